@@ -1,0 +1,1 @@
+"""What the program decides, in pure functions over frozen values; standard library only."""

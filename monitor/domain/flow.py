@@ -1,0 +1,237 @@
+"""What goes through the flow: what one poll saw, what we knew, what changed, what is told, what readers see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from monitor.domain.model import Cost, Job, JobEvent, Status
+
+
+class Kind(StrEnum):
+    """What happened to a job. BASELINE (first sight of its organisation) and GONE, BACK are never news."""
+
+    BASELINE = "baseline"
+    APPEARED = "appeared"
+    MOVED = "moved"
+    STALLED = "stalled"
+    GONE = "gone"
+    BACK = "back"
+
+
+class Severity(StrEnum):
+    """How a message should look."""
+
+    GOOD = "good"
+    INFO = "info"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+class Reason(StrEnum):
+    """Why a poll failed; the label of `finetune_org_poll_errors_total`."""
+
+    AUTH = "auth"
+    NOT_ELIGIBLE = "not_eligible"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    MALFORMED = "malformed"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What went wrong with an organisation's API. The text is safe to show."""
+
+    reason: Reason
+    text: str
+    retry_after: float | None = None
+    """Seconds the provider asked us to wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsRead:
+    """What reading one job's event stream brought: the events not yet known, in any order."""
+
+    job: str
+    events: tuple[JobEvent, ...]
+    whole: bool
+    """Every event the provider has was read, back to the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What one poll saw. `trouble` is what stopped it from seeing more; what it did see is sound."""
+
+    org: str
+    at: datetime
+    jobs: tuple[Job, ...] = ()
+    """Without duplicates, as the provider listed or returned them; without what their events tell."""
+    reads: tuple[EventsRead, ...] = ()
+    missing: frozenset[str] = frozenset()
+    """Ids of active jobs that the provider says do not exist (404)."""
+    listed: bool = True
+    """Whether the job list was read; False for a look at event streams alone."""
+    complete: bool = True
+    """Whether the list was read to its end or to the lookback."""
+    shift: timedelta = timedelta(0)
+    """How far the wall clock jumped since the last look."""
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """A job and what we remember about watching it."""
+
+    job: Job
+    seq: int
+    """Number of its last transition, counted from 1."""
+    since: datetime
+    """When we first saw it in its present status."""
+    stirred_at: datetime
+    """The last sign of life, on our clock."""
+    stalled: bool = False
+    missing: int = 0
+    """Looks in a row in which the provider did not know it."""
+    read_at: datetime | None = None
+    """When its event stream was last read."""
+    settled: bool = False
+    """Over, and its last events are read: nothing more is asked about it."""
+    cost: Cost | None = None
+    """Set once, when the job ends."""
+    recent: tuple[str, ...] = ()
+    """Ids of its newest stored events, at most RECENT, newest last. Kept with the events, not with the job."""
+
+
+RECENT = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What we knew of one organisation. `version` 0 means that it was never seen."""
+
+    org: str
+    version: int = 0
+    jobs: Mapping[str, Tracked] = field(default_factory=dict)
+    """By id: active jobs, and ended ones that are not settled."""
+    final: frozenset[str] = frozenset()
+    """Ids of settled jobs: what the provider says of them is no longer heard."""
+    horizon: datetime | None = None
+    """Unknown final jobs created at or before this moment are history, not news."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A job's change as it was decided: the event everything else is derived from."""
+
+    org: str
+    job: str
+    seq: int
+    at: datetime
+    kind: Kind
+    before: Status | None
+    after: Status
+    resumed: bool = False
+    """It runs or queues again after a pause."""
+    restarted: bool = False
+    """It had started before, so that RUNNING is not its start."""
+
+    @property
+    def id(self) -> str:
+        """`org/job/seq`: the same transition has the same id wherever it is seen."""
+        return f"{self.org}/{self.job}/{self.seq}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is told, before any channel dresses it. Its texts come from outside: every channel escapes them."""
+
+    type: str
+    """`finetune.job.failed` and so on."""
+    at: datetime
+    title: str
+    severity: Severity
+    org: str
+    job: str
+    word: str
+    """The `on` word: succeeded, failed, stalled, …"""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Label and value, ready for people."""
+    error: str | None = None
+    hint: str | None = None
+    link: str | None = None
+    data: str = "{}"
+    """The webhook's `data`, as JSON text: sent byte for byte on every attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A sealed envelope: one message for one notifier."""
+
+    org: str
+    job: str
+    seq: int
+    notifier: str
+    message: Message
+
+    @property
+    def key(self) -> str:
+        """`org/job/seq@notifier`: the primary key of the outbox and the receiver's idempotency key."""
+        return f"{self.org}/{self.job}/{self.seq}@{self.notifier}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """An addition to a counter that outlives the process. Amounts are whole: counts, milliseconds, nano-dollars."""
+
+    metric: str
+    labels: tuple[tuple[str, str], ...]
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What one decision changes, committed as a whole or not at all."""
+
+    org: str
+    based_on: int
+    at: datetime
+    tracked: tuple[Tracked, ...] = ()
+    events: tuple[JobEvent, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    tallies: tuple[Tally, ...] = ()
+    horizon: datetime | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to write. The first sight of an organisation is never empty: it is a fact in itself."""
+        return self.based_on > 0 and not (self.tracked or self.events or self.transitions or self.deliveries)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How much of one notifier's outbox waits, and since when."""
+
+    notifier: str
+    pending: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that readers show, read in one transaction."""
+
+    at: datetime
+    jobs: tuple[Tracked, ...] = ()
+    """Active, and ended within the job retention; active first, then newest first; at most the asked number."""
+    dropped: int = 0
+    """How many more there were."""
+    counts: Mapping[tuple[str, Status], int] = field(default_factory=dict)
+    """Jobs by organisation and status, of all that are stored."""
+    unpriced: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Ended jobs of unknown cost by organisation and model."""
+    tallies: tuple[Tally, ...] = ()
+    backlogs: tuple[Backlog, ...] = ()

@@ -1,0 +1,184 @@
+"""Fine-tuning jobs and their events, in one language for all providers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where a job is. What a provider says that is not in its table is UNKNOWN, which is not final."""
+
+    VALIDATING = "validating"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+    @property
+    def final(self) -> bool:
+        """Whether the job is over: a final status never changes again."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+
+
+class Method(StrEnum):
+    """How a model is tuned; a closed set, because it is a metric label."""
+
+    SUPERVISED = "supervised"
+    DPO = "dpo"
+    REINFORCEMENT = "reinforcement"
+    UNKNOWN = "unknown"
+
+
+class EventKind(StrEnum):
+    """What an event of a job's stream tells, whatever words the provider chose."""
+
+    MESSAGE = "message"
+    METRICS = "metrics"
+    STARTED = "started"
+    CHECKPOINT = "checkpoint"
+    MODERATION = "moderation"
+
+
+class Basis(StrEnum):
+    """Where a cost comes from: guessed before the end, computed from trained tokens or hours, or not to be had."""
+
+    ESTIMATED = "estimated"
+    COMPUTED = "computed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """An amount of one currency (ISO 4217); never a float."""
+
+    amount: Decimal
+    currency: str = "USD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a job's training costs. `usd` is None exactly when the basis is UNKNOWN."""
+
+    basis: Basis
+    usd: Decimal | None = None
+
+
+UNKNOWN_COST = Cost(basis=Basis.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobError:
+    """Why a job failed, in the provider's words (bounded in length, cleared of secrets)."""
+
+    code: str | None = None
+    message: str | None = None
+    param: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """One measurement of a training run; None is what it did not say. No field is ever NaN or infinite."""
+
+    step: int | None = None
+    steps: int | None = None
+    train_loss: float | None = None
+    valid_loss: float | None = None
+    train_accuracy: float | None = None
+    valid_accuracy: float | None = None
+    train_reward: float | None = None
+    valid_reward: float | None = None
+    loop_seconds: float | None = None
+    """Seconds this step took in the core training loop (reinforcement: the billed time)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What the event stream has told of a job's training so far."""
+
+    started_at: datetime | None = None
+    last_event_at: datetime | None = None
+    latest: Metrics = Metrics()
+    """The newest value of each field, each from the last event that had it."""
+    loop_seconds: float = 0.0
+    """Sum over the steps; 0.0 where the provider does not tell."""
+    counted_step: int = 0
+    """The last step whose seconds are in `loop_seconds`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A fine-tuning job as last seen. Times are aware UTC; absent is None, never 0."""
+
+    org: str
+    id: str
+    provider: str
+    model: str
+    method: Method
+    status: Status
+    raw_status: str = ""
+    """The provider's own word, for people; bounded in length."""
+    name: str | None = None
+    fine_tuned_model: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    estimated_finish: datetime | None = None
+    trained_tokens: int | None = None
+    """Billable tokens of the whole run: already tokens times epochs."""
+    epochs: int | None = None
+    training_file: str | None = None
+    validation_file: str | None = None
+    result_files: tuple[str, ...] = ()
+    error: JobError | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    url: str | None = None
+    training: Training = Training()
+
+    @property
+    def progress(self) -> float | None:
+        """Steps done of all steps, 0 to 1; None until both are known."""
+        done, total = self.training.latest.step, self.training.latest.steps
+        if self.status is Status.SUCCEEDED:
+            return 1.0
+        return min(done / total, 1.0) if done is not None and total else None
+
+    @property
+    def queue_time(self) -> timedelta | None:
+        """Created to started, never negative."""
+        return _span(self.created_at, self.started_at)
+
+    @property
+    def run_time(self) -> timedelta | None:
+        """Started to finished, never negative."""
+        return _span(self.started_at, self.finished_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """One line of a job's event stream. `id` is the provider's, or a hash of the content where it gives none."""
+
+    org: str
+    job: str
+    id: str
+    at: datetime | None
+    level: str
+    """`info`, `warn` or `error`; anything else was made `info` at the border."""
+    message: str
+    kind: EventKind = EventKind.MESSAGE
+    metrics: Metrics | None = None
+
+
+def _span(start: datetime | None, end: datetime | None) -> timedelta | None:
+    if start is None or end is None:
+        return None
+    return max(end - start, timedelta(0))
