@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 MASK: Final = "[redacted]"
 _PART: Final = 12  # a leak is any part this long
@@ -15,12 +16,15 @@ _CHUNK: Final = 6  # every part of 11 or more characters holds one whole aligned
 class Secret:
     """A secret given as text or as a file that is read again whenever it changes."""
 
-    __slots__ = ("_path", "_stamp", "_value")
+    __slots__ = ("_path", "_redactor", "_stamp", "_value")
 
-    def __init__(self, value: str | None = None, *, path: Path | None = None) -> None:
+    def __init__(self, value: str | None = None, *, path: Path | None = None, redactor: Redactor | None = None) -> None:
         self._value = value
         self._path = path
+        self._redactor = redactor
         self._stamp: tuple[int, int, int] | None = None
+        if value and redactor is not None:
+            redactor.add([value])
 
     def read(self) -> str:
         """The secret now. Raises OSError or ValueError (empty file) when its file gives none."""
@@ -30,6 +34,8 @@ class Secret:
             if stamp != self._stamp:
                 self._value = self._path.read_text(encoding="utf-8").strip()
                 self._stamp = stamp
+                if self._redactor is not None:
+                    self._redactor.add([self._value])
         if not self._value:
             raise ValueError("the secret is empty")
         return self._value
@@ -47,8 +53,8 @@ class Redactor:
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Learn secrets; those shorter than six characters are too common to look for."""
-        fresh = {secret for secret in secrets if len(secret) >= _CHUNK} - self._secrets
+        """Learn secrets; of a URL only what follows its host. Under six characters they are too common to look for."""
+        fresh = {part for secret in secrets for part in _hidden(secret) if len(part) >= _CHUNK} - self._secrets
         for secret in fresh:
             self._secrets.add(secret)
             for start in range(0, len(secret) - _CHUNK + 1, _CHUNK):
@@ -68,6 +74,14 @@ class Redactor:
             left, right = _extent(text, hit.start(), secret, start)
             if right - left >= min(_PART, len(secret)):
                 yield left, right
+
+
+def _hidden(secret: str) -> tuple[str, ...]:
+    """The parts of a secret that nobody may see: a URL's scheme and host say nothing."""
+    if "://" not in secret:
+        return (secret,)
+    url = urlsplit(secret)
+    return tuple(filter(None, (url.password, url.path.removeprefix("/services"), url.query)))
 
 
 def _extent(text: str, at: int, secret: str, start: int) -> tuple[int, int]:

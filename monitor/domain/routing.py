@@ -1,0 +1,88 @@
+"""Who hears of a transition: the words it goes by, and the rules that match it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Final
+
+from monitor.domain.flow import Kind, Transition
+from monitor.domain.model import Job, Status
+
+WORDS: Final = (
+    "appeared", "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled",
+    "budget", "shutdown", "org_down", "org_up",
+)  # fmt: skip
+DEFAULT_ON: Final = frozenset({"succeeded", "failed", "cancelled", "stalled"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """Which jobs a rule is for. An empty condition matches every job; all conditions must hold."""
+
+    orgs: frozenset[str] = frozenset()
+    providers: frozenset[str] = frozenset()
+    models: tuple[str, ...] = ()
+    """Shell patterns, compared with the base model and with the fine-tuned one."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A configured route: these jobs, on these words, to these notifiers."""
+
+    match: Match = Match()
+    on: frozenset[str] = DEFAULT_ON
+    notify: tuple[str, ...] = ()
+
+
+def words(transition: Transition) -> tuple[str, ...]:
+    """The `on` words of a transition, the most telling first; none for what is never news."""
+    if transition.kind is Kind.STALLED:
+        return ("stalled",)
+    if transition.kind not in (Kind.APPEARED, Kind.MOVED):
+        return ()
+    told = _status_words(transition)
+    if transition.kind is Kind.APPEARED and not transition.after.final:
+        return (*told, "appeared")
+    return told
+
+
+def _status_words(transition: Transition) -> tuple[str, ...]:
+    if transition.after.final or transition.after is Status.PAUSED:
+        return (transition.after.value,)
+    if transition.resumed:
+        return ("resumed",)
+    if transition.after is Status.RUNNING and not transition.restarted:
+        return ("started",)
+    return ()
+
+
+def route(
+    transition: Transition, job: Job, rules: Iterable[Rule], labels: Mapping[str, str]
+) -> Iterable[tuple[str, str]]:
+    """The notifiers that hear of it, each once, with the word that the first rule to name it goes by."""
+    told: dict[str, str] = {}
+    for rule in rules:
+        word = next((word for word in words(transition) if word in rule.on), None)
+        if word is not None and matches(rule.match, job, labels):
+            for notifier in rule.notify:
+                told.setdefault(notifier, word)
+    return told.items()
+
+
+def matches(match: Match, job: Job, labels: Mapping[str, str]) -> bool:
+    """Whether a job of an organisation with these labels is one the rule is for."""
+    return (
+        (not match.orgs or job.org in match.orgs)
+        and (not match.providers or job.provider in match.providers)
+        and (not match.models or any(_named(job, pattern) for pattern in match.models))
+        and match.labels.items() <= labels.items()
+        and match.metadata.items() <= job.metadata.items()
+    )
+
+
+def _named(job: Job, pattern: str) -> bool:
+    return fnmatchcase(job.model, pattern) or fnmatchcase(job.fine_tuned_model or "", pattern)
