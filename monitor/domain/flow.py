@@ -53,7 +53,10 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsRead:
-    """What reading one job's event stream brought: the events not yet known, in any order."""
+    """What reading one job's event stream brought, in the provider's order, newest first.
+
+    Where it is whole, all of the events; else at least those that are not known yet.
+    """
 
     job: str
     events: tuple[JobEvent, ...]
@@ -95,8 +98,6 @@ class Tracked:
     stalled: bool = False
     missing: int = 0
     """Looks in a row in which the provider did not know it."""
-    read_at: datetime | None = None
-    """When its event stream was last read."""
     settled: bool = False
     """Over, and its last events are read: nothing more is asked about it."""
     cost: Cost | None = None
@@ -104,8 +105,19 @@ class Tracked:
     recent: tuple[str, ...] = ()
     """Ids of its newest stored events, at most RECENT, newest last. Kept with the events, not with the job."""
 
+    @property
+    def followed(self) -> bool:
+        """Whether we still ask about it: not over, and not gone from the provider."""
+        return not self.job.status.final and self.missing < GONE_AFTER
+
+    def ripe(self, now: datetime) -> bool:
+        """Over for long enough that its last events are there: they come up to 8 s after the end."""
+        return self.job.status.final and not self.settled and abs(now - self.since) >= SETTLE_AFTER
+
 
 RECENT = 400
+GONE_AFTER = 3
+SETTLE_AFTER = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,130 @@
+"""What a look at one job means: the job as it now stands, and the transition that led there, if any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from monitor.domain.flow import GONE_AFTER, RECENT, EventsRead, Kind, Tracked, Transition
+from monitor.domain.model import Job, Status
+from monitor.domain.training import fold, in_order
+
+GONE: Final = "gone"
+StallAfter = Mapping[Status, timedelta]
+
+
+def enriched(job: Job, was: Tracked | None, read: EventsRead | None, at: datetime) -> Job:
+    """The listed job with what its events tell, and with an end where the provider gives none.
+
+    A final job's times and figures are never taken back: an older answer (a stale cache) fills in, it does not erase.
+    """
+    training = was.job.training if was is not None else job.training
+    if read is not None:
+        before = replace(training, loop_seconds=0.0, counted_step=0) if read.whole else training
+        training = fold(before, in_order(read.events))
+    started = was.job.started_at if was is not None else None
+    job = replace(job, training=training, started_at=job.started_at or training.started_at or started)
+    if was is not None and was.job.status.final:
+        return _completed(was.job, job)
+    if job.status.final and job.finished_at is None:
+        return replace(job, finished_at=training.last_event_at or (at if was is not None else None))
+    return job
+
+
+def _completed(ended: Job, seen: Job) -> Job:
+    """An ended job with what was missing filled in from a later look that agrees on its end."""
+    ended = replace(ended, training=seen.training, started_at=ended.started_at or seen.training.started_at)
+    if seen.status is not ended.status:
+        return ended
+    return replace(
+        ended,
+        trained_tokens=seen.trained_tokens if ended.trained_tokens is None else ended.trained_tokens,
+        fine_tuned_model=ended.fine_tuned_model or seen.fine_tuned_model,
+        result_files=ended.result_files or seen.result_files,
+        error=ended.error or seen.error,
+    )
+
+
+def first_sight(job: Job, at: datetime, *, baseline: bool) -> Transition:
+    """The transition of a job that was not known: history at the first sight of its organisation, else news."""
+    kind = Kind.BASELINE if baseline else Kind.APPEARED
+    return Transition(org=job.org, job=job.id, seq=1, at=at, kind=kind, before=None, after=job.status)
+
+
+def moved(was: Tracked, job: Job, at: datetime) -> Transition | None:
+    """The transition of a known job whose status is another one. Final is final: an ended job never moves."""
+    before, after = was.job.status, job.status
+    if before is after or before.final:
+        return None
+    back = was.missing >= GONE_AFTER and not after.final
+    return Transition(
+        org=job.org,
+        job=job.id,
+        seq=was.seq + 1,
+        at=at,
+        kind=Kind.BACK if back else Kind.MOVED,
+        before=before,
+        after=after,
+        resumed=before is Status.PAUSED and after in (Status.QUEUED, Status.VALIDATING, Status.RUNNING),
+        restarted=_has_run(was),
+    )
+
+
+def _has_run(was: Tracked) -> bool:
+    return was.job.status is Status.PAUSED or was.job.started_at is not None
+
+
+def stalled(was: Tracked, job: Job, at: datetime, stall_after: StallAfter) -> Transition | None:
+    """Told once when a job has shown no sign of life for as long as its status allows."""
+    limit = stall_after.get(job.status)
+    if was.stalled or limit is None or at - was.stirred_at <= limit:
+        return None
+    status = job.status
+    return Transition(org=job.org, job=job.id, seq=was.seq + 1, at=at, kind=Kind.STALLED, before=status, after=status)
+
+
+def vanished(was: Tracked, at: datetime) -> tuple[Tracked, Transition | None]:
+    """The provider does not know the job: after GONE_AFTER looks in a row its status is unknown, silently."""
+    missing = was.missing + 1
+    if missing != GONE_AFTER:
+        return replace(was, missing=missing), None
+    job = replace(was.job, status=Status.UNKNOWN, raw_status=GONE)
+    transition = Transition(
+        org=job.org, job=job.id, seq=was.seq + 1, at=at, kind=Kind.GONE, before=was.job.status, after=job.status
+    )
+    return replace(was, job=job, missing=missing, seq=transition.seq, since=at), transition
+
+
+def track(
+    was: Tracked | None, job: Job, read: EventsRead | None, transition: Transition | None, at: datetime
+) -> Tracked:
+    """What we remember of a job from now on."""
+    baseline = transition is not None and transition.kind is Kind.BASELINE
+    recent = _recent(was, read)
+    if was is None:
+        settled = baseline and job.status.final
+        return Tracked(job=job, seq=1, since=at, stirred_at=at, settled=settled, recent=recent)
+    stalls = transition is not None and transition.kind is Kind.STALLED
+    stirs = (job != was.job or recent != was.recent) and not stalls
+    return replace(
+        was,
+        job=job,
+        seq=transition.seq if transition is not None else was.seq,
+        since=at if transition is not None and not stalls else was.since,
+        stirred_at=at if stirs else was.stirred_at,
+        stalled=stalls or (was.stalled and not stirs),
+        missing=0,
+        settled=was.settled or (was.ripe(at) and read is not None and read.whole),
+        recent=recent,
+    )
+
+
+def _recent(was: Tracked | None, read: EventsRead | None) -> tuple[str, ...]:
+    known = was.recent if was is not None else ()
+    if read is None:
+        return known
+    heard = set(known)
+    fresh = [event.id for event in in_order(read.events) if event.id not in heard]
+    return (*known, *dict.fromkeys(fresh))[-RECENT:]

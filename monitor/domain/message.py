@@ -1,0 +1,146 @@
+"""What is told of a transition, composed once when it is decided: the text for people and the payload for receivers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from monitor.domain.flow import Message, Severity, Tracked, Transition
+from monitor.domain.model import Cost, Job, JobError, Status
+from monitor.domain.pricing import dollars
+from monitor.domain.triage import triage
+
+_SEVERITY: Final = {
+    "succeeded": Severity.GOOD,
+    "failed": Severity.BAD,
+    "cancelled": Severity.WARNING,
+    "stalled": Severity.WARNING,
+    "paused": Severity.WARNING,
+}
+_SAID: Final = {"stalled": "has stalled", "cancelled": "was cancelled", "paused": "is paused", "resumed": "goes on"}
+
+
+def compose(transition: Transition, tracked: Tracked, word: str, labels: Mapping[str, str]) -> Message:
+    """The message for one word of one transition, ready to be sealed."""
+    job = tracked.job
+    failed = job.error if job.status is Status.FAILED else None
+    return Message(
+        type=f"finetune.job.{word}",
+        at=transition.at,
+        title=f"{job.name or job.id} {_SAID.get(word, word)}",
+        severity=_SEVERITY.get(word, Severity.INFO),
+        org=job.org,
+        job=job.id,
+        word=word,
+        facts=tuple(_facts(transition, tracked, word)),
+        error=_words(failed) if job.status is Status.FAILED else None,
+        hint=triage(failed).hint if job.status is Status.FAILED else None,
+        link=job.url,
+        data=json.dumps(payload(transition, tracked, labels), ensure_ascii=False, allow_nan=False),
+    )
+
+
+def payload(transition: Transition, tracked: Tracked, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The `data` of a webhook."""
+    return {
+        "org": transition.org,
+        "provider": tracked.job.provider,
+        "labels": dict(labels),
+        "transition": {
+            "id": transition.id,
+            "seq": transition.seq,
+            "from": transition.before,
+            "to": transition.after,
+            "observed_at": moment(transition.at),
+        },
+        "job": job_view(tracked.job, tracked.cost),
+    }
+
+
+def job_view(job: Job, cost: Cost | None) -> dict[str, Any]:
+    """A job for receivers and the JSON API: times in ISO 8601 UTC, spans in whole seconds, money as decimal text."""
+    return {
+        "id": job.id,
+        "name": job.name,
+        "model": job.model,
+        "method": job.method,
+        "status": job.status,
+        "fine_tuned_model": job.fine_tuned_model,
+        "created_at": moment(job.created_at),
+        "started_at": moment(job.started_at),
+        "finished_at": moment(job.finished_at),
+        "queue_seconds": _seconds(job.queue_time),
+        "run_seconds": _seconds(job.run_time),
+        "trained_tokens": job.trained_tokens,
+        "progress": round(job.progress, 4) if job.progress is not None else None,
+        "cost": _cost_view(cost),
+        "error": _error_view(job),
+        "metadata": job.metadata,
+        "url": job.url,
+    }
+
+
+def moment(at: datetime | None) -> str | None:
+    """ISO 8601 in UTC to the second, with a Z."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at is not None else None
+
+
+def span(time: timedelta) -> str:
+    """A duration for people, in its two largest units: `2h 5m`, `31s`."""
+    seconds = round(time.total_seconds())
+    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s")]
+    first = next((index for index, (count, _) in enumerate(parts) if count), 3)
+    return " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count) or "0s"
+
+
+def _facts(transition: Transition, tracked: Tracked, word: str) -> Iterator[tuple[str, str]]:
+    job = tracked.job
+    yield "Organisation", job.org
+    yield "Model", job.model
+    if job.fine_tuned_model:
+        yield "Fine-tuned model", job.fine_tuned_model
+    if job.run_time is not None:
+        yield "Duration", span(job.run_time)
+    if job.queue_time is not None:
+        yield "Queued for", span(job.queue_time)
+    if word == "stalled":
+        yield "Silent for", span(transition.at - tracked.stirred_at)
+    if job.progress is not None and job.status is not Status.SUCCEEDED:
+        yield "Progress", f"{job.progress:.0%}"
+    if job.trained_tokens is not None:
+        yield "Trained tokens", f"{job.trained_tokens:,}"
+    if tracked.cost is not None:
+        yield "Cost", f"${dollars(tracked.cost.usd)}" if tracked.cost.usd is not None else "unknown"
+    yield "Job", job.id
+
+
+def _cost_view(cost: Cost | None) -> dict[str, Any]:
+    if cost is None:
+        return {"usd": None, "basis": "unknown"}
+    return {"usd": dollars(cost.usd) if cost.usd is not None else None, "basis": cost.basis}
+
+
+def _error_view(job: Job) -> dict[str, Any] | None:
+    if job.status is not Status.FAILED:
+        return None
+    error, failure = job.error or JobError(), triage(job.error)
+    return {
+        "code": error.code,
+        "message": error.message,
+        "param": error.param,
+        "class": failure.cls,
+        "hint": failure.hint,
+        "retryable": failure.retryable,
+    }
+
+
+def _words(error: JobError | None) -> str:
+    if error is None:
+        return "no reason given"
+    return ": ".join(filter(None, (error.code, error.message))) or "no reason given"
+
+
+def _seconds(time: timedelta | None) -> int | None:
+    return round(time.total_seconds()) if time is not None else None

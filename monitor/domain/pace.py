@@ -1,0 +1,39 @@
+"""When to look again: often while jobs are active, seldom when idle, ever later while it fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.domain.flow import Reason, Trouble
+
+_FLOOR: Final = 0.5  # a failing organisation is asked at most twice a second
+_CEILING: Final = 300.0
+_SLOW: Final = frozenset({Reason.AUTH, Reason.NOT_ELIGIBLE})  # a human has to act: no hurry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The configured intervals, in seconds."""
+
+    interval: float = 30.0
+    """While the organisation has a job that is not over."""
+    idle_interval: float = 300.0
+
+
+def next_delay(pace: Pace, *, active: bool, failures: int, trouble: Trouble | None, jitter: float) -> float:
+    """Seconds from the start of one poll to the next. `jitter` is uniform in [0, 1).
+
+    Back-off is exponential with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"), up to ten
+    intervals or 5 minutes. A provider's Retry-After is a lower bound. A sound poll comes up to 5 % early, so that
+    organisations drift apart.
+    """
+    if trouble is None:
+        return (pace.interval if active else pace.idle_interval) * (1.0 - 0.05 * jitter)
+    if trouble.retry_after is not None:
+        return max(trouble.retry_after, _FLOOR) * (1.0 + 0.1 * jitter)
+    longest = min(_CEILING, 10.0 * pace.interval)
+    if trouble.reason in _SLOW:
+        return max(longest * (0.5 + 0.5 * jitter), _FLOOR)
+    bound = min(longest, pace.interval * 2.0 ** min(failures - 1, 16))
+    return max(bound * jitter, _FLOOR)

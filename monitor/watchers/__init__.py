@@ -1,0 +1,1 @@
+"""Look, decide, commit, wait: one file for each thing that is watched."""

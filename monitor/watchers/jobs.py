@@ -1,0 +1,197 @@
+"""Watches the fine-tuning jobs of one organisation: look, decide, commit, wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import anyio
+
+from monitor.clock import Clock
+from monitor.domain.decide import Policy, decide
+from monitor.domain.diff import GONE
+from monitor.domain.flow import Change, Kind, Known, Observation, Reason, Trouble
+from monitor.domain.model import Status
+from monitor.domain.pace import Pace, next_delay
+from monitor.log import get_logger
+from monitor.metrics.health import OrgHealth
+from monitor.metrics.own import Own
+from monitor.providers.base import SourceError
+from monitor.source import Source
+from monitor.store import Store, Unavailable
+from monitor.watchers.rounds import Rounds
+
+log = get_logger()
+
+LEASE: Final = timedelta(minutes=3)  # a look is over long before: its deadline is a third of this
+_BATCH: Final = 4  # event streams read in one step
+_STORE_RETRY: Final = 5.0
+_PAUSES: Final = frozenset({Reason.AUTH, Reason.NOT_ELIGIBLE, Reason.RATE_LIMITED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobWatcher:
+    """One organisation's jobs. Several organisations are several of these, and none waits for another."""
+
+    source: Source
+    store: Store
+    policy: Policy
+    pace: Pace
+    events_interval: float
+    """Seconds between two readings of an active job's event stream."""
+    clock: Clock
+    health: OrgHealth
+    own: Own
+    owner: str
+    jitter: Callable[[], float]
+    rounds: Rounds = field(default_factory=Rounds)
+
+    async def run(self, first: float = 0.0) -> None:
+        """Poll for ever, `first` seconds from now on, and read event streams between the polls."""
+        await self.clock.sleep(first)
+        while True:
+            started = self.clock.monotonic()
+            await self._poll()
+            due = started + self._delay(await self._active())
+            with anyio.move_on_after(self._until(due)):
+                await self._listen()
+            await self.clock.sleep(self._until(due))
+
+    async def poll_once(self, now: datetime) -> Change | None:
+        """One step: look at the list and at what changed. None when another replica holds the lease.
+
+        Raises SourceError when nothing was seen, StoreError when nothing was stored.
+        """
+        org = self.source.org
+        if not await self.store.lease(org, self.owner, now, LEASE):
+            return None
+        known = await self.store.known(org)
+        seen = await self.source.observe(known, now)
+        return await self._commit(known, seen)
+
+    async def tail_once(self, now: datetime, jobs: Sequence[str]) -> Change | None:
+        """One step: look at the event streams of these jobs alone. None when another replica holds the lease."""
+        org = self.source.org
+        if not await self.store.lease(org, self.owner, now, LEASE):
+            return None
+        known = await self.store.known(org)
+        seen = await self.source.tail(known, jobs, now)
+        return await self._commit(known, seen)
+
+    async def _commit(self, known: Known, seen: Observation) -> Change:
+        monotonic = self.clock.monotonic()
+        change = decide(known, replace(seen, shift=self.rounds.jump(seen.at, monotonic)), self.policy)
+        if not change.empty:
+            await self.store.commit(change)
+            self._report(change)
+        self.rounds.looked(seen.at, monotonic)
+        self.rounds.heard([read.job for read in seen.reads], monotonic + self.events_interval)
+        self._note(seen.trouble, listed=seen.listed)
+        return change
+
+    async def _poll(self) -> None:
+        started = self.clock.monotonic()
+        try:
+            change = await self.poll_once(self.clock.now())
+        except SourceError as error:
+            self._note(error.trouble, listed=False)
+            self.health.up = False
+        except Unavailable as error:
+            self._store_trouble(error)
+        else:
+            if change is not None:
+                self._succeeded()
+        self.health.tried = True
+        self.own.polled(self.source.org, self.clock.monotonic() - started)
+
+    async def _listen(self) -> None:
+        """Read the event streams that are due, a few at a time, until none is."""
+        while not self._paused() and (jobs := self.rounds.silent(self.clock.monotonic(), _BATCH)):
+            self.rounds.heard(jobs, self.clock.monotonic() + self.events_interval)
+            try:
+                await self.tail_once(self.clock.now(), jobs)
+            except SourceError as error:
+                self._note(error.trouble, listed=False)
+            except Unavailable as error:
+                self._store_trouble(error)
+                return
+
+    def _until(self, due: float) -> float:
+        """Seconds to the next poll: when it is due, but not before the provider wants to hear of us again."""
+        wait = max(due, self.rounds.not_before) - self.clock.monotonic()
+        self.health.next_poll_at = self.clock.now() + timedelta(seconds=max(wait, 0.0))
+        return max(wait, 0.0)
+
+    async def _active(self) -> bool:
+        """Whether there is a job to follow. Plans the reading of their event streams."""
+        try:
+            known = await self.store.known(self.source.org)
+        except Unavailable as error:
+            self._store_trouble(error)
+            return bool(self.rounds.events_due)
+        followed = [job for job, tracked in known.jobs.items() if tracked.followed]
+        self.rounds.follow(followed, self.clock.monotonic())
+        unsettled = any(not tracked.settled and tracked.job.status.final for tracked in known.jobs.values())
+        return bool(followed) or unsettled
+
+    def _delay(self, active: bool) -> float:
+        if self.rounds.store_failed:
+            return min(_STORE_RETRY, self.pace.interval)
+        trouble = self.rounds.trouble if self._paused() or not self.health.up else None
+        return next_delay(
+            self.pace, active=active, failures=self.rounds.failures, trouble=trouble, jitter=self.jitter()
+        )
+
+    def _paused(self) -> bool:
+        """Whether the provider told us to leave it alone for a while."""
+        return self.rounds.trouble is not None and self.rounds.trouble.reason in _PAUSES
+
+    def _succeeded(self) -> None:
+        if self.health.up is False:
+            log.info("org.recovered", org=self.source.org, failures=self.rounds.failures)
+        if self.rounds.store_failed:
+            log.info("store.recovered", org=self.source.org)
+        self.rounds.store_failed = False
+        self.health.up = True
+        self.health.last_success = self.clock.now()
+        if not self._paused():
+            self.rounds.failures = 0
+
+    def _note(self, trouble: Trouble | None, *, listed: bool) -> None:
+        """Remember what went wrong, count it, and log it when it is something new."""
+        if trouble is None:
+            if listed:
+                self.rounds.trouble = self.health.trouble = None
+            return
+        was = self.rounds.trouble
+        self.rounds.trouble = self.health.trouble = trouble
+        self.rounds.failures += 1
+        self.rounds.not_before = self.clock.monotonic() + (trouble.retry_after or 0.0)
+        self.own.poll_failed(self.source.org, trouble.reason)
+        if was is None or was.reason is not trouble.reason:
+            wait = trouble.retry_after
+            log.warning("poll.failed", org=self.source.org, reason=trouble.reason, error=trouble.text, retry_after=wait)
+
+    def _store_trouble(self, error: Unavailable) -> None:
+        if not self.rounds.store_failed:
+            log.error("store.failed", org=self.source.org, error=str(error))
+        self.rounds.store_failed = True
+
+    def _report(self, change: Change) -> None:
+        """Log and measure what was committed."""
+        jobs = {tracked.job.id: tracked.job for tracked in change.tracked}
+        news = [transition for transition in change.transitions if transition.kind is not Kind.BASELINE]
+        if change.based_on == 0:
+            log.info("org.first_seen", org=change.org, jobs=len(change.transitions))
+        for transition in news:
+            fields = {"org": change.org, "job": transition.job, "seq": transition.seq}
+            log.info("job.changed", kind=transition.kind, before=transition.before, after=transition.after, **fields)
+            ended = jobs[transition.job].finished_at
+            if transition.after.final and ended is not None:
+                self.own.detected(max((self.clock.now() - ended).total_seconds(), 0.0))
+        for job in jobs.values():
+            if job.status is Status.UNKNOWN and job.raw_status not in (GONE, *self.rounds.strange):
+                self.rounds.strange.add(job.raw_status)
+                log.warning("job.unknown_status", org=change.org, job=job.id, status=job.raw_status)

@@ -1,0 +1,205 @@
+"""What a look at a job means, as tables."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from monitor.domain.decide import Policy, decide, evolve
+from monitor.domain.flow import Kind, Known, Observation
+from monitor.domain.model import JobError, Status
+from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, event, job, known, measured, read, seen, started, tracked
+
+R, Q, P = Status.RUNNING, Status.QUEUED, Status.PAUSED
+STALL = {Status.RUNNING: HOUR, Status.QUEUED: 6 * HOUR, Status.VALIDATING: HOUR}
+POLICY = Policy(stall_after=STALL)
+NEVER = Known(org="research")
+
+
+def kinds(before: Known, look: Observation) -> list[tuple[Kind, Status | None, Status]]:
+    return [(one.kind, one.before, one.after) for one in decide(before, look, POLICY).transitions]
+
+
+@pytest.mark.parametrize(
+    ("before", "look", "expected"),
+    [
+        pytest.param(NEVER, seen(job(status=R)), [(Kind.BASELINE, None, R)], id="the first sight is a baseline"),
+        pytest.param(known(), seen(job(status=R)), [(Kind.APPEARED, None, R)], id="a job that was not there is new"),
+        pytest.param(
+            known(),
+            seen(job(status=Status.FAILED)),
+            [(Kind.APPEARED, None, Status.FAILED)],
+            id="a job that came and ended while we were away is news",
+        ),
+        pytest.param(
+            known(horizon=NOON - HOUR),
+            seen(job(status=Status.FAILED, created_at=NOON - HOUR)),
+            [],
+            id="an unknown job from before the horizon is history",
+        ),
+        pytest.param(
+            known(horizon=NOON - HOUR),
+            seen(job(status=R, created_at=NOON - 2 * HOUR)),
+            [(Kind.APPEARED, None, R)],
+            id="but an active one is followed, however old",
+        ),
+        pytest.param(known(tracked(job(status=R))), seen(job(status=R)), [], id="nothing new is nothing told"),
+        pytest.param(known(tracked(job(status=Q))), seen(job(status=R)), [(Kind.MOVED, Q, R)], id="queued to running"),
+        pytest.param(
+            known(tracked(job(status=Status.SUCCEEDED))), seen(job(status=R)), [], id="final is final, even unsettled"
+        ),
+        pytest.param(
+            known(final=frozenset({"ftjob-1"})), seen(job(status=R)), [], id="a settled job is no longer heard"
+        ),
+        pytest.param(
+            known(tracked(job(status=R), missing=2)),
+            seen(missing=frozenset({"ftjob-1"})),
+            [(Kind.GONE, R, Status.UNKNOWN)],
+            id="missing three times in a row is gone",
+        ),
+        pytest.param(
+            known(tracked(job(status=R), missing=1)),
+            seen(missing=frozenset({"ftjob-1"})),
+            [],
+            id="missing twice is not",
+        ),
+        pytest.param(
+            known(tracked(job(status=Status.UNKNOWN), missing=3)),
+            seen(job(status=R)),
+            [(Kind.BACK, Status.UNKNOWN, R)],
+            id="a gone job that is there again is back, which is no news",
+        ),
+        pytest.param(
+            known(tracked(job(status=Status.UNKNOWN), missing=3)),
+            seen(job(status=Status.FAILED)),
+            [(Kind.MOVED, Status.UNKNOWN, Status.FAILED)],
+            id="a gone job that ended is news",
+        ),
+    ],
+)
+def test_a_look_means(before: Known, look: Observation, expected: list[object]) -> None:
+    assert kinds(before, look) == expected
+
+
+def quiet(since: timedelta, *, status: Status = R, stalled: bool = False) -> Known:
+    return known(tracked(job(status=status), stirred_at=NOON - since, stalled=stalled))
+
+
+@pytest.mark.parametrize(
+    ("before", "look", "told"),
+    [
+        pytest.param(quiet(61 * MINUTE), seen(reads=(read(),)), True, id="an hour without a sign of life is a stall"),
+        pytest.param(quiet(59 * MINUTE), seen(reads=(read(),)), False, id="less is not"),
+        pytest.param(quiet(61 * MINUTE), seen(job(status=R)), False, id="nor is it when the events were not read"),
+        pytest.param(quiet(61 * MINUTE), seen(reads=(read(event("e")),)), False, id="an event is a sign of life"),
+        pytest.param(quiet(9 * HOUR, stalled=True), seen(reads=(read(),)), False, id="a stall is told once"),
+        pytest.param(quiet(61 * MINUTE, status=Q), seen(reads=(read(),)), False, id="a queue may take longer"),
+        pytest.param(quiet(7 * HOUR, status=Q), seen(reads=(read(),)), True, id="but not for ever"),
+        pytest.param(quiet(9 * DAY, status=P), seen(reads=(read(),)), False, id="a paused job does not stall"),
+        pytest.param(
+            quiet(61 * MINUTE), seen(reads=(read(),), shift=timedelta(days=1), at=NOON + DAY - MINUTE * 2), False,
+            id="a clock set a day ahead is no silence",
+        ),
+    ],
+)  # fmt: skip
+def test_silence(before: Known, look: Observation, told: bool) -> None:
+    assert [kind for kind, _, _ in kinds(before, look)] == ([Kind.STALLED] if told else [])
+
+
+def test_a_clock_that_was_set_moves_the_memory_along() -> None:
+    change = decide(quiet(10 * MINUTE), seen(shift=DAY, at=NOON + DAY), POLICY)
+    assert change.tracked[0].stirred_at == NOON + DAY - 10 * MINUTE
+    assert change.tallies == ()
+
+
+def test_a_stalled_job_that_stirs_may_stall_again() -> None:
+    change = decide(quiet(9 * HOUR, stalled=True), seen(reads=(read(event("new")),)), POLICY)
+    assert not change.tracked[0].stalled
+    assert change.tracked[0].stirred_at == NOON
+
+
+def test_replaying_an_observation_yields_nothing() -> None:
+    look = seen(job(status=Q), job("b", status=Status.FAILED), reads=(read(event("e1"), measured(3)),))
+    once = decide(known(), look, POLICY)
+    again = decide(evolve(known(), once), look, POLICY)
+    assert once.transitions
+    assert again.empty
+
+
+def test_jobs_that_ended_before_the_lookback_are_not_even_stored() -> None:
+    old = job("old", status=Status.FAILED, created_at=NOON - 31 * DAY)
+    change = decide(NEVER, seen(old, job("new", status=Status.FAILED)), POLICY)
+    assert [one.job.id for one in change.tracked] == ["new"]
+    assert change.horizon == old.created_at
+
+
+def test_history_is_settled_at_once_and_costs_nothing_in_the_tallies() -> None:
+    change = decide(NEVER, seen(job(status=Status.SUCCEEDED, trained_tokens=1)), POLICY)
+    assert change.tracked[0].settled
+    assert change.tallies == ()
+    assert evolve(NEVER, change).final == {"ftjob-1"}
+
+
+def test_a_started_job_has_its_start_from_its_events() -> None:
+    change = decide(known(tracked(job(status=Q))), seen(job(status=R), reads=(read(started(NOON - MINUTE)),)), POLICY)
+    assert change.tracked[0].job.started_at == NOON - MINUTE
+    assert change.tracked[0].job.queue_time == 59 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("finished", "events", "expected"),
+    [
+        pytest.param(NOON - SECOND, (event("e"),), NOON - SECOND, id="the provider's end"),
+        pytest.param(None, (event("e", NOON - 5 * SECOND),), NOON - 5 * SECOND, id="else the last event"),
+        pytest.param(None, (), NOON, id="else when it was first seen over"),
+    ],
+)
+def test_an_end_has_a_time(finished: object, events: tuple[object, ...], expected: object) -> None:
+    ended = job(status=Status.CANCELLED, finished_at=finished)
+    change = decide(known(tracked()), seen(ended, reads=(read(*events),)), POLICY)  # type: ignore[arg-type]  # a table
+    assert change.tracked[0].job.finished_at == expected
+
+
+def test_an_older_answer_takes_nothing_back() -> None:
+    ended = tracked(job(status=Status.FAILED, finished_at=NOON, error=JobError(code="x"), trained_tokens=7))
+    change = decide(known(ended), seen(job(status=Status.RUNNING), reads=(read(event("late")),)), POLICY)
+    now = change.tracked[0].job
+    assert (now.status, now.finished_at, now.error, now.trained_tokens) == (Status.FAILED, NOON, JobError(code="x"), 7)
+
+
+def test_a_job_is_settled_by_a_whole_reading_some_seconds_after_its_end() -> None:
+    ended = tracked(job(status=Status.FAILED, finished_at=NOON), since=NOON)
+    early = decide(known(ended), seen(at=NOON + 9 * SECOND, reads=(read(event("e"), whole=True),)), POLICY)
+    late = decide(known(ended), seen(at=NOON + 10 * SECOND, reads=(read(event("e"), whole=True),)), POLICY)
+    assert not early.tracked[0].settled
+    assert late.tracked[0].settled
+
+
+def test_steps_are_counted_once_however_they_come() -> None:
+    steps = [measured(step, loop_seconds=10.0) for step in (1, 2, 3)]
+    once = decide(known(), seen(job(), reads=(read(*steps),)), POLICY)
+    again = decide(evolve(known(), once), seen(reads=(read(*steps, measured(4, loop_seconds=5.0)),)), POLICY)
+    whole = decide(evolve(known(), once), seen(reads=(read(*reversed(steps), whole=True),)), POLICY)
+    assert again.tracked[0].job.training.loop_seconds == 35.0
+    assert again.events[0].id == "ev-4"
+    assert len(again.events) == 1
+    assert whole.tracked == ()
+
+
+def test_numbers_of_transitions_go_up_by_one() -> None:
+    before = known(tracked(job(status=Q), seq=4))
+    assert decide(before, seen(job(status=R)), POLICY).transitions[0].id == "research/ftjob-1/5"
+
+
+def test_a_resumed_job_is_not_started_again() -> None:
+    paused = tracked(job(status=P, started_at=NOON - HOUR))
+    queued = decide(known(paused), seen(job(status=Q)), POLICY)
+    runs = decide(evolve(known(paused), queued), seen(job(status=R)), POLICY)
+    assert queued.transitions[0].resumed
+    assert runs.transitions[0].restarted
+
+
+def test_a_paused_job_keeps_its_start() -> None:
+    was = tracked(replace(job(status=R), started_at=NOON - HOUR))
+    was = decide(known(was), seen(job(status=R), reads=(read(started(NOON - HOUR)),)), POLICY).tracked[0]
+    assert decide(known(was), seen(job(status=P)), POLICY).tracked[0].job.started_at == NOON - HOUR
