@@ -1,0 +1,51 @@
+"""The program as a whole: how it starts, and what its exit code is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import anyio
+
+from monitor import __version__, log
+from monitor.app.run import run
+from monitor.config import Settings
+from monitor.secret import Redactor
+from monitor.store import StoreError
+
+__all__ = ["exit_code", "run", "start"]
+
+
+def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
+    """Run the daemon. The exit code: 0 after SIGTERM or SIGINT, 1 when it could not start or lost its database."""
+    redactor = Redactor()
+    log.configure(level=settings.log.level, format=settings.log.format, redactor=redactor, stream=sys.stderr)
+    logger = log.get_logger()
+    logger.info("starting", version=__version__, organizations=len(settings.organizations))
+    code = exit_code(
+        partial(run, settings, read_again=read_again, redactor=redactor),
+        lambda errors: logger.error("failed", error=errors),
+    )
+    logger.info("stopped", exit_code=code)
+    return code
+
+
+def exit_code(main: Callable[[], Awaitable[None]], tell: Callable[[str], None]) -> int:
+    """Run something to its end: 0, or 1 after telling why it could not be. Bugs come through."""
+    try:
+        anyio.run(main)
+    except (StoreError, OSError, BaseExceptionGroup) as error:
+        leaves = _leaves(error)
+        if not all(isinstance(leaf, StoreError | OSError) for leaf in leaves):
+            raise
+        tell("; ".join(dict.fromkeys(str(leaf) for leaf in leaves)))
+        return 1
+    return 0
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """The errors themselves, out of groups of groups."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for inner in error.exceptions for leaf in _leaves(inner)]

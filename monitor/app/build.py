@@ -1,0 +1,155 @@
+"""From settings to parts: the only place that knows both."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TextIO
+
+import aiohttp
+from aiolimiter import AsyncLimiter
+
+from monitor import notifiers
+from monitor.clock import Clock
+from monitor.config import Settings
+from monitor.courier import Courier, DeliveryPolicy, Lanes
+from monitor.domain.decide import Policy
+from monitor.domain.model import Status
+from monitor.domain.pace import Pace
+from monitor.domain.pricing import Rates
+from monitor.metrics.health import Health, OrgHealth
+from monitor.metrics.own import Own
+from monitor.providers import OrganizationSettings
+from monitor.secret import Redactor, Secret
+from monitor.source import Limits, Source
+from monitor.store import Store
+from monitor.watchers.jobs import JobWatcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What all parts share and what outlives a reload."""
+
+    store: Store
+    own: Own
+    health: Health
+    clock: Clock
+    redactor: Redactor
+    asking: aiohttp.ClientSession
+    sending: aiohttp.ClientSession
+    owner: str
+    """This process, as the store's leases know it."""
+    stream: TextIO
+    """Where console notifiers print."""
+    lanes: Lanes = field(default_factory=Lanes)
+    jitter: Callable[[], float] = random.SystemRandom().random
+
+
+def source(
+    settings: Settings, org: OrganizationSettings, *, session: aiohttp.ClientSession, clock: Clock, redactor: Redactor,
+    count: Callable[[str, str], None],
+) -> Source:  # fmt: skip
+    """How one organisation is asked. `count` hears of every request: operation and status code."""
+    rate = settings.poll.max_requests_per_second
+    return Source(
+        org=org.name,
+        dialect=org.dialect(),
+        secret=api_key(org, redactor),
+        session=session,
+        limiter=AsyncLimiter(max(rate, 1.0), max(rate, 1.0) / rate),
+        redact=redactor,
+        clock=clock,
+        count=count,
+        lookback=settings.poll.lookback,
+        limits=Limits(timeout=settings.poll.timeout.total_seconds()),
+    )
+
+
+def api_key(org: OrganizationSettings, redactor: Redactor) -> Secret:
+    """The key of one organisation."""
+    text = org.api_key.get_secret_value() if org.api_key is not None else None
+    return Secret(text, path=org.api_key_file, redactor=redactor)
+
+
+def watchers(settings: Settings, rates: Rates, world: World) -> Iterator[JobWatcher]:
+    """One for each organisation."""
+    for org in settings.organizations:
+        yield JobWatcher(
+            source=source(
+                settings,
+                org,
+                session=world.asking,
+                clock=world.clock,
+                redactor=world.redactor,
+                count=partial(world.own.requested, org.name),
+            ),
+            store=world.store,
+            policy=policy(settings, org, rates),
+            pace=Pace(
+                interval=settings.poll.interval.total_seconds(),
+                idle_interval=settings.poll.idle_interval.total_seconds(),
+            ),
+            events_interval=settings.poll.events_interval.total_seconds(),
+            clock=world.clock,
+            health=world.health.orgs[org.name],
+            own=world.own,
+            owner=world.owner,
+            jitter=world.jitter,
+        )
+
+
+def policy(settings: Settings, org: OrganizationSettings, rates: Rates) -> Policy:
+    """What the operator wants for one organisation."""
+    stall = settings.stall
+    return Policy(
+        labels=org.labels,
+        stall_after={
+            Status.VALIDATING: stall.validating,
+            Status.QUEUED: stall.queued,
+            Status.RUNNING: stall.running,
+        },
+        rules=settings.rules,
+        rates=rates,
+        lookback=settings.poll.lookback,
+    )
+
+
+def couriers(settings: Settings, world: World) -> Iterator[Courier]:
+    """One for each notifier."""
+    delivery = settings.delivery
+    for wanted in settings.notifiers:
+        yield Courier(
+            store=world.store,
+            notifier=notifiers.build(
+                wanted,
+                session=world.sending,
+                redactor=world.redactor,
+                timeout=delivery.timeout.total_seconds(),
+                stream=world.stream,
+            ),
+            clock=world.clock,
+            owner=world.owner,
+            policy=DeliveryPolicy(
+                timeout=delivery.timeout.total_seconds(),
+                retry_base=delivery.retry_base.total_seconds(),
+                retry_max=delivery.retry_max.total_seconds(),
+                max_age=delivery.max_age,
+            ),
+            jitter=world.jitter,
+            lanes=world.lanes,
+            tally=world.own,
+        )
+
+
+def refresh(health: Health, settings: Settings) -> None:
+    """Let the health know exactly the configured organisations, and keep what it knows of those that stay."""
+    health.orgs = {org.name: _kept(health.orgs.get(org.name), org) for org in settings.organizations}
+    health.notifiers = tuple(notifier.name for notifier in settings.notifiers)
+
+
+def _kept(was: OrgHealth | None, org: OrganizationSettings) -> OrgHealth:
+    now = was or OrgHealth(org=org.name, provider=org.provider)
+    now.provider, now.labels = org.provider, org.labels
+    return now

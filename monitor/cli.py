@@ -1,0 +1,123 @@
+"""The commands. Each imports what it needs when it runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from monitor import __version__
+
+if TYPE_CHECKING:
+    from monitor.config import Settings
+
+T = TypeVar("T")
+
+_FILE = click.Path(path_type=Path, dir_okay=True)  # what cannot be read is told by load, with exit code 2
+_SPEED = click.FloatRange(min=0, min_open=True)
+
+config_option = click.option("--config", "file", type=_FILE, required=True, help="The configuration, YAML.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="finetune-monitor")
+def main() -> None:
+    """Watch fine-tuning jobs of many organisations: Prometheus metrics, Slack and webhook notifications, costs."""
+
+
+@main.command()
+@config_option
+@click.option("--listen", metavar="HOST:PORT", help="Overrides server.listen.")
+@click.option("--log-format", type=click.Choice(["json", "console"]), help="Overrides log.format.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Overrides log.level.")
+def run(file: Path, listen: str | None, log_format: str | None, log_level: str | None) -> None:
+    """Run the daemon until SIGTERM or SIGINT. SIGHUP reads the configuration again."""
+    from monitor import app  # noqa: PLC0415 - see the module's first line
+
+    read = partial(_settings, file, listen=listen, log_format=log_format, log_level=log_level)
+    settings = _or_exit(file, read)
+    sys.exit(app.start(settings, read))
+
+
+@main.command()
+@config_option
+@click.option("--online", is_flag=True, help="Also ask each provider and each notifier whether its credentials work.")
+def check(file: Path, online: bool) -> None:
+    """Validate a configuration: every problem on a line of its own. Exit 0 good, 1 problems, 2 unreadable."""
+    from monitor import config  # noqa: PLC0415 - see the module's first line
+
+    settings, warnings = _or_exit(file, lambda: config.examine(file, config.environ()))
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if online:
+        from monitor.app import online as asking  # noqa: PLC0415 - see the module's first line
+
+        problems = asking.check(settings)
+        for problem in problems:
+            click.echo(problem)
+        if problems:
+            sys.exit(1)
+    click.echo(f"{file}: good")
+
+
+@main.command()
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after this long.")
+@click.option("--speed", type=_SPEED, default=1.0, show_default=True, help="How fast simulated jobs run.")
+@click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:10877", show_default=True)
+def demo(seconds: float | None, speed: float, listen: str) -> None:
+    """Show it at work: simulated organisations, the daemon, and its notifications in this terminal."""
+    from monitor import demo as show  # noqa: PLC0415 - see the module's first line
+
+    sys.exit(show.start(seconds=seconds, speed=speed, listen=listen))
+
+
+@main.command()
+@click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:10878", show_default=True)
+@click.option("--orgs", type=click.IntRange(1, 100), default=3, show_default=True, help="How many organisations.")
+@click.option("--jobs", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Past jobs of each.")
+@click.option("--speed", type=_SPEED, default=1.0, show_default=True, help="How fast simulated jobs run.")
+@click.option("--seed", type=int, help="The same keys and jobs every time.")
+def simulate(listen: str, orgs: int, jobs: int, speed: float, seed: int | None) -> None:
+    """Serve the simulated fine-tuning API alone, for any client."""
+    from monitor import demo as show  # noqa: PLC0415 - see the module's first line
+
+    sys.exit(show.simulate(listen=listen, orgs=orgs, jobs=jobs, speed=speed, seed=seed))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from monitor import config  # noqa: PLC0415 - see the module's first line
+
+    click.echo(json.dumps(config.schema(), indent=2))
+
+
+def _settings(file: Path, *, listen: str | None, log_format: str | None, log_level: str | None) -> Settings:
+    """The configuration as it is now, with what the command line says. Raises ConfigError, ValueError and OSError."""
+    from monitor import config  # noqa: PLC0415 - see the module's first line
+
+    settings = config.load(file, config.environ())
+    return config.overridden(settings, listen=listen, log_format=log_format, log_level=log_level)
+
+
+def _or_exit(file: Path, read: Callable[[], T]) -> T:
+    """What was read, or its problems on the terminal and the end."""
+    from monitor import config  # noqa: PLC0415 - see the module's first line
+
+    try:
+        return read()
+    except config.ConfigError as error:
+        for problem in error.problems:
+            click.echo(problem)
+        sys.exit(1)
+    except ValueError as error:
+        click.echo(f"--listen {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"{file}: cannot be read: {error.strerror or error}", err=True)
+        sys.exit(2)

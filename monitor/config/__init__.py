@@ -1,0 +1,26 @@
+"""The configuration: a file and the environment become frozen settings, once, or a list of everything wrong."""
+
+from __future__ import annotations
+
+from monitor.config.address import Address, address
+from monitor.config.load import environ, examine, load, settings_from
+from monitor.config.prices import rates
+from monitor.config.problems import ConfigError, Problem
+from monitor.config.schema import schema
+from monitor.config.settings import Route, Settings, overridden
+
+__all__ = [
+    "Address",
+    "ConfigError",
+    "Problem",
+    "Route",
+    "Settings",
+    "address",
+    "environ",
+    "examine",
+    "load",
+    "overridden",
+    "rates",
+    "schema",
+    "settings_from",
+]

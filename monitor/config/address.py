@@ -1,0 +1,49 @@
+"""Where the server listens: `127.0.0.1:10877`, `[::1]:10877`, `:10877`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252})")
+_LISTEN: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the server listens. An empty host is every interface, port 0 any free port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def address(text: object) -> Address:
+    """Read `HOST:PORT`, `[IPV6]:PORT` or `:PORT`. Raises ValueError."""
+    if isinstance(text, Address):
+        return text
+    found = _LISTEN.fullmatch(text) if isinstance(text, str) else None
+    if found is None or int(found["port"]) > 65535:
+        raise ValueError("should be HOST:PORT, such as 127.0.0.1:10877 or [::1]:10877")
+    if found["six"]:
+        try:
+            return Address(str(IPv6Address(found["six"])), int(found["port"]))
+        except ValueError:
+            raise ValueError("should have an IPv6 address between the brackets") from None
+    if found["host"] and not _HOST.fullmatch(found["host"]):
+        raise ValueError("should have a host name or an IP address before the colon")
+    return Address(found["host"], int(found["port"]))
+
+
+Listen = Annotated[
+    Address,
+    BeforeValidator(address),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):[0-9]{1,5}$"}),
+]

@@ -1,0 +1,133 @@
+"""Whether every secret is given once, in one way, and can be read; what it is stays unsaid."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from monitor.config.problems import Flaw, choice
+from monitor.config.sections import Section, mentions, required_secrets, secret_names
+from monitor.secret import text_of
+
+# What Docker, Podman and Kubernetes mount there is theirs to protect.
+_MOUNTED: Final = (Path("/run/secrets"), Path("/var/run/secrets"))
+_OTHERS: Final = 0o077
+_EMPTY_KEY: Final = "whsec_"  # the prefix of signing secrets, and nothing after it
+
+
+def trim(section: Section) -> None:
+    """Take the white space off a section's secrets in place, as it is taken off those in files."""
+    for name in secret_names(section.model):
+        if name in section.node:
+            section.node[name] = _stripped(section.node[name])
+
+
+def credential_flaws(section: Section) -> Iterator[Flaw]:
+    """What is wrong with the secrets of one section."""
+    for name in secret_names(section.model):
+        text, file = name in section.node, f"{name}_file" in section.node
+        if text and file:
+            yield Flaw((*section.loc, f"{name}_file"), f"give either {name} or {name}_file, not both")
+        elif not text and not file and name in required_secrets(section.model):
+            yield Flaw((*section.loc, name), f"is required ({choice((name, f'{name}_file'))})")
+        if text:
+            yield from _text_flaws(section, name)
+        if file:
+            yield from _file_flaws(section, f"{name}_file")
+
+
+def shown_secrets(section: Section) -> Iterator[str]:
+    """The texts of a section that must never be shown."""
+    for name, field in section.model.model_fields.items():
+        if mentions(field.annotation, SecretStr):
+            yield from (text for text in _texts(section.node.get(name)) if text != _EMPTY_KEY)
+
+
+def known_secrets(section: Section, name: str) -> tuple[str, ...]:
+    """The secret's present values, from the text or the files; nothing where they cannot be had."""
+    files = _texts(section.node.get(f"{name}_file"))
+    read = (_read(Path(file)) for file in files)
+    return (*_texts(section.node.get(name)), *(text for text in read if not isinstance(text, ValueError | OSError)))
+
+
+def _text_flaws(section: Section, name: str) -> Iterator[Flaw]:
+    value, loc = section.node[name], (*section.loc, name)
+    items = value if isinstance(value, list) else [value]
+    if not items:
+        yield Flaw(loc, "is empty")
+    for at, item in enumerate(items):
+        where = (*loc, at) if isinstance(value, list) else loc
+        if item is None or isinstance(item, str):
+            problem = _unusable(item or "")
+            if problem:
+                yield Flaw(where, problem)
+
+
+def _file_flaws(section: Section, name: str) -> Iterator[Flaw]:
+    value, loc = section.node[name], (*section.loc, name)
+    if value is None or value == []:
+        yield Flaw(loc, "is empty")
+    for at, file in enumerate(value if isinstance(value, list) else [value]):
+        where = (*loc, at) if isinstance(value, list) else loc
+        if isinstance(file, str):
+            problem = _file_problem(Path(file))
+            if problem:
+                yield Flaw(where, problem)
+            elif _readable_by_others(Path(file)):
+                yield Flaw(where, "the file can be read by other users; chmod 600 would keep it private", warning=True)
+
+
+def _file_problem(path: Path) -> str | None:
+    text = _read(path)
+    if isinstance(text, FileNotFoundError):
+        return "the file does not exist"
+    if isinstance(text, OSError):
+        return f"the file cannot be read ({text.strerror or type(text).__name__})"
+    if isinstance(text, ValueError):
+        return str(text)
+    problem = _unusable(text)
+    return f"the secret in the file {problem}" if problem else None
+
+
+def _read(path: Path) -> str | OSError | ValueError:
+    try:
+        return text_of(path)
+    except OSError as error:
+        return error
+    except ValueError as error:
+        # A path with a NUL in it is a ValueError of the standard library, in its words.
+        return error if "secret" in str(error) else ValueError("the file's name is not one")
+
+
+def _unusable(secret: str) -> str | None:
+    if secret in {"", _EMPTY_KEY}:
+        return "is empty"
+    if any(character.isspace() or not character.isprintable() for character in secret):
+        return "contains white space or control characters"
+    return None
+
+
+def _readable_by_others(path: Path) -> bool:
+    if any(path.is_relative_to(mount) for mount in _MOUNTED):
+        return False
+    status = path.stat()
+    return status.st_uid == os.getuid() and bool(stat.S_IMODE(status.st_mode) & _OTHERS)
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_stripped(item) for item in value]
+    return value.strip() if isinstance(value, str) else value
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [text for item in value for text in _texts(item)] if isinstance(value, list) else []

@@ -1,0 +1,126 @@
+"""What holds between the parts of a configuration: names that must exist, and things that must not be there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from monitor.config.credentials import known_secrets
+from monitor.config.problems import Flaw, Loc, nearest
+from monitor.config.sections import Section
+
+_PRIVATE: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".svc", ".test", ".private")
+
+
+def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator[Flaw]:
+    """Look at the tree as it is, sound or not, so that these problems are told together with the others."""
+    yield from _twice(tree, "organizations")
+    yield from _twice(tree, "notifiers")
+    yield from _routes(tree)
+    yield from _unheard(tree)
+    yield from _same_account([section for section in sections if section.loc[:1] == ("organizations",)])
+    yield from _plain_http(tree)
+
+
+def _twice(tree: Mapping[str, Any], key: str) -> Iterator[Flaw]:
+    first: dict[str, int] = {}
+    for loc, name in _named(tree, key):
+        if name in first:
+            yield Flaw(loc, f"this name is taken by {key}.{first[name]}")
+        first.setdefault(name, int(loc[1]))
+
+
+def _routes(tree: Mapping[str, Any]) -> Iterator[Flaw]:
+    notifiers = {name for _, name in _named(tree, "notifiers")}
+    orgs = {name for _, name in _named(tree, "organizations")}
+    providers = {item["provider"] for item in _mappings(tree, "organizations") if _is_text(item.get("provider"))}
+    for at, route in enumerate(_items(tree, "routes")):
+        if not isinstance(route, dict):
+            continue
+        match = route["match"] if isinstance(route.get("match"), dict) else {}
+        yield from _unknown(route.get("notify"), ("routes", at, "notify"), notifiers, "no notifier has this name")
+        yield from _unknown(match.get("org"), ("routes", at, "match", "org"), orgs, "no organisation has this name")
+        yield from _unknown(
+            match.get("provider"), ("routes", at, "match", "provider"), providers, "no organisation has this provider"
+        )
+
+
+def _unknown(names: object, loc: Loc, known: set[str], text: str) -> Iterator[Flaw]:
+    listed = isinstance(names, list)
+    for at, name in enumerate(names if isinstance(names, list) else [names]):
+        if _is_text(name) and name not in known:
+            yield Flaw((*loc, at) if listed else loc, text + nearest(name, known))
+
+
+def _unheard(tree: Mapping[str, Any]) -> Iterator[Flaw]:
+    heard = {name for route in _mappings(tree, "routes") for name in _words(route.get("notify"))}
+    for loc, name in _named(tree, "notifiers"):
+        if name not in heard:
+            yield Flaw(loc, "no route leads to this notifier", warning=True)
+
+
+def _same_account(organizations: Iterable[Section]) -> Iterator[Flaw]:
+    """Two organisations that would list the same jobs: each would be counted and announced twice."""
+    first: dict[tuple[object, ...], Loc] = {}
+    for section in organizations:
+        where = tuple(_setting(section, name) for name in ("provider", "base_url", "organization", "project"))
+        for key in known_secrets(section, "api_key"):
+            earlier = first.setdefault((key, *where), section.loc)
+            if earlier != section.loc:
+                yield Flaw(section.loc, f"has the same key, address and project as organizations.{earlier[1]}")
+
+
+def _setting(section: Section, name: str) -> object:
+    field = section.model.model_fields.get(name)
+    value = section.node.get(name, field.default if field else None)
+    return value.rstrip("/") if isinstance(value, str) else repr(value)
+
+
+def _plain_http(tree: Mapping[str, Any]) -> Iterator[Flaw]:
+    for at, organization in enumerate(_items(tree, "organizations")):
+        if isinstance(organization, dict) and _readable_on_the_way(organization.get("base_url")):
+            yield Flaw(("organizations", at, "base_url"), "plain http would show the key to the network; use https")
+    for at, notifier in enumerate(_items(tree, "notifiers")):
+        for key in ("url", "webhook_url", "api_url"):
+            if isinstance(notifier, dict) and _readable_on_the_way(notifier.get(key)):
+                text = "plain http is only used when the host turns out to be private; use https"
+                yield Flaw(("notifiers", at, key), text, warning=True)
+
+
+def _readable_on_the_way(url: object) -> bool:
+    """Whether this is plain http to a host that is not, by its name or address, a private one."""
+    if not isinstance(url, str) or not url.lower().startswith("http:"):
+        return False
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    except ValueError:  # not a URL: that is said elsewhere
+        return False
+    try:
+        return ip_address(host).is_global
+    except ValueError:  # a name
+        return "." in host and not host.endswith(_PRIVATE) and ".svc." not in host
+
+
+def _named(tree: Mapping[str, Any], key: str) -> Iterator[tuple[Loc, str]]:
+    for at, item in enumerate(_items(tree, key)):
+        if isinstance(item, dict) and isinstance(item.get("name"), str):
+            yield (key, at, "name"), item["name"]
+
+
+def _mappings(tree: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    return [item for item in _items(tree, key) if isinstance(item, dict)]
+
+
+def _items(tree: Mapping[str, Any], key: str) -> list[Any]:
+    value = tree.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _words(value: object) -> list[str]:
+    return [word for word in (value if isinstance(value, list) else [value]) if isinstance(word, str)]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)

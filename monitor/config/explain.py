@@ -1,0 +1,134 @@
+"""What the models' validation says, in plain words and without the values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from monitor.config.problems import Flaw, Loc, nearest
+
+_LIST: Final = "should be a list"
+_MAPPING: Final = "should be a mapping of keys and values"
+_WHOLE: Final = "should be a whole number"
+_NUMBER: Final = "should be a number"
+_SWITCH: Final = "should be true or false"
+
+_WORDS: Final = {
+    "missing": "is required",
+    "string_type": "should be text; put it in quotes",
+    "path_type": "should be a file's path",
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "set_type": _LIST,
+    "frozen_set_type": _LIST,
+    "dict_type": _MAPPING,
+    "mapping_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "dataclass_type": _MAPPING,
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_parsing_size": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "decimal_type": _NUMBER,
+    "decimal_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "bool_type": _SWITCH,
+    "bool_parsing": _SWITCH,
+}
+
+# Errors whose last step is a key that need not be in the tree.
+_ABSENT: Final = {"missing", "union_tag_invalid", "union_tag_not_found"}
+
+# Keys that are documented, and not in this version: better said than called unknown.
+_NOT_YET: Final[Mapping[Loc, str]] = {
+    ("budgets",): "budgets are not available in this version",
+    ("server", "web_config_file"): "TLS and basic auth are not available in this version; listen on loopback "
+    "and put a reverse proxy with TLS in front",
+}
+
+
+def explain(error: ValidationError, tree: Any, models: Mapping[Loc, type[BaseModel]]) -> Iterator[Flaw]:
+    """One flaw for each place that has errors. `models` tells which model reads the mapping at a place."""
+    found: dict[Loc, list[str]] = {}
+    for one in error.errors(include_url=False, include_input=False):
+        loc = _real(_pointed(one), tree, named=one["type"] in _ABSENT)
+        if one["type"] == "too_short" and _at(tree, loc):
+            continue  # it only looks short to pydantic, because its items are wrong
+        texts = found.setdefault(loc, [])
+        text = _said(one, loc, models)
+        if text not in texts:
+            texts.append(text)
+    for loc, texts in found.items():
+        yield Flaw(loc, ", or ".join(texts))
+
+
+def _said(error: Mapping[str, Any], loc: Loc, models: Mapping[Loc, type[BaseModel]]) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _SPECIAL:
+        return _SPECIAL[kind](context)
+    if kind == "extra_forbidden":
+        return _NOT_YET.get(loc) or _unknown(loc, models)
+    if kind in _WORDS:
+        return _WORDS[kind]
+    # Sentences of validators and of pydantic's bounds: "Value error, …" and "Input should be less than …".
+    return str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _unknown(loc: Loc, models: Mapping[Loc, type[BaseModel]]) -> str:
+    model = models.get(loc[:-1])
+    return "unknown key" + (nearest(loc[-1], model.model_fields) if model else "")
+
+
+def _expected(context: Mapping[str, Any]) -> str:
+    return f"should be {_quoted(context['expected'])}"
+
+
+def _length(context: Mapping[str, Any]) -> str:
+    return "should not be empty" if context["min_length"] == 1 else f"should be at least {context['min_length']} long"
+
+
+def _quoted(words: object) -> str:
+    return str(words).replace("'", '"')
+
+
+_SPECIAL: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
+    "literal_error": _expected,
+    "enum": _expected,
+    "union_tag_invalid": lambda context: f"should be one of {_quoted(context['expected_tags'])}",
+    "union_tag_not_found": lambda _: "is required",
+    "too_short": _length,
+    "string_too_short": _length,
+    "string_pattern_mismatch": lambda context: f"should match {context['pattern']}",
+}
+
+
+def _pointed(error: Mapping[str, Any]) -> Loc:
+    """Where the error is; of a union, the key that chooses among its members."""
+    if error["type"].startswith("union_tag"):
+        return (*error["loc"], error["ctx"]["discriminator"].strip("'"))
+    return tuple(error["loc"])
+
+
+def _at(tree: Any, loc: Loc) -> Any:
+    for part in loc:
+        tree = tree[part]
+    return tree
+
+
+def _real(loc: Loc, tree: Any, *, named: bool) -> Loc:
+    """The way to a value in the tree: without the tags and type names that pydantic puts between."""
+    way: list[str | int] = []
+    for at, part in enumerate(loc):
+        if isinstance(tree, dict) and part in tree:
+            tree = tree[str(part)]
+        elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
+            tree = tree[part]
+        elif not (named and at == len(loc) - 1):
+            continue
+        way.append(part)
+    return tuple(way)

@@ -1,0 +1,82 @@
+"""From a file, or a tree, to settings, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from monitor.config.credentials import credential_flaws, shown_secrets, trim
+from monitor.config.crosscheck import crosscheck
+from monitor.config.prices import price_table
+from monitor.config.problems import ConfigError, Flaw, Problem
+from monitor.config.reading import document, modelled, once, problems
+from monitor.config.sections import Section, path_names, sections
+from monitor.config.settings import Settings
+from monitor.config.yaml import Document
+from monitor.secret import Redactor
+
+
+def environ() -> Mapping[str, str]:
+    """A copy of the environment: the one place where the program reads it."""
+    return dict(os.environ)  # noqa: TID251 - this is the place
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """The settings in a file. Raises ConfigError with every problem, or OSError where the file cannot be read."""
+    return examine(path, environ)[0]
+
+
+def examine(path: Path, environ: Mapping[str, str]) -> tuple[Settings, tuple[Problem, ...]]:
+    """The settings in a file, and what is allowed but unwise. Raises as `load`."""
+    return _settings(document(path, environ), str(path), path.parent.absolute())
+
+
+def settings_from(tree: Mapping[str, Any]) -> Settings:
+    """Settings that were never in a file; relative paths are in the working directory. Raises ConfigError."""
+    return _settings(Document(tree=deepcopy(dict(tree))), "(settings)", Path.cwd())[0]
+
+
+def _settings(read: Document, file: str, folder: Path) -> tuple[Settings, tuple[Problem, ...]]:
+    parts = list(sections(Settings, read.tree))
+    redactor = Redactor()
+    for part in parts:
+        trim(part)
+        _anchor(part, folder)
+        redactor.add(shown_secrets(part))
+    settings, wrong = modelled(Settings, read.tree, parts)
+    credentials = [flaw for part in parts for flaw in credential_flaws(part)]
+    if isinstance(read.tree, dict):
+        wrong += crosscheck(read.tree, parts)
+    flaws = list(once(read.flaws, credentials, wrong))
+    elsewhere = list(_price_problems(read, file, parts))
+    errors = [flaw for flaw in flaws if not flaw.warning]
+    if errors or elsewhere or settings is None:
+        raise ConfigError([*problems(errors, read, file, redactor), *elsewhere])
+    return settings, tuple(sorted(problems(flaws, read, file, redactor)))
+
+
+def _price_problems(read: Document, file: str, parts: list[Section]) -> Iterator[Problem]:
+    """What is wrong with the price table that the settings name, each at its place in that file."""
+    named = next((part.node.get("file") for part in parts if part.loc == ("pricing",)), None)
+    if not isinstance(named, str):
+        return
+    try:
+        price_table(Path(named))
+    except ConfigError as error:
+        yield from error.problems
+    except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
+        reason = (isinstance(error, OSError) and error.strerror) or "it has no such name"
+        yield from problems([Flaw(("pricing", "file"), f"cannot be read ({reason})")], read, file, Redactor())
+
+
+def _anchor(part: Section, folder: Path) -> None:
+    """Make the file names of a section relative to the folder of the configuration file, in place."""
+    for name in path_names(part.model):
+        value = part.node.get(name)
+        if isinstance(value, str):
+            part.node[name] = str(folder / value)
+        elif isinstance(value, list):
+            part.node[name] = [str(folder / item) if isinstance(item, str) else item for item in value]

@@ -1,0 +1,143 @@
+"""The price table: what training and inference cost, since when, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from monitor.config.reading import document, validated
+from monitor.config.settings import Part
+from monitor.domain.model import Method
+from monitor.domain.pricing import Rate, Rates
+
+_CHECKOUT: Final = Path(__file__).parents[2] / "config" / "prices.yaml"
+
+
+def _exact(value: object) -> object:
+    """A float is not a price: 0.1 is not what anybody charges."""
+    return str(value) if isinstance(value, float) else value
+
+
+Dollars = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, le=1_000_000)]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Confidence = Literal["A", "B", "C"]
+
+
+class Training(Part):
+    """What training costs: per million trained tokens, or per hour of the core training loop."""
+
+    per_million: Dollars | None = None
+    per_hour: Dollars | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    """The last day this price holds."""
+
+    @model_validator(mode="after")
+    def _one_price(self) -> Training:
+        if (self.per_million is None) == (self.per_hour is None):
+            raise ValueError("give either per_million or per_hour")
+        if self.valid_from and self.valid_until and self.valid_from > self.valid_until:
+            raise ValueError("valid_from should not be after valid_until")
+        return self
+
+
+class Tokens(Part):
+    """What a fine-tuned model's tokens cost, per million."""
+
+    input: Dollars | None = None
+    cached_input: Dollars | None = None
+    output: Dollars | None = None
+
+
+class Inference(Tokens):
+    """The prices of using a fine-tuned model, now and over the Batch API."""
+
+    batch: Tokens | None = None
+    shared: Tokens | None = None
+    """For jobs whose data is shared with the provider."""
+    shared_batch: Tokens | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    confidence: Confidence | None = None
+    """Where it differs from the row's."""
+
+
+class Window(Part):
+    """When new jobs could be created. Jobs that end later keep their price."""
+
+    opened: date | None = None
+    closed: date | None = None
+
+
+class Shutdown(Part):
+    """When models stop answering; by name where snapshots differ."""
+
+    base: date | Mapping[str, date] | None = None
+    fine_tuned: date | None = None
+
+
+class PriceRow(Part):
+    """One base model with its snapshots and aliases."""
+
+    models: Annotated[tuple[Name, ...], Field(min_length=1)]
+    provider: Name = "openai"
+    methods: Annotated[tuple[Literal["supervised", "dpo", "reinforcement"], ...], Field(min_length=1)]
+    training: Annotated[tuple[Training, ...], Field(max_length=100)] = ()
+    """The newest price first; none where it is not known."""
+    inference: tuple[Inference, ...] = ()
+    window: Window = Window()
+    shutdown: Shutdown = Shutdown()
+    confidence: Confidence
+    """A: the provider's own page. B: two or more others agree. C: one other source; nothing is computed from it."""
+    source: str
+    note: str | None = None
+
+    @property
+    def rates(self) -> Iterator[Rate]:
+        """What may be computed with."""
+        for price in self.training if self.confidence != "C" else ():
+            yield Rate(
+                models=self.models,
+                methods=frozenset(map(Method, self.methods)),
+                provider=self.provider,
+                per_million=price.per_million,
+                per_hour=price.per_hour,
+                valid_from=price.valid_from,
+                valid_until=price.valid_until,
+            )
+
+
+class PriceTable(Part):
+    """A price table. Money is US dollars."""
+
+    checked: date
+    """When somebody last compared it with its sources."""
+    prices: tuple[PriceRow, ...]
+
+    @property
+    def rates(self) -> Rates:
+        """The rows to compute with, in the order of the file: the first that fits is taken."""
+        return tuple(rate for row in self.prices for rate in row.rates)
+
+
+def rates(override: Path | None = None) -> Rates:
+    """The training prices, those of the override first. Raises ConfigError, or OSError where a file cannot be read."""
+    own = price_table(override).rates if override is not None else ()
+    return own + price_table().rates
+
+
+def price_table(path: Path | None = None) -> PriceTable:
+    """A price table, by default the one that comes with the program. Raises ConfigError or OSError."""
+    file = path or _packaged()
+    return validated(PriceTable, document(file, {}), str(file))
+
+
+def _packaged() -> Path:
+    packaged = Path(str(files("monitor") / "prices.yaml"))
+    return packaged if packaged.is_file() else _CHECKOUT

@@ -1,0 +1,48 @@
+"""The JSON Schema of the configuration, for editors."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from monitor.config.address import Address
+from monitor.config.durations import spoken
+from monitor.config.sections import models, required_secrets, secret_names
+from monitor.config.settings import Settings
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_MINIMAL: Final = {
+    "organizations": [{"name": "research", "provider": "openai", "api_key_file": "/run/secrets/research"}]
+}
+
+
+class _AsWritten(GenerateJsonSchema):
+    """Shows defaults as one would write them in the file."""
+
+    def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, timedelta):
+            return spoken(dft)
+        if isinstance(dft, Address):
+            return str(dft)
+        return dft.model_dump(mode="json") if isinstance(dft, BaseModel) else super().encode_default(dft)
+
+
+def schema() -> dict[str, Any]:
+    """Draft 2020-12; it also says which secrets are needed, and that each is given in one way."""
+    found = Settings.model_json_schema(mode="validation", schema_generator=_AsWritten)
+    for model in models(Settings):
+        described = found["$defs"].get(model.__name__) if model is not Settings else None
+        if described is not None and (rules := _secret_rules(model)):
+            described["allOf"] = rules
+    return {"$schema": _DIALECT, **found, "title": "finetune-monitor", "examples": [_MINIMAL]}
+
+
+def _secret_rules(model: type[BaseModel]) -> list[dict[str, Any]]:
+    rules: list[dict[str, Any]] = []
+    for name in secret_names(model):
+        text, file = {"required": [name]}, {"required": [f"{name}_file"]}
+        rules.append({"oneOf": [text, file]} if name in required_secrets(model) else {"not": {"allOf": [text, file]}})
+    return rules

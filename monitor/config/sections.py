@@ -1,0 +1,94 @@
+"""Which settings model is behind which part of a tree, found before anything is validated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from monitor.config.problems import Loc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A mapping of the tree and the model that will read it."""
+
+    model: type[BaseModel]
+    node: dict[str, Any]
+    loc: Loc
+
+
+def sections(kind: Any, node: Any, loc: Loc = ()) -> Iterator[Section]:
+    """Every mapping that a model reads, from the top down. `kind` is an annotation."""
+    kind = _chosen(kind, node)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if isinstance(node, dict):
+            yield Section(model=kind, node=node, loc=loc)
+            for name, field in kind.model_fields.items():
+                if name in node:
+                    yield from sections(field.annotation, node[name], (*loc, name))
+    elif get_origin(kind) in (list, tuple) and isinstance(node, list):
+        for at, item in enumerate(node):
+            yield from sections(get_args(kind)[0], item, (*loc, at))
+
+
+def models(kind: Any) -> Iterator[type[BaseModel]]:
+    """Every model an annotation leads to."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+        for field in kind.model_fields.values():
+            yield from models(field.annotation)
+    else:
+        for part in get_args(kind):
+            yield from models(part)
+
+
+def secret_names(model: type[BaseModel]) -> tuple[str, ...]:
+    """The fields that may also be given as a file: `x` where there is `x_file`."""
+    return tuple(name for name in model.model_fields if f"{name}_file" in model.model_fields)
+
+
+def required_secrets(model: type[BaseModel]) -> tuple[str, ...]:
+    """Those of them that must be given one way or the other."""
+    return tuple(getattr(model, "required_secrets", ()))
+
+
+def path_names(model: type[BaseModel]) -> tuple[str, ...]:
+    """The fields that name a file."""
+    return tuple(
+        name
+        for name, field in model.model_fields.items()
+        if field.annotation is Path or Path in get_args(field.annotation)
+    )
+
+
+def _chosen(kind: Any, node: Any) -> Any:
+    """The annotation without its wrapping; of a union, the model that the node's literals speak for."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
+    return next((_chosen(part, node) for part in get_args(kind) if _speaks(_chosen(part, node), node)), kind)
+
+
+def _speaks(kind: Any, node: Any) -> bool:
+    """Whether a node looks like this member of a union: a list, or a model whose literal fields all agree."""
+    if get_origin(kind) in (list, tuple):
+        return isinstance(node, list)
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(node, dict)):
+        return False
+    literals = {
+        name: get_args(field.annotation)
+        for name, field in kind.model_fields.items()
+        if get_origin(field.annotation) is Literal
+    }
+    return all(node.get(name, kind.model_fields[name].default) in allowed for name, allowed in literals.items())
+
+
+def mentions(kind: Any, what: type) -> bool:
+    """Whether an annotation leads to a type, through unions, lists and mappings."""
+    return kind is what or any(mentions(part, what) for part in get_args(kind))

@@ -1,0 +1,223 @@
+"""The settings: every key of the configuration file, with its default and its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from monitor.config.address import Address, Listen, address
+from monitor.config.durations import Duration, between
+from monitor.domain.routing import Match, Rule
+from monitor.notifiers import NotifierSettings
+from monitor.providers import OrganizationSettings
+
+
+def _listed(value: object) -> object:
+    """One word stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _sqlite(url: str) -> str:
+    if url.startswith(("postgresql:", "postgresql+", "postgres:")):
+        raise ValueError("PostgreSQL is not available in this version; use sqlite:///FILE")
+    if not url.startswith("sqlite:///") or url in {"sqlite:///", "sqlite:///:memory:"} or "?" in url:
+        raise ValueError("should be sqlite:///FILE (sqlite:////FILE for an absolute path)")
+    return url
+
+
+Word = Annotated[str, Field(min_length=1, max_length=256)]
+Words = Annotated[tuple[Word, ...], BeforeValidator(_listed, json_schema_input_type=Word | tuple[Word, ...])]
+On = Literal[
+    "appeared", "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled",
+    "budget", "shutdown", "org_down", "org_up",
+]  # fmt: skip
+Ons = Annotated[
+    tuple[On, ...], Field(min_length=1), BeforeValidator(_listed, json_schema_input_type=On | tuple[On, ...])
+]
+
+
+class Part(BaseModel):
+    """What all parts of the settings have in common."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class Poll(Part):
+    """How often the providers are asked."""
+
+    interval: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(seconds=30)
+    """Between two looks at an organisation that has a job which is not final."""
+    idle_interval: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(minutes=5)
+    """Between two looks at any other organisation."""
+    events_interval: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(minutes=1)
+    """Between two looks at one active job's event stream; a change of its status has it read at once."""
+    timeout: Annotated[Duration, AfterValidator(between("1s", "30s"))] = timedelta(seconds=30)
+    """For one request, all of it."""
+    max_requests_per_second: Annotated[float, Field(ge=0.01, le=1000)] = 5.0
+    """To one organisation's API."""
+    lookback: Annotated[Duration, AfterValidator(between("1h", "3650d"))] = timedelta(days=30)
+    """How far back an organisation's history is read at first sight."""
+
+
+class Stall(Part):
+    """For how long a job may show no sign of life before it counts as stalled."""
+
+    validating: Annotated[Duration, AfterValidator(between("100ms", "365d"))] = timedelta(hours=1)
+    """While its files are validated."""
+    queued: Annotated[Duration, AfterValidator(between("100ms", "365d"))] = timedelta(hours=6)
+    """While it waits in the queue."""
+    running: Annotated[Duration, AfterValidator(between("100ms", "365d"))] = timedelta(hours=1)
+    """While it runs."""
+
+
+class Store(Part):
+    """Where the monitor keeps what it knows."""
+
+    url: Annotated[str, AfterValidator(_sqlite)] = "sqlite:///monitor.db"
+    """`sqlite:///FILE`; a relative file is in the working directory."""
+    retention: Annotated[Duration, AfterValidator(between("1d", "3650d"))] = timedelta(days=90)
+    """How long ended jobs and their events are kept."""
+
+
+class Server(Part):
+    """The status page, the metrics and the JSON API."""
+
+    listen: Listen = Address("127.0.0.1", 10877)
+    """`HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for every interface; port 0 is any free port."""
+    enable_lifecycle: bool = False
+    """Whether `POST /-/reload` reloads the configuration; SIGHUP always does."""
+
+
+class DeliverySettings(Part):
+    """How hard notifications are tried."""
+
+    timeout: Annotated[Duration, AfterValidator(between("100ms", "30s"))] = timedelta(seconds=15)
+    """For one attempt."""
+    retry_base: Annotated[Duration, AfterValidator(between("100ms", "1h"))] = timedelta(seconds=5)
+    """The first wait after a failure; each later one is up to twice as long."""
+    retry_max: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(minutes=10)
+    """The longest wait between two attempts."""
+    max_age: Annotated[Duration, AfterValidator(between("1s", "30d"))] = timedelta(hours=72)
+    """After this long a notification is given up and becomes a dead letter."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> DeliverySettings:
+        if self.retry_base > self.retry_max:
+            raise ValueError("retry_base should not be longer than retry_max")
+        return self
+
+
+class MetricsSettings(Part):
+    """Bounds of the series that exist per job."""
+
+    job_retention: Annotated[Duration, AfterValidator(between("100ms", "365d"))] = timedelta(hours=24)
+    """How long a job keeps its own series after its end."""
+    max_jobs: Annotated[int, Field(ge=0, le=100_000)] = 5000
+    """At most so many jobs have series of their own."""
+
+
+class RouteMatch(Part):
+    """Which jobs a route is for. What is not given matches everything; all that is given must hold."""
+
+    org: Words = ()
+    """Names of organisations."""
+    provider: Words = ()
+    """Names of providers."""
+    model: Words = ()
+    """Shell patterns for the base model or the fine-tuned one, such as `gpt-4o*`."""
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    """Labels of the organisation."""
+    metadata: Mapping[str, str] = Field(default_factory=dict)
+    """The job's own metadata."""
+
+
+class Route(Part):
+    """Which notifiers hear of which transitions. All routes are looked at."""
+
+    match: RouteMatch = RouteMatch()
+    """Which jobs it is for; every job by default."""
+    on: Ons = ("succeeded", "failed", "cancelled", "stalled")
+    """Which transitions it is for."""
+    notify: Annotated[Words, Field(min_length=1)]
+    """Names of notifiers. Each gets one message per transition, however many routes match."""
+
+    @property
+    def rule(self) -> Rule:
+        """This route as the domain understands it."""
+        return Rule(
+            match=Match(
+                orgs=frozenset(self.match.org),
+                providers=frozenset(self.match.provider),
+                models=self.match.model,
+                labels=self.match.labels,
+                metadata=self.match.metadata,
+            ),
+            on=frozenset(self.on),
+            notify=self.notify,
+        )
+
+
+class Pricing(Part):
+    """What training costs."""
+
+    file: Path | None = None
+    """A price table whose rows come before the packaged ones; relative to the configuration file."""
+
+
+class Log(Part):
+    """What the monitor says of itself on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe lines that are written."""
+    format: Literal["json", "console"] = "json"
+    """JSON lines for machines, plain lines for people."""
+
+
+class Settings(Part):
+    """The configuration of finetune-monitor."""
+
+    organizations: Annotated[tuple[OrganizationSettings, ...], Field(min_length=1)]
+    """The organisations whose fine-tuning jobs are watched."""
+    poll: Poll = Poll()
+    stall: Stall = Stall()
+    store: Store = Store()
+    server: Server = Server()
+    delivery: DeliverySettings = DeliverySettings()
+    metrics: MetricsSettings = MetricsSettings()
+    notifiers: tuple[NotifierSettings, ...] = ()
+    """Where notifications can go."""
+    routes: tuple[Route, ...] = ()
+    """Who hears of what."""
+    pricing: Pricing = Pricing()
+    log: Log = Log()
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The routes as the domain understands them."""
+        return tuple(route.rule for route in self.routes)
+
+
+def overridden(
+    settings: Settings, *, listen: str | None = None, log_level: str | None = None, log_format: str | None = None
+) -> Settings:
+    """The settings with what the command line says instead. Raises ValueError."""
+    changes: dict[str, Any] = {}
+    if listen is not None:
+        changes["server"] = settings.server.model_copy(update={"listen": address(listen)})
+    if log_level is not None or log_format is not None:
+        said = {"level": log_level or settings.log.level, "format": log_format or settings.log.format}
+        changes["log"] = Log.model_validate(said)
+    return settings.model_copy(update=changes)

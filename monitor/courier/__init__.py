@@ -1,0 +1,241 @@
+"""Empties the outbox, one courier for each notifier: claim, send, settle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import anyio
+import structlog
+
+from monitor.clock import Clock
+from monitor.courier.lanes import Lane, Lanes
+from monitor.courier.ledger import Ledger
+from monitor.courier.target import Tally, Target
+from monitor.courier.verdict import (
+    LONGEST_WAIT,
+    Bury,
+    Delivered,
+    DeliveryPolicy,
+    Outcome,
+    Park,
+    Postpone,
+    backoff,
+    verdict,
+)
+from monitor.notifiers.base import Attempt, Failure, Notifier, SendError
+from monitor.store import Claimed, Store, Unavailable
+
+__all__ = ["Courier", "DeliveryPolicy", "Lanes", "Tally"]
+
+log = structlog.get_logger(__name__)
+
+_JOBS_AT_ONCE: Final = 8
+_SLOWEST: Final = 60.0
+_LOOK_EVERY: Final = 10.0  # envelopes of a replica that died fall due without anybody waking us
+_SOON: Final = 0.2
+_STORE_RETRY: Final = 2.0
+_EXPIRE_EVERY: Final = 60.0
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a courier remembers; all of it may be lost with the process."""
+
+    odd: dict[str, int] = field(default_factory=dict)
+    """Failures without a known meaning, by delivery key."""
+    expire_at: float = 0.0
+    store_down: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Courier:
+    """Brings one notifier's envelopes, so that a slow target delays no other."""
+
+    store: Store
+    notifier: Notifier
+    clock: Clock
+    owner: str
+    """This process, as the store's leases know it."""
+    policy: DeliveryPolicy
+    jitter: Callable[[], float]
+    """A number from 0 to 1."""
+    lanes: Lanes
+    tally: Tally
+    grace: float = 8.0
+    """Seconds in which envelopes in flight may still land once the program is told to stop; it has 10 in all."""
+    _memory: _Memory = field(default_factory=_Memory, init=False, repr=False)
+    _target: Target = field(init=False, repr=False)
+    _ledger: Ledger = field(init=False, repr=False)
+    _lane: Lane = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find the lane that it shares; the state is set this way because the dependencies are frozen."""
+        object.__setattr__(self, "_target", Target(name=self.notifier.name, tally=self.tally))
+        object.__setattr__(self, "_ledger", Ledger(store=self.store, clock=self.clock))
+        object.__setattr__(self, "_lane", self.lanes.lane(self.notifier.lane, self.notifier.min_gap))
+
+    async def run(self) -> None:
+        """Deliver for ever: at once when something is enqueued, else when the next envelope falls due."""
+        self.tally.park(self.notifier.name, self._target.parked)
+        while True:
+            mark = self.store.enqueued
+            try:
+                wait = await self._round()
+            except Unavailable as error:
+                self._store_is_down(error)
+                await self.clock.sleep(_STORE_RETRY)
+                continue
+            self._store_is_up()
+            if wait > 0:
+                await self._idle(wait, mark)
+
+    async def drain_once(self, now: datetime) -> int:
+        """One step: claim what is due, send it, settle it. How many envelopes were tried. Raises StoreError."""
+        await self._ledger.catch_up()
+        probe, start = self._target.parked, self.clock.monotonic()
+        if self._target.rest(start) > 0 or not self._lane.take(start):
+            return 0
+        claimed: tuple[Claimed, ...] = ()
+        try:
+            claimed = await self._claim(now)
+            if claimed:
+                await self._bring(claimed, probe=probe)
+        finally:
+            self._lane.release(self.clock.monotonic(), used=bool(claimed))
+        return len(claimed)
+
+    async def _round(self) -> float:
+        """One step and what belongs to it; how long to wait before the next, in seconds."""
+        now = self.clock.now()
+        if self.clock.monotonic() >= self._memory.expire_at:
+            self._memory.expire_at = self.clock.monotonic() + _EXPIRE_EVERY
+            await self._expire(now)
+        if await self.drain_once(now):
+            return 0.0
+        monotonic = self.clock.monotonic()
+        rest = max(self._target.rest(monotonic), self._lane.wait(monotonic))
+        if rest > 0:
+            return min(rest, _LOOK_EVERY)
+        due = await self.store.next_due(self.notifier.name)
+        return _LOOK_EVERY if due is None else min(max((due - now).total_seconds(), _SOON), _LOOK_EVERY)
+
+    async def _expire(self, now: datetime) -> None:
+        """Give up what is too old, also of notifiers that are no longer configured.
+
+        The store also makes due what was put off by a clock that has been set back since.
+        """
+        for notifier, count in (await self.store.expire(now, self.policy.max_age)).items():
+            log.error("deliveries.expired", notifier=notifier, count=count)
+            for _ in range(count):
+                self.tally.dead(notifier, "expired")
+            self._memory.odd.clear()  # some of them may be gone
+
+    async def _idle(self, seconds: float, mark: int) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._wake, mark, group.cancel_scope)
+            await self.clock.sleep(seconds)
+            group.cancel_scope.cancel()
+
+    async def _wake(self, mark: int, sleeper: anyio.CancelScope) -> None:
+        await self.store.wait_enqueued(mark)
+        sleeper.cancel()
+
+    async def _claim(self, now: datetime) -> tuple[Claimed, ...]:
+        one_by_one = self._lane.gap > 0 or self._target.parked or self._target.excess > 0
+        limit = 1 if one_by_one else _JOBS_AT_ONCE
+        # Long enough for two requests: Slack gets a refused message once more, as plain text.
+        lease = timedelta(seconds=2 * self.policy.timeout + 30)
+        return await self.store.claim(self.notifier.name, now, owner=self.owner, limit=limit, lease=lease)
+
+    async def _bring(self, claimed: tuple[Claimed, ...], *, probe: bool) -> None:
+        """Send all of them at once. When the program stops meanwhile, they have `grace` seconds to land."""
+        landed, shield = anyio.Event(), anyio.CancelScope(shield=True)
+
+        async def fly() -> None:
+            try:
+                with shield:
+                    async with anyio.create_task_group() as group:
+                        for one in claimed:
+                            group.start_soon(self._deliver, one, probe)
+            finally:
+                landed.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(fly)
+            try:
+                await landed.wait()
+            except anyio.get_cancelled_exc_class():
+                with anyio.move_on_after(self.grace, shield=True):
+                    await landed.wait()
+                shield.cancel()
+                raise
+
+    async def _deliver(self, claimed: Claimed, probe: bool) -> None:
+        delivery, now = claimed.delivery, self.clock.now()
+        attempt = Attempt(key=delivery.key, at=now, number=claimed.attempts, repeated=claimed.ambiguous)
+        outcome: Outcome
+        try:
+            receipt = await self.notifier.send(delivery.message, attempt)
+        except SendError as error:
+            outcome = self._judge(error, claimed, probe=probe)
+        else:
+            self._target.answered(probe=probe)
+            outcome = Delivered(reference=receipt.reference)
+        self._tell(delivery.key, outcome)
+        if isinstance(outcome, Delivered | Bury):
+            self._memory.odd.pop(delivery.key, None)
+        await self._ledger.enter(claimed, outcome)
+
+    def _judge(self, error: SendError, claimed: Claimed, *, probe: bool) -> Outcome:
+        key, now = claimed.delivery.key, self.clock.monotonic()
+        self._target.failed(error, now, probe=probe)
+        if error.failure is Failure.OTHER:
+            self._memory.odd[key] = self._memory.odd.get(key, 0) + 1
+        self._lane.pause(now + self._hold(error, claimed))
+        log.debug("delivery.failed", key=key, reason=error.reason, error=str(error), attempt=claimed.attempts)
+        return verdict(
+            error,
+            claimed,
+            self.policy,
+            jitter=self.jitter(),
+            at_most_once_more=self.notifier.at_most_once_more,
+            odd=self._memory.odd.get(key, 0),
+        )
+
+    def _hold(self, error: SendError, claimed: Claimed) -> float:
+        """For how many seconds the target is left alone: it is not asked for every envelope that waits for it."""
+        if error.failure in {Failure.RATE, Failure.TRANSIENT} and error.retry_after is not None:
+            return min(error.retry_after, LONGEST_WAIT)
+        if error.failure is Failure.RATE:
+            return min(backoff(claimed.attempts, self.policy, self.jitter()), _SLOWEST)
+        if self._target.excess > 0:
+            return min(backoff(self._target.excess, self.policy, self.jitter()), _SLOWEST)
+        return 0.0
+
+    def _tell(self, key: str, outcome: Outcome) -> None:
+        """Count and log what became of an attempt, once, whenever the store learns of it."""
+        name = self.notifier.name
+        match outcome:
+            case Delivered():
+                self.tally.sent(name)
+                log.info("delivery.sent", key=key)
+            case Bury():
+                self.tally.dead(name, outcome.reason)
+                log.error("delivery.dead", key=key, reason=outcome.reason)
+            case Park() | Postpone(counted=True):
+                self.tally.failed(name, outcome.reason)
+            case Postpone():
+                log.info("delivery.held_back", key=key, reason=outcome.reason, seconds=outcome.delay)
+
+    def _store_is_down(self, error: Unavailable) -> None:
+        if not self._memory.store_down:
+            log.warning("courier.store_unavailable", notifier=self.notifier.name, error=str(error))
+        self._memory.store_down = True
+
+    def _store_is_up(self) -> None:
+        if self._memory.store_down:
+            log.info("courier.store_available", notifier=self.notifier.name)
+        self._memory.store_down = False

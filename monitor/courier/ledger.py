@@ -1,0 +1,49 @@
+"""Tells the store what became of envelopes, and keeps what it could not take yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from monitor.clock import Clock
+from monitor.courier.verdict import Bury, Delivered, Outcome, Park, Postpone
+from monitor.store import Claimed, Store, StoreError
+
+
+@dataclass(slots=True, kw_only=True)
+class Ledger:
+    """The outcomes of one courier. While some are kept, nothing may be claimed: it could be sent again and again."""
+
+    store: Store
+    clock: Clock
+    kept: dict[str, tuple[Claimed, Outcome]] = field(default_factory=dict)
+    """By delivery key."""
+
+    async def enter(self, claimed: Claimed, outcome: Outcome) -> None:
+        """Store an outcome, or keep it until `catch_up` where the store fails."""
+        try:
+            await self._settle(claimed, outcome)
+        except StoreError:  # `catch_up` tells it: the others that are in flight land first
+            self.kept[claimed.delivery.key] = (claimed, outcome)
+
+    async def catch_up(self) -> None:
+        """Store what was kept. Raises StoreError."""
+        for key, (claimed, outcome) in list(self.kept.items()):
+            await self._settle(claimed, outcome)
+            del self.kept[key]
+
+    async def _settle(self, claimed: Claimed, outcome: Outcome) -> None:
+        now = self.clock.now()
+        match outcome:
+            case Delivered():
+                await self.store.delivered(claimed, now, reference=outcome.reference)
+            case Bury():
+                await self.store.bury(claimed, now, reason=outcome.reason)
+            case Park() | Postpone():
+                await self.store.postpone(
+                    claimed,
+                    now + timedelta(seconds=outcome.delay),
+                    reason=outcome.reason,
+                    counted=outcome.counted,
+                    ambiguous=outcome.ambiguous,
+                )

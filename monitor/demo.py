@@ -1,0 +1,109 @@
+"""The program at work without an account: simulated organisations, the daemon, notifications in the terminal."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import anyio
+import click
+
+from monitor import app, log
+from monitor.config import Settings, address, settings_from
+from monitor.secret import Redactor
+from monitor.simulator import Org, Pace, Simulation, Traffic, organisations, serve
+
+# A job takes seconds here. Everything else is as it would be, and the daemon's clock is the real one.
+_BRISK: Final = Pace(
+    validation=(0.5, 1.5),
+    queue=(0.5, 3.0),
+    step=(0.04, 0.1),
+    reinforcement_step=(0.05, 0.1),
+    evaluation=(0.3, 1.0),
+    announcement=(0.5, 1.0),
+    steps=60,
+)
+_TOLD: Final = ["started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled"]
+
+
+def start(*, seconds: float | None, speed: float, listen: str) -> int:
+    """Run the demo for some seconds, or until interrupted. The exit code."""
+    redactor = Redactor()
+    log.configure(level="warning", format="console", redactor=redactor, stream=sys.stderr)
+    return app.exit_code(partial(_demo, seconds=seconds, speed=speed, listen=listen, redactor=redactor), _cannot_start)
+
+
+def simulate(*, listen: str, orgs: int, jobs: int, speed: float, seed: int | None) -> int:
+    """Serve the simulated API until interrupted. The exit code."""
+    return app.exit_code(partial(_simulate, listen=listen, orgs=orgs, jobs=jobs, speed=speed, seed=seed), _cannot_start)
+
+
+async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: Redactor) -> None:
+    traffic = Traffic(history=12, under_way=1, gap=(1.5 / speed, 5.0 / speed))
+    simulation = Simulation(organisations(3), pace=_BRISK.faster(speed), traffic=traffic)
+    with TemporaryDirectory(prefix="finetune-monitor-demo-") as folder:
+        async with serve(simulation) as base_url:
+            settings = settings_from(_tree(simulation.orgs, base_url, Path(folder), listen=listen, speed=speed))
+            with anyio.move_on_after(seconds):
+                await app.run(
+                    settings, read_again=lambda: settings, redactor=redactor, listening=partial(_greet, settings)
+                )
+    click.echo("The demo is over.")
+
+
+def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, speed: float) -> dict[str, Any]:
+    """A configuration like a user's, with intervals that suit jobs of seconds."""
+    return {
+        "organizations": [
+            {
+                "name": org.name,
+                "provider": "openai",
+                "base_url": base_url,
+                "api_key": org.key,
+                "organization": org.id,
+                "labels": {"team": org.name},
+            }
+            for org in orgs
+        ],
+        "poll": {
+            "interval": "500ms",
+            "idle_interval": "1s",
+            "events_interval": "1s",
+            "max_requests_per_second": 50,
+        },
+        "stall": {"running": f"{max(int(6000 / speed), 100)}ms"},
+        "store": {"url": f"sqlite:///{folder / 'monitor.db'}"},
+        "server": {"listen": listen},
+        "notifiers": [{"name": "terminal", "type": "console"}],
+        "routes": [{"on": _TOLD, "notify": ["terminal"]}],
+    }
+
+
+def _greet(settings: Settings, address: str) -> None:
+    names = ", ".join(org.name for org in settings.organizations)
+    click.echo(f"The page is      {address}/")
+    click.echo(f"The metrics are  {address}/metrics")
+    click.echo(f"Watching {names}: simulated organisations, whose jobs take seconds. Ctrl-C ends it.\n")
+
+
+async def _simulate(*, listen: str, orgs: int, jobs: int, speed: float, seed: int | None) -> None:
+    at = address(listen)
+    made = organisations(orgs, seed=seed)
+    traffic = Traffic(history=jobs, under_way=min(jobs, 1), gap=(120.0 / speed, 900.0 / speed) if jobs else None)
+    simulation = Simulation(
+        made, pace=Pace().faster(speed), traffic=traffic, seed=seed if seed is not None else made[0].id
+    )
+    async with serve(simulation, at.host, at.port) as base_url:
+        for org in made:
+            click.echo(f"{org.name}  {base_url}  {org.key}")
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                return
+
+
+def _cannot_start(errors: str) -> None:
+    click.echo(f"cannot start: {errors}", err=True)

@@ -1,0 +1,48 @@
+"""How each organisation's watching goes: kept in memory, written by its watcher, read by metrics and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from monitor.domain.flow import Trouble
+
+
+@dataclass(slots=True, kw_only=True)
+class OrgHealth:
+    """One organisation. What is not known yet is None."""
+
+    org: str
+    provider: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """From the configuration; they go on aggregates."""
+    up: bool | None = None
+    """Whether the last poll saw what it wanted to see."""
+    last_success: datetime | None = None
+    trouble: Trouble | None = None
+    next_poll_at: datetime | None = None
+    tried: bool = False
+    """A first poll came to its end, well or not."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Health:
+    """Every configured organisation, and the names of the configured notifiers."""
+
+    orgs: dict[str, OrgHealth] = field(default_factory=dict)
+    notifiers: tuple[str, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every organisation was asked at least once, so that what is shown is not a half."""
+        return not self.waiting
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The organisations whose first poll is still to come."""
+        return tuple(name for name, org in self.orgs.items() if not org.tried)
+
+    def copy(self) -> Health:
+        """As it is now: for a reader in another thread, while the watchers write on."""
+        return Health(orgs={name: replace(org) for name, org in self.orgs.items()}, notifiers=self.notifiers)

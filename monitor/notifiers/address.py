@@ -1,0 +1,43 @@
+"""Which peer addresses a notification may go to, in every spelling of an address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+Address = IPv4Address | IPv6Address
+
+_NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))  # RFC 6052, RFC 8215
+_COMPATIBLE: Final = IPv6Network("::/96")  # deprecated by RFC 4291, still understood by some stacks
+_THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
+# Cloud metadata services that are not on a link-local address.
+_METADATA: Final = frozenset({ip_address("fd00:ec2::254"), ip_address("100.100.100.200")})
+
+
+def objection(host: str, *, plain: bool) -> str | None:
+    """Why nothing may be sent to this IP address (`plain`: without TLS); None where it may. Raises ValueError."""
+    spellings = tuple(_spellings(ip_address(host)))
+    if any(map(_forbidden, spellings)):
+        return "link-local, metadata, multicast and unspecified addresses are refused"
+    if plain and any(address.is_global for address in spellings[1:] or spellings):
+        return "plain http is allowed to loopback and private addresses only"
+    return None
+
+
+def _forbidden(address: Address) -> bool:
+    if address.is_link_local or address.is_multicast or address.is_unspecified or address in _METADATA:
+        return True
+    return isinstance(address, IPv4Address) and (address in _THIS_NETWORK or address == IPv4Address("255.255.255.255"))
+
+
+def _spellings(address: Address) -> Iterator[Address]:
+    """The address itself, then the IPv4 addresses that it carries inside."""
+    yield address
+    if isinstance(address, IPv4Address) or address.is_loopback or address.is_unspecified:
+        return
+    inner = IPv4Address(int(address) & 0xFFFFFFFF)
+    if any(address in network for network in (*_NAT64, _COMPATIBLE)):
+        yield inner
+    yield from filter(None, (address.ipv4_mapped, address.sixtofour))
+    yield from address.teredo or ()

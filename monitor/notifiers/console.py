@@ -1,0 +1,140 @@
+"""Messages as cards in the terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import textwrap
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Final, Literal, TextIO
+
+import anyio
+import anyio.to_thread
+
+from monitor.domain.flow import Message, Severity
+from monitor.notifiers.base import Attempt, Failure, Receipt, SendError
+from monitor.notifiers.settings import Settings
+from monitor.notifiers.text import clean, line
+
+_LOOK: Final = {
+    Severity.GOOD: ("✔", "32"),
+    Severity.INFO: ("●", "36"),
+    Severity.WARNING: ("▲", "33"),
+    Severity.BAD: ("✖", "31"),
+}
+_WIDTHS: Final = (40, 100)
+_LONGEST: Final = 2000
+_PIPE_BYTES: Final = 4096  # as many bytes as a pipe that polls as writable takes without blocking (PIPE_BUF)
+
+
+class ConsoleSettings(Settings):
+    """Prints to the terminal."""
+
+    type: Literal["console"]
+
+
+@dataclass(slots=True, kw_only=True)
+class ConsoleNotifier:
+    """A text stream, one card per message."""
+
+    name: str
+    stream: TextIO
+    timeout: float
+    """Seconds to wait for a reader that does not read."""
+    lane: str
+    min_gap: float = 0.0
+    at_most_once_more: bool = False
+    one_at_a_time: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    """Cards are not torn apart, and a blocked reader holds one thread."""
+
+    async def send(self, message: Message, attempt: Attempt) -> Receipt:
+        """Print it. Raises SendError where the stream is closed or nobody reads it."""
+        text = card(message, attempt, width=_width(self.stream), colour=_is_terminal(self.stream))
+        with anyio.move_on_after(2 * self.timeout) as waiting:
+            await anyio.to_thread.run_sync(self._print, text, limiter=self.one_at_a_time, abandon_on_cancel=True)
+        if waiting.cancelled_caught:
+            raise SendError(Failure.TRANSIENT, "blocked", "the terminal takes no output")
+        return Receipt()
+
+    async def check(self) -> None:
+        """Ask whether there is a stream to print to. Raises SendError."""
+        if self.stream.closed:
+            raise SendError(Failure.TARGET, "closed", "the output is closed")
+
+    def _print(self, text: str) -> None:
+        try:
+            descriptor = self.stream.fileno()
+        except (OSError, ValueError, io.UnsupportedOperation):
+            self._write(text)
+            return
+        self._write_descriptor(descriptor, text.encode(self.stream.encoding or "utf-8", "replace"))
+
+    def _write(self, text: str) -> None:
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except (OSError, ValueError) as error:
+            raise SendError(Failure.TRANSIENT, "closed", f"cannot print: {type(error).__name__}") from None
+
+    def _write_descriptor(self, descriptor: int, text: bytes) -> None:
+        """Write only what fits: a thread that blocks in a write could not be ended, nor the program."""
+        poll, begun = select.poll(), False
+        try:
+            poll.register(descriptor, select.POLLOUT)
+            while text:
+                if not poll.poll(self.timeout * 1000):
+                    failure = Failure.AMBIGUOUS if begun else Failure.TRANSIENT
+                    raise SendError(failure, "blocked", "the terminal takes no output")
+                text, begun = text[os.write(descriptor, text[:_PIPE_BYTES]) :], True
+        except (OSError, ValueError) as error:
+            raise SendError(Failure.TRANSIENT, "closed", f"cannot print: {type(error).__name__}") from None
+
+
+def build(settings: ConsoleSettings, *, stream: TextIO, timeout: float) -> ConsoleNotifier:
+    """A card printer on a stream."""
+    return ConsoleNotifier(
+        name=settings.name, stream=stream, timeout=min(timeout, 2.0), lane=f"console:{settings.name}"
+    )
+
+
+def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = False) -> str:
+    """The message as lines of at most `width` characters, without anything that could steer a terminal."""
+    sign, code = _LOOK[message.severity]
+    at = message.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    title = line(message.title, width - len(at) - 5)
+    head = f"{sign} {title:<{width - len(at) - 3}} "
+    lines = [f"\x1b[1;{code}m{head}\x1b[0m\x1b[2m{at}\x1b[0m" if colour else f"{head}{at}"]
+    rows = [(line(label, 20), line(value, _LONGEST)) for label, value in message.facts]
+    rows += [
+        (label, clean(text, _LONGEST)) for label, text in (("Error", message.error), ("Hint", message.hint)) if text
+    ]
+    rows += [("Link", line(message.link, _LONGEST))] if message.link else []
+    rows += [("Note", "may be a repeat")] if attempt.repeated else []
+    margin = max((len(label) for label, _ in rows), default=0)
+    for label, text in rows:
+        lines += _row(label, text, margin=margin, width=width, colour=colour)
+    return "\n".join(lines) + "\n\n"
+
+
+def _row(label: str, text: str, *, margin: int, width: int, colour: bool) -> list[str]:
+    room = max(width - margin - 4, 10)
+    wrapped = [part for piece in text.split("\n") for part in textwrap.wrap(piece, room, break_on_hyphens=False)] or [
+        ""
+    ]
+    start = f"{label:<{margin}}"
+    first = f"  \x1b[2m{start}\x1b[0m  {wrapped[0]}" if colour else f"  {start}  {wrapped[0]}"
+    return [first, *(f"{'':{margin + 4}}{part}" for part in wrapped[1:])]
+
+
+def _width(stream: TextIO) -> int:
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        columns = 80
+    return max(_WIDTHS[0], min(columns, _WIDTHS[1]))
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return not stream.closed and stream.isatty()

@@ -1,0 +1,94 @@
+"""Reads JSON that nobody promised to be good: whatever comes, it is a value or Malformed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from monitor.providers.base import Malformed, Response
+
+_MOST_ITEMS: Final = 10_000
+_MOST_VALUES: Final = 400_000  # 8 MiB of `[],[],` would be 200 MB of objects; a real page of that size has 150 000
+_BOM: Final = b"\xef\xbb\xbf"
+_LONGEST_INTEGER: Final = 30  # digits; Python refuses to read 4300 and more
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A page of a list, before its items are understood."""
+
+    objects: tuple[Object, ...]
+    skipped: int
+    """Items that are no objects."""
+    has_more: object
+
+    @property
+    def count(self) -> int:
+        """How many items it has, whatever they are."""
+        return len(self.objects) + self.skipped
+
+
+def decode(response: Response) -> object:
+    """The body as plain values. Raises Malformed.
+
+    Lenient about what changes no meaning: a byte order mark is dropped, NaN and integers without end are None.
+    """
+    body = response.body.removeprefix(_BOM)
+    if body.count(b",") > _MOST_VALUES:
+        raise Malformed(f"the answer has more than {_MOST_VALUES} values")
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError:
+        raise Malformed("the answer is nested too deeply") from None
+    except ValueError:  # msgspec's errors are ValueErrors; it refuses NaN, 1e999 and lone surrogates
+        return _decode_leniently(body)
+
+
+def _decode_leniently(body: bytes) -> object:
+    try:
+        return json.loads(body, parse_int=_integer, parse_constant=_no_number)
+    except RecursionError:
+        raise Malformed("the answer is nested too deeply") from None
+    except ValueError:
+        raise Malformed(_not_json(body)) from None
+
+
+def _integer(digits: str) -> int | None:
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else None
+
+
+def _no_number(_: str) -> None:
+    return None
+
+
+def _not_json(body: bytes) -> str:
+    start = body[:64].lstrip()
+    if not start:
+        return "the answer is empty"
+    return "the answer is HTML, not JSON" if start.startswith(b"<") else "the answer is not complete JSON"
+
+
+def obj(response: Response) -> Object:
+    """The body, which has to be an object."""
+    value = decode(response)
+    if not isinstance(value, dict):
+        raise Malformed("the answer is not an object")
+    return value
+
+
+def listing(response: Response) -> Listing:
+    """The body, which has to be a page: an object with a list as `data`."""
+    page = obj(response)
+    items = page.get("data")
+    if not isinstance(items, list):
+        raise Malformed("the answer is not a list: it has no `data`")
+    if len(items) > _MOST_ITEMS:
+        raise Malformed(f"the page has more than {_MOST_ITEMS} items")
+    objects = tuple(item for item in items if isinstance(item, dict))
+    return Listing(objects=objects, skipped=len(items) - len(objects), has_more=page.get("has_more"))

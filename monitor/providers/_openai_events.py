@@ -1,0 +1,105 @@
+"""What OpenAI's fine-tuning events mean: kinds and metrics, from their data or from their prose."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from monitor.domain.model import EventKind, JobEvent, Metrics
+from monitor.providers._json import Object
+from monitor.providers._values import identifier, moment, number, sub, text, whole
+
+_LEVELS: Final = {"warn": "warn", "warning": "warn", "error": "error"}
+# Messages are prose that changed over the years: "Fine-tune started", "Fine-tuning job started".
+_STARTED: Final = re.compile(r"(the )?((fine[- ]?tun\w*|training|job|run) ){1,3}(has )?started\b", re.IGNORECASE)
+_CHECKPOINT: Final = re.compile(r"checkpoint (was )?(created|saved)\b", re.IGNORECASE)
+_STEP: Final = re.compile(r"step (\d{1,12}) ?/ ?(\d{1,12})\b", re.IGNORECASE)
+_FIGURE: Final = re.compile(r"([a-z][a-z ]{0,60})= ?(-?\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?)", re.IGNORECASE)
+_PROSE: Final[Mapping[str, str]] = {
+    "training loss": "train_loss",
+    "train loss": "train_loss",
+    "validation loss": "valid_loss",
+    "full validation loss": "full_valid_loss",
+    "training token accuracy": "train_mean_token_accuracy",
+    "validation token accuracy": "valid_mean_token_accuracy",
+    "full validation token accuracy": "full_valid_mean_token_accuracy",
+    "train mean reward": "train_mean_reward",
+    "training mean reward": "train_mean_reward",
+    "validation mean reward": "valid_mean_reward",
+    "full validation mean reward": "full_valid_mean_reward",
+}
+
+
+def understand(org: str, job_id: str, item: Object) -> JobEvent | None:
+    """One event; None where it has neither id nor content."""
+    message = text(item.get("message"), 2_000) or ""
+    kind, at = text(item.get("type"), 64), moment(item.get("created_at"))
+    if item.get("id") is None and not message and at is None:
+        return None
+    metrics = _metrics(item.get("data"), message)
+    level = item.get("level")
+    return JobEvent(
+        org=org,
+        job=job_id,
+        id=identifier(item.get("id")) or _fingerprint(at, kind, message, metrics),
+        at=at,
+        level=_LEVELS.get(level, "info") if isinstance(level, str) else "info",
+        message=message,
+        kind=_kind(kind, message, metrics),
+        metrics=metrics,
+    )
+
+
+def _fingerprint(*content: object) -> str:
+    """An id of what is told, the same however often it is listed."""
+    return "content-" + hashlib.sha256(repr(content).encode()).hexdigest()[:32]
+
+
+def _kind(kind: str | None, message: str, metrics: Metrics | None) -> EventKind:
+    if kind == "moderation_checks":
+        return EventKind.MODERATION
+    if metrics is not None:
+        return EventKind.METRICS
+    if _STARTED.match(message):
+        return EventKind.STARTED
+    return EventKind.CHECKPOINT if _CHECKPOINT.match(message) else EventKind.MESSAGE
+
+
+def _metrics(figures: object, message: str) -> Metrics | None:
+    """The measurement of an event, from its data or, where that is empty, from its words."""
+    found = _measured(figures if isinstance(figures, dict) and figures else _told(message))
+    return None if found == Metrics() else found
+
+
+def _told(message: str) -> dict[str, Any]:
+    """`Step 297/300: training loss=0.00` as if it had come as data."""
+    step = _STEP.match(message)
+    if step is None:
+        return {}
+    names = ((_PROSE.get(name.strip().lower()), value) for name, value in _FIGURE.findall(message, step.end()))
+    figures = {name: float(value) for name, value in names if name is not None}
+    return {"step": int(step[1]), "total_steps": int(step[2]), **figures}
+
+
+def _measured(figures: Object) -> Metrics:
+    """Supervised and reinforcement names; a figure of the full validation set is better than one of a batch."""
+
+    def first(*names: str) -> float | None:
+        return next((value for name in names if (value := number(figures.get(name))) is not None), None)
+
+    scores = figures.get("scores")
+    reward, valid_reward = first("train_mean_reward"), first("full_valid_mean_reward", "valid_mean_reward")
+    seconds = number(sub(figures, "timing", "step", "full_iteration"))
+    return Metrics(
+        step=whole(figures.get("step"), least=0),
+        steps=whole(figures.get("total_steps")),
+        train_loss=first("train_loss"),
+        valid_loss=first("full_valid_loss", "valid_loss"),
+        train_accuracy=first("train_mean_token_accuracy", "train_accuracy"),
+        valid_accuracy=first("full_valid_mean_token_accuracy", "valid_mean_token_accuracy", "valid_accuracy"),
+        train_reward=number(sub(scores, "train_reward_mean")) if reward is None else reward,
+        valid_reward=number(sub(scores, "valid_reward_mean")) if valid_reward is None else valid_reward,
+        loop_seconds=seconds if seconds is not None and seconds >= 0 else None,
+    )

@@ -1,0 +1,92 @@
+"""Turns single values of vendors' JSON into ours: bounded, finite, clean; None where they make no sense."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_2200: Final = 7_258_118_400
+_GREATEST: Final = 10**15
+_BREAKS: Final = re.compile(r"[\t\n\r\x0b\x0c\u2028\u2029]+")
+# Control characters, marks that turn the direction of text, and lone surrogates, which no database takes.
+_UNWANTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def text(value: object, limit: int) -> str | None:
+    """A non-empty text of one line, at most `limit` characters; the cut is shown by an ellipsis."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    words = value if isinstance(value, str) else repr(value)
+    words = clean(words[: 2 * limit]).strip()
+    return (words if len(words) <= limit else words[: limit - 1] + "…") or None
+
+
+def clean(words: str) -> str:
+    """The text on one line, without control characters."""
+    return words if words.isprintable() else _UNWANTED.sub("", _BREAKS.sub(" ", words))
+
+
+def identifier(value: object, limit: int = 256) -> str | None:
+    """An id, unchanged: what would have to be cut or cleaned identifies nothing."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return None
+    words = str(value)
+    odd = len(words) > limit or words.strip() != words or words in {"", ".", ".."}
+    return None if odd or clean(words) != words else words
+
+
+def cursor(value: object) -> str | None:
+    """An id as it is handed back to its server, which knows it in any shape; but a URL has to be able to hold it."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return None
+    words = str(value)
+    return words if words and len(words) <= 1024 and not _UNWANTED.search(words) else None
+
+
+def number(value: object) -> float | None:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) < math.inf and abs(value) <= 1e300 else None
+
+
+def whole(value: object, *, least: int = 1) -> int | None:
+    """A whole number from `least` to 10^15, also where it is written with a fraction of zero."""
+    amount = number(value)
+    return int(amount) if amount is not None and amount.is_integer() and least <= amount <= _GREATEST else None
+
+
+def moment(value: object) -> datetime | None:
+    """Unix seconds, or milliseconds where seconds would be beyond the year 2200; to the millisecond, as we store it.
+
+    Zero and less is how some servers say that there is none.
+    """
+    seconds = number(value)
+    if seconds is not None and seconds > _YEAR_2200:
+        seconds /= 1000
+    if seconds is None or not 0 < seconds <= _YEAR_2200:
+        return None
+    return _EPOCH + timedelta(milliseconds=int(seconds * 1000))
+
+
+def texts(value: object, limit: int, most: int) -> tuple[str, ...]:
+    """The texts in a list, at most so many."""
+    items = value[:most] if isinstance(value, list) else []
+    return tuple(words for item in items if (words := text(item, limit)) is not None)
+
+
+def pairs(value: object) -> dict[str, str]:
+    """Metadata: at most 16 pairs of 64 and 512 characters, as OpenAI documents it."""
+    items = list(value.items())[:16] if isinstance(value, dict) else []
+    found = ((text(key, 64), text(words, 512)) for key, words in items)
+    return {key: words for key, words in found if key is not None and words is not None}
+
+
+def sub(value: object, *path: str) -> Any:
+    """What is at a path through nested objects; None where there is nothing."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

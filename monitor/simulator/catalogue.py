@@ -1,0 +1,74 @@
+"""The base models: how each may be tuned, its alias, and when it is shut down (OpenAI's deprecations page, 2026)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+CHAT = frozenset({"supervised"})
+CHAT_AND_PREFERENCE = frozenset({"supervised", "dpo"})
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model; `methods` is empty where it cannot be tuned."""
+
+    id: str
+    created: int
+    methods: frozenset[str] = frozenset()
+    shutdown_date: str | None = None
+    chat: bool = True
+    multiplier: float = 2.0
+    """The learning-rate multiplier that "auto" becomes."""
+
+
+BASES = {
+    base.id: base
+    for base in (
+        Base("babbage-002", 1692634615, CHAT, "2026-09-28", chat=False),
+        Base("davinci-002", 1692634301, CHAT, "2026-09-28", chat=False),
+        Base("gpt-3.5-turbo-0613", 1686587434, CHAT, "2024-09-13"),
+        Base("gpt-3.5-turbo-1106", 1698959748, CHAT, "2026-09-28"),
+        Base("gpt-3.5-turbo-0125", 1706048358, CHAT, "2026-10-23"),
+        Base("gpt-4-0613", 1686588896, CHAT, "2026-10-23"),
+        Base("gpt-4o-2024-08-06", 1722814719, CHAT_AND_PREFERENCE, "2027-01-14"),
+        Base("gpt-4o-mini-2024-07-18", 1721172717, CHAT_AND_PREFERENCE, "2027-01-14", multiplier=1.8),
+        Base("gpt-4.1-2025-04-14", 1744315746, CHAT_AND_PREFERENCE, "2027-01-14"),
+        Base("gpt-4.1-mini-2025-04-14", 1744317547, CHAT_AND_PREFERENCE, "2027-01-14"),
+        Base("gpt-4.1-nano-2025-04-14", 1744321025, CHAT_AND_PREFERENCE, "2026-10-23", multiplier=0.1),
+        Base("o4-mini-2025-04-16", 1744133506, frozenset({"reinforcement"}), "2026-10-23", multiplier=1.0),
+        Base("gpt-5-2025-08-07", 1754524800, shutdown_date="2026-12-11"),
+        Base("gpt-5-mini-2025-08-07", 1754524801, shutdown_date="2026-12-11"),
+    )
+}
+ALIASES = {
+    "gpt-3.5-turbo": "gpt-3.5-turbo-0125",
+    "gpt-4": "gpt-4-0613",
+    "gpt-4o": "gpt-4o-2024-08-06",
+    "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
+    "gpt-4.1": "gpt-4.1-2025-04-14",
+    "gpt-4.1-mini": "gpt-4.1-mini-2025-04-14",
+    "gpt-4.1-nano": "gpt-4.1-nano-2025-04-14",
+    "o4-mini": "o4-mini-2025-04-16",
+    "gpt-5": "gpt-5-2025-08-07",
+    "gpt-5-mini": "gpt-5-mini-2025-08-07",
+}
+
+
+def base_of(model: str) -> Base | None:
+    """The base that `model` names or was tuned from: a snapshot, an alias, or an `ft:` name."""
+    name = model.split(":")[1] if model.startswith("ft:") and ":" in model[3:] else model
+    return BASES.get(ALIASES.get(name, name))
+
+
+def model_json(model: str, *, created: int, owner: str) -> dict[str, Any]:
+    """A model as `/v1/models` shows it; a tuned model is shut down with its base."""
+    base = base_of(model)
+    shutdown = base.shutdown_date if base else None
+    return {"id": model, "object": "model", "created": created, "owned_by": owner, "shutdown_date": shutdown}
+
+
+def base_models() -> list[dict[str, Any]]:
+    """Snapshots and aliases, as everybody sees them."""
+    names = {**{name: name for name in BASES}, **ALIASES}
+    return [model_json(name, created=BASES[base].created, owner="system") for name, base in names.items()]

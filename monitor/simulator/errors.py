@@ -1,0 +1,134 @@
+"""What the API says when it refuses: status, sentence, type, param and code of each error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+INVALID_REQUEST = "invalid_request_error"
+_NAMES = {
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a decimal",
+    list: "an array",
+    dict: "an object",
+}
+
+
+@dataclass(eq=False)
+class ApiError(Exception):
+    """An answer other than 2xx, as the API's envelope carries it."""
+
+    status: int
+    message: str
+    code: str | None = None
+    param: str | None = None
+    type: str = INVALID_REQUEST
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def envelope(self) -> dict[str, Any]:
+        """The JSON body."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+def no_key() -> ApiError:
+    return ApiError(
+        401,
+        "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
+        "(i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) if you're accessing the "
+        "API from your browser and are prompted for a username and password. You can obtain an API key from "
+        "https://platform.openai.com/account/api-keys.",
+    )
+
+
+def wrong_key(key: str) -> ApiError:
+    return ApiError(
+        401,
+        f"Incorrect API key provided: {masked(key)}. You can find your API key at https://platform.openai.com/account/api-keys.",
+        code="invalid_api_key",
+    )
+
+
+def masked(key: str) -> str:
+    """Ends only, as OpenAI repeats a wrong key; short keys show nothing."""
+    if len(key) <= 12:
+        return "*" * len(key)
+    return f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}"
+
+
+def mismatched_organization() -> ApiError:
+    message = "OpenAI-Organization header should match organization for API key"
+    return ApiError(401, message, code="mismatched_organization")
+
+
+def mismatched_project() -> ApiError:
+    return ApiError(401, "OpenAI-Project header should match project for API key", code="mismatched_project")
+
+
+def too_fast(org_id: str, *, rate: float, wait: float) -> ApiError:
+    """429; Retry-After is whole seconds, so it is rounded up."""
+    message = (
+        f"Rate limit reached for organization {org_id} on requests per second: Limit {rate:g}. Please try again in "
+        f"{max(1, round(wait * 1000))}ms. Visit https://platform.openai.com/account/rate-limits to learn more."
+    )
+    headers = {"Retry-After": str(int(wait) + 1), "retry-after-ms": str(max(1, round(wait * 1000)))}
+    return ApiError(429, message, code="rate_limit_exceeded", type="requests", headers=headers)
+
+
+def unknown_url(method: str, path: str) -> ApiError:
+    message = (
+        f"Unknown request URL: {method} {path}. Please check the URL for typos, "
+        "or see the docs at https://platform.openai.com/docs/api-reference/."
+    )
+    return ApiError(404, message, code="unknown_url")
+
+
+def wrong_method(method: str, path: str) -> ApiError:
+    message = f"Not allowed to {method} on {path} . (HINT: Perhaps you meant to use a different HTTP method?)"
+    return ApiError(405, message, code="method_not_supported")
+
+
+def retired(method: str, path: str) -> ApiError:
+    """What is left of `/v1/fine-tunes`."""
+    message = (
+        f"Unknown request URL: {method} {path}. The /v1/fine-tunes endpoint was turned off on 2024-01-04. "
+        "Please use /v1/fine_tuning/jobs instead: https://platform.openai.com/docs/guides/fine-tuning."
+    )
+    return ApiError(404, message, code="unknown_url")
+
+
+def unreadable_body() -> ApiError:
+    return ApiError(
+        400,
+        "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
+        "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)",
+    )
+
+
+def no_such_job(job_id: str, param: str = "fine_tuning_job_id") -> ApiError:
+    return ApiError(404, f"Could not find fine tune: {job_id}", code="fine_tune_not_found", param=param)
+
+
+def no_such_file(file_id: str) -> ApiError:
+    return ApiError(404, f"No such File object: {file_id}", param="id")
+
+
+def no_such_model(model: str) -> ApiError:
+    message = f"The model `{model}` does not exist or you do not have access to it."
+    return ApiError(404, message, code="model_not_found", param="model")
+
+
+def bad(param: str | None, message: str, code: str | None = None) -> ApiError:
+    """400, with the parameter at fault."""
+    return ApiError(400, message, code=code, param=param)
+
+
+def bad_type(param: str, expected: str, value: object) -> ApiError:
+    got = _NAMES.get(type(value), "null")
+    return bad(param, f"Invalid type for '{param}': expected {expected}, but got {got} instead.", "invalid_type")
+
+
+def missing(param: str) -> ApiError:
+    return bad(param, f"Missing required parameter: '{param}'.", "missing_required_parameter")

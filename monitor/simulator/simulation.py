@@ -1,0 +1,202 @@
+"""The state behind the simulated API: each organisation's jobs, files and usage, and the moment it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+from monitor.simulator import errors
+from monitor.simulator.checkpoints import snapshots
+from monitor.simulator.clock import SimClock
+from monitor.simulator.creation import Files, plan_job
+from monitor.simulator.draws import dice, mark
+from monitor.simulator.files import StoredFile, result_file, sample_file
+from monitor.simulator.job import Job
+from monitor.simulator.orgs import Caller, Org
+from monitor.simulator.plan import TERMINAL, Pace, Plan, Status, cancel, pause, resume
+from monitor.simulator.spec import read
+from monitor.simulator.traffic import Scene, Traffic, coming, past
+from monitor.simulator.training import Dataset
+from monitor.simulator.usage import Tokens, UsageKey
+
+
+@dataclass
+class _Records:
+    """What one organisation has, in order of creation; `upcoming` are the jobs that traffic will start."""
+
+    upcoming: Iterator[Job]
+    due: Job | None = None
+    jobs: dict[str, Job] = field(default_factory=dict)
+    files: dict[str, StoredFile] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+
+
+@dataclass(eq=False)
+class Simulation:
+    """A simulated fine-tuning API; `clock` gives the simulated unix time, and nothing happens but by asking."""
+
+    orgs: tuple[Org, ...]
+    clock: Callable[[], float] = field(default_factory=SimClock)
+    pace: Pace = field(default_factory=Pace)
+    traffic: Traffic = field(default_factory=Traffic)
+    seed: object = 0
+    requests_per_second: float | None = None
+    """What an organisation may ask in real time before it gets 429; no limit without it."""
+    usage: dict[UsageKey, Tokens] = field(default_factory=dict, init=False)
+    _records: dict[str, _Records] = field(default_factory=dict, init=False, repr=False)
+    _numbers: Iterator[int] = field(default_factory=count, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        start = self.clock()
+        for index, org in enumerate(self.orgs):
+            scene = Scene(org, self.seed, self.pace, start, first=index == 0)
+            upcoming = coming(scene, self.traffic)
+            records = _Records(upcoming, due=next(upcoming, None))
+            self._records[org.id] = records
+            for job in past(scene, self.traffic):
+                _adopt(records, job)
+
+    def now(self) -> float:
+        """The simulated unix time, once everything due by then has happened."""
+        now = self.clock()
+        for records in self._records.values():
+            while records.due is not None and records.due.created_at <= now:
+                _adopt(records, records.due)
+                records.due = next(records.upcoming, None)
+        return now
+
+    def jobs(self, org: Org) -> tuple[Job, ...]:
+        """The organisation's jobs, newest first."""
+        self.now()
+        return tuple(reversed(self._records[org.id].jobs.values()))
+
+    def job(self, org: Org, job_id: str) -> Job:
+        """One job; raises ApiError 404."""
+        self.now()
+        found = self._records[org.id].jobs.get(job_id)
+        if found is None:
+            raise errors.no_such_job(job_id)
+        return found
+
+    def create_job(self, caller: Caller, body: Mapping[str, Any]) -> Job:
+        """A new job, as asked for by `body`; raises ApiError 400."""
+        now = self.now()
+        spec = read(body)
+        if spec.model.startswith("ft:") and self.tuned(caller.org, spec.model) is None:
+            message = f"Model {spec.model} is not available for fine-tuning or does not exist."
+            raise errors.bad("model", message, "model_not_available")
+        training = self._dataset(caller, spec.training_file, "training_file")
+        validation = self._dataset(caller, spec.validation_file, "validation_file") if spec.validation_file else None
+        job_id = f"ftjob-{self._mark(caller, 24)}"
+        job = plan_job(job_id, caller, spec, files=Files(training, validation), pace=self.pace, at=now)
+        self._records[caller.org.id].jobs[job.id] = job
+        return job
+
+    def cancel(self, org: Org, job_id: str) -> Job:
+        """Raises ApiError 404, or 400 if the job is over."""
+        job = self.job(org, job_id)
+        if job.plan.status(self.clock()) in TERMINAL:
+            raise errors.bad(None, f"Job has already completed: {job_id}", "invalid_job_state")
+        return self._edited(org, job, cancel)
+
+    def pause(self, org: Org, job_id: str) -> Job:
+        """Raises ApiError 404, or 400 if the job is not running."""
+        job = self.job(org, job_id)
+        if job.plan.status(self.clock()) is not Status.RUNNING:
+            raise errors.bad(None, f"Only a running job can be paused: {job_id}", "invalid_job_state")
+        return self._edited(org, job, pause)
+
+    def resume(self, org: Org, job_id: str) -> Job:
+        """Raises ApiError 404, or 400 if the job is not paused."""
+        job = self.job(org, job_id)
+        if job.plan.status(self.clock()) is not Status.PAUSED:
+            raise errors.bad(None, f"Only a paused job can be resumed: {job_id}", "invalid_job_state")
+        return self._edited(org, job, resume)
+
+    def files(self, caller: Caller) -> list[StoredFile]:
+        """The project's files, newest first, with those that its jobs have made."""
+        now = self.now()
+        records = self._records[caller.org.id]
+        made = (result_file(job) for job in records.jobs.values() if job.succeeded(now))
+        found = [
+            file
+            for file in (*records.files.values(), *made)
+            if file.project_id == caller.project.id
+            and file.id not in records.deleted
+            and (file.expires_at is None or now < file.expires_at)
+        ]
+        return sorted(found, key=lambda file: (file.created_at, file.id), reverse=True)
+
+    def file(self, caller: Caller, file_id: str) -> StoredFile:
+        """One file; raises ApiError 404."""
+        found = next((file for file in self.files(caller) if file.id == file_id), None)
+        if found is None:
+            raise errors.no_such_file(file_id)
+        return found
+
+    def add_file(self, caller: Caller, file: StoredFile) -> StoredFile:
+        """Keep an upload under a new id."""
+        named = replace(file, id=f"file-{self._mark(caller, 22)}", created_at=self.now())
+        self._records[caller.org.id].files[named.id] = named
+        return named
+
+    def delete_file(self, caller: Caller, file_id: str) -> StoredFile:
+        """Jobs that were created with it go on; raises ApiError 404."""
+        file = self.file(caller, file_id)
+        self._records[caller.org.id].deleted.add(file.id)
+        return file
+
+    def tuned_models(self, org: Org) -> list[Job]:
+        """The jobs whose models exist, the newest model first."""
+        now = self.now()
+        done = [job for job in self.jobs(org) if job.succeeded(now)]
+        return sorted(done, key=lambda job: job.plan.finished_at or 0.0, reverse=True)
+
+    def tuned(self, org: Org, model: str) -> Job | None:
+        """The job that made `model`, or the snapshot `model`.
+
+        The announcement's `ft:gpt-3.5-turbo:org_id` is no name but a shape: it means the newest model of that base.
+        """
+        done = self.tuned_models(org)
+        parts = model.split(":")
+        if len(parts) == 3 and parts[0] == "ft" and parts[2] in {"org_id", org.id, org.name}:
+            return next((job for job in done if job.spec.base.id.startswith(parts[1])), None)
+        own = ":".join(parts[:5])
+        found = next((job for job in done if job.fine_tuned_model == own), None)
+        names = {name for _, name in snapshots(found)} if found else set()
+        return found if model in names else None
+
+    def record(self, caller: Caller, model: str, tokens: Tokens) -> None:
+        """Count one completion."""
+        key = UsageKey(caller.org.id, caller.project.id, model, int(self.clock()) // 60 * 60)
+        self.usage[key] = self.usage[key] + tokens if key in self.usage else tokens
+
+    def _dataset(self, caller: Caller, file_id: str, param: str) -> Dataset:
+        file = next((file for file in self.files(caller) if file.id == file_id), None)
+        if file is None:
+            raise errors.bad(param, f"'{file_id}' does not exist", "file_not_found")
+        if file.dataset is None:
+            message = f"File '{file_id}' has purpose '{file.purpose}', but 'fine-tune' is required."
+            raise errors.bad(param, message, "invalid_file_purpose")
+        return file.dataset
+
+    def _edited(self, org: Org, job: Job, edit: Callable[[Plan, float], Plan]) -> Job:
+        edited = replace(job, plan=edit(job.plan, self.clock()))
+        self._records[org.id].jobs[job.id] = edited
+        return edited
+
+    def _mark(self, caller: Caller, length: int) -> str:
+        return mark(dice(self.seed, caller.org.id, "id", next(self._numbers)), length)
+
+
+def _adopt(records: _Records, job: Job) -> None:
+    """Take in a generated job with its files, uploaded a minute before."""
+    records.jobs[job.id] = job
+    datasets = {job.spec.training_file: job.dataset}
+    if job.spec.validation_file:
+        examples = max(1, job.dataset.examples // 10)
+        datasets[job.spec.validation_file] = Dataset(examples, examples * 300)
+    for file_id, dataset in datasets.items():
+        records.files[file_id] = sample_file(file_id, dataset, project_id=job.project_id, at=job.created_at - 60)

@@ -1,0 +1,131 @@
+"""Jobs that nobody asked for: an organisation's past, what it has under way, and what it will start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from random import Random
+
+from monitor.simulator.creation import Files, plan_job
+from monitor.simulator.draws import Span, derived, dice, mark, within
+from monitor.simulator.job import Job
+from monitor.simulator.orgs import Caller, Org
+from monitor.simulator.plan import Pace, cancel
+from monitor.simulator.spec import Ending, JobSpec, read
+from monitor.simulator.training import Dataset
+
+_WEEK = 7 * 86400.0
+_KINDS = (
+    ("gpt-4o-mini-2024-07-18", "supervised", 4),
+    ("gpt-4.1-mini-2025-04-14", "supervised", 3),
+    ("gpt-4o-2024-08-06", "supervised", 2),
+    ("gpt-3.5-turbo-0125", "supervised", 1),
+    ("gpt-4.1-2025-04-14", "dpo", 1),
+    ("gpt-4o-mini-2024-07-18", "dpo", 1),
+    ("o4-mini-2025-04-16", "reinforcement", 1),
+)
+_SUFFIXES = ("triage", "summaries", "tone", "router", "extract-v2", "intents", "", "")
+_TEAMS = ("core", "platform", "labs")
+_GRADER = {
+    "type": "string_check",
+    "name": "exact answer",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.answer}}",
+    "operation": "eq",
+}
+_ENDINGS = ((0.70, Ending.SUCCESS), (0.78, Ending.SERVER_ERROR), (0.84, Ending.MODERATION), (0.90, Ending.VALIDATION))
+_STALLING = 1
+"""The number of the job that stalls among those the first organisation will start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """How much goes on in each organisation, by itself; by default nothing."""
+
+    history: int = 0
+    """Jobs that were over before the simulation started."""
+    weeks: float = 3.0
+    """How far back those reach."""
+    under_way: int = 0
+    """Jobs that were running when it started."""
+    gap: Span | None = None
+    """Simulated seconds between new jobs; none are started without it."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where generated jobs belong: one organisation, a seed, the pace, and the moment the simulation starts."""
+
+    org: Org
+    seed: object
+    pace: Pace
+    start: float
+    first: bool = False
+    """Whether this is the organisation that shows a stalled job."""
+
+
+def past(scene: Scene, traffic: Traffic) -> list[Job]:
+    """The jobs created before the start, oldest first."""
+    return sorted(
+        [_ended(scene, traffic, number) for number in range(traffic.history)]
+        + [_under_way(scene, number) for number in range(traffic.under_way)],
+        key=lambda job: job.created_at,
+    )
+
+
+def coming(scene: Scene, traffic: Traffic) -> Iterator[Job]:
+    """The jobs created after the start, without end unless the traffic has no gap."""
+    at, number = scene.start, 0
+    while traffic.gap is not None:
+        rng = dice(scene.seed, scene.org.id, "coming", number)
+        at += within(rng, traffic.gap)
+        yield _job(scene, rng, at, Ending.STALL if scene.first and number == _STALLING else None)
+        number += 1
+
+
+def _ended(scene: Scene, traffic: Traffic, number: int) -> Job:
+    """It is made twice: once to learn how long it takes, then so that it ended long enough ago."""
+    rehearsal = _job(scene, dice(scene.seed, scene.org.id, "past", number), 0.0, None)
+    age = within(dice(scene.seed, scene.org.id, "age", number), (3600.0, traffic.weeks * _WEEK))
+    created_at = scene.start - age - rehearsal.plan.marks[-1].at
+    return _job(scene, dice(scene.seed, scene.org.id, "past", number), created_at, None)
+
+
+def _under_way(scene: Scene, number: int) -> Job:
+    """Started some while before the simulation, and with at least half of the training still to come."""
+    rehearsal = _job(scene, dice(scene.seed, scene.org.id, "under way", number), 0.0, Ending.SUCCESS)
+    run = rehearsal.plan.runs[0]
+    done = within(dice(scene.seed, scene.org.id, "done", number), (0.1, 0.5))
+    created_at = scene.start - run.start - done * (run.end - run.start)
+    return _job(scene, dice(scene.seed, scene.org.id, "under way", number), created_at, Ending.SUCCESS)
+
+
+def _job(scene: Scene, rng: Random, at: float, ending: Ending | None) -> Job:
+    job_id = f"ftjob-{mark(rng, 24)}"
+    caller = Caller(scene.org, rng.choice(scene.org.projects))
+    examples = int(within(rng, (50, 1500)))
+    files = Files(Dataset(examples, examples * int(within(rng, (150, 600)))))
+    validation = rng.random() < 0.5
+    drawn = rng.random()
+    known = next((each for limit, each in _ENDINGS if drawn < limit), None)
+    spec = replace(_spec(rng, job_id, validation), ending=ending or known or Ending.SUCCESS)
+    job = plan_job(job_id, caller, spec, files=files, pace=scene.pace, at=at)
+    if ending is not None or known is not None:
+        return job
+    life = job.plan.marks[-1].at - at
+    return replace(job, plan=cancel(job.plan, at + life * within(rng, (0.2, 0.9))))
+
+
+def _spec(rng: Random, job_id: str, validation: bool) -> JobSpec:
+    model, method, _ = rng.choices(_KINDS, weights=[weight for _, _, weight in _KINDS])[0]
+    details = {"grader": _GRADER} if method == "reinforcement" else {}
+    return read(
+        {
+            "model": model,
+            "training_file": f"file-{derived(22, job_id, 'training')}",
+            "validation_file": f"file-{derived(22, job_id, 'validation')}" if validation else None,
+            "method": {"type": method, method: details},
+            "suffix": rng.choice(_SUFFIXES),
+            "metadata": {"team": rng.choice(_TEAMS), "run": str(rng.randrange(1, 400))} if rng.random() < 0.6 else None,
+        }
+    )

@@ -1,0 +1,6 @@
+"""HTTP for any provider: one look at an organisation's jobs and events, within bounds, as a value."""
+
+from monitor.source.observing import Source
+from monitor.source.transport import Limits, session
+
+__all__ = ["Limits", "Source", "session"]

@@ -1,0 +1,119 @@
+"""How one organisation is asked: at its pace, with its key, and every failure is a SourceError that shows no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import Enum
+from operator import is_
+from typing import Final, TypeVar, cast
+
+import aiohttp
+import anyio.to_thread
+from aiolimiter import AsyncLimiter
+from yarl import URL
+
+from monitor.clock import Clock
+from monitor.domain.retry_after import retry_after
+from monitor.providers.base import (
+    AuthFailed,
+    Dialect,
+    RateLimited,
+    Request,
+    Response,
+    SourceError,
+    TimedOut,
+    Unavailable,
+)
+from monitor.secret import Redactor, Secret
+from monitor.source.inflate import inflate
+from monitor.source.transport import Answer, Limits, get
+
+T = TypeVar("T")
+
+_LARGE: Final = 512 * 1024  # what takes longer to read than the event loop may be held
+_LARGE_COMPRESSED: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """One organisation's requests."""
+
+    org: str
+    dialect: Dialect
+    secret: Secret
+    session: aiohttp.ClientSession
+    limiter: AsyncLimiter
+    """The organisation's budget of requests."""
+    redact: Redactor
+    clock: Clock
+    count: Callable[[str, str], None]
+    """Told the operation and the status code of each request; `timeout` or `error` where there was none."""
+    limits: Limits = field(default_factory=Limits)
+    _own: Redactor = field(default_factory=Redactor, init=False, repr=False)
+    """Knows the organisation's key alone: cheap enough for every text, and no other key was sent to this server."""
+
+    async def ask(self, request: Request, read: Callable[[Response], T]) -> T:
+        """The answer, understood. Raises SourceError."""
+        return await self.understood(await self.answer(request), read)
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer as it came. Raises SourceError when there is none."""
+        url = URL(self.dialect.base_url + request.path, encoded=True)
+        await self.limiter.acquire()
+        headers = self.dialect.headers(self._key())
+        try:
+            answer = await get(self.session, url.with_query(request.params), headers, self.limits)
+        except SourceError as error:
+            self.count(request.operation, "timeout" if isinstance(error, TimedOut) else "error")
+            raise
+        self.count(request.operation, str(answer.status))
+        return answer
+
+    async def understood(self, answer: Answer, read: Callable[[Response], T]) -> T:
+        """What an answer means. Raises SourceError, with the wait that the server asks for."""
+
+        def inflate_and_read() -> T:
+            body = inflate(answer.body, answer.encoding, self.limits.max_bytes)
+            return read(Response(status=answer.status, headers=answer.headers, body=body))
+
+        try:
+            large = len(answer.body) > (_LARGE_COMPRESSED if answer.encoding else _LARGE)
+            found = await anyio.to_thread.run_sync(inflate_and_read) if large else inflate_and_read()
+        except SourceError as error:
+            asked = isinstance(error, (RateLimited, Unavailable))
+            wait = retry_after(answer.headers, self.clock.now()) if asked else None
+            raise type(error)(self.redact(str(error)), retry_after=wait) from None
+        return scrubbed(found, self._own)
+
+    def _key(self) -> str:
+        try:
+            key = self.secret.read()
+        except OSError as error:
+            raise AuthFailed(f"the API key's file cannot be read: {error.strerror}") from None
+        except ValueError:
+            raise AuthFailed("the API key is empty, or its file is not text") from None
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise AuthFailed("the API key has characters that no key has")
+        self._own.add([key])
+        return key
+
+
+def scrubbed(value: T, redact: Redactor) -> T:
+    """A value with all its texts redacted; the same object where that changes nothing."""
+    return cast("T", _scrubbed(value, redact))
+
+
+def _scrubbed(value: object, redact: Redactor) -> object:
+    if isinstance(value, str):
+        return value if isinstance(value, Enum) else redact(value)
+    if isinstance(value, tuple):
+        items = tuple(_scrubbed(item, redact) for item in value)
+        return value if all(map(is_, items, value)) else items
+    if isinstance(value, dict):
+        return {redact(key): _scrubbed(item, redact) for key, item in value.items()} if value else value
+    if is_dataclass(value) and not isinstance(value, type):
+        olds = ((each.name, getattr(value, each.name)) for each in fields(value))
+        news = {name: new for name, old in olds if (new := _scrubbed(old, redact)) is not old}
+        return replace(value, **news) if news else value
+    return value

@@ -1,0 +1,52 @@
+"""Undoes a body's compression, and stops where it grows beyond its bound."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+from monitor.providers.base import Malformed
+
+ENCODINGS: Final = "gzip, deflate"
+_GZIP: Final = 31  # zlib's window bits that ask for a gzip header
+_ZLIB: Final = 15
+_RAW: Final = -15
+_MOST_MEMBERS: Final = 16  # one is usual; each costs a copy of the rest, so that thousands would cost quadratic time
+
+
+def inflate(body: bytes, encoding: str, limit: int) -> bytes:
+    """The body without its Content-Encoding. Raises Malformed when it is broken or larger than `limit` bytes."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding in ("gzip", "x-gzip"):
+        return _gunzip(body, limit)
+    if encoding == "deflate":
+        # Servers disagree whether "deflate" has zlib's header, as RFC 9110 says, or none.
+        return _member(body, _ZLIB if body[:1] == b"\x78" else _RAW, limit)[0]
+    raise Malformed("the answer is compressed in a way that was not asked for")
+
+
+def _gunzip(body: bytes, limit: int) -> bytes:
+    """All members of a gzip file, one after the other; zeros behind them are padding."""
+    parts = b""
+    for _ in range(_MOST_MEMBERS):
+        part, body = _member(body, _GZIP, limit - len(parts))
+        parts += part
+        if not body.rstrip(b"\0"):
+            return parts
+    raise Malformed("the compressed answer has too many parts")
+
+
+def _member(body: bytes, window: int, limit: int) -> tuple[bytes, bytes]:
+    """One compressed stream inflated, and what follows it."""
+    stream = zlib.decompressobj(window)
+    try:
+        inflated = stream.decompress(body, limit + 1)
+    except zlib.error:
+        raise Malformed("the compressed answer is broken") from None
+    if len(inflated) > limit:
+        raise Malformed(f"the answer is larger than {limit} bytes when inflated")
+    if not stream.eof:
+        raise Malformed("the compressed answer breaks off")
+    return inflated, stream.unused_data

@@ -1,0 +1,98 @@
+"""How values become columns: JSON documents, milliseconds since 1970 in UTC, and cursors."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+
+from monitor.domain.flow import Message, Tracked
+from monitor.domain.model import JobEvent
+from monitor.store.errors import BadCursor
+
+T = TypeVar("T")
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An integer that a column can hold."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+UNKNOWN_TIME: Final = 0
+"""A moment that nobody told, in columns that are sorted by: it comes before all others."""
+
+_encode = msgspec.json.Encoder().encode
+_tracked = msgspec.json.Decoder(Tracked).decode
+_event = msgspec.json.Decoder(JobEvent).decode
+_message = msgspec.json.Decoder(Message).decode
+_labels = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
+
+
+def to_ms(at: datetime) -> int:
+    """Whole milliseconds; the rest is cut."""
+    return (at - _EPOCH) // _MILLISECOND
+
+
+def to_ms_up(at: datetime) -> int:
+    """The next whole millisecond: for limits that must not exclude what lies on them."""
+    return -((_EPOCH - at) // _MILLISECOND)
+
+
+def from_ms(ms: int) -> datetime:
+    """The moment, aware, in UTC."""
+    return _EPOCH + ms * _MILLISECOND
+
+
+def maybe_ms(at: datetime | None) -> int | None:
+    """Milliseconds, where the moment is known."""
+    return None if at is None else to_ms(at)
+
+
+def maybe_moment(ms: int | None) -> datetime | None:
+    """The moment, where there is one."""
+    return None if ms is None else from_ms(ms)
+
+
+def write(value: Message | JobEvent | tuple[tuple[str, str], ...]) -> str:
+    """The value as JSON text."""
+    return _encode(value).decode()
+
+
+def write_tracked(tracked: Tracked) -> str:
+    """The job as JSON text, without `recent`, which is kept as the events themselves."""
+    return _encode(replace(tracked, recent=()) if tracked.recent else tracked).decode()
+
+
+def read_tracked(doc: str) -> Tracked:
+    """Understand a job of this or an older version: fields it lacks have their defaults, unknown ones are ignored."""
+    return _tracked(doc)
+
+
+def read_event(doc: str) -> JobEvent:
+    """Understand an event of this or an older version."""
+    return _event(doc)
+
+
+def read_message(doc: str) -> Message:
+    """Understand a message of this or an older version."""
+    return _message(doc)
+
+
+def read_labels(doc: str) -> tuple[tuple[str, str], ...]:
+    """Understand a tally's labels."""
+    return _labels(doc)
+
+
+def cursor(*place: int | str) -> str:
+    """A place in a listing as opaque text."""
+    return base64.urlsafe_b64encode(_encode(place)).decode().rstrip("=")
+
+
+def place(text: str, shape: type[T]) -> T:
+    """The place that a cursor names. Raises BadCursor."""
+    try:
+        plain: Any = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(plain, type=shape)
+    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
+        raise BadCursor("this is not a cursor of ours") from error

@@ -1,0 +1,132 @@
+"""The tables. Moments are milliseconds since 1970 in UTC, flags are 0 or 1, documents are JSON text."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+__all__ = [
+    "CHUNK",
+    "DEAD",
+    "PENDING",
+    "SENT",
+    "event",
+    "insert",
+    "job",
+    "lease",
+    "metadata",
+    "organization",
+    "outbox",
+    "tally",
+    "transition",
+]
+
+PENDING: Final = "pending"
+SENT: Final = "sent"
+DEAD: Final = "dead"
+CHUNK: Final = 500
+"""Values in one IN: databases limit the parameters of a statement."""
+
+metadata = sa.MetaData()
+_Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+organization = sa.Table(
+    "organization",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("horizon", sa.BigInteger),
+    sa.Column("seen_at", sa.BigInteger, nullable=False),
+)
+
+job = sa.Table(
+    "job",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),  # 0 where the provider does not tell
+    sa.Column("ended_at", sa.BigInteger),  # over, or gone from the provider; NULL while we follow it
+    sa.Column("settled", sa.Integer, nullable=False),
+    sa.Column("slim", sa.Integer, nullable=False, server_default="0"),  # past retention, kept to be known
+    sa.Column("basis", sa.Text),  # of its cost, once it is over
+    sa.Column("doc", sa.Text, nullable=False),  # Tracked
+    sa.Index("job_listing", "created_at", "org", "id"),
+    sa.Index("job_status", "org", "status", "created_at", "id"),
+    sa.Index("job_settled", "org", "settled", "id"),
+    sa.Index("job_ended", "ended_at"),
+    sa.Index("job_basis", "basis", "org", "model"),
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("pos", _Big, primary_key=True, autoincrement=True),
+    sa.Column("org", sa.Text, nullable=False),
+    sa.Column("job", sa.Text, nullable=False),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),  # 0 where the provider does not tell
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("step", sa.BigInteger),
+    sa.Column("doc", sa.Text, nullable=False),  # JobEvent
+    sa.UniqueConstraint("org", "job", "id", name="event_identity"),
+    sqlite_autoincrement=True,
+)
+
+transition = sa.Table(
+    "transition",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("before", sa.Text),
+    sa.Column("after", sa.Text, nullable=False),
+    sa.Column("resumed", sa.Integer, nullable=False),
+    sa.Column("restarted", sa.Integer, nullable=False),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("notifier", sa.Text, nullable=False),
+    sa.Column("org", sa.Text, nullable=False),
+    sa.Column("job", sa.Text, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),  # Message
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("due_at", sa.BigInteger, nullable=False),
+    sa.Column("touched_at", sa.BigInteger, nullable=False),  # by the clock that set due_at
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    sa.Column("owner", sa.Text),  # whoever claimed it and has not said what became of it
+    sa.Column("ambiguous", sa.Integer, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("settled_at", sa.BigInteger),
+    sa.Column("reference", sa.Text),
+    sa.Index("outbox_due", "state", "notifier", "due_at"),
+    sa.Index("outbox_order", "org", "job", "notifier", "state", "seq"),
+    sa.Index("outbox_listing", "created_at", "key"),
+    sa.Index("outbox_settled", "settled_at"),
+)
+
+tally = sa.Table(
+    "tally",
+    metadata,
+    sa.Column("metric", sa.Text, primary_key=True),
+    sa.Column("labels", sa.Text, primary_key=True),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+)
+
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+)

@@ -1,0 +1,63 @@
+"""What the store hands out besides the values of the domain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from monitor.domain.flow import Delivery, Tracked, Transition
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """An envelope that is ours to send until its lease ends."""
+
+    delivery: Delivery
+    attempts: int
+    """This attempt's number, from 1."""
+    created_at: datetime
+    ambiguous: bool
+    """An earlier attempt may have arrived: its answer was lost, or nobody said what became of it."""
+    owner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """An envelope of the outbox, for people."""
+
+    key: str
+    notifier: str
+    org: str
+    job: str
+    seq: int
+    type: str
+    title: str
+    state: str
+    """`pending`, `sent` or `dead`."""
+    attempts: int
+    created_at: datetime
+    due_at: datetime
+    settled_at: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(Generic[T]):
+    """One page; `next` is the cursor of the following one, None at the end."""
+
+    items: tuple[T, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFile:
+    """All that is kept of one job, but its events."""
+
+    tracked: Tracked
+    transitions: tuple[Transition, ...]
+    """Oldest first."""
+    deliveries: tuple[Posted, ...]
+    """In the order of their transitions."""

@@ -1,0 +1,181 @@
+"""The addresses of the program, and what answers at each: read from one snapshot or one page of the store."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, TypeVar
+
+import anyio
+from aiohttp import hdrs, web
+from anyio import to_thread
+
+from monitor.clock import Clock
+from monitor.domain.flow import Snapshot
+from monitor.domain.model import Status
+from monitor.metrics.exposition import render
+from monitor.metrics.health import Health
+from monitor.metrics.own import Own
+from monitor.store import Store
+from monitor.web import page, query, views
+from monitor.web.guard import guarded, harden, shaped
+
+T = TypeVar("T")
+
+_STATES: Final = ("pending", "sent", "dead")  # of monitor.store.Posted
+_MOST_NAMES: Final = 200
+_AT_ONCE: Final = 2  # readers of whole snapshots; the others wait their turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of the past readers show."""
+
+    job_retention: timedelta = timedelta(hours=24)
+    max_jobs: int = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """What answers requests. The methods are aiohttp handlers."""
+
+    store: Store
+    health: Health
+    own: Own
+    clock: Clock
+    alive: Callable[[], bool]
+    """Whether the event loop does its rounds."""
+    limits: Callable[[], Limits] = Limits
+    """Asked anew by each request, so that a reload holds at once."""
+    hosts: frozenset[str] = frozenset()
+    """Names by which requests may come, besides those of `guard.known_host`."""
+    _turn: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(_AT_ONCE))
+    _threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_AT_ONCE))
+
+    async def healthy(self, _request: web.Request) -> web.Response:
+        """Alive; asks nothing and nobody."""
+        if self.alive():
+            return web.Response(text="ok\n")
+        return web.Response(text="the loop does not turn\n", status=503)
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """Whether what is shown can be relied on."""
+        reasons = [] if self.store.healthy else ["the store does not work"]
+        if waiting := self.health.waiting:
+            reasons.append(f"not asked yet: {', '.join(waiting)}")
+        if reasons:
+            return web.Response(text="".join(f"{reason}\n" for reason in reasons), status=503)
+        return web.Response(text="ready\n")
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """A scrape."""
+        names = request.query.getall("name[]", [])[:_MOST_NAMES]
+        accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
+        compress = accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
+
+        def body(snapshot: Snapshot, health: Health) -> tuple[bytes, str]:
+            text, content_type = render(snapshot, health, self.own, accept, names)
+            return (gzip.compress(text, compresslevel=1, mtime=0) if compress else text), content_type
+
+        content, content_type = await self._read(body)
+        headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
+        if compress:
+            headers[hdrs.CONTENT_ENCODING] = "gzip"
+        return web.Response(body=content, headers=headers)
+
+    async def status(self, _request: web.Request) -> web.Response:
+        """The page for people."""
+        content = await self._read(page.render)
+        return web.Response(
+            body=content,
+            content_type="text/html",
+            charset="utf-8",
+            headers={"Content-Security-Policy": page.POLICY},
+        )
+
+    async def jobs(self, request: web.Request) -> web.Response:
+        """Jobs, newest first."""
+        given = query.only(request.query, "org", "status", "limit", "after")
+        org = query.choice(given, "org", tuple(self.health.orgs))
+        status = query.choice(given, "status", tuple(Status))
+        listing = await self.store.jobs(org=org, status=status, limit=query.limit(given, 50), after=given.get("after"))
+        health = self.health.copy()
+        return await self._json(lambda: views.page(listing, lambda tracked: views.job(tracked, health)))
+
+    async def job(self, request: web.Request) -> web.Response:
+        """One job and what became of it."""
+        query.only(request.query)
+        file = await self.store.job(request.match_info["org"], request.match_info["job_id"])
+        if file is None:
+            raise query.NotThere("there is no such job")
+        health = self.health.copy()
+        return await self._json(lambda: views.encoded(views.job_file(file, health)))
+
+    async def events(self, request: web.Request) -> web.Response:
+        """A job's event stream, newest first."""
+        given = query.only(request.query, "limit", "after")
+        org, job_id = request.match_info["org"], request.match_info["job_id"]
+        if await self.store.job(org, job_id) is None:
+            raise query.NotThere("there is no such job")
+        listing = await self.store.events(org, job_id, limit=query.limit(given, 100), after=given.get("after"))
+        return await self._json(lambda: views.page(listing, views.event))
+
+    async def orgs(self, request: web.Request) -> web.Response:
+        """The organisations and how their watching goes."""
+        query.only(request.query)
+        shown = [views.organisation(org) for org in self.health.orgs.values()]
+        return await self._json(lambda: views.encoded(shown))
+
+    async def deliveries(self, request: web.Request) -> web.Response:
+        """The outbox, newest first."""
+        given = query.only(request.query, "state", "limit", "after")
+        state = query.choice(given, "state", _STATES)
+        listing = await self.store.deliveries(state=state, limit=query.limit(given, 50), after=given.get("after"))
+        return await self._json(lambda: views.page(listing, views.delivery))
+
+    async def _read(self, show: Callable[[Snapshot, Health], T]) -> T:
+        """Show a fresh snapshot, from a worker thread."""
+        async with self._turn:
+            limits = self.limits()
+            snapshot = await self.store.snapshot(
+                self.clock.now(),
+                orgs=tuple(self.health.orgs),
+                job_retention=limits.job_retention,
+                max_jobs=limits.max_jobs,
+            )
+            return await to_thread.run_sync(show, snapshot, self.health.copy(), limiter=self._threads)
+
+    async def _json(self, encode: Callable[[], bytes]) -> web.Response:
+        content = await to_thread.run_sync(encode, limiter=self._threads)
+        return web.Response(body=content, content_type="application/json")
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether the client takes gzip (RFC 9110, section 12.5.3)."""
+    for offer in accept_encoding.lower().split(","):
+        coding, *parameters = (part.strip() for part in offer.split(";"))
+        if coding == "gzip":
+            return not _refused(parameters)
+    return False
+
+
+def _refused(parameters: Sequence[str]) -> bool:
+    return any(parameter.replace(" ", "") in {"q=0", "q=0.0", "q=0.00", "q=0.000"} for parameter in parameters)
+
+
+def application(of: Web) -> web.Application:
+    """The application: addresses, guard and headers."""
+    app = web.Application(middlewares=[shaped, guarded(of.hosts)], client_max_size=1024)
+    app.on_response_prepare.append(harden)
+    app.router.add_get("/", of.status)
+    app.router.add_get("/metrics", of.metrics)
+    app.router.add_get("/-/healthy", of.healthy)
+    app.router.add_get("/-/ready", of.ready)
+    app.router.add_get("/api/v1/jobs", of.jobs)
+    app.router.add_get("/api/v1/jobs/{org}/{job_id}", of.job)
+    app.router.add_get("/api/v1/jobs/{org}/{job_id}/events", of.events)
+    app.router.add_get("/api/v1/orgs", of.orgs)
+    app.router.add_get("/api/v1/deliveries", of.deliveries)
+    return app

@@ -1,0 +1,121 @@
+"""What holds for every answer: headers that keep a browser safe, the Host rule, and errors without a word too many."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from monitor.store import BadCursor, StoreError
+from monitor.web.query import BadQuestion, NotThere
+
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Server": "finetune-monitor",
+}
+
+# Names that public DNS can never give to anybody: RFC 6762, RFC 6761, RFC 8375, ICANN's reservation of .internal, and
+# Kubernetes' `service.namespace.svc`, whose last label is no top-level domain.
+_PRIVATE: Final = (".localhost", ".local", ".internal", ".home.arpa", ".svc")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_STRANGE: Final = "this server is not known by that name: ask by its address, or allow the name"
+_API: Final = "/api/"
+_ALLOW: Final = "Allow"
+_SAID: Final = {404: "there is nothing at this address", 405: "this address can only be read (GET, HEAD)"}
+
+
+async def harden(_request: web.Request, response: web.StreamResponse) -> None:
+    """Give an answer the headers that it does not set itself. A signal, so that aiohttp's own answers get them too."""
+    for name, value in HEADERS.items():
+        if name == "Server" or name not in response.headers:
+            response.headers[name] = value
+
+
+def known_host(host: str, allowed: frozenset[str]) -> bool:
+    """Whether a request may come by this Host header.
+
+    A page of another site can make a browser send requests here by pointing its own name at our address (DNS
+    rebinding); the browser then names that site as Host. So Host must be something that a stranger cannot own: an IP
+    address, a name of one label (`localhost`, a container, a service), a name under a private or reserved domain
+    (`.local`, `.internal`, `.svc`, …), or one that the operator allows. Prometheus in Docker and Kubernetes uses one of
+    these; a proxy with a public name needs that name allowed, or to pass its own on.
+    """
+    name = _name(host)
+    if name is None:
+        return False
+    if name in allowed or "." not in name or name.endswith(_PRIVATE):
+        return True
+    return _is_address(name)
+
+
+def _name(host: str) -> str | None:
+    """The host without its port, in lower case; None when it is none."""
+    if host.startswith("["):
+        address, bracket, rest = host[1:].partition("]")
+        good = bool(bracket) and (not rest or (rest[0] == ":" and rest[1:].isdigit()))
+        return address if good and _is_address(address) else None
+    name, _, port = host.partition(":")
+    if port and not port.isdigit():
+        return None
+    return name.lower().removesuffix(".") or None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def guarded(hosts: frozenset[str]) -> Middleware:
+    """A middleware that applies the Host rule."""
+    allowed = frozenset(host.lower().removesuffix(".") for host in hosts)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.getall("Host", [])
+        if len(given) > 1 or not all(known_host(host, allowed) for host in given):
+            return refusal(request.path, 403, _STRANGE)
+        return await handler(request)
+
+    return guard
+
+
+@web.middleware
+async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A middleware that says what went wrong in the manner of the address."""
+    try:
+        return await handler(request)
+    except (BadQuestion, BadCursor) as error:
+        return refusal(request.path, 400, str(error))
+    except NotThere as error:
+        return refusal(request.path, 404, str(error))
+    except StoreError as error:
+        return refusal(request.path, 503, str(error))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        answer = refusal(request.path, error.status, _SAID.get(error.status, error.reason.lower()))
+        if _ALLOW in error.headers:
+            answer.headers[_ALLOW] = error.headers[_ALLOW]
+        return answer
+
+
+def refusal(path: str, status: int, message: str) -> web.Response:
+    """An error: JSON under the API, one line of text elsewhere."""
+    if path.startswith(_API):
+        body = msgspec.json.encode({"error": {"message": message}})
+        return web.Response(body=body, status=status, content_type="application/json")
+    return web.Response(text=f"{message}\n", status=status)

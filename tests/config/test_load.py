@@ -1,0 +1,198 @@
+"""A configuration file becomes settings."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.config import Address, ConfigError, load, overridden, settings_from
+from monitor.config.settings import On
+from monitor.domain.routing import DEFAULT_ON, WORDS, Match, Rule
+from tests.config.conftest import ORGANIZATION, Folder
+
+TREE = {"organizations": [{"name": "research", "provider": "openai", "api_key": "sk-test-0123456789"}]}
+
+
+def test_one_organisation_is_enough_and_everything_else_has_its_documented_default(folder: Folder) -> None:
+    settings = folder.write(ORGANIZATION).load()
+    assert [one.name for one in settings.organizations] == ["research"]
+    assert settings.model_dump(mode="json", exclude={"organizations"}) == {
+        "poll": {
+            "interval": "30s",
+            "idle_interval": "5m",
+            "events_interval": "1m",
+            "timeout": "30s",
+            "max_requests_per_second": 5.0,
+            "lookback": "30d",
+        },
+        "stall": {"validating": "1h", "queued": "6h", "running": "1h"},
+        "store": {"url": "sqlite:///monitor.db", "retention": "90d"},
+        "server": {"listen": "127.0.0.1:10877", "enable_lifecycle": False},
+        "delivery": {"timeout": "15s", "retry_base": "5s", "retry_max": "10m", "max_age": "3d"},
+        "metrics": {"job_retention": "1d", "max_jobs": 5000},
+        "notifiers": [],
+        "routes": [],
+        "pricing": {"file": None},
+        "log": {"level": "info", "format": "json"},
+    }
+
+
+def test_the_same_file_gives_equal_settings_which_do_not_show_their_secrets(folder: Folder) -> None:
+    folder.write(ORGANIZATION)
+    assert folder.load() == folder.load()
+    assert "0123456789" not in repr(folder.load()) + folder.load().model_dump_json()
+
+
+def test_a_tree_gives_the_settings_of_the_file_that_says_the_same_and_is_left_as_it_was(folder: Folder) -> None:
+    before = repr(TREE)
+    assert settings_from(TREE) == folder.write(ORGANIZATION).load()
+    assert repr(TREE) == before
+
+
+def test_a_wrong_tree_is_refused_with_all_its_problems() -> None:
+    with pytest.raises(ConfigError, match=r"organizations\.0\.provider[\s\S]*poll\.interval"):
+        settings_from({"organizations": [{"name": "a", "api_key": "sk-a"}], "poll": {"interval": "0s"}})
+
+
+def test_a_file_that_cannot_be_read_is_an_os_error_and_no_problem_of_its_content(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "absent.yaml", {})
+    with pytest.raises(IsADirectoryError):
+        load(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("500ms", timedelta(milliseconds=500), id="milliseconds"),
+        pytest.param("30s", timedelta(seconds=30), id="seconds"),
+        pytest.param("5m", timedelta(minutes=5), id="minutes"),
+        pytest.param("6h", timedelta(hours=6), id="hours"),
+        pytest.param("1d", timedelta(days=1), id="days"),
+    ],
+)
+def test_durations_are_read(folder: Folder, text: str, expected: timedelta) -> None:
+    assert folder.write(
+        f"{ORGANIZATION}delivery: {{retry_base: 100ms, retry_max: {text}}}"
+    ).load().delivery.retry_max == (expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("127.0.0.1:10877", Address("127.0.0.1", 10877), id="an IPv4 address"),
+        pytest.param('"[::]:9090"', Address("::", 9090), id="an IPv6 address in brackets"),
+        pytest.param("localhost:0", Address("localhost", 0), id="any free port of a name"),
+        pytest.param('":8080"', Address("", 8080), id="every interface"),
+    ],
+)
+def test_listen_addresses_are_read(folder: Folder, text: str, expected: Address) -> None:
+    assert folder.write(f"{ORGANIZATION}server: {{listen: {text}}}").load().server.listen == expected
+
+
+@pytest.mark.parametrize("text", ["[::1]:80", "127.0.0.1:10877", ":1"])
+def test_a_listen_address_is_shown_as_it_was_written(text: str) -> None:
+    settings = overridden(settings_from(TREE), listen=text)
+    assert str(settings.server.listen) == text
+
+
+def test_the_command_line_overrides_the_file_and_nothing_else() -> None:
+    settings = settings_from(TREE)
+    changed = overridden(settings, listen="[::1]:0", log_level="debug")
+    assert (changed.server.listen, changed.log.level, changed.log.format) == (Address("::1", 0), "debug", "json")
+    assert overridden(settings) == settings
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        overridden(settings, listen="nowhere")
+    with pytest.raises(ValueError, match="level"):
+        overridden(settings, log_level="loud")
+
+
+def test_a_route_is_the_rule_of_the_domain(folder: Folder) -> None:
+    folder.write(
+        f"""{ORGANIZATION}
+notifiers: [{{name: out, type: console}}]
+routes:
+  - match: {{org: [research], provider: openai, model: "gpt-4o*", labels: {{team: search}}, metadata: {{env: prod}}}}
+    on: failed
+    notify: out
+  - notify: [out]
+"""
+    )
+    assert folder.load().rules == (
+        Rule(
+            match=Match(
+                orgs=frozenset({"research"}),
+                providers=frozenset({"openai"}),
+                models=("gpt-4o*",),
+                labels={"team": "search"},
+                metadata={"env": "prod"},
+            ),
+            on=frozenset({"failed"}),
+            notify=("out",),
+        ),
+        Rule(on=DEFAULT_ON, notify=("out",)),
+    )
+
+
+def test_routes_take_exactly_the_words_that_transitions_go_by() -> None:
+    assert On.__args__ == WORDS  # type: ignore[attr-defined] # a Literal has its members there
+
+
+def test_variables_are_filled_in_after_parsing_so_that_a_value_cannot_change_the_structure(folder: Folder) -> None:
+    folder.write("organizations: [{name: a, provider: openai, api_key: '${KEY}', labels: {team: '${TEAM}'}}]")
+    settings = folder.load({"KEY": "sk-0123", "TEAM": "x}, name: evil # \n- "})
+    assert settings.organizations[0].labels == {"team": "x}, name: evil # \n- "}
+
+
+@pytest.mark.parametrize(
+    ("written", "environ", "expected"),
+    [
+        pytest.param("${TEAM}", {"TEAM": "search"}, "search", id="set"),
+        pytest.param("a-${TEAM}-b", {"TEAM": "search"}, "a-search-b", id="in the middle of a text"),
+        pytest.param("${TEAM}", {"TEAM": ""}, "", id="set and empty"),
+        pytest.param("${TEAM:-ops}", {}, "ops", id="unset, with a default"),
+        pytest.param("${TEAM:-ops}", {"TEAM": ""}, "ops", id="empty, with a default"),
+        pytest.param("${TEAM:-}", {}, "", id="an empty default"),
+        pytest.param("$$TEAM $${TEAM} $5", {}, "$TEAM ${TEAM} $5", id="dollars that are meant"),
+        pytest.param("${TEAM}", {"TEAM": "${TEAM}"}, "${TEAM}", id="what was filled in is not filled again"),
+    ],
+)
+def test_variables_are_filled_from_the_environment(
+    folder: Folder, written: str, environ: dict[str, str], expected: str
+) -> None:
+    folder.write(f"organizations: [{{name: a, provider: openai, api_key: sk-0, labels: {{team: '{written}'}}}}]")
+    assert folder.load(environ).organizations[0].labels == {"team": expected}
+
+
+def test_numbers_and_switches_may_come_from_the_environment(folder: Folder) -> None:
+    folder.write(f"{ORGANIZATION}metrics: {{max_jobs: '${{MAX}}'}}\nserver: {{enable_lifecycle: '${{RELOAD}}'}}")
+    settings = folder.load({"MAX": "7", "RELOAD": "true"})
+    assert (settings.metrics.max_jobs, settings.server.enable_lifecycle) == (7, True)
+
+
+def test_yaml_is_1_2_with_anchors_and_merge_keys(folder: Folder) -> None:
+    folder.write(
+        """
+organizations:
+  - &base {name: a, provider: openai, api_key: sk-0, labels: {country: NO, mode: "0o17"}}
+  - {<<: *base, name: b, api_key: sk-1}
+"""
+    )
+    a, b = folder.load().organizations
+    assert a.labels == b.labels == {"country": "NO", "mode": "0o17"}
+    assert (a.name, b.name) == ("a", "b")
+
+
+def test_files_are_relative_to_the_folder_of_the_configuration(folder: Folder) -> None:
+    folder.secret("key", "sk-in-a-file\n")
+    folder.write("organizations: [{name: a, provider: openai, api_key_file: key}]")
+    assert folder.load().organizations[0].api_key_file == folder.path / "key"
+
+
+def test_white_space_around_a_secret_is_no_part_of_it(folder: Folder) -> None:
+    folder.write("organizations: [{name: a, provider: openai, api_key: '${KEY}'}]")
+    key = folder.load({"KEY": " sk-0123\r\n"}).organizations[0].api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-0123"

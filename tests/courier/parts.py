@@ -1,0 +1,171 @@
+"""A courier with a real store and a clock and a target of ours."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import anyio.lowlevel
+
+from monitor.courier import Courier, DeliveryPolicy, Lanes
+from monitor.domain.flow import Change, Delivery, Message, Severity
+from monitor.notifiers.base import Attempt, Failure, Receipt, SendError
+from monitor.store import Store, opened
+from tests.builders import NOON
+
+HOUR = 3600.0
+POLICY = DeliveryPolicy(timeout=15.0, retry_base=4.0, retry_max=600.0, max_age=timedelta(hours=72))
+
+
+@dataclass
+class Hands:
+    """A clock that is moved by hand, and by whoever sleeps on it."""
+
+    at: datetime = NOON
+    ticks: float = 1000.0
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.ticks
+
+    def move(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+        self.ticks += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.move(max(seconds, 0.0))
+        await anyio.lowlevel.checkpoint()
+
+
+@dataclass
+class Tallied:
+    """Counters as plain numbers."""
+
+    sent_: Counter[str] = field(default_factory=Counter)
+    failed_: Counter[tuple[str, str]] = field(default_factory=Counter)
+    dead_: Counter[tuple[str, str]] = field(default_factory=Counter)
+    parked: dict[str, bool] = field(default_factory=dict)
+
+    def sent(self, notifier: str) -> None:
+        self.sent_[notifier] += 1
+
+    def failed(self, notifier: str, reason: str) -> None:
+        self.failed_[notifier, reason] += 1
+
+    def dead(self, notifier: str, reason: str) -> None:
+        self.dead_[notifier, reason] += 1
+
+    def park(self, notifier: str, parked: bool) -> None:
+        self.parked[notifier] = parked
+
+
+Answer = Callable[[Attempt], Awaitable[None]]
+
+
+@dataclass
+class Scripted:
+    """A target that does what it is told: None is success, an error is raised, a function is called."""
+
+    script: list[SendError | Answer | None] = field(default_factory=list)
+    always: SendError | Answer | None = None
+    name: str = "ops"
+    lane: str = "lane"
+    min_gap: float = 0.0
+    at_most_once_more: bool = False
+    tried: list[Attempt] = field(default_factory=list)
+
+    async def send(self, message: Message, attempt: Attempt) -> Receipt:
+        assert attempt.key.split("/")[1] in message.title
+        self.tried.append(attempt)
+        said = self.script.pop(0) if self.script else self.always
+        if isinstance(said, SendError):
+            raise said
+        if said is not None:
+            await said(attempt)
+        return Receipt(reference="1.2")
+
+    async def check(self) -> None:
+        raise NotImplementedError
+
+    @property
+    def keys(self) -> list[str]:
+        return [attempt.key for attempt in self.tried]
+
+
+def error(failure: Failure, reason: str = "why", retry_after: float | None = None) -> SendError:
+    return SendError(failure, reason, "it says no", retry_after=retry_after)
+
+
+@dataclass
+class Office:
+    """A store, a clock and the couriers that share them."""
+
+    store: Store
+    clock: Hands = field(default_factory=Hands)
+    tally: Tallied = field(default_factory=Tallied)
+    lanes: Lanes = field(default_factory=Lanes)
+    _version: int = 0
+
+    def courier(self, notifier: Scripted, *, store: Store | None = None, grace: float = 8.0) -> Courier:
+        return Courier(
+            store=store or self.store,
+            notifier=notifier,
+            clock=self.clock,
+            owner="me",
+            policy=POLICY,
+            jitter=lambda: 1.0,
+            lanes=self.lanes,
+            tally=self.tally,
+            grace=grace,
+        )
+
+    async def enqueue(self, *jobs: str, notifier: str = "ops", seqs: Iterable[int] = (1,)) -> None:
+        """One envelope for each of the jobs and numbers."""
+        envelopes = tuple(
+            Delivery(org="research", job=job, seq=seq, notifier=notifier, message=letter(job))
+            for job in jobs
+            for seq in seqs
+        )
+        await self.store.commit(
+            Change(org="research", based_on=self._version, at=self.clock.now(), deliveries=envelopes)
+        )
+        self._version += 1
+
+    async def states(self) -> dict[str, str]:
+        """Every envelope's state and reason by its key, without the organisation."""
+        page = await self.store.deliveries(limit=500)
+        return {
+            one.key.removeprefix("research/"): one.state if one.reason is None else f"{one.state} {one.reason}"
+            for one in page.items
+        }
+
+
+@asynccontextmanager
+async def office(path: Path) -> AsyncIterator[Office]:
+    """An office with an empty outbox."""
+    clock = Hands()
+    async with opened(f"sqlite:///{path / 'monitor.db'}", clock=clock) as store:
+        yield Office(store, clock)
+
+
+def letter(job: str) -> Message:
+    return Message(
+        type="finetune.job.failed",
+        at=NOON,
+        title=f"{job} failed",
+        severity=Severity.BAD,
+        org="research",
+        job=job,
+        word="failed",
+    )
+
+
+async def step(of: Office, courier: Courier) -> int:
+    """One step of a courier, now."""
+    return await courier.drain_once(of.clock.now())

@@ -1,0 +1,248 @@
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import anyio
+import structlog.testing
+
+from monitor.courier import Courier
+from monitor.metrics.own import Own
+from monitor.notifiers.base import Attempt, Failure
+from tests.courier.parts import HOUR, Scripted, Tallied, error, office, step
+
+
+async def test_what_is_due_is_sent_settled_and_counted(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a", "b")
+        target = Scripted()
+        assert await step(here, here.courier(target)) == 2
+        assert await step(here, here.courier(target)) == 0
+        assert sorted(target.keys) == ["research/a/1@ops", "research/b/1@ops"]
+        assert await here.states() == {"a/1@ops": "sent", "b/1@ops": "sent"}
+        assert here.tally.sent_ == {"ops": 2}
+
+
+async def test_a_courier_takes_no_letters_of_others(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a", notifier="ml")
+        assert await step(here, here.courier(Scripted(name="ops"))) == 0
+
+
+async def test_a_failure_is_tried_again_later_with_the_same_key(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a")
+        target = Scripted([error(Failure.TRANSIENT)])
+        courier = here.courier(target)
+        await step(here, courier)
+        here.clock.move(3.9)
+        assert await step(here, courier) == 0
+        here.clock.move(0.2)
+        assert await step(here, courier) == 1
+        assert [(one.key, one.number, one.repeated) for one in target.tried] == [
+            ("research/a/1@ops", 1, False),
+            ("research/a/1@ops", 2, False),
+        ]
+        assert await here.states() == {"a/1@ops": "sent"}
+        assert here.tally.failed_ == {("ops", "why"): 1}
+
+
+async def test_one_job_s_messages_keep_their_order_while_other_jobs_go_on(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a", seqs=(1, 2, 3))
+        await here.enqueue("b")
+        target = Scripted([error(Failure.TRANSIENT)])
+        courier = here.courier(target)
+        for _ in range(4):
+            await step(here, courier)
+            here.clock.move(5)
+        assert [key for key in target.keys if "/a/" in key] == [
+            *("research/a/1@ops", "research/a/1@ops", "research/a/2@ops", "research/a/3@ops")
+        ]
+        assert target.keys.index("research/b/1@ops") == 1
+
+
+async def test_a_poison_letter_dies_alone(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a", seqs=(1, 2))
+        courier = here.courier(Scripted([error(Failure.MESSAGE, "message_refused")]))
+        await step(here, courier)
+        await step(here, courier)
+        assert await here.states() == {"a/1@ops": "dead message_refused", "a/2@ops": "sent"}
+        assert here.tally.dead_ == {("ops", "message_refused"): 1}
+
+
+async def test_a_limit_holds_the_whole_lane_and_is_no_failure(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a", notifier="one")
+        await here.enqueue("b", notifier="two")
+        await here.enqueue("c", notifier="three")
+        limited = Scripted([error(Failure.RATE, retry_after=30.0)], name="one")
+        first, same = here.courier(limited), here.courier(Scripted(name="two"))
+        other = here.courier(Scripted(name="three", lane="another"))
+        await step(here, first)
+        here.clock.move(29)
+        assert [await step(here, one) for one in (first, same, other)] == [0, 0, 1]
+        here.clock.move(5)
+        assert [await step(here, one) for one in (first, same)] == [1, 1]
+        assert [attempt.number for attempt in limited.tried] == [1, 1]
+        assert not here.tally.failed_
+
+
+async def test_a_limit_without_a_time_holds_the_lane_too(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue(*(f"job{number}" for number in range(100)))
+        target = Scripted(always=error(Failure.RATE))
+        courier = here.courier(target)
+        for _ in range(40):
+            await step(here, courier)
+            here.clock.move(1)
+        assert len(target.tried) <= 80
+
+
+async def test_two_notifiers_of_one_channel_keep_a_second_between_messages(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        arrived: list[float] = []
+
+        async def slowly(_: Attempt) -> None:
+            here.clock.move(0.3)
+            arrived.append(here.clock.monotonic())
+
+        couriers = []
+        for name in ("one", "two"):
+            await here.enqueue("a", "b", "c", notifier=name)
+            couriers.append(here.courier(Scripted(always=slowly, name=name, min_gap=1.0)))
+        while len(arrived) < 6:
+            for courier in couriers:
+                await step(here, courier)
+            here.clock.move(0.1)
+        assert min(after - before for before, after in pairwise(arrived)) >= 1.0
+        assert arrived[-1] - arrived[0] < 8
+
+
+async def test_a_target_that_refuses_us_is_parked_probed_each_hour_and_used_again(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a")
+        target = Scripted([error(Failure.TARGET, "gone"), error(Failure.TARGET, "gone")])
+        courier = here.courier(target)
+        with structlog.testing.capture_logs() as logs:
+            await step(here, courier)
+            assert here.tally.parked == {"ops": True}
+            await here.enqueue("b", "c")
+            for _ in range(59):
+                here.clock.move(60)
+                assert await step(here, courier) == 0
+            here.clock.move(61)
+            assert [await step(here, courier) for _ in range(3)] == [1, 0, 0]
+            here.clock.move(HOUR + 1)
+            assert await step(here, courier) == 1
+            assert here.tally.parked == {"ops": False}
+            here.clock.move(60)
+            while await step(here, courier):
+                pass
+        assert set((await here.states()).values()) == {"sent"}
+        told = [entry["event"] for entry in logs if entry["event"].startswith("notifier.")]
+        assert told == ["notifier.parked", "notifier.unparked"]
+
+
+async def test_a_restart_tries_a_parked_target_at_once(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a")
+        await step(here, here.courier(Scripted(always=error(Failure.TARGET))))
+        here.clock.move(5)
+        assert await step(here, here.courier(Scripted())) == 1
+        assert await here.states() == {"a/1@ops": "sent"}
+
+
+async def test_a_lost_answer_is_repeated_once_marked_and_then_given_up(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a", "b")
+        slack = Scripted(always=error(Failure.AMBIGUOUS, "answer_lost"), at_most_once_more=True)
+        courier = here.courier(slack)
+        for _ in range(50):
+            await step(here, courier)
+            here.clock.move(60)
+        assert sorted((one.key, one.repeated) for one in slack.tried) == [
+            *(("research/a/1@ops", False), ("research/a/1@ops", True)),
+            *(("research/b/1@ops", False), ("research/b/1@ops", True)),
+        ]
+        assert set((await here.states()).values()) == {"dead ambiguous"}
+
+
+async def test_an_answer_that_nobody_knows_is_tried_five_times(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a")
+        target = Scripted([error(Failure.TRANSIENT)] * 4, always=error(Failure.OTHER, "other"))
+        courier = here.courier(target)
+        for _ in range(20):
+            await step(here, courier)
+            here.clock.move(700)
+        assert len(target.tried) == 9
+        assert await here.states() == {"a/1@ops": "dead other"}
+
+
+async def test_a_dead_target_is_not_asked_for_every_letter(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue(*(f"job{number}" for number in range(200)))
+        target = Scripted(always=error(Failure.TRANSIENT))
+        courier = here.courier(target)
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(600):
+                await step(here, courier)
+                here.clock.move(1)
+            assert len(target.tried) < 40
+            target.always = None
+            for _ in range(700):
+                await step(here, courier)
+                here.clock.move(1)
+        assert set((await here.states()).values()) == {"sent"}
+        told = [entry["event"] for entry in logs if entry["event"].startswith("notifier.")]
+        assert told == ["notifier.failing", "notifier.recovered"]
+
+
+async def test_what_is_too_old_is_given_up_even_where_its_notifier_is_gone(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a", notifier="removed")
+        here.clock.move(73 * HOUR)
+        await here.courier(Scripted())._round()
+        assert await here.states() == {"a/1@removed": "dead expired"}
+        assert here.tally.dead_ == {("removed", "expired"): 1}
+
+
+async def test_a_clock_that_is_set_back_does_not_silence_what_was_put_off(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        here.clock.at += timedelta(days=1)
+        await here.enqueue("a")
+        target = Scripted([error(Failure.TRANSIENT)])
+        courier = here.courier(target)
+        await courier._round()
+        here.clock.at -= timedelta(days=1)
+        here.clock.ticks += 61
+        await courier._round()
+        assert await here.states() == {"a/1@ops": "sent"}
+
+
+async def test_two_processes_never_send_one_letter_twice(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue(*(f"job{number}" for number in range(40)))
+        target = Scripted()
+        couriers = [here.courier(target), here.courier(target)]
+
+        async def drain(courier: Courier) -> None:
+            while await step(here, courier):
+                pass
+
+        async with anyio.create_task_group() as group:
+            for courier in couriers:
+                group.start_soon(drain, courier)
+        assert len(target.keys) == len(set(target.keys)) == 40
+
+
+def test_the_real_counters_fit() -> None:
+    own = Own(version="1")
+    own.watch([], ["ops"])
+    tally: Any = own
+    for count in (Tallied(), tally):
+        count.park("ops", True)
+        count.dead("ops", "expired")
+    assert own.registry.get_sample_value("finetune_notifier_parked", {"notifier": "ops"}) == 1

@@ -1,0 +1,70 @@
+"""Scrapes for tests: a snapshot rendered and read back by the official parsers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from monitor.domain.flow import Snapshot, Tally
+from monitor.metrics.exposition import render
+from monitor.metrics.health import Health, OrgHealth
+from monitor.metrics.own import Own
+from tests.builders import NOON
+
+Labels = frozenset[tuple[str, str]]
+Series = dict[str, dict[Labels, float]]
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+
+
+def health(*orgs: str, labels: dict[str, dict[str, str]] | None = None, notifiers: tuple[str, ...] = ()) -> Health:
+    """Organisations that were never asked, `research` by default."""
+    given = labels or {}
+    return Health(
+        orgs={org: OrgHealth(org=org, provider="openai", labels=given.get(org, {})) for org in orgs or ("research",)},
+        notifiers=notifiers,
+    )
+
+
+def snapshot(*jobs: Any, **over: Any) -> Snapshot:
+    """A snapshot of noon."""
+    return Snapshot(at=NOON, jobs=jobs, **over)
+
+
+def tally(metric: str, amount: int = 1, **labels: str) -> Tally:
+    """One stored counter of `research`."""
+    return Tally(metric=metric, labels=tuple({"org": "research", **labels}.items()), amount=amount)
+
+
+def text(
+    of: Snapshot, *, state: Health | None = None, own: Own | None = None, accept: str = "", names: Sequence[str] = ()
+) -> str:
+    """The body of a scrape."""
+    body, _ = render(of, state or health(), own or Own(version="1.2.3"), accept, names)
+    return body.decode()
+
+
+def scrape(of: Snapshot, **over: Any) -> Series:
+    """The series of a scrape by name and labels. No series may be there twice."""
+    return series(text(of, **over))
+
+
+def series(exposition: str) -> Series:
+    """What a Prometheus server would read. Both formats are told apart by OpenMetrics' last line."""
+    is_openmetrics = exposition.endswith("# EOF\n")
+    parse: Any = openmetrics.text_string_to_metric_families if is_openmetrics else text_string_to_metric_families
+    found: Series = {}
+    for family in parse(exposition):
+        for sample in family.samples:
+            key = frozenset(sample.labels.items())
+            assert key not in found.setdefault(sample.name, {}), f"{sample.name} {sample.labels} is there twice"
+            found[sample.name][key] = sample.value
+    return found
+
+
+def of(**labels: str) -> Labels:
+    """Labels to look a series up by."""
+    return frozenset(labels.items())

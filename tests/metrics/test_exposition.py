@@ -1,0 +1,109 @@
+"""The text of a scrape under every kind of question and every kind of name."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from monitor.domain.model import Status
+from monitor.metrics.exposition import render
+from monitor.metrics.own import Own
+from tests.builders import job, tracked
+from tests.metrics.scrapes import OPENMETRICS, health, of, scrape, series, snapshot, tally, text
+
+NASTY = (
+    '"',
+    "\\",
+    "\n",
+    '\\n"} 1\n# EOF\n',
+    "a\x00b",
+    "\x1b[31mred",
+    "\u202eevil",
+    "zero\u200bwidth",
+    "line\u2028end",
+    "\ud800 alone",
+    "<script>alert(1)</script>",
+    "{org='x'}",
+    "é" * 5000,
+    "🦊" * 300,
+    "",
+    " ",
+    "# HELP finetune_jobs gone",
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        pytest.param("", "text/plain", id="nothing said"),
+        pytest.param("*/*", "text/plain", id="anything"),
+        pytest.param("text/html,application/xhtml+xml", "text/plain", id="a browser"),
+        pytest.param(OPENMETRICS, "application/openmetrics-text", id="Prometheus"),
+        pytest.param("application/openmetrics-text", "application/openmetrics-text", id="no version"),
+        pytest.param("application/openmetrics-text;q=0.2,text/plain;q=0.9", "text/plain", id="plain text is preferred"),
+        pytest.param("application/openmetrics-text;q=0", "text/plain", id="OpenMetrics is refused"),
+        pytest.param("application/openmetrics-text;version=9.9.9", "text/plain", id="a version we do not speak"),
+        pytest.param("application/openmetrics-text;version=abc;q=nan,,;=;", "text/plain", id="nonsense"),
+    ],
+)
+def test_the_format_follows_accept(accept: str, expected: str) -> None:
+    body, content_type = render(snapshot(), health(), Own(), accept, ())
+    assert content_type.startswith(expected)
+    assert body.endswith(b"# EOF\n") is (expected == "application/openmetrics-text")
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS])
+def test_a_filter_by_name_shows_these_series_alone(accept: str) -> None:
+    own = Own()
+    own.watch(["research"], [])
+    names = ["finetune_job_status", "finetune_org_polls_total", "no_such_metric"]
+    found = scrape(snapshot(tracked()), own=own, accept=accept, names=names)
+    assert set(found) == {"finetune_job_status", "finetune_org_polls_total"}
+
+
+@pytest.mark.parametrize("name", NASTY, ids=ascii)
+@pytest.mark.parametrize("accept", ["", OPENMETRICS])
+def test_a_nasty_name_stays_inside_its_label(name: str, accept: str) -> None:
+    one = job(id=name, model=name, name=name, fine_tuned_model=name, provider=name)
+    sums = (
+        tally("jobs_finished", model=name, method=name, status=name),
+        tally("job_failures", model=name, reason=name),
+    )
+    shown = snapshot(tracked(one), tallies=sums, unpriced={("research", name): 1})
+    found = scrape(shown, accept=accept)
+    assert set(found) == set(scrape(snapshot(tracked(), tallies=sums, unpriced={("research", "m"): 1}), accept=accept))
+    (status,) = found["finetune_job_status"]
+    assert dict(status)["status"] == "running"
+    assert 0 < len(dict(status)["job_id"]) <= 256
+    (finished,) = found["finetune_jobs_finished_total"]
+    assert (dict(finished)["method"], dict(finished)["status"]) == ("unknown", "unknown")
+    assert len(dict(finished)["model"]) <= 128
+    assert [dict(labels)["reason"] for labels in found["finetune_job_failures_total"]] == ["other"]
+
+
+def test_ten_thousand_hostile_jobs_are_valid_and_bounded() -> None:
+    nasty = [f"{NASTY[number % len(NASTY)]}{number}" * 3 for number in range(10_000)]
+    jobs = [tracked(job(id=name, name=name, model=name, status=Status.FAILED)) for name in nasty]
+    sums = tuple(tally("jobs_finished", model=name, method="dpo", status="failed") for name in nasty)
+    shown = snapshot(*jobs, tallies=sums, unpriced={("research", name): 1 for name in nasty})
+    exposition = text(shown)
+    assert len(exposition) < 10_000 * 4 * 1100
+    found = series(exposition)
+    (dropped,) = found["finetune_job_series_dropped"].values()
+    assert len(found["finetune_job_status"]) + dropped == 10_000
+    assert len(found["finetune_jobs_finished_total"]) == 201
+    assert sum(found["finetune_jobs_finished_total"].values()) == 10_000
+    assert len(found["finetune_unpriced_jobs"]) <= 201
+
+
+def test_two_jobs_whose_labels_become_the_same_are_one_series() -> None:
+    found = scrape(snapshot(tracked(job(id="a\x00b")), tracked(job(id="ab", status=Status.QUEUED))))
+    assert found["finetune_job_status"] == {of(org="research", job_id="ab", status="running"): 1}
+    assert found["finetune_job_series_dropped"] == {of(): 1}
+
+
+def test_the_program_says_which_one_it_is() -> None:
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    found = scrape(snapshot(), own=Own(version="1.2.3", revision="abc"))
+    assert found["finetune_monitor_build_info"] == {of(version="1.2.3", revision="abc", python=python): 1}

@@ -1,0 +1,93 @@
+"""The daemon's own counters."""
+
+from __future__ import annotations
+
+from prometheus_client import REGISTRY
+
+from monitor.domain.flow import Reason
+from monitor.metrics.own import Own
+from tests.builders import MINUTE, NOON
+from tests.metrics.scrapes import Series, health, of, scrape, snapshot
+
+
+def counted(own: Own) -> Series:
+    """What a scrape shows of them."""
+    return scrape(snapshot(), state=health(), own=own)
+
+
+def test_what_is_configured_starts_at_zero_and_what_is_gone_has_no_series() -> None:
+    own = Own()
+    own.watch(["research", "search"], ["chat", "hook"])
+    own.requested("search", "list_jobs", "200")
+    own.failed("hook", "timeout")
+    before = counted(own)
+    assert before["finetune_org_polls_total"] == {of(org="research"): 0, of(org="search"): 0}
+    assert len(before["finetune_org_poll_errors_total"]) == 2 * len(Reason)
+    assert before["finetune_notifications_sent_total"] == {of(notifier="chat"): 0, of(notifier="hook"): 0}
+    assert before["finetune_notifier_parked"] == {of(notifier="chat"): 0, of(notifier="hook"): 0}
+    own.watch(["research"], ["chat"])
+    after = counted(own)
+    assert after["finetune_org_polls_total"] == {of(org="research"): 0}
+    assert after["finetune_notifier_parked"] == {of(notifier="chat"): 0}
+    assert "finetune_api_requests_total" not in after
+    assert "finetune_notifications_failed_total" not in after
+
+
+def test_a_reload_keeps_what_was_counted() -> None:
+    own = Own()
+    own.watch(["research"], [])
+    own.polled("research", 0.1)
+    own.watch(["research", "search"], [])
+    assert counted(own)["finetune_org_polls_total"][of(org="research")] == 1
+
+
+def test_values_outside_the_closed_sets_become_other() -> None:
+    own = Own()
+    own.watch(["research"], ["chat"])
+    own.requested("research", "drop_tables", "<b>")
+    own.requested("stranger", "list_jobs", "429")
+    own.sent("stranger")
+    own.dead("chat", "https://hooks.example.com/secret")
+    found = counted(own)
+    assert found["finetune_api_requests_total"] == {
+        of(org="research", operation="other", code="other"): 1,
+        of(org="other", operation="list_jobs", code="429"): 1,
+    }
+    assert found["finetune_notifications_sent_total"][of(notifier="other")] == 1
+    assert found["finetune_notifications_dead_total"] == {of(notifier="chat", reason="other"): 1}
+
+
+def test_the_number_of_reasons_is_bounded() -> None:
+    own = Own()
+    own.watch([], ["chat"])
+    for number in range(1000):
+        own.failed("chat", f"reason_{number}")
+    found = counted(own)["finetune_notifications_failed_total"]
+    assert len(found) == 65
+    assert found[of(notifier="chat", reason="other")] == 1000 - 64
+
+
+def test_a_refused_reload_keeps_the_time_of_the_last_good_one() -> None:
+    own = Own()
+    own.reloaded(ok=True, at=NOON)
+    own.reloaded(ok=False, at=NOON + MINUTE)
+    found = counted(own)
+    assert found["finetune_config_last_reload_successful"] == {of(): 0}
+    assert found["finetune_config_last_reload_success_timestamp_seconds"] == {of(): NOON.timestamp()}
+
+
+def test_times_are_observed_and_never_negative() -> None:
+    own = Own()
+    own.detected(-3.0)
+    own.detected(7.0)
+    own.polled("research", 0.3)
+    found = counted(own)
+    assert found["finetune_detection_delay_seconds_sum"] == {of(): 7}
+    assert found["finetune_detection_delay_seconds_bucket"][of(le="0.1")] == 1
+    assert found["finetune_poll_duration_seconds_count"] == {of(): 1}
+
+
+def test_the_counters_are_not_in_the_global_registry() -> None:
+    Own()
+    Own()
+    assert not [metric.name for metric in REGISTRY.collect() if metric.name.startswith("finetune_")]

@@ -1,0 +1,107 @@
+"""A simulation on a clock that only tests move, over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import aiohttp
+import pytest
+
+from monitor.simulator import Org, Pace, Simulation, organisations, serve, training_file
+
+NOON = 1_790_000_000.0
+
+STEADY = Pace(
+    validation=(5, 5),
+    queue=(10, 10),
+    step=(1, 1),
+    reinforcement_step=(60, 60),
+    evaluation=(20, 20),
+    announcement=(8, 8),
+    steps=30,
+)
+"""A job of this pace starts 15 s after its creation, trains 30 s, is checked 20 s: over after 65 s, told by 73 s."""
+
+
+@dataclass
+class HandClock:
+    """Simulated time that stands still until moved."""
+
+    now: float = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass(frozen=True)
+class Client:
+    """One organisation's connection."""
+
+    session: aiohttp.ClientSession
+    base_url: str
+    org: Org
+
+    async def call(self, method: str, path: str, json: object = None, data: Any = None) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self.org.key}"}
+        url = self.base_url + path
+        async with self.session.request(method, url, headers=headers, json=json, data=data) as response:
+            return response.status, await response.json()
+
+    async def upload(self, content: bytes, purpose: str = "fine-tune", **fields: str) -> tuple[int, Any]:
+        form = aiohttp.FormData({"purpose": purpose, **fields})
+        form.add_field("file", BytesIO(content), filename="examples.jsonl")
+        return await self.call("POST", "/files", data=form)
+
+    async def create(self, **asked: object) -> Any:
+        """A job over a file of 40 examples with 4000 tokens, unless another is named."""
+        if "training_file" not in asked:
+            _, file = await self.upload(training_file(examples=40, tokens=4000))
+            asked["training_file"] = file["id"]
+        status, job = await self.call("POST", "/fine_tuning/jobs", {"model": "gpt-4o-mini", **asked})
+        assert status == 200, job
+        return job
+
+    async def job(self, job_id: str) -> Any:
+        return (await self.call("GET", f"/fine_tuning/jobs/{job_id}"))[1]
+
+    async def events(self, job_id: str) -> Any:
+        """Every event, newest first."""
+        return (await self.call("GET", f"/fine_tuning/jobs/{job_id}/events?limit=1000"))[1]["data"]
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def simulation(clock: HandClock) -> Simulation:
+    return Simulation(organisations(2, seed=1), clock=clock, pace=STEADY)
+
+
+@pytest.fixture
+async def base_url(simulation: Simulation) -> AsyncIterator[str]:
+    async with serve(simulation) as url:
+        yield url
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(session: aiohttp.ClientSession, base_url: str, simulation: Simulation) -> Client:
+    return Client(session, base_url, simulation.orgs[0])
+
+
+@pytest.fixture
+def stranger(session: aiohttp.ClientSession, base_url: str, simulation: Simulation) -> Client:
+    return Client(session, base_url, simulation.orgs[1])

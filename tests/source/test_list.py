@@ -1,0 +1,282 @@
+"""Reading the job list: how far, in which order, and what a broken one allows to conclude."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from aiohttp import web
+
+from monitor.domain.flow import Known, Reason
+from monitor.domain.model import Status
+from monitor.providers.base import AuthFailed, Malformed, TimedOut, Unavailable
+from tests import builders as b
+from tests.builders import NOON
+from tests.source.servers import (
+    RUNNING,
+    SUCCEEDED,
+    Api,
+    answering,
+    asking,
+    body,
+    hang,
+    history,
+    job,
+    listing,
+    refusal,
+    serving,
+)
+
+NEVER = Known(org="research")
+
+
+def known(*running: str, final: set[str] | None = None, **over: object) -> Known:
+    """Knowledge of these running jobs, whose events were read."""
+    tracked = (b.tracked(b.job(id_, RUNNING), recent=("ev-1",)) for id_ in running)
+    return b.known(*tracked, final=frozenset(final or ()), **over)  # type: ignore[arg-type]  # Known's own fields
+
+
+async def test_the_first_look_walks_to_the_end_of_the_list() -> None:
+    api = Api(jobs=history(250))
+    async with serving(api) as url, asking(url) as asked:
+        seen = await asked.source.observe(NEVER, NOON)
+    assert [each.id for each in seen.jobs] == [f"ftjob-{n}" for n in range(250, 0, -1)]
+    assert (seen.listed, seen.complete, seen.trouble, seen.reads) == (True, True, None, ())
+    assert api.asked == ["jobs", "jobs?after=ftjob-151", "jobs?after=ftjob-51"]
+
+
+async def test_the_first_look_stops_behind_the_lookback() -> None:
+    api = Api(jobs=history(500))
+    async with serving(api) as url, asking(url, lookback=timedelta(minutes=150)) as asked:
+        seen = await asked.source.observe(NEVER, NOON)
+    assert (len(seen.jobs), seen.complete) == (200, True)
+
+
+async def test_the_first_look_goes_on_past_the_lookback_while_jobs_there_are_active() -> None:
+    jobs = history(500)
+    jobs[150]["status"] = "running"
+    async with serving(Api(jobs=jobs)) as url, asking(url, lookback=timedelta(minutes=110)) as asked:
+        seen = await asked.source.observe(NEVER, NOON)
+    assert len(seen.jobs) == 300
+
+
+async def test_a_shuffled_list_is_read_to_its_end_at_first_and_later() -> None:
+    jobs = sorted(history(250), key=lambda each: str(each["id"])[::-1])
+    async with serving(Api(jobs=jobs)) as url, asking(url, lookback=timedelta(0)) as asked:
+        first = await asked.source.observe(NEVER, NOON)
+        later = await asked.source.observe(known(final={jobs[0]["id"]}), NOON)
+    assert (len(first.jobs), len(later.jobs)) == (250, 249)
+
+
+async def test_a_list_with_the_oldest_first_is_read_to_its_end() -> None:
+    jobs = history(150)[::-1]
+    async with serving(Api(jobs=jobs)) as url, asking(url) as asked:
+        seen = await asked.source.observe(known(final={f"ftjob-{n}" for n in range(1, 150)}), NOON)
+    assert [each.id for each in seen.jobs] == ["ftjob-150"]
+
+
+async def test_a_steady_look_costs_one_request() -> None:
+    api = Api(jobs=history(250))
+    async with serving(api) as url, asking(url) as asked:
+        seen = await asked.source.observe(known(final={f"ftjob-{n}" for n in range(1, 251)}), NOON)
+    assert (seen.jobs, seen.complete, seen.trouble) == ((), True, None)
+    assert (api.asked, asked.counted) == (["jobs"], [("list_jobs", "200")])
+
+
+async def test_an_identical_answer_is_not_read_again_but_says_the_same() -> None:
+    api = Api(jobs=[job("ftjob-2"), job("ftjob-1")])
+    async with serving(api) as url, asking(url) as asked:
+        one = await asked.source.observe(known("ftjob-1", "ftjob-2"), NOON)
+        two = await asked.source.observe(known("ftjob-1", "ftjob-2"), NOON)
+        api.jobs[0]["status"] = "queued"
+        three = await asked.source.observe(known("ftjob-1", "ftjob-2"), NOON)
+    assert one.jobs[0] is two.jobs[0]
+    assert [each.status for each in three.jobs] == [Status.QUEUED, RUNNING]
+
+
+async def test_250_new_jobs_are_found_over_three_pages() -> None:
+    api = Api(jobs=history(260, "running"))
+    async with serving(api) as url, asking(url) as asked:
+        seen = await asked.source.observe(known(*(f"ftjob-{n}" for n in range(1, 11))), NOON)
+    assert len(seen.jobs) == 260
+    assert [path for path in api.asked if "events" not in path] == [
+        "jobs",
+        "jobs?after=ftjob-161",
+        "jobs?after=ftjob-61",
+    ]
+
+
+async def test_a_walk_through_new_jobs_ends_at_the_horizon() -> None:
+    api = Api(jobs=history(500))
+    async with serving(api) as url, asking(url) as asked:
+        seen = await asked.source.observe(known(horizon=NOON - timedelta(minutes=120)), NOON)
+    assert len(seen.jobs) == 200
+
+
+async def test_an_error_on_a_later_page_concludes_nothing_at_first_sight() -> None:
+    api = Api(jobs=history(250), faults={"jobs?after=ftjob-151": answering(lambda: refusal(500))})
+    async with serving(api) as url, asking(url) as asked:
+        with pytest.raises(Unavailable):
+            await asked.source.observe(NEVER, NOON)
+
+
+async def test_jobs_in_front_of_a_gap_are_reported_only_once_the_gap_is_closed() -> None:
+    api = Api(jobs=history(250, "running"))
+    api.faults["jobs?after=ftjob-151"] = answering(lambda: refusal(502))
+    api.jobs[3] = job("ftjob-old", "succeeded", NOON - timedelta(days=1))  # out of order, so that the walk goes on
+    before = known("ftjob-old", "ftjob-1")
+    async with serving(api) as url, asking(url) as asked:
+        broken = await asked.source.observe(before, NOON)
+        api.faults.clear()
+        mended = await asked.source.observe(before, NOON)
+    assert [(each.id, each.status) for each in broken.jobs] == [("ftjob-old", SUCCEEDED)]
+    assert (broken.complete, broken.missing) == (False, frozenset())
+    assert broken.trouble is not None
+    assert broken.trouble.reason is Reason.UNAVAILABLE
+    assert (len(mended.jobs), mended.complete, mended.trouble) == (250, True, None)
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_server_that_ignores_the_cursor_gives_what_it_has(first: bool) -> None:
+    async def same(request: web.BaseRequest) -> web.Response:
+        return web.Response(body=listing(job("ftjob-2"), job("ftjob-1"), has_more=True))
+
+    api = Api(faults={"jobs": same})
+    async with serving(api) as url, asking(url) as asked:
+        seen = await asked.source.observe(NEVER if first else known("ftjob-0", version=3), NOON)
+    assert {each.id for each in seen.jobs} == {"ftjob-1", "ftjob-2"}
+    assert seen.complete is False
+    assert seen.trouble is not None
+    assert seen.trouble.reason is Reason.MALFORMED
+    assert len([path for path in api.asked if path.startswith("jobs?") or path == "jobs"]) == 2
+
+
+async def test_a_cycle_of_pages_ends() -> None:
+    async def cycle(request: web.BaseRequest) -> web.Response:
+        name = "ftjob-b" if request.query.get("after") == "ftjob-a" else "ftjob-a"
+        return web.Response(body=listing(job(name, "succeeded"), has_more=True))
+
+    async with serving(Api(faults={"jobs": cycle})) as url, asking(url) as asked:
+        seen = await asked.source.observe(NEVER, NOON)
+    assert ({each.id for each in seen.jobs}, seen.complete) == ({"ftjob-a", "ftjob-b"}, False)
+
+
+async def test_a_list_without_end_ends_at_the_page_limit() -> None:
+    async def endless(request: web.BaseRequest) -> web.Response:
+        number = int(request.query.get("after", "0")) + 1
+        return web.Response(body=listing(job(str(number), "succeeded"), has_more=True))
+
+    async with serving(Api(faults={"jobs": endless})) as url, asking(url, limits={"max_pages": 20}) as asked:
+        seen = await asked.source.observe(NEVER, NOON)
+    assert (len(seen.jobs), seen.complete) == (20, False)
+    assert seen.trouble is not None
+    assert "20 pages" in seen.trouble.text
+
+
+async def test_an_empty_list_that_promises_more_concludes_nothing() -> None:
+    async with serving(answering(body(listing(has_more=True)))) as url, asking(url) as asked:
+        with pytest.raises(Malformed):
+            await asked.source.observe(NEVER, NOON)
+
+
+async def test_an_empty_page_behind_others_is_no_end_that_is_believed() -> None:
+    pages = answering(body(listing(job(), has_more=True)), body(listing(has_more=True)))
+    async with serving(Api(faults={"jobs": pages})) as url, asking(url) as asked:
+        seen = await asked.source.observe(NEVER, NOON)
+    assert ([each.id for each in seen.jobs], seen.complete) == (["ftjob-1"], False)
+
+
+async def test_an_empty_organisation_is_seen_as_empty() -> None:
+    async with serving(Api()) as url, asking(url) as asked:
+        seen = await asked.source.observe(NEVER, NOON)
+    assert (seen.jobs, seen.listed, seen.complete) == ((), True, True)
+
+
+async def test_a_job_listed_twice_is_one_and_an_end_outranks_an_older_answer() -> None:
+    api = Api(
+        faults={"jobs": answering(body(listing(job(), job(status="succeeded"), job(), job("ftjob-2"), job("ftjob-2"))))}
+    )
+    async with serving(api) as url, asking(url) as asked:
+        seen = await asked.source.observe(known("ftjob-1", "ftjob-2"), NOON)
+    assert [(each.id, each.status) for each in seen.jobs] == [("ftjob-1", SUCCEEDED), ("ftjob-2", RUNNING)]
+
+
+async def test_jobs_that_move_between_pages_are_neither_missed_nor_doubled() -> None:
+    api = Api(jobs=history(150))
+
+    async def with_a_new_one(request: web.BaseRequest) -> web.StreamResponse:
+        api.jobs.insert(0, job("ftjob-151", "queued", NOON + timedelta(minutes=1)))
+        api.faults.clear()
+        return api._page(api.jobs, request.query["after"])
+
+    api.faults["jobs?after=ftjob-51"] = with_a_new_one
+    async with serving(api) as url, asking(url) as asked:
+        first = await asked.source.observe(NEVER, NOON)
+        second = await asked.source.observe(known(final={each.id for each in first.jobs}), NOON)
+    assert len(first.jobs) == 150
+    assert [each.id for each in second.jobs] == ["ftjob-151"]
+
+
+@pytest.mark.parametrize("status", [400, 404])
+async def test_a_cursor_whose_job_was_deleted_starts_the_walk_again(status: int) -> None:
+    api = Api(jobs=history(150))
+
+    async def deleted(request: web.BaseRequest) -> web.StreamResponse:
+        del api.jobs[99]
+        api.faults.clear()
+        return refusal(status)
+
+    api.faults["jobs?after=ftjob-51"] = deleted
+    async with serving(api) as url, asking(url) as asked:
+        seen = await asked.source.observe(NEVER, NOON)
+    assert {each.id for each in seen.jobs} == {f"ftjob-{n}" for n in range(1, 151)}
+    assert (seen.complete, seen.trouble) == (True, None)
+    assert api.asked == ["jobs", "jobs?after=ftjob-51", "jobs", "jobs?after=ftjob-50"]
+
+
+async def test_a_server_that_takes_no_cursor_at_all_gives_what_it_has() -> None:
+    api = Api(jobs=history(150), faults={"jobs?after=ftjob-51": answering(lambda: refusal(400))})
+    async with serving(api) as url, asking(url) as asked:
+        seen = await asked.source.observe(NEVER, NOON)
+    assert (len(seen.jobs), seen.complete) == (100, False)
+
+
+async def test_pages_of_one_job_are_walked() -> None:
+    api = Api(jobs=history(5), limit=1)
+    async with serving(api) as url, asking(url) as asked:
+        seen = await asked.source.observe(NEVER, NOON)
+    assert (len(seen.jobs), len(api.asked)) == (5, 5)
+
+
+async def test_bad_items_hide_no_siblings() -> None:
+    odd = listing(job("ftjob-2"), None, "x", {"status": "failed"}, job("ftjob-1", None))  # type: ignore[arg-type]
+    async with serving(Api(faults={"jobs": answering(body(odd))})) as url, asking(url) as asked:
+        seen = await asked.source.observe(known("ftjob-1", "ftjob-2"), NOON)
+    assert [(each.id, each.status) for each in seen.jobs] == [("ftjob-2", RUNNING), ("ftjob-1", Status.UNKNOWN)]
+
+
+async def test_a_look_at_a_hanging_list_ends_at_the_deadline() -> None:
+    async with serving(hang) as url, asking(url, deadline=0.1) as asked:
+        with pytest.raises(TimedOut):
+            await asked.source.observe(NEVER, NOON)
+
+
+async def test_a_page_that_hangs_leaves_what_is_known_of_the_pages_before() -> None:
+    api = Api(jobs=history(150, "running"), faults={"jobs?after=ftjob-51": hang})
+    async with serving(api) as url, asking(url, deadline=0.3) as asked:
+        seen = await asked.source.observe(known("ftjob-far"), NOON)
+        with pytest.raises(TimedOut):
+            await asked.source.observe(NEVER, NOON)
+    assert (seen.jobs, seen.complete, seen.missing) == ((), False, frozenset())
+    assert seen.trouble is not None
+    assert seen.trouble.reason is Reason.TIMEOUT
+
+
+async def test_a_check_asks_once_for_the_list() -> None:
+    api = Api(jobs=history(250))
+    async with serving(api) as url, asking(url) as asked:
+        await asked.source.check()
+        api.faults["jobs"] = answering(lambda: refusal(401))
+        with pytest.raises(AuthFailed):
+            await asked.source.check()
+    assert api.asked == ["jobs", "jobs"]

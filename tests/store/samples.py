@@ -1,0 +1,79 @@
+"""Changes and their parts, one line each, and a clock that stands where it is put."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitor.domain.flow import Change, Delivery, Kind, Message, Severity, Tally, Tracked, Transition
+from monitor.domain.model import Cost, Status
+from tests.builders import NOON, job, tracked
+
+LEASE = timedelta(minutes=1)
+
+
+class StillClock:
+    """A clock that moves only when it is told."""
+
+    def __init__(self) -> None:
+        self.time = NOON
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+def message(title: str = "It ended", **over: Any) -> Message:
+    fields: dict[str, Any] = {"at": NOON, "org": "research", "job": "ftjob-1", "word": "succeeded"}
+    return Message(
+        type="finetune.job.succeeded", title=title, severity=Severity.GOOD, data='{"a": "é"}', **{**fields, **over}
+    )
+
+
+def delivery(job_id: str = "ftjob-1", seq: int = 1, notifier: str = "ops", org: str = "research") -> Delivery:
+    return Delivery(org=org, job=job_id, seq=seq, notifier=notifier, message=message(job=job_id, org=org))
+
+
+def transition(job_id: str = "ftjob-1", seq: int = 1, org: str = "research", **over: Any) -> Transition:
+    fields: dict[str, Any] = {"at": NOON, "kind": Kind.MOVED, "before": Status.QUEUED, "after": Status.RUNNING}
+    return Transition(org=org, job=job_id, seq=seq, **{**fields, **over})
+
+
+def change(based_on: int = 0, org: str = "research", **over: Any) -> Change:
+    return Change(org=org, based_on=based_on, at=over.pop("at", NOON), **over)
+
+
+def letters(*deliveries: Delivery, based_on: int = 0, at: datetime = NOON) -> Change:
+    """A change that only tells."""
+    return change(based_on, deliveries=deliveries, at=at)
+
+
+def full(number: int, org: str = "research") -> Change:
+    """A change with a row in every table: the organisation's `number`-th, from 0."""
+    id_ = f"job-{number}"
+    return change(
+        number,
+        org,
+        tracked=(tracked(job(id_, org=org)),),
+        transitions=(transition(id_, org=org),),
+        deliveries=(delivery(id_, org=org),),
+        tallies=(Tally(metric="changes", labels=(("org", org),), amount=1),),
+    )
+
+
+def ended(
+    id_: str = "ftjob-1", at: datetime = NOON, *, settled: bool = True, cost: Cost | None = None, **over: Any
+) -> Tracked:
+    """A job that is over."""
+    fields: dict[str, Any] = {"created_at": at - timedelta(hours=1), "finished_at": at}
+    return tracked(job(id_, Status.SUCCEEDED, **{**fields, **over}), settled=settled, since=at, cost=cost)
+
+
+def ids(items: Sequence[Tracked]) -> list[str]:
+    return [one.job.id for one in items]

@@ -1,0 +1,236 @@
+"""What is committed is known, whole or not at all, and stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import anyio
+import pytest
+
+from monitor.domain.flow import Change, Known, Tally
+from monitor.domain.model import Basis, Cost, EventKind, JobError, Metrics, Status, Training
+from monitor.store import Stale, Store, StoreError, Unstorable
+from tests.builders import HOUR, MINUTE, NOON, SECOND, event, job, measured, tracked
+from tests.store.conftest import Opening
+from tests.store.samples import change, delivery, ended, full, letters, transition
+
+RICH = tracked(
+    job(
+        "rich",
+        Status.FAILED,
+        name="bot \N{ROCKET} \0 '\"",
+        started_at=NOON,
+        finished_at=NOON + HOUR,
+        trained_tokens=2**40,
+        error=JobError(code="server_error", message="…"),
+        metadata={"env": "prod", "": ""},
+        result_files=("file-1", "file-2"),
+        training=Training(started_at=NOON, latest=Metrics(step=3, train_loss=0.25), loop_seconds=1.5, counted_step=3),
+    ),
+    seq=7,
+    stalled=True,
+    missing=1,
+    cost=Cost(basis=Basis.COMPUTED, usd=Decimal("2.40")),
+    since=NOON.replace(microsecond=123456),
+)
+
+
+async def tallied(store: Store, org: str = "research") -> dict[str, int]:
+    seen = await store.snapshot(NOON, orgs=[org], job_retention=HOUR, max_jobs=1)
+    return {one.metric: one.amount for one in seen.tallies}
+
+
+async def test_an_organisation_never_seen_has_version_0(opening: Opening) -> None:
+    async with opening() as store:
+        assert await store.known("research") == Known(org="research")
+
+
+async def test_what_was_committed_is_known_after_a_restart_to_the_last_field(opening: Opening) -> None:
+    seen = change(tracked=(RICH, tracked()), events=(event("a"), event("b", NOON + SECOND)), horizon=NOON)
+    async with opening() as store:
+        await store.commit(seen)
+    async with opening() as store:
+        assert await store.known("research") == Known(
+            org="research",
+            version=1,
+            jobs={"rich": RICH, "ftjob-1": replace(tracked(), recent=("a", "b"))},
+            horizon=NOON,
+        )
+
+
+async def test_a_settled_job_is_known_by_its_name_only(opening: Opening) -> None:
+    async with opening() as store:
+        await store.commit(change(tracked=(ended("old"), ended("fresh", settled=False))))
+        known = await store.known("research")
+        assert known.final == {"old"}
+        assert set(known.jobs) == {"fresh"}
+        await store.commit(change(1, tracked=(ended("fresh"),)))
+        known = await store.known("research")
+        assert known.final == {"old", "fresh"}
+        assert known.jobs == {}
+
+
+@pytest.mark.parametrize("leased", [pytest.param(True, id="remembered"), pytest.param(False, id="read each time")])
+async def test_what_is_remembered_is_what_is_stored(opening: Opening, leased: bool) -> None:
+    async with opening() as store:
+        if leased:
+            await store.lease("research", "me", NOON, MINUTE)
+        await store.known("research")
+        await store.commit(change(tracked=(tracked(job("a")), tracked(job("b"))), horizon=NOON))
+        await store.commit(change(1, tracked=(tracked(recent=("x", "y")),), events=(event("x"), event("y"))))
+        await store.commit(change(2, tracked=(ended("a"),)))
+        remembered = await store.known("research")
+        assert (await store.known("research") is remembered) is leased
+    async with opening() as store:
+        assert await store.known("research") == remembered
+
+
+async def test_a_horizon_only_ever_rises_and_is_never_cut_below_its_job(opening: Opening) -> None:
+    exact = NOON.replace(microsecond=1)
+    async with opening() as store:
+        await store.commit(change(horizon=exact))
+        await store.commit(change(1, tracked=(tracked(),), horizon=NOON - HOUR))
+        await store.commit(change(2, tracked=(tracked(job("b")),)))
+        horizon = (await store.known("research")).horizon
+        assert horizon is not None
+        assert exact <= horizon < exact + SECOND
+
+
+@pytest.mark.parametrize("based_on", [0, 2, 7])
+async def test_a_change_based_on_other_than_the_newest_knowledge_is_stale_and_changes_nothing(
+    opening: Opening, based_on: int
+) -> None:
+    async with opening() as store:
+        await store.lease("research", "me", NOON, MINUTE)
+        await store.commit(full(0))
+        before = await store.known("research")
+        with pytest.raises(Stale):
+            await store.commit(replace(full(5), based_on=based_on))
+        assert await store.known("research") == before
+        assert await tallied(store) == {"changes": 1}
+        await store.commit(full(1))
+        assert (await store.known("research")).version == 2
+
+
+async def test_of_two_changes_at_once_on_the_same_knowledge_one_wins(opening: Opening) -> None:
+    stale = 0
+
+    async def commit(store: Store, id_: str) -> None:
+        nonlocal stale
+        try:
+            await store.commit(change(tracked=(tracked(job(id_)),)))
+        except Stale:
+            stale += 1
+
+    async with opening() as store:
+        async with anyio.create_task_group() as tasks:
+            for number in range(5):
+                tasks.start_soon(commit, store, f"job-{number}")
+        assert stale == 4
+        assert len((await store.known("research")).jobs) == 1
+
+
+async def test_an_empty_change_writes_nothing_but_the_first_sight_is_never_empty(opening: Opening) -> None:
+    async with opening() as store:
+        await store.commit(change())
+        assert (await store.known("research")).version == 1
+        await store.commit(change(1))
+        assert (await store.known("research")).version == 1
+
+
+async def test_200_commits_at_once_are_all_stored_and_a_bad_one_among_them_fails_alone(opening: Opening) -> None:
+    failures: dict[str, type[StoreError]] = {}
+
+    async def commit(store: Store, one: Change) -> None:
+        try:
+            await store.commit(one)
+        except StoreError as error:
+            failures[one.org] = type(error)
+
+    async with opening() as store:
+        changes = [full(0, f"org-{number}") for number in range(200)]
+        changes.append(change(3, "behind", tracked=(tracked(job(org="behind")),)))
+        changes.append(change(0, "surrogate", tracked=(tracked(job(org="surrogate", name="\ud800")),)))
+        changes.append(change(0, "huge", tallies=(Tally(metric="changes", labels=(), amount=2**63),)))
+        async with anyio.create_task_group() as tasks:
+            for one in changes:
+                tasks.start_soon(commit, store, one)
+        assert failures == {"behind": Stale, "surrogate": Unstorable, "huge": Unstorable}
+        assert store.healthy
+        seen = await store.snapshot(NOON, orgs=[one.org for one in changes], job_retention=HOUR, max_jobs=300)
+        assert len(seen.jobs) == 200
+        assert sum(one.amount for one in seen.tallies) == 200
+        assert seen.backlogs[0].pending == 200
+
+
+async def test_a_caller_who_is_cancelled_in_the_middle_leaves_a_whole_commit_behind(opening: Opening) -> None:
+    async with opening() as store:
+        async with anyio.create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(store.commit, full(0, f"org-{number}"))
+            await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+        for number in range(50):
+            known = await store.known(f"org-{number}")
+            kept = await store.job(f"org-{number}", "job-0")
+            assert known.version == len(known.jobs) == (len(kept.deliveries) if kept else 0)
+        await store.commit(full(0, "after"))
+        assert (await store.known("after")).version == 1
+
+
+async def test_the_same_transition_and_envelope_twice_are_one(opening: Opening) -> None:
+    async with opening() as store:
+        await store.commit(change(tracked=(tracked(),), transitions=(transition(),), deliveries=(delivery(),)))
+        await store.commit(change(1, tracked=(tracked(),), transitions=(transition(),), deliveries=(delivery(),)))
+        kept = await store.job("research", "ftjob-1")
+        assert kept is not None
+        assert kept.transitions == (transition(),)
+        assert [posted.key for posted in kept.deliveries] == ["research/ftjob-1/1@ops"]
+
+
+async def test_tallies_add_up_over_changes_organisations_and_restarts(opening: Opening) -> None:
+    one = Tally(metric="tokens", labels=(("model", "m"),), amount=2)
+    async with opening() as store:
+        await store.commit(change(0, "a", tracked=(tracked(job(org="a")),), tallies=(one, one)))
+        await store.commit(change(0, "b", tracked=(tracked(job(org="b")),), tallies=(one,)))
+    async with opening() as store:
+        await store.commit(change(1, "a", tracked=(tracked(job(org="a")),), tallies=(replace(one, amount=4),)))
+        assert await tallied(store) == {"tokens": 10}
+
+
+async def test_whoever_waits_for_envelopes_is_woken_by_a_commit_that_brings_some(opening: Opening) -> None:
+    async with opening() as store:
+        mark = store.enqueued
+        with anyio.move_on_after(0.05) as silence:
+            await store.commit(change(tracked=(tracked(),)))
+            await store.wait_enqueued(mark)
+        assert silence.cancelled_caught
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(store.wait_enqueued, mark)
+                await store.commit(letters(delivery(), delivery(notifier="hook"), based_on=1))
+            assert store.enqueued == mark + 2
+            await store.wait_enqueued(mark)
+
+
+async def test_an_event_with_an_absurd_step_is_stored_as_it_was_told(opening: Opening) -> None:
+    async with opening() as store:
+        await store.commit(change(events=(measured(2**70),)))
+        assert (await store.events("research", "ftjob-1")).items == (measured(2**70),)
+
+
+async def test_what_no_database_can_hold_is_not_found_and_harms_nothing(opening: Opening) -> None:
+    async with opening() as store:
+        with pytest.raises(Unstorable):
+            await store.job("research", "\ud800")
+        assert store.healthy
+
+
+async def test_an_event_is_stored_once_however_often_it_is_read(opening: Opening) -> None:
+    async with opening() as store:
+        await store.commit(change(events=(event("a"), measured(1, train_loss=0.5))))
+        await store.commit(change(1, events=(measured(1, train_loss=0.5), event("z", level="warn"))))
+        listed = (await store.events("research", "ftjob-1")).items
+    assert listed == (event("z", level="warn"), measured(1, train_loss=0.5), event("a"))
+    assert listed[1].kind is EventKind.METRICS

@@ -1,0 +1,329 @@
+"""Every log line is one line, in UTC, without secrets, and never in the way of the program."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from monitor import log
+from monitor.secret import MASK, Redactor, Secret
+
+KEY = "sk-proj-AbCdEf0123456789ghijKLMN"
+NASTY = "two\nlines\r\x1b[31mred\x00\x9b\u2028\u202eevil\x7f"
+
+
+def redactor() -> Redactor:
+    one = Redactor()
+    one.add([KEY])
+    return one
+
+
+class Lines:
+    """The log, written to memory."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    def start(self, *, format: Literal["json", "console"] = "json", level: str = "debug") -> None:  # noqa: A002 - as there
+        log.configure(level=level, format=format, redactor=redactor(), stream=self.stream)
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """Leaves logging, and everything else that is one per process, as it was."""
+    root, hook, raising = logging.getLogger(), sys.excepthook, logging.raiseExceptions
+    level, names = root.level, ("slack_sdk", "aiohttp.access")
+    before = {name: (logging.getLogger(name).level, logging.getLogger(name).disabled) for name in names}
+    yield Lines()
+    for handler in [handler for handler in root.handlers if isinstance(handler, log.LineHandler)]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    sys.excepthook, logging.raiseExceptions = hook, raising
+    for name, (its_level, disabled) in before.items():
+        logging.getLogger(name).setLevel(its_level)
+        logging.getLogger(name).disabled = disabled
+    structlog.reset_defaults()
+
+
+def test_an_event_is_a_json_line_with_a_utc_time(lines: Lines) -> None:
+    lines.start()
+    log.get_logger().warning("poll.failed", org="research", seconds=1.5, jobs=3, labels={"team": "search"})
+    (event,) = lines.events
+    moment = datetime.fromisoformat(event.pop("timestamp"))
+    assert moment.utcoffset() == timedelta(0)
+    assert event == {
+        "level": "warning",
+        "event": "poll.failed",
+        "logger": "monitor",
+        "org": "research",
+        "seconds": 1.5,
+        "jobs": 3,
+        "labels": {"team": "search"},
+    }
+
+
+def test_an_event_is_a_plain_line_in_the_terminal(lines: Lines) -> None:
+    lines.start(format="console")
+    log.get_logger().info("poll.failed", org="research", error="no route", labels={"team": "é"})
+    assert lines.text.split(" ", 1)[1] == (
+        'info     poll.failed logger=monitor org=research error="no route" labels={"team": "é"}\n'
+    )
+
+
+def everywhere(text: str) -> None:
+    """Say a text in every way a program has."""
+    ours, theirs = log.get_logger(), logging.getLogger("some.library")
+    ours.info(text)
+    ours.info("poll.failed", error=text, deep={"a": [{"b": (text, {text})}]}, problem=ValueError(text), **{text: 1})
+    ours.debug("poll.asked", url=text.encode())
+    theirs.debug("%s and %r", text, text)
+    theirs.info(text)
+    warnings.warn(text, stacklevel=1)
+    try:
+        raise ValueError(text)
+    except ValueError:
+        ours.exception("loop.crashed")
+        theirs.exception("oh no")
+    sys.excepthook(ValueError, ValueError(text), None)
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+@pytest.mark.filterwarnings("default")
+def test_no_secret_is_in_any_line_of_anybody(lines: Lines, format: Literal["json", "console"]) -> None:  # noqa: A002 - as there
+    lines.start(format=format)
+    everywhere(f"the key {KEY} is wrong")
+    assert lines.text.count(MASK) >= 14
+    assert not any(KEY[at : at + 12] in lines.text for at in range(len(KEY) - 11))
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+@pytest.mark.filterwarnings("default")
+def test_nothing_in_a_line_moves_the_cursor_or_starts_a_new_line(
+    lines: Lines,
+    format: Literal["json", "console"],  # noqa: A002 - as there
+) -> None:
+    lines.start(format=format)
+    everywhere(NASTY)
+    assert all(line.isprintable() for line in lines.text.split("\n"))
+    if format == "json":
+        assert len(lines.events) == 9
+    else:  # what is not an event's first line is indented
+        assert sum(not line.startswith("    ") for line in lines.text.splitlines()) == 9
+
+
+@given(text=st.text(), number=st.integers() | st.floats())
+@settings(deadline=None)
+def test_any_field_gives_one_line(text: str, number: float) -> None:
+    lines = Lines()
+    handler = log.LineHandler(lines.stream)
+    handler.setFormatter(log._formatter(log._json_line, redactor()))
+    handler.emit(logging.LogRecord("x", logging.INFO, "f.py", 1, "%s", (text,), None))
+    handler.emit(logging.LogRecord("x", logging.INFO, "f.py", 1, text, (number,), None))
+    handler.close()
+    assert len(lines.events) == 2
+
+
+def test_an_exception_is_told_with_its_traceback_and_its_cause(lines: Lines) -> None:
+    lines.start()
+    try:
+        try:
+            raise KeyError("inner")
+        except KeyError as error:
+            raise ValueError("outer") from error
+    except ValueError:
+        log.get_logger().exception("loop.crashed", org="research")
+    (event,) = lines.events
+    assert event["event"] == "loop.crashed"
+    assert "KeyError: 'inner'" in event["exception"]
+    assert event["exception"].endswith("ValueError: outer")
+
+
+def test_a_crash_of_the_program_is_an_event_too(lines: Lines) -> None:
+    lines.start()
+    try:
+        raise RuntimeError(KEY)
+    except RuntimeError as error:
+        sys.excepthook(RuntimeError, error, error.__traceback__)
+    (event,) = lines.events
+    assert (event["level"], event["event"]) == ("critical", "program.crashed")
+    assert event["exception"].endswith(f"RuntimeError: {MASK}")
+
+
+def test_a_line_is_bounded_and_a_traceback_keeps_its_end(lines: Lines) -> None:
+    lines.start()
+    try:
+        raise ValueError("x" * 1_000_000)
+    except ValueError:
+        log.get_logger().exception(
+            "y" * 1_000_000, many=list(range(100_000)), deep=[[[[[["z"]]]]]], key={"k" * 9999: 1}
+        )
+    assert len(lines.text) < 20_000
+    (event,) = lines.events
+    assert event["exception"].startswith("Traceback (most recent call last):")
+    assert event["exception"].endswith("xxx")
+    assert len(event["many"]) == 50
+
+
+def test_a_cut_does_not_save_a_secret_from_the_mask(lines: Lines) -> None:
+    lines.start()
+    log.get_logger().info("x" * (2_000 - 20) + KEY)
+    assert KEY[:12] not in lines.text
+    assert MASK in lines.text
+
+
+def test_values_that_are_secrets_say_so(lines: Lines) -> None:
+    lines.start()
+    log.get_logger().info("key.read", a=Secret("abc"), b=SecretStr("abcdefghijklmnop"))
+    (event,) = lines.events
+    assert (event["a"], event["b"]) == (f"Secret({MASK})", "**********")
+
+
+class Stubborn:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_what_cannot_be_printed_does_not_cost_the_line(lines: Lines) -> None:
+    lines.start()
+    log.get_logger().info("job.seen", job=Stubborn(), huge=10**5000, ratio=float("nan"))
+    logging.getLogger("some.library").info("%s %s", "one argument too few")
+    first, second = lines.events
+    assert (first["job"], first["huge"], first["ratio"]) == ("<Stubborn>", "<int>", "nan")
+    assert second == {"event": "log.unprintable", "logger": "some.library"}
+
+
+@pytest.mark.parametrize(
+    ("level", "heard"),
+    [
+        pytest.param("debug", ["debug", "info", "warning", "error"], id="debug"),
+        pytest.param("info", ["info", "warning", "error"], id="info"),
+        pytest.param("warning", ["warning", "error"], id="warning"),
+        pytest.param("error", ["error"], id="error"),
+    ],
+)
+def test_the_level_holds_for_us_and_for_libraries(lines: Lines, level: str, heard: list[str]) -> None:
+    lines.start(level=level)
+    for logger in (log.get_logger(), logging.getLogger("some.library")):
+        logger.debug("x")
+        logger.info("x")
+        logger.warning("x")
+        logger.error("x")
+    assert [event["level"] for event in lines.events] == heard * 2
+
+
+def test_the_log_can_be_changed_while_it_runs(lines: Lines) -> None:
+    lines.start(level="info")
+    logger = log.get_logger()
+    logger.info("first")
+    lines.start(level="warning", format="console")
+    logger.info("second")
+    logger.warning("third")
+    assert [line.split()[-2] for line in lines.text.splitlines()[1:]] == ["third"]
+    assert len(lines.text.splitlines()) == 2
+
+
+def test_the_libraries_that_print_urls_are_kept_quiet_even_at_debug(lines: Lines) -> None:
+    lines.start(level="debug")
+    for name in ("slack_sdk", "slack_sdk.webhook.async_client"):
+        logging.getLogger(name).debug("https://hooks.slack.com/services/T0/B0/secret")
+        logging.getLogger(name).info("https://hooks.slack.com/services/T0/B0/secret")
+    logging.getLogger("aiohttp.access").error("GET /webhooks/research?secret")
+    assert lines.text == ""
+    logging.getLogger("slack_sdk").warning("a real problem")
+    assert [event["event"] for event in lines.events] == ["a real problem"]
+
+
+def test_a_closed_stream_does_not_reach_the_program(lines: Lines) -> None:
+    lines.start()
+    lines.stream.close()
+    log.get_logger().info("poll.failed")
+    log.configure(level="info", format="json", redactor=redactor(), stream=None)
+    log.get_logger().info("poll.failed")
+
+
+PROGRAM = """
+import sys
+from monitor import log
+log.configure(level="info", format="json", redactor=str, stream=sys.stderr)
+for number in range(int(sys.argv[1])):
+    log.get_logger().info("poll.failed", number=number, filler="x" * 1000)
+print("done", flush=True)
+"""
+
+
+def start(lines: int, stderr: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(lines)], stdout=subprocess.PIPE, stderr=stderr)
+
+
+def test_every_line_arrives_in_order_also_those_from_just_before_the_end() -> None:
+    with start(500, subprocess.PIPE) as program:
+        out, err = program.communicate(timeout=30)
+    assert [json.loads(line)["number"] for line in err.splitlines()] == list(range(500))
+    assert (out, program.returncode) == (b"done\n", 0)
+
+
+def test_a_pipe_that_nobody_reads_does_not_hold_the_program_up() -> None:
+    read, write = os.pipe()
+    try:
+        with start(12_000, write) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == b"done\n"
+            assert program.wait(timeout=20) == 0
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_a_pipe_that_was_closed_does_not_hold_the_program_up() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        with start(50, write) as program:
+            out, _ = program.communicate(timeout=20)
+        assert (out, program.returncode) == (b"done\n", 0)
+    finally:
+        os.close(write)
+
+
+def test_a_full_disk_does_not_hold_the_program_up() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        with start(50, full) as program:
+            out, _ = program.communicate(timeout=20)
+        assert (out, program.returncode) == (b"done\n", 0)
+    finally:
+        os.close(full)
+
+
+def test_a_line_costs_microseconds_however_many_secrets_there_are() -> None:
+    many = Redactor()
+    many.add(f"sk-proj-{number:040d}" for number in range(1000))
+    began = time.perf_counter()
+    for _ in range(1000):
+        assert many("poll.failed org=research error=the provider did not answer within 30 s")
+    assert time.perf_counter() - began < 1.0

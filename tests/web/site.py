@@ -1,0 +1,140 @@
+"""A real web server on a real store, for tests and for looking at."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from monitor.clock import SystemClock
+from monitor.domain.flow import Change, Delivery, Kind, Message, Severity, Tracked, Transition
+from monitor.domain.model import JobEvent
+from monitor.metrics.health import Health, OrgHealth
+from monitor.metrics.own import Own
+from monitor.store import Store, opened
+from monitor.web import Web, application, serve
+from tests.builders import NOON
+
+
+class Noon(SystemClock):
+    """A clock on which it is always noon."""
+
+    def now(self) -> datetime:
+        """Noon."""
+        return NOON
+
+
+@dataclass(kw_only=True)
+class Site:
+    """What is being shown, and a client that looks at it."""
+
+    store: Store
+    health: Health
+    own: Own
+    client: aiohttp.ClientSession
+    host: str
+    port: int
+    alive: bool = True
+    stored: dict[str, int] = field(default_factory=dict)
+
+    async def get(self, path: str, *, method: str = "GET", **over: Any) -> Answer:
+        """Ask for a path, which is sent as it is."""
+        url = URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
+        async with self.client.request(method, url, allow_redirects=False, **over) as response:
+            return Answer(response.status, response.headers.copy(), await response.read())
+
+    async def keep(self, *jobs: Tracked, events: tuple[JobEvent, ...] = (), told: tuple[str, ...] = ()) -> None:
+        """Store jobs of one organisation, each with a transition, and a delivery to each notifier that is told."""
+        org = jobs[0].job.org
+        based_on = self.stored.get(org, 0)
+        moved = tuple(transition(one) for one in jobs)
+        await self.store.commit(
+            Change(
+                org=org,
+                based_on=based_on,
+                at=NOON,
+                tracked=jobs,
+                events=events,
+                transitions=moved,
+                deliveries=tuple(delivery(one, notifier) for one in moved for notifier in told),
+            )
+        )
+        self.stored[org] = based_on + 1
+
+
+@dataclass
+class Answer:
+    """An HTTP answer, read to its end."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+
+def transition(of: Tracked) -> Transition:
+    """How a job came to where it is."""
+    return Transition(
+        org=of.job.org, job=of.job.id, seq=of.seq, at=of.since, kind=Kind.MOVED, before=None, after=of.job.status
+    )
+
+
+def delivery(of: Transition, notifier: str) -> Delivery:
+    """An envelope that tells it."""
+    message = Message(
+        type=f"finetune.job.{of.after}",
+        at=of.at,
+        title=f"{of.job} {of.after}",
+        severity=Severity.INFO,
+        org=of.org,
+        job=of.job,
+        word=of.after.value,
+    )
+    return Delivery(org=of.org, job=of.job, seq=of.seq, notifier=notifier, message=message)
+
+
+@asynccontextmanager
+async def site(
+    tmp_path: Path,
+    *orgs: OrgHealth,
+    notifiers: tuple[str, ...] = (),
+    hosts: frozenset[str] = frozenset(),
+    port: int = 0,
+) -> AsyncIterator[Site]:
+    """A site over an empty store, with `research` alone by default."""
+    known = orgs or (OrgHealth(org="research", provider="openai", labels={"team": "nlp"}),)
+    health = Health(orgs={org.org: org for org in known}, notifiers=notifiers)
+    own, timeout = Own(version="1.2.3"), aiohttp.ClientTimeout(total=20)
+    own.watch(health.orgs, notifiers)
+    async with (
+        opened(f"sqlite:///{tmp_path / 'monitor.db'}", clock=Noon()) as store,
+        aiohttp.ClientSession(
+            auto_decompress=False, timeout=timeout, headers={"Accept-Encoding": "identity"}
+        ) as client,
+    ):
+        found = Site(store=store, health=health, own=own, client=client, host="", port=0)
+        web = Web(store=store, health=health, own=own, clock=Noon(), alive=lambda: found.alive, hosts=hosts)
+        async with serve(application(web), "127.0.0.1", port) as (found.host, found.port):
+            yield found
+
+
+def org(name: str = "research", **over: Any) -> OrgHealth:
+    """An organisation that is well."""
+    fields: dict[str, Any] = {
+        "provider": "openai",
+        "up": True,
+        "tried": True,
+        "last_success": NOON - timedelta(seconds=12),
+        "next_poll_at": NOON + timedelta(seconds=18),
+    }
+    return OrgHealth(org=name, **{**fields, **over})

@@ -1,0 +1,246 @@
+"""The status page, the scrape and the health checks, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import hashlib
+import re
+from decimal import Decimal
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.domain.flow import Reason, Trouble
+from monitor.domain.model import Basis, Cost, JobError, Metrics, Status
+from monitor.web.app import accepts_gzip
+from monitor.web.page import POLICY, https
+from tests.builders import HOUR, MINUTE, NOON, job, tracked, trained
+from tests.metrics.scrapes import OPENMETRICS, of, series
+from tests.web.site import org, site
+
+NASTY = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "javascript:alert(1)",
+    "{{ 7 * 7 }}",
+    "</title></style><script>alert(1)</script>",
+    "\u202egnp.exe",
+    "a\x00b\x1b[31m",
+    "&lt;b&gt;",
+    "x" * 5000,
+    "<!--",
+    "]]>",
+)
+
+
+class Seen(HTMLParser):
+    """What a browser would make of a page: elements, attributes and visible text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Remember it."""
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        """Remember it."""
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """The words, with single spaces."""
+        return " ".join(" ".join(self.words).split())
+
+
+async def test_the_page_tells_what_goes_on(tmp_path: Path) -> None:
+    latest = Metrics(step=171, steps=400)
+    failed = job(
+        id="ftjob-9",
+        name="faq",
+        status=Status.FAILED,
+        started_at=NOON - HOUR,
+        finished_at=NOON - MINUTE,
+        url="https://platform.openai.com/finetune/ftjob-9",
+        error=JobError(code="server_error", message="It broke."),
+    )
+    trouble = Trouble(reason=Reason.AUTH, text="The key is refused.")
+    async with site(tmp_path, org(), org("search", up=False, trouble=trouble), notifiers=("chat", "hook")) as here:
+        await here.keep(
+            tracked(trained(job(name="support"), latest=latest), stalled=True),
+            tracked(failed, cost=Cost(basis=Basis.COMPUTED, usd=Decimal("2.4"))),
+            told=("chat",),
+        )
+        answer = await here.get("/")
+    seen = Seen(answer.text)
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    for words in (
+        "1 of 2 organisations is in trouble: search",
+        "The key is refused.",
+        "support",
+        "running stalled",
+        "43% step 171 of 400",
+        "59m $2.40",
+        "It broke.",
+        "The provider failed, not your data",
+        "12s ago",
+        "in 18s",
+        "chat 2 0s ago",
+        "hook 0",
+    ):
+        assert words in seen.text
+    assert ("href", "https://platform.openai.com/finetune/ftjob-9") in seen.attributes
+    assert ("href", "metrics") in seen.attributes
+
+
+async def test_an_empty_monitor_has_a_page_too(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        seen = Seen((await here.get("/")).text)
+    for words in ("not asked yet", "No job is active.", "No job has ended lately.", "No notifier is configured."):
+        assert words in seen.text
+
+
+@pytest.mark.parametrize("nasty", NASTY, ids=lambda text: ascii(text[:30]))
+async def test_nasty_names_are_inert_on_the_page(tmp_path: Path, nasty: str) -> None:
+    error = JobError(code=nasty, message=nasty, param=nasty)
+    mine: dict[str, Any] = {
+        "name": nasty,
+        "model": nasty,
+        "url": nasty,
+        "error": error,
+        "provider": nasty,
+        "fine_tuned_model": nasty,
+    }
+    kept = nasty.replace("\x00", "")  # PostgreSQL's text, and the borders, know no NUL
+    trouble = Trouble(reason=Reason.AUTH, text=nasty)
+    hostile = org(provider=nasty, labels={"team": nasty}, up=False, trouble=trouble)
+    async with site(tmp_path, hostile, notifiers=(nasty,)) as here:
+        plain = Seen((await here.get("/")).text)
+        await here.keep(tracked(job(id=kept, **mine)), tracked(job(id=f"{kept}-2", status=Status.FAILED, **mine)))
+        answer = await here.get("/")
+    seen = Seen(answer.text)
+    assert "script" not in seen.tags
+    assert "img" not in seen.tags
+    assert set(seen.tags) - set(plain.tags) <= {"q", "table", "thead", "tbody", "tr", "th", "td"}
+    assert not [name for name, _ in seen.attributes if name.startswith("on")]
+    assert not [value for name, value in seen.attributes if name == "href" and value.startswith("javascript:")]
+    assert "49" not in seen.text
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", answer.text)
+    assert len(answer.body) < 60_000
+
+
+async def test_the_policy_names_the_digest_of_the_very_style_on_the_page(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        answer = await here.get("/")
+    style = re.search("<style>(.*?)</style>", answer.text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert "style=" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [
+        pytest.param("https://platform.openai.com/finetune/ftjob-1", True, id="https"),
+        pytest.param("http://example.com/", False, id="http"),
+        pytest.param("javascript:alert(1)", False, id="a script"),
+        pytest.param("JaVaScRiPt:https://example.com", False, id="a script in disguise"),
+        pytest.param("data:text/html,x", False, id="content of its own"),
+        pytest.param("//example.com/", False, id="no scheme"),
+        pytest.param("https:///path", False, id="no host"),
+        pytest.param("https://user@example.com/", False, id="a user in front of the host"),
+        pytest.param("https://exam ple.com/", False, id="a blank"),
+        pytest.param("https://example.com/\n", False, id="a line end"),
+        pytest.param("https://[bad/", False, id="no URL"),
+        pytest.param("https://example.com/" + "x" * 3000, False, id="too long"),
+        pytest.param(None, False, id="none"),
+    ],
+)
+def test_only_https_links_can_be_followed(url: str | None, good: bool) -> None:
+    assert (https(url) == url and url is not None) is good
+
+
+async def test_a_scrape_shows_what_is_stored(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(tracked())
+        here.health.orgs["research"].up = True
+        plain = await here.get("/metrics")
+        modern = await here.get("/metrics", headers={"Accept": OPENMETRICS})
+        filtered = await here.get("/metrics?name[]=finetune_org_up&name%5B%5D=finetune_job_status")
+    assert plain.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert modern.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    for answer in (plain, modern):
+        found = series(answer.text)
+        assert found["finetune_jobs"][of(org="research", status="running", team="nlp")] == 1
+        assert found["finetune_org_polls_total"] == {of(org="research", team="nlp"): 0}
+        assert found["finetune_job_status"] == {of(org="research", job_id="ftjob-1", status="running"): 1}
+    assert set(series(filtered.text)) == {"finetune_org_up", "finetune_job_status"}
+
+
+async def test_a_scrape_is_compressed_for_who_takes_it(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        packed = await here.get("/metrics", headers={"Accept-Encoding": "deflate, gzip;q=0.9"})
+        plain = await here.get("/metrics", headers={"Accept-Encoding": "identity"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert series(gzip.decompress(packed.body).decode()) == series(plain.text)
+    assert "Content-Encoding" not in plain.headers
+    assert plain.headers["Vary"] == "Accept, Accept-Encoding"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        pytest.param("gzip", True, id="gzip"),
+        pytest.param("br, GZIP ; q=0.5", True, id="gzip among others"),
+        pytest.param("gzip;q=0", False, id="gzip refused"),
+        pytest.param("gzip; q=0.0", False, id="gzip refused at length"),
+        pytest.param("x-gzip-not, *;q=0", False, id="something else"),
+        pytest.param("", False, id="nothing said"),
+    ],
+)
+def test_gzip_is_used_where_it_is_accepted(header: str, expected: bool) -> None:
+    assert accepts_gzip(header) is expected
+
+
+async def test_many_readers_at_once_are_all_answered_while_the_loop_turns(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(*(tracked(job(id=f"ftjob-{n}", created_at=NOON - n * MINUTE)) for n in range(300)))
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(here.get(path)) for path in ["/metrics", "/", "/api/v1/jobs?limit=500"] * 8]
+            alive = await here.get("/-/healthy")
+        assert alive.status == 200
+        assert {task.result().status for task in asked} == {200}
+
+
+async def test_ready_waits_for_the_first_poll_of_every_organisation(tmp_path: Path) -> None:
+    async with site(tmp_path, org(tried=False), org("search")) as here:
+        waiting = await here.get("/-/ready")
+        assert (waiting.status, waiting.text) == (503, "not asked yet: research\n")
+        here.health.orgs["research"].tried = True
+        assert (await here.get("/-/ready")).status == 200
+
+
+async def test_healthy_fails_when_the_loop_does_not_do_its_rounds(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        assert (await here.get("/-/healthy")).text == "ok\n"
+        here.alive = False
+        assert (await here.get("/-/healthy")).status == 503
+
+
+async def test_head_is_answered_without_a_body(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        for path in ("/", "/metrics", "/api/v1/orgs"):
+            answer = await here.get(path, method="HEAD")
+            assert (answer.status, answer.body) == (200, b"")
