@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from ruamel.yaml import YAML
-from ruamel.yaml.composer import ComposerError
+from ruamel.yaml.composer import ComposerError, MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
@@ -52,6 +52,7 @@ def parse(content: bytes, fill: Callable[[str], str]) -> Document:
     try:
         text = content.decode("utf-8-sig")
         yaml = YAML(typ="rt", pure=True)
+        yaml.max_depth = _DEEPEST
         yaml.composer.warn_double_anchors = False  # allowed by YAML; the warning would quote the text
         node = yaml.compose(io.StringIO(text))
     except UnicodeDecodeError:
@@ -86,6 +87,8 @@ def _line_col(text: str, at: int) -> tuple[int, int]:
 def _syntax(error: MarkedYAMLError) -> str:
     """The parser's sentence, where it says nothing of the text itself."""
     problem = str(error.problem or "")
+    if isinstance(error, MaxDepthExceededError):
+        return "the values are nested too deeply"
     if isinstance(error, ComposerError):
         if "another document" in problem:
             return "only one document is allowed in the file"

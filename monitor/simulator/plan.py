@@ -81,7 +81,9 @@ class Run:
 
     def steps_by(self, now: float) -> int:
         """The last step done at `now`."""
-        return max(self.first, min(self.last, self.first + int((now - self.start) / self.seconds)))
+        near = self.first + round((now - self.start) / self.seconds)
+        done = near if self.done_at(near) <= now else near - 1
+        return max(self.first, min(self.last, done))
 
 
 @dataclass(frozen=True)

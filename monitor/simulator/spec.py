@@ -75,8 +75,9 @@ class JobSpec:
 
 def read(body: Mapping[str, Any]) -> JobSpec:
     """The job that `body` asks for; raises ApiError 400. Whether files and tuned models exist is not checked here."""
-    for name in body.keys() - _KNOWN:
-        raise errors.bad(None, f"Unrecognized request argument supplied: {name}")
+    unknown = [name for name in body if name not in _KNOWN]
+    if unknown:
+        raise errors.bad(None, f"Unrecognized request argument supplied: {unknown[0]}")
     model, base = _model(body)
     method, hyperparameters, extras = _method(body)
     if method not in base.methods:

@@ -19,7 +19,7 @@ _MOST_STEPS = 2000
 _POLICIES = ("harassment/threatening", "hate", "self-harm/instructions", "sexual/minors", "violence/graphic", "illicit")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened at `at`; `key` tells it from the other events of its job."""
 
@@ -38,11 +38,11 @@ def events(job: Job, now: float) -> tuple[Event, ...]:
     return told[: bisect_right(told, now, key=lambda event: event.at)]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def timeline(job: Job) -> tuple[Event, ...]:
     """Every event that is planned; kept since each poll asks again and a job never changes (an edit makes another)."""
-    found = [event for index, mark in enumerate(job.plan.marks) for event in _of_mark(job, mark, index)]
-    found += [event for run in job.plan.runs for event in _of_run(job, run)]
+    found = [event for run in job.plan.runs for event in _of_run(job, run)]
+    found += [event for index, mark in enumerate(job.plan.marks) for event in _of_mark(job, mark, index)]
     return tuple(sorted(found, key=lambda event: event.at))
 
 

@@ -103,7 +103,7 @@ def _under_way(scene: Scene, number: int) -> Job:
 def _job(scene: Scene, rng: Random, at: float, ending: Ending | None) -> Job:
     job_id = f"ftjob-{mark(rng, 24)}"
     caller = Caller(scene.org, rng.choice(scene.org.projects))
-    examples = int(within(rng, (50, 1500)))
+    examples = int(within(rng, (50, 400)))
     files = Files(Dataset(examples, examples * int(within(rng, (150, 600)))))
     validation = rng.random() < 0.5
     drawn = rng.random()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from operator import is_
-from typing import Final, TypeVar, cast
+from typing import TypeVar, cast
 
 import aiohttp
 import anyio.to_thread
@@ -30,9 +30,6 @@ from monitor.source.inflate import inflate
 from monitor.source.transport import Answer, Limits, get
 
 T = TypeVar("T")
-
-_LARGE: Final = 512 * 1024  # what takes longer to read than the event loop may be held
-_LARGE_COMPRESSED: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,18 +70,16 @@ class Asking:
     async def understood(self, answer: Answer, read: Callable[[Response], T]) -> T:
         """What an answer means. Raises SourceError, with the wait that the server asks for."""
 
-        def inflate_and_read() -> T:
-            body = inflate(answer.body, answer.encoding, self.limits.max_bytes)
-            return read(Response(status=answer.status, headers=answer.headers, body=body))
+        def clean_reading() -> T:
+            return scrubbed(read(Response(status=answer.status, headers=answer.headers, body=body)), self._own)
 
         try:
-            large = len(answer.body) > (_LARGE_COMPRESSED if answer.encoding else _LARGE)
-            found = await anyio.to_thread.run_sync(inflate_and_read) if large else inflate_and_read()
+            body = inflate(answer.body, answer.encoding, self.limits.max_bytes)
+            return await anyio.to_thread.run_sync(clean_reading) if _laborious(body) else clean_reading()
         except SourceError as error:
             asked = isinstance(error, (RateLimited, Unavailable))
             wait = retry_after(answer.headers, self.clock.now()) if asked else None
             raise type(error)(self.redact(str(error)), retry_after=wait) from None
-        return scrubbed(found, self._own)
 
     def _key(self) -> str:
         try:
@@ -97,6 +92,11 @@ class Asking:
             raise AuthFailed("the API key has characters that no key has")
         self._own.add([key])
         return key
+
+
+def _laborious(body: bytes) -> bool:
+    """Whether reading it would hold the event loop for longer than others should wait: far more than 100 jobs."""
+    return len(body) > 256 * 1024 or body.count(b"{") > 2_000
 
 
 def scrubbed(value: T, redact: Redactor) -> T:

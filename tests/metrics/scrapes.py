@@ -9,10 +9,11 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.domain.flow import Snapshot, Tally
+from monitor.domain.model import Job, Metrics
 from monitor.metrics.exposition import render
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.own import Own
-from tests.builders import NOON
+from tests.builders import HOUR, MINUTE, NOON, job, trained
 
 Labels = frozenset[tuple[str, str]]
 Series = dict[str, dict[Labels, float]]
@@ -68,3 +69,21 @@ def series(exposition: str) -> Series:
 def of(**labels: str) -> Labels:
     """Labels to look a series up by."""
     return frozenset(labels.items())
+
+
+def busy() -> Job:
+    """A job of which everything is known."""
+    latest = Metrics(
+        step=42,
+        steps=100,
+        train_loss=0.7,
+        valid_loss=0.8,
+        train_accuracy=0.9,
+        valid_accuracy=0.85,
+        train_reward=1.5,
+        valid_reward=1.25,
+    )
+    return trained(
+        job(started_at=NOON - 30 * MINUTE, estimated_finish=NOON + HOUR, name="support", trained_tokens=1234),
+        latest=latest,
+    )

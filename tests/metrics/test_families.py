@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from monitor.domain.flow import Backlog, Reason
-from monitor.domain.model import Basis, Cost, Job, Method, Metrics, Status
+from monitor.domain.flow import Backlog
+from monitor.domain.model import Basis, Cost, Job, Metrics, Status
 from monitor.metrics.own import Own
-from tests.builders import HOUR, MINUTE, NOON, SECOND, job, tracked, trained
-from tests.metrics.scrapes import OPENMETRICS, Series, health, of, scrape, series, snapshot, tally, text
+from tests.builders import HOUR, MINUTE, NOON, job, tracked, trained
+from tests.metrics.scrapes import busy, health, of, scrape, snapshot, tally
 
 MINI = "gpt-4o-mini-2024-07-18"
 JOB = of(org="research", job_id="ftjob-1")
-
-
-def busy() -> Job:
-    """A job of which everything is known."""
-    latest = Metrics(
-        step=42,
-        steps=100,
-        train_loss=0.7,
-        valid_loss=0.8,
-        train_accuracy=0.9,
-        valid_accuracy=0.85,
-        train_reward=1.5,
-        valid_reward=1.25,
-    )
-    return trained(
-        job(started_at=NOON - 30 * MINUTE, estimated_finish=NOON + HOUR, name="support", trained_tokens=1234),
-        latest=latest,
-    )
 
 
 def test_every_status_of_every_organisation_starts_at_zero() -> None:
@@ -156,10 +135,6 @@ def test_a_histogram_is_rebuilt_from_its_stored_buckets() -> None:
 
 
 def test_observations_under_an_older_bound_move_up_to_the_next() -> None:
-    found = scrape(
-        snapshot(tallies=(tally("run_seconds_bucket", 1, model=MINI, status="failed", le="50.0"),)), names=["x"]
-    )
-    assert found == {}
     found = scrape(snapshot(tallies=(tally("run_seconds_bucket", 1, model=MINI, status="failed", le="50.0"),)))
     buckets = {dict(labels)["le"]: count for labels, count in found["finetune_run_duration_seconds_bucket"].items()}
     assert (buckets["30.0"], buckets["60.0"]) == (0, 1)
@@ -203,58 +178,3 @@ def test_numbers_that_no_float_can_hold_are_absent() -> None:
     found = scrape(snapshot(tracked(huge)))
     assert "finetune_job_trained_tokens" not in found
     assert "finetune_job_step" not in found
-
-
-def full() -> tuple[str, str]:
-    """A scrape in both formats in which every family has series."""
-    own = Own(version="1.2.3", revision="abc")
-    own.watch(["research"], ["chat"])
-    own.polled("research", 0.2)
-    own.poll_failed("research", Reason.AUTH)
-    own.requested("research", "list_jobs", "200")
-    own.detected(3.0)
-    own.sent("chat")
-    own.failed("chat", "timeout")
-    own.dead("chat", "invalid_blocks")
-    own.reloaded(ok=True, at=NOON)
-    ended = job(id="ftjob-2", status=Status.SUCCEEDED, method=Method.DPO, finished_at=NOON - SECOND)
-    cost = Cost(basis=Basis.COMPUTED, usd=Decimal("2.40"))
-    sums = (
-        tally("jobs_finished", 1, model=MINI, method="dpo", status="succeeded"),
-        tally("job_failures", 1, model=MINI, reason="data"),
-        tally("trained_tokens", 5000, model=MINI, method="dpo"),
-        tally("cost_nanodollars", 1, model=MINI, method="dpo"),
-        tally("queue_seconds_bucket", 1, model=MINI, le="60.0"),
-        tally("queue_milliseconds", 45_000, model=MINI),
-        tally("run_seconds_bucket", 1, model=MINI, status="succeeded", le="+Inf"),
-        tally("run_milliseconds", 999_000_000, model=MINI, status="succeeded"),
-    )
-    estimate = tracked(busy(), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(1)))
-    backlogs = (Backlog(notifier="chat", pending=1, oldest=NOON),)
-    shown = snapshot(
-        estimate, tracked(ended, cost=cost), tallies=sums, backlogs=backlogs, unpriced={("research", MINI): 1}
-    )
-    state = health("research", labels={"research": {"team": "nlp"}}, notifiers=("chat",))
-    state.orgs["research"].up, state.orgs["research"].last_success = False, NOON - timedelta(days=1)
-    return text(shown, state=state, own=own), text(shown, state=state, own=own, accept=OPENMETRICS)
-
-
-def test_promtool_has_nothing_to_say_about_a_full_scrape() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
-    plain, _ = full()
-    described = {line.split()[2] for line in plain.splitlines() if line.startswith("# TYPE")}
-    shown = {line.split("{")[0].split()[0] for line in plain.splitlines() if not line.startswith("#")}
-    empty = {name for name in described if not any(one.startswith(name) for one in shown)}
-    assert empty == set()
-    done = subprocess.run([promtool, "check", "metrics"], input=plain, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_both_formats_say_the_same() -> None:
-    def sorted_series(of: Series) -> Series:
-        return {name: dict(sorted(values.items(), key=str)) for name, values in sorted(of.items())}
-
-    plain, modern = full()
-    assert sorted_series(series(plain)) == sorted_series(series(modern))

@@ -67,6 +67,15 @@ def test_the_number_of_reasons_is_bounded() -> None:
     assert found[of(notifier="chat", reason="other")] == 1000 - 64
 
 
+def test_a_parked_notifier_is_shown_until_it_is_used_again() -> None:
+    own = Own()
+    own.watch([], ["chat"])
+    own.park("chat", parked=True)
+    assert counted(own)["finetune_notifier_parked"] == {of(notifier="chat"): 1}
+    own.park("chat", parked=False)
+    assert counted(own)["finetune_notifier_parked"] == {of(notifier="chat"): 0}
+
+
 def test_a_refused_reload_keeps_the_time_of_the_last_good_one() -> None:
     own = Own()
     own.reloaded(ok=True, at=NOON)

@@ -16,6 +16,7 @@ from monitor.simulator.door import Bucket
 from monitor.simulator.errors import masked
 from monitor.simulator.job import Job, slug, view
 from monitor.simulator.paging import Cut, page
+from monitor.simulator.plan import Run
 from monitor.simulator.spec import JobSpec
 from monitor.simulator.timeline import events
 from monitor.simulator.training import Dataset, count_tokens, examine, training_file_size
@@ -158,6 +159,17 @@ def test_traffic_brings_jobs_whether_or_not_anybody_looks(clock: HandClock) -> N
     seen, late = (each.jobs(each.orgs[0]) for each in (curious, patient))
     assert [view(job, clock.now) for job in seen] == [view(job, clock.now) for job in late]
     assert 72 <= len(seen) <= 144
+
+
+def test_a_faster_pace_lives_the_same_life_in_less_time() -> None:
+    faster = Pace(steps=7).faster(10)
+    assert (faster.validation, faster.steps) == ((1.5, 9.0), 7)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.7, 1.1])
+def test_a_step_is_done_at_the_moment_it_is_told(seconds: float) -> None:
+    run = Run(NOON, 0, 1000, seconds)
+    assert [run.steps_by(run.done_at(step)) for step in range(1001)] == list(range(1001))
 
 
 def test_one_job_of_the_first_organisation_stalls(clock: HandClock) -> None:

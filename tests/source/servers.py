@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -118,13 +119,13 @@ def stream(count: int) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[str]:
+async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A web server; its base URL."""
     runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}/v1"
     finally:
         await runner.cleanup()
 
@@ -176,13 +177,10 @@ class Asked:
     counted: list[tuple[str, str]]
 
 
-@asynccontextmanager
-async def asking(base_url: str, **over: Any) -> AsyncIterator[Asked]:
+def source(base_url: str, *, session: aiohttp.ClientSession, **over: Any) -> Asked:
     """A source that asks this server, as `research`, fast and with short limits."""
     counted: list[tuple[str, str]] = []
     redactor = Redactor()
-    limits = Limits(**{"timeout": 5.0, **over.pop("limits", {})})
-    session: aiohttp.ClientSession = over.pop("session", None) or sources.session()
     fields: dict[str, Any] = {
         "org": "research",
         "dialect": OpenAI(base_url=base_url),
@@ -193,10 +191,16 @@ async def asking(base_url: str, **over: Any) -> AsyncIterator[Asked]:
         "clock": SystemClock(),
         "count": lambda operation, code: counted.append((operation, code)),
         "lookback": timedelta(days=30),
-        "limits": limits,
+        "limits": Limits(**{"timeout": 5.0, **over.pop("limits", {})}),
     }
-    async with session:
-        yield Asked(source=Source(**{**fields, **over}), counted=counted)
+    return Asked(source=Source(**{**fields, **over}), counted=counted)
+
+
+@asynccontextmanager
+async def asking(base_url: str, *, proxy: str | None = None, **over: Any) -> AsyncIterator[Asked]:
+    """The same, with a session of its own."""
+    async with sources.session(proxy=proxy) as session:
+        yield source(base_url, session=session, **over)
 
 
 RUNNING, SUCCEEDED = Status.RUNNING, Status.SUCCEEDED

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import anyio
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
@@ -173,3 +174,13 @@ async def test_an_open_connection_does_not_hold_up_the_end(tmp_path: Path) -> No
     assert loop.time() - before < 2
     for writer in (idle, half):
         writer.close()
+
+
+async def test_a_cancelled_server_gives_its_port_back() -> None:
+    port = 0
+    with anyio.move_on_after(0.05) as scope:
+        async with serve(web.Application(), "127.0.0.1", 0) as (_, port):
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    async with serve(web.Application(), "127.0.0.1", port) as (_, again):
+        assert again == port

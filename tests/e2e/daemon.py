@@ -1,0 +1,128 @@
+"""The real process, started and stopped as an operator would, and its configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from ruamel.yaml import YAML
+
+from monitor.simulator import Org
+
+FAST: dict[str, Any] = {
+    "interval": "300ms",
+    "idle_interval": "300ms",
+    "events_interval": "500ms",
+    "timeout": "2s",
+    "max_requests_per_second": 100,
+}
+
+
+@dataclass
+class Daemon:
+    """One configuration in one folder; the process behind it comes and goes."""
+
+    folder: Path
+    settings: dict[str, Any]
+    process: asyncio.subprocess.Process | None = None
+    url: str = ""
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        """The configuration file."""
+        return self.folder / "monitor.yaml"
+
+    @property
+    def log(self) -> str:
+        """Everything it has said so far, over all its lives."""
+        file = self.folder / "log"
+        return file.read_text(encoding="utf-8") if file.exists() else ""
+
+    def write(self) -> None:
+        """Write the configuration file."""
+        with self.config.open("w", encoding="utf-8") as file:
+            YAML().dump({"server": {"listen": "127.0.0.1:0"}, "log": {"level": "debug"}, **self.settings}, file)
+
+    async def start(self) -> None:
+        """Start the process and wait until it listens."""
+        self.write()
+        before = len(self.log)
+        with (self.folder / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "monitor", "run", "--config", str(self.config),
+                cwd=self.folder, env={**os.environ, **self.environ}, stdout=log, stderr=log,
+            )  # fmt: skip
+        await until(lambda: '"event":"listening"' in self.log[before:] or self.process_ended, 20)
+        assert not self.process_ended, self.log[before:]
+        lines = [json.loads(line) for line in self.log[before:].splitlines() if '"event":"listening"' in line]
+        self.url = lines[-1]["address"]
+
+    @property
+    def process_ended(self) -> bool:
+        """Whether there is no process now."""
+        return self.process is None or self.process.returncode is not None
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End the process and give its exit code."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(how)
+        return await asyncio.wait_for(self.process.wait(), 15)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Status and text of an answer."""
+        async with aiohttp.ClientSession() as session, session.get(self.url + path) as response:
+            return response.status, await response.text()
+
+    async def json(self, path: str) -> Any:
+        """A JSON answer."""
+        return json.loads((await self.get(path))[1])
+
+    async def metrics(self) -> dict[str, float]:
+        """Every series of a scrape, by its text."""
+        lines = (await self.get("/metrics"))[1].splitlines()
+        return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
+
+
+@asynccontextmanager
+async def running(folder: Path, settings: dict[str, Any], **over: Any) -> AsyncIterator[Daemon]:
+    """A daemon that runs, and is gone at the end whatever happens."""
+    daemon = Daemon(folder, settings, **over)
+    try:
+        await daemon.start()
+        yield daemon
+    finally:
+        if not daemon.process_ended:
+            await daemon.stop(signal.SIGKILL)
+
+
+def organization(org: Org, base_url: str, **over: Any) -> dict[str, Any]:
+    """The configuration of one simulated organisation."""
+    return {"name": org.name, "provider": "openai", "base_url": base_url, "api_key": org.key, **over}
+
+
+async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
+    """Wait until something holds; it is asked often. Fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = holds()
+        if answer is True or (isinstance(answer, Awaitable) and await answer):
+            return
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        await asyncio.sleep(0.03)
+
+
+def series(name: str, metrics: Iterable[str]) -> list[str]:
+    """The series of one family."""
+    return [one for one in metrics if one == name or one.startswith(name + "{")]
