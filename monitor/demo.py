@@ -26,6 +26,7 @@ _BRISK: Final = Pace(
     evaluation=(0.3, 1.0),
     announcement=(0.5, 1.0),
     steps=60,
+    told=1500.0,
 )
 _TOLD: Final = ["started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled"]
 

@@ -40,7 +40,6 @@ _SHARED: Final[list[Processor]] = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
-# One list for good: loggers keep it from their first use on.
 _OURS: Final[list[Processor]] = [
     structlog.stdlib.filter_by_level,
     *_SHARED,
@@ -75,7 +74,6 @@ def configure(
         processors=_OURS,
         wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
     )
 
 

@@ -21,6 +21,8 @@ from monitor import log
 from monitor.secret import MASK, Redactor, Secret
 
 KEY = "sk-proj-AbCdEf0123456789ghijKLMN"
+Style = Literal["json", "console"]
+LEVELS = ["debug", "info", "warning", "error"]
 NASTY = "two\nlines\r\x1b[31mred\x00\x9b\u2028\u202eevil\x7f"
 
 
@@ -36,8 +38,8 @@ class Lines:
     def __init__(self) -> None:
         self.stream = io.StringIO()
 
-    def start(self, *, format: Literal["json", "console"] = "json", level: str = "debug") -> None:  # noqa: A002 - as there
-        log.configure(level=level, format=format, redactor=redactor(), stream=self.stream)
+    def start(self, *, style: Style = "json", level: str = "debug") -> None:
+        log.configure(level=level, format=style, redactor=redactor(), stream=self.stream)
 
     @property
     def text(self) -> str:
@@ -68,24 +70,16 @@ def lines() -> Iterator[Lines]:
 
 
 def test_an_event_is_a_json_line_with_a_utc_time(lines: Lines) -> None:
+    fields = {"org": "research", "seconds": 1.5, "jobs": 3, "paused": False, "labels": {"team": "search"}}
     lines.start()
-    log.get_logger().warning("poll.failed", org="research", seconds=1.5, jobs=3, labels={"team": "search"})
+    log.get_logger().warning("poll.failed", **fields)
     (event,) = lines.events
-    moment = datetime.fromisoformat(event.pop("timestamp"))
-    assert moment.utcoffset() == timedelta(0)
-    assert event == {
-        "level": "warning",
-        "event": "poll.failed",
-        "logger": "monitor",
-        "org": "research",
-        "seconds": 1.5,
-        "jobs": 3,
-        "labels": {"team": "search"},
-    }
+    assert datetime.fromisoformat(event.pop("timestamp")).utcoffset() == timedelta(0)
+    assert event == {"level": "warning", "event": "poll.failed", "logger": "monitor", **fields}
 
 
 def test_an_event_is_a_plain_line_in_the_terminal(lines: Lines) -> None:
-    lines.start(format="console")
+    lines.start(style="console")
     log.get_logger().info("poll.failed", org="research", error="no route", labels={"team": "é"})
     assert lines.text.split(" ", 1)[1] == (
         'info     poll.failed logger=monitor org=research error="no route" labels={"team": "é"}\n'
@@ -113,25 +107,22 @@ def everywhere(text: str) -> None:
     sys.excepthook(ValueError, ValueError(text), None)
 
 
-@pytest.mark.parametrize("format", ["json", "console"])
+@pytest.mark.parametrize("style", ["json", "console"])
 @pytest.mark.filterwarnings("default")
-def test_no_secret_is_in_any_line_of_anybody(lines: Lines, format: Literal["json", "console"]) -> None:  # noqa: A002 - as there
-    lines.start(format=format)
+def test_no_secret_is_in_any_line_of_anybody(lines: Lines, style: Style) -> None:
+    lines.start(style=style)
     everywhere(f"the key {KEY} is wrong")
     assert lines.text.count(MASK) >= 14
     assert not any(KEY[at : at + 12] in lines.text for at in range(len(KEY) - 11))
 
 
-@pytest.mark.parametrize("format", ["json", "console"])
+@pytest.mark.parametrize("style", ["json", "console"])
 @pytest.mark.filterwarnings("default")
-def test_nothing_in_a_line_moves_the_cursor_or_starts_a_new_line(
-    lines: Lines,
-    format: Literal["json", "console"],  # noqa: A002 - as there
-) -> None:
-    lines.start(format=format)
+def test_nothing_in_a_line_moves_the_cursor_or_starts_a_new_line(lines: Lines, style: Style) -> None:
+    lines.start(style=style)
     everywhere(NASTY)
     assert all(line.isprintable() for line in lines.text.split("\n"))
-    if format == "json":
+    if style == "json":
         assert len(lines.events) == 9
     else:  # what is not an event's first line is indented
         assert sum(not line.startswith("    ") for line in lines.text.splitlines()) == 9
@@ -215,30 +206,20 @@ def test_what_cannot_be_printed_does_not_cost_the_line(lines: Lines) -> None:
     assert second == {"event": "log.unprintable", "logger": "some.library"}
 
 
-@pytest.mark.parametrize(
-    ("level", "heard"),
-    [
-        pytest.param("debug", ["debug", "info", "warning", "error"], id="debug"),
-        pytest.param("info", ["info", "warning", "error"], id="info"),
-        pytest.param("warning", ["warning", "error"], id="warning"),
-        pytest.param("error", ["error"], id="error"),
-    ],
-)
-def test_the_level_holds_for_us_and_for_libraries(lines: Lines, level: str, heard: list[str]) -> None:
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_level_holds_for_us_and_for_libraries(lines: Lines, level: str) -> None:
     lines.start(level=level)
     for logger in (log.get_logger(), logging.getLogger("some.library")):
-        logger.debug("x")
-        logger.info("x")
-        logger.warning("x")
-        logger.error("x")
-    assert [event["level"] for event in lines.events] == heard * 2
+        for said in LEVELS:
+            getattr(logger, said)("x")
+    assert [event["level"] for event in lines.events] == LEVELS[LEVELS.index(level) :] * 2
 
 
 def test_the_log_can_be_changed_while_it_runs(lines: Lines) -> None:
     lines.start(level="info")
     logger = log.get_logger()
     logger.info("first")
-    lines.start(level="warning", format="console")
+    lines.start(level="warning", style="console")
     logger.info("second")
     logger.warning("third")
     assert [line.split()[-2] for line in lines.text.splitlines()[1:]] == ["third"]

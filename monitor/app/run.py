@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -102,6 +103,7 @@ async def run(
     """
     async with AsyncExitStack() as stack:
         world = await _world(stack, settings, redactor=redactor, stream=stream, clock=clock or SystemClock())
+        world.own.reloaded(True, world.clock.now())
         program = Program(settings=settings, world=world, read_again=read_again)
         refresh(world.health, settings)
         pulse = Pulse(world.clock)
@@ -110,6 +112,7 @@ async def run(
         async with web.serve(app, listen.host, listen.port) as bound, anyio.create_task_group() as tasks:
             address = f"http://{Address(*bound)}"
             log.info("listening", address=address)
+            gc.freeze()  # what was loaded stays: collections that skip it do not hold up the loop under a large scrape
             listening(address)
             tasks.start_soon(pulse.run)
             tasks.start_soon(_signals, program, tasks.cancel_scope)

@@ -150,7 +150,7 @@ class Job:
         done, total = self.training.latest.step, self.training.latest.steps
         if self.status is Status.SUCCEEDED:
             return 1.0
-        return min(done / total, 1.0) if done is not None and total else None
+        return 1.0 if done is not None and total and done >= total else _ratio(done, total)
 
     @property
     def queue_time(self) -> timedelta | None:
@@ -176,6 +176,10 @@ class JobEvent:
     message: str
     kind: EventKind = EventKind.MESSAGE
     metrics: Metrics | None = None
+
+
+def _ratio(part: int | None, whole: int | None) -> float | None:
+    return part / whole if part is not None and whole else None
 
 
 def _span(start: datetime | None, end: datetime | None) -> timedelta | None:

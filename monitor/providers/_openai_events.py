@@ -16,7 +16,7 @@ _LEVELS: Final = {"warn": "warn", "warning": "warn", "error": "error"}
 _STARTED: Final = re.compile(r"(the )?((fine[- ]?tun\w*|training|job|run) ){1,3}(has )?started\b", re.IGNORECASE)
 _CHECKPOINT: Final = re.compile(r"checkpoint (was )?(created|saved)\b", re.IGNORECASE)
 _STEP: Final = re.compile(r"step (\d{1,12}) ?/ ?(\d{1,12})\b", re.IGNORECASE)
-_FIGURE: Final = re.compile(r"([a-z][a-z ]{0,60})= ?(-?\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?)", re.IGNORECASE)
+_PAIR: Final = re.compile(r"([a-z][a-z ]{0,60})= ?(-?\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?)", re.IGNORECASE)
 _PROSE: Final[Mapping[str, str]] = {
     "training loss": "train_loss",
     "train loss": "train_loss",
@@ -29,6 +29,20 @@ _PROSE: Final[Mapping[str, str]] = {
     "training mean reward": "train_mean_reward",
     "validation mean reward": "valid_mean_reward",
     "full validation mean reward": "full_valid_mean_reward",
+}
+# Vendor's name to ours, the better of two last: the full validation set says more than a batch of it.
+_FIGURES: Final[Mapping[str, str]] = {
+    "train_loss": "train_loss",
+    "valid_loss": "valid_loss",
+    "full_valid_loss": "valid_loss",
+    "train_accuracy": "train_accuracy",
+    "train_mean_token_accuracy": "train_accuracy",
+    "valid_accuracy": "valid_accuracy",
+    "valid_mean_token_accuracy": "valid_accuracy",
+    "full_valid_mean_token_accuracy": "valid_accuracy",
+    "train_mean_reward": "train_reward",
+    "valid_mean_reward": "valid_reward",
+    "full_valid_mean_reward": "valid_reward",
 }
 
 
@@ -78,28 +92,23 @@ def _told(message: str) -> dict[str, Any]:
     step = _STEP.match(message)
     if step is None:
         return {}
-    names = ((_PROSE.get(name.strip().lower()), value) for name, value in _FIGURE.findall(message, step.end()))
+    names = ((_PROSE.get(name.strip().lower()), value) for name, value in _PAIR.findall(message, step.end()))
     figures = {name: float(value) for name, value in names if name is not None}
     return {"step": int(step[1]), "total_steps": int(step[2]), **figures}
 
 
-def _measured(figures: Object) -> Metrics:
-    """Supervised and reinforcement names; a figure of the full validation set is better than one of a batch."""
-
-    def first(*names: str) -> float | None:
-        return next((value for name in names if (value := number(figures.get(name))) is not None), None)
-
-    scores = figures.get("scores")
-    reward, valid_reward = first("train_mean_reward"), first("full_valid_mean_reward", "valid_mean_reward")
-    seconds = number(sub(figures, "timing", "step", "full_iteration"))
-    return Metrics(
-        step=whole(figures.get("step"), least=0),
-        steps=whole(figures.get("total_steps")),
-        train_loss=first("train_loss"),
-        valid_loss=first("full_valid_loss", "valid_loss"),
-        train_accuracy=first("train_mean_token_accuracy", "train_accuracy"),
-        valid_accuracy=first("full_valid_mean_token_accuracy", "valid_mean_token_accuracy", "valid_accuracy"),
-        train_reward=number(sub(scores, "train_reward_mean")) if reward is None else reward,
-        valid_reward=number(sub(scores, "valid_reward_mean")) if valid_reward is None else valid_reward,
-        loop_seconds=seconds if seconds is not None and seconds >= 0 else None,
-    )
+def _measured(figures: Object) -> dict[str, Any]:
+    """The fields of a measurement that have a value, whatever the method of training calls them."""
+    seconds = number(sub(figures.get("timing"), "step", "full_iteration"))
+    found: dict[str, Any] = {
+        "step": whole(figures.get("step"), least=0),
+        "steps": whole(figures.get("total_steps")),
+        "loop_seconds": seconds if seconds is not None and seconds >= 0 else None,
+        "train_reward": number(sub(figures.get("scores"), "train_reward_mean")),
+        "valid_reward": number(sub(figures.get("scores"), "valid_reward_mean")),
+    }
+    for name, field in _FIGURES.items():
+        value = number(figures.get(name))
+        if value is not None:
+            found[field] = value
+    return {field: value for field, value in found.items() if value is not None}

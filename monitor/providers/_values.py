@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -10,6 +9,7 @@ from typing import Any, Final
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_2200: Final = 7_258_118_400
 _GREATEST: Final = 10**15
+_HUGE: Final = 1e300
 _BREAKS: Final = re.compile(r"[\t\n\r\x0b\x0c\u2028\u2029]+")
 # Control characters, marks that turn the direction of text, and lone surrogates, which no database takes.
 _UNWANTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -17,7 +17,7 @@ _UNWANTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 
 def text(value: object, limit: int) -> str | None:
     """A non-empty text of one line, at most `limit` characters; the cut is shown by an ellipsis."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+    if value is None or isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     words = value if isinstance(value, str) else repr(value)
     words = clean(words[: 2 * limit]).strip()
@@ -48,9 +48,9 @@ def cursor(value: object) -> str | None:
 
 def number(value: object) -> float | None:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if abs(value) < math.inf and abs(value) <= 1e300 else None
+    return float(value) if -_HUGE < value < _HUGE else None
 
 
 def whole(value: object, *, least: int = 1) -> int | None:

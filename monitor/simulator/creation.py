@@ -97,6 +97,7 @@ def _durations(rng: Random, pace: Pace, method: str) -> Durations:
         step=within(rng, pace.reinforcement_step if method == "reinforcement" else pace.step),
         evaluation=within(rng, pace.evaluation),
         announcement=within(rng, pace.announcement),
+        told=pace.told,
     )
 
 

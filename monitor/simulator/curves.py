@@ -110,7 +110,7 @@ def _rewards(job: Job, step: int) -> dict[str, Any]:
 
 
 def _reinforcement_details(job: Job, step: int) -> dict[str, Any]:
-    seconds = job.plan.durations.step
+    seconds = job.plan.durations.step * job.plan.durations.told
     tokens = int(400 + 800 * noise(job.id, step, "tokens"))
     evaluated = step in eval_steps(job)
     parts = {"eval": 0.2 if evaluated else 0.0, "sampling": 0.5, "training": 0.25, "full_iteration": 1.0}

@@ -45,12 +45,14 @@ class Pace:
     """From the end to the last event; the other final events fall in between."""
     steps: int | None = None
     """Steps of every job; without it they follow from examples, epochs and batch size."""
+    told: float = 1.0
+    """Seconds of the core training loop that are reported, and billed, for each second that a step takes."""
 
     def faster(self, speed: float) -> Pace:
         """The same life, `speed` times as fast, on a clock that is not."""
-        spans: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "steps"}
+        spans = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("steps", "told")}
         faster: dict[str, Any] = {name: (low / speed, high / speed) for name, (low, high) in spans.items()}
-        return replace(self, **faster)
+        return replace(self, **faster, told=self.told * speed)
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class Durations:
     step: float
     evaluation: float
     announcement: float
+    told: float = 1.0
+    """As in Pace."""
 
 
 @dataclass(frozen=True, kw_only=True)

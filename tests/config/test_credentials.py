@@ -64,6 +64,6 @@ def test_each_of_several_secret_files_is_looked_at_in_the_folder_of_the_configur
     good = folder.secret("good", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     hook = "{name: ops, type: webhook, url: 'https://ops.example.com/hook', secret_file: [good, %s]}"
     folder.write(f"{ORGANIZATION}routes: [{{notify: ops}}]\nnotifiers:\n  - {hook % 'absent'}")
-    assert folder.problems() == ["4:88 notifiers.0.secret_file.1: the file does not exist"]
+    assert folder.problems() == ["4:89 notifiers.0.secret_file.1: the file does not exist"]
     folder.write(f"{ORGANIZATION}routes: [{{notify: ops}}]\nnotifiers:\n  - {hook % 'good'}")
     assert folder.load().notifiers[0].model_dump()["secret_file"] == (good, good)
