@@ -43,10 +43,7 @@ USER 10001:10001
 EXPOSE 10877
 # Any answer below 500 is a sign of life: a web_config_file may ask for a password here. With TLS, bring your own check.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-I", "-S", "-c", "\
-import urllib.error, urllib.request\n\
-try:\n\
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open('http://127.0.0.1:10877/-/healthy', timeout=4)\n\
-except urllib.error.HTTPError as answer:\n\
-    raise SystemExit(answer.code >= 500)\n"]
+import http.client as http; monitor = http.HTTPConnection('127.0.0.1', 10877, timeout=4); \
+monitor.request('GET', '/-/healthy'); raise SystemExit(monitor.getresponse().status >= 500)"]
 ENTRYPOINT ["finetune-monitor"]
 CMD ["run", "--config", "/etc/finetune-monitor/config.yaml", "--listen", "0.0.0.0:10877"]

@@ -14,7 +14,7 @@ import click
 from monitor import __version__
 
 if TYPE_CHECKING:
-    from monitor.config import Settings
+    from monitor.config import Problem, Settings
 
 T = TypeVar("T")
 
@@ -40,8 +40,8 @@ def run(file: Path, listen: str | None, log_format: str | None, log_level: str |
     from monitor import app  # noqa: PLC0415 - see the module's first line
 
     read = partial(_settings, file, listen=listen, log_format=log_format, log_level=log_level)
-    settings = _or_exit(file, read)
-    sys.exit(app.start(settings, read))
+    settings, warnings = _or_exit(file, read)
+    sys.exit(app.start(settings, warnings, read))
 
 
 @main.command()
@@ -97,12 +97,14 @@ def schema() -> None:
     click.echo(json.dumps(config.schema(), indent=2))
 
 
-def _settings(file: Path, *, listen: str | None, log_format: str | None, log_level: str | None) -> Settings:
+def _settings(
+    file: Path, *, listen: str | None, log_format: str | None, log_level: str | None
+) -> tuple[Settings, tuple[Problem, ...]]:
     """The configuration as it is now, with what the command line says. Raises ConfigError, ValueError and OSError."""
     from monitor import config  # noqa: PLC0415 - see the module's first line
 
-    settings = config.load(file, config.environ())
-    return config.overridden(settings, listen=listen, log_format=log_format, log_level=log_level)
+    settings, warnings = config.examine(file, config.environ())
+    return config.overridden(settings, listen=listen, log_format=log_format, log_level=log_level), warnings
 
 
 def _or_exit(file: Path, read: Callable[[], T]) -> T:

@@ -51,7 +51,7 @@ async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: R
             settings = settings_from(_tree(simulation.orgs, base_url, Path(folder), listen=listen, speed=speed))
             with anyio.move_on_after(seconds):
                 await app.run(
-                    settings, read_again=lambda: settings, redactor=redactor, listening=partial(_greet, settings)
+                    settings, read_again=lambda: (settings, ()), redactor=redactor, listening=partial(_greet, settings)
                 )
     click.echo("The demo is over.")
 

@@ -9,22 +9,27 @@ from functools import partial
 import anyio
 
 from monitor import __version__, log
-from monitor.app.run import run
-from monitor.config import Settings
+from monitor.app.run import Read, run, warn
+from monitor.config import Problem, Settings
 from monitor.secret import Redactor
 from monitor.store import StoreError
 
 __all__ = ["exit_code", "run", "start"]
 
 
-def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
+def start(settings: Settings, warnings: tuple[Problem, ...], read_again: Read) -> int:
     """Run the daemon. The exit code: 0 after SIGTERM or SIGINT, 1 when it could not start or lost its database."""
     redactor = Redactor()
-    log.configure(level=settings.log.level, format=settings.log.format, redactor=redactor, stream=sys.stderr)
+
+    def adopt(settings: Settings) -> None:
+        log.configure(level=settings.log.level, format=settings.log.format, redactor=redactor, stream=sys.stderr)
+
+    adopt(settings)
     logger = log.get_logger()
     logger.info("starting", version=__version__, organizations=len(settings.organizations))
+    warn(warnings)
     code = exit_code(
-        partial(run, settings, read_again=read_again, redactor=redactor),
+        partial(run, settings, read_again=read_again, redactor=redactor, adopt=adopt),
         lambda errors: logger.error("failed", error=errors),
     )
     logger.info("stopped", exit_code=code)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TextIO
 from uuid import uuid4
 
 import anyio
@@ -19,7 +18,7 @@ from monitor import source as sources
 from monitor.app.build import World, couriers, refresh, watchers
 from monitor.app.loops import Pulse, prune, supervise
 from monitor.clock import Clock, SystemClock
-from monitor.config import Address, ConfigError, Settings, rates
+from monitor.config import Address, ConfigError, Problem, Settings, rates
 from monitor.log import get_logger
 from monitor.metrics.health import Health
 from monitor.metrics.own import Own
@@ -31,14 +30,26 @@ log = get_logger()
 _SPREAD = 0.02  # seconds between the first polls of two organisations, so that many do not start as one burst
 
 
+Read = Callable[[], tuple[Settings, tuple[Problem, ...]]]
+"""Gives the configuration as it is now, and what is allowed but unwise in it."""
+
+
+def warn(warnings: tuple[Problem, ...]) -> None:
+    """Log what is allowed but unwise."""
+    for warning in warnings:
+        log.warning("config.unwise", problem=str(warning))
+
+
 @dataclass(slots=True, kw_only=True)
 class Program:
     """The running program: settings come and go with a reload, the world stays."""
 
     settings: Settings
     world: World
-    read_again: Callable[[], Settings]
+    read_again: Read
     """Raises ConfigError, ValueError or OSError, and then nothing changes."""
+    adopt: Callable[[Settings], None]
+    """Hears of new settings: what they change outside the flow (logging)."""
     _generation: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     async def run(self) -> None:
@@ -50,8 +61,7 @@ class Program:
     async def reload(self) -> None:
         """All or nothing: the new settings, or the old ones and a word in the log."""
         try:
-            settings = await anyio.to_thread.run_sync(self.read_again)
-            await anyio.to_thread.run_sync(rates, settings.pricing.file)
+            settings, warnings = await anyio.to_thread.run_sync(self.read_again)
             _same_place(self.settings, settings)
         except ConfigError as error:
             log.error("config.reload_failed", problems=[str(problem) for problem in error.problems])
@@ -61,6 +71,8 @@ class Program:
             self.world.own.reloaded(False, self.world.clock.now())
         else:
             self.settings = settings
+            self.adopt(settings)
+            warn(warnings)
             self.world.own.reloaded(True, self.world.clock.now())
             log.info("config.reloaded", organizations=len(settings.organizations))
             self._generation.cancel()
@@ -91,9 +103,9 @@ def _same_place(old: Settings, new: Settings) -> None:
 async def run(
     settings: Settings,
     *,
-    read_again: Callable[[], Settings],
+    read_again: Read,
     redactor: Redactor,
-    stream: TextIO = sys.stdout,
+    adopt: Callable[[Settings], None] = lambda settings: None,
     clock: Clock | None = None,
     listening: Callable[[str], None] = lambda address: None,
 ) -> None:
@@ -102,9 +114,9 @@ async def run(
     Raises StoreError when the database cannot be used, and OSError when the port cannot be had.
     """
     async with AsyncExitStack() as stack:
-        world = await _world(stack, settings, redactor=redactor, stream=stream, clock=clock or SystemClock())
+        world = await _world(stack, settings, redactor=redactor, clock=clock or SystemClock())
         world.own.reloaded(True, world.clock.now())
-        program = Program(settings=settings, world=world, read_again=read_again)
+        program = Program(settings=settings, world=world, read_again=read_again, adopt=adopt)
         refresh(world.health, settings)
         pulse = Pulse(world.clock)
         listen = settings.server.listen
@@ -137,9 +149,7 @@ def _shown(program: Program, pulse: Pulse) -> web.Web:
     )
 
 
-async def _world(
-    stack: AsyncExitStack, settings: Settings, *, redactor: Redactor, stream: TextIO, clock: Clock
-) -> World:
+async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redactor, clock: Clock) -> World:
     """Everything that is opened once, and closed when the stack is."""
     store = await stack.enter_async_context(opened(settings.store.url, clock=clock))
     return World(
@@ -151,7 +161,7 @@ async def _world(
         asking=await stack.enter_async_context(sources.session()),
         sending=await stack.enter_async_context(notifiers.session()),
         owner=uuid4().hex,
-        stream=stream,
+        stream=sys.stdout,
     )
 
 

@@ -84,7 +84,7 @@ def _kind(kind: str | None, message: str, metrics: Metrics | None) -> EventKind:
 def _metrics(figures: object, message: str) -> Metrics | None:
     """The measurement of an event, from its data or, where that is empty, from its words."""
     found = _measured(figures if isinstance(figures, dict) and figures else _told(message))
-    return None if found == Metrics() else found
+    return Metrics(**found) if found else None
 
 
 def _told(message: str) -> dict[str, Any]:

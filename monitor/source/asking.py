@@ -48,7 +48,9 @@ class Asking:
     """Told the operation and the status code of each request; `timeout` or `error` where there was none."""
     limits: Limits = field(default_factory=Limits)
     _own: Redactor = field(default_factory=Redactor, init=False, repr=False)
-    """Knows the organisation's key alone: cheap enough for every text, and no other key was sent to this server."""
+    """Knows the organisation's key alone: no other was sent to this server."""
+    _pieces: set[bytes] = field(default_factory=set, init=False, repr=False)
+    """Of that key, five characters each, eight apart."""
 
     async def ask(self, request: Request, read: Callable[[Response], T]) -> T:
         """The answer, understood. Raises SourceError."""
@@ -83,13 +85,11 @@ class Asking:
             raise type(error)(self.redact(str(error)), retry_after=wait) from None
 
     def _suspect(self, body: bytes) -> bool:
-        """Whether the body may hold a part of the key that is 12 characters long, or hides what it holds by escapes.
+        """Whether the body may hold 12 characters of the key, or hides what it holds by escapes.
 
-        Every such part has one of these pieces in it. To look for them first costs a tenth of looking at every text.
+        Every such part has a piece of the key in it. To look for those first costs a tenth of looking at every text.
         """
-        key = self._key().encode()
-        pieces = (key[start : start + 5] for start in range(0, len(key) - 4, 8))
-        return b"\\u" in body or b"\\/" in body or any(piece in body for piece in pieces)
+        return b"\\u" in body or b"\\/" in body or any(piece in body for piece in self._pieces)
 
     def _key(self) -> str:
         try:
@@ -101,6 +101,7 @@ class Asking:
         if not key.isascii() or not key.isprintable() or " " in key:
             raise AuthFailed("the API key has characters that no key has")
         self._own.add([key])
+        self._pieces.update(key[start : start + 5].encode() for start in range(0, len(key) - 4, 8))
         return key
 
 

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiolimiter import AsyncLimiter
 
-from monitor.clock import SystemClock
 from monitor.domain.flow import Known, Observation
 from monitor.providers import OpenAI
 from monitor.providers.base import AuthFailed, Malformed, SourceError, Unavailable
@@ -182,15 +180,6 @@ async def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> No
     assert isinstance(error, Unavailable)
     assert "certificate" in str(error)
     assert api.asked == []
-
-
-async def test_requests_keep_to_the_budget() -> None:
-    clock = SystemClock()
-    async with serving(Api()) as url, asking(url, limiter=AsyncLimiter(2, 0.1)) as asked:
-        started = clock.monotonic()
-        for _ in range(6):
-            await asked.source.check()
-    assert clock.monotonic() - started >= 0.15
 
 
 async def test_a_source_shows_no_key_of_its_own() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
+from typing import Any
 
 import pytest
 
 from monitor.domain.flow import Known
-from monitor.providers.base import Malformed, RateLimited, SourceError, TimedOut, Unavailable
+from monitor.providers.base import Malformed, SourceError, TimedOut, Unavailable
 from tests.builders import NOON
 from tests.source.servers import (
     Api,
@@ -17,11 +18,9 @@ from tests.source.servers import (
     answering,
     asking,
     body,
-    hang,
     http,
     job,
     listing,
-    refusal,
     serving,
     speaking,
 )
@@ -30,13 +29,13 @@ NEVER = Known(org="research")
 PAGE = listing(job("ftjob-1", "succeeded"))
 
 
-async def first_look(url: str, **over: object) -> list[str]:
+async def first_look(url: str, **over: Any) -> list[str]:
     """The ids that a first look sees."""
     async with asking(url, **over) as asked:
         return [each.id for each in (await asked.source.observe(NEVER, NOON)).jobs]
 
 
-async def failed_look(url: str, **over: object) -> SourceError:
+async def failed_look(url: str, **over: Any) -> SourceError:
     async with asking(url, **over) as asked:
         with pytest.raises(SourceError) as caught:
             await asked.source.observe(NEVER, NOON)
@@ -214,43 +213,3 @@ async def test_an_answer_that_nobody_asked_for_answers_no_later_request() -> Non
             ids += [each.id for each in (await asked.source.observe(NEVER, NOON)).jobs]
             await asyncio.sleep(0.05)
     assert ids == ["ftjob-1", "ftjob-2", "ftjob-3"]
-
-
-@pytest.mark.parametrize(
-    ("status", "headers", "wait"),
-    [
-        (429, {"Retry_After": "7"}, 7.0),
-        (429, {"Retry_After_Ms": "250"}, 0.25),
-        (503, {"Retry_After": "99999999"}, 3600.0),
-        (429, {"Retry_After": "soon"}, None),
-        (429, {}, None),
-        (401, {"Retry_After": "7"}, None),
-    ],
-)
-async def test_the_wait_that_a_server_asks_for_is_kept(
-    status: int, headers: dict[str, str], wait: float | None
-) -> None:
-    async with serving(answering(lambda: refusal(status, **headers))) as url:
-        assert (await failed_look(url)).retry_after == wait
-
-
-async def test_two_waits_are_none() -> None:
-    said = http(b"", b"Retry-After: 5", b"Retry-After: 7", status=b"429 Too Many Requests")
-    async with speaking(saying(said)) as url:
-        error = await failed_look(url)
-    assert (type(error), error.retry_after) == (RateLimited, None)
-
-
-async def test_requests_are_counted_by_what_became_of_them() -> None:
-    api = Api()
-    async with serving(api) as url, asking(url, limits={"timeout": 0.1}) as asked:
-        await asked.source.check()
-        for fault in (answering(lambda: refusal(500)), hang):
-            api.faults["jobs"] = fault
-            with pytest.raises(Unavailable):
-                await asked.source.check()
-    async with asking(url) as unreachable:
-        with pytest.raises(Unavailable):
-            await unreachable.source.check()
-    assert asked.counted == [("list_jobs", "200"), ("list_jobs", "500"), ("list_jobs", "timeout")]
-    assert unreachable.counted == [("list_jobs", "error")]

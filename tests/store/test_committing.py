@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import anyio
 import pytest
@@ -13,7 +16,7 @@ from monitor.domain.model import Basis, Cost, EventKind, JobError, Metrics, Stat
 from monitor.store import Stale, Store, StoreError, Unstorable
 from tests.builders import HOUR, MINUTE, NOON, SECOND, event, job, measured, tracked
 from tests.store.conftest import Opening
-from tests.store.samples import change, delivery, ended, full, letters, transition
+from tests.store.samples import change, delivery, ended, full, transition
 
 RICH = tracked(
     job(
@@ -113,6 +116,18 @@ async def test_a_change_based_on_other_than_the_newest_knowledge_is_stale_and_ch
         assert (await store.known("research")).version == 2
 
 
+async def test_after_a_stale_change_the_newer_knowledge_is_read(opening: Opening, tmp_path: Path) -> None:
+    async with opening() as store:
+        await store.lease("research", "me", NOON, MINUTE)
+        await store.commit(full(0))
+        assert (await store.known("research")).version == 1
+        with closing(sqlite3.connect(tmp_path / "monitor.db", isolation_level=None)) as replica:
+            replica.execute("UPDATE organization SET version = 5")
+        with pytest.raises(Stale):
+            await store.commit(full(1))
+        assert (await store.known("research")).version == 5
+
+
 async def test_of_two_changes_at_once_on_the_same_knowledge_one_wins(opening: Opening) -> None:
     stale = 0
 
@@ -158,6 +173,7 @@ async def test_200_commits_at_once_are_all_stored_and_a_bad_one_among_them_fails
                 tasks.start_soon(commit, store, one)
         assert failures == {"behind": Stale, "surrogate": Unstorable, "huge": Unstorable}
         assert store.healthy
+        assert [(await store.known(org)).version for org in failures] == [0, 0, 0]
         seen = await store.snapshot(NOON, orgs=[one.org for one in changes], job_retention=HOUR, max_jobs=300)
         assert len(seen.jobs) == 200
         assert sum(one.amount for one in seen.tallies) == 200
@@ -197,21 +213,6 @@ async def test_tallies_add_up_over_changes_organisations_and_restarts(opening: O
     async with opening() as store:
         await store.commit(change(1, "a", tracked=(tracked(job(org="a")),), tallies=(replace(one, amount=4),)))
         assert await tallied(store) == {"tokens": 10}
-
-
-async def test_whoever_waits_for_envelopes_is_woken_by_a_commit_that_brings_some(opening: Opening) -> None:
-    async with opening() as store:
-        mark = store.enqueued
-        with anyio.move_on_after(0.05) as silence:
-            await store.commit(change(tracked=(tracked(),)))
-            await store.wait_enqueued(mark)
-        assert silence.cancelled_caught
-        with anyio.fail_after(5):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(store.wait_enqueued, mark)
-                await store.commit(letters(delivery(), delivery(notifier="hook"), based_on=1))
-            assert store.enqueued == mark + 2
-            await store.wait_enqueued(mark)
 
 
 async def test_an_event_with_an_absurd_step_is_stored_as_it_was_told(opening: Opening) -> None:

@@ -11,8 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from monitor.store import Corrupt, Gone, InUse, NewerSchema, StoreError, Unavailable, opened
+from monitor.store.migrating import migrate
+from monitor.store.sqlite import DatabaseFile, writer_engine
+from monitor.store.writer import Writer, each
 from tests.builders import HOUR, NOON
 from tests.store.conftest import Opening
 from tests.store.samples import StillClock, delivery, full, letters
@@ -169,6 +173,20 @@ async def test_a_file_that_goes_while_in_use_is_noticed_by_every_write_and_read(
                 await store.known("research")
             assert not store.healthy
         assert len(content(path) or b"") == size
+
+
+async def test_a_file_that_goes_within_a_transaction_is_noticed_before_its_commit(path: Path) -> None:
+    file, engine = DatabaseFile(path), writer_engine(path)
+    migrate(engine)
+    file.remember()
+
+    def delete(_: sa.Connection, path: Path) -> None:
+        path.unlink()
+
+    with pytest.raises(Gone):
+        await Writer(engine, file.check).run(each(delete), path)
+    engine.dispose()
+    file.release()
 
 
 async def test_a_database_locked_by_another_program_is_unavailable_and_comes_back(opening: Opening, path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import anyio
 import pytest
 
 from monitor.store import Claimed, Store
-from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND
+from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, tracked
 from tests.store.conftest import Opening
-from tests.store.samples import LEASE, StillClock, delivery, letters, message
+from tests.store.samples import LEASE, StillClock, change, delivery, letters, message
 
 
 async def claim(store: Store, after: timedelta = timedelta(), notifier: str = "ops", limit: int = 10) -> list[Claimed]:
@@ -106,6 +107,18 @@ async def test_a_late_owner_changes_nothing(opening: Opening) -> None:
         assert [one.state for one in (await store.deliveries()).items] == ["sent"]
 
 
+async def test_an_envelope_that_was_given_back_is_no_longer_its_former_owners(opening: Opening) -> None:
+    async with opening() as store:
+        await store.commit(letters(delivery()))
+        (former,) = await claim(store)
+        await store.postpone(former, NOON, reason="shutdown", counted=False)
+        assert not await store.delivered(former, NOON)
+        (ours,) = await store.claim("ops", NOON, owner="another", limit=1, lease=LEASE)
+        assert ours.attempts == former.attempts
+        assert not await store.delivered(former, NOON)
+        assert await store.delivered(ours, NOON)
+
+
 async def test_dead_letters_that_are_asked_for_again_start_anew(opening: Opening) -> None:
     async with opening() as store:
         await store.commit(letters(delivery("a"), delivery("b"), delivery("c")))
@@ -166,3 +179,18 @@ async def test_a_claim_takes_the_oldest_first_and_no_more_than_asked(opening: Op
         await store.commit(letters(delivery("young"), at=NOON + SECOND))
         await store.commit(letters(delivery("old"), delivery("older"), based_on=1))
         assert names(await claim(store, MINUTE, limit=2)) == ["old/1", "older/1"]
+
+
+async def test_whoever_waits_for_envelopes_is_woken_by_a_commit_that_brings_some(opening: Opening) -> None:
+    async with opening() as store:
+        mark = store.enqueued
+        with anyio.move_on_after(0.05) as silence:
+            await store.commit(change(tracked=(tracked(),)))
+            await store.wait_enqueued(mark)
+        assert silence.cancelled_caught
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(store.wait_enqueued, mark)
+                await store.commit(letters(delivery(), delivery(notifier="hook"), based_on=1))
+            assert store.enqueued == mark + 2
+            await store.wait_enqueued(mark)

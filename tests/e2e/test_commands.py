@@ -1,0 +1,199 @@
+"""The commands, as a shell sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from monitor.simulator import Simulation, Traffic, organisations, serve
+from tests.e2e.daemon import running, until
+from tests.e2e.receivers import webhook
+from tests.e2e.test_story import BRISK, configuration, rounds
+
+KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+async def command(*arguments: str, **environ: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "monitor", *arguments, env={**os.environ, **environ},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_check_tells_five_mistakes_in_five_lines_and_no_secret(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.yaml"
+    file.write_text(f"""organizations:
+  - name: Research Team
+    provider: openai
+    api_key: {KEY}
+  - name: search
+    provider: openai
+    api_key: ${{NOT_SET}}
+poll:
+  interval: soon
+  intervall: 5s
+notifiers:
+  - {{name: hook, type: webhook, url: "https://example.com/x", secret: whsec_}}
+routes:
+  - notify: [hook]
+""")
+    code, out, _ = await command("check", "--config", str(file))
+    lines = out.splitlines()
+    assert code == 1
+    assert [re.match(rf"{re.escape(str(file))}:(\d+):\d+ ", line)[1] for line in lines] == ["2", "7", "9", "10", "12"]  # type: ignore[index]  # a line without a place fails here
+    assert KEY not in out
+    assert "whsec_" not in out.replace("whsec_…", "")
+
+
+async def test_check_of_a_good_file_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.yaml"
+    file.write_text(f"organizations: [{{name: a, provider: openai, api_key: {KEY}}}]\n")
+    assert (await command("check", "--config", str(file)))[0] == 0
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "."])
+async def test_check_of_what_cannot_be_read_is_2(tmp_path: Path, name: str) -> None:
+    code, out, err = await command("check", "--config", str(tmp_path / name))
+    assert (code, out) == (2, "")
+    assert "cannot be read" in err
+
+
+async def test_check_online_asks_providers_and_notifiers_without_a_message(tmp_path: Path) -> None:
+    simulation = Simulation(organisations(2))
+    good, bad = simulation.orgs
+    async with serve(simulation) as base_url, webhook() as hook:
+        file = tmp_path / "monitor.yaml"
+        file.write_text(f"""organizations:
+  - {{name: good, provider: openai, base_url: {base_url}, api_key: {good.key}}}
+  - {{name: bad, provider: openai, base_url: {base_url}, api_key: {KEY}, organization: {bad.id}}}
+notifiers:
+  - {{name: hook, type: webhook, url: {hook.url}}}
+  - {{name: gone, type: webhook, url: "http://127.0.0.1:1/hook"}}
+routes: [{{notify: [hook, gone]}}]
+""")
+        code, out, _ = await command("check", "--config", str(file), "--online")
+    assert code == 1
+    assert [line.split(":")[0] for line in out.splitlines()] == ["notifier gone", "organisation bad"]
+    assert KEY not in out
+    assert hook.bodies == []
+
+
+async def test_schema_is_a_json_schema() -> None:
+    code, out, _ = await command("schema")
+    assert code == 0
+    assert json.loads(out)["additionalProperties"] is False
+
+
+async def test_simulate_prints_what_a_client_needs() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "monitor", "simulate", "--listen", "127.0.0.1:0", "--orgs", "2", "--jobs", "3",
+        stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    name, base_url, key = (await asyncio.wait_for(process.stdout.readline(), 20)).decode().split()
+    assert name == "research"
+    headers = {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{base_url}/fine_tuning/jobs") as answer:
+        assert len((await answer.json())["data"]) == 4
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+async def test_the_demo_tells_of_three_organisations_and_ends_by_itself() -> None:
+    code, out, err = await command("demo", "--seconds", "9", "--listen", "127.0.0.1:0", "--speed", "2")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert re.search(r"http://127\.0\.0\.1:\d+/$", lines[0])
+    assert lines[1].endswith("/metrics")
+    assert {"research", "search", "support"} <= set(re.findall(r"Organisation +(\w+)", out))
+    assert " started " in out
+    assert " succeeded " in out
+
+
+async def test_sigterm_ends_in_order_even_with_hanging_peers(tmp_path: Path) -> None:
+    hanging = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hanging.set()
+        await asyncio.sleep(60)
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    simulation = Simulation(organisations(2), pace=BRISK)
+    try:
+        async with webhook() as hook:
+            settings = configuration(simulation.orgs, f"http://127.0.0.1:{port}/v1", hook)
+            async with running(tmp_path, settings) as daemon:
+                await asyncio.wait_for(hanging.wait(), 10)
+                began = time.monotonic()
+                assert await daemon.stop() == 0
+                assert time.monotonic() - began < 10
+    finally:
+        server.close()
+
+
+async def test_sighup_reloads_all_or_nothing_and_announces_nothing(tmp_path: Path) -> None:
+    simulation = Simulation(organisations(3), pace=BRISK, traffic=Traffic(history=20))
+    async with serve(simulation) as base_url, webhook() as hook:
+        settings = configuration(simulation.orgs[:2], base_url, hook)
+        async with running(tmp_path, settings) as daemon:
+            assert daemon.process is not None
+            await rounds(daemon, 2)
+            whole = configuration(simulation.orgs, base_url, hook)
+
+            daemon.settings = {**whole, "poll": {"interval": "never"}}
+            daemon.write()
+            daemon.process.send_signal(signal.SIGHUP)
+            await until(lambda: '"event":"config.reload_failed"' in daemon.log)
+            failed = await daemon.metrics()
+            assert failed["finetune_config_last_reload_successful"] == 0
+            assert 'finetune_org_up{org="support"}' not in failed
+
+            daemon.settings = whole
+            daemon.write()
+            daemon.process.send_signal(signal.SIGHUP)
+
+            async def three() -> bool:
+                return (await daemon.metrics()).get('finetune_org_up{org="support"}') == 1
+
+            await until(three)
+            await rounds(daemon, 4)
+            assert (await daemon.metrics())["finetune_config_last_reload_successful"] == 1
+            assert await daemon.stop() == 0
+    assert hook.bodies == []
+
+
+async def test_a_second_process_on_the_same_database_refuses_to_start(tmp_path: Path) -> None:
+    simulation = Simulation(organisations(1))
+    async with serve(simulation) as base_url, webhook() as hook:
+        async with running(tmp_path, configuration(simulation.orgs, base_url, hook)) as daemon:
+            second = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "monitor", "run", "--config", str(daemon.config),
+                cwd=tmp_path, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            _, said = await asyncio.wait_for(second.communicate(), 20)
+            assert second.returncode == 1
+            assert b"another process" in said
+
+
+async def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
+    simulation = Simulation(organisations(1))
+    async with serve(simulation) as base_url, webhook() as hook:
+        settings = configuration(simulation.orgs, base_url, hook)
+        port = hook.url.split(":")[2].split("/")[0]
+        file = tmp_path / "monitor.yaml"
+        file.write_text(json.dumps({**settings, "store": {"url": f"sqlite:///{tmp_path}/x.db"}}))
+        code, _, err = await command("run", "--config", str(file), "--listen", f"127.0.0.1:{port}")
+    assert code == 1
+    assert "address already in use" in err
