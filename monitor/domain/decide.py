@@ -88,12 +88,15 @@ def _shifted(known: Known, shift: timedelta) -> Known:
 def _history(known: Known, seen: Observation, lookback: timedelta) -> tuple[frozenset[str], datetime | None]:
     """The listed jobs that are history, never followed nor told; and the horizon, where it moves.
 
-    At first sight, jobs that ended before the lookback; later, unknown ended jobs from before that horizon.
+    At first sight, jobs that ended before the lookback, and what lies behind the place where a broken list ended;
+    later, unknown ended jobs from before that horizon.
     """
     unknown = [job for job in seen.jobs if job.id not in known.jobs and job.status.final and job.created_at is not None]
     if known.version == 0:
         old = {job.id: job.created_at for job in unknown if job.created_at and job.created_at < seen.at - lookback}
-        return frozenset(old), max(old.values(), default=None)
+        unread = min((job.created_at for job in seen.jobs if job.created_at), default=None)
+        limits = [*old.values(), *([] if seen.complete or unread is None else [unread])]
+        return frozenset(old), max(limits, default=None)
     limit = known.horizon
     return frozenset(job.id for job in unknown if limit and job.created_at and job.created_at <= limit), None
 

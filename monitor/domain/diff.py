@@ -125,6 +125,8 @@ def _recent(was: Tracked | None, read: EventsRead | None) -> tuple[str, ...]:
     known = was.recent if was is not None else ()
     if read is None:
         return known
+    told = tuple(dict.fromkeys(event.id for event in in_order(read.events)))
+    if read.whole:
+        return known if set(told[-RECENT:]) == set(known) else told[-RECENT:]
     heard = set(known)
-    fresh = [event.id for event in in_order(read.events) if event.id not in heard]
-    return (*known, *dict.fromkeys(fresh))[-RECENT:]
+    return (*known, *(id_ for id_ in told if id_ not in heard))[-RECENT:]

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from monitor.domain.decide import Policy, decide, evolve
-from monitor.domain.flow import Kind, Known, Observation
+from monitor.domain.flow import RECENT, Kind, Known, Observation
 from monitor.domain.model import JobError, Status
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, event, job, known, measured, read, seen, started, tracked
 
@@ -131,6 +131,19 @@ def test_jobs_that_ended_before_the_lookback_are_not_even_stored() -> None:
     change = decide(NEVER, seen(old, job("new", status=Status.FAILED)), POLICY)
     assert [one.job.id for one in change.tracked] == ["new"]
     assert change.horizon == old.created_at
+
+
+def test_what_lies_behind_the_end_of_a_broken_list_is_history() -> None:
+    change = decide(NEVER, seen(job("a"), job("b", created_at=NOON - 9 * HOUR), complete=False), POLICY)
+    assert change.horizon == NOON - 9 * HOUR
+
+
+def test_the_watermark_is_made_of_the_newest_events() -> None:
+    events = [event(f"e{number}", NOON + number * SECOND) for number in range(RECENT + 50)]
+    once = decide(known(), seen(job(), reads=(read(*events),)), POLICY)
+    again = decide(evolve(known(), once), seen(reads=(read(*events, whole=True),)), POLICY)
+    assert once.tracked[0].recent == tuple(one.id for one in events[-RECENT:])
+    assert again.tracked == ()
 
 
 def test_history_is_settled_at_once_and_costs_nothing_in_the_tallies() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -122,25 +123,17 @@ async def test_the_demo_tells_of_three_organisations_and_ends_by_itself() -> Non
 
 
 async def test_sigterm_ends_in_order_even_with_hanging_peers(tmp_path: Path) -> None:
-    hanging = asyncio.Event()
-
-    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        hanging.set()
-        await asyncio.sleep(60)
-
-    server = await asyncio.start_server(hang, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    simulation = Simulation(organisations(2), pace=BRISK)
-    try:
+    simulation = Simulation(organisations(1), pace=BRISK)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
         async with webhook() as hook:
-            settings = configuration(simulation.orgs, f"http://127.0.0.1:{port}/v1", hook)
-            async with running(tmp_path, settings) as daemon:
-                await asyncio.wait_for(hanging.wait(), 10)
-                began = time.monotonic()
-                assert await daemon.stop() == 0
-                assert time.monotonic() - began < 10
-    finally:
-        server.close()
+            base_url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+            async with running(tmp_path, configuration(simulation.orgs, base_url, hook)) as daemon:
+                asking, _ = await asyncio.wait_for(asyncio.get_running_loop().sock_accept(server), 10)
+                with asking:
+                    began = time.monotonic()
+                    assert await daemon.stop() == 0
+                    assert time.monotonic() - began < 10
 
 
 async def test_sighup_reloads_all_or_nothing_and_announces_nothing(tmp_path: Path) -> None:
@@ -184,7 +177,7 @@ async def test_a_second_process_on_the_same_database_refuses_to_start(tmp_path: 
             )  # fmt: skip
             _, said = await asyncio.wait_for(second.communicate(), 20)
             assert second.returncode == 1
-            assert b"another process" in said
+            assert b"in use by another finetune-monitor" in said
 
 
 async def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:

@@ -47,6 +47,6 @@ async def test_a_rate_limit_loses_nothing_and_invalid_blocks_are_buried_alone(tm
             metrics = await daemon.metrics()
     assert [one["title"] for one in dead] == ["poison succeeded"]
     assert dead[0]["reason"] == "invalid_blocks"
-    assert sorted(body["text"].split()[0] for body in chat.bodies) == ["good-1", "good-2"]
+    assert sorted(body["text"].split()[1] for body in chat.bodies) == ["good-1", "good-2"]
     assert metrics['finetune_notifications_dead_total{notifier="chat",reason="invalid_blocks"}'] == 1
     assert metrics['finetune_notifications_sent_total{notifier="chat"}'] == 2
