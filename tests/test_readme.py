@@ -1,0 +1,93 @@
+"""The README says what the code does."""
+
+import json
+import re
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from monitor.config import settings_from
+from monitor.domain.flow import Kind, Transition
+from monitor.domain.message import payload
+from monitor.domain.model import Basis, Cost, Status
+from monitor.domain.triage import FailureClass
+from monitor.metrics.families import families
+from monitor.metrics.own import Own
+from tests.builders import NOON, job, tracked
+from tests.metrics.scrapes import busy, health, snapshot
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `(finetune_\w+)` \| (\w+)(?: ∞)? \| ([\w, ]*?) ?\|", re.MULTILINE)
+STORED = re.compile(r"^\| `(finetune_\w+)` \| \w+ ∞ ", re.MULTILINE)
+
+PAID = Cost(basis=Basis.COMPUTED, usd=Decimal(2))
+Described = dict[str, tuple[str, tuple[str, ...]]]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def exported() -> Described:
+    found: Described = {}
+    own: Any = Own()
+    runs = tracked(busy(), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(1)))
+    done = tracked(replace(busy(), id="done", status=Status.SUCCEEDED, finished_at=NOON), cost=PAID)
+    for family in families(snapshot(runs, done), health()):
+        labels = tuple(family.samples[0].labels) if family.samples else ()
+        found[family.name] = (family.type, labels or tuple(getattr(family, "_labelnames", ())))
+    for collector in own.registry._collector_to_names:
+        found[collector._name] = (collector._type, tuple(collector._labelnames))
+    return {f"{name}_total" if kind == "counter" else name: (kind, labels) for name, (kind, labels) in found.items()}
+
+
+def test_the_table_of_metrics_is_that_of_the_code() -> None:
+    told = {name: (kind, tuple(filter(None, labels.split(", ")))) for name, kind, labels in ROW.findall(README)}
+    assert told == exported()
+
+
+def test_what_is_marked_as_stored_outlives_the_process() -> None:
+    own: Any = Own()
+    process = {
+        f"{one._name}_total" if one._type == "counter" else one._name for one in own.registry._collector_to_names
+    }
+    stored = {name for name, (kind, _) in exported().items() if kind != "gauge" and name not in process}
+    assert set(STORED.findall(README)) == stored
+
+
+def test_its_configurations_are_valid(tmp_path: Path) -> None:
+    files = {"research": "sk-proj-0123456789abcdef", "slack-hook": "https://hooks.slack.com/services/T0/B0/x1y2z3"}
+    files |= {"slack-token": "xoxb-1-2-abc", "ops": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="}
+    for name, value in files.items():
+        (tmp_path / name).write_text(value)
+        (tmp_path / name).chmod(0o600)
+    examples = blocks("yaml")
+    assert len(examples) == 2
+    for example in examples:
+        text = example.replace("/run/secrets", str(tmp_path)).replace("${LAB_KEY}", "sk-lab-0123456789")
+        assert settings_from(YAML(typ="safe").load(text)).organizations
+
+
+def test_its_payload_has_the_shape_of_a_real_one() -> None:
+    told = json.loads(blocks("json")[0])
+    moved = Transition(
+        org="research", job="a", seq=3, at=NOON, kind=Kind.MOVED, before=Status.RUNNING, after=Status.FAILED
+    )
+    real = payload(moved, tracked(job(status=Status.FAILED)), {})
+    assert list(told) == ["type", "timestamp", "data"]
+    assert shape(told["data"]) == shape(real)
+
+
+def shape(of: Any) -> Any:
+    """The keys of a payload, without those that users choose."""
+    if not isinstance(of, dict):
+        return None
+    return {key: shape(value) if key not in ("labels", "metadata") else None for key, value in of.items()}
+
+
+def test_every_class_of_failure_is_named() -> None:
+    sentence = next(line for line in README.splitlines() if line.startswith("`error.class`"))
+    assert set(re.findall(r"`(\w+)`", sentence)) == set(FailureClass)

@@ -1,0 +1,307 @@
+"""One organisation's watcher: real source, store and API; only the time is ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from aiohttp import web
+from aiolimiter import AsyncLimiter
+
+from monitor.domain.decide import Policy
+from monitor.domain.flow import Kind, Reason
+from monitor.domain.model import Status
+from monitor.domain.pace import Pace
+from monitor.domain.routing import Rule
+from monitor.metrics.health import OrgHealth
+from monitor.metrics.own import Own
+from monitor.providers.openai import OpenAI
+from monitor.secret import Redactor, Secret
+from monitor.simulator import Simulation, organisations, serve
+from monitor.source import Source, session
+from monitor.store import Store, opened
+from monitor.watchers.jobs import JobWatcher
+from tests.simulator.conftest import NOON, STEADY, Client, HandClock
+
+EVERYTHING = Rule(
+    on=frozenset({"appeared", "started", "paused", "resumed", "succeeded", "failed", "stalled"}), notify=("n",)
+)
+
+
+@dataclass
+class Time:
+    """The daemon's clock: wall and monotonic time move when it sleeps, or by hand."""
+
+    hand: HandClock
+    passed: float = 0.0
+    naps: list[float] = field(default_factory=list)
+    stop_after: int = 10**9
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.hand.now, UTC)
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    async def sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.move(max(seconds, 0.0))
+        await anyio.lowlevel.checkpoint()
+        if len(self.naps) >= self.stop_after:
+            raise Enough
+
+    def move(self, seconds: float) -> None:
+        self.hand.move(seconds)
+        self.passed += seconds
+
+
+class Enough(Exception):
+    """The loop has run as often as a test wants."""
+
+
+@dataclass
+class Watched:
+    """Everything around one watcher."""
+
+    watcher: JobWatcher
+    store: Store
+    client: Client
+    time: Time
+    own: Own
+    faults: dict[str, Callable[[], web.Response]]
+
+    async def create(self, **body: Any) -> str:
+        file = (await self.client.upload(TRAINING))[1]["id"]
+        status, job = await self.client.call(
+            "POST", "/fine_tuning/jobs", {"model": "gpt-4o-mini", "training_file": file, **body}
+        )
+        assert status == 200, job
+        return str(job["id"])
+
+    async def poll(self) -> list[tuple[Kind, Status]]:
+        change = await self.watcher.poll_once(self.time.now())
+        assert change is not None
+        return [(one.kind, one.after) for one in change.transitions]
+
+
+TRAINING = b'{"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "tell"}]}\n' * 12
+
+
+@asynccontextmanager
+async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
+    hand = HandClock(NOON)
+    time, own, faults = Time(hand), Own(), dict[str, Callable[[], web.Response]]()
+    simulation = Simulation(organisations(1, seed=1), clock=hand, pace=STEADY, seed=1)
+    org = simulation.orgs[0]
+
+    @web.middleware
+    async def break_down(request: web.Request, handler: Any) -> web.StreamResponse:
+        fault = faults.get(request.path.rsplit("/", 1)[1]) if request.method == "GET" else None
+        return fault() if fault is not None else await handler(request)
+
+    async with (
+        serve(simulation, middlewares=[break_down]) as base_url,
+        session() as http,
+        opened(f"sqlite:///{tmp_path}/m.db", clock=time) as store,
+    ):
+        source = Source(
+            org=org.name,
+            dialect=OpenAI(base_url=base_url),
+            secret=Secret(org.key),
+            session=http,
+            limiter=AsyncLimiter(1000, 1),
+            redact=Redactor(),
+            clock=time,
+            count=lambda operation, code: own.requested(org.name, operation, code),
+            lookback=timedelta(days=30),
+        )
+        fields: dict[str, Any] = {
+            "policy": Policy(rules=(EVERYTHING,), stall_after={Status.RUNNING: timedelta(hours=1)}),
+            "pace": Pace(),
+            "events_interval": 60.0,
+        }
+        watcher = JobWatcher(
+            source=source, store=store, clock=time, health=OrgHealth(org=org.name, provider="openai"), own=own,
+            owner="me", jitter=lambda: 0.5, **{**fields, **over},
+        )  # fmt: skip
+        yield Watched(watcher, store, Client(http, base_url, org), time, own, faults)
+
+
+def broken(status: int = 500, **headers: str) -> Callable[[], web.Response]:
+    return lambda: web.json_response({"error": {"message": "down"}}, status=status, headers=headers)
+
+
+async def test_a_job_is_followed_from_its_appearance_to_its_end(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        assert await of.poll() == []
+        await of.create(suffix="bot")
+        assert await of.poll() == [(Kind.APPEARED, Status.VALIDATING)]
+        of.time.move(6)
+        assert await of.poll() == [(Kind.MOVED, Status.QUEUED)]
+        of.time.move(12)
+        assert await of.poll() == [(Kind.MOVED, Status.RUNNING)]
+        of.time.move(60)
+        assert await of.poll() == [(Kind.MOVED, Status.SUCCEEDED)]
+        [job] = (await of.store.jobs()).items
+        assert job.job.queue_time == timedelta(seconds=15)
+        assert job.job.run_time == timedelta(seconds=50)
+        of.time.move(11)
+        assert await of.poll() == []
+        known = await of.store.known(of.watcher.source.org)
+        assert known.final == {job.job.id}
+        messages = [event.message for event in (await of.store.events("research", job.job.id)).items]
+        assert messages[0] == "The job has successfully completed"
+
+
+async def test_events_between_polls_show_progress(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await of.poll()
+        job = await of.create()
+        of.time.move(20)
+        await of.poll()
+        of.time.move(10)
+        change = await of.watcher.tail_once(of.time.now(), [job])
+        assert change is not None
+        assert change.tracked[0].job.training.latest.step == 15
+        assert change.transitions == ()
+
+
+async def test_a_stall_is_told_after_an_hour_of_silence(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await of.poll()
+        job = await of.create(metadata={"simulate": "stall"})
+        for _ in range(4):
+            of.time.move(30)
+            await of.poll()
+            await of.watcher.tail_once(of.time.now(), [job])
+        of.time.move(3700)
+        change = await of.watcher.tail_once(of.time.now(), [job])
+        assert change is not None
+        assert [one.kind for one in change.transitions] == [Kind.STALLED]
+        assert [one.message.word for one in change.deliveries] == ["stalled"]
+
+
+async def test_a_paused_job_is_told_paused_and_resumed(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await of.poll()
+        job = await of.create()
+        of.time.move(20)
+        await of.poll()
+        await of.client.call("POST", f"/fine_tuning/jobs/{job}/pause")
+        assert await of.poll() == [(Kind.MOVED, Status.PAUSED)]
+        await of.client.call("POST", f"/fine_tuning/jobs/{job}/resume")
+        of.time.move(1)
+        await of.poll()
+        told = [one.type for one in (await of.store.deliveries()).items]
+        assert told == ["finetune.job.resumed", "finetune.job.paused", "finetune.job.started"]
+
+
+async def test_an_unchanged_poll_writes_nothing(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await of.poll()
+        version = (await of.store.known("research")).version
+        change = await of.watcher.poll_once(of.time.now())
+        assert change is not None
+        assert change.empty
+        assert (await of.store.known("research")).version == version
+
+
+async def test_somebody_else_s_lease_is_respected(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        assert await of.store.lease("research", "another", of.time.now(), timedelta(minutes=3))
+        assert await of.watcher.poll_once(of.time.now()) is None
+        assert await of.watcher.tail_once(of.time.now(), ["x"]) is None
+
+
+async def loop(of: Watched, turns: int) -> None:
+    """Run the watcher's loop for so many naps."""
+    of.time.stop_after = len(of.time.naps) + turns
+    with pytest.raises(Enough):
+        await of.watcher.run()
+
+
+async def test_the_loop_is_brisk_with_active_jobs_and_calm_without(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await loop(of, 2)
+        assert of.time.naps[1] == pytest.approx(300 * 0.975)
+        await of.create(metadata={"simulate": "stuck_queue"})
+        await loop(of, 2)
+        assert of.time.naps[3] == pytest.approx(30 * 0.975)
+        assert of.watcher.health.up is True
+
+
+async def test_a_failing_api_is_down_and_backed_off_and_recovers(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        of.faults["jobs"] = broken()
+        await loop(of, 4)
+        assert of.watcher.health.up is False
+        assert of.watcher.health.trouble is not None
+        assert of.watcher.health.trouble.reason is Reason.UNAVAILABLE
+        assert of.time.naps[1:] == [pytest.approx(15), pytest.approx(30), pytest.approx(60)]
+        del of.faults["jobs"]
+        await loop(of, 2)
+        assert of.watcher.health.up is True
+        assert of.watcher.health.trouble is None
+        assert of.watcher.rounds.failures == 0
+
+
+async def test_retry_after_is_waited_for(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        of.faults["jobs"] = broken(429, **{"Retry-After": "77"})
+        await loop(of, 2)
+        assert of.time.naps[1] >= 77
+
+
+async def test_a_limit_met_while_reading_events_pauses_the_polls_too(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await of.poll()
+        job = await of.create(metadata={"simulate": "stuck_queue"})
+        await of.poll()
+        of.faults["events"] = broken(429, **{"Retry-After": "500"})
+        of.time.move(100)
+        of.watcher.rounds.follow([job], of.time.monotonic())
+        await loop(of, 2)
+        assert of.time.naps[-1] >= 500 - 1
+        assert of.watcher.health.up is True
+
+
+async def test_broken_event_streams_do_not_stop_the_polls_nor_the_announcements(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await of.poll()
+        of.faults["events"] = broken()
+        await of.create()
+        of.time.move(70)
+        assert await of.poll() == [(Kind.APPEARED, Status.SUCCEEDED)]
+        assert of.watcher.health.trouble is not None
+        assert [one.type for one in (await of.store.deliveries()).items] == ["finetune.job.succeeded"]
+
+
+async def test_a_job_deleted_at_the_provider_is_given_up_silently(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await of.poll()
+        job = await of.create(metadata={"simulate": "stuck_queue"})
+        await of.poll()
+        of.faults["jobs"] = lambda: web.json_response({"object": "list", "data": [], "has_more": False})
+        of.faults[job] = broken(404)
+        seen = [await of.poll() for _ in range(4)]
+        assert seen == [[], [], [(Kind.GONE, Status.UNKNOWN)], []]
+        assert [one.type for one in (await of.store.deliveries()).items] == ["finetune.job.appeared"]
+
+
+async def test_a_clock_set_a_day_ahead_stalls_nothing(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await of.poll()
+        job = await of.create(metadata={"simulate": "stall"})
+        of.time.move(30)
+        await of.poll()
+        await of.watcher.tail_once(of.time.now(), [job])
+        of.time.hand.move(86_400)
+        change = await of.watcher.tail_once(of.time.now(), [job])
+        assert change is not None
+        assert change.transitions == ()
