@@ -10,7 +10,7 @@ COPY requirements.lock ./
 RUN pip --python /opt/finetune-monitor/bin/python install --require-hashes --no-deps --requirement requirements.lock
 # The build backend comes from the dev lock, cut down to what building takes; pip refuses if that is not enough.
 COPY requirements-dev.lock ./
-RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/ } keep' requirements-dev.lock >build.lock \
+RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } keep' requirements-dev.lock >build.lock \
     && pip install --require-hashes --requirement build.lock
 COPY LICENSE README.md pyproject.toml ./
 COPY config/prices.yaml config/prices.yaml
