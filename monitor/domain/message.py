@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final
 
 from monitor.domain.flow import Message, Severity, Tracked, Transition
 from monitor.domain.model import Cost, Job, JobError, Status
-from monitor.domain.pricing import dollars
+from monitor.domain.pricing import dollars, rounded
 from monitor.domain.triage import triage
 
-_CENT: Final = Decimal("0.01")
 _SEVERITY: Final = {
     "succeeded": Severity.GOOD,
     "failed": Severity.BAD,
@@ -114,13 +112,8 @@ def _facts(transition: Transition, tracked: Tracked, word: str) -> Iterator[tupl
     if job.trained_tokens is not None:
         yield "Trained tokens", f"{job.trained_tokens:,}"
     if tracked.cost is not None:
-        yield "Cost", _rounded(tracked.cost.usd) if tracked.cost.usd is not None else "unknown"
+        yield "Cost", rounded(tracked.cost.usd) if tracked.cost.usd is not None else "unknown"
     yield "Job", job.id
-
-
-def _rounded(usd: Decimal) -> str:
-    """Cents are enough for people, but what costs less than one is not nothing."""
-    return f"${dollars(usd.quantize(_CENT) if usd >= _CENT else usd)}"
 
 
 def _cost_view(cost: Cost | None) -> dict[str, Any]:

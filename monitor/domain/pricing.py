@@ -1,4 +1,4 @@
-"""What a job's training costs, by the price of its day: computed at the end, or honestly unknown."""
+"""What a job's training costs, by the price of its day: estimated before the end, computed at it, or unknown."""
 
 from __future__ import annotations
 
@@ -41,16 +41,31 @@ def price(job: Job, rates: Iterable[Rate]) -> Cost:
     Supervised and DPO: trained tokens, which already include the epochs, times the price per million.
     Reinforcement: hours of the core training loop, rounded to two decimals as on OpenAI's invoices.
     """
+    usd = _amount(job, rates, job.training.loop_seconds)
+    return Cost(basis=Basis.COMPUTED, usd=usd) if usd is not None else UNKNOWN_COST
+
+
+def estimate(job: Job, rates: Iterable[Rate]) -> Cost | None:
+    """What an active job will have cost, where the provider tells enough of it before the end; None where it does not.
+
+    Supervised and DPO: the trained tokens, if they are told already. Reinforcement: all steps last as long as those
+    that are done.
+    """
+    training = job.training
+    done, steps = training.counted_step, training.latest.steps
+    usd = _amount(job, rates, training.loop_seconds * max(steps, done) / done if steps and done else 0.0)
+    return Cost(basis=Basis.ESTIMATED, usd=usd) if usd is not None else None
+
+
+def _amount(job: Job, rates: Iterable[Rate], loop_seconds: float) -> Decimal | None:
     rate = rate_for(job, rates)
     if rate is None:
-        return UNKNOWN_COST
-    if rate.per_hour is not None:
-        seconds = job.training.loop_seconds
-        hours = (Decimal(str(seconds)) / _HOUR).quantize(_CENT)
-        return Cost(basis=Basis.COMPUTED, usd=hours * rate.per_hour) if seconds > 0 else UNKNOWN_COST
+        return None
+    if rate.per_hour is not None and loop_seconds > 0:
+        return (Decimal(str(loop_seconds)) / _HOUR).quantize(_CENT) * rate.per_hour
     if rate.per_million is not None and job.trained_tokens is not None:
-        return Cost(basis=Basis.COMPUTED, usd=Decimal(job.trained_tokens) * rate.per_million / _MILLION)
-    return UNKNOWN_COST
+        return Decimal(job.trained_tokens) * rate.per_million / _MILLION
+    return None
 
 
 def rate_for(job: Job, rates: Iterable[Rate]) -> Rate | None:
@@ -66,7 +81,7 @@ def rate_for(job: Job, rates: Iterable[Rate]) -> Rate | None:
 
 def base_model(model: str) -> str:
     """The base of a model name: `ft:gpt-4o-mini-2024-07-18:org:name:id` was tuned from `gpt-4o-mini-2024-07-18`."""
-    return model.split(":")[1] if model.startswith("ft:") and model.count(":") >= 1 else model
+    return model.split(":")[1] if model.startswith("ft:") else model
 
 
 def dollars(usd: Decimal) -> str:
@@ -74,6 +89,11 @@ def dollars(usd: Decimal) -> str:
     text = f"{usd.normalize():f}"
     whole, _, fraction = text.partition(".")
     return f"{whole}.{fraction.ljust(2, '0')}"
+
+
+def rounded(usd: Decimal) -> str:
+    """For people, with the sign: cents are enough, but what costs less than one is not nothing."""
+    return f"${dollars(usd.quantize(_CENT) if usd >= _CENT else usd)}"
 
 
 def _day(moment: datetime | None) -> date | None:

@@ -19,7 +19,7 @@ from monitor import __version__
 from monitor.domain.flow import Snapshot, Tracked
 from monitor.domain.message import moment, span
 from monitor.domain.model import Basis, Cost, Status
-from monitor.domain.pricing import dollars
+from monitor.domain.pricing import rounded
 from monitor.domain.triage import triage
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.labels import clean
@@ -200,7 +200,7 @@ def _end(tracked: Tracked) -> datetime:
 def _cost(cost: Cost | None) -> str | None:
     if cost is None or cost.usd is None:
         return None
-    return f"${dollars(cost.usd)}" if cost.basis is Basis.COMPUTED else f"about ${dollars(cost.usd)}"
+    return rounded(cost.usd) if cost.basis is Basis.COMPUTED else f"about {rounded(cost.usd)}"
 
 
 def _when(at: datetime | None, now: datetime) -> When | None:
