@@ -91,7 +91,7 @@ def body(content: bytes, **headers: str) -> Callable[[], web.StreamResponse]:
     return lambda: web.Response(body=content, headers=names)
 
 
-def job(id: str = "ftjob-1", status: str = "running", at: datetime = NOON, **fields: Any) -> dict[str, Any]:  # noqa: A002
+def job(id: str = "ftjob-1", status: str = "running", at: datetime = NOON, **fields: Any) -> dict[str, Any]:  # noqa: A002 - the API's own name
     """A job object."""
     return {"id": id, "status": status, "created_at": int(at.timestamp()), "model": "gpt-4o-mini-2024-07-18", **fields}
 
@@ -101,7 +101,7 @@ def history(count: int, status: str = "succeeded", start: datetime = NOON) -> li
     return [job(f"ftjob-{count - n}", status, start - timedelta(minutes=n)) for n in range(count)]
 
 
-def event(id: str, at: datetime = NOON, message: str = "x", **fields: Any) -> dict[str, Any]:  # noqa: A002
+def event(id: str, at: datetime = NOON, message: str = "x", **fields: Any) -> dict[str, Any]:  # noqa: A002 - the API's own name
     """An event object."""
     return {
         "id": id,

@@ -151,7 +151,7 @@ async def test_pages_of_one_job_are_walked() -> None:
 
 
 async def test_bad_items_hide_no_siblings() -> None:
-    odd = listing(job("ftjob-2"), None, "x", {"status": "failed"}, job("ftjob-1", None))  # type: ignore[arg-type]
+    odd = listing(job("ftjob-2"), None, "x", {"status": "failed"}, job("ftjob-1", None))  # type: ignore[arg-type]  # odd
     async with serving(Api(faults={"jobs": answering(body(odd))})) as url, asking(url) as asked:
         seen = await asked.source.observe(known("ftjob-1", "ftjob-2"), NOON)
     assert [(each.id, each.status) for each in seen.jobs] == [("ftjob-2", RUNNING), ("ftjob-1", Status.UNKNOWN)]
