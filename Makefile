@@ -4,6 +4,7 @@
 
 PYTHON ?=
 ARGS ?=
+MINUTES ?= 30
 export PYTHON
 
 bin := .venv/bin
@@ -12,19 +13,30 @@ python := $(bin)/python
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix lock image image-check venv venv-dev
+.PHONY: help demo test faults soak mutants check fix lock image image-check venv venv-dev
 .PHONY: format lint types layers dependencies locks sizes dockerfile compose rules alerts
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
 	  printf '  make %-12s %s\n' "$$name" "$$text"; done
-	@printf '\n  ARGS="…" is passed on to demo, test, image and image-check; PYTHON=python3.12 chooses the interpreter.\n'
+	@printf '\n  ARGS="…" is passed on to demo, test, faults, image and image-check; PYTHON=python3.12 chooses the interpreter.\n'
 
 demo: venv ## a simulated provider, the monitor, and its notifications in this terminal
 	@$(python) -m monitor demo $(ARGS)
 
-test: venv-dev ## the tests
-	@$(python) -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+test: venv-dev ## the tests that take minutes together
+	@$(python) -m pytest --numprocesses auto --maxprocesses 4 -m "not slow" $(ARGS)
+
+faults: venv-dev ## the whole catalogue of faults, one after the other: about half an hour
+	@$(python) -m pytest --timeout 900 -s tests/faults $(ARGS)
+
+soak: venv-dev ## MINUTES=30 of mixed faults at speed; fails on growth and on loss
+	@$(python) -m tests.soak $(MINUTES)
+
+mutants: venv-dev ## breaks the rules of domain and providers on purpose; at most 15 % of the breaks may go unnoticed
+	@rm -rf mutants
+	@$(bin)/mutmut run --max-children 2 $(ARGS) && $(bin)/mutmut export-cicd-stats
+	@$(python) -c 'import json; s = json.load(open("mutants/mutmut-cicd-stats.json")); print(s); raise SystemExit(s["survived"] > 0.15 * s["total"])'
 
 check: format lint types layers dependencies locks dockerfile compose rules alerts sizes ## everything that can be told without the tests
 

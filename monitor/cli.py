@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -17,9 +18,27 @@ if TYPE_CHECKING:
     from monitor.config import Problem, Settings
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., None])
 
 _FILE = click.Path(path_type=Path, dir_okay=True)  # what cannot be read is told by load, with exit code 2
 _SPEED = click.FloatRange(min=0, min_open=True)
+
+
+def _address(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """The text, if it is an address to listen on; else the usage error says what one is."""
+    from monitor.config import address  # noqa: PLC0415 - see the module's first line
+
+    try:
+        return str(address(text)) if text is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _listen_option(default: str | None, text: str) -> Callable[[F], F]:
+    return click.option(
+        "--listen", metavar="HOST:PORT", default=default, show_default=True, callback=_address, help=text
+    )
+
 
 config_option = click.option("--config", "file", type=_FILE, required=True, help="The configuration, YAML.")
 
@@ -32,11 +51,14 @@ def main() -> None:
 
 @main.command()
 @config_option
-@click.option("--listen", metavar="HOST:PORT", help="Overrides server.listen.")
+@_listen_option(None, "Overrides server.listen.")
 @click.option("--log-format", type=click.Choice(["json", "console"]), help="Overrides log.format.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Overrides log.level.")
 def run(file: Path, listen: str | None, log_format: str | None, log_level: str | None) -> None:
     """Run the daemon until SIGTERM or SIGINT. SIGHUP reads the configuration again."""
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(0)
+    )  # until the daemon listens to it: as process 1 nobody else does
     from monitor import app  # noqa: PLC0415 - see the module's first line
 
     read = partial(_settings, file, listen=listen, log_format=log_format, log_level=log_level)
@@ -68,7 +90,7 @@ def check(file: Path, online: bool) -> None:
 @main.command()
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after this long.")
 @click.option("--speed", type=_SPEED, default=1.0, show_default=True, help="How fast simulated jobs run.")
-@click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:10877", show_default=True)
+@_listen_option("127.0.0.1:10877", "Where the page and the metrics are.")
 def demo(seconds: float | None, speed: float, listen: str) -> None:
     """Show it at work: simulated organisations, the daemon, and its notifications in this terminal."""
     from monitor import demo as show  # noqa: PLC0415 - see the module's first line
@@ -77,7 +99,7 @@ def demo(seconds: float | None, speed: float, listen: str) -> None:
 
 
 @main.command()
-@click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:10878", show_default=True)
+@_listen_option("127.0.0.1:10878", "Where the API is.")
 @click.option("--orgs", type=click.IntRange(1, 100), default=3, show_default=True, help="How many organisations.")
 @click.option("--jobs", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Past jobs of each.")
 @click.option("--speed", type=_SPEED, default=1.0, show_default=True, help="How fast simulated jobs run.")
@@ -100,7 +122,7 @@ def schema() -> None:
 def _settings(
     file: Path, *, listen: str | None, log_format: str | None, log_level: str | None
 ) -> tuple[Settings, tuple[Problem, ...]]:
-    """The configuration as it is now, with what the command line says. Raises ConfigError, ValueError and OSError."""
+    """The configuration as it is now, with what the command line says. Raises ConfigError and OSError."""
     from monitor import config  # noqa: PLC0415 - see the module's first line
 
     settings, warnings = config.examine(file, config.environ())
@@ -116,9 +138,6 @@ def _or_exit(file: Path, read: Callable[[], T]) -> T:
     except config.ConfigError as error:
         for problem in error.problems:
             click.echo(problem)
-        sys.exit(1)
-    except ValueError as error:
-        click.echo(f"--listen {error}", err=True)
         sys.exit(1)
     except OSError as error:
         click.echo(f"{file}: cannot be read: {error.strerror or error}", err=True)

@@ -9,7 +9,8 @@ from functools import partial
 import anyio
 
 from monitor import __version__, log
-from monitor.app.run import Read, run, warn
+from monitor.app.program import Read, warn
+from monitor.app.run import run
 from monitor.config import Problem, Settings
 from monitor.secret import Redactor
 from monitor.store import StoreError

@@ -6,14 +6,16 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TextIO
 
 import aiohttp
 from aiolimiter import AsyncLimiter
 
 from monitor import notifiers
+from monitor.app.pulse import LoopClock, Pulse
 from monitor.clock import Clock
-from monitor.config import Settings
+from monitor.config import ConfigError, Settings, web_config
 from monitor.courier import Courier, DeliveryPolicy, Lanes
 from monitor.domain.decide import Policy
 from monitor.domain.model import Status
@@ -26,6 +28,7 @@ from monitor.secret import Redactor, Secret
 from monitor.source import Limits, Source
 from monitor.store import Store
 from monitor.watchers.jobs import JobWatcher
+from monitor.web import Access
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,7 @@ class World:
     """This process, as the store's leases know it."""
     stream: TextIO
     """Where console notifiers print."""
+    pulse: Pulse
     lanes: Lanes = field(default_factory=Lanes)
     jitter: Callable[[], float] = random.SystemRandom().random
 
@@ -92,7 +96,7 @@ def watchers(settings: Settings, rates: Rates, world: World) -> Iterator[JobWatc
                 idle_interval=settings.poll.idle_interval.total_seconds(),
             ),
             events_interval=settings.poll.events_interval.total_seconds(),
-            clock=world.clock,
+            clock=LoopClock(world.clock),
             health=world.health.orgs[org.name],
             own=world.own,
             owner=world.owner,
@@ -129,7 +133,7 @@ def couriers(settings: Settings, world: World) -> Iterator[Courier]:
                 timeout=delivery.timeout.total_seconds(),
                 stream=world.stream,
             ),
-            clock=world.clock,
+            clock=LoopClock(world.clock),
             owner=world.owner,
             policy=DeliveryPolicy(
                 timeout=delivery.timeout.total_seconds(),
@@ -141,6 +145,22 @@ def couriers(settings: Settings, world: World) -> Iterator[Courier]:
             lanes=world.lanes,
             tally=world.own,
         )
+
+
+def access(file: Path | None) -> Access:
+    """Who may come in, by the web configuration as it is now. Raises ValueError or OSError."""
+    if file is None:
+        return Access()
+    try:
+        config = web_config(file)
+    except ConfigError as error:
+        raise ValueError("; ".join(map(str, error.problems))) from None
+    return Access(
+        tls=config.tls_server_config.tls if config.tls_server_config is not None else None,
+        users=dict(config.basic_auth_users),
+        headers={str(name): text for name, text in config.http_server_config.headers.items()},
+        file=file,
+    )
 
 
 def refresh(health: Health, settings: Settings) -> None:

@@ -25,7 +25,11 @@ def check(settings: Settings) -> list[str]:
 async def _check(settings: Settings) -> list[str]:
     problems: list[str] = []
     redactor, clock = Redactor(), SystemClock()
-    async with sources.session() as asking, notifiers.session() as sending, anyio.create_task_group() as tasks:
+    async with (
+        sources.session() as asking,
+        notifiers.session(public_only=settings.outbound.public_only) as sending,
+        anyio.create_task_group() as tasks,
+    ):
         for org in settings.organizations:
             asked = source(
                 settings, org, session=asking, clock=clock, redactor=redactor, count=lambda operation, code: None

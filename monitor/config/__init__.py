@@ -8,6 +8,7 @@ from monitor.config.prices import rates
 from monitor.config.problems import ConfigError, Problem
 from monitor.config.schema import schema
 from monitor.config.settings import Route, Settings, overridden
+from monitor.config.webfile import web_config
 
 __all__ = [
     "Address",
@@ -23,4 +24,5 @@ __all__ = [
     "rates",
     "schema",
     "settings_from",
+    "web_config",
 ]

@@ -12,6 +12,7 @@ from monitor.config.problems import Flaw, Loc, nearest
 from monitor.config.sections import Section
 
 _PRIVATE: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".svc", ".test", ".private")
+_NOT_YET: Final = frozenset({"budget", "shutdown", "org_down", "org_up"})
 
 
 def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator[Flaw]:
@@ -40,6 +41,7 @@ def _routes(tree: Mapping[str, Any]) -> Iterator[Flaw]:
         if not isinstance(route, dict):
             continue
         match = route["match"] if isinstance(route.get("match"), dict) else {}
+        yield from _untold(route.get("on"), ("routes", at, "on"))
         yield from _unknown(route.get("notify"), ("routes", at, "notify"), notifiers, "no notifier has this name")
         yield from _unknown(match.get("org"), ("routes", at, "match", "org"), orgs, "no organisation has this name")
         yield from _unknown(
@@ -48,10 +50,21 @@ def _routes(tree: Mapping[str, Any]) -> Iterator[Flaw]:
 
 
 def _unknown(names: object, loc: Loc, known: set[str], text: str) -> Iterator[Flaw]:
-    listed = isinstance(names, list)
-    for at, name in enumerate(names if isinstance(names, list) else [names]):
-        if _is_text(name) and name not in known:
-            yield Flaw((*loc, at) if listed else loc, text + nearest(name, known))
+    for where, name in _placed(names, loc):
+        if name not in known:
+            yield Flaw(where, text + nearest(name, known))
+
+
+def _untold(words: object, loc: Loc) -> Iterator[Flaw]:
+    for where, word in _placed(words, loc):
+        if word in _NOT_YET:
+            yield Flaw(where, f'"{word}" is allowed, but nothing is told of it in this version', warning=True)
+
+
+def _placed(words: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """The texts of a list, or the one that stands for a list, with their places."""
+    listed = [((*loc, at), word) for at, word in enumerate(words)] if isinstance(words, list) else [(loc, words)]
+    yield from ((where, word) for where, word in listed if isinstance(word, str) and word)
 
 
 def _unheard(tree: Mapping[str, Any]) -> Iterator[Flaw]:

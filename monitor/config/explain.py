@@ -47,8 +47,6 @@ _ABSENT: Final = {"missing", "union_tag_invalid", "union_tag_not_found"}
 # Keys that are documented, and not in this version: better said than called unknown.
 _NOT_YET: Final[Mapping[Loc, str]] = {
     ("budgets",): "budgets are not available in this version",
-    ("server", "web_config_file"): "TLS and basic auth are not available in this version; listen on loopback "
-    "and put a reverse proxy with TLS in front",
 }
 
 

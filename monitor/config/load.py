@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 from monitor.config.credentials import credential_flaws, shown_secrets, trim
 from monitor.config.crosscheck import crosscheck
 from monitor.config.prices import price_table
-from monitor.config.problems import ConfigError, Flaw, Problem
+from monitor.config.problems import ConfigError, Flaw, Loc, Problem
 from monitor.config.reading import document, modelled, once, problems
 from monitor.config.sections import Section, path_names, sections
 from monitor.config.settings import Settings
+from monitor.config.webfile import web_config
 from monitor.config.yaml import Document
 from monitor.secret import Redactor
 
@@ -51,25 +52,30 @@ def _settings(read: Document, file: str, folder: Path) -> tuple[Settings, tuple[
     if isinstance(read.tree, dict):
         wrong += crosscheck(read.tree, parts)
     flaws = list(once(read.flaws, credentials, wrong))
-    elsewhere = list(_price_problems(read, file, parts))
+    elsewhere = [
+        *_problems_in(price_table, ("pricing", "file"), read, file=file, parts=parts),
+        *_problems_in(web_config, ("server", "web_config_file"), read, file=file, parts=parts),
+    ]
     errors = [flaw for flaw in flaws if not flaw.warning]
     if errors or elsewhere or settings is None:
         raise ConfigError([*problems(errors, read, file, redactor), *elsewhere])
     return settings, tuple(sorted(problems(flaws, read, file, redactor)))
 
 
-def _price_problems(read: Document, file: str, parts: list[Section]) -> Iterator[Problem]:
-    """What is wrong with the price table that the settings name, each at its place in that file."""
-    named = next((part.node.get("file") for part in parts if part.loc == ("pricing",)), None)
+def _problems_in(
+    reader: Callable[[Path], object], loc: Loc, read: Document, *, file: str, parts: list[Section]
+) -> Iterator[Problem]:
+    """What is wrong with another file that the settings name, each at its place in that file."""
+    named = next((part.node.get(str(loc[-1])) for part in parts if part.loc == loc[:-1]), None)
     if not isinstance(named, str):
         return
     try:
-        price_table(Path(named))
+        reader(Path(named))
     except ConfigError as error:
         yield from error.problems
     except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
         reason = (isinstance(error, OSError) and error.strerror) or "it has no such name"
-        yield from problems([Flaw(("pricing", "file"), f"cannot be read ({reason})")], read, file, Redactor())
+        yield from problems([Flaw(loc, f"cannot be read ({reason})")], read, file, Redactor())
 
 
 def _anchor(part: Section, folder: Path) -> None:

@@ -97,6 +97,10 @@ class Server(Part):
 
     listen: Listen = Address("127.0.0.1", 10877)
     """`HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for every interface; port 0 is any free port."""
+    hosts: Words = ()
+    """Names by which requests may come, besides addresses and names that nobody can own in public."""
+    web_config_file: Path | None = None
+    """TLS and passwords, by the keys of Prometheus' exporter-toolkit; relative to the configuration file."""
     enable_lifecycle: bool = False
     """Whether `POST /-/reload` reloads the configuration; SIGHUP always does."""
 
@@ -118,6 +122,13 @@ class DeliverySettings(Part):
         if self.retry_base > self.retry_max:
             raise ValueError("retry_base should not be longer than retry_max")
         return self
+
+
+class Outbound(Part):
+    """Where notifications may go, besides what is never allowed (link-local, multicast and unspecified addresses)."""
+
+    public_only: bool = False
+    """Refuse every address that is not public, by whatever name it is reached."""
 
 
 class MetricsSettings(Part):
@@ -196,6 +207,7 @@ class Settings(Part):
     store: Store = Store()
     server: Server = Server()
     delivery: DeliverySettings = DeliverySettings()
+    outbound: Outbound = Outbound()
     metrics: MetricsSettings = MetricsSettings()
     notifiers: tuple[NotifierSettings, ...] = ()
     """Where notifications can go."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import anyio
@@ -13,6 +14,7 @@ import structlog
 from monitor.clock import Clock
 from monitor.courier.lanes import Lane, Lanes
 from monitor.courier.ledger import Ledger
+from monitor.courier.memory import Memory
 from monitor.courier.target import Tally, Target
 from monitor.courier.verdict import (
     LONGEST_WAIT,
@@ -40,14 +42,9 @@ _STORE_RETRY: Final = 2.0
 _EXPIRE_EVERY: Final = 60.0
 
 
-@dataclass(slots=True)
-class _Memory:
-    """What a courier remembers; all of it may be lost with the process."""
-
-    odd: dict[str, int] = field(default_factory=dict)
-    """Failures without a known meaning, by delivery key."""
-    expire_at: float = 0.0
-    store_down: bool = False
+async def _wake(call: Callable[[], Awaitable[None]], sleeper: anyio.CancelScope) -> None:
+    await call()
+    sleeper.cancel()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +63,7 @@ class Courier:
     tally: Tally
     grace: float = 8.0
     """Seconds in which envelopes in flight may still land once the program is told to stop; it has 10 in all."""
-    _memory: _Memory = field(default_factory=_Memory, init=False, repr=False)
+    _memory: Memory = field(default_factory=Memory, init=False, repr=False)
     _target: Target = field(init=False, repr=False)
     _ledger: Ledger = field(init=False, repr=False)
     _lane: Lane = field(init=False, repr=False)
@@ -78,9 +75,10 @@ class Courier:
         object.__setattr__(self, "_lane", self.lanes.lane(self.notifier.lane, self.notifier.min_gap))
 
     async def run(self) -> None:
-        """Deliver for ever: at once when something is enqueued, else when the next envelope falls due."""
-        self.tally.park(self.notifier.name, self._target.parked)
-        while True:
+        """Deliver until it is retired: at once when something is enqueued, else when the next envelope falls due."""
+        if not self._memory.retired.is_set():
+            self.tally.park(self.notifier.name, self._target.parked)
+        while not self._memory.retired.is_set():
             mark = self.store.enqueued
             try:
                 wait = await self._round()
@@ -91,6 +89,11 @@ class Courier:
             self._store_is_up()
             if wait > 0:
                 await self._idle(wait, mark)
+        await self._ledger.close(retry=_STORE_RETRY)
+
+    def retire(self) -> None:
+        """Claim nothing more. What is in flight lands and is settled, however long it takes, and `run` ends."""
+        self._memory.retired.set()
 
     async def drain_once(self, now: datetime) -> int:
         """One step: claim what is due, send it, settle it. How many envelopes were tried. Raises StoreError."""
@@ -123,10 +126,7 @@ class Courier:
         return _LOOK_EVERY if due is None else min(max((due - now).total_seconds(), _SOON), _LOOK_EVERY)
 
     async def _expire(self, now: datetime) -> None:
-        """Give up what is too old, also of notifiers that are no longer configured.
-
-        The store also makes due what was put off by a clock that has been set back since.
-        """
+        """Give up what is too old, also of notifiers that are no longer configured."""
         for notifier, count in (await self.store.expire(now, self.policy.max_age)).items():
             log.error("deliveries.expired", notifier=notifier, count=count)
             for _ in range(count):
@@ -135,13 +135,10 @@ class Courier:
 
     async def _idle(self, seconds: float, mark: int) -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(self._wake, mark, group.cancel_scope)
+            group.start_soon(_wake, partial(self.store.wait_enqueued, mark), group.cancel_scope)
+            group.start_soon(_wake, self._memory.retired.wait, group.cancel_scope)
             await self.clock.sleep(seconds)
             group.cancel_scope.cancel()
-
-    async def _wake(self, mark: int, sleeper: anyio.CancelScope) -> None:
-        await self.store.wait_enqueued(mark)
-        sleeper.cancel()
 
     async def _claim(self, now: datetime) -> tuple[Claimed, ...]:
         one_by_one = self._lane.gap > 0 or self._target.parked or self._target.excess > 0
@@ -174,20 +171,25 @@ class Courier:
                 raise
 
     async def _deliver(self, claimed: Claimed, probe: bool) -> None:
-        delivery, now = claimed.delivery, self.clock.now()
-        attempt = Attempt(key=delivery.key, at=now, number=claimed.attempts, repeated=claimed.ambiguous)
-        outcome: Outcome
-        try:
-            receipt = await self.notifier.send(delivery.message, attempt)
-        except SendError as error:
-            outcome = self._judge(error, claimed, probe=probe)
-        else:
-            self._target.answered(probe=probe)
-            outcome = Delivered(reference=receipt.reference)
-        self._tell(delivery.key, outcome)
+        outcome = await self._sent(claimed, probe) if claimed.readable else Bury(reason="unreadable")
+        self._tell(claimed.delivery.key, outcome)
         if isinstance(outcome, Delivered | Bury):
-            self._memory.odd.pop(delivery.key, None)
+            self._memory.odd.pop(claimed.delivery.key, None)
         await self._ledger.enter(claimed, outcome)
+
+    async def _sent(self, claimed: Claimed, probe: bool) -> Outcome:
+        key, now = claimed.delivery.key, self.clock.now()
+        attempt = Attempt(key=key, at=now, number=claimed.attempts, repeated=claimed.ambiguous)
+        try:
+            receipt = await self.notifier.send(claimed.delivery.message, attempt)
+        except SendError as error:
+            return self._judge(error, claimed, probe=probe)
+        except Exception:  # what a channel cannot show must not hold up what is behind it
+            log.exception("delivery.crashed", key=key)
+            outcome = self._judge(SendError(Failure.OTHER, "bug"), claimed, probe=probe)
+            return replace(outcome, ambiguous=True) if isinstance(outcome, Postpone) else outcome
+        self._target.answered(probe=probe)
+        return Delivered(reference=receipt.reference)
 
     def _judge(self, error: SendError, claimed: Claimed, *, probe: bool) -> Outcome:
         key, now = claimed.delivery.key, self.clock.monotonic()

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from monitor.clock import Clock
 from monitor.courier.verdict import Bury, Delivered, Outcome, Park, Postpone
-from monitor.store import Claimed, Store, StoreError
+from monitor.store import Claimed, Store, StoreError, Unavailable
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +31,14 @@ class Ledger:
         for key, (claimed, outcome) in list(self.kept.items()):
             await self._settle(claimed, outcome)
             del self.kept[key]
+
+    async def close(self, *, retry: float) -> None:
+        """Store what was kept, trying again after so many seconds for as long as it takes."""
+        while self.kept:
+            try:
+                await self.catch_up()
+            except Unavailable:
+                await self.clock.sleep(retry)
 
     async def _settle(self, claimed: Claimed, outcome: Outcome) -> None:
         now = self.clock.now()

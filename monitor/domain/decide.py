@@ -10,7 +10,7 @@ from monitor.domain.diff import StallAfter, enriched, first_sight, moved, stalle
 from monitor.domain.flow import Change, Delivery, EventsRead, Kind, Known, Observation, Tally, Tracked, Transition
 from monitor.domain.message import compose
 from monitor.domain.model import Basis, Job, JobEvent
-from monitor.domain.pricing import Rates, price
+from monitor.domain.pricing import Rates, estimate, price
 from monitor.domain.routing import Rule, route
 from monitor.domain.tallies import tallies
 from monitor.domain.training import in_order
@@ -141,11 +141,11 @@ def _quiet(was: Tracked, job: Job, read: EventsRead | None, at: datetime, stall_
 
 
 def _priced(step: _Step, rates: Rates) -> _Step:
-    """An ended job gets its cost; one that was unknown gets it when the quantity comes late."""
-    known = step.now.cost is not None and step.now.cost.basis is Basis.COMPUTED
-    if known or not step.now.job.status.final:
+    """An active job gets an estimate, an ended one its cost; where that was unknown, when the quantity comes late."""
+    job, cost = step.now.job, step.now.cost
+    if cost is not None and cost.basis is Basis.COMPUTED:
         return step
-    return replace(step, now=replace(step.now, cost=price(step.now.job, rates)))
+    return replace(step, now=replace(step.now, cost=(price if job.status.final else estimate)(job, rates)))
 
 
 def _tallies(step: _Step) -> Iterator[Tally]:

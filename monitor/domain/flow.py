@@ -101,7 +101,7 @@ class Tracked:
     settled: bool = False
     """Over, and its last events are read: nothing more is asked about it."""
     cost: Cost | None = None
-    """Set once, when the job ends."""
+    """An estimate as long as it is active, where one can be made; once computed at the end, it stays."""
     recent: tuple[str, ...] = ()
     """Ids of its newest stored events, at most RECENT, newest last. Kept with the events, not with the job."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from monitor.domain.flow import Message, Severity, Tracked, Transition
 from monitor.domain.model import Cost, Job, JobError, Status
-from monitor.domain.pricing import dollars, rounded
+from monitor.domain.pricing import dollars, spoken
 from monitor.domain.triage import triage
 
 _SEVERITY: Final = {
@@ -112,7 +112,7 @@ def _facts(transition: Transition, tracked: Tracked, word: str) -> Iterator[tupl
     if job.trained_tokens is not None:
         yield "Trained tokens", f"{job.trained_tokens:,}"
     if tracked.cost is not None:
-        yield "Cost", rounded(tracked.cost.usd) if tracked.cost.usd is not None else "unknown"
+        yield "Cost", spoken(tracked.cost)
     yield "Job", job.id
 
 

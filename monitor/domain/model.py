@@ -58,16 +58,8 @@ class Basis(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Money:
-    """An amount of one currency (ISO 4217); never a float."""
-
-    amount: Decimal
-    currency: str = "USD"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a job's training costs. `usd` is None exactly when the basis is UNKNOWN."""
+    """What a job's training costs, in US dollars. `usd` is None exactly when the basis is UNKNOWN."""
 
     basis: Basis
     usd: Decimal | None = None
@@ -146,21 +138,21 @@ class Job:
 
     @property
     def progress(self) -> float | None:
-        """Steps done of all steps, 0 to 1; None until both are known."""
+        """Steps done of all steps, 0 to 1; None until both are known. A job that succeeded has done them all."""
         done, total = self.training.latest.step, self.training.latest.steps
         if self.status is Status.SUCCEEDED:
             return 1.0
-        return 1.0 if done is not None and total and done >= total else _ratio(done, total)
+        return min(done / total, 1.0) if done is not None and total else None
 
     @property
     def queue_time(self) -> timedelta | None:
         """Created to started, never negative."""
-        return _span(self.created_at, self.started_at)
+        return span(self.created_at, self.started_at)
 
     @property
     def run_time(self) -> timedelta | None:
         """Started to finished, never negative."""
-        return _span(self.started_at, self.finished_at)
+        return span(self.started_at, self.finished_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,11 +170,12 @@ class JobEvent:
     metrics: Metrics | None = None
 
 
-def _ratio(part: int | None, whole: int | None) -> float | None:
-    return part / whole if part is not None and whole else None
+LONGEST = timedelta(days=366)
+"""No job takes longer: one of the two times is nonsense then, such as the second after 1970 began."""
 
 
-def _span(start: datetime | None, end: datetime | None) -> timedelta | None:
-    if start is None or end is None:
+def span(start: datetime | None, end: datetime | None) -> timedelta | None:
+    """From one moment to another, never negative; None where that cannot be known."""
+    if start is None or end is None or end - start > LONGEST:
         return None
     return max(end - start, timedelta(0))

@@ -30,10 +30,11 @@ def next_delay(pace: Pace, *, active: bool, failures: int, trouble: Trouble | No
     """
     if trouble is None:
         return (pace.interval if active else pace.idle_interval) * (1.0 - 0.05 * jitter)
-    if trouble.retry_after is not None:
-        return max(trouble.retry_after, _FLOOR) * (1.0 + 0.1 * jitter)
+    asked = max(trouble.retry_after or 0.0, _FLOOR) * (1.0 + 0.1 * jitter)
     longest = min(_CEILING, 10.0 * pace.interval)
     if trouble.reason in _SLOW:
-        return max(longest * (0.5 + 0.5 * jitter), _FLOOR)
+        return max(longest * (0.5 + 0.5 * jitter), asked)
+    if trouble.retry_after is not None:
+        return asked
     bound = min(longest, pace.interval * 2.0 ** min(failures - 1, 16))
     return max(bound * jitter, _FLOOR)

@@ -58,7 +58,7 @@ def estimate(job: Job, rates: Iterable[Rate]) -> Cost | None:
 
 
 def _amount(job: Job, rates: Iterable[Rate], loop_seconds: float) -> Decimal | None:
-    rate = rate_for(job, rates)
+    rate = _rate_for(job, rates)
     if rate is None:
         return None
     if rate.per_hour is not None and loop_seconds > 0:
@@ -68,13 +68,12 @@ def _amount(job: Job, rates: Iterable[Rate], loop_seconds: float) -> Decimal | N
     return None
 
 
-def rate_for(job: Job, rates: Iterable[Rate]) -> Rate | None:
+def _rate_for(job: Job, rates: Iterable[Rate]) -> Rate | None:
     """The first row that names the job's provider, base model and method and holds on its day."""
     day = _day(job.finished_at or job.started_at or job.created_at)
     base = base_model(job.model)
-    method = Method.SUPERVISED if job.method is Method.UNKNOWN else job.method
     for rate in rates:
-        if rate.provider == job.provider and base in rate.models and method in rate.methods and _holds(rate, day):
+        if rate.provider == job.provider and base in rate.models and job.method in rate.methods and _holds(rate, day):
             return rate
     return None
 
@@ -91,9 +90,12 @@ def dollars(usd: Decimal) -> str:
     return f"{whole}.{fraction.ljust(2, '0')}"
 
 
-def rounded(usd: Decimal) -> str:
-    """For people, with the sign: cents are enough, but what costs less than one is not nothing."""
-    return f"${dollars(usd.quantize(_CENT) if usd >= _CENT else usd)}"
+def spoken(cost: Cost) -> str:
+    """For people: `$2.40`, `about $2.40`, `unknown`. Cents are enough, but what costs less than one is not nothing."""
+    if cost.usd is None:
+        return "unknown"
+    rounded = f"${dollars(cost.usd.quantize(_CENT) if cost.usd >= _CENT else cost.usd)}"
+    return rounded if cost.basis is Basis.COMPUTED else f"about {rounded}"
 
 
 def _day(moment: datetime | None) -> date | None:

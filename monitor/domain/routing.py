@@ -9,6 +9,7 @@ from typing import Final
 
 from monitor.domain.flow import Kind, Transition
 from monitor.domain.model import Job, Status
+from monitor.domain.pricing import base_model
 
 WORDS: Final = (
     "appeared", "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled",
@@ -24,7 +25,7 @@ class Match:
     orgs: frozenset[str] = frozenset()
     providers: frozenset[str] = frozenset()
     models: tuple[str, ...] = ()
-    """Shell patterns, compared with the base model and with the fine-tuned one."""
+    """Shell patterns for the job's model, the base that this was tuned from, or the fine-tuned model."""
     labels: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -85,4 +86,4 @@ def matches(match: Match, job: Job, labels: Mapping[str, str]) -> bool:
 
 
 def _named(job: Job, pattern: str) -> bool:
-    return fnmatchcase(job.model, pattern) or fnmatchcase(job.fine_tuned_model or "", pattern)
+    return any(fnmatchcase(name, pattern) for name in (job.model, base_model(job.model), job.fine_tuned_model or ""))

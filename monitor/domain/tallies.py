@@ -64,8 +64,9 @@ def _consumed(was: Tracked | None, now: Tracked) -> Iterator[Tally]:
     ended = was if was is not None and was.job.status.final else None
     if now.job.trained_tokens is not None and (ended is None or ended.job.trained_tokens is None):
         yield Tally(metric="trained_tokens", labels=labels, amount=now.job.trained_tokens)
-    if _computed(now) is not None and (ended is None or _computed(ended) is None):
-        yield Tally(metric="cost_nanodollars", labels=labels, amount=int((_computed(now) or 0) * _NANO))
+    cost = _computed(now)
+    if cost is not None and (ended is None or _computed(ended) is None):
+        yield Tally(metric="cost_nanodollars", labels=labels, amount=int(cost * _NANO))
 
 
 def _computed(tracked: Tracked) -> Decimal | None:

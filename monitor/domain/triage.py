@@ -30,43 +30,24 @@ class Failure:
     retryable: bool
 
 
-_FAILURES: Final = {
-    FailureClass.FILE: Failure(
-        cls=FailureClass.FILE,
-        hint="Correct the training or validation file, upload it again and create a new job.",
-        retryable=False,
+_HINTS: Final = {
+    FailureClass.FILE: "Correct the training or validation file, upload it again and create a new job.",
+    FailureClass.MODERATION: (
+        "Too many training examples were flagged as unsafe: look at the moderation events and remove them."
     ),
-    FailureClass.MODERATION: Failure(
-        cls=FailureClass.MODERATION,
-        hint="Too many training examples were flagged as unsafe: look at the moderation events and remove them.",
-        retryable=False,
+    FailureClass.PROVIDER: (
+        "The provider failed, not your data: create the job again, and ask the provider if it keeps failing."
     ),
-    FailureClass.PROVIDER: Failure(
-        cls=FailureClass.PROVIDER,
-        hint="The provider failed, not your data: create the job again, and ask the provider if it keeps failing.",
-        retryable=True,
+    FailureClass.QUOTA: (
+        "The organisation's quota or credit is used up: raise the limit or balance, then create the job again."
     ),
-    FailureClass.QUOTA: Failure(
-        cls=FailureClass.QUOTA,
-        hint="The organisation's quota or credit is used up: raise the limit or balance, then create the job again.",
-        retryable=True,
+    FailureClass.PERMISSION: (
+        "This organisation or key may not train this model: check its access, or choose another model."
     ),
-    FailureClass.PERMISSION: Failure(
-        cls=FailureClass.PERMISSION,
-        hint="This organisation or key may not train this model: check its access, or choose another model.",
-        retryable=False,
-    ),
-    FailureClass.SETTINGS: Failure(
-        cls=FailureClass.SETTINGS,
-        hint="The model or the hyperparameters were refused: correct them and create a new job.",
-        retryable=False,
-    ),
-    FailureClass.UNKNOWN: Failure(
-        cls=FailureClass.UNKNOWN,
-        hint="The provider gave no known reason: read the job's events.",
-        retryable=False,
-    ),
+    FailureClass.SETTINGS: "The model or the hyperparameters were refused: correct them and create a new job.",
+    FailureClass.UNKNOWN: "The provider gave no known reason: read the job's events.",
 }
+_RETRYABLE: Final = frozenset({FailureClass.PROVIDER, FailureClass.QUOTA})
 
 _CODES: Final = {
     "server_error": FailureClass.PROVIDER,
@@ -108,10 +89,13 @@ _WORDS: Final = (
 
 def triage(error: JobError | None) -> Failure:
     """The class of a failed job's error, by its code, else by its words."""
-    if error is None:
-        return _FAILURES[FailureClass.UNKNOWN]
+    cls = _class(error or JobError())
+    return Failure(cls=cls, hint=_HINTS[cls], retryable=cls in _RETRYABLE)
+
+
+def _class(error: JobError) -> FailureClass:
     code = (error.code or "").lower()
     if code in _CODES:
-        return _FAILURES[_CODES[code]]
+        return _CODES[code]
     text = " ".join(filter(None, (code, error.param, error.message))).lower()
-    return _FAILURES[next((cls for word, cls in _WORDS if word in text), FailureClass.UNKNOWN)]
+    return next((cls for word, cls in _WORDS if word in text), FailureClass.UNKNOWN)

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.samples import Sample
 
 from monitor.domain.flow import Tracked
-from monitor.domain.model import Basis, Job, Method, Metrics, Status
+from monitor.domain.model import Basis, Job, Method, Metrics, Status, span
 from monitor.metrics.labels import ID, NAME, UNKNOWN, clean, one_of
 from monitor.metrics.view import View
 
@@ -109,17 +109,16 @@ def _cost(basis: Basis) -> Read:
 
 
 def _queued(job: Job, at: datetime) -> float | None:
-    if job.created_at is None:
-        return None
-    end = at if job.started_at is None and job.status in _QUEUING else job.started_at
-    return max((end - job.created_at).total_seconds(), 0.0) if end is not None else None
+    return _seconds(job.created_at, at if job.started_at is None and job.status in _QUEUING else job.started_at)
 
 
 def _ran(job: Job, at: datetime) -> float | None:
-    if job.started_at is None:
-        return None
-    end = at if job.status in _UNDER_WAY else job.finished_at
-    return max((end - job.started_at).total_seconds(), 0.0) if end is not None else None
+    return _seconds(job.started_at, at if job.status in _UNDER_WAY else job.finished_at)
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    passed = span(start, end)
+    return None if passed is None else passed.total_seconds()
 
 
 JOBS: Final[tuple[Family, ...]] = (

@@ -14,6 +14,7 @@ from monitor import __version__
 from monitor.domain.flow import Reason
 
 OTHER: Final = "other"
+TASKS: Final = ("watcher", "courier", "pruning", "reloading")
 OPERATIONS: Final = ("list_jobs", "get_job", "list_events")
 _CODES: Final = frozenset({*(str(code) for code in range(100, 600)), "timeout", "error"})
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -102,6 +103,14 @@ class Own:
             "When the configuration was last read with success.",
             registry=into,
         )
+        self._restarts = Counter(
+            "finetune_task_restarts",
+            "Internal loops that broke off through a bug and were begun anew; the log says which.",
+            ["task"],
+            registry=into,
+        )
+        for task in TASKS:
+            self._restarts.labels(task)
         build = Gauge(
             "finetune_monitor_build_info",
             "A metric that is always 1; its labels say which program this is.",
@@ -162,6 +171,10 @@ class Own:
     def park(self, notifier: str, parked: bool) -> None:
         """Say whether the notifier is out of use."""
         self._parked.labels(self._notifier(notifier)).set(parked)
+
+    def restarted(self, task: str) -> None:
+        """A loop broke off through a bug and is begun anew."""
+        self._restarts.labels(task if task in TASKS else OTHER).inc()
 
     def reloaded(self, ok: bool, at: datetime) -> None:
         """The configuration was read, or refused."""

@@ -15,12 +15,15 @@ _THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
 _METADATA: Final = frozenset({ip_address("fd00:ec2::254"), ip_address("100.100.100.200")})
 
 
-def objection(host: str, *, plain: bool) -> str | None:
+def objection(host: str, *, plain: bool, public_only: bool = False) -> str | None:
     """Why nothing may be sent to this IP address (`plain`: without TLS); None where it may. Raises ValueError."""
     spellings = tuple(_spellings(ip_address(host)))
     if any(map(_forbidden, spellings)):
         return "link-local, metadata, multicast and unspecified addresses are refused"
-    if plain and any(address.is_global for address in spellings[1:] or spellings):
+    reached = spellings[1:] or spellings
+    if public_only and not all(address.is_global for address in reached):
+        return "outbound.public_only allows public addresses only"
+    if plain and any(address.is_global for address in reached):
         return "plain http is allowed to loopback and private addresses only"
     return None
 

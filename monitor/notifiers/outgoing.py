@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import Any, Final
@@ -48,15 +49,16 @@ class _Flight:
     sent: bool = False
 
 
-def session() -> aiohttp.ClientSession:
+def session(*, public_only: bool = False) -> aiohttp.ClientSession:
     """The client session of all outgoing notifications: nothing from the environment, no cookies, checked peers.
 
+    With `public_only`, private and loopback addresses are refused as well, by whatever name they are reached.
     A connection is used once: on a kept one that has died meanwhile nobody could say whether a message arrived.
     """
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_departed)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True, socket_factory=_guarded_socket, limit=0),
+        connector=aiohttp.TCPConnector(force_close=True, socket_factory=partial(_guarded_socket, public_only), limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
         trust_env=False,
@@ -154,10 +156,10 @@ async def _departed(
     context.trace_request_ctx.sent = True
 
 
-def _guarded_socket(target: tuple[Any, ...]) -> socket.socket:
+def _guarded_socket(public_only: bool, target: tuple[Any, ...]) -> socket.socket:
     """The socket for one resolved address, literal or not: the last moment at which the real peer can be refused."""
     family, kind, protocol, _, peer = target
-    reason = objection(str(ip_address(peer[0])), plain=_PLAIN.get())
+    reason = objection(str(ip_address(peer[0])), plain=_PLAIN.get(), public_only=public_only)
     if reason is not None:
         raise AddressRefused(0, reason)
     return socket.socket(family=family, type=kind, proto=protocol)

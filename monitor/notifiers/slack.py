@@ -195,7 +195,7 @@ def _failure(answer: Answer, word: str) -> tuple[Failure, str]:
     if status >= 500 or status == 408:
         return Failure.TRANSIENT, "server_error"
     if 300 <= status < 400:
-        return Failure.OTHER, "redirect"
+        return Failure.TRANSIENT, "redirect"  # of a maintenance page, or for the operator to mend
     if 200 <= status < 300 and answer.lost:
         return Failure.AMBIGUOUS, "answer_lost"
     return _by_word(word, answer.headers)

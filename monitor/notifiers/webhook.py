@@ -164,7 +164,8 @@ def refusal(answer: Answer, now: datetime) -> SendError | None:
     if status == 408 or status >= 500:
         return SendError(Failure.TRANSIENT, "server_error", text, retry_after=wait)
     if 300 <= status < 400:
-        return SendError(Failure.OTHER, "redirect", f"{text}: redirects are not followed")
+        # A maintenance page goes away again; an address that has moved is for the operator to mend.
+        return SendError(Failure.TRANSIENT, "redirect", f"{text}: redirects are not followed", retry_after=wait)
     return SendError(*_REFUSED.get(status, (Failure.OTHER, "other")), text)
 
 

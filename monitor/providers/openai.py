@@ -11,9 +11,10 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, SecretStr
 
 from monitor.domain.model import Job, JobEvent
-from monitor.providers import _openai_events, _openai_jobs
+from monitor.providers import _openai_events
 from monitor.providers._json import Listing, Object, listing, obj
 from monitor.providers._openai_errors import refusal
+from monitor.providers._openai_jobs import understand as _understood
 from monitor.providers._settings import BaseUrl, Organization
 from monitor.providers._values import cursor
 from monitor.providers.base import Malformed, Page, Request, Response
@@ -79,7 +80,7 @@ class OpenAI:
         url = self._page_url()
         return _page(
             response,
-            lambda item: _openai_jobs.understand(org, item, provider=self.provider, page_url=url),
+            lambda item: None if self._foreign(item) else _understood(org, item, provider=self.provider, page_url=url),
             one=False,
         )
 
@@ -91,9 +92,12 @@ class OpenAI:
         """One job. Raises NotFound and other SourceErrors."""
         if (error := refusal(response, one=True)) is not None:
             raise error
-        job = _openai_jobs.understand(org, obj(response), provider=self.provider, page_url=self._page_url())
+        item = obj(response)
+        job = _understood(org, item, provider=self.provider, page_url=self._page_url())
         if job is None:
             raise Malformed("the answer is not a job: it has no usable id")
+        if self._foreign(item):
+            raise Malformed("the answer is a job of another organisation")
         return job
 
     def list_events(self, job_id: str, after: str | None) -> Request:
@@ -104,6 +108,12 @@ class OpenAI:
     def read_events(self, org: str, job_id: str, response: Response) -> Page[JobEvent]:
         """A page of events. Raises SourceError, NotFound for a job that is not there."""
         return _page(response, lambda item: _openai_events.understand(org, job_id, item), one=True)
+
+    def _foreign(self, item: Object) -> bool:
+        """Whether a job says that it belongs to another organisation than the configured one."""
+        ours, theirs = self.organization or "", item.get("organization_id")
+        said = isinstance(theirs, str) and theirs.startswith("org-") and ours.startswith("org-")
+        return said and theirs != ours
 
     def _page_url(self) -> str | None:
         host = urlsplit(self.base_url).hostname or ""

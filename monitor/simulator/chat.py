@@ -34,6 +34,14 @@ def read_messages(body: Mapping[str, Any]) -> list[Any]:
     return messages
 
 
+def wants_usage(body: Mapping[str, Any]) -> bool:
+    """Whether a stream is to end with what it counted as; raises ApiError 400."""
+    options = body.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise errors.bad_type("stream_options", "an object", options)
+    return bool(options.get("include_usage"))
+
+
 def answer(messages: list[Any]) -> str:
     """Always the same, but for a model that is told to misspell."""
     misspell = any("misspell" in text for text in message_texts(messages))

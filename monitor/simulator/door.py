@@ -120,7 +120,7 @@ async def read_json(request: web.Request) -> Mapping[str, Any]:
     """The body as a JSON object; raises ApiError 400."""
     try:
         body = json.loads(await request.read())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise errors.unreadable_body() from None
     if not isinstance(body, dict):
         raise errors.unreadable_body()

@@ -50,14 +50,13 @@ class ModelRoutes:
         if not base.chat:
             message = "This is not a chat model and thus not supported in the v1/chat/completions endpoint."
             raise errors.ApiError(404, f"{message} Did you mean to use v1/completions?", param="model")
-        messages = chat.read_messages(body)
+        messages, with_usage = chat.read_messages(body), chat.wants_usage(body)
         content = chat.answer(messages)
         tokens = chat.weigh(messages, content)
         whole = chat.completion(model, content, tokens, number=next(self.numbers), now=self.simulation.now())
         self.simulation.record(caller, model, tokens)
         if body.get("stream"):
-            options = body.get("stream_options") or {}
-            return await _stream(request, whole, with_usage=bool(options.get("include_usage")))
+            return await _stream(request, whole, with_usage=with_usage)
         return web.json_response(whole)
 
     def _tuned(self, org: Org) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ def read(body: Mapping[str, Any]) -> JobSpec:
         suffix=_suffix(body),
         seed=_seed(body),
         metadata=metadata,
-        integrations=tuple(body.get("integrations") or ()),
+        integrations=_integrations(body),
         ending=Ending((metadata or {}).get(SWITCH, Ending.SUCCESS)),
     )
 
@@ -122,7 +122,7 @@ def _method(body: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any
     """The method's name, its hyperparameters, and what else it carries (a grader, a response format)."""
     given = _mapping(body, "method")
     name = given.get("type", "supervised")
-    if name not in _DEFAULTS:
+    if not isinstance(name, str) or name not in _DEFAULTS:
         message = f"Invalid value: '{name}'. Supported values are: 'supervised', 'dpo', and 'reinforcement'."
         raise errors.bad("method.type", message, "invalid_value")
     details = _mapping(given, name)
@@ -176,6 +176,13 @@ def _seed(body: Mapping[str, Any]) -> int | None:
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise errors.bad_type("seed", "an integer", seed)
     return seed
+
+
+def _integrations(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    integrations = body.get("integrations") or []
+    if not isinstance(integrations, list):
+        raise errors.bad_type("integrations", "an array of objects", integrations)
+    return tuple(integrations)
 
 
 def _metadata(body: Mapping[str, Any]) -> dict[str, str] | None:

@@ -16,7 +16,7 @@ from monitor.simulator.errors import bad
 
 MIN_EXAMPLES = 10
 _REPORTED = 5
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Dataset:
 
 def count_tokens(text: str) -> int:
     """See the rule at the top of this file."""
-    return max(1, len(text.encode()) // 4)
+    return max(1, len(text.encode(errors="surrogatepass")) // 4)
 
 
 def examine(lines: Iterable[bytes]) -> Dataset:
@@ -55,7 +55,7 @@ def examine(lines: Iterable[bytes]) -> Dataset:
 def _parse(line: bytes, number: int) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         start = line[:20].decode(errors="replace").strip()
@@ -86,7 +86,8 @@ def message_texts(messages: Any) -> Iterator[str]:
         for part in content if isinstance(content, list) else ():
             if isinstance(part, dict) and isinstance(part.get("text"), str):
                 yield part["text"]
-        for call in message.get("tool_calls") or ():
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
             yield json.dumps(call.get("function") if isinstance(call, dict) else call)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
+from functools import partial
 from operator import is_
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import aiohttp
 import anyio.to_thread
+import structlog
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
@@ -18,6 +21,7 @@ from monitor.domain.retry_after import retry_after
 from monitor.providers.base import (
     AuthFailed,
     Dialect,
+    NotEligible,
     RateLimited,
     Request,
     Response,
@@ -27,9 +31,11 @@ from monitor.providers.base import (
 )
 from monitor.secret import Redactor, Secret
 from monitor.source.inflate import inflate
-from monitor.source.transport import Answer, Limits, get
+from monitor.source.transport import Answer, Limits, get, room
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +78,31 @@ class Asking:
     async def understood(self, answer: Answer, read: Callable[[Response], T]) -> T:
         """What an answer means. Raises SourceError, with the wait that the server asks for."""
 
-        def clean_reading() -> T:
+        def inflated() -> bytes:
+            return inflate(answer.body, answer.encoding, self.limits.max_bytes)
+
+        def clean_reading(body: bytes) -> T:
             found = read(Response(status=answer.status, headers=answer.headers, body=body))
             return scrubbed(found, self._own) if self._suspect(body) else found
 
+        thread = partial(anyio.to_thread.run_sync, limiter=room(self.session).labour)
         try:
-            body = inflate(answer.body, answer.encoding, self.limits.max_bytes)
-            return await anyio.to_thread.run_sync(clean_reading) if _laborious(body) else clean_reading()
+            if len(answer.body) > _LIGHT:
+                return await thread(lambda: clean_reading(inflated()))
+            body = inflated()
+            return await thread(lambda: clean_reading(body)) if _laborious(body) else clean_reading(body)
         except SourceError as error:
-            asked = isinstance(error, (RateLimited, Unavailable))
-            wait = retry_after(answer.headers, self.clock.now()) if asked else None
-            raise type(error)(self.redact(str(error)), retry_after=wait) from None
+            raise type(error)(self.redact(str(error)), retry_after=self._wait(error, answer)) from None
+
+    def _wait(self, error: SourceError, answer: Answer) -> float | None:
+        """The seconds that the server asks for, where it is one that may."""
+        if not isinstance(error, (RateLimited, Unavailable, NotEligible)):
+            return None
+        wait = retry_after(answer.headers, self.clock.now(), cap=math.inf)
+        if wait is not None and wait > _LONGEST_WAIT:
+            log.warning("retry_after.capped", org=self.org, asked=wait, waits=_LONGEST_WAIT)
+            return _LONGEST_WAIT
+        return wait
 
     def _suspect(self, body: bytes) -> bool:
         """Whether the body may hold 12 characters of the key, or hides what it holds by escapes.
@@ -103,6 +123,10 @@ class Asking:
         self._own.add([key])
         self._pieces.update(key[start : start + 5].encode() for start in range(0, len(key) - 4, 8))
         return key
+
+
+_LIGHT: Final = 16 * 1024  # bytes as they came: compressed ones can still become a thousand times as many
+_LONGEST_WAIT: Final = 3600.0  # seconds; a server that asks for more is asked again before
 
 
 def _laborious(body: bytes) -> bool:

@@ -11,6 +11,7 @@ ENCODINGS: Final = "gzip, deflate"
 _GZIP: Final = 31  # zlib's window bits that ask for a gzip header
 _ZLIB: Final = 15
 _RAW: Final = -15
+_PIECE: Final = 16 * 1024  # bytes at a time: inflated at once, a bomb takes several times its bound
 _MOST_MEMBERS: Final = 16  # one is usual; each costs a copy of the rest, so that thousands would cost quadratic time
 
 
@@ -40,13 +41,16 @@ def _gunzip(body: bytes, limit: int) -> bytes:
 
 def _member(body: bytes, window: int, limit: int) -> tuple[bytes, bytes]:
     """One compressed stream inflated, and what follows it."""
-    stream = zlib.decompressobj(window)
-    try:
-        inflated = stream.decompress(body, limit + 1)
-    except zlib.error:
-        raise Malformed("the compressed answer is broken") from None
-    if len(inflated) > limit:
-        raise Malformed(f"the answer is larger than {limit} bytes when inflated")
+    stream, inflated, at = zlib.decompressobj(window), bytearray(), 0
+    while not stream.eof and at < len(body):
+        try:
+            inflated += stream.decompress(body[at : at + _PIECE], limit + 1 - len(inflated))
+        except zlib.error:
+            raise Malformed("the compressed answer is broken") from None
+        if len(inflated) > limit:
+            inflated.clear()  # the traceback holds it for longer than there is memory for many
+            raise Malformed(f"the answer is larger than {limit} bytes when inflated")
+        at += _PIECE
     if not stream.eof:
         raise Malformed("the compressed answer breaks off")
-    return inflated, stream.unused_data
+    return bytes(inflated), stream.unused_data + body[at:]

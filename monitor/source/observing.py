@@ -18,13 +18,14 @@ from monitor.providers.base import Malformed, NotFound, Page, Request, Response,
 from monitor.source.asking import Asking
 from monitor.source.look import Look, Stream, stream
 from monitor.source.transport import Answer
-from monitor.source.walk import CursorRefused, Endless, pages
+from monitor.source.walk import CursorRefused, Endless, Refused, pages
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
 _REFUSED: Final = frozenset({400, 404, 410, 422})  # what servers say to a cursor whose item is gone
+_REFUSALS: Final = 3  # looks in a row, after which it is believed that more is not to be had
 _KEPT: Final = 1024 * 1024  # bytes of a first page that is kept to be compared
 
 
@@ -35,6 +36,8 @@ class _FirstPage:
     answer: Answer | None = None
     page: Page[Job] | None = None
     skipped: int = 0
+    refused: int = 0
+    """Looks in a row in which the server refused its own cursors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +85,17 @@ class Source(Asking):
                 async for page in walk:
                     if look.take(page):
                         break
+        except Refused as error:
+            self._last.refused += 1
+            # What is reported now, no later walk goes behind: a server that has only a bad moment is asked again.
+            accepted = look.first or self._last.refused >= _REFUSALS
+            look.endless(error) if accepted else look.broken_off(error)
         except Endless as error:
             look.endless(error)
         except SourceError as error:
             look.broken_off(error)
+        else:
+            self._last.refused = 0
         look.listed = True
 
     async def _find(self, look: Look, job_id: str) -> None:

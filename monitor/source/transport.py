@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import anyio
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import Connection
 from yarl import URL
 
 from monitor import __version__
 from monitor.providers.base import Malformed, SourceError, TimedOut, Unavailable
+from monitor.source.connecting import Connector, Room
 from monitor.source.inflate import ENCODINGS
 
 _CHUNK: Final = 64 * 1024
-_CONNECTIONS: Final = 1000  # far above what is in flight; a bound, so that hanging servers cannot take all descriptors
+_SMALL: Final = 256 * 1024  # bytes of an answer that are always had; a usual page is smaller
 _FAILURES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientSSLError, "no TLS connection"),
     (aiohttp.ClientConnectorDNSError, "the host name does not resolve"),
@@ -26,7 +25,6 @@ _FAILURES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientOSError, "the connection broke before an answer"),
     (aiohttp.ClientPayloadError, "the answer broke off"),
 )
-_IDLE: Final = 75.0  # longer than the usual poll interval: a TLS handshake costs ten small requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,25 +62,13 @@ class Answer:
         return (self.status, self.encoding, self.body) == (other.status, other.encoding, other.body)
 
 
-class _CleanConnector(aiohttp.TCPConnector):
-    """Gives no connection on which something came that was not asked for: it would answer the next request."""
-
-    async def connect(self, req: ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout) -> Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            if protocol is None or not protocol.should_close:
-                return connection
-            connection.close()
-
-
 def session(*, proxy: str | None = None) -> aiohttp.ClientSession:
     """The one session of the program. It takes nothing from the environment and keeps nothing of any server.
 
     To be made inside the event loop, and closed by who makes it.
     """
     return aiohttp.ClientSession(
-        connector=_CleanConnector(limit=_CONNECTIONS, keepalive_timeout=_IDLE),
+        connector=Connector(),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"finetune-monitor/{__version__}", "Accept-Encoding": ENCODINGS},
         timeout=aiohttp.ClientTimeout(total=None),  # every request has its own deadline
@@ -100,7 +86,7 @@ async def get(http: aiohttp.ClientSession, url: URL, headers: Mapping[str, str],
     try:
         with anyio.fail_after(limits.timeout):
             async with http.get(url, headers=headers, allow_redirects=False) as response:
-                body = await _body(response, limits.max_bytes)
+                body = await _body(response, limits.max_bytes, room(http))
                 return Answer(status=response.status, headers=_lower(response.headers), body=body)
     except TimeoutError:
         raise TimedOut(f"no complete answer within {limits.timeout:g} s") from None
@@ -108,16 +94,29 @@ async def get(http: aiohttp.ClientSession, url: URL, headers: Mapping[str, str],
         raise _failure(error) from None
 
 
-async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+def room(http: aiohttp.ClientSession) -> Room:
+    """What all answers of the session share."""
+    return http.connector.room if isinstance(http.connector, Connector) else Room()
+
+
+async def _body(response: aiohttp.ClientResponse, limit: int, shared: Room) -> bytes:
     if (response.content_length or 0) > limit:
         raise Malformed(f"the answer is larger than {limit} bytes")
-    chunks, size = [], 0
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            raise Malformed(f"the answer is larger than {limit} bytes")
-    return b"".join(chunks)
+    body, taken = bytearray(), 0
+    try:
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            body += chunk
+            if len(body) > limit:
+                raise Malformed(f"the answer is larger than {limit} bytes")
+            more = max(len(body) - _SMALL, 0) - taken
+            if more > shared.left:
+                raise Unavailable("too many large answers come at the same time")
+            shared.left -= more
+            taken += more
+        return bytes(body)
+    finally:
+        shared.left += taken
+        body.clear()  # an error's traceback may hold this frame until the next collection of garbage
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -28,6 +28,10 @@ class Endless(Malformed):
     """The list leads nowhere: what was read of it is all that this server gives."""
 
 
+class Refused(Endless):
+    """The server refuses cursors that it gave itself: now, or always."""
+
+
 async def pages(read: Callable[[str | None], Awaitable[Page[T]]], *, most: int) -> AsyncGenerator[Page[T]]:
     """The pages of a list, to its end. A refused cursor starts it again from the first page, once.
 
@@ -42,7 +46,7 @@ async def pages(read: Callable[[str | None], Awaitable[Page[T]]], *, most: int) 
             page = await read(cursor)
         except CursorRefused:
             if restarted:
-                raise Endless("the server refuses its own cursors") from None
+                raise Refused("the server refuses its own cursors") from None
             cursor, cursors, ids, restarted = None, set(), set(), True
             continue
         yield page

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from monitor.domain.flow import Delivery
-from monitor.store.documents import from_ms, read_message
+from monitor.domain.flow import Delivery, Message, Severity
+from monitor.store.documents import from_ms, legible
 from monitor.store.schema import PENDING, outbox
 from monitor.store.values import Claimed
 
@@ -100,17 +100,20 @@ def claim(connection: sa.Connection, wanted: Claim) -> tuple[Claimed, ...]:
             "b_limit": wanted.limit,
         },
     ).all()
-    return tuple(
-        Claimed(
-            delivery=Delivery(
-                org=row.org, job=row.job, seq=row.seq, notifier=row.notifier, message=read_message(row.message)
-            ),
-            attempts=row.attempts,
-            created_at=from_ms(row.created_at),
-            ambiguous=bool(row.ambiguous),
-            owner=wanted.owner,
-        )
-        for row in sorted(rows, key=lambda row: (row.created_at, row.org, row.job))
+    return tuple(_opened(row, wanted.owner) for row in sorted(rows, key=lambda row: (row.created_at, row.org, row.job)))
+
+
+def _opened(row: Any, owner: str) -> Claimed:
+    """The envelope of a claimed row. One that cannot be read is handed out too, to be buried."""
+    created_at, message = from_ms(row.created_at), legible(row.message)
+    blank = Message(type="", at=created_at, title="", severity=Severity.INFO, org=row.org, job=row.job, word="")
+    return Claimed(
+        delivery=Delivery(org=row.org, job=row.job, seq=row.seq, notifier=row.notifier, message=message or blank),
+        attempts=row.attempts,
+        created_at=created_at,
+        ambiguous=bool(row.ambiguous),
+        owner=owner,
+        readable=message is not None,
     )
 
 

@@ -74,9 +74,12 @@ def read_event(doc: str) -> JobEvent:
     return _event(doc)
 
 
-def read_message(doc: str) -> Message:
-    """Understand a message of this or an older version."""
-    return _message(doc)
+def legible(doc: str) -> Message | None:
+    """Understand a message of this or an older version; None where it was damaged."""
+    try:
+        return _message(doc)
+    except msgspec.MsgspecError:
+        return None
 
 
 def read_labels(doc: str) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from monitor.domain.flow import Kind, Tracked, Transition
 from monitor.domain.model import JobEvent, Status
-from monitor.store.documents import Whole, cursor, from_ms, maybe_moment, place, read_event, read_message, read_tracked
+from monitor.store.documents import Whole, cursor, from_ms, legible, maybe_moment, place, read_event, read_tracked
 from monitor.store.schema import event, job, outbox, transition
 from monitor.store.values import JobFile, Listing, Posted
 
@@ -115,15 +115,15 @@ def _transition(row: sa.Row[Any]) -> Transition:
 
 
 def _posted(row: sa.Row[Any]) -> Posted:
-    message = read_message(row.message)
+    message = legible(row.message)
     return Posted(
         key=row.key,
         notifier=row.notifier,
         org=row.org,
         job=row.job,
         seq=row.seq,
-        type=message.type,
-        title=message.title,
+        type=message.type if message is not None else "",
+        title=message.title if message is not None else "",
         state=row.state,
         attempts=row.attempts,
         created_at=from_ms(row.created_at),

@@ -66,6 +66,12 @@ _CLOCK_PUT_BACK: Final = (
     )
     .values(due_at=sa.bindparam("b_now"), touched_at=sa.bindparam("b_now"))
 )
+_CLOCK_SET_AHEAD: Final = (
+    sa.update(outbox)
+    # what is younger than the jump was put there after it
+    .where(outbox.c.state == PENDING, outbox.c.created_at <= sa.bindparam("b_now") - sa.bindparam("b_jump"))
+    .values(created_at=outbox.c.created_at + sa.bindparam("b_jump", type_=sa.BigInteger))
+)
 _REQUEUE_ALL: Final = (
     sa.update(outbox)
     .where(outbox.c.state == DEAD)
@@ -106,6 +112,17 @@ class Delay:
     ambiguous: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """How old an envelope may become. Moments and durations in milliseconds."""
+
+    now: int
+    before: int
+    """What was enqueued earlier is given up."""
+    jump: int
+    """By how much the clock was set ahead since this was asked last."""
+
+
 def settle(connection: sa.Connection, outcome: Outcome) -> bool:
     """Whether the claim was still ours, so that this settled it."""
     values = {
@@ -135,11 +152,13 @@ def _identity(claimed: Claimed) -> dict[str, Any]:
     return {"b_key": claimed.delivery.key, "b_owner": claimed.owner, "b_attempts": claimed.attempts}
 
 
-def expire(connection: sa.Connection, limit: tuple[int, int]) -> Mapping[str, int]:
-    """Give up what is older than the second moment, by notifier; and hear no more of a clock since put back."""
-    now, before = limit
-    connection.execute(_CLOCK_PUT_BACK, {"b_now": now, "b_future": now + SKEW // timedelta(milliseconds=1)})
-    return Counter(connection.execute(_EXPIRE, {"b_now": now, "b_before": before}).scalars())
+def expire(connection: sa.Connection, limit: Limit) -> Mapping[str, int]:
+    """Give up what is too old, by notifier; and hear no more of a clock since put back."""
+    if limit.jump > 0:
+        connection.execute(_CLOCK_SET_AHEAD, {"b_now": limit.now, "b_jump": limit.jump})
+    future = limit.now + SKEW // timedelta(milliseconds=1)
+    connection.execute(_CLOCK_PUT_BACK, {"b_now": limit.now, "b_future": future})
+    return Counter(connection.execute(_EXPIRE, {"b_now": limit.now, "b_before": limit.before}).scalars())
 
 
 def requeue(connection: sa.Connection, wanted: tuple[tuple[str, ...] | None, int]) -> int:

@@ -15,6 +15,7 @@ from monitor.domain.decide import evolve
 from monitor.domain.flow import Change, Known, Snapshot, Tracked
 from monitor.domain.model import JobEvent, Status
 from monitor.store import claiming, knowing, leasing, listing, pruning, settling, viewing
+from monitor.store.ageing import Ageing
 from monitor.store.commits import commit
 from monitor.store.documents import maybe_moment, to_ms
 from monitor.store.errors import BadCursor, StoreError, Unstorable
@@ -41,6 +42,7 @@ class Store:
         self._readers = readers
         self._check = check
         self._clock = clock
+        self._ageing = Ageing(clock)
         self._reading = anyio.CapacityLimiter(readers.pool.size())  # type: ignore[attr-defined]  # a QueuePool has one
         self._reads_work = True
         self._held: dict[str, leasing.Held] = {}
@@ -128,9 +130,15 @@ class Store:
     async def expire(self, now: datetime, max_age: timedelta) -> Mapping[str, int]:
         """Give up what has waited longer, and say how many for each notifier.
 
-        Also makes due at once what was put off by a clock that has been put back since.
+        A clock that is set ahead makes nothing older; what was put off by one that has been put back since is due.
         """
-        return await self._writer.run(_expire, (to_ms(now), to_ms(now - max_age)))
+        jump = self._ageing.take()
+        limit = settling.Limit(now=to_ms(now), before=to_ms(now - max_age), jump=jump // timedelta(milliseconds=1))
+        try:
+            return await self._writer.run(_expire, limit)
+        except StoreError:
+            self._ageing.give_back(jump)
+            raise
 
     async def requeue(self, keys: Sequence[str] | None, now: datetime) -> int:
         """Dead letters wait again, as if they were new: those of the keys, or all. Says how many."""

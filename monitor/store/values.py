@@ -22,6 +22,8 @@ class Claimed:
     ambiguous: bool
     """An earlier attempt may have arrived: its answer was lost, or nobody said what became of it."""
     owner: str
+    readable: bool = True
+    """Whether its message is what was sealed; else it can only be buried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

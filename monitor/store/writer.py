@@ -64,7 +64,12 @@ class Writer:
         self._queue: deque[_Write] = deque()
         self._led = False
         self._turn = anyio.CapacityLimiter(1)
-        self.healthy = True
+        self._failing: set[Step[Any, Any]] = set()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every kind of write that failed has worked since. Others prove little: many find nothing to write."""
+        return not self._failing
 
     async def run(self, step: Step[Item, Result], item: Item) -> Result:
         """Write the item and wait until it is durable. Raises StoreError; then nothing of it is stored."""
@@ -111,11 +116,11 @@ class Writer:
                 self._check()
         except (sa.exc.SQLAlchemyError, StoreError) as error:
             self._engine.dispose()  # the next transaction starts on a connection that has seen no failure
-            self.healthy = False
+            self._failing |= steps.keys()
             for write in group:
                 write.outcome = translated(error)
         else:
-            self.healthy = True
+            self._failing -= steps.keys()
             for write, outcome in outcomes:
                 write.outcome = outcome
 

@@ -1,8 +1,9 @@
-"""What the program shows over HTTP: /metrics, the status page, the JSON API, health. Read only."""
+"""What the program shows over HTTP: /metrics, the status page, the JSON API, health."""
 
 from __future__ import annotations
 
 from monitor.web.app import Limits, Web, application
+from monitor.web.door import Access, Door
 from monitor.web.server import serve
 
-__all__ = ["Limits", "Web", "application", "serve"]
+__all__ = ["Access", "Door", "Limits", "Web", "application", "serve"]

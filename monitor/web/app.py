@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeVar
@@ -20,7 +20,10 @@ from monitor.metrics.health import Health
 from monitor.metrics.own import Own
 from monitor.store import Store
 from monitor.web import page, query, views
-from monitor.web.guard import guarded, harden, shaped
+from monitor.web.door import Door
+from monitor.web.guard import guarded, harden, instead, shaped
+from monitor.web.lifecycle import Reload, reloading
+from monitor.web.sharing import Shared
 
 T = TypeVar("T")
 
@@ -51,7 +54,10 @@ class Web:
     """Asked anew by each request, so that a reload holds at once."""
     hosts: frozenset[str] = frozenset()
     """Names by which requests may come, besides those of `guard.known_host`."""
-    _turn: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(_AT_ONCE))
+    reload: Reload | None = None
+    """Reads the configuration again; None where that is not offered over HTTP."""
+    door: Door = field(default_factory=Door)
+    _shared: Shared = field(default_factory=lambda: Shared(_AT_ONCE))
     _threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_AT_ONCE))
 
     async def healthy(self, _request: web.Request) -> web.Response:
@@ -79,7 +85,7 @@ class Web:
             text, content_type = render(snapshot, health, self.own, accept, names)
             return (gzip.compress(text, compresslevel=1, mtime=0) if compress else text), content_type
 
-        content, content_type = await self._read(body)
+        content, content_type = await self._read(("metrics", accept, compress, *names), body)
         headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
         if compress:
             headers[hdrs.CONTENT_ENCODING] = "gzip"
@@ -87,7 +93,7 @@ class Web:
 
     async def status(self, _request: web.Request) -> web.Response:
         """The page for people."""
-        content = await self._read(page.render)
+        content = await self._read("page", page.render)
         return web.Response(
             body=content,
             content_type="text/html",
@@ -135,9 +141,10 @@ class Web:
         listing = await self.store.deliveries(state=state, limit=query.limit(given, 50), after=given.get("after"))
         return await self._json(lambda: views.page(listing, views.delivery))
 
-    async def _read(self, show: Callable[[Snapshot, Health], T]) -> T:
+    async def _read(self, kind: Hashable, show: Callable[[Snapshot, Health], T]) -> T:
         """Show a fresh snapshot, from a worker thread."""
-        async with self._turn:
+
+        async def make() -> T:
             limits = self.limits()
             snapshot = await self.store.snapshot(
                 self.clock.now(),
@@ -146,6 +153,8 @@ class Web:
                 max_jobs=limits.max_jobs,
             )
             return await to_thread.run_sync(show, snapshot, self.health.copy(), limiter=self._threads)
+
+        return await self._shared.get(kind, make)
 
     async def _json(self, encode: Callable[[], bytes]) -> web.Response:
         content = await to_thread.run_sync(encode, limiter=self._threads)
@@ -167,12 +176,14 @@ def _refused(parameters: Sequence[str]) -> bool:
 
 def application(of: Web) -> web.Application:
     """The application: addresses, guard and headers."""
-    app = web.Application(middlewares=[shaped, guarded(of.hosts)], client_max_size=1024)
-    app.on_response_prepare.append(harden)
+    middlewares = [shaped, guarded(of.hosts), of.door.middleware()]
+    app = web.Application(middlewares=middlewares, client_max_size=1024)
+    app.on_response_prepare.extend([instead(lambda: of.door.headers), harden])
     app.router.add_get("/", of.status)
     app.router.add_get("/metrics", of.metrics)
     app.router.add_get("/-/healthy", of.healthy)
     app.router.add_get("/-/ready", of.ready)
+    app.router.add_post("/-/reload", reloading(of.reload))
     app.router.add_get("/api/v1/jobs", of.jobs)
     app.router.add_get("/api/v1/jobs/{org}/{job_id}", of.job)
     app.router.add_get("/api/v1/jobs/{org}/{job_id}/events", of.events)

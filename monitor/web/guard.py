@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -28,6 +28,8 @@ HEADERS: Final = {
 # Kubernetes' `service.namespace.svc`, whose last label is no top-level domain.
 _PRIVATE: Final = (".localhost", ".local", ".internal", ".home.arpa", ".svc")
 
+_ONLY_POST: Final = "this address takes a POST"
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _STRANGE: Final = "this server is not known by that name: ask by its address, or allow the name"
 _API: Final = "/api/"
@@ -40,6 +42,15 @@ async def harden(_request: web.Request, response: web.StreamResponse) -> None:
     for name, value in HEADERS.items():
         if name == "Server" or name not in response.headers:
             response.headers[name] = value
+
+
+def instead(given: Callable[[], Mapping[str, str]]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """A signal that sets the headers which the operator wants instead of ours."""
+
+    async def replace(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(given())
+
+    return replace
 
 
 def known_host(host: str, allowed: frozenset[str]) -> bool:
@@ -107,9 +118,11 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        answer = refusal(request.path, error.status, _SAID.get(error.status, error.reason.lower()))
-        if _ALLOW in error.headers:
-            answer.headers[_ALLOW] = error.headers[_ALLOW]
+        allowed = error.headers.get(_ALLOW)
+        said = _ONLY_POST if allowed == "POST" else _SAID.get(error.status, error.reason.lower())
+        answer = refusal(request.path, error.status, said)
+        if allowed is not None:
+            answer.headers[_ALLOW] = allowed
         return answer
 
 

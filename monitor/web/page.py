@@ -18,8 +18,8 @@ from markupsafe import Markup
 from monitor import __version__
 from monitor.domain.flow import Snapshot, Tracked
 from monitor.domain.message import moment, span
-from monitor.domain.model import Basis, Cost, Status
-from monitor.domain.pricing import rounded
+from monitor.domain.model import Cost, Status
+from monitor.domain.pricing import spoken
 from monitor.domain.triage import triage
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.labels import clean
@@ -133,7 +133,7 @@ def _org(org: OrgHealth, snapshot: Snapshot) -> Org:
         provider=clean(org.provider, 64),
         labels=tuple(clean(f"{key}: {value}", 128) for key, value in org.labels.items()),
         state={True: "up", False: "down", None: "new"}[org.up],
-        last_success=_when(org.last_success, snapshot.at),
+        last_success=_when(min(org.last_success, snapshot.at) if org.last_success else None, snapshot.at),
         next_poll=_when(org.next_poll_at, snapshot.at),
         trouble=clean(org.trouble.text, 300) if org.trouble is not None else None,
         active=sum(count for (name, status), count in snapshot.counts.items() if name == org.org and not status.final),
@@ -198,9 +198,7 @@ def _end(tracked: Tracked) -> datetime:
 
 
 def _cost(cost: Cost | None) -> str | None:
-    if cost is None or cost.usd is None:
-        return None
-    return rounded(cost.usd) if cost.basis is Basis.COMPUTED else f"about {rounded(cost.usd)}"
+    return spoken(cost) if cost is not None and cost.usd is not None else None
 
 
 def _when(at: datetime | None, now: datetime) -> When | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -15,6 +16,8 @@ from monitor.web.guard import HEADERS, refusal
 
 log = get_logger()
 
+_BACKLOG: Final = 1024  # connections that wait to be accepted, as many as Linux allows or more
+_HANDSHAKE: Final = 10.0  # seconds
 _GRACE: Final = 1.0  # seconds for answers under way when the program ends
 _BOUNDS: Final[dict[str, Any]] = {
     "max_line_size": 8190,
@@ -52,13 +55,23 @@ class _Protocol(web.RequestHandler):
 
 
 @asynccontextmanager
-async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+async def serve(
+    app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[str, int]]:
     """Serve; gives the bound address, which says the port where 0 was asked for. Raises OSError: the port is in use."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE)
     await runner.setup()
     loop, connections = asyncio.get_running_loop(), cast("web.Server", runner.server)  # there after setup()
     try:
-        listening = await loop.create_server(lambda: _Protocol(connections, loop=loop, **_BOUNDS), host, port)
+        listening = await loop.create_server(
+            lambda: _Protocol(connections, loop=loop, **_BOUNDS),
+            host,
+            port,
+            backlog=_BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=_HANDSHAKE if tls is not None else None,
+            ssl_shutdown_timeout=_GRACE if tls is not None else None,
+        )
         try:
             bound = listening.sockets[0].getsockname()
             yield bound[0], bound[1]

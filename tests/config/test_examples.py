@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # it
 
 from monitor.config import Settings, examine, load, schema
 from monitor.config.yaml import parse
+from tests.faults.certificates import SERVER
 
 FOLDER = Path(__file__).parents[2] / "config"
 EXAMPLES = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "prices.yaml")
@@ -46,11 +47,16 @@ def _beside(example: Path, folder: Path) -> Path:
     copy = folder / example.name
     copy.write_text(example.read_text("utf-8").replace("/run/secrets/", f"{folder}/"), encoding="utf-8")
     (folder / "prices.yaml").write_bytes((FOLDER / "prices.yaml").read_bytes())
+    (folder / "tls.crt").write_bytes(SERVER.cert.read_bytes())
+    (folder / "tls.key").write_bytes(SERVER.key.read_bytes())
+    web = (FOLDER / "web.yml").read_text("utf-8").replace("/run/secrets/", f"{folder}/")
+    (folder / "web.yml").write_text(web, encoding="utf-8")
     return copy
 
 
 def test_there_is_an_example_for_each_case() -> None:
-    assert {path.stem for path in EXAMPLES} == {"example", "full", "gateway", "many-organisations", "slack", "webhooks"}
+    names = {"example", "full", "gateway", "many-organisations", "slack", "tls", "webhooks"}
+    assert {path.stem for path in EXAMPLES} == names
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

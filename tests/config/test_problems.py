@@ -104,7 +104,9 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
         pytest.param("server: {listen: '[::zz]:1'}", "server.listen: should be HOST:PORT", id="no IPv6 letters"),
         pytest.param("server: {listen: '[1:2]:1'}", "server.listen: should have an IPv6 address", id="no IPv6 address"),
         pytest.param("server: {listen: 'a b:1'}", "server.listen: should have a host name", id="no host name"),
-        pytest.param("server: {web_config_file: x}", "TLS and basic auth are not available", id="TLS, not yet"),
+        pytest.param(
+            "server: {web_config_file: x}", "server.web_config_file: cannot be read (No such", id="no web configuration"
+        ),
         pytest.param("budgets: []", "budgets are not available in this version", id="budgets, not yet"),
         pytest.param("store: {url: 'postgresql://u:pw@h/d'}", "PostgreSQL is not available", id="PostgreSQL, not yet"),
         pytest.param("store: {url: 'sqlite://'}", "store.url: should be sqlite:///FILE", id="a store in memory"),
@@ -203,6 +205,16 @@ def test_a_notifier_that_no_route_leads_to_is_worth_a_warning(folder: Folder) ->
     assert folder.warnings() == ["2:14 notifiers.0.name: no route leads to this notifier"]
     folder.write(f"{ORGANIZATION}notifiers: [{{name: out, type: console}}]\nroutes: [{{notify: out}}]")
     assert folder.warnings() == []
+
+
+def test_a_word_that_nothing_is_told_by_is_worth_a_warning(folder: Folder) -> None:
+    console = f"{ORGANIZATION}notifiers: [{{name: out, type: console}}]\n"
+    folder.write(f"{console}routes: [{{notify: out, on: [failed, org_down]}}]")
+    assert folder.warnings() == [
+        '3:37 routes.0.on.1: "org_down" is allowed, but nothing is told of it in this version',
+    ]
+    folder.write(f"{console}routes: [{{notify: out, on: budget}}]")
+    assert len(folder.warnings()) == 1
 
 
 def test_problems_of_a_price_table_are_told_at_their_place_in_that_file(folder: Folder) -> None:

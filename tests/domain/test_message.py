@@ -1,16 +1,18 @@
 """What is told, and that it has the shape of the contract."""
 
 import json
-from datetime import timedelta
+from datetime import timedelta, timezone
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from monitor.domain.flow import Kind, Severity, Transition
-from monitor.domain.message import compose, span
-from monitor.domain.model import Basis, Cost, JobError, Status
+from monitor.domain.message import compose, job_view, moment, payload, span
+from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, JobError, Metrics, Status
+from monitor.domain.pricing import spoken
 from monitor.domain.triage import triage
-from tests.builders import HOUR, MINUTE, NOON, SECOND, job, tracked
+from tests.builders import HOUR, MINUTE, NOON, SECOND, job, tracked, trained
 
 
 def moved(after: Status) -> Transition:
@@ -33,6 +35,7 @@ FAILED = job(
 def test_the_payload_is_the_contract_s() -> None:
     message = compose(moved(Status.FAILED), tracked(FAILED), "failed", {"team": "search"})
     assert message.type == "finetune.job.failed"
+    assert json.loads(message.data) == payload(moved(Status.FAILED), tracked(FAILED), {"team": "search"})
     assert json.loads(message.data) == {
         "org": "research",
         "provider": "openai",
@@ -73,28 +76,148 @@ def test_the_payload_is_the_contract_s() -> None:
     }
 
 
-def test_people_read_what_it_cost_and_how_long_it_took() -> None:
-    done = job(
-        status=Status.SUCCEEDED,
-        started_at=NOON - 2 * HOUR,
-        finished_at=NOON - 55 * MINUTE,
-        trained_tokens=300_000,
-        fine_tuned_model="ft:x",
-    )
-    cost = Cost(basis=Basis.COMPUTED, usd=Decimal("2.4"))
-    message = compose(moved(Status.SUCCEEDED), tracked(done, cost=cost), "succeeded", {})
-    assert message.title == "ftjob-1 succeeded"
-    assert message.severity is Severity.GOOD
-    assert dict(message.facts) | {"Duration": "1h 5m", "Trained tokens": "300,000", "Cost": "$2.40"} == dict(
-        message.facts
-    )
-    assert json.loads(message.data)["job"]["cost"] == {"usd": "2.40", "basis": "computed"}
+FULL = job(
+    status=Status.SUCCEEDED,
+    name="bot",
+    started_at=NOON - 2 * HOUR,
+    finished_at=NOON - 55 * MINUTE,
+    created_at=NOON - 2 * HOUR - 31 * SECOND,
+    trained_tokens=300_000,
+    fine_tuned_model="ft:x",
+)
 
 
-def test_a_job_without_a_given_reason_says_so() -> None:
-    message = compose(moved(Status.FAILED), tracked(job(status=Status.FAILED)), "failed", {})
-    assert message.error == "no reason given"
-    assert message.hint is not None
+@pytest.mark.parametrize(
+    ("of", "over", "word", "facts"),
+    [
+        pytest.param(
+            FULL,
+            {"cost": Cost(basis=Basis.COMPUTED, usd=Decimal("2.4"))},
+            "succeeded",
+            (
+                ("Organisation", "research"),
+                ("Model", "gpt-4o-mini-2024-07-18"),
+                ("Fine-tuned model", "ft:x"),
+                ("Duration", "1h 5m"),
+                ("Queued for", "31s"),
+                ("Trained tokens", "300,000"),
+                ("Cost", "$2.40"),
+                ("Job", "ftjob-1"),
+            ),
+            id="all that is known of a success, whose progress says nothing",
+        ),
+        pytest.param(
+            trained(job(), latest=Metrics(step=42, steps=99)),
+            {"stirred_at": NOON - HOUR - MINUTE, "cost": Cost(basis=Basis.ESTIMATED, usd=Decimal(7))},
+            "stalled",
+            (
+                ("Organisation", "research"),
+                ("Model", "gpt-4o-mini-2024-07-18"),
+                ("Silent for", "1h 1m"),
+                ("Progress", "42%"),
+                ("Cost", "about $7.00"),
+                ("Job", "ftjob-1"),
+            ),
+            id="a stall says for how long",
+        ),
+        pytest.param(
+            job(status=Status.CANCELLED),
+            {"cost": UNKNOWN_COST},
+            "cancelled",
+            (
+                ("Organisation", "research"),
+                ("Model", "gpt-4o-mini-2024-07-18"),
+                ("Cost", "unknown"),
+                ("Job", "ftjob-1"),
+            ),
+            id="what is not known is left out, but for the cost",
+        ),
+    ],
+)
+def test_people_read(of: Job, over: dict[str, Any], word: str, facts: tuple[tuple[str, str], ...]) -> None:
+    assert compose(moved(of.status), tracked(of, **over), word, {}).facts == facts
+
+
+@pytest.mark.parametrize(
+    ("word", "title", "severity"),
+    [
+        ("appeared", "bot appeared", Severity.INFO),
+        ("started", "bot started", Severity.INFO),
+        ("paused", "bot is paused", Severity.WARNING),
+        ("resumed", "bot goes on", Severity.INFO),
+        ("succeeded", "bot succeeded", Severity.GOOD),
+        ("failed", "bot failed", Severity.BAD),
+        ("cancelled", "bot was cancelled", Severity.WARNING),
+        ("stalled", "bot has stalled", Severity.WARNING),
+    ],
+)
+def test_each_word_has_its_title_and_severity(word: str, title: str, severity: Severity) -> None:
+    message = compose(moved(Status.RUNNING), tracked(job(name="bot", url="https://x/")), word, {})
+    assert (message.type, message.title, message.severity) == (f"finetune.job.{word}", title, severity)
+    assert (message.at, message.org, message.job, message.word) == (NOON, "research", "ftjob-1", word)
+    assert (message.link, message.error, message.hint) == ("https://x/", None, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (JobError(code="server_error", message="internal"), "server_error: internal"),
+        (JobError(message="internal"), "internal"),
+        (JobError(code="server_error"), "server_error"),
+        (JobError(param="training_file"), "no reason given"),
+        (None, "no reason given"),
+    ],
+)
+def test_a_failure_is_told_with_its_reason_and_the_next_step(error: JobError | None, words: str) -> None:
+    message = compose(moved(Status.FAILED), tracked(job(status=Status.FAILED, error=error)), "failed", {})
+    assert (message.error, message.hint) == (words, triage(error).hint)
+
+
+def test_only_a_failure_has_an_error() -> None:
+    healthy = job(error=JobError(code="x"))
+    message = compose(moved(Status.RUNNING), tracked(healthy), "stalled", {})
+    assert (message.error, message.hint) == (None, None)
+    assert job_view(healthy, None)["error"] is None
+
+
+def test_texts_of_the_payload_stay_as_they_are() -> None:
+    message = compose(moved(Status.RUNNING), tracked(job(name="grüße 🎈")), "started", {})
+    assert "grüße 🎈" in message.data
+
+
+@pytest.mark.parametrize(("step", "progress"), [(None, None), (0, 0.0), (1, 0.3333), (3, 1.0), (4, 1.0)])
+def test_progress_has_four_decimals(step: int | None, progress: float | None) -> None:
+    view = job_view(trained(job(), latest=Metrics(step=step, steps=3)), None)
+    assert view["progress"] == progress
+
+
+def test_times_are_told_in_utc() -> None:
+    assert moment(NOON.astimezone(timezone(timedelta(hours=9)))) == "2026-11-22T12:00:00Z"
+    assert moment(None) is None
+
+
+@pytest.mark.parametrize(
+    ("usd", "basis", "words"),
+    [
+        ("2.4", Basis.COMPUTED, "$2.40"),
+        ("2.405", Basis.COMPUTED, "$2.40"),
+        ("0.01", Basis.COMPUTED, "$0.01"),
+        ("0.0096", Basis.COMPUTED, "$0.0096"),
+        ("0", Basis.COMPUTED, "$0.00"),
+        ("12", Basis.ESTIMATED, "about $12.00"),
+        (None, Basis.UNKNOWN, "unknown"),
+    ],
+)
+def test_a_cost_is_spoken(usd: str | None, basis: Basis, words: str) -> None:
+    assert spoken(Cost(basis=basis, usd=Decimal(usd) if usd is not None else None)) == words
+
+
+def test_the_payload_has_the_exact_cost() -> None:
+    costly = tracked(FAILED, cost=Cost(basis=Basis.COMPUTED, usd=Decimal("2.4")))
+    assert payload(moved(Status.FAILED), costly, {})["job"]["cost"] == {"usd": "2.40", "basis": "computed"}
+    view = job_view(job(), Cost(basis=Basis.ESTIMATED, usd=Decimal("0.978696")))
+    assert view["cost"] == {"usd": "0.978696", "basis": "estimated"}
+    assert job_view(job(), UNKNOWN_COST)["cost"] == {"usd": None, "basis": "unknown"}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +227,12 @@ def test_a_job_without_a_given_reason_says_so() -> None:
         (timedelta(seconds=31), "31s"),
         (timedelta(minutes=2), "2m"),
         (timedelta(hours=2, minutes=5, seconds=59), "2h 5m"),
+        (timedelta(hours=23, minutes=59, seconds=59), "23h 59m"),
+        (timedelta(days=1), "1d"),
+        (timedelta(days=20), "20d"),
+        (timedelta(hours=1), "1h"),
+        (timedelta(days=1, hours=2), "1d 2h"),
+        (timedelta(seconds=0.4), "0s"),
         (timedelta(days=3, minutes=5), "3d"),
     ],
 )

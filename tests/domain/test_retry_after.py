@@ -31,6 +31,7 @@ IN_TWO_MINUTES = "Sun, 22 Nov 2026 10:02:00 GMT"
             id="a date is measured by the server's clock where it tells its own",
         ),
         pytest.param({"retry-after": IN_TWO_MINUTES, "date": "yesterday"}, 120.0, id="a broken own date is not used"),
+        pytest.param({"retry-after": "Sun, 22 Nov 2026 11:02:00 +0100"}, 120.0, id="a date of another zone"),
         pytest.param({"retry-after": "Sun Nov 22 10:02:00 2026"}, 120.0, id="a date in the old C form"),
         pytest.param({"retry-after": "Sun, 22 Nov 2026 09:00:00 GMT"}, None, id="a date that is over"),
         pytest.param({"retry-after": "0"}, None, id="zero asks for nothing: our own back-off holds"),

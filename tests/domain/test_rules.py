@@ -1,71 +1,15 @@
-"""Prices, routes, paces and causes, as tables."""
+"""Routes, paces and causes, as tables."""
 
-from dataclasses import replace
-from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from monitor.domain.flow import Kind, Reason, Transition, Trouble
-from monitor.domain.model import Basis, JobError, Method, Status, Training
+from monitor.domain.model import JobError, Status
 from monitor.domain.pace import Pace, next_delay
-from monitor.domain.pricing import Rate, base_model, dollars, price
 from monitor.domain.routing import Match, Rule, matches, route, words
-from monitor.domain.tallies import tallies
 from monitor.domain.triage import FailureClass, triage
-from tests.builders import HOUR, MINUTE, NOON, job, tracked
-
-TOKENS = frozenset({Method.SUPERVISED, Method.DPO})
-RATES = (
-    Rate(models=("gpt-3.5-turbo", "gpt-3.5-turbo-0613"), methods=TOKENS, per_million=Decimal(8)),
-    Rate(models=("mini",), methods=TOKENS, per_million=Decimal(3), valid_until=date(2026, 11, 21)),
-    Rate(models=("mini",), methods=TOKENS, per_million=Decimal(4), valid_from=date(2026, 11, 22)),
-    Rate(models=("o4-mini",), methods=frozenset({Method.REINFORCEMENT}), per_hour=Decimal(100)),
-)
-RFT: dict[str, Any] = {"model": "o4-mini", "method": Method.REINFORCEMENT}
-
-
-@pytest.mark.parametrize(
-    ("over", "usd"),
-    [
-        pytest.param(
-            {"model": "gpt-3.5-turbo-0613", "trained_tokens": 300_000}, "2.4", id="the announcement's example"
-        ),
-        pytest.param(
-            {"model": "ft:gpt-3.5-turbo:acme::x", "trained_tokens": 300_000}, "2.4", id="a tuned model's base"
-        ),
-        pytest.param({"model": "gpt-3.5-turbo", "method": Method.DPO, "trained_tokens": 1}, "0.000008", id="one token"),
-        pytest.param({"model": "gpt-3.5-turbo", "trained_tokens": None}, None, id="no tokens, no cost"),
-        pytest.param({"model": "gpt-3.5-turbo-9999", "trained_tokens": 5}, None, id="no price, no cost"),
-        pytest.param({"model": "mini", "trained_tokens": 10**6, "finished_at": NOON}, "4", id="the price of the day"),
-        pytest.param({"model": "mini", "trained_tokens": 10**6, "finished_at": NOON - 24 * HOUR}, "3", id="of its day"),
-        pytest.param({**RFT, "training": Training(loop_seconds=14_400.0)}, "400", id="four hours of core training"),
-        pytest.param({**RFT, "training": Training(loop_seconds=100.0)}, "3", id="hours have two decimals"),
-        pytest.param({**RFT, "trained_tokens": 10**6}, None, id="hours unknown"),
-        pytest.param(
-            {"model": "gpt-3.5-turbo", "method": Method.REINFORCEMENT, "trained_tokens": 5}, None, id="method"
-        ),
-        pytest.param({"model": "gpt-3.5-turbo", "provider": "azure", "trained_tokens": 5}, None, id="provider"),
-    ],
-)
-def test_a_job_costs(over: dict[str, Any], usd: str | None) -> None:
-    cost = price(job(status=Status.SUCCEEDED, **over), RATES)
-    assert cost.usd == (Decimal(usd) if usd is not None else None)
-    assert cost.basis is (Basis.UNKNOWN if usd is None else Basis.COMPUTED)
-
-
-@pytest.mark.parametrize(
-    ("usd", "text"), [("2.4", "2.40"), ("400", "400.00"), ("0.000008", "0.000008"), ("1E+3", "1000.00"), ("0", "0.00")]
-)
-def test_dollars(usd: str, text: str) -> None:
-    assert dollars(Decimal(usd)) == text
-
-
-def test_the_base_of_a_model() -> None:
-    assert base_model("ft:gpt-4o:acme:bot:id") == "gpt-4o"
-    assert base_model("gpt-4o") == "gpt-4o"
-    assert base_model("ft:") == ""
+from tests.builders import NOON, job
 
 
 def moved(before: Status | None, after: Status, kind: Kind = Kind.MOVED, **over: Any) -> Transition:
@@ -116,6 +60,10 @@ def test_a_notifier_hears_once_however_many_rules_match() -> None:
         pytest.param(Match(providers=frozenset({"azure"})), False, id="another provider"),
         pytest.param(Match(models=("gpt-4o*",)), True, id="model pattern"),
         pytest.param(Match(models=("gpt-4o",)), False, id="a pattern is for the whole name"),
+        pytest.param(Match(models=("x*", "gpt-4o-mini*")), True, id="any of the patterns"),
+        pytest.param(Match(models=("XX*",)), False, id="no pattern"),
+        pytest.param(Match(providers=frozenset({"openai"})), True, id="provider"),
+        pytest.param(Match(labels={"team": "sales"}), False, id="another label"),
         pytest.param(Match(labels={"team": "search"}), True, id="label"),
         pytest.param(Match(labels={"team": "search", "x": "y"}), False, id="all labels"),
         pytest.param(Match(metadata={"env": "prod"}), False, id="metadata"),
@@ -123,6 +71,30 @@ def test_a_notifier_hears_once_however_many_rules_match() -> None:
 )
 def test_a_rule_matches(match: Match, expected: bool) -> None:
     assert matches(match, job(), {"team": "search"}) is expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("gpt-4o*", True), ("ft:gpt-4o:*", True), ("ft:*:bot:*", True), ("*bot*", True), ("bot", False), ("GPT*", False)],
+)
+def test_a_model_goes_by_its_name_its_base_and_what_is_made_of_it(pattern: str, expected: bool) -> None:
+    again = job(model="ft:gpt-4o:acme::1", fine_tuned_model="ft:gpt-4o:acme:bot:2")
+    assert matches(Match(models=(pattern,)), again, {}) is expected
+
+
+def test_all_pairs_of_metadata_must_be_there() -> None:
+    of = job(metadata={"env": "prod", "run": "7"})
+    assert matches(Match(metadata={"env": "prod"}), of, {})
+    assert not matches(Match(metadata={"env": "test"}), of, {})
+    assert not matches(Match(metadata={"env": "prod", "x": "y"}), of, {})
+
+
+def test_a_notifier_hears_by_the_word_that_its_first_rule_asks_for() -> None:
+    appears = moved(None, S.RUNNING, Kind.APPEARED)
+    rules = (Rule(on=frozenset({"appeared"}), notify=("a",)), Rule(on=frozenset({"started"}), notify=("a", "b")))
+    assert dict(route(appears, job(), rules, {})) == {"a": "appeared", "b": "started"}
+    assert dict(route(appears, job(), rules[::-1], {})) == {"a": "started", "b": "started"}
+    assert not route(moved(None, S.FAILED, Kind.BASELINE), job(), (Rule(notify=("a",)),), {})
 
 
 def trouble(reason: Reason, retry_after: float | None = None) -> Trouble:
@@ -149,6 +121,18 @@ def test_the_next_poll_comes(active: bool, failures: int, what: Trouble | None, 
 
 
 @pytest.mark.parametrize(
+    ("pace", "failures", "longest"),
+    [
+        *((Pace(), failures, longest) for failures, longest in ((1, 30), (2, 60), (3, 120), (4, 240), (5, 300))),
+        *((Pace(interval=1.0), failures, longest) for failures, longest in ((1, 1), (4, 8), (5, 10), (10_000, 10))),
+    ],
+)
+def test_the_bound_doubles_with_each_failure(pace: Pace, failures: int, longest: float) -> None:
+    what = trouble(Reason.UNAVAILABLE)
+    assert next_delay(pace, active=True, failures=failures, trouble=what, jitter=1.0) == longest
+
+
+@pytest.mark.parametrize(
     ("error", "expected"),
     [
         (None, FailureClass.UNKNOWN),
@@ -172,18 +156,3 @@ def test_a_failure_is_of_class(error: JobError | None, expected: FailureClass) -
     assert failure.cls == expected
     assert failure.hint
     assert failure.retryable is (expected in (FailureClass.PROVIDER, FailureClass.QUOTA))
-
-
-def test_each_fact_is_tallied_once() -> None:
-    runs = tracked(job(started_at=NOON - 30 * MINUTE))
-    ended = replace(runs, job=replace(runs.job, status=Status.FAILED, finished_at=NOON, trained_tokens=9))
-    names = [tally.metric for tally in tallies(None, runs)]
-    assert names == ["queue_seconds_bucket", "queue_milliseconds"]
-    assert [(tally.metric, tally.amount) for tally in tallies(runs, ended)] == [
-        ("jobs_finished", 1),
-        ("job_failures", 1),
-        ("run_seconds_bucket", 1),
-        ("run_milliseconds", 1_800_000),
-        ("trained_tokens", 9),
-    ]
-    assert list(tallies(ended, replace(ended, settled=True))) == []

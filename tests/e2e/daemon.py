@@ -37,6 +37,9 @@ class Daemon:
     process: asyncio.subprocess.Process | None = None
     url: str = ""
     environ: dict[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
+    """A command that starts it, such as `strace -f`."""
+    python: str = sys.executable
 
     @property
     def config(self) -> Path:
@@ -49,6 +52,18 @@ class Daemon:
         file = self.folder / "log"
         return file.read_text(encoding="utf-8") if file.exists() else ""
 
+    @property
+    def _written(self) -> int:
+        """How long the log is, in bytes."""
+        file = self.folder / "log"
+        return file.stat().st_size if file.exists() else 0
+
+    def _since(self, start: int) -> str:
+        """What it has said since then."""
+        with (self.folder / "log").open("rb") as file:
+            file.seek(start)
+            return file.read().decode()
+
     def write(self) -> None:
         """Write the configuration file."""
         with self.config.open("w", encoding="utf-8") as file:
@@ -57,15 +72,15 @@ class Daemon:
     async def start(self) -> None:
         """Start the process and wait until it listens."""
         self.write()
-        before = len(self.log)
+        before = self._written
         with (self.folder / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "monitor", "run", "--config", str(self.config),
+                *self.before, self.python, "-m", "monitor", "run", "--config", str(self.config),
                 cwd=self.folder, env={**os.environ, **self.environ}, stdout=log, stderr=log,
             )  # fmt: skip
-        await until(lambda: '"event":"listening"' in self.log[before:] or self.process_ended, 20)
-        assert not self.process_ended, self.log[before:]
-        lines = [json.loads(line) for line in self.log[before:].splitlines() if '"event":"listening"' in line]
+        await until(lambda: '"event":"listening"' in self._since(before) or self.process_ended, 60)
+        assert not self.process_ended, self._since(before)
+        lines = [json.loads(line) for line in self._since(before).splitlines() if '"event":"listening"' in line]
         self.url = lines[-1]["address"]
 
     @property

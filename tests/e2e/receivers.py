@@ -24,6 +24,8 @@ class Inbox:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     refused: int = 0
+    signed: bool = True
+    """Whether signatures are checked; not where the sender's clock is made wrong."""
 
     def ends(self) -> list[str]:
         """`org/job` of every end that a webhook told, in order of arrival."""
@@ -38,7 +40,8 @@ async def webhook(inbox: Inbox | None = None) -> AsyncIterator[Inbox]:
 
     async def take(request: web.Request) -> web.Response:
         body = await request.text()
-        Webhook(SIGNING).verify(body, dict(request.headers))
+        if box.signed:
+            Webhook(SIGNING).verify(body, dict(request.headers))
         said = json.loads(body)
         given = box.answer(said)
         if given is not None:

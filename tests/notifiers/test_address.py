@@ -42,3 +42,17 @@ def test_loopback_and_private_addresses_are_fine_without_tls(host: str) -> None:
 def test_public_addresses_need_tls(host: str) -> None:
     assert objection(host, plain=False) is None
     assert objection(host, plain=True)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "::1", "10.1.2.3", "192.168.0.9", "fd12::1", "::ffff:10.0.0.1", "::10.0.0.1", "100.64.0.7",
+     "64:ff9b::a00:1", "2002:a00:1::1", "192.0.2.1", "240.0.0.1"],
+)  # fmt: skip
+def test_public_only_refuses_every_other_address(host: str) -> None:
+    assert objection(host, plain=False, public_only=True)
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_public_only_allows_what_is_public(host: str) -> None:
+    assert objection(host, plain=False, public_only=True) is None

@@ -105,7 +105,7 @@ def test_what_an_error_of_the_web_api_means(failure: Failure, word: str) -> None
         pytest.param(400, "no_text", Failure.MESSAGE, id="no_text"),
         pytest.param(400, "something else", Failure.OTHER, id="an unknown word"),
         pytest.param(404, "", Failure.OTHER, id="any other 4xx"),
-        pytest.param(302, "", Failure.OTHER, id="a redirect"),
+        pytest.param(302, "", Failure.TRANSIENT, id="a redirect"),
         pytest.param(200, "", Failure.OTHER, id="an empty 200"),
         pytest.param(200, "{}", Failure.OTHER, id="an object"),
         pytest.param(200, "okay", Failure.OTHER, id="nearly ok"),
@@ -195,7 +195,7 @@ async def test_no_redirect_takes_the_token_elsewhere() -> None:
         notifiers.session() as client,
     ):
         error = await failed(built(client, token=TOKEN, channel="C1", api_url=slack.url))
-    assert (error.failure, thief.heard) == (Failure.OTHER, [])
+    assert (error.failure, thief.heard) == (Failure.TRANSIENT, [])
 
 
 @pytest.mark.parametrize(

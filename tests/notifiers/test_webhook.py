@@ -165,7 +165,7 @@ def test_no_text_can_break_an_envelope(kind: str, job: str, text: str) -> None:
         pytest.param(400, {}, Failure.MESSAGE, None, id="400 refuses the message"),
         pytest.param(413, {}, Failure.MESSAGE, None, id="413 refuses the message"),
         pytest.param(422, {}, Failure.MESSAGE, None, id="422 refuses the message"),
-        pytest.param(301, {"location": "https://x"}, Failure.OTHER, None, id="a redirect is a failure"),
+        pytest.param(301, {"location": "https://x"}, Failure.TRANSIENT, None, id="a redirect is a failure"),
         pytest.param(418, {}, Failure.OTHER, None, id="any other 4xx"),
     ],
 )

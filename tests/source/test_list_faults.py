@@ -147,3 +147,17 @@ async def test_a_page_that_hangs_leaves_what_is_known_of_the_pages_before() -> N
     assert (seen.jobs, seen.complete, seen.missing) == ((), False, frozenset())
     assert seen.trouble is not None
     assert seen.trouble.reason is Reason.TIMEOUT
+
+
+async def test_later_a_server_that_refuses_its_cursors_is_believed_only_the_third_time() -> None:
+    api = Api(jobs=history(150), faults={"jobs?after=ftjob-51": answering(lambda: refusal(400))})
+    before = known("ftjob-1")
+    async with serving(api) as url, asking(url) as asked:
+        with_gap = [await asked.source.observe(before, NOON) for _ in range(2)]
+        believed = await asked.source.observe(before, NOON)
+        api.faults.clear()
+        mended = await asked.source.observe(before, NOON)
+    assert [len(seen.jobs) for seen in with_gap] == [0, 0]
+    assert [seen.missing for seen in with_gap] == [frozenset(), frozenset()]
+    assert (len(believed.jobs), believed.complete) == (101, False)
+    assert (len(mended.jobs), mended.complete, mended.trouble) == (150, True, None)

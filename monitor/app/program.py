@@ -1,0 +1,130 @@
+"""The running program: generations of watchers and couriers, one for each set of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup
+
+from monitor.app.build import World, couriers, refresh, watchers
+from monitor.app.loops import prune, supervise
+from monitor.clock import Clock
+from monitor.config import ConfigError, Problem, Settings, rates
+from monitor.courier import Courier
+from monitor.domain.pricing import Rates
+from monitor.log import get_logger
+
+log = get_logger()
+
+_SPREAD = 0.02  # seconds between the first polls of two organisations, so that many do not start as one burst
+
+Read = Callable[[], tuple[Settings, tuple[Problem, ...]]]
+"""Gives the configuration as it is now, and what is allowed but unwise in it."""
+
+
+def warn(warnings: tuple[Problem, ...]) -> None:
+    """Log what is allowed but unwise."""
+    for warning in warnings:
+        log.warning("config.unwise", problem=str(warning))
+
+
+@dataclass(slots=True, kw_only=True)
+class Program:
+    """Settings come and go with a reload, the world stays."""
+
+    settings: Settings
+    prices: Rates
+    world: World
+    read_again: Read
+    """Raises ConfigError, ValueError or OSError, and then nothing changes."""
+    adopt: Callable[[Settings], None]
+    """Hears of new settings: what they change outside the flow (logging)."""
+    _generation: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _reading: anyio.Lock = field(default_factory=anyio.Lock)
+    _left: dict[str, anyio.Event] = field(default_factory=dict)
+    """When the latest courier of each notifier has left."""
+
+    async def run(self) -> None:
+        """One generation after another. Couriers of a past one stay until what they have in flight has landed."""
+        async with anyio.create_task_group() as sending:
+            while True:
+                with anyio.CancelScope() as self._generation:
+                    await self._live(sending)
+
+    async def reload(self) -> Sequence[str]:
+        """All or nothing: the new settings; or the old ones, and what was wrong with the new, a line each."""
+        async with self._reading:
+            try:
+                settings, prices, warnings = await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+            except ConfigError as error:
+                return self._refused([str(problem) for problem in error.problems])
+            except (ValueError, OSError) as error:
+                return self._refused([str(error)])
+            self.settings, self.prices = settings, prices
+            self.adopt(settings)
+            warn(warnings)
+            self.world.own.reloaded(True, self.world.clock.now())
+            log.info("config.reloaded", organizations=len(settings.organizations))
+            self._generation.cancel()
+            return []
+
+    def _read(self) -> tuple[Settings, Rates, tuple[Problem, ...]]:
+        settings, warnings = self.read_again()
+        _same_place(self.settings, settings)
+        return settings, rates(settings.pricing.file), warnings
+
+    def _refused(self, problems: list[str]) -> list[str]:
+        log.error("config.reload_failed", problems=problems)
+        self.world.own.reloaded(False, self.world.clock.now())
+        return problems
+
+    async def _live(self, sending: TaskGroup) -> None:
+        settings, world = self.settings, self.world
+        refresh(world.health, settings)
+        world.own.watch(world.health.orgs, world.health.notifiers)
+        crew = tuple(couriers(settings, world))
+        for courier in crew:
+            name = courier.notifier.name
+            before, self._left[name] = self._left.get(name), anyio.Event()
+            sending.start_soon(self._deliver, courier, before, self._left[name])
+        try:
+            async with anyio.create_task_group() as tasks:
+                for number, watcher in enumerate(watchers(settings, self.prices, world)):
+                    loop = partial(watcher.run, number * _SPREAD * world.jitter())
+                    tasks.start_soon(self._keep, "watcher", watcher.source.org, loop, watcher.clock)
+                pruning = partial(prune, world.store, world.clock, settings.store.retention)
+                tasks.start_soon(supervise, "pruning", pruning, world.clock, partial(world.own.restarted, "pruning"))
+        finally:
+            for courier in crew:
+                courier.retire()
+
+    async def _deliver(self, courier: Courier, before: anyio.Event | None, left: anyio.Event) -> None:
+        """Run a courier once its predecessor has left, so that a target never has two."""
+        name = courier.notifier.name
+        try:
+            if before is not None:
+                await before.wait()
+            await self._keep("courier", name, courier.run, courier.clock)
+        finally:
+            left.set()
+            if self._left.get(name) is left:
+                del self._left[name]
+
+    async def _keep(self, kind: str, of: str, loop: Callable[[], Awaitable[None]], clock: Clock) -> None:
+        """Supervise a loop, count its restarts, and expect it to come round."""
+        name, world = f"{kind} of {of}", self.world
+        with world.pulse.watching(name, clock):
+            await supervise(name, loop, clock, partial(world.own.restarted, kind))
+
+
+def _same_place(old: Settings, new: Settings) -> None:
+    """What is open stays open. Raises ValueError."""
+    if old.store.url != new.store.url:
+        raise ValueError("store.url cannot change while running: restart to use another database")
+    if old.outbound != new.outbound:
+        raise ValueError("outbound cannot change while running: restart for that")
+    if old.server != new.server:
+        raise ValueError("server cannot change while running: restart to listen elsewhere")

@@ -1,0 +1,98 @@
+"""Whether the program is alive: the event loop turns, and every loop on it comes round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from monitor.clock import Clock
+from monitor.log import get_logger
+
+log = get_logger()
+
+_TICK: Final = 0.5
+_DEAF: Final = 10.0  # an event loop that has not ticked for this long does not turn
+_SILENT: Final = 180.0  # the longest that any loop is busy without asking the time: a look takes up to 60 s
+
+
+@dataclass(slots=True)
+class LoopClock:
+    """The clock of one loop. Whoever asks for the time is alive; whoever sleeps says until when it will be silent."""
+
+    clock: Clock
+    _heard: float = field(init=False)
+    """When it was last heard of, or will wake up."""
+
+    def __post_init__(self) -> None:
+        self._heard = self.clock.monotonic()
+
+    def now(self) -> datetime:
+        """The wall clock, aware, in UTC."""
+        self._heard = self.clock.monotonic()
+        return self.clock.now()
+
+    def monotonic(self) -> float:
+        """Seconds that only ever grow, for intervals."""
+        self._heard = self.clock.monotonic()
+        return self._heard
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; a negative number does not wait at all."""
+        self._heard = self.clock.monotonic() + max(seconds, 0.0)
+        try:
+            await self.clock.sleep(seconds)
+        finally:
+            self._heard = self.clock.monotonic()
+
+    def overdue(self, monotonic: float) -> bool:
+        """Whether it should have been heard of long ago."""
+        return monotonic - self._heard > _SILENT
+
+
+@dataclass(slots=True)
+class Pulse:
+    """The event loop's own tick, and the clocks of the loops that are watched."""
+
+    clock: Clock
+    _last: float = field(init=False)
+    _loops: list[tuple[str, LoopClock]] = field(default_factory=list)
+    _silent: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self._last = self.clock.monotonic()
+
+    @contextmanager
+    def watching(self, name: str, clock: Clock) -> Iterator[None]:
+        """Expect the loop of this clock, which is its own, to come round, from now until the context ends."""
+        if not isinstance(clock, LoopClock):
+            raise TypeError(f"{name} has no clock of its own, so that nobody would see it stop")
+        clock.monotonic()
+        watched = (name, clock)
+        self._loops.append(watched)
+        try:
+            yield
+        finally:
+            self._loops = [one for one in self._loops if one is not watched]
+
+    async def run(self) -> None:
+        """Tick, and log which loops fall silent and which are back."""
+        while True:
+            self._last = self.clock.monotonic()
+            silent = frozenset(self._overdue())
+            for name in sorted(silent - self._silent):
+                log.error("task.silent", task=name)
+            for name in sorted(self._silent - silent):
+                log.info("task.heard_again", task=name)
+            self._silent = silent
+            await self.clock.sleep(_TICK)
+
+    def alive(self) -> bool:
+        """Whether it ticked lately and every loop was heard of."""
+        return self.clock.monotonic() - self._last < _DEAF and not any(self._overdue())
+
+    def _overdue(self) -> Iterator[str]:
+        now = self.clock.monotonic()
+        return (name for name, clock in self._loops if clock.overdue(now))

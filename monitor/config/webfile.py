@@ -1,0 +1,156 @@
+"""The web configuration file: TLS and passwords, by the keys of Prometheus' exporter-toolkit.
+
+https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from monitor.config.problems import ConfigError, Flaw
+from monitor.config.reading import modelled, once, problems
+from monitor.config.sections import Section, path_names, sections
+from monitor.config.yaml import LARGEST, parse
+from monitor.secret import Redactor
+
+if TYPE_CHECKING:
+    from monitor.web.tls import Tls
+
+_HASH: Final = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+_COSTS: Final = range(4, 17)  # each step doubles the time of a check; at 16 it is seconds
+
+Auth = Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"]
+Version = Literal["TLS12", "TLS13"]
+Header = Literal[
+    "Strict-Transport-Security",
+    "Content-Security-Policy",
+    "X-Frame-Options",
+    "X-Content-Type-Options",
+    "X-XSS-Protection",
+]
+
+
+def _hashed(value: str) -> str:
+    found = _HASH.fullmatch(value)
+    if found is None:
+        raise ValueError("should be a bcrypt hash, as `htpasswd -nBC 10 NAME` prints after the colon")
+    if int(found[1]) not in _COSTS:
+        raise ValueError("should have a cost from 4 to 16: more takes seconds for every check")
+    return value
+
+
+def _named(value: str) -> str:
+    if ":" in value or not value.isprintable():
+        raise ValueError("a user's name is printable and has no colon")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("should be plain ASCII on one line")
+    return value
+
+
+class WebPart(BaseModel):
+    """What all parts of the web configuration have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class TlsServerConfig(WebPart):
+    """TLS. Files are relative to the web configuration file and are read again when they change."""
+
+    cert_file: Path
+    """The certificate and those that lead from it to a root, PEM."""
+    key_file: Path
+    """Its private key, PEM, without a passphrase."""
+    client_auth_type: Auth = "NoClientCert"
+    """Whether clients must show a certificate."""
+    client_ca_file: Path | None = None
+    """Who signs the certificates of clients, PEM."""
+    min_version: Version = "TLS12"
+    max_version: Version = "TLS13"
+
+    @model_validator(mode="after")
+    def _agree(self) -> TlsServerConfig:
+        if (self.client_ca_file is None) != (self.client_auth_type == "NoClientCert"):
+            raise ValueError("client_ca_file goes with a client_auth_type that verifies")
+        if self.min_version > self.max_version:
+            raise ValueError("min_version should not be above max_version")
+        return self
+
+    @property
+    def tls(self) -> Tls:
+        """As the server understands it."""
+        from monitor.web.tls import Tls  # noqa: PLC0415 - brings the whole server along, which most files do not need
+
+        return Tls(
+            cert=self.cert_file,
+            key=self.key_file,
+            client_ca=self.client_ca_file,
+            client_required=self.client_auth_type == "RequireAndVerifyClientCert",
+            lowest=self.min_version,
+            highest=self.max_version,
+        )
+
+
+class HttpServerConfig(WebPart):
+    """What goes with every answer."""
+
+    http2: bool = True
+    """The toolkit's switch; HTTP/1.1 is spoken either way."""
+    headers: Mapping[Header, Annotated[str, AfterValidator(_one_line)]] = Field(default_factory=dict)
+    """These instead of our own."""
+
+
+class WebConfig(WebPart):
+    """A web configuration file."""
+
+    tls_server_config: TlsServerConfig | None = None
+    http_server_config: HttpServerConfig = HttpServerConfig()
+    basic_auth_users: Mapping[
+        Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_named)],
+        Annotated[str, AfterValidator(_hashed)],
+    ] = Field(default_factory=dict)
+    """Names, and bcrypt hashes of their passwords."""
+
+
+def web_config(path: Path) -> WebConfig:
+    """The web configuration in a file. Raises ConfigError with every problem, or OSError where it cannot be read."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    read = parse(content, lambda text: text)  # no variables: a bcrypt hash is full of dollars
+    if read.tree is None and not read.flaws:  # an empty file asks for nothing
+        return WebConfig()
+    parts = list(sections(WebConfig, read.tree))
+    for part in parts:
+        _anchor(part, path.parent.absolute())
+    found, wrong = modelled(WebConfig, read.tree, parts)
+    flaws = list(once(read.flaws, wrong))
+    if found is not None and not flaws and found.tls_server_config is not None:
+        flaws = list(_tls_flaws(found.tls_server_config))
+    if found is None or flaws:
+        raise ConfigError(problems(flaws, read, str(path), Redactor()))
+    return found
+
+
+def _tls_flaws(config: TlsServerConfig) -> Iterator[Flaw]:
+    """What is wrong with the files, found by using them."""
+    from monitor.web.tls import TlsRefused, server_context  # noqa: PLC0415 - as above
+
+    try:
+        server_context(config.tls)
+    except TlsRefused as error:
+        yield Flaw(("tls_server_config", f"{error.which}_file"), str(error))
+
+
+def _anchor(part: Section, folder: Path) -> None:
+    for name in path_names(part.model):
+        value = part.node.get(name)
+        if isinstance(value, str):
+            part.node[name] = str(folder / value)

@@ -1,0 +1,229 @@
+"""What a decision writes, to the last field."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from monitor.domain.decide import Policy, decide, evolve
+from monitor.domain.diff import GONE
+from monitor.domain.flow import GONE_AFTER, Change, Delivery, Kind, Known, Observation, Tracked, Transition
+from monitor.domain.message import compose
+from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method, Metrics, Status, Training
+from monitor.domain.pricing import Rate
+from monitor.domain.routing import Rule
+from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, known, measured, read, seen, tracked
+
+Q, R, F = Status.QUEUED, Status.RUNNING, Status.FAILED
+HOURLY = Rate(models=("o4-mini",), methods=frozenset({Method.REINFORCEMENT}), per_hour=Decimal(100))
+MILLION = Rate(models=("mini",), methods=frozenset({Method.SUPERVISED}), per_million=Decimal(8))
+TOLD = Rule(on=frozenset({"started", "failed", "stalled"}), notify=("chat", "ops"))
+POLICY = Policy(labels={"team": "search"}, stall_after={R: HOUR}, rules=(TOLD,), rates=(HOURLY, MILLION))
+
+
+def transition(seq: int, kind: Kind, before: Status | None, after: Status, **over: bool) -> Transition:
+    return Transition(org="research", job="ftjob-1", seq=seq, at=NOON, kind=kind, before=before, after=after, **over)
+
+
+def test_a_start_is_written_and_told() -> None:
+    before = tracked(job(status=Q), seq=4)
+    change = decide(known(before, version=7), seen(job(status=R)), POLICY)
+    runs = Tracked(job=job(status=R), seq=5, since=NOON, stirred_at=NOON)
+    moved = transition(5, Kind.MOVED, Q, R)
+    message = compose(moved, runs, "started", {"team": "search"})
+    assert change == Change(
+        org="research",
+        based_on=7,
+        at=NOON,
+        tracked=(runs,),
+        transitions=(moved,),
+        deliveries=tuple(
+            Delivery(org="research", job="ftjob-1", seq=5, notifier=notifier, message=message)
+            for notifier in ("chat", "ops")
+        ),
+    )
+    assert [delivery.key for delivery in change.deliveries] == ["research/ftjob-1/5@chat", "research/ftjob-1/5@ops"]
+
+
+def test_a_first_sight_is_written_and_not_told() -> None:
+    change = decide(Known(org="research"), seen(job(status=F), job("b"), complete=True), POLICY)
+    assert change.transitions == (
+        transition(1, Kind.BASELINE, None, F),
+        replace(transition(1, Kind.BASELINE, None, R), job="b"),
+    )
+    assert change.tracked == (
+        Tracked(
+            job=job(status=F, finished_at=None), seq=1, since=NOON, stirred_at=NOON, settled=True, cost=UNKNOWN_COST
+        ),
+        Tracked(job=job("b"), seq=1, since=NOON, stirred_at=NOON),
+    )
+    assert (change.based_on, change.deliveries, change.tallies, change.horizon) == (0, (), (), None)
+    assert not change.empty
+    assert not decide(Known(org="research"), seen(), POLICY).empty, "an empty organisation was seen too"
+
+
+def test_a_stall_is_written_and_told() -> None:
+    before = tracked(job(), seq=2, since=NOON - 3 * HOUR, stirred_at=NOON - 2 * HOUR)
+    change = decide(known(before), seen(reads=(read(),)), POLICY)
+    assert change.transitions == (transition(3, Kind.STALLED, R, R),)
+    assert change.tracked == (replace(before, seq=3, stalled=True),), "neither a new status nor a sign of life"
+    assert [(delivery.seq, delivery.message.word) for delivery in change.deliveries] == [(3, "stalled")] * 2
+
+
+def test_silence_of_exactly_the_limit_is_no_stall() -> None:
+    before = tracked(stirred_at=NOON - HOUR)
+    assert decide(known(before), seen(reads=(read(),)), POLICY).empty
+    assert not decide(known(before), seen(reads=(read(),), at=NOON + SECOND), POLICY).empty
+
+
+def test_a_stalled_job_stays_stalled_until_it_stirs() -> None:
+    before = tracked(stalled=True, missing=1)
+    assert decide(known(before), seen(job()), POLICY).tracked == (replace(before, missing=0),)
+
+
+def test_a_stall_is_not_judged_when_the_job_itself_changed() -> None:
+    before = tracked(stirred_at=NOON - 2 * HOUR)
+    change = decide(known(before), seen(job(estimated_finish=NOON + HOUR), reads=(read(),)), POLICY)
+    assert change.transitions == ()
+    assert change.tracked[0].stirred_at == NOON
+
+
+def test_a_job_that_is_missing_once_is_counted_and_kept() -> None:
+    before = tracked(seq=2)
+    change = decide(known(before), seen(missing=frozenset({"ftjob-1"})), POLICY)
+    assert change == Change(org="research", based_on=1, at=NOON, tracked=(replace(before, missing=1),))
+
+
+def test_a_job_that_is_missing_for_the_third_time_is_gone_and_nobody_hears_of_it() -> None:
+    before = tracked(seq=2, missing=GONE_AFTER - 1)
+    change = decide(known(before), seen(missing=frozenset({"ftjob-1"})), POLICY)
+    gone = job(status=Status.UNKNOWN, raw_status=GONE)
+    assert change.tracked == (replace(before, job=gone, seq=3, since=NOON, missing=GONE_AFTER),)
+    assert change.transitions == (transition(3, Kind.GONE, R, Status.UNKNOWN),)
+    assert change.deliveries == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "look"),
+    [
+        pytest.param(tracked(job(status=F)), seen(missing=frozenset({"ftjob-1"})), id="an ended job is not missed"),
+        pytest.param(
+            tracked(job(status=Status.UNKNOWN), missing=GONE_AFTER),
+            seen(missing=frozenset({"ftjob-1"})),
+            id="nor twice",
+        ),
+        pytest.param(tracked(), seen(), id="a job that is not on the page"),
+        pytest.param(tracked(), seen(job()), id="a job as it was"),
+    ],
+)
+def test_nothing_is_written(before: Tracked, look: Observation) -> None:
+    assert decide(known(before), look, POLICY).empty
+
+
+def test_a_job_that_started_is_not_tallied_again_when_it_is_gone_or_the_clock_is_set() -> None:
+    before = known(tracked(job(started_at=NOON - MINUTE), missing=GONE_AFTER - 1))
+    assert decide(before, seen(missing=frozenset({"ftjob-1"})), POLICY).tallies == ()
+    assert decide(before, seen(shift=DAY, at=NOON + DAY), POLICY).tallies == ()
+
+
+def test_a_job_that_is_back_goes_on_where_it_was() -> None:
+    before = tracked(job(status=Status.UNKNOWN, raw_status=GONE), seq=3, missing=GONE_AFTER)
+    change = decide(known(before), seen(job()), POLICY)
+    assert change.transitions == (transition(4, Kind.BACK, Status.UNKNOWN, R),)
+    assert change.tracked == (Tracked(job=job(), seq=4, since=NOON, stirred_at=NOON),)
+
+
+def test_a_clock_that_was_set_moves_every_memory_along_and_writes_it() -> None:
+    before = tracked(seq=2), tracked(job("b"), seq=3)
+    change = decide(known(*before), seen(job(), shift=DAY, at=NOON + DAY), POLICY)
+    assert change.tracked == tuple(
+        replace(one, since=one.since + DAY, stirred_at=one.stirred_at + DAY) for one in before
+    )
+    assert change.transitions == ()
+
+
+def test_what_is_known_follows_from_what_was_written() -> None:
+    before = known(tracked(job("a")), tracked(job("b"), seq=2), version=3, final=frozenset({"old"}), horizon=NOON - DAY)
+    settled, moved = tracked(job("a", status=F), settled=True), tracked(job("b", status=F), seq=3)
+    after = evolve(before, Change(org="research", based_on=3, at=NOON, tracked=(settled, moved)))
+    assert after == Known(
+        org="research", version=4, jobs={"b": moved}, final=frozenset({"old", "a"}), horizon=NOON - DAY
+    )
+    later = Change(org="research", based_on=4, at=NOON, horizon=NOON)
+    assert evolve(after, later) == replace(after, version=5, horizon=NOON)
+
+
+def test_history_is_what_ended_before_the_lookback_and_what_is_active_never_is() -> None:
+    edge = NOON - 30 * DAY
+    jobs = (
+        job("before", status=F, created_at=edge - SECOND),
+        job("older", status=F, created_at=edge - DAY),
+        job("on", status=F, created_at=edge),
+        job("active", created_at=edge - DAY),
+        job("undated", status=F, created_at=None),
+    )
+    change = decide(Known(org="research"), seen(*jobs), POLICY)
+    assert [one.job.id for one in change.tracked] == ["on", "active", "undated"]
+    assert change.horizon == edge - SECOND
+
+
+def test_behind_a_broken_list_all_is_history_however_new() -> None:
+    broken = seen(job("a", created_at=NOON - DAY), job("b", created_at=None), complete=False)
+    change = decide(Known(org="research"), broken, POLICY)
+    assert change.horizon == NOON - DAY
+    assert len(change.tracked) == 2
+    assert decide(known(), broken, POLICY).horizon is None, "later it does not move"
+
+
+def test_undated_ended_jobs_are_news_after_the_first_sight() -> None:
+    change = decide(known(horizon=NOON), seen(job(status=F, created_at=None)), POLICY)
+    assert [one.kind for one in change.transitions] == [Kind.APPEARED]
+
+
+RFT = job(model="o4-mini", method=Method.REINFORCEMENT)
+HALF = Training(latest=Metrics(step=5, steps=10), loop_seconds=1800.0, counted_step=5)
+
+
+@pytest.mark.parametrize(
+    ("look", "cost"),
+    [
+        pytest.param(job(model="mini"), None, id="nothing is guessed of an active job"),
+        pytest.param(
+            job(model="mini", trained_tokens=10**6),
+            Cost(basis=Basis.ESTIMATED, usd=Decimal(8)),
+            id="unless its tokens are told already",
+        ),
+        pytest.param(
+            replace(RFT, training=HALF),
+            Cost(basis=Basis.ESTIMATED, usd=Decimal(100)),
+            id="or half of its steps are done",
+        ),
+        pytest.param(
+            replace(RFT, status=Status.CANCELLED, training=HALF),
+            Cost(basis=Basis.COMPUTED, usd=Decimal(50)),
+            id="at the end what was done is paid",
+        ),
+        pytest.param(job(model="mini", status=F), UNKNOWN_COST, id="an end without tokens has no cost"),
+    ],
+)
+def test_a_job_has_its_cost(look: object, cost: Cost | None) -> None:
+    assert decide(known(), seen(look), POLICY).tracked[0].cost == cost  # type: ignore[arg-type]  # a table
+
+
+def test_a_cost_that_was_unknown_comes_with_the_tokens_and_then_stays() -> None:
+    ended = tracked(job(model="mini", status=F, finished_at=NOON), cost=UNKNOWN_COST)
+    told = seen(job(model="mini", status=F, trained_tokens=10**6))
+    priced = decide(known(ended), told, POLICY)
+    assert priced.tracked[0].cost == Cost(basis=Basis.COMPUTED, usd=Decimal(8))
+    assert [(one.metric, one.amount) for one in priced.tallies] == [
+        ("trained_tokens", 10**6),
+        ("cost_nanodollars", 8 * 10**9),
+    ]
+    dearer = replace(POLICY, rates=(replace(MILLION, per_million=Decimal(9)),))
+    assert decide(evolve(known(ended), priced), told, dearer).empty
+
+
+def test_an_estimate_gives_way_to_the_cost() -> None:
+    active = tracked(RFT, cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(100)))
+    over = seen(replace(RFT, status=Status.SUCCEEDED), reads=(read(measured(1, loop_seconds=7200.0)),))
+    assert decide(known(active), over, POLICY).tracked[0].cost == Cost(basis=Basis.COMPUTED, usd=Decimal(200))

@@ -1,0 +1,104 @@
+"""Kills the real process again and again, and judges from outside: the receiver against the truth.
+
+As a program: `python -m tests.faults.campaign 200` prints the figures and fails when one of them breaks a promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.stage import Stage, staged
+
+IN_FLIGHT = 8
+"""Deliveries that one notifier has under way at once."""
+ALL_WORDS = ["appeared", "started", "succeeded", "failed", "cancelled", "stalled"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What came of it."""
+
+    kills: int
+    ended: int
+    lost: int
+    arrived: int
+    repeated: int
+    most_repeats_of_a_crash: int
+    repeated_without_a_crash: int
+    two_bodies: int
+    false: int
+
+    @property
+    def kept(self) -> bool:
+        """Whether every promise held."""
+        broken = self.lost or self.repeated_without_a_crash or self.two_bodies or self.false
+        return not broken and self.most_repeats_of_a_crash <= IN_FLIGHT and self.ended > 0
+
+    def __str__(self) -> str:
+        return (
+            f"kills {self.kills} · jobs ended {self.ended} · lost {self.lost} · messages {self.arrived} · "
+            f"repeated {self.repeated} (after one crash at most {self.most_repeats_of_a_crash}, without a crash "
+            f"{self.repeated_without_a_crash}) · ids with two bodies {self.two_bodies} · false {self.false}"
+        )
+
+
+async def campaign(folder: Path, kills: int, *, seed: int = 20231, orgs: int = 2) -> Figures:
+    """Kill so many times at random moments, of starting and of working, and count."""
+    dice = random.Random(seed)
+    async with staged(folder, orgs=orgs, routes=[{"on": ALL_WORDS, "notify": ["hook"]}]) as stage:
+        for number in range(kills):
+            if number % 10 == 9:
+                await _killed_while_it_starts(stage, dice.random() * 2.5)
+            else:
+                await asyncio.sleep(dice.random() * 0.8)
+                await stage.daemon.stop(signal.SIGKILL)
+            await stage.again()
+        return await figures(stage, kills)
+
+
+async def _killed_while_it_starts(stage: Stage, seconds: float) -> None:
+    await stage.daemon.stop(signal.SIGKILL)
+    stage.lives += 1
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stage.daemon.start(), seconds)
+    await stage.daemon.stop(signal.SIGKILL)
+
+
+async def figures(stage: Stage, kills: int) -> Figures:
+    """Wait for what is still to come, and count."""
+    ended = stage.ended()
+    with suppress(AssertionError):
+        await stage.all_told(60)
+    repeats = stage.repeats()
+    in_one_life = len(stage.arrivals) - len({(arrival.key, arrival.life) for arrival in stage.arrivals})
+    after_each = [sum(arrival.life == life for arrival in repeats) for life in {arrival.life for arrival in repeats}]
+    return Figures(
+        kills=kills,
+        ended=len(ended),
+        lost=len(ended - set(stage.hook.ends())),
+        arrived=len({arrival.key for arrival in stage.arrivals}),
+        repeated=len(repeats),
+        most_repeats_of_a_crash=max(after_each, default=0),
+        repeated_without_a_crash=in_one_life,
+        two_bodies=stage.bodies(),
+        false=len(stage.false()),
+    )
+
+
+def main(kills: int) -> int:
+    """Run it in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
+        found = asyncio.run(campaign(Path(folder), kills))
+    print(found)
+    return 0 if found.kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200))

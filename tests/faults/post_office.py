@@ -1,0 +1,128 @@
+"""A real store and real couriers that bring its envelopes to receivers over real HTTP."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from monitor import notifiers
+from monitor.clock import Clock, SystemClock
+from monitor.courier import Courier, DeliveryPolicy, Lanes
+from monitor.domain.flow import Change, Delivery, Message, Severity
+from monitor.metrics.own import Own
+from monitor.notifiers import NotifierSettings, SlackSettings, WebhookSettings
+from monitor.secret import Redactor
+from monitor.store import Posted, Store, opened
+from tests.faults.targets import Target
+
+SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+BRISK = DeliveryPolicy(timeout=0.5, retry_base=0.1, retry_max=0.4, max_age=timedelta(hours=72))
+
+
+def hook(name: str, target: Target, **over: Any) -> WebhookSettings:
+    """A webhook notifier."""
+    return WebhookSettings.model_validate(
+        {"name": name, "type": "webhook", "url": target.url, "secret": SIGNING, **over}
+    )
+
+
+def slack(name: str, target: Target) -> SlackSettings:
+    """Slack by incoming webhook."""
+    return SlackSettings.model_validate({"name": name, "type": "slack", "webhook_url": target.url})
+
+
+def bot(name: str, target: Target, channel: str = "#c") -> SlackSettings:
+    """Slack by token."""
+    return SlackSettings.model_validate(
+        {"name": name, "type": "slack", "token": "xoxb-1-abcdefghijkl", "channel": channel, "api_url": target.url}
+    )
+
+
+@dataclass
+class PostOffice:
+    """A real store and real couriers over real HTTP."""
+
+    store: Store
+    own: Own
+    clock: Clock
+    version: int = 0
+    sent: Counter[str] = field(default_factory=Counter)
+
+    async def enqueue(self, *jobs: str, to: tuple[str, ...], **over: Any) -> None:
+        """One envelope for each job and notifier, in one transaction."""
+        envelopes = tuple(
+            Delivery(org="research", job=job, seq=1, notifier=name, message=message(job, **over))
+            for job in jobs
+            for name in to
+        )
+        await self.store.commit(
+            Change(org="research", based_on=self.version, at=self.clock.now(), deliveries=envelopes)
+        )
+        self.version += 1
+
+    async def posted(self, state: str | None = None) -> list[Posted]:
+        """The newest 500 envelopes."""
+        return list((await self.store.deliveries(state=state, limit=500)).items)
+
+    async def states(self, notifier: str) -> Counter[str]:
+        """How many envelopes of a notifier are in each state."""
+        found: Counter[str] = Counter()
+        after = None
+        while True:
+            page = await self.store.deliveries(limit=500, after=after)
+            found.update(one.state for one in page.items if one.notifier == notifier)
+            if page.next is None:
+                return found
+            after = page.next
+
+
+@asynccontextmanager
+async def post_office(
+    folder: Path, *settings: NotifierSettings, policy: DeliveryPolicy = BRISK, clock: Clock | None = None
+) -> AsyncIterator[PostOffice]:
+    """An office whose couriers are at work."""
+    of, redactor, lanes, own = clock or SystemClock(), Redactor(), Lanes(), Own()
+    own.watch(["research"], [one.name for one in settings])
+    async with opened(f"sqlite:///{folder / 'monitor.db'}", clock=of) as store, notifiers.session() as session:
+        office = PostOffice(store, own, of)
+        async with anyio.create_task_group() as tasks:
+            for one in settings:
+                courier = Courier(
+                    store=store,
+                    notifier=notifiers.build(one, session=session, redactor=redactor, timeout=policy.timeout),
+                    clock=of,
+                    owner="me",
+                    policy=policy,
+                    jitter=random.Random(1).random,
+                    lanes=lanes,
+                    tally=own,
+                    grace=0.1,
+                )
+                tasks.start_soon(courier.run)
+            yield office
+            tasks.cancel_scope.cancel()
+
+
+def message(job: str, **over: Any) -> Message:
+    """A failed job."""
+    fields: dict[str, Any] = {
+        "type": "finetune.job.failed",
+        "at": SystemClock().now(),
+        "title": f"{job} failed",
+        "severity": Severity.BAD,
+        "org": "research",
+        "job": job,
+        "word": "failed",
+        "facts": (("Model", "gpt-4o-mini"),),
+        "error": "server_error: it broke",
+        "data": '{"org":"research","job":{"id":"' + job + '"}}',
+    }
+    return Message(**{**fields, **over})

@@ -1,0 +1,119 @@
+"""Passwords of the real server: who gets in, what it costs, and what a change of users does."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from pathlib import Path
+from statistics import median
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+
+from tests.faults.house import PASSWORD, basic, hashed, house
+
+
+async def test_h08_a_password_is_needed_for_every_address_health_too(tmp_path: Path) -> None:
+    paths = ["/", "/metrics", "/-/healthy", "/-/ready", "/api/v1/jobs", "/nowhere"]
+    async with house(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD)}) as here:
+        for path in paths:
+            assert await here.get(path) == 401
+            assert await here.get(path, headers=basic("prometheus", PASSWORD)) in {200, 404, 503}
+        async with aiohttp.ClientSession() as client, client.get(here.url) as answer:
+            assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+            assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+            assert "research" not in await answer.text()
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        pytest.param("Basic", id="no credentials"),
+        pytest.param("Basic !!!", id="no base64"),
+        pytest.param("Basic " + base64.b64encode(b"prometheus").decode(), id="no colon"),
+        pytest.param("Basic " + base64.b64encode(b"prometheus:").decode(), id="an empty password"),
+        pytest.param("Basic " + base64.b64encode(b":" + PASSWORD.encode()).decode(), id="no name"),
+        pytest.param("Basic " + base64.b64encode(b"prometheus:\x00").decode(), id="a NUL"),
+        pytest.param("Basic " + base64.b64encode(b"prometheus:\xff\xfe").decode(), id="no text"),
+        pytest.param("Basic " + base64.b64encode(b"prometheus:" + b"x" * 5000).decode(), id="a long password"),
+        pytest.param("Basic " + base64.b64encode(b"nobody:" + PASSWORD.encode()).decode(), id="an unknown name"),
+        pytest.param("Bearer " + PASSWORD, id="another scheme"),
+        pytest.param("\u00e4\u00f6", id="not ASCII"),
+    ],
+)
+async def test_h08_what_is_not_the_password_is_refused(tmp_path: Path, authorization: str) -> None:
+    async with house(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD)}) as here:
+        assert await here.get(headers={"Authorization": authorization}) == 401
+        assert await here.get(headers=basic("prometheus", PASSWORD)) == 200
+
+
+async def test_h08_the_time_of_a_refusal_does_not_tell_names(tmp_path: Path) -> None:
+    async with house(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD, 9), "old": hashed("x", 4)}) as here:
+
+        async def took(name: str) -> float:
+            times = []
+            for number in range(7):
+                began = time.perf_counter()
+                assert await here.get(headers=basic(name, f"wrong{number}")) == 401
+                times.append(time.perf_counter() - began)
+            return median(times)
+
+        known, unknown = await took("prometheus"), await took("nobody")
+    assert 0.5 < unknown / known < 2, (known, unknown)
+
+
+async def test_h06_many_who_ask_with_one_password_cost_one_check_and_the_loop_turns(tmp_path: Path) -> None:
+    async with house(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD, 13)}) as here:
+        gaps, last = [0.0], time.perf_counter()
+
+        async def tick() -> None:
+            nonlocal last
+            while True:
+                await asyncio.sleep(0.01)
+                gaps.append(time.perf_counter() - last)
+                last = time.perf_counter()
+
+        ticking = asyncio.create_task(tick())
+        began = time.perf_counter()
+        statuses = await asyncio.gather(
+            *(here.get(headers=basic("prometheus", PASSWORD)) for _ in range(100)),
+            *(here.get(headers=basic("nobody", f"wrong{number}")) for number in range(5)),
+        )
+        took = time.perf_counter() - began
+        ticking.cancel()
+    assert statuses == [200] * 100 + [401] * 5
+    assert took < 15, "a hundred checks of half a second each would take longer"
+    assert max(gaps) < 0.4, "one check in the loop would take longer"
+
+
+async def test_h08_a_flood_of_wrong_passwords_is_bounded_and_the_right_one_still_works(tmp_path: Path) -> None:
+    async with house(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD, 8)}) as here:
+        assert await here.get(headers=basic("prometheus", PASSWORD)) == 200
+        flood = [asyncio.create_task(here.get(headers=basic("prometheus", f"wrong{n}"))) for n in range(300)]
+        await asyncio.sleep(0.1)
+        began = time.perf_counter()
+        assert await here.get(headers=basic("prometheus", PASSWORD)) == 200
+        assert time.perf_counter() - began < 1
+        statuses = await asyncio.gather(*flood)
+    assert set(statuses) == {401, 503}
+
+
+async def test_h08_changed_users_hold_at_once_and_a_broken_file_changes_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path, basic_auth_users={"prometheus": hashed("first")}) as here:
+        assert await here.get(headers=basic("prometheus", "first")) == 200
+        here.write(basic_auth_users={"prometheus": hashed("second")})
+        await here.door.refresh()
+        assert await here.get(headers=basic("prometheus", "first")) == 401
+        assert await here.get(headers=basic("prometheus", "second")) == 200
+        with capture_logs() as logs:
+            here.file.write_text("basic_auth_users: {prometheus: hunter2-in-the-open}", encoding="utf-8")
+            await here.door.refresh()
+            await here.door.refresh()
+            assert await here.get(headers=basic("prometheus", "second")) == 200
+            here.file.unlink()
+            await here.door.refresh()
+        assert await here.get(headers=basic("prometheus", "second")) == 200
+    assert [line["event"] for line in logs] == ["web_config.refused"] * 2
+    assert "hunter2" not in str(logs)

@@ -1,0 +1,88 @@
+"""Text from outside on the page, in the API and in scrapes: it stays text."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.domain.model import Job
+from monitor.web import page, views
+from tests.builders import tracked
+from tests.faults.hostile_words import ITEMS, NASTY, assert_inert, health, many, plainly, seen
+from tests.metrics.scrapes import OPENMETRICS, series, snapshot, text
+from tests.providers import answers
+from tests.web.test_pages import Seen
+
+
+@many
+@given(item=ITEMS)
+def test_h01_the_page_has_the_elements_it_would_have_with_plain_names(item: dict[str, Any]) -> None:
+    one = seen(item)
+    if one is None:
+        return
+    html = page.render(snapshot(one), health()).decode()
+    shown = Seen(html)
+    plain = Seen(page.render(snapshot(replace(one, job=plainly(one.job))), health()).decode())
+    assert shown.tags == plain.tags
+    assert [name for name, _ in shown.attributes] == [name for name, _ in plain.attributes]
+    for name, value in shown.attributes:
+        assert name not in {"style", "srcdoc"}
+        assert not name.startswith("on")
+        if name in {"href", "src"}:
+            assert re.match(
+                r"(metrics|api/v1/[!-~]*|#\w+|data:image/svg\+xml,.*|https://platform\.openai\.com/.*)$", value
+            )
+    assert_inert(html, breaks="\n")
+
+
+@many
+@given(item=ITEMS)
+def test_h03_the_json_api_shows_what_the_border_let_in_and_nothing_executes(item: dict[str, Any]) -> None:
+    one = seen(item)
+    if one is None:
+        return
+    shown = json.loads(views.encoded(views.job(one, health())))["data"]
+    assert (shown["id"], shown["model"], shown["metadata"]) == (one.job.id, one.job.model, one.job.metadata)
+    assert_inert(json.dumps(shown, ensure_ascii=False))
+
+
+@many
+@given(item=ITEMS, accept=st.sampled_from(["", OPENMETRICS]))
+def test_h04_a_scrape_reads_back_with_the_series_of_plain_names(item: dict[str, Any], accept: str) -> None:
+    one = seen(item)
+    if one is None:
+        return
+    found = series(text(snapshot(one), accept=accept))
+    (info,) = found["finetune_job_info"]
+    labels = dict(info)
+    assert set(labels) == {"org", "job_id", "provider", "model", "method", "fine_tuned_model", "name"}
+    assert max(map(len, labels.values())) <= 256
+    assert set(found) == set(series(text(snapshot(replace(one, job=plainly(one.job))), accept=accept)))
+
+
+def test_h04_promtool_reads_all_of_it_at_once() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    jobs = [tracked(Job(**{**_fields(name), "id": f"{name}-{n}"})) for n, name in enumerate(NASTY)]
+    exposition = text(snapshot(*jobs))
+    done = subprocess.run([promtool, "check", "metrics"], input=exposition, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def _fields(name: str) -> dict[str, Any]:
+    plain: Job = answers.job()
+    return {
+        **{field: getattr(plain, field) for field in plain.__slots__},
+        "name": name,
+        "model": name,
+        "org": "research",
+    }

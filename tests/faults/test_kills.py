@@ -1,0 +1,139 @@
+"""Killed or stopped at random and at chosen moments: nothing is lost, and little is said twice."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from monitor.simulator import Simulation, Traffic, organisations, serve
+from tests.e2e.daemon import Daemon, running
+from tests.e2e.receivers import webhook
+from tests.e2e.test_story import configuration, rounds
+from tests.faults.campaign import campaign
+from tests.faults.machine import allowed, needs
+from tests.faults.stage import QUICK, Stage, staged
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.mark.slow
+async def test_x01_g1_g3_g4_killed_at_random_moments_loses_nothing(tmp_path: Path) -> None:
+    found = await campaign(tmp_path, 8, seed=int(time.time()))
+    print(found)
+    assert found.kept, str(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before the answer", "after the answer"])
+async def test_x01_g4_killed_as_a_message_arrives_it_repeats_that_one_once(tmp_path: Path, when: str) -> None:
+    killed: list[str] = []
+    async with staged(tmp_path) as stage:
+
+        def kill(body: dict[str, Any]) -> None:
+            key = body["data"]["transition"]["id"]
+            if len(killed) < stage.lives and key not in killed:
+                killed.append(key)
+                asyncio.get_running_loop().call_later(0.0 if when == "before the answer" else 0.001, slay)
+
+        def slay() -> None:
+            with suppress(ProcessLookupError):
+                stage.signal(signal.SIGKILL)
+
+        stage.on_arrival = kill
+        for _ in range(4):
+            await stage.gone()
+            await stage.again()
+        stage.on_arrival = lambda body: None
+        if stage.daemon.process_ended:
+            await stage.again()
+        await stage.all_told()
+        stage.assert_sound(repeats=8 * stage.lives)
+        assert len(stage.arrivals) == len({(arrival.key, arrival.life) for arrival in stage.arrivals})
+
+
+@pytest.mark.slow
+async def test_x02_killed_at_the_nth_system_call_loses_nothing(tmp_path: Path) -> None:
+    needs("strace")
+    allowed("strace", "-qq", "-o", "/dev/null", "true")
+    calls = "sendto,sendmsg,recvfrom,pwrite64,fdatasync,ftruncate,unlink"
+    async with staged(tmp_path) as stage:
+        await stage.daemon.stop(signal.SIGKILL)
+        for nth in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89):
+            stage.daemon.before = (
+                "strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}",
+                "-e", f"inject={calls}:signal=KILL:when={nth}",
+            )  # fmt: skip
+            stage.lives += 1
+            with suppress(AssertionError):
+                await stage.daemon.start()
+            assert await stage.gone() != 0
+        stage.daemon.before = ()
+        await stage.again()
+        await stage.all_told()
+        stage.assert_sound(repeats=8 * stage.lives)
+        assert len(stage.arrivals) == len({(arrival.key, arrival.life) for arrival in stage.arrivals})
+
+
+@pytest.mark.slow
+async def test_g6_killed_during_the_first_look_history_stays_history(tmp_path: Path) -> None:
+    pages: list[str] = []
+    daemons: list[Daemon] = []
+
+    @web.middleware
+    async def kill_at_page_3(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Any:
+        if request.method == "GET" and request.path.endswith("/jobs"):
+            pages.append(request.query.get("after", ""))
+            if len(pages) in (3, 6, 10):
+                with suppress(ProcessLookupError, AttributeError):
+                    daemons[0].process.send_signal(signal.SIGKILL)  # type: ignore[union-attr]  # suppressed
+                await asyncio.sleep(1)
+        return await handler(request)
+
+    simulation = Simulation(organisations(2), pace=QUICK, traffic=Traffic(history=400, gap=(1.0, 2.0)))
+    async with serve(simulation, middlewares=[kill_at_page_3]) as base_url, webhook() as hook:
+        async with running(tmp_path, configuration(simulation.orgs, base_url, hook)) as daemon:
+            daemons.append(daemon)
+            before = time.time()
+            stage = Stage(simulation=simulation, daemon=daemon, hook=hook, before=before)
+            hook.answer = stage.take
+            for _ in range(3):
+                await stage.gone()
+                with suppress(AssertionError):
+                    await stage.again()
+            await rounds(daemon, 1)
+            stage.born = time.time()
+            await asyncio.sleep(1)
+            await stage.all_told()
+            stage.assert_sound()
+    assert len(pages) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [pytest.param(5.0, id="for 5 s"), pytest.param(60.0, id="for 60 s")])
+async def test_t04_stopped_for_a_while_it_catches_up_once(tmp_path: Path, seconds: float) -> None:
+    asked: list[float] = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Any:
+        if request.path.endswith("/jobs"):
+            asked.append(time.monotonic())
+        return await handler(request)
+
+    async with staged(tmp_path, middlewares=[note]) as stage:
+        stage.signal(signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        stage.signal(signal.SIGCONT)
+        went_on = time.monotonic()
+        await stage.all_told()
+        burst = [at for at in asked if went_on <= at < went_on + 1.0]
+        assert len(burst) <= 2 * (1.0 / 0.3 + 2), "it polls as ever, and makes up for nothing"
+        stage.assert_sound()
+        assert await stage.alive() < 1.0

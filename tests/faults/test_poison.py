@@ -1,0 +1,69 @@
+"""Envelopes that cannot be opened or shown: each is given up alone, and those behind it go out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon import until
+from tests.faults.post_office import hook, post_office, slack
+from tests.faults.targets import Target, listening
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("not JSON", id="D15 no JSON"),
+        pytest.param("{}", id="D15 an empty envelope"),
+        pytest.param('{"type": 7}', id="D15 of another shape"),
+        pytest.param('{"at": "yesterday"', id="D15 half of one"),
+    ],
+)
+async def test_an_envelope_that_cannot_be_read_is_buried_and_those_behind_it_go_out(tmp_path: Path, text: str) -> None:
+    target = Target()
+    async with listening(target):
+        async with post_office(tmp_path) as office:
+            await office.enqueue("poison", "a", "b", to=("hook",))
+        with sqlite3.connect(tmp_path / "monitor.db") as database:
+            database.execute("UPDATE outbox SET message = ? WHERE job = 'poison'", (text,))
+        database.close()
+        async with post_office(tmp_path, hook("hook", target)) as office:
+
+            async def settled() -> bool:
+                return await office.states("hook") == {"dead": 1, "sent": 2}
+
+            await until(settled, 5)
+            (dead,) = await office.posted("dead")
+            assert (dead.key, dead.reason) == ("research/poison/1@hook", "unreadable")
+    assert sorted(target.keys()) == ["research/a/1@hook", "research/b/1@hook"]
+
+
+async def test_d16_an_envelope_that_no_renderer_can_take_is_given_up_alone(tmp_path: Path) -> None:
+    """Its moment has no place in any calendar once it is turned to UTC, so that every renderer raises."""
+    target, chat = Target(), Target()
+    async with listening(target, chat):
+        async with post_office(tmp_path) as office:
+            await office.enqueue("poison", "a", "b", to=("hook", "chat"))
+        with sqlite3.connect(tmp_path / "monitor.db") as database:
+            rows = database.execute("SELECT key, message FROM outbox WHERE job = 'poison'").fetchall()
+            for key, text in rows:
+                broken = json.dumps({**json.loads(text), "at": "0001-01-01T00:00:00+14:00", "severity": "bad"})
+                database.execute("UPDATE outbox SET message = ? WHERE key = ?", (broken, key))
+        database.close()
+        async with post_office(tmp_path, hook("hook", target), slack("chat", chat)) as office:
+            await until(lambda: len(target.letters) == 2, 5)
+
+            async def settled() -> bool:
+                return await office.states("hook") == {"dead": 1, "sent": 2}
+
+            await until(settled, 8)
+            dead = [one for one in await office.posted("dead") if one.notifier == "hook"]
+            assert [(one.key, one.reason) for one in dead] == [("research/poison/1@hook", "bug")]
+            assert office.own.registry.get_sample_value(
+                "finetune_notifications_dead_total", {"notifier": "hook", "reason": "bug"}
+            ) == 1  # fmt: skip
+    await asyncio.sleep(0)

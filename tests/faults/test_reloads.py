@@ -1,0 +1,250 @@
+"""Configurations that come and go while it works: all or nothing, nothing lost, nothing twice, nothing leaked."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from ruamel.yaml import YAML
+
+from monitor.simulator import Traffic
+from tests.e2e.daemon import organization, until
+from tests.e2e.test_story import rounds
+from tests.faults.stage import PATIENT, Stage, staged
+from tests.soak import measured
+
+pytestmark = pytest.mark.timeout(180)
+
+KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+async def reloaded(stage: Stage, good: bool = True) -> None:
+    """Reload what is in the file, and wait for the verdict."""
+    word = '"event":"config.reloaded"' if good else '"event":"config.reload_failed"'
+    before = stage.daemon.log.count(word)
+    stage.signal(signal.SIGHUP)
+    await until(lambda: stage.daemon.log.count(word) > before, PATIENT)
+    metrics = await stage.daemon.metrics()
+    assert metrics["finetune_config_last_reload_successful"] == float(good)
+
+
+def written(stage: Stage, text: str) -> None:
+    stage.daemon.config.write_text(text, encoding="utf-8")
+
+
+def cut_in_half(stage: Stage) -> None:
+    text = stage.daemon.config.read_text(encoding="utf-8")
+    written(stage, text[: len(text) // 2])
+
+
+def nameless_secret(stage: Stage) -> None:
+    (stage.daemon.folder / "empty").write_text("\r\n")
+    organizations = [{"name": "new", "provider": "openai", "api_key_file": "empty"}]
+    with stage.daemon.config.open("w") as file:
+        YAML().dump({**stage.daemon.settings, "organizations": organizations}, file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda stage: written(stage, f"a: [1\nkey: {KEY}"), id="F01 no YAML"),
+        pytest.param(
+            lambda stage: written(stage, f"polll: 5\norganizations: {KEY}"), id="F01 unknown keys, wrong types"
+        ),
+        pytest.param(cut_in_half, id="F02 a half-written file"),
+        pytest.param(lambda stage: written(stage, ""), id="F02 an empty file"),
+        pytest.param(lambda stage: stage.daemon.config.unlink(), id="F02 no file"),
+        pytest.param(nameless_secret, id="F03 an empty secret file"),
+        pytest.param(
+            lambda stage: written(stage, "organizations: !!python/object:os.system {}"), id="F06 a Python object"
+        ),
+        pytest.param(
+            lambda stage: written(stage, "organizations: [{name: a, provider: openai, api_key: '${NOT_SET_AT_ALL}'}]"),
+            id="F07 a variable that is not set",
+        ),
+    ],
+)
+async def test_f01_g23_what_is_not_good_changes_nothing(tmp_path: Path, spoil: Callable[[Stage], Any]) -> None:
+    async with staged(tmp_path) as stage:
+        spoil(stage)
+        await reloaded(stage, good=False)
+        polled = await stage.daemon.metrics()
+        await rounds(stage.daemon, 3)
+        assert KEY not in stage.daemon.log
+        assert {name for name in polled if name.startswith("finetune_org_up")} == {
+            f'finetune_org_up{{org="{org.name}"}}' for org in stage.simulation.orgs
+        }
+        await stage.all_told()
+        stage.daemon.write()
+        await reloaded(stage)
+        await stage.all_told()
+        stage.assert_sound()
+
+
+@pytest.mark.slow
+async def test_f02_a_swapped_symlink_is_read_as_one_file(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        config, text = stage.daemon.config, stage.daemon.config.read_text(encoding="utf-8")
+        for number in range(4):  # as Kubernetes does: ..data leads to a folder of this moment
+            folder = tmp_path / f"..{number}"
+            folder.mkdir()
+            (folder / "monitor.yaml").write_text(text)
+            fresh = tmp_path / "..fresh"
+            fresh.symlink_to(folder)
+            fresh.rename(tmp_path / "..data")
+            if not config.is_symlink():
+                config.unlink()
+                config.symlink_to(Path("..data") / "monitor.yaml")
+            await reloaded(stage)
+        await stage.all_told()
+        stage.assert_sound()
+
+
+@pytest.mark.slow
+async def test_f03_f05_g5_a_rotated_key_is_used_from_its_file_without_a_word(tmp_path: Path) -> None:
+    keys: list[str] = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: Any) -> web.StreamResponse:
+        keys.append(request.headers.get("Authorization", ""))
+        if keys[-1].endswith("-old"):
+            request = request.clone(headers={**request.headers, "Authorization": keys[-1].removesuffix("-old")})
+            return web.json_response({"error": {"message": "no", "code": "invalid_api_key"}}, status=401)
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    async with staged(tmp_path, middlewares=[note], orgs=1) as stage:
+        org, file = stage.simulation.orgs[0], tmp_path / "key"
+        entry = stage.daemon.settings["organizations"][0]
+        entry["api_key_file"] = str(file)
+        del entry["api_key"]
+        file.write_text(f"\ufeff{org.key}\r\n", encoding="utf-8")
+        stage.daemon.write()
+        await reloaded(stage)
+        await stage.all_told()
+        file.write_text(f"{org.key}-old")
+        await until(lambda: keys[-1].endswith("-old"), PATIENT)
+        fresh = tmp_path / "fresh"
+        fresh.write_text(f"{org.key}\n")
+        fresh.rename(file)
+        await reloaded(stage)
+        await stage.all_told()
+        stage.assert_sound()
+        assert org.key not in stage.daemon.log
+
+
+@pytest.mark.slow
+async def test_f05_g5_g6_orgs_and_routes_that_come_go_and_are_renamed_announce_nothing(tmp_path: Path) -> None:
+    async with staged(tmp_path, orgs=3, traffic=Traffic(history=60)) as stage:
+        whole = list(stage.daemon.settings["organizations"])
+        base_url = whole[0]["base_url"]
+        renamed = organization(stage.simulation.orgs[0], base_url, name="renamed")
+        for organizations in (whole[:1], whole, [renamed, *whole[1:]], whole[2:], whole):
+            stage.daemon.settings["organizations"] = organizations
+            stage.daemon.settings["routes"].append({"match": {"model": "nothing*"}, "notify": ["hook"]})
+            stage.daemon.write()
+            await reloaded(stage)
+            await rounds(stage.daemon, 3)
+            shown = {name for name in await stage.daemon.metrics() if name.startswith("finetune_org_up{")}
+            assert len(shown) == len(organizations)
+        assert stage.arrivals == []
+
+
+@pytest.mark.slow
+async def test_f05_g23_what_waits_for_a_notifier_that_is_gone_goes_out_when_it_is_back(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        refuse = [True]
+        stage.on_arrival = lambda body: web.Response(status=503) if refuse else None
+        await until(lambda: stage.hook.refused > 3, PATIENT)
+        notifiers, routes = stage.daemon.settings["notifiers"], stage.daemon.settings["routes"]
+        stage.daemon.settings |= {"notifiers": [], "routes": []}
+        stage.daemon.write()
+        await reloaded(stage)
+        refused = stage.hook.refused
+        gone = time.time()
+        refuse.clear()
+        await asyncio.sleep(2)
+        assert stage.hook.refused <= refused + 8
+        waiting = stage.ended() - set(stage.hook.ends())
+        stage.daemon.settings |= {"notifiers": notifiers, "routes": routes}
+        stage.daemon.write()
+        await reloaded(stage)
+        stage.born = time.time()
+        await stage.all_told()
+        due = {one for one in waiting if one in stage.ended(stage.before) - stage.ended(gone - 1)}
+        await until(lambda: due <= set(stage.hook.ends()), PATIENT)
+        assert stage.false() == set()
+        assert stage.bodies() == 0
+
+
+@pytest.mark.slow
+async def test_f04_100_reloads_under_load_leak_lose_and_double_nothing(tmp_path: Path) -> None:
+    async with staged(tmp_path, orgs=4) as stage:
+        for _ in range(20):
+            await reloaded(stage)
+        await stage.all_told()
+        first = measured(stage)
+        for _ in range(100):
+            stage.signal(signal.SIGHUP)
+            await asyncio.sleep(0.1)
+        await rounds(stage.daemon, 3)
+        await stage.all_told()
+        await asyncio.sleep(2)
+        last = measured(stage)
+        print(f"before: {first}\nafter:  {last}\nreloads: {stage.daemon.log.count('config.reloaded')}")
+        stage.assert_sound()
+        assert stage.daemon.log.count('"event":"config.reloaded"') >= 60
+        assert last.fds <= first.fds + 4
+        assert last.threads <= first.threads + 8, "workers that have nothing to do stay for a while"
+        assert last.rss <= first.rss * 1.10 + 4096
+        assert "task.failed" not in stage.daemon.log
+        assert await stage.alive() < 1.0
+
+
+@pytest.mark.slow
+async def test_f04_a_reload_amid_a_slow_delivery_repeats_nothing_and_holds_up_no_poll(tmp_path: Path) -> None:
+    """The receiver takes longer than the program would wait for it at its end."""
+    async with staged(tmp_path, delivery={"timeout": "20s"}) as stage:
+        arrived = asyncio.Event()
+        slow, ids = web.Application(), []
+
+        async def take(request: web.Request) -> web.Response:
+            arrived.set()
+            ids.append(request.headers["webhook-id"])
+            await asyncio.sleep(10)
+            return web.Response()
+
+        slow.router.add_post("/slow", take)
+        runner = web.AppRunner(slow)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/slow"
+        stage.daemon.settings["notifiers"].append({"name": "slow", "type": "webhook", "url": url})
+        stage.daemon.settings["routes"].append({"notify": ["slow"]})
+        stage.daemon.write()
+        await reloaded(stage)
+        await asyncio.wait_for(arrived.wait(), PATIENT)
+        for _ in range(3):
+            await reloaded(stage)
+            await asyncio.sleep(0.5)
+        polls = min(await poll_counts(stage))
+        await asyncio.sleep(3)
+        assert min(await poll_counts(stage)) >= polls + 3
+        await stage.all_told()
+        await asyncio.sleep(12)
+        await runner.cleanup()
+        assert len(ids) == len(set(ids))
+        stage.assert_sound()
+
+
+async def poll_counts(stage: Stage) -> list[float]:
+    metrics = await stage.daemon.metrics()
+    return [value for name, value in metrics.items() if name.startswith("finetune_org_polls_total")]

@@ -1,0 +1,150 @@
+"""Signals: the process ends when it is told to, in time, whatever hangs, and comes back where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from monitor.simulator import Traffic
+from tests.faults.machine import allowed, needs
+from tests.faults.stage import PATIENT, Stage, staged
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@asynccontextmanager
+async def hanging() -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A peer that takes connections and says nothing: its address, and when somebody came."""
+    came, done = asyncio.Event(), asyncio.Event()
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await done.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", came
+    finally:
+        done.set()
+        server.close()
+
+
+async def ends(stage: Stage, *signals: signal.Signals) -> tuple[int, float]:
+    """Exit code, and seconds from the last of the signals."""
+    for number in signals[:-1]:
+        stage.signal(number)
+        await asyncio.sleep(0.3)
+    began = time.monotonic()
+    stage.signal(signals[-1])
+    return await stage.gone(30), time.monotonic() - began
+
+
+async def test_x03_sigterm_in_idleness_ends_at_once(tmp_path: Path) -> None:
+    async with staged(tmp_path, traffic=Traffic()) as stage:
+        code, seconds = await ends(stage, signal.SIGTERM)
+    assert code == 0
+    assert seconds < 5
+
+
+@asynccontextmanager
+async def stuck(folder: Path) -> AsyncIterator[Stage]:
+    """A process with a poll and a delivery in flight, both to peers that never answer."""
+    stop = asyncio.Event()
+    hangs: list[bool] = []
+
+    @web.middleware
+    async def hang(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Any:
+        if hangs:
+            await stop.wait()
+        return await handler(request)
+
+    slow = {"timeout": "30s"}
+    async with hanging() as (url, came), staged(folder, middlewares=[hang], delivery=slow) as stage:
+        good, stage.hook.url = stage.hook.url, url
+        stage.daemon.settings["notifiers"][0]["url"] = url
+        stage.daemon.write()
+        stage.signal(signal.SIGHUP)
+        await asyncio.wait_for(came.wait(), PATIENT)
+        hangs.append(True)
+        await asyncio.sleep(0.7)
+        yield stage
+        hangs.clear()
+        stop.set()
+        stage.daemon.settings["notifiers"][0]["url"] = good
+        await stage.again()
+        await stage.all_told()
+        stage.assert_sound()
+
+
+@pytest.mark.slow
+async def test_x03_g21_sigterm_amid_a_hanging_poll_and_delivery_ends_in_order_within_10_s(tmp_path: Path) -> None:
+    async with stuck(tmp_path) as stage:
+        code, seconds = await ends(stage, signal.SIGTERM)
+        assert code == 0
+        assert seconds < 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_x03_g21_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    async with stuck(tmp_path) as stage:
+        code, seconds = await ends(stage, signal.SIGTERM, number)
+        assert code == 128 + number
+        assert seconds < 1
+
+
+@pytest.mark.slow
+async def test_x03_sigterm_during_the_start_ends_it(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        for wait in (0.2, 0.5, 0.8, 1.1, 1.4, 1.8):
+            await stage.daemon.stop()
+            with suppress(TimeoutError, AssertionError):
+                await asyncio.wait_for(stage.daemon.start(), wait)
+            began = time.monotonic()
+            # Before Python has come to our first line, a signal does what it does to every program.
+            assert await stage.daemon.stop() in (0, -signal.SIGTERM)
+            assert time.monotonic() - began < 10
+        await stage.again()
+        await stage.all_told()
+        stage.assert_sound()
+
+
+@pytest.mark.slow
+async def test_x06_as_process_1_it_hears_signals_also_the_second(tmp_path: Path) -> None:
+    needs("unshare")
+    allowed("unshare", "--pid", "--fork", "true")
+    async with hanging() as (url, came):
+        notifier = {"name": "stuck", "type": "webhook", "url": url}
+        over: dict[str, Any] = {
+            "delivery": {"timeout": "30s"},
+            "before": ("unshare", "--pid", "--fork", "--kill-child"),
+        }
+        async with staged(tmp_path, **over) as stage:
+            await stage.all_told()
+            os.kill(first_child(stage), signal.SIGTERM)
+            assert await stage.gone(12) == 0
+            stage.daemon.settings["notifiers"].append(notifier)
+            stage.daemon.settings["routes"].append({"notify": ["stuck"]})
+            await stage.again()
+            await asyncio.wait_for(came.wait(), PATIENT)
+            child = first_child(stage)
+            os.kill(child, signal.SIGTERM)
+            await asyncio.sleep(0.3)
+            os.kill(child, signal.SIGTERM)
+            assert await stage.gone(2) == 128 + signal.SIGTERM
+
+
+def first_child(stage: Stage) -> int:
+    assert stage.daemon.process is not None
+    pid = stage.daemon.process.pid
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])

@@ -1,0 +1,177 @@
+"""Disks that are full, fail or are held by others: nothing is told that is not written down, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import signal
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.simulator import Traffic
+from tests.e2e.daemon import until
+from tests.faults.machine import failing, fill, resize, tmpfs
+from tests.faults.stage import PATIENT, Stage, staged
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+def store(path: Path) -> dict[str, Any]:
+    return {"url": f"sqlite:///{path}"}
+
+
+def sound(path: Path) -> None:
+    """The database is whole."""
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
+async def nothing_is_told_while_unready(stage: Stage, seconds: float) -> None:
+    """Not ready, alive at once, and silent; for so long."""
+    await until(stage.unready, PATIENT)
+    told = len(stage.arrivals)
+    for _ in range(int(seconds / 0.25)):
+        assert await stage.alive() < 1.0
+        assert await stage.unready()
+        await asyncio.sleep(0.25)
+    assert len(stage.arrivals) == told
+
+
+async def recovered(stage: Stage) -> None:
+    """Everything is told, ready again, without help."""
+    await stage.all_told()
+    await until(stage.ready, PATIENT)
+
+
+async def test_s01_a_full_disk_silences_and_room_heals(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "disk", "3m") as disk:
+        database = disk / "monitor.db"
+        async with staged(tmp_path, store=store(database)) as stage:
+            ballast = fill(disk)
+            await nothing_is_told_while_unready(stage, 5.0)
+            ballast.unlink()
+            await recovered(stage)
+            stage.assert_sound()
+            assert await stage.daemon.stop() == 0
+        sound(database)
+
+
+async def test_s01_a_disk_full_during_the_baseline_makes_no_news_of_history(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "disk", "400k") as disk:
+        database = disk / "monitor.db"
+        traffic = Traffic(history=200, gap=(0.4, 1.2))
+        async with staged(tmp_path, store=store(database), traffic=traffic) as stage:
+            await nothing_is_told_while_unready(stage, 3.0)
+            resize(disk, "50m")
+            await until(stage.ready, PATIENT)
+            await until(lambda: stage.daemon.log.count('"event":"org.first_seen"') == 2, PATIENT)
+            first = first_seen(stage)
+            stage.born, stage.before = max(first), min(first) - 3.0  # a look takes a moment
+            await recovered(stage)
+            stage.assert_sound()
+        sound(database)
+
+
+def first_seen(stage: Stage) -> list[float]:
+    """When each organisation was first known."""
+    lines = [json.loads(line) for line in stage.daemon.log.splitlines() if '"event":"org.first_seen"' in line]
+    return [datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines]
+
+
+async def test_s01_what_was_sent_into_a_full_disk_is_not_sent_again(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "disk", "3m") as disk:
+        database = disk / "monitor.db"
+        ballast: list[Path] = []
+        async with staged(tmp_path, store=store(database)) as stage:
+
+            def fill_once(_body: dict[str, Any]) -> None:
+                if not ballast:
+                    ballast.append(fill(disk))
+
+            stage.on_arrival = fill_once
+            await until(lambda: bool(ballast), PATIENT)
+            await nothing_is_told_while_unready(stage, 3.0)
+            ballast[0].unlink()
+            await recovered(stage)
+            stage.assert_sound()
+        sound(database)
+
+
+@pytest.mark.parametrize(
+    ("calls", "how"),
+    [
+        pytest.param("fdatasync,fsync", "error=EIO", id="S02 EIO on fsync"),
+        pytest.param("pwrite64", "error=EIO", id="S02 EIO on write"),
+        pytest.param("pwrite64", "error=ENOSPC", id="S02 ENOSPC on write"),
+        pytest.param("pwrite64", "error=EROFS", id="S04 a file system that turns read-only"),
+        pytest.param("fdatasync,fsync", "delay_enter=300000", id="S02 a disk that takes 0.3 s for every fsync"),
+    ],
+)
+async def test_s02_a_failing_disk_is_no_success(tmp_path: Path, calls: str, how: str) -> None:
+    database = tmp_path / "monitor.db"
+    async with staged(tmp_path, store=store(database)) as stage:
+        assert stage.daemon.process is not None
+        async with failing(stage.daemon.process.pid, calls, how, tmp_path / "strace"):
+            if how.startswith("error"):
+                await nothing_is_told_while_unready(stage, 4.0)
+            else:
+                for _ in range(10):
+                    assert await stage.alive() < 1.0
+                    await asyncio.sleep(0.25)
+        await recovered(stage)
+        # A commit that failed may have been written down all the same; what was sent is never sent twice for that.
+        stage.assert_sound()
+        assert await stage.daemon.stop() == 0
+    sound(database)
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(6.0, id="S03 for 6 s"), pytest.param(60.0, id="S03 for 60 s")])
+async def test_s03_a_database_locked_by_another_process_waits(tmp_path: Path, seconds: float) -> None:
+    database = tmp_path / "monitor.db"
+    async with staged(tmp_path, store=store(database)) as stage:
+        other = sqlite3.connect(database, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        await nothing_is_told_while_unready(stage, seconds)
+        other.execute("ROLLBACK")
+        other.close()
+        await recovered(stage)
+        stage.assert_sound()
+    sound(database)
+
+
+async def test_s09_a_long_reader_lets_the_wal_grow_and_its_end_lets_it_shrink(tmp_path: Path) -> None:
+    database, wal = tmp_path / "monitor.db", tmp_path / "monitor.db-wal"
+    async with staged(tmp_path, store=store(database)) as stage:
+        other = sqlite3.connect(database, isolation_level=None)
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM job").fetchall()
+        await until(lambda: len(stage.arrivals) > 10, PATIENT)
+        other.execute("ROLLBACK")
+        other.close()
+        await recovered(stage)
+        stage.assert_sound()
+        assert wal.stat().st_size < 64 * 1024 * 1024
+        assert await stage.daemon.stop() == 0
+    assert not wal.exists()
+    sound(database)
+
+
+async def test_s11_a_limit_on_file_sizes_is_a_full_disk(tmp_path: Path) -> None:
+    database, wal = tmp_path / "monitor.db", tmp_path / "monitor.db-wal"
+    async with staged(tmp_path, store=store(database)) as stage:
+        assert stage.daemon.process is not None
+        pid = stage.daemon.process.pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (wal.stat().st_size, hard))
+        await nothing_is_told_while_unready(stage, 4.0)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        await recovered(stage)
+        stage.assert_sound()
+        assert await stage.daemon.stop(signal.SIGINT) == 0
+    sound(database)

@@ -1,0 +1,197 @@
+"""The real process beside hostile organisations, watched from outside: what it asks, tells, shows, and takes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.e2e.daemon import FAST, Daemon, running, until
+from tests.e2e.receivers import SIGNING, Inbox, webhook
+from tests.faults.hostile import Hostile, served
+
+INTERVAL = 0.3
+SLACK = 1.0  # seconds beyond an interval that nobody has to wait for
+
+
+@dataclass
+class Told:
+    """One notification as it arrived."""
+
+    at: float
+    org: str
+    job: str
+    word: str
+    data: dict[str, Any]
+
+
+@dataclass
+class Ward:
+    """Organisations, the process that watches them, and what is seen of it."""
+
+    apis: dict[str, Hostile]
+    daemon: Daemon
+    hook: Inbox
+    told: list[Told] = field(default_factory=list)
+    answers: list[float] = field(default_factory=list)
+    """How long each `/-/healthy` took, in seconds."""
+    rss: int = 0
+    """The process's largest resident size, in MB."""
+
+    def of(self, org: str) -> list[tuple[str, str]]:
+        """Job and word of everything told of one organisation."""
+        return [(told.job, told.word) for told in self.told if told.org == org]
+
+    async def orgs(self) -> dict[str, dict[str, Any]]:
+        """How the process sees its organisations."""
+        return {org["org"]: org for org in (await self.daemon.json("/api/v1/orgs"))["data"]}
+
+    async def troubles(self) -> dict[str, str | None]:
+        """What it says is wrong, by organisation."""
+        return {name: (org["trouble"] or {}).get("reason") for name, org in (await self.orgs()).items()}
+
+    async def up(self, *names: str) -> bool:
+        """Whether these organisations' last polls succeeded."""
+        seen = await self.orgs()
+        return all(seen[name]["up"] for name in names or self.apis)
+
+    async def job(self, org: str, job_id: str) -> dict[str, Any]:
+        """A job as the process shows it."""
+        shown: dict[str, Any] = (await self.daemon.json(f"/api/v1/jobs/{org}/{job_id}")).get("data", {})
+        return shown
+
+    async def polled(self, org: str, times: int = 1) -> None:
+        """Wait for so many more polls of an organisation to end, well or not."""
+        name = f'finetune_org_polls_total{{org="{org}"}}'
+        before = (await self.daemon.metrics()).get(name, 0.0)
+
+        async def done() -> bool:
+            return (await self.daemon.metrics()).get(name, 0.0) >= before + times
+
+        await until(done)
+
+    async def ends(self, org: str, job_id: str, status: str = "succeeded", within: float = 20.0) -> float:
+        """A job ends and is told of, once; seconds that took."""
+        api = self.apis[org]
+        api.move(job_id, status)
+        await until(lambda: (job_id, status) in self.of(org), within)
+        arrived = next(told.at for told in self.told if (told.org, told.job, told.word) == (org, job_id, status))
+        return arrived - api.ended[job_id]
+
+    def gap(self, org: str, since: float = 0.0) -> float:
+        """The longest pause between two polls of an organisation, the last of them not over yet."""
+        moments = [at for at in self.apis[org].lists() if at >= since]
+        return max(b - a for a, b in itertools.pairwise([*moments, time.monotonic()]))
+
+
+@asynccontextmanager
+async def ward(
+    folder: Path,
+    *apis: Hostile,
+    poll: dict[str, Any] | None = None,
+    urls: dict[str, str] | None = None,
+    orgs: dict[str, dict[str, Any]] | None = None,
+    environ: dict[str, str] | None = None,
+    signed: bool = True,
+    **over: Any,
+) -> AsyncIterator[Ward]:
+    """The process and its organisations. At the end: it asked read-only, each with its own key, and always answered."""
+    told: list[Told] = []
+
+    def keep(body: dict[str, Any]) -> web.Response | None:
+        word = body["type"].rsplit(".", 1)[1]
+        told.append(Told(time.monotonic(), body["data"]["org"], body["data"]["job"]["id"], word, body["data"]))
+        return None
+
+    async with served(*apis), webhook(Inbox(answer=keep)) as hook, unsigned(keep) as plain:
+        settings = {
+            "organizations": [
+                {"name": api.name, "provider": "openai", "base_url": (urls or {}).get(api.name, api.url),
+                 "api_key": api.key, **(orgs or {}).get(api.name, {})}
+                for api in apis
+            ],
+            "poll": {**FAST, **(poll or {})},
+            "notifiers": [
+                {"name": "hook", "type": "webhook", "url": hook.url if signed else plain,
+                 **({"secret": SIGNING} if signed else {})},
+            ],
+            "routes": [{"notify": ["hook"]}],
+            "delivery": {"timeout": "2s", "retry_base": "200ms", "retry_max": "1s"},
+            **over,
+        }  # fmt: skip
+        async with running(folder, settings, environ=environ or {}) as daemon:
+            found = Ward(apis={api.name: api for api in apis}, daemon=daemon, hook=hook, told=told)
+            watching = asyncio.create_task(_watch(found))
+            try:
+                yield found
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+    _proper(found)
+
+
+@asynccontextmanager
+async def unsigned(keep: Callable[[dict[str, Any]], object]) -> AsyncIterator[str]:
+    """The URL of a receiver that asks for no signature."""
+
+    async def take(request: web.Request) -> web.Response:
+        keep(await request.json())
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/hook"))
+
+
+def _proper(seen: Ward) -> None:
+    for api in seen.apis.values():
+        assert {call.method for call in api.asked} <= {"GET"}, "G28: it wrote"
+        assert {call.headers.get("authorization") for call in api.asked} <= {f"Bearer {api.key}"}, "G27: another's key"
+    assert "Traceback" not in seen.daemon.log, seen.daemon.log[seen.daemon.log.index("Traceback") - 500 :][:3000]
+    assert '"event":"task.failed"' not in seen.daemon.log
+    assert max(seen.answers, default=0.0) < 1.0, f"G20: /-/healthy took {max(seen.answers):.2f} s"
+
+
+async def _watch(seen: Ward) -> None:
+    while True:
+        if not seen.daemon.process_ended:
+            began = time.monotonic()
+            try:
+                assert await _healthy(seen.daemon.url), "not healthy"
+            except (OSError, EOFError):
+                pass  # it is being stopped or started
+            else:
+                seen.answers.append(time.monotonic() - began)
+            seen.rss = max(seen.rss, memory(seen.daemon))
+        await asyncio.sleep(0.05)
+
+
+async def _healthy(url: str) -> bool:
+    """One request on a connection of its own."""
+    place = urlsplit(url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    try:
+        writer.write(f"GET /-/healthy HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\n\r\n".encode())
+        return b"200 OK" in await reader.readline()
+    finally:
+        writer.close()
+
+
+def memory(daemon: Daemon) -> int:
+    """The resident size of the process now, in MB."""
+    assert daemon.process is not None
+    try:
+        lines = Path(f"/proc/{daemon.process.pid}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS")), 0)

@@ -1,0 +1,235 @@
+"""What is asked, and what is said of answers that are none, to the last character: people and metrics read it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from monitor.domain.model import Job, JobError, JobEvent, Method, Status
+from monitor.providers.base import (
+    AuthFailed,
+    Malformed,
+    NotEligible,
+    NotFound,
+    RateLimited,
+    Request,
+    SourceError,
+    Unavailable,
+)
+from tests.providers.answers import CREATED, DIALECT, event, events, job, jobs, response
+
+AT = datetime.fromtimestamp(CREATED, UTC)
+
+
+@pytest.mark.parametrize(
+    ("ask", "expected"),
+    [
+        (
+            lambda: DIALECT.list_jobs(None),
+            Request(operation="list_jobs", path="/fine_tuning/jobs", params=(("limit", "100"),)),
+        ),
+        (
+            lambda: DIALECT.list_jobs("ftjob-9"),
+            Request(operation="list_jobs", path="/fine_tuning/jobs", params=(("limit", "100"), ("after", "ftjob-9"))),
+        ),
+        (lambda: DIALECT.get_job("a/b c"), Request(operation="get_job", path="/fine_tuning/jobs/a%2Fb%20c")),
+        (
+            lambda: DIALECT.list_events("a/b", "ev?1"),
+            Request(
+                operation="list_events",
+                path="/fine_tuning/jobs/a%2Fb/events",
+                params=(("limit", "100"), ("after", "ev?1")),
+            ),
+        ),
+    ],
+    ids=lambda value: value.operation if isinstance(value, Request) else None,
+)
+def test_it_asks(ask: Callable[[], Request], expected: Request) -> None:
+    assert ask() == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"", "the answer is empty"),
+        (b" \r\n ", "the answer is empty"),
+        (b" <!doctype html>", "the answer is HTML, not JSON"),
+        (b'{"data": [', "the answer is not complete JSON"),
+        (b"null", "the answer is not an object"),
+        (b"{}", "the answer is not a list: it has no `data`"),
+        (b"[" * 200_000, "the answer is nested too deeply"),
+        (b'{"data": NaN, "x": ' + b"[" * 200_000, "the answer is nested too deeply"),
+        (b'{"data":[' + b"1," * 10_000 + b"1]}", "the page has more than 10000 items"),
+        (b'{"data":[' + b"1," * 400_001 + b"1]}", "the answer has more than 400000 values"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[:12].decode(),
+)
+def test_an_answer_that_is_none_says_why(body: bytes, text: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        DIALECT.read_jobs("research", response(body))
+    assert str(caught.value) == text
+
+
+def test_a_page_may_have_as_many_items_as_the_bound() -> None:
+    assert DIALECT.read_jobs("research", response(b'{"data":[' + b"1," * 9_999 + b"1]}")).skipped == 10_000
+
+
+def test_what_is_no_job_says_so() -> None:
+    with pytest.raises(Malformed, match=r"^the answer is not a job: it has no usable id$"):
+        DIALECT.read_job("research", response({"id": ""}))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "one", "kind", "text"),
+    [
+        (301, "", False, Malformed, "301: redirect refused; is base_url right?"),
+        (399, "", False, Malformed, "399: redirect refused; is base_url right?"),
+        (400, "", False, Malformed, "400: the request is refused"),
+        (401, "x", False, AuthFailed, "401: the key is refused (x)"),
+        (402, "", False, NotEligible, "402: payment is required"),
+        (403, "", False, AuthFailed, "403: the key may not do this"),
+        (
+            403,
+            "training_not_available",
+            False,
+            NotEligible,
+            "403: fine-tuning is not open to this organisation (training_not_available)",
+        ),
+        (404, "", False, Malformed, "404: there is no job list here; is base_url right?"),
+        (410, "", False, Malformed, "410: there is no job list here; is base_url right?"),
+        (404, "", True, NotFound, "404: no such job"),
+        (410, "", True, NotFound, "410: no such job"),
+        (408, "", False, Unavailable, "408: the server gave up waiting"),
+        (409, "", False, Unavailable, "409: the server is at odds with itself"),
+        (411, "", True, Malformed, "411: the request is refused"),
+        (429, "", False, RateLimited, "429: too many requests"),
+        (429, "insufficient_quota", False, NotEligible, "429: the quota is spent (insufficient_quota)"),
+        (499, "", False, Malformed, "499: the request is refused"),
+        (500, "", False, Unavailable, "500: the server failed"),
+        (599, "", True, Unavailable, "599: the server failed"),
+    ],
+)
+def test_a_refusal_says(status: int, code: str, one: bool, kind: type[SourceError], text: str) -> None:
+    answer = response({"error": {"code": code}}, status)
+    with pytest.raises(SourceError) as caught:
+        DIALECT.read_job("research", answer) if one else DIALECT.read_jobs("research", answer)
+    assert type(caught.value) is kind
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({"error": {"message": "m", "code": "c", "type": "t"}}, "c t: m"),
+        ({"error": {"message": "m", "code": "c"}}, "c: m"),
+        ({"error": {"message": "m", "type": "t"}}, "t: m"),
+        ({"error": {"message": "m"}}, "m"),
+        ({"error": "words"}, "words"),
+        ({"message": "words"}, "words"),
+        ({"detail": "words"}, "words"),
+        ({"error": {"code": "c" * 65}}, "c" * 63 + "…"),
+    ],
+)
+def test_a_refusal_repeats_what_the_server_says(body: object, detail: str) -> None:
+    with pytest.raises(Unavailable) as caught:
+        DIALECT.read_jobs("research", response(body, 500))
+    assert str(caught.value) == f"500: the server failed ({detail})"
+
+
+def test_a_refusal_is_cut() -> None:
+    with pytest.raises(Unavailable) as caught:
+        DIALECT.read_jobs("research", response({"error": {"message": "m" * 9999}}, 500))
+    assert len(str(caught.value)) == 300
+    assert str(caught.value).endswith("m…")
+
+
+def test_every_field_of_a_job_is_read() -> None:
+    assert job(
+        model="gpt-4o-mini-2024-07-18",
+        method={"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": 3}}},
+        status="failed",
+        user_provided_suffix="bot",
+        fine_tuned_model="ft:x",
+        finished_at=CREATED + 9,
+        estimated_finish=CREATED + 5,
+        trained_tokens=7,
+        training_file="file-1",
+        validation_file="file-2",
+        result_files=["file-3"],
+        error={"code": "c", "message": "m", "param": "p"},
+        metadata={"env": "prod"},
+    ) == Job(
+        org="research",
+        id="ftjob-1",
+        provider="openai",
+        model="gpt-4o-mini-2024-07-18",
+        method=Method.DPO,
+        status=Status.FAILED,
+        raw_status="failed",
+        name="bot",
+        fine_tuned_model="ft:x",
+        created_at=AT,
+        finished_at=datetime.fromtimestamp(CREATED + 9, UTC),
+        estimated_finish=datetime.fromtimestamp(CREATED + 5, UTC),
+        trained_tokens=7,
+        epochs=3,
+        training_file="file-1",
+        validation_file="file-2",
+        result_files=("file-3",),
+        error=JobError(code="c", message="m", param="p"),
+        metadata={"env": "prod"},
+        url="https://platform.openai.com/finetune/ftjob-1",
+    )
+
+
+def test_a_job_of_which_only_the_id_is_told() -> None:
+    (found,) = jobs({"id": 7}).items
+    assert found == Job(
+        org="research",
+        id="7",
+        provider="openai",
+        model="unknown",
+        method=Method.SUPERVISED,
+        status=Status.UNKNOWN,
+        url="https://platform.openai.com/finetune/7",
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "read", "limit"),
+    [
+        ("model", lambda one: one.model, 256),
+        ("fine_tuned_model", lambda one: one.fine_tuned_model, 256),
+        ("user_provided_suffix", lambda one: one.name, 128),
+        ("training_file", lambda one: one.training_file, 256),
+        ("validation_file", lambda one: one.validation_file, 256),
+        ("status", lambda one: one.raw_status, 64),
+    ],
+)
+def test_a_text_that_is_too_long_is_cut(field: str, read: Any, limit: int) -> None:
+    assert read(job(**{field: "x" * limit})) == "x" * limit
+    assert read(job(**{field: "x" * (limit + 1)})) == "x" * (limit - 1) + "…"
+
+
+def test_an_event_without_an_id_is_known_by_all_that_it_says() -> None:
+    told: list[dict[str, Any]] = [
+        {},
+        {"created_at": CREATED + 1},
+        {"type": "moderation_checks"},
+        {"message": "other"},
+        {"data": {"step": 1}},
+    ]
+    ids = [event(**{"id": None, **one}).id for one in told]
+    assert all(one != other for one, other in combinations(ids, 2))
+    assert ids == [event(**{"id": None, **one}).id for one in told]
+    assert all(id_.startswith("content-") and len(id_) == 40 for id_ in ids)
+
+
+def test_an_event_of_which_little_is_told() -> None:
+    assert events({}).skipped == 1
+    assert events({"message": "x"}, {"created_at": CREATED}, {"id": "e"}).skipped == 0
+    assert events({"id": "e"}).items == (
+        JobEvent(org="research", job="ftjob-1", id="e", at=None, level="info", message=""),
+    )

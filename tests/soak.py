@@ -1,0 +1,235 @@
+"""Mixed faults at speed against the real process, for minutes or hours: `python -m tests.soak MINUTES`.
+
+Prints memory, file descriptors, threads, connections and the database's size at the beginning and the end, and what was
+lost or repeated. Fails when memory, descriptors or threads grow after the warm-up, or when anything is lost or false.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from monitor.simulator import Traffic
+from tests.e2e.daemon import until
+from tests.faults.stage import Stage, staged
+
+ORGS = 6
+TRAFFIC = Traffic(history=20, gap=(2.0, 5.0))
+DELIVERY = {"timeout": "1s", "retry_base": "200ms", "retry_max": "1s"}
+POLL = {
+    "interval": "300ms",
+    "idle_interval": "300ms",
+    "events_interval": "1s",
+    "timeout": "2s",
+    "max_requests_per_second": 50,
+}
+GROWTH = 1.10
+"""What is allowed, with a few of slack where numbers are small."""
+CALM = 12.0
+"""Seconds without faults before something is measured."""
+
+
+_ANSWERS: dict[str, tuple[int, bytes, dict[str, str]]] = {
+    "500": (500, b'{"error": {"message": "boom"}}', {}),
+    "429": (429, b'{"error": {"message": "slow"}}', {"Retry-After": "1"}),
+    "html": (200, b"<html>log in</html>", {}),
+    "json": (200, b'{"data": [null, 7, {"id": "x"}], "has_more": "no"}', {}),
+    "401": (401, b'{"error": {"message": "no", "code": "invalid_api_key"}}', {}),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """The process at one moment."""
+
+    rss: int
+    """In KiB."""
+    fds: int
+    threads: int
+    database: int
+    """In KiB, with its WAL."""
+
+    def __str__(self) -> str:
+        return f"RSS {self.rss / 1024:.1f} MB · fds {self.fds} · threads {self.threads} · database {self.database} KiB"
+
+
+def measured(stage: Stage) -> Measure:
+    """Read it off /proc."""
+    assert stage.daemon.process is not None
+    proc = Path("/proc") / str(stage.daemon.process.pid)
+    status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+    files = [file for file in stage.daemon.folder.glob("monitor.db*") if file.exists()]
+    return Measure(
+        rss=int(status["VmRSS"].split()[0]),
+        fds=len(list((proc / "fd").iterdir())),
+        threads=int(status["Threads"]),
+        database=sum(file.stat().st_size for file in files) // 1024,
+    )
+
+
+@dataclass
+class Weather:
+    """What goes wrong, now and then: on both sides of the process, and under it."""
+
+    dice: random.Random
+    bad: float = 0.0
+    """The part of all requests that go wrong."""
+    counted: dict[str, int] = field(default_factory=dict)
+    slow: set[str] = field(default_factory=set)
+
+    @property
+    def middleware(self) -> Callable[..., Awaitable[web.StreamResponse]]:
+        """Makes the provider's answers go wrong."""
+
+        @web.middleware
+        async def spoil(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Any:
+            if self.dice.random() >= self.bad:
+                return await handler(request)
+            return await self._spoiled(request) or await handler(request)
+
+        return spoil
+
+    async def _spoiled(self, request: web.Request) -> web.StreamResponse | None:
+        kind = self.dice.choice([*_ANSWERS, "hang", "cut", "slow"])
+        self.counted[kind] = self.counted.get(kind, 0) + 1
+        if kind == "cut" and request.transport is not None:
+            request.transport.close()
+        if kind in _ANSWERS:
+            status, body, headers = _ANSWERS[kind]
+            return web.Response(status=status, body=body, headers={"Content-Type": "application/json", **headers})
+        await asyncio.sleep({"hang": 4.0, "slow": 0.7}.get(kind, 0.0))
+        return None
+
+    def receive(self, _body: dict[str, Any]) -> web.Response | None:
+        """Makes the receiver refuse. It never accepts and says otherwise, so that a repeat is the monitor's."""
+        if self.dice.random() >= self.bad:
+            return None
+        status = self.dice.choice([500, 502, 503, 429])
+        return web.Response(status=status, headers={"Retry-After": "1"} if status == 429 else {})
+
+
+async def storm(stage: Stage, weather: Weather, until_then: float) -> None:
+    """Faults in turn, each for some seconds, with calm between them."""
+    doings = [
+        lambda: _bad_requests(weather, 0.3), lambda: _reloads(stage), lambda: _lock(stage), lambda: _readers(stage),
+        lambda: _bad_requests(weather, 0.8), lambda: _stop_and_go(stage),
+    ]  # fmt: skip
+    number = 0
+    while time.monotonic() < until_then:
+        await doings[number % len(doings)]()
+        await asyncio.sleep(1.0)
+        number += 1
+    weather.bad = 0.0
+
+
+async def _bad_requests(weather: Weather, part: float) -> None:
+    weather.bad = part
+    await asyncio.sleep(8.0)
+    weather.bad = 0.0
+
+
+async def _reloads(stage: Stage) -> None:
+    for _ in range(10):
+        stage.signal(signal.SIGHUP)
+        await asyncio.sleep(0.2)
+
+
+async def _lock(stage: Stage) -> None:
+    with sqlite3.connect(stage.daemon.folder / "monitor.db", isolation_level=None, timeout=10) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await asyncio.sleep(4.0)
+        other.execute("ROLLBACK")
+    other.close()
+
+
+async def _readers(stage: Stage) -> None:
+    for _ in range(20):
+        for path in ("/metrics", "/", "/api/v1/jobs", "/-/ready"):
+            with suppress(OSError, TimeoutError):
+                await asyncio.wait_for(stage.daemon.get(path), 5)
+
+
+async def _stop_and_go(stage: Stage) -> None:
+    stage.signal(signal.SIGSTOP)
+    await asyncio.sleep(3.0)
+    stage.signal(signal.SIGCONT)
+
+
+async def soak(folder: Path, minutes: float) -> bool:
+    """Whether all held. The first half is warm-up, of ten minutes at most."""
+    weather = Weather(random.Random(7))
+    store = {"url": f"sqlite:///{folder}/monitor.db", "retention": "1d"}
+    # jobs keep their series for a short time, so that there is a steady state: else memory grows with what is shown
+    metrics = {"job_retention": "30s"}
+    log = {"level": "info"}
+    over: dict[str, Any] = {"poll": POLL, "delivery": DELIVERY, "store": store, "metrics": metrics, "log": log}
+    async with staged(folder, orgs=ORGS, traffic=TRAFFIC, middlewares=[weather.middleware], **over) as stage:
+        stage.on_arrival = weather.receive
+        whole = minutes * 60
+        warm = min(whole / 2, 600.0)
+        await storm(stage, weather, time.monotonic() + warm)
+        first = await _calm(stage)
+        print(f"after the warm-up:  {first}", flush=True)
+        await storm(stage, weather, time.monotonic() + whole - warm)
+        last = await _calm(stage)
+        print(f"at the end:         {last}")
+        good = await _told(stage, weather)
+        good &= _flat("RSS", first.rss, last.rss, 4096)
+        good &= _flat("fds", first.fds, last.fds, 4) and _flat("threads", first.threads, last.threads, 8)
+        good &= await stage.daemon.stop() == 0
+        return good
+
+
+async def _calm(stage: Stage) -> Measure:
+    await asyncio.sleep(CALM)
+    await until(stage.ready, 90)
+    return measured(stage)
+
+
+async def _told(stage: Stage, weather: Weather) -> bool:
+    ended = stage.ended()
+    with suppress(AssertionError):
+        await stage.all_told(90)
+    lost, repeats = ended - set(stage.hook.ends()), stage.repeats()
+    metrics = await stage.daemon.metrics()
+    bugs = sum(value for name, value in metrics.items() if name.startswith("finetune_task_restarts_total"))
+    print(
+        f"jobs ended {len(ended)} · lost {len(lost)} · repeated {len(repeats)} · ids with two bodies {stage.bodies()}"
+    )
+    print(f"false {len(stage.false())} · loops that broke off {bugs:.0f}")
+    print(f"refused by the receiver {stage.hook.refused} · by the provider {weather.counted}")
+    return bool(ended) and not (lost or repeats or stage.bodies() or stage.false() or bugs)
+
+
+def _flat(what: str, first: int, last: int, slack: int) -> bool:
+    if last <= max(first * GROWTH, first + slack):
+        return True
+    print(f"{what} grew from {first} to {last}")
+    return False
+
+
+def main(minutes: float) -> int:
+    """Run it in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        good = asyncio.run(soak(Path(folder), minutes))
+        if not good:
+            log = (Path(folder) / "log").read_text()
+            print(*[line for line in log.splitlines() if '"level":"error"' in line][-20:], sep="\n")
+    print("good" if good else "NOT GOOD")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 5.0))

@@ -1,0 +1,76 @@
+"""Many who ask at once share one answer, which is never older than their question."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from monitor.web.sharing import Shared
+
+
+class Kitchen:
+    """Makes numbered answers, each when it is let."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.let = asyncio.Semaphore(0)
+
+    async def make(self) -> int:
+        self.made += 1
+        number = self.made
+        await self.let.acquire()
+        return number
+
+
+async def test_who_asks_while_one_is_being_made_gets_the_next_and_shares_it() -> None:
+    kitchen, shared = Kitchen(), Shared(1)
+    first = asyncio.create_task(shared.get("page", kitchen.make))
+    await asyncio.sleep(0.01)
+    others = [asyncio.create_task(shared.get("page", kitchen.make)) for _ in range(100)]
+    await asyncio.sleep(0.01)
+    kitchen.let.release()
+    kitchen.let.release()
+    assert await first == 1
+    assert await asyncio.gather(*others) == [2] * 100
+    assert kitchen.made == 2
+
+
+async def test_kinds_are_not_mixed_and_a_failure_is_everybodys_and_not_the_nexts() -> None:
+    shared = Shared(1)
+    gate = asyncio.Event()
+
+    async def broken() -> int:
+        await gate.wait()
+        raise OSError("no")
+
+    async def whole() -> str:
+        return "fine"
+
+    async def blocker() -> int:
+        await gate.wait()
+        return 0
+
+    tasks = [asyncio.create_task(shared.get(kind, make)) for kind, make in (
+        ("first", blocker), ("bad", broken), ("bad", broken))]  # fmt: skip
+    good = asyncio.create_task(shared.get("good", whole))
+    await asyncio.sleep(0.01)
+    gate.set()
+    assert [type(one) for one in await asyncio.gather(*tasks, return_exceptions=True)] == [int, OSError, OSError]
+    assert await good == "fine"
+    assert await shared.get("bad", whole) == "fine"
+
+
+async def test_the_one_who_makes_it_may_go_away() -> None:
+    kitchen, shared = Kitchen(), Shared(1)
+    busy = asyncio.create_task(shared.get("other", kitchen.make))
+    await asyncio.sleep(0.01)
+    maker, other = (asyncio.create_task(shared.get("page", kitchen.make)) for _ in range(2))
+    await asyncio.sleep(0.01)
+    maker.cancel()
+    for _ in range(3):
+        kitchen.let.release()
+    assert await busy == 1
+    assert await other == 2
+    with pytest.raises(asyncio.CancelledError):
+        await maker
