@@ -27,8 +27,9 @@ demo: venv ## a simulated provider, the monitor, and its notifications in this t
 test: venv-dev ## the tests that take minutes together
 	@$(python) -m pytest --numprocesses auto --maxprocesses 4 -m "not slow" $(ARGS)
 
-faults: venv-dev ## the whole catalogue of faults, one after the other: about half an hour
-	@$(python) -m pytest --timeout 900 -s tests/faults $(ARGS)
+faults: venv-dev ## the whole catalogue of faults, and 200 kills with their figures: about half an hour
+	@$(python) -m pytest -m slow --timeout 900 $(ARGS)
+	@$(python) -m tests.faults.campaign 200
 
 soak: venv-dev ## MINUTES=30 of mixed faults at speed; fails on growth and on loss
 	@$(python) -m tests.soak $(MINUTES)

@@ -8,13 +8,11 @@ import pytest
 
 from tests.faults.campaign import campaign
 
-KILLS = 50
 
-
-@pytest.mark.slow
 @pytest.mark.timeout(900)
-async def test_x01_no_end_is_lost_to_50_kills_and_repeats_are_the_same(tmp_path: Path) -> None:
-    found = await campaign(tmp_path, KILLS)
+@pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.slow)])
+async def test_x01_no_end_is_lost_to_kills_and_repeats_are_the_same(tmp_path: Path, kills: int) -> None:
+    found = await campaign(tmp_path, kills)
     print(found)
-    assert found.ended > KILLS
+    assert found.ended > kills
     assert found.kept, str(found)
