@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,7 @@ async def _reloads(stage: Stage) -> None:
 
 
 async def _lock(stage: Stage) -> None:
-    with sqlite3.connect(stage.daemon.folder / "monitor.db", isolation_level=None, timeout=10) as other:
+    with closing(sqlite3.connect(stage.daemon.folder / "monitor.db", isolation_level=None, timeout=10)) as other, other:
         other.execute("BEGIN IMMEDIATE")
         await asyncio.sleep(4.0)
         other.execute("ROLLBACK")

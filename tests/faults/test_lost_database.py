@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def store(path: Path) -> dict[str, Any]:
 
 def sound(path: Path) -> None:
     """The database is whole."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
 
@@ -129,7 +130,7 @@ async def test_s07_a_newer_schema_is_refused_in_one_line(tmp_path: Path) -> None
     database = tmp_path / "monitor.db"
     async with staged(tmp_path, store=store(database)) as stage:
         assert await stage.daemon.stop() == 0
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     code, said = await started(tmp_path, database)
@@ -159,7 +160,7 @@ async def test_s10_a_restored_backup_tells_again_what_ended_since_each_once_and_
     database, backup = tmp_path / "monitor.db", tmp_path / "backup.db"
     async with staged(tmp_path, store=store(database)) as stage:
         await stage.all_told()
-        with sqlite3.connect(database) as source, sqlite3.connect(backup) as target:
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(backup)) as target:
             source.backup(target)
         source.close()
         target.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ async def test_an_envelope_that_cannot_be_read_is_buried_and_those_behind_it_go_
     async with listening(target):
         async with post_office(tmp_path) as office:
             await office.enqueue("poison", "a", "b", to=("hook",))
-        with sqlite3.connect(tmp_path / "monitor.db") as database:
+        with closing(sqlite3.connect(tmp_path / "monitor.db")) as database, database:
             database.execute("UPDATE outbox SET message = ? WHERE job = 'poison'", (text,))
         database.close()
         async with post_office(tmp_path, hook("hook", target)) as office:
@@ -48,7 +49,7 @@ async def test_d16_an_envelope_that_no_renderer_can_take_is_given_up_alone(tmp_p
     async with listening(target, chat):
         async with post_office(tmp_path) as office:
             await office.enqueue("poison", "a", "b", to=("hook", "chat"))
-        with sqlite3.connect(tmp_path / "monitor.db") as database:
+        with closing(sqlite3.connect(tmp_path / "monitor.db")) as database, database:
             rows = database.execute("SELECT key, message FROM outbox WHERE job = 'poison'").fetchall()
             for key, text in rows:
                 broken = json.dumps({**json.loads(text), "at": "0001-01-01T00:00:00+14:00", "severity": "bad"})

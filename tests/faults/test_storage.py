@@ -7,6 +7,7 @@ import json
 import resource
 import signal
 import sqlite3
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def store(path: Path) -> dict[str, Any]:
 
 def sound(path: Path) -> None:
     """The database is whole."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from tests.builders import HOUR, MINUTE, NOON, SECOND
@@ -10,7 +11,7 @@ from tests.store.conftest import Opening
 
 
 def writes(tmp_path: Path) -> str:
-    with sqlite3.connect(f"file:{tmp_path}/monitor.db?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{tmp_path}/monitor.db?mode=ro", uri=True)) as connection, connection:
         return str(connection.execute("SELECT org, owner, until FROM lease ORDER BY org").fetchall())
 
 

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ async def test_a_process_killed_while_it_creates_the_tables_leaves_all_or_none(
         child.stdout.readline()
         time.sleep(wait)  # noqa: ASYNC251 - the loop may wait
         child.kill()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
     connection.close()
     assert tables == 0 or tables >= len(metadata.tables)

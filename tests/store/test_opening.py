@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,7 @@ async def test_a_left_over_wal_without_its_database_is_refused(opening: Opening,
 
 
 async def test_another_programs_database_is_refused(opening: Opening, path: Path) -> None:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE recipes (name TEXT)")
     connection.close()
     with pytest.raises(Corrupt, match="another program"):
@@ -137,7 +138,7 @@ async def test_another_programs_database_is_refused(opening: Opening, path: Path
 async def test_a_newer_schema_is_refused(opening: Opening, path: Path) -> None:
     async with opening() as store:
         await store.commit(full(0))
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     with pytest.raises(NewerSchema, match="9999"):
