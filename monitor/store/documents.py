@@ -44,11 +44,6 @@ def from_ms(ms: int) -> datetime:
     return _EPOCH + ms * _MILLISECOND
 
 
-def maybe_ms(at: datetime | None) -> int | None:
-    """Milliseconds, where the moment is known."""
-    return None if at is None else to_ms(at)
-
-
 def maybe_moment(ms: int | None) -> datetime | None:
     """The moment, where there is one."""
     return None if ms is None else from_ms(ms)

@@ -67,21 +67,18 @@ class JobWatcher:
 
         Raises SourceError when nothing was seen, StoreError when nothing was stored.
         """
-        org = self.source.org
-        if not await self.store.lease(org, self.owner, now, LEASE):
-            return None
-        known = await self.store.known(org)
-        seen = await self.source.observe(known, now)
-        return await self._commit(known, seen)
+        known = await self._known(now)
+        return await self._commit(known, await self.source.observe(known, now)) if known is not None else None
 
     async def tail_once(self, now: datetime, jobs: Sequence[str]) -> Change | None:
         """One step: look at the event streams of these jobs alone. None when another replica holds the lease."""
+        known = await self._known(now)
+        return await self._commit(known, await self.source.tail(known, jobs, now)) if known is not None else None
+
+    async def _known(self, now: datetime) -> Known | None:
+        """What we know, if it is ours to look."""
         org = self.source.org
-        if not await self.store.lease(org, self.owner, now, LEASE):
-            return None
-        known = await self.store.known(org)
-        seen = await self.source.tail(known, jobs, now)
-        return await self._commit(known, seen)
+        return await self.store.known(org) if await self.store.lease(org, self.owner, now, LEASE) else None
 
     async def _commit(self, known: Known, seen: Observation) -> Change:
         monotonic = self.clock.monotonic()

@@ -17,10 +17,12 @@ from aiolimiter import AsyncLimiter
 
 from monitor import source as sources
 from monitor.clock import SystemClock
+from monitor.domain.flow import Known
 from monitor.domain.model import Status
 from monitor.providers import OpenAI
 from monitor.secret import Redactor, Secret
 from monitor.source import Limits, Source
+from tests import builders as b
 from tests.builders import NOON
 
 KEY = "sk-proj-Zk3vN8qWx2LmT7Rb5YcD1fHsJ9gPaE4u"
@@ -204,3 +206,11 @@ async def asking(base_url: str, *, proxy: str | None = None, **over: Any) -> Asy
 
 
 RUNNING, SUCCEEDED = Status.RUNNING, Status.SUCCEEDED
+
+NEVER = Known(org="research")
+
+
+def known(*running: str, final: set[str] | None = None, **over: object) -> Known:
+    """Knowledge of these running jobs, whose events were read."""
+    tracked = (b.tracked(b.job(id_, RUNNING), recent=("ev-1",)) for id_ in running)
+    return b.known(*tracked, final=frozenset(final or ()), **over)  # type: ignore[arg-type]  # Known's own fields

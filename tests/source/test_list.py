@@ -7,12 +7,11 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from monitor.domain.flow import Known
 from monitor.domain.model import Status
 from monitor.providers.base import AuthFailed
-from tests import builders as b
 from tests.builders import NOON
 from tests.source.servers import (
+    NEVER,
     RUNNING,
     SUCCEEDED,
     Api,
@@ -21,18 +20,11 @@ from tests.source.servers import (
     body,
     history,
     job,
+    known,
     listing,
     refusal,
     serving,
 )
-
-NEVER = Known(org="research")
-
-
-def known(*running: str, final: set[str] | None = None, **over: object) -> Known:
-    """Knowledge of these running jobs, whose events were read."""
-    tracked = (b.tracked(b.job(id_, RUNNING), recent=("ev-1",)) for id_ in running)
-    return b.known(*tracked, final=frozenset(final or ()), **over)  # type: ignore[arg-type]  # Known's own fields
 
 
 async def test_the_first_look_walks_to_the_end_of_the_list() -> None:

@@ -7,12 +7,11 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from monitor.domain.flow import Known, Reason
+from monitor.domain.flow import Reason
 from monitor.providers.base import Malformed, TimedOut, Unavailable
-from tests import builders as b
 from tests.builders import NOON
 from tests.source.servers import (
-    RUNNING,
+    NEVER,
     SUCCEEDED,
     Api,
     answering,
@@ -21,18 +20,11 @@ from tests.source.servers import (
     hang,
     history,
     job,
+    known,
     listing,
     refusal,
     serving,
 )
-
-NEVER = Known(org="research")
-
-
-def known(*running: str, final: set[str] | None = None, **over: object) -> Known:
-    """Knowledge of these running jobs, whose events were read."""
-    tracked = (b.tracked(b.job(id_, RUNNING), recent=("ev-1",)) for id_ in running)
-    return b.known(*tracked, final=frozenset(final or ()), **over)  # type: ignore[arg-type]  # Known's own fields
 
 
 async def test_an_error_on_a_later_page_concludes_nothing_at_first_sight() -> None:
