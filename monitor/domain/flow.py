@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from monitor.domain.ledger import Spending, TunedModel
 from monitor.domain.model import Cost, Job, JobEvent, Status
 
 
@@ -195,6 +196,24 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something to be told that is no job's transition. What has the same id is told once, ever."""
+
+    topic: str
+    """`budget:NAME`, or the organisation; no organisation's name has a colon."""
+    subject: str
+    """The budget's period, or `shutdown:DATE`."""
+    seq: int
+    """Which threshold or milestone of the subject it is; a later one has a higher number."""
+    deliveries: tuple[Delivery, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`topic/subject/seq`: the same for whoever decides it."""
+        return f"{self.topic}/{self.subject}/{self.seq}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """An addition to a counter that outlives the process. Amounts are whole: counts, milliseconds, nano-dollars."""
 
@@ -215,6 +234,10 @@ class Change:
     transitions: tuple[Transition, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     tallies: tuple[Tally, ...] = ()
+    spendings: tuple[Spending, ...] = ()
+    """Costs that became known, of ended jobs; those of the baseline among them."""
+    tuned: tuple[TunedModel, ...] = ()
+    """Models that these jobs have brought forth."""
     horizon: datetime | None = None
 
     @property
