@@ -244,29 +244,3 @@ class Change:
     def empty(self) -> bool:
         """Nothing to write. The first sight of an organisation is never empty: it is a fact in itself."""
         return self.based_on > 0 and not (self.tracked or self.events or self.transitions or self.deliveries)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """How much of one notifier's outbox waits, and since when."""
-
-    notifier: str
-    pending: int
-    oldest: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Everything that readers show, read in one transaction."""
-
-    at: datetime
-    jobs: tuple[Tracked, ...] = ()
-    """Active, and ended within the job retention; active first, then newest first; at most the asked number."""
-    dropped: int = 0
-    """How many more there were."""
-    counts: Mapping[tuple[str, Status], int] = field(default_factory=dict)
-    """Jobs by organisation and status, of all that are stored."""
-    unpriced: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """Ended jobs of unknown cost by organisation and model."""
-    tallies: tuple[Tally, ...] = ()
-    backlogs: tuple[Backlog, ...] = ()

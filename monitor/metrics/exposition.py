@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from monitor.domain.flow import Snapshot
+from monitor.domain.snapshot import Snapshot
 from monitor.metrics.families import families
 from monitor.metrics.health import Health
 from monitor.metrics.labels import with_org_labels

@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client.metrics_core import Metric
 
-from monitor.domain.flow import Snapshot
+from monitor.domain.snapshot import Snapshot
 from monitor.metrics.aggregates import AGGREGATES
 from monitor.metrics.health import Health
 from monitor.metrics.jobs import JOBS

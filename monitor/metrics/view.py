@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from monitor.domain.flow import Backlog, Snapshot, Tally, Tracked
+from monitor.domain.flow import Tally, Tracked
 from monitor.domain.model import Method, Status
+from monitor.domain.snapshot import Backlog, Snapshot
 from monitor.domain.triage import FailureClass
 from monitor.metrics.health import Health
 from monitor.metrics.labels import ID, OTHER, UNKNOWN, Models, clean, one_of

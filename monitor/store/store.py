@@ -12,8 +12,9 @@ from anyio import to_thread
 
 from monitor.clock import Clock
 from monitor.domain.decide import evolve
-from monitor.domain.flow import Change, Known, Snapshot, Tracked
+from monitor.domain.flow import Change, Known, Tracked
 from monitor.domain.model import JobEvent, Status
+from monitor.domain.snapshot import Snapshot
 from monitor.store import claiming, knowing, leasing, listing, pruning, settling, viewing
 from monitor.store.ageing import Ageing
 from monitor.store.commits import commit

@@ -9,8 +9,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from monitor.domain.flow import Backlog, Snapshot, Tally, Tracked
+from monitor.domain.flow import Tally, Tracked
 from monitor.domain.model import Basis, Status
+from monitor.domain.snapshot import Backlog, Snapshot
 from monitor.store.documents import from_ms, read_labels, read_tracked, to_ms
 from monitor.store.schema import PENDING, job, outbox, tally
 

@@ -13,8 +13,8 @@ from aiohttp import hdrs, web
 from anyio import to_thread
 
 from monitor.clock import Clock
-from monitor.domain.flow import Snapshot
 from monitor.domain.model import Status
+from monitor.domain.snapshot import Snapshot
 from monitor.metrics.exposition import render
 from monitor.metrics.health import Health
 from monitor.metrics.own import Own

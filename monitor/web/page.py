@@ -16,10 +16,11 @@ import jinja2
 from markupsafe import Markup
 
 from monitor import __version__
-from monitor.domain.flow import Snapshot, Tracked
+from monitor.domain.flow import Tracked
 from monitor.domain.message import moment, span
 from monitor.domain.model import Cost, Status
 from monitor.domain.pricing import spoken
+from monitor.domain.snapshot import Snapshot
 from monitor.domain.triage import triage
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.labels import clean

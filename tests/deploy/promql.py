@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from monitor.domain.flow import Snapshot
+from monitor.domain.snapshot import Snapshot
 from monitor.metrics.families import FAMILIES
 from monitor.metrics.health import Health
 from monitor.metrics.own import Own

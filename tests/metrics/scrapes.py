@@ -8,8 +8,9 @@ from typing import Any
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.domain.flow import Snapshot, Tally
+from monitor.domain.flow import Tally
 from monitor.domain.model import Job, Metrics
+from monitor.domain.snapshot import Snapshot
 from monitor.metrics.exposition import render
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.own import Own

@@ -10,8 +10,9 @@ from decimal import Decimal
 
 import pytest
 
-from monitor.domain.flow import Backlog, Reason
+from monitor.domain.flow import Reason
 from monitor.domain.model import Basis, Cost, Method, Status
+from monitor.domain.snapshot import Backlog
 from monitor.metrics.exposition import render
 from monitor.metrics.own import Own
 from tests.builders import NOON, SECOND, job, tracked

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from monitor.domain.flow import Backlog
 from monitor.domain.model import Basis, Cost, Job, Metrics, Status
+from monitor.domain.snapshot import Backlog
 from monitor.metrics.own import Own
 from tests.builders import HOUR, MINUTE, NOON, job, tracked, trained
 from tests.metrics.scrapes import busy, health, of, scrape, snapshot, tally

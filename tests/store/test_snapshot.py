@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from monitor.domain.flow import GONE_AFTER, Backlog, Snapshot, Tally
+from monitor.domain.flow import GONE_AFTER, Tally
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Status
+from monitor.domain.snapshot import Backlog, Snapshot
 from monitor.store import Store
 from tests.builders import DAY, HOUR, NOON, SECOND, job, tracked
 from tests.store.conftest import Opening

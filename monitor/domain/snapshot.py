@@ -1,0 +1,36 @@
+"""What readers show, read in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from monitor.domain.flow import Tally, Tracked
+from monitor.domain.model import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How much of one notifier's outbox waits, and since when."""
+
+    notifier: str
+    pending: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that readers show, read in one transaction."""
+
+    at: datetime
+    jobs: tuple[Tracked, ...] = ()
+    """Active, and ended within the job retention; active first, then newest first; at most the asked number."""
+    dropped: int = 0
+    """How many more there were."""
+    counts: Mapping[tuple[str, Status], int] = field(default_factory=dict)
+    """Jobs by organisation and status, of all that are stored."""
+    unpriced: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Ended jobs of unknown cost by organisation and model."""
+    tallies: tuple[Tally, ...] = ()
+    backlogs: tuple[Backlog, ...] = ()
