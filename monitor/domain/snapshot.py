@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 from monitor.domain.flow import Tally, Tracked
+from monitor.domain.ledger import TunedModel
 from monitor.domain.model import Status
 
 
@@ -33,4 +35,7 @@ class Snapshot:
     unpriced: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Ended jobs of unknown cost by organisation and model."""
     tallies: tuple[Tally, ...] = ()
+    billed: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    """The provider's bill, this UTC month to date, by organisation and line item."""
+    models: tuple[TunedModel, ...] = ()
     backlogs: tuple[Backlog, ...] = ()

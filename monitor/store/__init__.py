@@ -18,13 +18,15 @@ from monitor.store.errors import (
     Unavailable,
     Unstorable,
 )
-from monitor.store.values import Claimed, JobFile, Listing, Posted
+from monitor.store.values import Accounts, Booked, Claimed, JobFile, Listing, Posted, Spent
 
 if TYPE_CHECKING:
     from monitor.store.store import Store
 
 __all__ = [
+    "Accounts",
     "BadCursor",
+    "Booked",
     "Claimed",
     "Corrupt",
     "Gone",
@@ -33,6 +35,7 @@ __all__ = [
     "Listing",
     "NewerSchema",
     "Posted",
+    "Spent",
     "Stale",
     "Store",
     "StoreError",

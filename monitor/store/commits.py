@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
-from monitor.domain.flow import RECENT, Change, Delivery, Tracked, Transition
+from monitor.domain.flow import RECENT, Change, Tracked, Transition
 from monitor.domain.model import EventKind, JobEvent
 from monitor.store.documents import UNKNOWN_TIME, to_ms, to_ms_up, write, write_tracked
 from monitor.store.errors import Stale
-from monitor.store.schema import CHUNK, PENDING, event, insert, job, organization, outbox, tally, transition
+from monitor.store.rows import OUTBOX, TALLY, Row, model_row, outbox_row, spending_row
+from monitor.store.schema import CHUNK, event, insert, job, organization, spending, transition, tuned_model
 from monitor.store.thinning import MOST, Mark, thinned
 
-Row = dict[str, Any]
 _BIG: Final = 2**62  # columns hold 64 bits
 
 _VERSIONS: Final = (
@@ -48,11 +48,8 @@ _JOB: Final = _job.on_conflict_do_update(
 )
 _EVENT: Final = insert(event).on_conflict_do_nothing(index_elements=["org", "job", "id"])
 _TRANSITION: Final = insert(transition).on_conflict_do_nothing(index_elements=["org", "job", "seq"])
-_OUTBOX: Final = insert(outbox).on_conflict_do_nothing(index_elements=["key"])
-_tally = insert(tally)
-_TALLY: Final = _tally.on_conflict_do_update(
-    index_elements=["metric", "labels"], set_={"amount": tally.c.amount + _tally.excluded.amount}
-)
+_SPENDING: Final = insert(spending).on_conflict_do_nothing(index_elements=["org", "job"])
+_TUNED: Final = insert(tuned_model).on_conflict_do_nothing(index_elements=["org", "id"])
 _of_job = (event.c.org == sa.bindparam("b_org")) & (event.c.job == sa.bindparam("b_job"))
 _COUNT: Final = sa.select(sa.func.count()).select_from(event).where(_of_job)
 _MARKS: Final = sa.select(event.c.pos, event.c.step, event.c.kind).where(_of_job).order_by(event.c.at, event.c.pos)
@@ -96,8 +93,10 @@ def _write(connection: sa.Connection, changes: Sequence[Change]) -> None:
         (_JOB, [_job_row(one) for change in changes for one in change.tracked]),
         (_EVENT, [_event_row(one) for change in changes for one in change.events]),
         (_TRANSITION, [_transition_row(one) for change in changes for one in change.transitions]),
-        (_OUTBOX, [_outbox_row(one, change) for change in changes for one in change.deliveries]),
-        (_TALLY, [{"metric": m, "labels": labels, "amount": n} for (m, labels), n in amounts.items()]),
+        (OUTBOX, [outbox_row(one, change.at) for change in changes for one in change.deliveries]),
+        (TALLY, [{"metric": m, "labels": labels, "amount": n} for (m, labels), n in amounts.items()]),
+        (_SPENDING, [spending_row(one) for change in changes for one in change.spendings]),
+        (_TUNED, [model_row(one) for change in changes for one in change.tuned]),
     )
     for statement, rows in statements:
         if rows:
@@ -153,24 +152,6 @@ def _transition_row(one: Transition) -> Row:
         "after": one.after.value,
         "resumed": int(one.resumed),
         "restarted": int(one.restarted),
-    }
-
-
-def _outbox_row(one: Delivery, change: Change) -> Row:
-    at = to_ms(change.at)
-    return {
-        "key": one.key,
-        "notifier": one.notifier,
-        "org": one.org,
-        "job": one.job,
-        "seq": one.seq,
-        "message": write(one.message),
-        "state": PENDING,
-        "created_at": at,
-        "due_at": at,
-        "touched_at": at,
-        "attempts": 0,
-        "ambiguous": 0,
     }
 
 

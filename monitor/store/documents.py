@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from monitor.domain.flow import Message, Tracked
+from monitor.domain.ledger import Spending
 from monitor.domain.model import JobEvent
 from monitor.store.errors import BadCursor
 
@@ -25,6 +26,7 @@ UNKNOWN_TIME: Final = 0
 _encode = msgspec.json.Encoder().encode
 _tracked = msgspec.json.Decoder(Tracked).decode
 _event = msgspec.json.Decoder(JobEvent).decode
+_spending = msgspec.json.Decoder(Spending).decode
 _message = msgspec.json.Decoder(Message).decode
 _labels = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 
@@ -49,7 +51,7 @@ def maybe_moment(ms: int | None) -> datetime | None:
     return None if ms is None else from_ms(ms)
 
 
-def write(value: Message | JobEvent | tuple[tuple[str, str], ...]) -> str:
+def write(value: Message | JobEvent | Spending | tuple[tuple[str, str], ...]) -> str:
     """The value as JSON text."""
     return _encode(value).decode()
 
@@ -67,6 +69,11 @@ def read_tracked(doc: str) -> Tracked:
 def read_event(doc: str) -> JobEvent:
     """Understand an event of this or an older version."""
     return _event(doc)
+
+
+def read_spending(doc: str) -> Spending:
+    """Understand a spending of this or an older version."""
+    return _spending(doc)
 
 
 def legible(doc: str) -> Message | None:

@@ -1,4 +1,8 @@
-"""The tables. Moments are milliseconds since 1970 in UTC, flags are 0 or 1, documents are JSON text."""
+"""The tables.
+
+Moments are milliseconds since 1970 in UTC, days are ISO 8601 dates in UTC, money is whole nano-dollars, flags are 0 or
+1, documents are JSON text.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,21 @@ __all__ = [
     "DEAD",
     "PENDING",
     "SENT",
+    "bill",
+    "book",
     "event",
     "insert",
     "job",
     "lease",
     "metadata",
+    "notice",
     "organization",
     "outbox",
+    "spending",
     "tally",
     "transition",
+    "tuned_model",
+    "usage",
 ]
 
 PENDING: Final = "pending"
@@ -129,4 +139,71 @@ lease = sa.Table(
     sa.Column("org", sa.Text, primary_key=True),
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("until", sa.BigInteger, nullable=False),
+)
+
+spending = sa.Table(
+    "spending",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("nanodollars", sa.BigInteger, nullable=False),
+    sa.Column("doc", sa.Text, nullable=False),  # Spending
+    sa.Index("spending_at", "at"),
+)
+
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("day", sa.Text, primary_key=True),
+    sa.Column("batch", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("input", sa.BigInteger, nullable=False),
+    sa.Column("cached_input", sa.BigInteger, nullable=False),
+    sa.Column("output", sa.BigInteger, nullable=False),
+    sa.Column("input_nanodollars", sa.BigInteger),  # NULL, like the next two, where there was no price
+    sa.Column("cached_input_nanodollars", sa.BigInteger),
+    sa.Column("output_nanodollars", sa.BigInteger),
+    sa.Index("usage_day", "day"),
+)
+
+bill = sa.Table(
+    "bill",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("line_item", sa.Text, primary_key=True),
+    sa.Column("day", sa.Text, primary_key=True),
+    sa.Column("nanodollars", sa.BigInteger, nullable=False),
+    sa.Index("bill_day", "org", "day"),
+)
+
+book = sa.Table(
+    "book",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("usage_until", sa.Text),
+    sa.Column("bill_until", sa.Text),
+)
+
+tuned_model = sa.Table(
+    "tuned_model",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("base", sa.Text, nullable=False),
+    sa.Column("shutdown", sa.Text),
+    sa.Column("listed", sa.Integer, nullable=False),
+    sa.Column("shared", sa.Integer, nullable=False),
+)
+
+notice = sa.Table(
+    "notice",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Index("notice_topic", "topic"),
 )

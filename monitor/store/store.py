@@ -17,6 +17,7 @@ from monitor.domain.model import JobEvent, Status
 from monitor.domain.snapshot import Snapshot
 from monitor.store import claiming, knowing, leasing, listing, pruning, settling, viewing
 from monitor.store.ageing import Ageing
+from monitor.store.books import Books
 from monitor.store.commits import commit
 from monitor.store.documents import maybe_moment, to_ms
 from monitor.store.errors import BadCursor, StoreError, Unstorable
@@ -35,7 +36,7 @@ _requeue = each(settling.requeue)
 _prune = each(pruning.prune)
 
 
-class Store:
+class Store(Books):
     """What was seen, decided and is still to be told. Every method may raise StoreError."""
 
     def __init__(self, writer: Writer, readers: sa.Engine, check: Callable[[], None], clock: Clock) -> None:
@@ -90,7 +91,7 @@ class Store:
         if before is not None and before.version == change.based_on:
             self._remember(evolve(before, change))
         if change.deliveries:
-            self._announce(len(change.deliveries))
+            self._enqueued(len(change.deliveries))
 
     async def wait_enqueued(self, mark: int) -> None:
         """Wait until `enqueued` is another number than `mark`."""
@@ -145,7 +146,7 @@ class Store:
         """Dead letters wait again, as if they were new: those of the keys, or all. Says how many."""
         count = await self._writer.run(_requeue, (None if keys is None else tuple(keys), to_ms(now)))
         if count:
-            self._announce(count)
+            self._enqueued(count)
         return count
 
     async def next_due(self, notifier: str) -> datetime | None:
@@ -195,7 +196,7 @@ class Store:
         await self._writer.checkpoint()
         return jobs
 
-    def _announce(self, count: int) -> None:
+    def _enqueued(self, count: int) -> None:
         self.enqueued += count
         self._news.set()
         self._news = anyio.Event()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Generic, TypeVar
 
 from monitor.domain.flow import Delivery, Tracked, Transition
+from monitor.domain.ledger import Bill, Spending, Usage
 
 T = TypeVar("T")
 
@@ -63,3 +64,30 @@ class JobFile:
     """Oldest first."""
     deliveries: tuple[Posted, ...]
     """In the order of their transitions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booked:
+    """The last days of an organisation's usage and bill that were read whole; None where none was."""
+
+    usage_until: date | None = None
+    bill_until: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What was spent since some moment, and what is being spent now."""
+
+    spendings: tuple[Spending, ...] = ()
+    active: tuple[Tracked, ...] = ()
+    """Jobs that are not over, with their estimates."""
+    usages: tuple[Usage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts:
+    """Everything that computed and billed costs are compared by."""
+
+    spendings: tuple[Spending, ...] = ()
+    usages: tuple[Usage, ...] = ()
+    bills: tuple[Bill, ...] = ()

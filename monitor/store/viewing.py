@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from monitor.domain.flow import Tally, Tracked
 from monitor.domain.model import Basis, Status
 from monitor.domain.snapshot import Backlog, Snapshot
+from monitor.store import accounts
 from monitor.store.documents import from_ms, read_labels, read_tracked, to_ms
 from monitor.store.schema import PENDING, job, outbox, tally
 
@@ -63,6 +64,8 @@ def snapshot(connection: sa.Connection, view: View) -> tuple[Snapshot, Decoded]:
         counts=counts,
         unpriced={(org, model): n for org, model, n in connection.execute(_UNPRICED, {"b_orgs": view.orgs})},
         tallies=_tallies(connection, view.orgs),
+        billed=accounts.month_to_date(connection, view.orgs, view.now.date()),
+        models=accounts.tuned_models(connection, view.orgs),
         backlogs=tuple(
             Backlog(notifier=notifier, pending=count, oldest=from_ms(oldest))
             for notifier, count, oldest in connection.execute(_BACKLOGS)

@@ -7,21 +7,28 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from monitor.store import migrating
+from monitor.domain.ledger import Spending
+from monitor.domain.model import Basis, Cost, Method
+from monitor.store import accounts, migrating
+from monitor.store.documents import to_ms, write_tracked
 from monitor.store.migrating import HEAD, migrate
 from monitor.store.schema import metadata
 from monitor.store.sqlite import writer_engine
+from tests.builders import NOON
 from tests.store.conftest import Opening
-from tests.store.samples import full
+from tests.store.samples import ended, full
 
 
 def test_the_steps_lead_to_the_tables_the_statements_use(tmp_path: Path) -> None:
@@ -80,3 +87,54 @@ async def test_a_process_killed_while_it_creates_the_tables_leaves_all_or_none(
     assert tables == 0 or tables >= len(metadata.tables)
     async with opening() as store:
         await store.commit(full(0))
+
+
+def test_the_books_are_opened_with_what_the_jobs_before_them_cost_and_brought_forth(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.db"
+    _as_first_released(path)
+    done = ended(
+        trained_tokens=300_000,
+        fine_tuned_model="ft:gpt-4o-mini-2024-07-18:acme::abc",
+        metadata={"env": "prod"},
+    )
+    priced = replace(done, cost=Cost(basis=Basis.COMPUTED, usd=Decimal("2.40")))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        columns = "org, id, status, model, created_at, ended_at, settled, basis, doc"
+        row = f"INSERT INTO job ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own names
+        for id_, one, basis in (("ftjob-1", priced, "computed"), ("ftjob-2", replace(done, cost=None), "unknown")):
+            doc = write_tracked(replace(one, job=replace(one.job, id=id_)))
+            ended_at = to_ms(NOON)
+            connection.execute(row, ("research", id_, "succeeded", one.job.model, ended_at, ended_at, 1, basis, doc))
+    engine = writer_engine(path)
+    migrate(engine)
+    with engine.begin() as reading:
+        spent = accounts.spent(reading, accounts.Since(orgs=("research",), at=None))
+        assert spent.spendings == (
+            Spending(
+                org="research",
+                job="ftjob-1",
+                provider="openai",
+                model="gpt-4o-mini-2024-07-18",
+                method=Method.SUPERVISED,
+                at=NOON,
+                usd=Decimal("2.40"),
+                fine_tuned_model="ft:gpt-4o-mini-2024-07-18:acme::abc",
+                metadata={"env": "prod"},
+            ),
+        )
+        assert [(one.id, one.base) for one in accounts.tuned_models(reading, ["research"])] == [
+            ("ft:gpt-4o-mini-2024-07-18:acme::abc", "gpt-4o-mini-2024-07-18")
+        ]
+    engine.dispose()
+
+
+def _as_first_released(path: Path) -> None:
+    """A database with the first tables only."""
+    config = Config()
+    config.set_main_option("script_location", "monitor.store:migrations")
+    config.set_main_option("path_separator", "os")
+    engine = writer_engine(path)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
