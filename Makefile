@@ -24,12 +24,15 @@ help: ## this list
 demo: venv ## a simulated provider, the monitor, and its notifications in this terminal
 	@$(python) -m monitor demo $(ARGS)
 
-test: venv-dev ## the tests that take minutes together
-	@$(python) -m pytest --numprocesses auto --maxprocesses 4 -m "not slow" $(ARGS)
+test: venv-dev ## the tests that take minutes together; in CI with coverage
+	@$(python) -m pytest --numprocesses auto --maxprocesses 4 -m "not slow" $(if $(CI),--cov --cov-report=) $(ARGS)
+	@$(if $(CI),$(bin)/coverage report --fail-under=95)
+	@$(if $(CI),$(bin)/coverage report --fail-under=100 --include="monitor/domain/*,monitor/providers/*")
 
-faults: venv-dev ## the whole catalogue of faults, and 200 kills with their figures: about half an hour
-	@$(python) -m pytest -m slow --timeout 900 $(ARGS)
-	@$(python) -m tests.faults.campaign 200
+faults: venv-dev ## the whole catalogue of faults, and 200 kills with their figures: about a quarter of an hour
+	@$(python) -m tests.faults.campaign 200 >.campaign.log 2>&1 & campaign=$$!; \
+	$(python) -m pytest --numprocesses 2 -m slow --timeout 900 $(ARGS); tests=$$?; \
+	wait $$campaign; kills=$$?; cat .campaign.log; exit $$((tests || kills))
 
 soak: venv-dev ## MINUTES=30 of mixed faults at speed; fails on growth and on loss
 	@$(python) -m tests.soak $(MINUTES)

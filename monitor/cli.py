@@ -112,6 +112,28 @@ def simulate(listen: str, orgs: int, jobs: int, speed: float, seed: int | None) 
 
 
 @main.command()
+@click.argument("file")
+@click.option("--model", required=True, help="What to tune: a base model, snapshot or alias, or an `ft:` model.")
+@click.option("--epochs", type=click.IntRange(1, 50), help="As in the job; by default what `auto` is likely to become.")
+@click.option(
+    "--method", type=click.Choice(["supervised", "dpo", "reinforcement"]), help="Told from the file if absent."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with every bad line.")
+def estimate(file: str, model: str, epochs: int | None, method: str | None, as_json: bool) -> None:
+    """Check a training FILE (JSONL, - for standard input) and say its tokens and what training on it would cost.
+
+    Exit 0 good, 1 bad lines, 2 unreadable.
+    """
+    from monitor.clock import SystemClock  # noqa: PLC0415 - see the module's first line
+    from monitor.domain.model import Method  # noqa: PLC0415 - see the module's first line
+    from monitor.estimate.command import run  # noqa: PLC0415 - see the module's first line
+    from monitor.estimate.quote import Wish  # noqa: PLC0415 - see the module's first line
+
+    wish = Wish(model=model.strip(), epochs=epochs, method=Method(method) if method else None)
+    sys.exit(run(file, wish, as_json=as_json, today=SystemClock().now().date()))
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
     from monitor import config  # noqa: PLC0415 - see the module's first line

@@ -44,7 +44,7 @@ def simulate(*, listen: str, orgs: int, jobs: int, speed: float, seed: int | Non
 
 
 async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: Redactor) -> None:
-    traffic = Traffic(history=12, under_way=1, gap=(1.5 / speed, 5.0 / speed))
+    traffic = Traffic(history=12, under_way=1, gap=(1.5 / speed, 5.0 / speed), in_use=2)
     simulation = Simulation(organisations(3), pace=_BRISK.faster(speed), traffic=traffic)
     with TemporaryDirectory(prefix="finetune-monitor-demo-") as folder:
         async with serve(simulation) as base_url:
@@ -65,6 +65,7 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
                 "provider": "openai",
                 "base_url": base_url,
                 "api_key": org.key,
+                "admin_key": org.admin_key,
                 "organization": org.id,
                 "labels": {"team": org.name},
             }
@@ -94,13 +95,15 @@ def _greet(settings: Settings, address: str) -> None:
 async def _simulate(*, listen: str, orgs: int, jobs: int, speed: float, seed: int | None) -> None:
     at = address(listen)
     made = organisations(orgs, seed=seed)
-    traffic = Traffic(history=jobs, under_way=min(jobs, 1), gap=(120.0 / speed, 900.0 / speed) if jobs else None)
+    traffic = Traffic(
+        history=jobs, under_way=min(jobs, 1), gap=(120.0 / speed, 900.0 / speed) if jobs else None, in_use=3
+    )
     simulation = Simulation(
         made, pace=Pace().faster(speed), traffic=traffic, seed=seed if seed is not None else made[0].id
     )
     async with serve(simulation, at.host, at.port) as base_url:
         for org in made:
-            click.echo(f"{org.name}  {base_url}  {org.key}")
+            click.echo(f"{org.name}  {base_url}  {org.key}  {org.admin_key}")
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:
                 return

@@ -13,8 +13,8 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,10 @@ async def soak(folder: Path, minutes: float) -> bool:
     metrics = {"job_retention": "30s"}
     log = {"level": "info"}
     over: dict[str, Any] = {"poll": POLL, "delivery": DELIVERY, "store": store, "metrics": metrics, "log": log}
-    async with staged(folder, orgs=ORGS, traffic=TRAFFIC, middlewares=[weather.middleware], **over) as stage:
+    async with (
+        staged(folder, orgs=ORGS, traffic=TRAFFIC, middlewares=[weather.middleware], **over) as stage,
+        _watched(stage),
+    ):
         stage.on_arrival = weather.receive
         whole = minutes * 60
         warm = min(whole / 2, 600.0)
@@ -190,6 +193,24 @@ async def soak(folder: Path, minutes: float) -> bool:
         good &= _flat("fds", first.fds, last.fds, 4) and _flat("threads", first.threads, last.threads, 8)
         good &= await stage.daemon.stop() == 0
         return good
+
+
+@asynccontextmanager
+async def _watched(stage: Stage) -> AsyncIterator[None]:
+    """Print how it goes, once a minute."""
+
+    async def watch() -> None:
+        minute = 0
+        while True:
+            await asyncio.sleep(60.0)
+            minute += 1
+            print(f"  minute {minute:>3}        {measured(stage)}", flush=True)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
 async def _calm(stage: Stage) -> Measure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from monitor.courier import Courier, DeliveryPolicy, Lanes
 from monitor.domain.decide import Policy
 from monitor.domain.model import Status
 from monitor.domain.pace import Pace
-from monitor.domain.pricing import Rates
+from monitor.domain.pricing import PriceBook
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.own import Own
 from monitor.providers import OrganizationSettings
@@ -77,20 +77,28 @@ def api_key(org: OrganizationSettings, redactor: Redactor) -> Secret:
     return Secret(text, path=org.api_key_file, redactor=redactor)
 
 
-def watchers(settings: Settings, rates: Rates, world: World) -> Iterator[JobWatcher]:
-    """One for each organisation."""
+def sources(settings: Settings, world: World) -> dict[str, Source]:
+    """How each organisation is asked, by its name: whoever asks it keeps to one rate."""
+    return {
+        org.name: source(
+            settings,
+            org,
+            session=world.asking,
+            clock=world.clock,
+            redactor=world.redactor,
+            count=partial(world.own.requested, org.name),
+        )
+        for org in settings.organizations
+    }
+
+
+def watchers(settings: Settings, book: PriceBook, world: World, asked: Mapping[str, Source]) -> Iterator[JobWatcher]:
+    """One for each organisation. `asked` are the organisations' sources, by name."""
     for org in settings.organizations:
         yield JobWatcher(
-            source=source(
-                settings,
-                org,
-                session=world.asking,
-                clock=world.clock,
-                redactor=world.redactor,
-                count=partial(world.own.requested, org.name),
-            ),
+            source=asked[org.name],
             store=world.store,
-            policy=policy(settings, org, rates),
+            policy=policy(settings, org, book),
             pace=Pace(
                 interval=settings.poll.interval.total_seconds(),
                 idle_interval=settings.poll.idle_interval.total_seconds(),
@@ -104,7 +112,7 @@ def watchers(settings: Settings, rates: Rates, world: World) -> Iterator[JobWatc
         )
 
 
-def policy(settings: Settings, org: OrganizationSettings, rates: Rates) -> Policy:
+def policy(settings: Settings, org: OrganizationSettings, book: PriceBook) -> Policy:
     """What the operator wants for one organisation."""
     stall = settings.stall
     return Policy(
@@ -115,7 +123,7 @@ def policy(settings: Settings, org: OrganizationSettings, rates: Rates) -> Polic
             Status.RUNNING: stall.running,
         },
         rules=settings.rules,
-        rates=rates,
+        book=book,
         lookback=settings.poll.lookback,
     )
 

@@ -9,12 +9,13 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
-from monitor.app.build import World, couriers, refresh, watchers
+from monitor.app.beside import beside, refresh_books
+from monitor.app.build import World, couriers, refresh, sources, watchers
 from monitor.app.loops import prune, supervise
 from monitor.clock import Clock
-from monitor.config import ConfigError, Problem, Settings, rates
+from monitor.config import ConfigError, Problem, Settings, price_book
 from monitor.courier import Courier
-from monitor.domain.pricing import Rates
+from monitor.domain.pricing import PriceBook
 from monitor.log import get_logger
 
 log = get_logger()
@@ -36,7 +37,7 @@ class Program:
     """Settings come and go with a reload, the world stays."""
 
     settings: Settings
-    prices: Rates
+    prices: PriceBook
     world: World
     read_again: Read
     """Raises ConfigError, ValueError or OSError, and then nothing changes."""
@@ -71,10 +72,10 @@ class Program:
             self._generation.cancel()
             return []
 
-    def _read(self) -> tuple[Settings, Rates, tuple[Problem, ...]]:
+    def _read(self) -> tuple[Settings, PriceBook, tuple[Problem, ...]]:
         settings, warnings = self.read_again()
         _same_place(self.settings, settings)
-        return settings, rates(settings.pricing.file), warnings
+        return settings, price_book(settings.pricing.file), warnings
 
     def _refused(self, problems: list[str]) -> list[str]:
         log.error("config.reload_failed", problems=problems)
@@ -84,6 +85,7 @@ class Program:
     async def _live(self, sending: TaskGroup) -> None:
         settings, world = self.settings, self.world
         refresh(world.health, settings)
+        refresh_books(world.health, settings)
         world.own.watch(world.health.orgs, world.health.notifiers)
         crew = tuple(couriers(settings, world))
         for courier in crew:
@@ -92,9 +94,12 @@ class Program:
             sending.start_soon(self._deliver, courier, before, self._left[name])
         try:
             async with anyio.create_task_group() as tasks:
-                for number, watcher in enumerate(watchers(settings, self.prices, world)):
+                asked = sources(settings, world)
+                for number, watcher in enumerate(watchers(settings, self.prices, world, asked)):
                     loop = partial(watcher.run, number * _SPREAD * world.jitter())
                     tasks.start_soon(self._keep, "watcher", watcher.source.org, loop, watcher.clock)
+                for task in beside(settings, self.prices, world, asked):
+                    tasks.start_soon(self._keep, task.kind, task.of, task.run, task.clock)
                 pruning = partial(prune, world.store, world.clock, settings.store.retention)
                 tasks.start_soon(supervise, "pruning", pruning, world.clock, partial(world.own.restarted, "pruning"))
         finally:

@@ -22,7 +22,7 @@ from monitor.app.loops import supervise
 from monitor.app.program import Program, Read
 from monitor.app.pulse import Pulse
 from monitor.clock import Clock, SystemClock
-from monitor.config import Address, Settings, environ, rates
+from monitor.config import Address, Settings, environ, price_book
 from monitor.log import get_logger
 from monitor.metrics.health import Health
 from monitor.metrics.own import Own
@@ -50,7 +50,7 @@ async def run(
         await tasks.start(_signals, hangup, tasks.cancel_scope)  # first: the start may take long, and can be ended
         world = await _world(stack, settings, redactor=redactor, clock=clock or SystemClock())
         world.own.reloaded(True, world.clock.now())
-        prices = await anyio.to_thread.run_sync(rates, settings.pricing.file)
+        prices = await anyio.to_thread.run_sync(price_book, settings.pricing.file)
         program = Program(settings=settings, prices=prices, world=world, read_again=read_again, adopt=adopt)
         refresh(world.health, settings)
         listen = settings.server.listen

@@ -12,14 +12,16 @@ from monitor.config.problems import Flaw, Loc, nearest
 from monitor.config.sections import Section
 
 _PRIVATE: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".svc", ".test", ".private")
-_NOT_YET: Final = frozenset({"budget", "shutdown", "org_down", "org_up"})
 
 
 def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator[Flaw]:
     """Look at the tree as it is, sound or not, so that these problems are told together with the others."""
     yield from _twice(tree, "organizations")
     yield from _twice(tree, "notifiers")
+    yield from _twice(tree, "budgets")
     yield from _routes(tree)
+    yield from _matches(tree, "routes")
+    yield from _matches(tree, "budgets")
     yield from _unheard(tree)
     yield from _same_account([section for section in sections if section.loc[:1] == ("organizations",)])
     yield from _plain_http(tree)
@@ -35,30 +37,27 @@ def _twice(tree: Mapping[str, Any], key: str) -> Iterator[Flaw]:
 
 def _routes(tree: Mapping[str, Any]) -> Iterator[Flaw]:
     notifiers = {name for _, name in _named(tree, "notifiers")}
+    for at, route in enumerate(_items(tree, "routes")):
+        if isinstance(route, dict):
+            yield from _unknown(route.get("notify"), ("routes", at, "notify"), notifiers, "no notifier has this name")
+
+
+def _matches(tree: Mapping[str, Any], key: str) -> Iterator[Flaw]:
     orgs = {name for _, name in _named(tree, "organizations")}
     providers = {item["provider"] for item in _mappings(tree, "organizations") if _is_text(item.get("provider"))}
-    for at, route in enumerate(_items(tree, "routes")):
-        if not isinstance(route, dict):
-            continue
-        match = route["match"] if isinstance(route.get("match"), dict) else {}
-        yield from _untold(route.get("on"), ("routes", at, "on"))
-        yield from _unknown(route.get("notify"), ("routes", at, "notify"), notifiers, "no notifier has this name")
-        yield from _unknown(match.get("org"), ("routes", at, "match", "org"), orgs, "no organisation has this name")
-        yield from _unknown(
-            match.get("provider"), ("routes", at, "match", "provider"), providers, "no organisation has this provider"
-        )
+    for at, item in enumerate(_items(tree, key)):
+        match, loc = item.get("match") if isinstance(item, dict) else None, (key, at, "match")
+        if isinstance(match, dict):
+            yield from _unknown(match.get("org"), (*loc, "org"), orgs, "no organisation has this name")
+            yield from _unknown(
+                match.get("provider"), (*loc, "provider"), providers, "no organisation has this provider"
+            )
 
 
 def _unknown(names: object, loc: Loc, known: set[str], text: str) -> Iterator[Flaw]:
     for where, name in _placed(names, loc):
         if name not in known:
             yield Flaw(where, text + nearest(name, known))
-
-
-def _untold(words: object, loc: Loc) -> Iterator[Flaw]:
-    for where, word in _placed(words, loc):
-        if word in _NOT_YET:
-            yield Flaw(where, f'"{word}" is allowed, but nothing is told of it in this version', warning=True)
 
 
 def _placed(words: object, loc: Loc) -> Iterator[tuple[Loc, str]]:

@@ -44,11 +44,6 @@ _WORDS: Final = {
 # Errors whose last step is a key that need not be in the tree.
 _ABSENT: Final = {"missing", "union_tag_invalid", "union_tag_not_found"}
 
-# Keys that are documented, and not in this version: better said than called unknown.
-_NOT_YET: Final[Mapping[Loc, str]] = {
-    ("budgets",): "budgets are not available in this version",
-}
-
 
 def explain(error: ValidationError, tree: Any, models: Mapping[Loc, type[BaseModel]]) -> Iterator[Flaw]:
     """One flaw for each place that has errors. `models` tells which model reads the mapping at a place."""
@@ -70,7 +65,7 @@ def _said(error: Mapping[str, Any], loc: Loc, models: Mapping[Loc, type[BaseMode
     if kind in _SPECIAL:
         return _SPECIAL[kind](context)
     if kind == "extra_forbidden":
-        return _NOT_YET.get(loc) or _unknown(loc, models)
+        return _unknown(loc, models)
     if kind in _WORDS:
         return _WORDS[kind]
     # Sentences of validators and of pydantic's bounds: "Value error, …" and "Input should be less than …".

@@ -11,10 +11,10 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from monitor.config.parts import Part
 from monitor.config.reading import document, validated
-from monitor.config.settings import Part
 from monitor.domain.model import Method
-from monitor.domain.pricing import Rate, Rates
+from monitor.domain.pricing import Ending, PriceBook, Rate, Rates, TokenPrices, TokenRate
 
 _CHECKOUT: Final = Path(__file__).parents[2] / "config" / "prices.yaml"
 
@@ -53,6 +53,11 @@ class Tokens(Part):
     input: Dollars | None = None
     cached_input: Dollars | None = None
     output: Dollars | None = None
+
+    @property
+    def prices(self) -> TokenPrices:
+        """As the domain has them."""
+        return TokenPrices(input=self.input, cached_input=self.cached_input, output=self.output)
 
 
 class Inference(Tokens):
@@ -94,7 +99,7 @@ class PriceRow(Part):
     window: Window = Window()
     shutdown: Shutdown = Shutdown()
     confidence: Confidence
-    """A: the provider's own page. B: two or more others agree. C: one other source; nothing is computed from it."""
+    """How sure the prices are. A: the provider's own page. B: two or more others agree. C: less; never used."""
     source: str
     note: str | None = None
 
@@ -112,6 +117,37 @@ class PriceRow(Part):
                 valid_until=price.valid_until,
             )
 
+    @property
+    def token_rates(self) -> Iterator[TokenRate]:
+        """What use may be computed with."""
+        for price in self.inference:
+            if (price.confidence or self.confidence) != "C":
+                yield TokenRate(
+                    models=self.models,
+                    provider=self.provider,
+                    prices=price.prices,
+                    batch=price.batch.prices if price.batch else None,
+                    shared=price.shared.prices if price.shared else None,
+                    shared_batch=price.shared_batch.prices if price.shared_batch else None,
+                    valid_from=price.valid_from,
+                    valid_until=price.valid_until,
+                )
+
+    @property
+    def endings(self) -> Iterator[Ending]:
+        """When its models begin and end; dates are announced by the provider, however sure the prices are."""
+        base = self.shutdown.base
+        named = base if isinstance(base, Mapping) else dict.fromkeys(self.models, base)
+        for model in self.models:
+            yield Ending(
+                models=(model,),
+                provider=self.provider,
+                opened=self.window.opened,
+                closed=self.window.closed,
+                base=named.get(model),
+                fine_tuned=self.shutdown.fine_tuned,
+            )
+
 
 class PriceTable(Part):
     """A price table. Money is US dollars."""
@@ -119,17 +155,23 @@ class PriceTable(Part):
     checked: date
     """When somebody last compared it with its sources."""
     prices: tuple[PriceRow, ...]
+    """The first that fits is taken."""
 
-    @property
-    def rates(self) -> Rates:
-        """The rows to compute with, in the order of the file: the first that fits is taken."""
-        return tuple(rate for row in self.prices for rate in row.rates)
+
+def price_book(override: Path | None = None) -> PriceBook:
+    """All prices and dates, those of the override first. Raises ConfigError, or OSError for a file it cannot read."""
+    tables = [price_table(override)] if override is not None else []
+    rows = [row for table in (*tables, price_table()) for row in table.prices]
+    return PriceBook(
+        training=tuple(rate for row in rows for rate in row.rates),
+        tokens=tuple(rate for row in rows for rate in row.token_rates),
+        endings=tuple(ending for row in rows for ending in row.endings),
+    )
 
 
 def rates(override: Path | None = None) -> Rates:
     """The training prices, those of the override first. Raises ConfigError, or OSError where a file cannot be read."""
-    own = price_table(override).rates if override is not None else ()
-    return own + price_table().rates
+    return price_book(override).training
 
 
 def price_table(path: Path | None = None) -> PriceTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -27,6 +28,10 @@ class _AsWritten(GenerateJsonSchema):
             return spoken(dft)
         if isinstance(dft, Address):
             return str(dft)
+        if isinstance(dft, tuple):
+            return [self.encode_default(each) for each in dft]
+        if isinstance(dft, Decimal):
+            return float(dft)
         return dft.model_dump(mode="json") if isinstance(dft, BaseModel) else super().encode_default(dft)
 
 

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from monitor.config.address import Address, Listen, address
+from monitor.config.budgets import BudgetSettings
 from monitor.config.durations import Duration, between
-from monitor.domain.routing import Match, Rule
+from monitor.config.parts import JobMatch, Part, Words, listed
+from monitor.domain.budgets import Budget
+from monitor.domain.routing import Rule
 from monitor.notifiers import NotifierSettings
 from monitor.providers import OrganizationSettings
-
-
-def _listed(value: object) -> object:
-    """One word stands for a list of one."""
-    return [value] if isinstance(value, str) else value
 
 
 def _sqlite(url: str) -> str:
@@ -36,23 +26,13 @@ def _sqlite(url: str) -> str:
     return url
 
 
-Word = Annotated[str, Field(min_length=1, max_length=256)]
-Words = Annotated[tuple[Word, ...], BeforeValidator(_listed, json_schema_input_type=Word | tuple[Word, ...])]
 On = Literal[
     "appeared", "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled",
     "budget", "shutdown", "org_down", "org_up",
 ]  # fmt: skip
 Ons = Annotated[
-    tuple[On, ...], Field(min_length=1), BeforeValidator(_listed, json_schema_input_type=On | tuple[On, ...])
+    tuple[On, ...], Field(min_length=1), BeforeValidator(listed, json_schema_input_type=On | tuple[On, ...])
 ]
-
-
-class Part(BaseModel):
-    """What all parts of the settings have in common."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
 
 class Poll(Part):
@@ -64,6 +44,10 @@ class Poll(Part):
     """Between two looks at any other organisation."""
     events_interval: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(minutes=1)
     """Between two looks at one active job's event stream; a change of its status has it read at once."""
+    costs_interval: Annotated[Duration, AfterValidator(between("100ms", "7d"))] = timedelta(hours=1)
+    """Between two looks at an organisation's usage and bill, where it has an admin key."""
+    models_interval: Annotated[Duration, AfterValidator(between("100ms", "7d"))] = timedelta(hours=6)
+    """Between two looks at an organisation's list of models."""
     timeout: Annotated[Duration, AfterValidator(between("1s", "30s"))] = timedelta(seconds=30)
     """For one request, all of it."""
     max_requests_per_second: Annotated[float, Field(ge=0.01, le=1000)] = 5.0
@@ -140,25 +124,10 @@ class MetricsSettings(Part):
     """At most so many jobs have series of their own."""
 
 
-class RouteMatch(Part):
-    """Which jobs a route is for. What is not given matches everything; all that is given must hold."""
-
-    org: Words = ()
-    """Names of organisations."""
-    provider: Words = ()
-    """Names of providers."""
-    model: Words = ()
-    """Shell patterns for the base model or the fine-tuned one, such as `gpt-4o*`."""
-    labels: Mapping[str, str] = Field(default_factory=dict)
-    """Labels of the organisation."""
-    metadata: Mapping[str, str] = Field(default_factory=dict)
-    """The job's own metadata."""
-
-
 class Route(Part):
     """Which notifiers hear of which transitions. All routes are looked at."""
 
-    match: RouteMatch = RouteMatch()
+    match: JobMatch = JobMatch()
     """Which jobs it is for; every job by default."""
     on: Ons = ("succeeded", "failed", "cancelled", "stalled")
     """Which transitions it is for."""
@@ -168,17 +137,7 @@ class Route(Part):
     @property
     def rule(self) -> Rule:
         """This route as the domain understands it."""
-        return Rule(
-            match=Match(
-                orgs=frozenset(self.match.org),
-                providers=frozenset(self.match.provider),
-                models=self.match.model,
-                labels=self.match.labels,
-                metadata=self.match.metadata,
-            ),
-            on=frozenset(self.on),
-            notify=self.notify,
-        )
+        return Rule(match=self.match.match, on=frozenset(self.on), notify=self.notify)
 
 
 class Pricing(Part):
@@ -214,12 +173,19 @@ class Settings(Part):
     routes: tuple[Route, ...] = ()
     """Who hears of what."""
     pricing: Pricing = Pricing()
+    budgets: tuple[BudgetSettings, ...] = ()
+    """How much may be spent."""
     log: Log = Log()
 
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The routes as the domain understands them."""
         return tuple(route.rule for route in self.routes)
+
+    @property
+    def limits(self) -> tuple[Budget, ...]:
+        """The budgets as the domain understands them."""
+        return tuple(each.budget for each in self.budgets)
 
 
 def overridden(

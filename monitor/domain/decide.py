@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from monitor.domain.diff import StallAfter, enriched, first_sight, moved, stalled, track, vanished
 from monitor.domain.flow import Change, Delivery, EventsRead, Kind, Known, Observation, Tally, Tracked, Transition
+from monitor.domain.ledger import Spending, TunedModel
 from monitor.domain.message import compose
-from monitor.domain.model import Basis, Job, JobEvent
-from monitor.domain.pricing import Rates, estimate, price
+from monitor.domain.model import Job, JobEvent
+from monitor.domain.pricing import EMPTY, PriceBook, base_model, estimate, price, shutdown
 from monitor.domain.routing import Rule, route
 from monitor.domain.tallies import tallies
 from monitor.domain.training import in_order
@@ -23,7 +25,7 @@ class Policy:
     labels: Mapping[str, str] = field(default_factory=dict)
     stall_after: StallAfter = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
-    rates: Rates = ()
+    book: PriceBook = EMPTY
     lookback: timedelta = timedelta(days=30)
 
 
@@ -41,7 +43,8 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
     """Everything that one look changes, as one value to commit. The same look gives the same change."""
     stored, known = known, _shifted(known, seen.shift)
     history, horizon = _history(known, seen, policy.lookback)
-    steps = [_priced(step, policy.rates) for step in _steps(known, seen, history, policy.stall_after)]
+    looked = _steps(known, seen, history, policy.stall_after)
+    steps = [_priced(_sized(step, seen), policy.book) for step in looked]
     return Change(
         org=known.org,
         based_on=known.version,
@@ -51,6 +54,8 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
         transitions=tuple(step.transition for step in steps if step.transition is not None),
         deliveries=tuple(delivery for step in steps for delivery in _deliveries(step, policy)),
         tallies=tuple(tally for step in steps for tally in _tallies(step)),
+        spendings=tuple(spending for step in steps for spending in _spendings(step)),
+        tuned=tuple(model for step in steps for model in _tuned(step, policy.book)),
         horizon=horizon,
     )
 
@@ -114,7 +119,7 @@ def _steps(known: Known, seen: Observation, history: frozenset[str], stall_after
             yield _Step(was=was, now=now, transition=transition)
         elif id_ in reads:
             yield _look(known, was.job, reads[id_], seen.at, stall_after)
-        elif seen.shift:
+        elif seen.shift or id_ in seen.sizes:
             yield _Step(was=was, now=was, transition=None)
 
 
@@ -140,18 +145,64 @@ def _quiet(was: Tracked, job: Job, read: EventsRead | None, at: datetime, stall_
     return stalled(was, job, at, stall_after)
 
 
-def _priced(step: _Step, rates: Rates) -> _Step:
+def _sized(step: _Step, seen: Observation) -> _Step:
+    """The size of its training file is read once and kept."""
+    size = seen.sizes.get(step.now.job.id)
+    return step if size is None else replace(step, now=replace(step.now, size=size))
+
+
+def _priced(step: _Step, book: PriceBook) -> _Step:
     """An active job gets an estimate, an ended one its cost; where that was unknown, when the quantity comes late."""
-    job, cost = step.now.job, step.now.cost
-    if cost is not None and cost.basis is Basis.COMPUTED:
+    now, job = step.now, step.now.job
+    if _computed(now) is not None:
         return step
-    return replace(step, now=replace(step.now, cost=(price if job.status.final else estimate)(job, rates)))
+    if job.status.final:
+        cost = price(job, book.training, settled=now.settled)
+        return replace(step, now=replace(now, cost=cost))
+    return replace(step, now=replace(now, cost=estimate(job, now.size, book.training, paused=now.paused)))
+
+
+def _computed(tracked: Tracked | None) -> Decimal | None:
+    return tracked.cost.computed if tracked is not None and tracked.cost is not None else None
 
 
 def _tallies(step: _Step) -> Iterator[Tally]:
     baseline = step.transition is not None and step.transition.kind is Kind.BASELINE
     if not baseline:
         yield from tallies(step.was, step.now)
+
+
+def _spendings(step: _Step) -> Iterator[Spending]:
+    """What was spent on a job, when that becomes known; history is booked like news."""
+    now, usd = step.now, _computed(step.now)
+    if usd is None or _computed(step.was) is not None:
+        return
+    job = now.job
+    yield Spending(
+        org=job.org,
+        job=job.id,
+        provider=job.provider,
+        model=job.model,
+        method=job.method,
+        at=job.finished_at or now.since,
+        usd=usd,
+        fine_tuned_model=job.fine_tuned_model,
+        metadata=job.metadata,
+    )
+
+
+def _tuned(step: _Step, book: PriceBook) -> Iterator[TunedModel]:
+    """The model that a job has brought forth, when that becomes known."""
+    job, was = step.now.job, step.was
+    if job.fine_tuned_model is None or (was is not None and was.job.fine_tuned_model is not None):
+        return
+    yield TunedModel(
+        org=job.org,
+        id=job.fine_tuned_model,
+        base=base_model(job.model),
+        shutdown=shutdown(job.fine_tuned_model, book.of(job.provider)),
+        shared=job.shared,
+    )
 
 
 def _deliveries(step: _Step, policy: Policy) -> Iterator[Delivery]:

@@ -22,7 +22,7 @@ def enriched(job: Job, was: Tracked | None, read: EventsRead | None, at: datetim
     """
     training = was.job.training if was is not None else job.training
     if read is not None:
-        before = replace(training, loop_seconds=0.0, counted_step=0) if read.whole else training
+        before = replace(training, loop_seconds=0.0, counted_step=0, timed_steps=0) if read.whole else training
         training = fold(before, in_order(read.events))
     started = was.job.started_at if was is not None else None
     job = replace(job, training=training, started_at=job.started_at or training.started_at or started)
@@ -116,9 +116,14 @@ def track(
         stirred_at=at if stirs else was.stirred_at,
         stalled=stalls or (was.stalled and not stirs),
         missing=0,
+        paused=was.paused + (at - was.since if _unpaused(was, job) else timedelta(0)),
         settled=was.settled or (was.ripe(at) and read is not None and read.whole),
         recent=recent,
     )
+
+
+def _unpaused(was: Tracked, job: Job) -> bool:
+    return was.job.status is Status.PAUSED and job.status is not Status.PAUSED
 
 
 def _recent(was: Tracked | None, read: EventsRead | None) -> tuple[str, ...]:

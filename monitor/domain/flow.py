@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from monitor.domain.ledger import Spending, TunedModel
-from monitor.domain.model import Cost, Job, JobEvent, Status
+from monitor.domain.model import Cost, Job, JobEvent, Status, TrainingSize
 
 
 class Kind(StrEnum):
@@ -54,10 +54,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsRead:
-    """What reading one job's event stream brought, in the provider's order, newest first.
-
-    Where it is whole, all of the events; else at least those that are not known yet.
-    """
+    """What reading one job's event stream brought, newest first: at least the events that are not known yet."""
 
     job: str
     events: tuple[JobEvent, ...]
@@ -76,6 +73,8 @@ class Observation:
     reads: tuple[EventsRead, ...] = ()
     missing: frozenset[str] = frozenset()
     """Ids of active jobs that the provider says do not exist (404)."""
+    sizes: Mapping[str, TrainingSize] = field(default_factory=dict)
+    """By job: what its training file holds, where that was read."""
     listed: bool = True
     """Whether the job list was read; False for a look at event streams alone."""
     complete: bool = True
@@ -99,6 +98,9 @@ class Tracked:
     stalled: bool = False
     missing: int = 0
     """Looks in a row in which the provider did not know it."""
+    paused: timedelta = timedelta(0)
+    """How long it has been paused, in all pauses that are over."""
+    size: TrainingSize | None = None
     settled: bool = False
     """Over, and its last events are read: nothing more is asked about it."""
     cost: Cost | None = None
@@ -243,4 +245,5 @@ class Change:
     @property
     def empty(self) -> bool:
         """Nothing to write. The first sight of an organisation is never empty: it is a fact in itself."""
-        return self.based_on > 0 and not (self.tracked or self.events or self.transitions or self.deliveries)
+        written = (self.tracked, self.events, self.transitions, self.deliveries, self.spendings, self.tuned)
+        return self.based_on > 0 and not any(written)

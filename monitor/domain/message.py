@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from monitor.domain.flow import Message, Severity, Tracked, Transition
-from monitor.domain.model import Cost, Job, JobError, Status
+from monitor.domain.model import Basis, Cost, Job, JobError, Status
 from monitor.domain.pricing import dollars, spoken
 from monitor.domain.triage import triage
 
@@ -117,9 +117,13 @@ def _facts(transition: Transition, tracked: Tracked, word: str) -> Iterator[tupl
 
 
 def _cost_view(cost: Cost | None) -> dict[str, Any]:
-    if cost is None:
-        return {"usd": None, "basis": "unknown"}
-    return {"usd": dollars(cost.usd) if cost.usd is not None else None, "basis": cost.basis}
+    """Dollars and what they rest on; `low` and `high` where an estimate rests on a guess."""
+    if cost is None or cost.usd is None:
+        return {"usd": None, "basis": Basis.UNKNOWN}
+    view = {"usd": dollars(cost.usd), "basis": cost.basis}
+    if cost.low is None or cost.high is None:
+        return view
+    return {**view, "low": dollars(cost.low), "high": dollars(cost.high)}
 
 
 def _error_view(job: Job) -> dict[str, Any] | None:

@@ -63,6 +63,14 @@ class Cost:
 
     basis: Basis
     usd: Decimal | None = None
+    low: Decimal | None = None
+    """Of an estimate that rests on a guess, the least and the most it may be."""
+    high: Decimal | None = None
+
+    @property
+    def computed(self) -> Decimal | None:
+        """The amount, where it is no estimate."""
+        return self.usd if self.basis is Basis.COMPUTED else None
 
 
 UNKNOWN_COST = Cost(basis=Basis.UNKNOWN)
@@ -104,7 +112,21 @@ class Training:
     loop_seconds: float = 0.0
     """Sum over the steps; 0.0 where the provider does not tell."""
     counted_step: int = 0
-    """The last step whose seconds are in `loop_seconds`."""
+    """The last step that was told."""
+    timed_steps: int = 0
+    """How many of the told steps have their seconds in `loop_seconds`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSize:
+    """How much a training file holds. Tokens are those of one epoch, and between `low` and `high` where not `exact`."""
+
+    tokens: int
+    low: int
+    high: int
+    examples: int | None
+    """None where only the length of the file is known."""
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +155,8 @@ class Job:
     result_files: tuple[str, ...] = ()
     error: JobError | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    shared: bool = False
+    """Its training data is shared with the provider, who asks less for the use of some tuned models then."""
     url: str | None = None
     training: Training = Training()
 

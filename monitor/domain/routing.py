@@ -1,4 +1,4 @@
-"""Who hears of a transition: the words it goes by, and the rules that match it."""
+"""Who hears of what: the words it goes by, and the rules that match it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ class Match:
     """Shell patterns for the job's model, the base that this was tuned from, or the fine-tuned model."""
     labels: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An organisation as rules know it."""
+
+    org: str
+    provider: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +86,22 @@ def route(
 def matches(match: Match, job: Job, labels: Mapping[str, str]) -> bool:
     """Whether a job of an organisation with these labels is one the rule is for."""
     return (
-        (not match.orgs or job.org in match.orgs)
-        and (not match.providers or job.provider in match.providers)
-        and (not match.models or any(_named(job, pattern) for pattern in match.models))
-        and match.labels.items() <= labels.items()
+        covers(match, Account(org=job.org, provider=job.provider, labels=labels))
+        and names(match, job.model, job.fine_tuned_model)
         and match.metadata.items() <= job.metadata.items()
     )
 
 
-def _named(job: Job, pattern: str) -> bool:
-    return any(fnmatchcase(name, pattern) for name in (job.model, base_model(job.model), job.fine_tuned_model or ""))
+def covers(match: Match, account: Account) -> bool:
+    """Whether the organisation is one the rule is for; which of its jobs or models are, is another question."""
+    return (
+        (not match.orgs or account.org in match.orgs)
+        and (not match.providers or account.provider in match.providers)
+        and match.labels.items() <= account.labels.items()
+    )
+
+
+def names(match: Match, model: str, tuned: str | None = None) -> bool:
+    """Whether a model, the base it was tuned from, or what was made of it, has a name the rule is for."""
+    known = (model, base_model(model), tuned or "")
+    return not match.models or any(fnmatchcase(name, pattern) for pattern in match.models for name in known)

@@ -37,5 +37,9 @@ class Snapshot:
     tallies: tuple[Tally, ...] = ()
     billed: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
     """The provider's bill, this UTC month to date, by organisation and line item."""
+    trained: Mapping[str, Decimal] = field(default_factory=dict)
+    """The computed cost of training, this month to date, by organisation."""
+    used: Mapping[str, Decimal] = field(default_factory=dict)
+    """What the use of tuned models cost, this month to date, by organisation, as far as there are prices."""
     models: tuple[TunedModel, ...] = ()
     backlogs: tuple[Backlog, ...] = ()

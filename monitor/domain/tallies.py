@@ -9,7 +9,7 @@ from typing import Final
 
 from monitor.domain.buckets import QUEUE_BUCKETS, RUN_BUCKETS, bucket
 from monitor.domain.flow import Tally, Tracked
-from monitor.domain.model import Basis, Job, Status
+from monitor.domain.model import Job, Status
 from monitor.domain.triage import triage
 
 _NANO: Final = Decimal(1_000_000_000)
@@ -70,8 +70,7 @@ def _consumed(was: Tracked | None, now: Tracked) -> Iterator[Tally]:
 
 
 def _computed(tracked: Tracked) -> Decimal | None:
-    cost = tracked.cost
-    return cost.usd if cost is not None and cost.basis is Basis.COMPUTED else None
+    return tracked.cost.computed if tracked.cost is not None else None
 
 
 def _milliseconds(span: timedelta) -> int:

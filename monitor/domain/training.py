@@ -42,7 +42,8 @@ def _measure(training: Training, metrics: Metrics) -> Training:
     step = metrics.step if metrics.step is not None else training.counted_step
     if step > training.counted_step:
         seconds = training.loop_seconds + (metrics.loop_seconds or 0.0)
-        training = replace(training, loop_seconds=seconds, counted_step=step)
+        timed = training.timed_steps + (metrics.loop_seconds is not None)
+        training = replace(training, loop_seconds=seconds, counted_step=step, timed_steps=timed)
     newer = step >= (training.latest.step or 0)
     return replace(training, latest=_merged(training.latest, metrics, newer=newer))
 

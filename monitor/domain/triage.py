@@ -47,6 +47,13 @@ _HINTS: Final = {
     FailureClass.SETTINGS: "The model or the hyperparameters were refused: correct them and create a new job.",
     FailureClass.UNKNOWN: "The provider gave no known reason: read the job's events.",
 }
+# OpenAI's deprecations page, "Update to OpenAI's self-serve fine-tuning".
+_CODE_HINTS: Final = {
+    "training_not_available": (
+        "OpenAI is closing fine-tuning: this organisation may not create new jobs any more, and from 2027-01-06 on "
+        "nobody may. Its jobs and tuned models can still be read."
+    ),
+}
 _RETRYABLE: Final = frozenset({FailureClass.PROVIDER, FailureClass.QUOTA})
 
 _CODES: Final = {
@@ -89,12 +96,17 @@ _WORDS: Final = (
 
 def triage(error: JobError | None) -> Failure:
     """The class of a failed job's error, by its code, else by its words."""
-    cls = _class(error or JobError())
-    return Failure(cls=cls, hint=_HINTS[cls], retryable=cls in _RETRYABLE)
+    error = error or JobError()
+    cls, code = _class(error), _code(error)
+    return Failure(cls=cls, hint=_CODE_HINTS.get(code, _HINTS[cls]), retryable=cls in _RETRYABLE)
+
+
+def _code(error: JobError) -> str:
+    return (error.code or "").lower()
 
 
 def _class(error: JobError) -> FailureClass:
-    code = (error.code or "").lower()
+    code = _code(error)
     if code in _CODES:
         return _CODES[code]
     text = " ".join(filter(None, (code, error.param, error.message))).lower()

@@ -38,7 +38,9 @@ def unpriced_jobs(view: View) -> Metric:
     return metric
 
 
-def _counter(name: str, text: str, tally: str, scale: int = 1) -> Family:
+def counter(name: str, text: str, tally: str, scale: int = 1) -> Family:
+    """A stored counter, divided by `scale`."""
+
     def family(view: View) -> Metric:
         metric = CounterMetricFamily(name, text, labels=TALLIES[tally])
         for labels, amount in view.sums[tally].items():
@@ -82,8 +84,8 @@ def _bound(stored: str, bounds: tuple[float, ...]) -> str:
 
 AGGREGATES: Final[tuple[Family, ...]] = (
     jobs,
-    _counter("finetune_jobs_finished_total", "Jobs that ended, by how they ended.", "jobs_finished"),
-    _counter("finetune_job_failures_total", "Jobs that failed, by who can mend the cause.", "job_failures"),
+    counter("finetune_jobs_finished_total", "Jobs that ended, by how they ended.", "jobs_finished"),
+    counter("finetune_job_failures_total", "Jobs that failed, by who can mend the cause.", "job_failures"),
     _histogram(
         "finetune_queue_duration_seconds",
         "How long jobs waited from their creation to the start of their training.",
@@ -96,8 +98,8 @@ AGGREGATES: Final[tuple[Family, ...]] = (
         ("run_seconds_bucket", "run_milliseconds"),
         RUN_BUCKETS,
     ),
-    _counter("finetune_trained_tokens_total", "Billable tokens of jobs that ended.", "trained_tokens"),
-    _counter(
+    counter("finetune_trained_tokens_total", "Billable tokens of jobs that ended.", "trained_tokens"),
+    counter(
         "finetune_cost_dollars_total",
         "Training costs in US dollars of jobs that ended, as computed from tokens or hours and the price.",
         "cost_nanodollars",

@@ -12,10 +12,11 @@ from monitor.metrics.aggregates import AGGREGATES
 from monitor.metrics.health import Health
 from monitor.metrics.jobs import JOBS
 from monitor.metrics.labels import with_org_labels
+from monitor.metrics.money import MONEY
 from monitor.metrics.monitor import MONITOR
 from monitor.metrics.view import View, look
 
-FAMILIES: Final[tuple[Callable[[View], Metric], ...]] = (*AGGREGATES, *JOBS, *MONITOR)
+FAMILIES: Final[tuple[Callable[[View], Metric], ...]] = (*AGGREGATES, *MONEY, *JOBS, *MONITOR)
 
 
 def families(snapshot: Snapshot, health: Health) -> Iterator[Metric]:

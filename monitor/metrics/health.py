@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 
 from monitor.domain.flow import Trouble
 
@@ -26,12 +27,39 @@ class OrgHealth:
     """A first poll came to its end, well or not."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetState:
+    """What a budget has come to in its present period, in US dollars."""
+
+    name: str
+    limit: Decimal
+    spent: Decimal
+    """Computed costs, and estimates of active jobs."""
+    period_end: datetime | None = None
+    """When the next period begins; None where none does."""
+
+
+@dataclass(slots=True, kw_only=True)
+class AccountHealth:
+    """How the reading of one organisation's books goes: their trouble is not the trouble of its jobs."""
+
+    org: str
+    last_success: datetime | None = None
+    """When usage and bill were last read up to the day."""
+    trouble: Trouble | None = None
+    next_read_at: datetime | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Health:
-    """Every configured organisation, and the names of the configured notifiers."""
+    """Every configured organisation, the names of the configured notifiers, and what the budgets have come to."""
 
     orgs: dict[str, OrgHealth] = field(default_factory=dict)
+    accounts: dict[str, AccountHealth] = field(default_factory=dict)
+    """Those organisations whose books are read."""
     notifiers: tuple[str, ...] = ()
+    budgets: tuple[BudgetState, ...] = ()
+    """Empty until they were added up."""
 
     @property
     def ready(self) -> bool:
@@ -45,4 +73,8 @@ class Health:
 
     def copy(self) -> Health:
         """As it is now: for a reader in another thread, while the watchers write on."""
-        return Health(orgs={name: replace(org) for name, org in self.orgs.items()}, notifiers=self.notifiers)
+        return replace(
+            self,
+            orgs={name: replace(org) for name, org in self.orgs.items()},
+            accounts={name: replace(one) for name, one in self.accounts.items()},
+        )

@@ -16,7 +16,20 @@ NAME: Final = 128
 ID: Final = 256
 
 _TAKEN: Final = frozenset(
-    {"budget", "code", "job_id", "kind", "le", "line_item", "method", "model", "notifier", "operation", "org"}
+    {
+        "base_model",
+        "budget",
+        "code",
+        "job_id",
+        "kind",
+        "le",
+        "line_item",
+        "method",
+        "model",
+        "notifier",
+        "operation",
+        "org",
+    }
     | {"provider", "reason", "status"}
 )
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")

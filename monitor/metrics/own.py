@@ -14,8 +14,17 @@ from monitor import __version__
 from monitor.domain.flow import Reason
 
 OTHER: Final = "other"
-TASKS: Final = ("watcher", "courier", "pruning", "reloading")
-OPERATIONS: Final = ("list_jobs", "get_job", "list_events")
+TASKS: Final = ("watcher", "models", "costs", "budgets", "outages", "courier", "pruning", "reloading")
+OPERATIONS: Final = (
+    "list_jobs",
+    "get_job",
+    "list_events",
+    "get_file",
+    "get_content",
+    "list_models",
+    "list_usage",
+    "list_costs",
+)
 _CODES: Final = frozenset({*(str(code) for code in range(100, 600)), "timeout", "error"})
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _MOST_REASONS: Final = 64

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from monitor.domain.flow import Tally, Tracked
+from monitor.domain.ledger import TunedModel
 from monitor.domain.model import Method, Status
 from monitor.domain.snapshot import Backlog, Snapshot
 from monitor.domain.triage import FailureClass
@@ -26,11 +28,14 @@ TALLIES: Final[Mapping[str, tuple[str, ...]]] = {
     "queue_milliseconds": ("org", "model"),
     "run_seconds_bucket": ("org", "model", "status", "le"),
     "run_milliseconds": ("org", "model", "status"),
+    "usage_tokens": ("org", "model", "kind"),
+    "usage_nanodollars": ("org", "model", "kind"),
 }
 _CLOSED: Final[Mapping[str, tuple[frozenset[str], str]]] = {
     "method": (frozenset(Method), UNKNOWN),
     "status": (frozenset(Status), UNKNOWN),
     "reason": (frozenset(FailureClass), OTHER),
+    "kind": (frozenset({"input", "cached_input", "output"}), OTHER),
 }
 
 
@@ -56,6 +61,8 @@ class View:
     sums: Mapping[str, Sums]
     """The stored counters by name; each by its label values."""
     backlogs: Mapping[str, Backlog]
+    billed: Mapping[tuple[str, str], Decimal]
+    models: tuple[TunedModel, ...]
 
 
 def look(snapshot: Snapshot, health: Health) -> View:
@@ -72,6 +79,8 @@ def look(snapshot: Snapshot, health: Health) -> View:
         unpriced=_unpriced(snapshot.unpriced, health, models),
         sums=sums,
         backlogs={backlog.notifier: backlog for backlog in snapshot.backlogs},
+        billed=snapshot.billed,
+        models=snapshot.models,
     )
 
 

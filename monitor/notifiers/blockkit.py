@@ -23,9 +23,11 @@ REPEAT: Final = "This may be a repeat: the answer to an earlier attempt was lost
 
 # The parts are sized so that the sum stays below the 13 200 block characters that Slack takes (escapes included).
 _HEADER: Final = 150
-_FIELDS: Final = 10
+_FIELDS: Final = 10  # of a section
+_MANY: Final = 24  # facts, where there is neither error nor hint; then a value has less room
 _LABEL: Final = 80
 _VALUE: Final = 400
+_SHORT_VALUE: Final = 260
 _ERROR: Final = 2900
 _HINT: Final = 1000
 _URL: Final = 1500
@@ -94,17 +96,29 @@ def safe_link(link: str | None) -> str | None:
 
 
 def _details(message: Message, attempt: Attempt) -> list[Block]:
-    blocks: list[Block] = []
-    fields = [
-        _plain(f"{line(label, _LABEL)}\n{line(value, _VALUE)}", _LABEL + _VALUE)
-        for label, value in message.facts[:_FIELDS]
+    room = _LABEL + _room(message)
+    fields = [_plain(f"{label}\n{value}", room) for label, value in _facts(message)]
+    blocks: list[Block] = [
+        SectionBlock(fields=fields[start : start + _FIELDS]) for start in range(0, len(fields), _FIELDS)
     ]
-    if fields:
-        blocks.append(SectionBlock(fields=fields))
     for text, limit in ((message.error, _ERROR), (message.hint, _HINT)):
         if text and (shown := clean(text, limit)):
             blocks.append(SectionBlock(text=_plain(shown, limit)))
     return [*blocks, ContextBlock(elements=_context(message, attempt))]
+
+
+def _facts(message: Message) -> list[tuple[str, str]]:
+    """Those that there is room for, each on one line."""
+    room = _room(message)
+    return [(line(label, _LABEL), line(value, room)) for label, value in message.facts[: _most(message)]]
+
+
+def _most(message: Message) -> int:
+    return _FIELDS if message.error or message.hint else _MANY
+
+
+def _room(message: Message) -> int:
+    return _VALUE if len(message.facts) <= _FIELDS or _most(message) == _FIELDS else _SHORT_VALUE
 
 
 def _context(message: Message, attempt: Attempt) -> list[TextObject]:
@@ -113,7 +127,7 @@ def _context(message: Message, attempt: Attempt) -> list[TextObject]:
     if link is not None:
         elements.append(MarkdownTextObject(text=f"<{link}|Open the job>", verbatim=True))
     where = f"{line(message.org, _LABEL)} · {line(message.job, _LABEL)}"
-    left = len(message.facts) - _FIELDS
+    left = len(message.facts) - _most(message)
     elements.append(_plain(f"{where} · {left} more facts" if left > 0 else where, 2 * _VALUE))
     if attempt.repeated:
         elements.append(_plain(REPEAT, _VALUE))
@@ -126,7 +140,7 @@ def _headline(message: Message) -> str:
 
 def _fallback(message: Message, attempt: Attempt) -> str:
     """All of it as lines of text, for readers that show no blocks."""
-    facts = [f"{line(label, _LABEL)}: {line(value, _VALUE)}" for label, value in message.facts[:_FIELDS]]
+    facts = [f"{label}: {value}" for label, value in _facts(message)]
     texts = [clean(text, limit) for text, limit in ((message.error, _ERROR), (message.hint, _HINT)) if text]
     lines = [_headline(message), *facts, *filter(None, texts), *([REPEAT] if attempt.repeated else [])]
     link = safe_link(message.link)

@@ -103,9 +103,11 @@ def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = 
     """The message as lines of at most `width` characters, without anything that could steer a terminal."""
     sign, code = _LOOK[message.severity]
     at = message.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    title = line(message.title, width - len(at) - 5)
-    head = f"{sign} {title:<{width - len(at) - 3}} "
+    room = width - len(at) - 5
+    title, *more = textwrap.wrap(line(message.title, 3 * room), room) or [""]
+    head = f"{sign} {title:<{room + 2}} "
     lines = [f"\x1b[1;{code}m{head}\x1b[0m\x1b[2m{at}\x1b[0m" if colour else f"{head}{at}"]
+    lines += [f"\x1b[1;{code}m  {rest}\x1b[0m" if colour else f"  {rest}" for rest in more]
     rows = [(line(label, 20), line(value, _LONGEST)) for label, value in message.facts]
     rows += [
         (label, clean(text, _LONGEST)) for label, text in (("Error", message.error), ("Hint", message.hint)) if text

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from monitor.providers._openai_admin import OpenAIAccounts
 from monitor.providers.openai import OpenAI, OpenAISettings
 
 OrganizationSettings = Annotated[OpenAISettings, Field(discriminator="provider")]
 """One organisation's settings, told apart by `provider`; a new provider joins here."""
 
-__all__ = ["OpenAI", "OpenAISettings", "OrganizationSettings"]
+__all__ = ["OpenAI", "OpenAIAccounts", "OpenAISettings", "OrganizationSettings"]

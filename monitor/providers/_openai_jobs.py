@@ -67,6 +67,7 @@ def understand(org: str, item: Object, *, provider: str, page_url: str | None) -
         result_files=texts(item.get("result_files"), 256, 100),
         error=_error(item.get("error")),
         metadata=pairs(item.get("metadata")),
+        shared=item.get("shared_with_openai") is True,
         url=None if page_url is None else page_url + quote(job_id, safe=""),
     )
 

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from monitor.providers.base import Accounts
+
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # Ours, and those with a meaning in Prometheus: a second value under one of these names would hide the first.
 _TAKEN: Final = frozenset(
@@ -73,3 +75,7 @@ class Organization(BaseModel):
     """A file with the signing secret."""
     labels: Labels = Field(default_factory=dict)
     """Labels for aggregates, notifications and routes, such as the team."""
+
+    def accounts(self) -> Accounts | None:
+        """How to read the organisation's books; None where its provider has none, or where there is no key for them."""
+        return None

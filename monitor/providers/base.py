@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from monitor.domain.flow import Reason, Trouble
+from monitor.domain.ledger import Bill, Usage
 from monitor.domain.model import Job, JobEvent
+from monitor.domain.sunset import ListedModel
 
 T = TypeVar("T")
 
@@ -17,7 +20,7 @@ class Request:
     """A GET to make, relative to the base URL. Path segments from outside are already percent-encoded."""
 
     operation: str
-    """`list_jobs`, `get_job`, `list_events`: the metric label."""
+    """`list_jobs`, `get_job`, `list_events`, `get_file`, …: the metric label."""
     path: str
     params: tuple[tuple[str, str], ...] = ()
 
@@ -41,6 +44,15 @@ class Page(Generic[T]):
     """The cursor to hand to the next request; None at the end."""
     skipped: int = 0
     """Items that could not be understood; their siblings are in `items`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket(Generic[T]):
+    """What a provider's books have of one span of time."""
+
+    start: datetime
+    """Told twice, a bucket that starts at the same moment is the same bucket."""
+    items: tuple[T, ...] = ()
 
 
 class SourceError(Exception):
@@ -95,18 +107,13 @@ class Malformed(SourceError):
 
 
 class NotFound(SourceError):
-    """404 for one job: the provider does not know it (any more)."""
+    """404 for one job or file: the provider does not know it (any more)."""
 
     reason = Reason.MALFORMED
 
 
-class Dialect(Protocol):
-    """A vendor's language, pure: what to ask, and what the answers mean."""
-
-    provider: str
-    """`openai`, `azure`, …"""
-    has_events: bool
-    """Whether jobs have an event stream of their own."""
+class Border(Protocol):
+    """Where requests go, and how they prove who asks."""
 
     @property
     def base_url(self) -> str:
@@ -116,6 +123,15 @@ class Dialect(Protocol):
     def headers(self, key: str) -> Mapping[str, str]:
         """Headers of every request, the credentials among them."""
         ...
+
+
+class Dialect(Border, Protocol):
+    """A vendor's language, pure: what to ask, and what the answers mean."""
+
+    provider: str
+    """`openai`, `azure`, …"""
+    has_events: bool
+    """Whether jobs have an event stream of their own."""
 
     def list_jobs(self, after: str | None) -> Request:
         """A page of jobs; None asks for the first."""
@@ -139,4 +155,48 @@ class Dialect(Protocol):
 
     def read_events(self, org: str, job_id: str, response: Response) -> Page[JobEvent]:
         """Understand a page of events. Raises SourceError."""
+        ...
+
+    def get_file(self, file_id: str) -> Request:
+        """What is known of one file."""
+        ...
+
+    def read_file(self, response: Response) -> int:
+        """The file's length in bytes, at least 1. Raises NotFound and other SourceErrors."""
+        ...
+
+    def get_content(self, file_id: str) -> Request:
+        """The content of one file."""
+        ...
+
+    def read_content(self, response: Response) -> bytes:
+        """The content. Raises NotFound and other SourceErrors."""
+        ...
+
+    def list_models(self, after: str | None) -> Request:
+        """A page of the models that there are; None asks for the first."""
+        ...
+
+    def read_models(self, response: Response) -> Page[ListedModel]:
+        """Understand a page of models. Raises NotFound where there is no such list, and other SourceErrors."""
+        ...
+
+
+class Accounts(Border, Protocol):
+    """A vendor's books, pure: what tuned models were used for, and what was billed. Both days of a range are in it."""
+
+    def list_usage(self, since: date, until: date, page: str | None) -> Request:
+        """A page of the daily usage of models; None asks for the first."""
+        ...
+
+    def read_usage(self, org: str, response: Response) -> Page[Bucket[Usage]]:
+        """Understand a page of usage: tuned models alone, without prices. Raises SourceError."""
+        ...
+
+    def list_bills(self, since: date, until: date, page: str | None) -> Request:
+        """A page of the daily bill; None asks for the first."""
+        ...
+
+    def read_bills(self, org: str, response: Response) -> Page[Bucket[Bill]]:
+        """Understand a page of the bill. Raises SourceError."""
         ...

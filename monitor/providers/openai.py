@@ -11,13 +11,15 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, SecretStr
 
 from monitor.domain.model import Job, JobEvent
-from monitor.providers import _openai_events
+from monitor.domain.sunset import ListedModel
+from monitor.providers import _openai_events, _openai_models
 from monitor.providers._json import Listing, Object, listing, obj
+from monitor.providers._openai_admin import OpenAIAccounts
 from monitor.providers._openai_errors import refusal
 from monitor.providers._openai_jobs import understand as _understood
 from monitor.providers._settings import BaseUrl, Organization
-from monitor.providers._values import cursor
-from monitor.providers.base import Malformed, Page, Request, Response
+from monitor.providers._values import cursor, whole
+from monitor.providers.base import Accounts, Malformed, Page, Request, Response
 
 T = TypeVar("T")
 
@@ -48,6 +50,12 @@ class OpenAISettings(Organization):
     def dialect(self) -> OpenAI:
         """How to speak with this organisation's server."""
         return OpenAI(base_url=self.base_url, organization=self.organization, project=self.project)
+
+    def accounts(self) -> Accounts | None:
+        """How to read this organisation's books, where there is an admin key for them."""
+        if self.admin_key is None and self.admin_key_file is None:
+            return None
+        return OpenAIAccounts(base_url=self.base_url, organization=self.organization, project=self.project)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +117,33 @@ class OpenAI:
         """A page of events. Raises SourceError, NotFound for a job that is not there."""
         return _page(response, lambda item: _openai_events.understand(org, job_id, item), one=True)
 
+    def list_models(self, after: str | None) -> Request:
+        """All models, base models and the organisation's own; only copies of the API have more than one page."""
+        return Request(operation="list_models", path="/models", params=() if after is None else (("after", after),))
+
+    def read_models(self, response: Response) -> Page[ListedModel]:
+        """A page of models. Raises SourceError, NotFound where there is no such list."""
+        return _openai_models.read(response)
+
+    def get_file(self, file_id: str) -> Request:
+        """What is known of one file."""
+        return Request(operation="get_file", path=f"/files/{quote(file_id, safe='')}")
+
+    def read_file(self, response: Response) -> int:
+        """The file's length in bytes, at least 1. Raises NotFound and other SourceErrors."""
+        length = whole(obj(_granted(response)).get("bytes"))
+        if length is None:
+            raise Malformed("the answer is not a file: it has no length")
+        return length
+
+    def get_content(self, file_id: str) -> Request:
+        """The content of one file."""
+        return Request(operation="get_content", path=f"/files/{quote(file_id, safe='')}/content")
+
+    def read_content(self, response: Response) -> bytes:
+        """The content. Raises NotFound and other SourceErrors."""
+        return _granted(response).body
+
     def _foreign(self, item: Object) -> bool:
         """Whether a job says that it belongs to another organisation than the configured one."""
         ours, theirs = self.organization or "", item.get("organization_id")
@@ -118,6 +153,13 @@ class OpenAI:
     def _page_url(self) -> str | None:
         host = urlsplit(self.base_url).hostname or ""
         return _PAGE_URL if host == _HOST or host.endswith("." + _HOST) else None
+
+
+def _granted(response: Response) -> Response:
+    """The answer about a file, where it is none of refusal. Raises SourceError."""
+    if (error := refusal(response, one=True, what="file")) is not None:
+        raise error
+    return response
 
 
 def _params(after: str | None) -> tuple[tuple[str, str], ...]:

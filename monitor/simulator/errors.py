@@ -58,6 +58,12 @@ def masked(key: str) -> str:
     return f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}"
 
 
+def not_permitted(scope: str) -> ApiError:
+    """What an ordinary key hears at the organisation's books."""
+    message = f"You have insufficient permissions for this operation. Missing scopes: {scope}."
+    return ApiError(403, message)
+
+
 def mismatched_organization() -> ApiError:
     message = "OpenAI-Organization header should match organization for API key"
     return ApiError(401, message, code="mismatched_organization")

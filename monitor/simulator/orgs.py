@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random, SystemRandom
 
 from monitor.simulator import errors
-from monitor.simulator.draws import dice, mark
+from monitor.simulator.draws import derived, dice, mark
 
 _NAMES = ("research", "search", "support", "growth", "legal", "translation", "finance", "robotics")
 
@@ -34,6 +34,11 @@ class Org:
     def key(self) -> str:
         """The key of the first project."""
         return self.projects[0].key
+
+    @property
+    def admin_key(self) -> str:
+        """The key that opens the organisation's books, and nothing else."""
+        return f"sk-admin-{derived(40, self.key, 'admin')}"
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ def _organisation(rng: Random, name: str, projects: int) -> Org:
 def keyring(orgs: tuple[Org, ...]) -> dict[str, Caller]:
     """Whom each key stands for."""
     return {project.key: Caller(org, project) for org in orgs for project in org.projects}
+
+
+def admin_keyring(orgs: tuple[Org, ...]) -> dict[str, Caller]:
+    """Whose books each admin key opens."""
+    return {org.admin_key: Caller(org, org.projects[0]) for org in orgs}
 
 
 def recognise(keys: Mapping[str, Caller], headers: Mapping[str, str]) -> Caller:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from monitor.simulator.book_routes import BookRoutes
 from monitor.simulator.door import Door, envelopes, sign
 from monitor.simulator.file_routes import UPLOADS, FileRoutes
 from monitor.simulator.job_routes import JobRoutes
@@ -25,7 +26,7 @@ def application(simulation: Simulation, *, middlewares: Sequence[Middleware] = (
     """The API under /v1; `middlewares` stand before everything else, to break what a client must survive."""
     app = web.Application(middlewares=(*middlewares, envelopes), client_max_size=_LARGEST_JSON)
     door = Door(simulation.orgs, simulation.requests_per_second)
-    for part in (JobRoutes(simulation), FileRoutes(simulation), ModelRoutes(simulation)):
+    for part in (JobRoutes(simulation), FileRoutes(simulation), ModelRoutes(simulation), BookRoutes(simulation)):
         app.add_routes(part.routes(door))
     app.on_response_prepare.append(sign)
     app.cleanup_ctx.append(_uploads)

@@ -31,6 +31,7 @@ class _Records:
     jobs: dict[str, Job] = field(default_factory=dict)
     files: dict[str, StoredFile] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
+    in_use: tuple[Job, ...] = ()
 
 
 @dataclass(eq=False)
@@ -57,6 +58,9 @@ class Simulation:
             self._records[org.id] = records
             for job in past(scene, self.traffic):
                 _adopt(records, job)
+            done = [job for job in records.jobs.values() if job.succeeded(start)]
+            done.sort(key=lambda job: (job.plan.finished_at or 0.0, job.id))
+            records.in_use = tuple(done[: self.traffic.in_use])
 
     def now(self) -> float:
         """The simulated unix time, once everything due by then has happened."""
@@ -153,6 +157,10 @@ class Simulation:
         now = self.now()
         done = [job for job in self.jobs(org) if job.succeeded(now)]
         return sorted(done, key=lambda job: job.plan.finished_at or 0.0, reverse=True)
+
+    def in_use(self, org: Org) -> tuple[Job, ...]:
+        """The jobs whose models are used all the time, the oldest model first."""
+        return self._records[org.id].in_use
 
     def tuned(self, org: Org, model: str) -> Job | None:
         """The job that made `model`, or the snapshot `model`.

@@ -50,6 +50,8 @@ class Traffic:
     """Jobs that were running when it started."""
     gap: Span | None = None
     """Simulated seconds between new jobs; none are started without it."""
+    in_use: int = 0
+    """Of the models that those have left, how many are used, day and night, from the moment they exist."""
 
 
 @dataclass(frozen=True)

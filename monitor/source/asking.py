@@ -20,7 +20,7 @@ from monitor.clock import Clock
 from monitor.domain.retry_after import retry_after
 from monitor.providers.base import (
     AuthFailed,
-    Dialect,
+    Border,
     NotEligible,
     RateLimited,
     Request,
@@ -43,7 +43,7 @@ class Asking:
     """One organisation's requests."""
 
     org: str
-    dialect: Dialect
+    dialect: Border
     secret: Secret
     session: aiohttp.ClientSession
     limiter: AsyncLimiter

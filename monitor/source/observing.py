@@ -14,7 +14,7 @@ import structlog
 
 from monitor.domain.flow import Known, Observation
 from monitor.domain.model import Job, JobEvent
-from monitor.providers.base import Malformed, NotFound, Page, Request, Response, SourceError
+from monitor.providers.base import Dialect, Malformed, NotFound, Page, Request, Response, SourceError
 from monitor.source.asking import Asking
 from monitor.source.look import Look, Stream, stream
 from monitor.source.transport import Answer
@@ -44,6 +44,7 @@ class _FirstPage:
 class Source(Asking):
     """One organisation at its provider: what is to be seen there."""
 
+    dialect: Dialect
     lookback: timedelta
     """How far back the first look goes."""
     deadline: float = 60.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -39,6 +39,19 @@ _MONTH: Final = (
     .where(bill.c.org.in_(_orgs), bill.c.day >= _day, bill.c.day <= sa.bindparam("b_today", type_=sa.Text))
     .group_by(bill.c.org, bill.c.line_item)
     .order_by(bill.c.org, bill.c.line_item)
+)
+_COMPUTED: Final = (
+    sa.select(spending.c.org, sa.func.sum(spending.c.nanodollars))
+    .where(spending.c.org.in_(_orgs), spending.c.at >= _since)
+    .group_by(spending.c.org)
+)
+_USED: Final = (
+    sa.select(
+        usage.c.org,
+        sa.func.sum(usage.c.input_nanodollars + usage.c.cached_input_nanodollars + usage.c.output_nanodollars),
+    )
+    .where(usage.c.org.in_(_orgs), usage.c.day >= _day)
+    .group_by(usage.c.org)
 )
 _ALWAYS: Final = -(2**62)
 
@@ -123,6 +136,16 @@ def month_to_date(connection: sa.Connection, orgs: Sequence[str], today: date) -
     """What was billed this month, by organisation and line item."""
     wanted = {"b_orgs": tuple(orgs), "b_day": today.replace(day=1).isoformat(), "b_today": today.isoformat()}
     return {(org, item): _usd(int(amount)) for org, item, amount in connection.execute(_MONTH, wanted)}
+
+
+def totals(connection: sa.Connection, wanted: Since) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """By organisation: what training cost since then, and what use did, as far as there are prices."""
+    trained, used = (connection.execute(statement, wanted.row) for statement in (_COMPUTED, _USED))
+    return _by_org(trained), _by_org(used)
+
+
+def _by_org(rows: Iterable[Any]) -> dict[str, Decimal]:
+    return {org: _usd(int(amount)) for org, amount in rows if amount is not None}
 
 
 def _usage(row: Any) -> Usage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import sqlalchemy as sa
@@ -57,6 +57,9 @@ def snapshot(connection: sa.Connection, view: View) -> tuple[Snapshot, Decoded]:
     counts = {(org, Status(status)): count for org, status, count in connection.execute(_COUNTS, {"b_orgs": view.orgs})}
     jobs = _shown(connection, view)
     total = connection.execute(_ALL, {"b_orgs": view.orgs, "b_since": to_ms(view.since)}).scalar_one()
+    today = view.now.astimezone(UTC)
+    month = datetime(today.year, today.month, 1, tzinfo=UTC)
+    trained, used = accounts.totals(connection, accounts.Since(orgs=view.orgs, at=month))
     seen = Snapshot(
         at=view.now,
         jobs=tuple(tracked for _, tracked in jobs.values()),
@@ -64,7 +67,9 @@ def snapshot(connection: sa.Connection, view: View) -> tuple[Snapshot, Decoded]:
         counts=counts,
         unpriced={(org, model): n for org, model, n in connection.execute(_UNPRICED, {"b_orgs": view.orgs})},
         tallies=_tallies(connection, view.orgs),
-        billed=accounts.month_to_date(connection, view.orgs, view.now.date()),
+        billed=accounts.month_to_date(connection, view.orgs, today.date()),
+        trained=trained,
+        used=used,
         models=accounts.tuned_models(connection, view.orgs),
         backlogs=tuple(
             Backlog(notifier=notifier, pending=count, oldest=from_ms(oldest))

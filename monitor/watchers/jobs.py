@@ -13,22 +13,23 @@ import anyio.to_thread
 
 from monitor.clock import Clock
 from monitor.domain.decide import Policy, decide
-from monitor.domain.diff import GONE
-from monitor.domain.flow import Change, Kind, Known, Observation, Reason, Trouble
-from monitor.domain.model import Status
+from monitor.domain.flow import Change, Known, Observation, Reason, Trouble
 from monitor.domain.pace import Pace, next_delay
 from monitor.log import get_logger
 from monitor.metrics.health import OrgHealth
 from monitor.metrics.own import Own
-from monitor.providers.base import SourceError
-from monitor.source import Source
+from monitor.providers.base import AuthFailed, NotEligible, RateLimited, SourceError
+from monitor.source import Source, training_size
 from monitor.store import Stale, Store, Unavailable, Unstorable
+from monitor.watchers.report import report
 from monitor.watchers.rounds import Rounds
+from monitor.watchers.sizes import Reading, Sizes, wanted
 
 log = get_logger()
 
 LEASE: Final = timedelta(minutes=3)  # a look is over long before: its deadline is a third of this
 _BATCH: Final = 4  # event streams read in one step
+_FILES: Final = 4  # training files read between two polls
 _MANY: Final = 500  # jobs
 _STORE_RETRY: Final = 5.0
 _PAUSES: Final = frozenset({Reason.AUTH, Reason.NOT_ELIGIBLE, Reason.RATE_LIMITED})
@@ -50,14 +51,17 @@ class JobWatcher:
     owner: str
     jitter: Callable[[], float]
     rounds: Rounds = field(default_factory=Rounds)
+    sizes: Sizes = field(default_factory=Sizes)
 
     async def run(self, first: float = 0.0) -> None:
-        """Poll for ever, `first` seconds from now on, and read event streams between the polls."""
+        """Poll for ever, `first` seconds from now on; between the polls, read training files and event streams."""
         await self.clock.sleep(first)
         while True:
             started = self.clock.monotonic()
             await self._poll()
             due = started + self._delay(await self._active())
+            with anyio.move_on_after(self._until(due) / 2):
+                await self._measure()
             with anyio.move_on_after(self._until(due)):
                 await self._listen()
             await self.clock.sleep(self._until(due))
@@ -75,6 +79,33 @@ class JobWatcher:
         known = await self._known(now)
         return await self._commit(known, await self.source.tail(known, jobs, now)) if known is not None else None
 
+    async def size_once(self, now: datetime) -> Change | None:
+        """One step: read one training file for the estimate of its jobs. None when none was to be had."""
+        known = await self._known(now)
+        if known is None:
+            return None
+        lacking = wanted(known, self.policy.book.training)
+        if not self.sizes.known(lacking):
+            reading = self.sizes.due(lacking, self.clock.monotonic())
+            if reading is None or not await self._read(reading):
+                return None
+        sizes = self.sizes.known(lacking)
+        return await self._commit(known, Observation(org=known.org, at=self.clock.now(), listed=False, sizes=sizes))
+
+    async def _read(self, reading: Reading) -> bool:
+        """Whether the file could be read. A refusal is no trouble: the jobs can still be watched."""
+        self.sizes.trying(reading, self.clock.monotonic())
+        file, model = reading
+        try:
+            self.sizes.learn(reading, await training_size(self.source, file, model))
+        except SourceError as error:
+            if isinstance(error, (AuthFailed, NotEligible, RateLimited)):
+                self.sizes.refused(self.clock.monotonic())
+            log.info("file.not_read", org=self.source.org, file=file, error=str(error))
+            _let_go(error)
+            return False
+        return True
+
     async def _known(self, now: datetime) -> Known | None:
         """What we know, if it is ours to look."""
         org = self.source.org
@@ -85,7 +116,7 @@ class JobWatcher:
         change = await self._decide(known, replace(seen, shift=self.rounds.jump(seen.at, monotonic)))
         if not change.empty:
             await self.store.commit(change)
-            self._report(change)
+            report(change, now=self.clock.now(), own=self.own, strange=self.rounds.strange)
         self.rounds.looked(seen.at, monotonic)
         self.rounds.heard([read.job for read in seen.reads], monotonic + self.events_interval)
         self._note(seen.trouble, listed=seen.listed)
@@ -114,6 +145,20 @@ class JobWatcher:
                 self._succeeded()
         self.health.tried = True
         self.own.polled(self.source.org, self.clock.monotonic() - started)
+
+    async def _measure(self) -> None:
+        """Read a few training files, so that active jobs have an estimate; not where the list itself fails."""
+        for _ in range(_FILES):
+            if self.health.up is False or self._paused():
+                return
+            try:
+                if await self.size_once(self.clock.now()) is None:
+                    return
+            except (Stale, Unstorable) as error:
+                self._note(Trouble(reason=Reason.MALFORMED, text=str(error)), listed=False)
+            except Unavailable as error:
+                self._store_trouble(error)
+                return
 
     async def _listen(self) -> None:
         """Read the event streams that are due, a few at a time, until none is; not where the list itself fails."""
@@ -194,23 +239,6 @@ class JobWatcher:
         if not self.rounds.store_failed:
             log.error("store.failed", org=self.source.org, error=str(error))
         self.rounds.store_failed = True
-
-    def _report(self, change: Change) -> None:
-        """Log and measure what was committed."""
-        jobs = {tracked.job.id: tracked.job for tracked in change.tracked}
-        news = [transition for transition in change.transitions if transition.kind is not Kind.BASELINE]
-        if change.based_on == 0:
-            log.info("org.first_seen", org=change.org, jobs=len(change.transitions))
-        for transition in news:
-            fields = {"org": change.org, "job": transition.job, "seq": transition.seq}
-            log.info("job.changed", kind=transition.kind, before=transition.before, after=transition.after, **fields)
-            ended = jobs[transition.job].finished_at
-            if transition.after.final and ended is not None:
-                self.own.detected(max((self.clock.now() - ended).total_seconds(), 0.0))
-        for job in jobs.values():
-            if job.status is Status.UNKNOWN and job.raw_status not in (GONE, *self.rounds.strange):
-                self.rounds.strange.add(job.raw_status)
-                log.warning("job.unknown_status", org=change.org, job=job.id, status=job.raw_status)
 
 
 def _let_go(error: BaseException | None) -> None:

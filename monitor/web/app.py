@@ -20,6 +20,7 @@ from monitor.metrics.health import Health
 from monitor.metrics.own import Own
 from monitor.store import Store
 from monitor.web import page, query, views
+from monitor.web.books import BookRoutes
 from monitor.web.door import Door
 from monitor.web.guard import guarded, harden, instead, shaped
 from monitor.web.lifecycle import Reload, reloading
@@ -189,4 +190,8 @@ def application(of: Web) -> web.Application:
     app.router.add_get("/api/v1/jobs/{org}/{job_id}/events", of.events)
     app.router.add_get("/api/v1/orgs", of.orgs)
     app.router.add_get("/api/v1/deliveries", of.deliveries)
+    books = BookRoutes(store=of.store, health=of.health, clock=of.clock)
+    app.router.add_get("/api/v1/costs", books.costs)
+    app.router.add_get("/api/v1/models", books.models)
+    app.router.add_get("/api/v1/budgets", books.budgets)
     return app

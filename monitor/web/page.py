@@ -24,6 +24,7 @@ from monitor.domain.snapshot import Snapshot
 from monitor.domain.triage import triage
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.labels import clean
+from monitor.web import money
 
 _MOST_ACTIVE: Final = 200
 _MOST_ENDED: Final = 50
@@ -86,6 +87,7 @@ def render(snapshot: Snapshot, health: Health) -> bytes:
     now = snapshot.at
     active = [tracked for tracked in snapshot.jobs if not tracked.job.status.final]
     ended = sorted((tracked for tracked in snapshot.jobs if tracked.job.status.final), key=_end, reverse=True)
+    endings, more_endings = money.endings(snapshot)
     text = _template().render(
         version=__version__,
         at=moment(now),
@@ -98,6 +100,10 @@ def render(snapshot: Snapshot, health: Health) -> bytes:
         - len(active[:_MOST_ACTIVE]),
         more_ended=max(len(ended) - _MOST_ENDED, 0),
         outbox=_outbox(snapshot, health),
+        budgets=money.budgets(health, snapshot),
+        accounts=money.accounts(health, snapshot),
+        endings=endings,
+        more_endings=more_endings,
     )
     return text.encode("utf-8", "replace")
 

@@ -48,11 +48,16 @@ def only(parameters: Parameters, *known: str) -> Mapping[str, str]:
 
 def limit(given: Mapping[str, str], otherwise: int) -> int:
     """How many items. Raises BadQuestion."""
-    text = given.get("limit")
+    return whole(given, "limit", otherwise=otherwise, most=MOST_ITEMS)
+
+
+def whole(given: Mapping[str, str], name: str, *, otherwise: int, most: int) -> int:
+    """A number from 1 to `most`. Raises BadQuestion."""
+    text = given.get(name)
     if text is None:
         return otherwise
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MOST_ITEMS):
-        raise BadQuestion(f"limit must be a whole number from 1 to {MOST_ITEMS}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= most):
+        raise BadQuestion(f"{name} must be a whole number from 1 to {most}")
     return int(text)
 
 

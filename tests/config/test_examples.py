@@ -99,7 +99,8 @@ def test_the_schema_is_a_schema_with_a_sentence_for_each_of_our_keys() -> None:
         "DeliverySettings",
         "MetricsSettings",
         "Route",
-        "RouteMatch",
+        "JobMatch",
+        "BudgetSettings",
         "Log",
     ):
         for key, described in found["$defs"][name]["properties"].items():

@@ -23,6 +23,8 @@ def test_one_organisation_is_enough_and_everything_else_has_its_documented_defau
             "interval": "30s",
             "idle_interval": "5m",
             "events_interval": "1m",
+            "costs_interval": "1h",
+            "models_interval": "6h",
             "timeout": "30s",
             "max_requests_per_second": 5.0,
             "lookback": "30d",
@@ -36,6 +38,7 @@ def test_one_organisation_is_enough_and_everything_else_has_its_documented_defau
         "notifiers": [],
         "routes": [],
         "pricing": {"file": None},
+        "budgets": [],
         "log": {"level": "info", "format": "json"},
     }
 

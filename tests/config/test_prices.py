@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config import ConfigError, rates
+from monitor.config import ConfigError, price_book, rates
 from monitor.config.prices import price_table
+from monitor.domain.ledger import TokenCount
 from monitor.domain.model import Basis, Method, Status
-from monitor.domain.pricing import price
+from monitor.domain.pricing import price, shutdown, training_window, use_cost
 from tests.builders import job
 from tests.config.conftest import Folder
 
@@ -78,7 +79,7 @@ def test_the_table_keeps_what_is_known_of_inference_and_shutdowns() -> None:
     rows = {row.models[0]: row for row in price_table().prices}
     assert rows["gpt-4o-mini-2024-07-18"].inference[0].cached_input == Decimal("0.15")
     assert rows["gpt-4o-mini-2024-07-18"].shutdown.fine_tuned == date(2027, 1, 14)
-    assert rows["gpt-3.5-turbo-0125"].inference[1].valid_until == date(2023, 11, 5)
+    assert rows["gpt-3.5-turbo-0125"].inference[2].valid_until == date(2023, 11, 5)
     shared = rows["o4-mini-2025-04-16"].inference[0].shared
     assert shared is not None
     assert shared.output == Decimal("8.00")
@@ -111,6 +112,46 @@ def test_an_override_comes_first(folder: Folder, model: str, day: date, usd: str
     end = datetime(day.year, day.month, day.day, 23, 59, tzinfo=UTC)
     done = job(status=Status.SUCCEEDED, model=model, trained_tokens=1_000_000, finished_at=end)
     assert price(done, own).usd == Decimal(usd)
+
+
+USE = """
+checked: 2026-11-01
+prices:
+  - models: [gpt-4o-mini]
+    methods: [supervised]
+    confidence: B
+    source: our contract
+    inference:
+      - {input: 0.1, output: 0.7, batch: {input: 0.05}, confidence: A}
+      - {input: 7, confidence: C}
+    shutdown: {fine_tuned: 2028-01-01}
+  - models: [gpt-4o-mini-2024-07-18]
+    provider: azure
+    methods: [supervised]
+    confidence: B
+    source: their page
+    inference: [{input: 9}]
+"""
+
+
+def test_an_override_comes_first_for_use_and_ends_too_and_hides_only_what_it_says(folder: Folder) -> None:
+    book = price_book(folder.write(USE).file)
+    million = TokenCount(input=1_000_000)
+    own = use_cost("gpt-4o-mini", DAY.date(), million, book)
+    assert own is not None
+    assert own.input == Decimal("0.1")
+    assert use_cost("gpt-4o-mini", DAY.date(), TokenCount(cached_input=1), book) is None, "not the packaged price"
+    assert use_cost("gpt-4o-mini", DAY.date(), TokenCount(output=1), book, batch=True) is None
+    packaged = use_cost("gpt-4o-mini-2024-07-18", DAY.date(), million, book)
+    assert packaged is not None
+    assert packaged.input == Decimal("0.30"), "the other provider's row is not ours"
+    theirs = use_cost("gpt-4o-mini-2024-07-18", DAY.date(), million, book.of("azure"))
+    assert theirs is not None
+    assert theirs.input == Decimal(9)
+    assert shutdown("ft:gpt-4o-mini:acme::x", book) == date(2028, 1, 1)
+    assert shutdown("gpt-4o-mini", book) == date(2027, 1, 14)
+    assert training_window("gpt-4o-mini", book) == (date(2024, 7, 23), date(2027, 1, 6))
+    assert price_book().of("openai") == price_book()
 
 
 @pytest.mark.parametrize(

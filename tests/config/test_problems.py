@@ -107,7 +107,6 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
         pytest.param(
             "server: {web_config_file: x}", "server.web_config_file: cannot be read (No such", id="no web configuration"
         ),
-        pytest.param("budgets: []", "budgets are not available in this version", id="budgets, not yet"),
         pytest.param("store: {url: 'postgresql://u:pw@h/d'}", "PostgreSQL is not available", id="PostgreSQL, not yet"),
         pytest.param("store: {url: 'sqlite://'}", "store.url: should be sqlite:///FILE", id="a store in memory"),
         pytest.param("store: {url: 'mysql://h/d'}", "store.url: should be sqlite:///FILE", id="another database"),
@@ -207,14 +206,11 @@ def test_a_notifier_that_no_route_leads_to_is_worth_a_warning(folder: Folder) ->
     assert folder.warnings() == []
 
 
-def test_a_word_that_nothing_is_told_by_is_worth_a_warning(folder: Folder) -> None:
-    console = f"{ORGANIZATION}notifiers: [{{name: out, type: console}}]\n"
-    folder.write(f"{console}routes: [{{notify: out, on: [failed, org_down]}}]")
-    assert folder.warnings() == [
-        '3:37 routes.0.on.1: "org_down" is allowed, but nothing is told of it in this version',
-    ]
-    folder.write(f"{console}routes: [{{notify: out, on: budget}}]")
-    assert len(folder.warnings()) == 1
+@pytest.mark.parametrize("word", WORDS)
+def test_every_word_can_be_asked_for(folder: Folder, word: str) -> None:
+    folder.write(f"{ORGANIZATION}notifiers: [{{name: out, type: console}}]\nroutes: [{{notify: out, on: {word}}}]")
+    assert folder.warnings() == []
+    assert folder.load().rules[0].on == {word}
 
 
 def test_problems_of_a_price_table_are_told_at_their_place_in_that_file(folder: Folder) -> None:

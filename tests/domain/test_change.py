@@ -10,7 +10,7 @@ from monitor.domain.diff import GONE
 from monitor.domain.flow import GONE_AFTER, Change, Delivery, Kind, Known, Observation, Tracked, Transition
 from monitor.domain.message import compose
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method, Metrics, Status, Training
-from monitor.domain.pricing import Rate
+from monitor.domain.pricing import PriceBook, Rate
 from monitor.domain.routing import Rule
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, known, measured, read, seen, tracked
 
@@ -18,7 +18,9 @@ Q, R, F = Status.QUEUED, Status.RUNNING, Status.FAILED
 HOURLY = Rate(models=("o4-mini",), methods=frozenset({Method.REINFORCEMENT}), per_hour=Decimal(100))
 MILLION = Rate(models=("mini",), methods=frozenset({Method.SUPERVISED}), per_million=Decimal(8))
 TOLD = Rule(on=frozenset({"started", "failed", "stalled"}), notify=("chat", "ops"))
-POLICY = Policy(labels={"team": "search"}, stall_after={R: HOUR}, rules=(TOLD,), rates=(HOURLY, MILLION))
+POLICY = Policy(
+    labels={"team": "search"}, stall_after={R: HOUR}, rules=(TOLD,), book=PriceBook(training=(HOURLY, MILLION))
+)
 
 
 def transition(seq: int, kind: Kind, before: Status | None, after: Status, **over: bool) -> Transition:
@@ -200,8 +202,13 @@ HALF = Training(latest=Metrics(step=5, steps=10), loop_seconds=1800.0, counted_s
         ),
         pytest.param(
             replace(RFT, status=Status.CANCELLED, training=HALF),
+            Cost(basis=Basis.ESTIMATED, usd=Decimal(50)),
+            id="at the end what was done is paid, if no more steps are told",
+        ),
+        pytest.param(
+            replace(RFT, status=Status.SUCCEEDED, training=replace(HALF, counted_step=10)),
             Cost(basis=Basis.COMPUTED, usd=Decimal(50)),
-            id="at the end what was done is paid",
+            id="when all steps are told it is certain",
         ),
         pytest.param(job(model="mini", status=F), UNKNOWN_COST, id="an end without tokens has no cost"),
     ],
@@ -219,11 +226,11 @@ def test_a_cost_that_was_unknown_comes_with_the_tokens_and_then_stays() -> None:
         ("trained_tokens", 10**6),
         ("cost_nanodollars", 8 * 10**9),
     ]
-    dearer = replace(POLICY, rates=(replace(MILLION, per_million=Decimal(9)),))
+    dearer = replace(POLICY, book=PriceBook(training=(replace(MILLION, per_million=Decimal(9)),)))
     assert decide(evolve(known(ended), priced), told, dearer).empty
 
 
 def test_an_estimate_gives_way_to_the_cost() -> None:
     active = tracked(RFT, cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(100)))
-    over = seen(replace(RFT, status=Status.SUCCEEDED), reads=(read(measured(1, loop_seconds=7200.0)),))
+    over = seen(replace(RFT, status=Status.SUCCEEDED), reads=(read(measured(1, 1, loop_seconds=7200.0)),))
     assert decide(known(active), over, POLICY).tracked[0].cost == Cost(basis=Basis.COMPUTED, usd=Decimal(200))

@@ -97,7 +97,7 @@ HALF = Training(latest=Metrics(step=5, steps=10), loop_seconds=1800.0, counted_s
 )
 def test_an_active_job_will_cost(over: dict[str, Any], usd: str | None) -> None:
     expected = Cost(basis=Basis.ESTIMATED, usd=Decimal(usd)) if usd is not None else None
-    assert estimate(job(**over), RATES) == expected
+    assert estimate(job(**over), None, RATES) == expected
 
 
 def test_the_base_of_a_model() -> None:

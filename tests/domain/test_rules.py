@@ -156,3 +156,11 @@ def test_a_failure_is_of_class(error: JobError | None, expected: FailureClass) -
     assert failure.cls == expected
     assert failure.hint
     assert failure.retryable is (expected in (FailureClass.PROVIDER, FailureClass.QUOTA))
+
+
+def test_that_training_was_closed_to_the_organisation_is_explained() -> None:
+    hint = triage(JobError(code="Training_not_available")).hint
+    assert "may not create new jobs any more" in hint
+    assert "from 2027-01-06 on" in hint
+    assert "Its jobs and tuned models can still be read." in hint
+    assert triage(JobError(code="permission_denied")).hint != hint

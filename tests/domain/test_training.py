@@ -56,6 +56,7 @@ def test_events_stand_oldest_first_and_those_of_one_second_against_the_list() ->
                 latest=Metrics(step=4, steps=100, loop_seconds=1.5),
                 loop_seconds=1.5,
                 counted_step=4,
+                timed_steps=1,
             ),
             id="a step counts once, and nothing where it does not tell its seconds",
         ),

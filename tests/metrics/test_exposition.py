@@ -11,9 +11,11 @@ from decimal import Decimal
 import pytest
 
 from monitor.domain.flow import Reason
+from monitor.domain.ledger import TunedModel
 from monitor.domain.model import Basis, Cost, Method, Status
 from monitor.domain.snapshot import Backlog
 from monitor.metrics.exposition import render
+from monitor.metrics.health import BudgetState
 from monitor.metrics.own import Own
 from tests.builders import NOON, SECOND, job, tracked
 from tests.metrics.scrapes import OPENMETRICS, Series, busy, health, of, scrape, series, snapshot, tally, text
@@ -139,13 +141,18 @@ def full() -> tuple[str, str]:
         tally("queue_milliseconds", 45_000, model=MINI),
         tally("run_seconds_bucket", 1, model=MINI, status="succeeded", le="+Inf"),
         tally("run_milliseconds", 999_000_000, model=MINI, status="succeeded"),
+        tally("usage_tokens", 7, model=MINI, kind="input"),
+        tally("usage_nanodollars", 7, model=MINI, kind="input"),
     )
     estimate = tracked(busy(), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(1)))
     backlogs = (Backlog(notifier="chat", pending=1, oldest=NOON),)
     shown = snapshot(
-        estimate, tracked(ended, cost=cost), tallies=sums, backlogs=backlogs, unpriced={("research", MINI): 1}
-    )
+        estimate, tracked(ended, cost=cost), tallies=sums, backlogs=backlogs, unpriced={("research", MINI): 1},
+        billed={("research", "ft-gpt-4o, input"): Decimal(1)},
+        models=(TunedModel(org="research", id="ft:a", base=MINI, shutdown=NOON.date()),),
+    )  # fmt: skip
     state = health("research", labels={"research": {"team": "nlp"}}, notifiers=("chat",))
+    state.budgets = (BudgetState(name="search", limit=Decimal(2), spent=Decimal(1)),)
     state.orgs["research"].up, state.orgs["research"].last_success = False, NOON - timedelta(days=1)
     return text(shown, state=state, own=own), text(shown, state=state, own=own, accept=OPENMETRICS)
 

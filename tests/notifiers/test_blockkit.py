@@ -25,7 +25,7 @@ MESSAGES = st.builds(
     org=HOSTILE,
     job=HOSTILE,
     severity=st.sampled_from(Severity),
-    facts=st.lists(st.tuples(HOSTILE, HOSTILE), max_size=14).map(tuple),
+    facts=st.lists(st.tuples(HOSTILE, HOSTILE), max_size=30).map(tuple),
     error=st.none() | HOSTILE,
     hint=st.none() | HOSTILE,
     link=st.none() | HOSTILE | HOSTILE.map("https://example.com/{}".format),

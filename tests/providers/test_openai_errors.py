@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.domain.flow import Reason, Trouble
 from monitor.providers import OpenAI
 from monitor.providers.base import (
     AuthFailed,
@@ -17,6 +18,7 @@ from monitor.providers.base import (
     RateLimited,
     Response,
     SourceError,
+    TimedOut,
     Unavailable,
 )
 
@@ -103,3 +105,21 @@ def test_the_servers_words_are_cut_and_cleaned() -> None:
 @given(status=st.integers(300, 999), body=st.binary(max_size=100))
 def test_every_refusal_is_a_source_error(status: int, body: bytes) -> None:
     assert 0 < len(str(refused(status, body))) <= 300
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (AuthFailed("a"), Reason.AUTH),
+        (NotEligible("a"), Reason.NOT_ELIGIBLE),
+        (RateLimited("a"), Reason.RATE_LIMITED),
+        (Unavailable("a"), Reason.UNAVAILABLE),
+        (TimedOut("a"), Reason.TIMEOUT),
+        (Malformed("a"), Reason.MALFORMED),
+        (NotFound("a"), Reason.MALFORMED),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_is_a_trouble_of_the_domain(error: SourceError, reason: Reason) -> None:
+    assert error.trouble == Trouble(reason=reason, text="a")
+    assert type(error)("b", retry_after=7.5).trouble == Trouble(reason=reason, text="b", retry_after=7.5)

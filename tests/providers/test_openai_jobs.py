@@ -236,3 +236,9 @@ def test_result_files_may_be_null_or_hold_nonsense() -> None:
 
 def test_unknown_fields_are_no_matter() -> None:
     assert one(__proto__={"status": "failed"}, brand_new=[1, 2]).status is Status.RUNNING
+
+
+@pytest.mark.parametrize(("told", "shared"), [(True, True), (False, False), (None, False), ("true", False), (1, False)])
+def test_a_job_says_whether_its_data_is_shared(told: object, shared: bool) -> None:
+    assert one(shared_with_openai=told).shared is shared
+    assert one().shared is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -159,3 +160,12 @@ def test_whatever_the_items_are_a_page_is_read_and_all_are_counted(items: list[o
 def test_whatever_the_bytes_are_nothing_but_a_source_error_is_raised(body: bytes) -> None:
     with contextlib.suppress(SourceError):
         DIALECT.read_jobs("research", response(body))
+
+
+def test_one_job_that_was_asked_for_has_to_be_ours() -> None:
+    ours = replace(DIALECT, organization="org-ours")
+    mine = response({"id": "ftjob-1", "status": "running", "organization_id": "org-ours"})
+    assert ours.read_job("research", mine).id == "ftjob-1"
+    theirs = response({"id": "ftjob-1", "status": "running", "organization_id": "org-theirs"})
+    with pytest.raises(Malformed, match="the answer is a job of another organisation"):
+        ours.read_job("research", theirs)

@@ -95,7 +95,17 @@ def test_what_is_no_job_says_so() -> None:
             "training_not_available",
             False,
             NotEligible,
-            "403: fine-tuning is not open to this organisation (training_not_available)",
+            (
+                "403: this organisation may not create fine-tuning jobs any more, and from 2027-01-06 on nobody may; "
+                "its jobs and models can still be read (training_not_available)"
+            ),
+        ),
+        (
+            403,
+            "unsupported_country_region_territory",
+            False,
+            NotEligible,
+            "403: fine-tuning is not open to this organisation's country (unsupported_country_region_territory)",
         ),
         (404, "", False, Malformed, "404: there is no job list here; is base_url right?"),
         (410, "", False, Malformed, "410: there is no job list here; is base_url right?"),

@@ -123,6 +123,18 @@ async def test_the_month_to_date_is_of_this_month_and_of_the_asked_organisations
         assert other.billed == {}
 
 
+async def test_the_month_so_far_is_summed_up_by_organisation(opening: Opening) -> None:
+    async with opening() as store:
+        before = spending("ftjob-0", at=NOON.replace(day=1, hour=0) - timedelta(seconds=1), usd="100")
+        mine = (before, spending("ftjob-1", usd="1.5"), spending("ftjob-2", usd="2"))
+        await store.commit(change(0, tracked=(ended(),), spendings=mine))
+        unpriced = used(usd=None, project="p2")
+        await store.book_usage("research", [used(cents=1), used(cents=2, batch=True), unpriced], until=TODAY)
+        snapshot = await store.snapshot(NOON, orgs=ALL, job_retention=DAY, max_jobs=10)
+        assert snapshot.trained == {"research": Decimal("3.5")}
+        assert snapshot.used == {"research": Decimal("0.093")}
+
+
 async def test_bills_of_more_than_a_year_ago_are_given_up(opening: Opening) -> None:
     async with opening() as store:
         old = TODAY - timedelta(days=401)

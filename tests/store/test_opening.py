@@ -48,7 +48,12 @@ async def test_a_place_that_cannot_hold_a_store_is_refused(url: str, why: str) -
 
 
 def test_importing_the_store_does_not_import_what_only_a_daemon_needs() -> None:
-    code = "import monitor.store, sys; print(*[m for m in ('sqlalchemy', 'alembic', 'sqlite3') if m in sys.modules])"
+    code = (
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import monitor.store\n"
+        "print(*[name for name in ('sqlalchemy', 'alembic', 'sqlite3') if name in sys.modules.keys() - before])\n"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 

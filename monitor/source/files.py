@@ -1,0 +1,33 @@
+"""Finds out how much a training file holds: counted in its content where that may be read, else by its length."""
+
+from __future__ import annotations
+
+import anyio.to_thread
+
+from monitor.dataset import Measure, guess, measure
+from monitor.domain.model import TrainingSize
+from monitor.providers.base import SourceError
+from monitor.source.observing import Source
+from monitor.source.transport import room
+
+
+async def training_size(source: Source, file_id: str, model: str) -> TrainingSize:
+    """How much there is to train in one epoch, by at most two requests.
+
+    A content that is too large, refused or no training file leaves a guess by the file's length. Raises SourceError
+    where not even that is told.
+    """
+    dialect = source.dialect
+    length = await source.ask(dialect.get_file(file_id), dialect.read_file)
+    counted = await _counted(source, file_id, model) if length <= source.limits.max_bytes else None
+    found = counted or guess(length, model)
+    return TrainingSize(tokens=found.tokens, low=found.low, high=found.high, examples=found.examples, exact=found.exact)
+
+
+async def _counted(source: Source, file_id: str, model: str) -> Measure | None:
+    dialect = source.dialect
+    try:
+        content = await source.ask(dialect.get_content(file_id), dialect.read_content)
+    except SourceError:
+        return None
+    return await anyio.to_thread.run_sync(measure, content, model, limiter=room(source.session).labour)

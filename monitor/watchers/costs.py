@@ -1,0 +1,147 @@
+"""Watches one organisation's books at its provider, what its tuned models are used for and what is billed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from monitor.clock import Clock
+from monitor.domain.flow import Reason, Trouble
+from monitor.domain.ledger import Usage
+from monitor.domain.pace import Pace, next_delay
+from monitor.domain.pricing import PriceBook, use_cost
+from monitor.domain.stretches import Stretch, first_day, stretch
+from monitor.log import get_logger
+from monitor.metrics.health import AccountHealth
+from monitor.providers.base import Malformed, SourceError
+from monitor.providers.base import Unavailable as Unreachable
+from monitor.source.accounts import AccountSource
+from monitor.store import Stale, Store, Unavailable, Unstorable
+from monitor.watchers.rounds import Rounds
+
+log = get_logger()
+
+LEASE: Final = timedelta(minutes=5)  # a step reads two stretches, a minute each at most
+_USAGE_DAYS: Final = 31  # in one step: one that fails is done again as a whole
+_BILL_DAYS: Final = 93
+_STORE_RETRY: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostWatcher:
+    """One organisation's books, read with its admin key."""
+
+    accounts: AccountSource
+    store: Store
+    book: PriceBook
+    """The prices of the organisation's provider."""
+    interval: float
+    """Seconds between two readings of the newest days."""
+    clock: Clock
+    health: AccountHealth
+    owner: str
+    jitter: Callable[[], float]
+    lookback: timedelta
+    """How far back the first import goes, where that is farther than the start of the month before."""
+    rounds: Rounds = field(default_factory=Rounds)
+    _unpriced: set[str] = field(default_factory=set, init=False, repr=False)
+    """Models that were already warned about."""
+
+    async def run(self, first: float = 0.0) -> None:
+        """Read for ever, `first` seconds from now on: at once while there is more, else in intervals."""
+        wait = first
+        while True:
+            self.health.next_read_at = self.clock.now() + timedelta(seconds=wait)
+            await self.clock.sleep(wait)
+            wait = await self._turn()
+
+    async def read_once(self, now: datetime) -> bool | None:
+        """One step: a stretch of usage and one of the bill. True where both are read up to today.
+
+        None when another replica holds the lease. Raises SourceError for what was not read, StoreError for what was
+        not stored. What was read whole before that is booked, and what was half read is not.
+        """
+        org = self.accounts.org
+        if not await self.store.lease(f"{org}:costs", self.owner, now, LEASE):
+            return None
+        booked, today = await self.store.booked(org), now.date()
+        start = first_day(today, self.lookback)
+        usage = stretch(booked.usage_until, today, start, days=_USAGE_DAYS)
+        bills = stretch(booked.bill_until, today, start, days=_BILL_DAYS)
+        failure = None
+        try:
+            await self._usage(usage)
+        except (Unreachable, Malformed) as error:  # that one half of the books is closed says nothing of the other
+            failure = error
+        await self._bills(bills, now)
+        if failure is not None:
+            raise failure
+        return usage.last and bills.last
+
+    async def _usage(self, wanted: Stretch) -> None:
+        org = self.accounts.org
+        found = await self.accounts.usage(wanted.since, wanted.until)
+        models = await self.store.tuned_models([org])
+        shared = frozenset(model.id for model in models if model.shared)
+        priced = [self._priced(one, shared=one.model in shared) for one in found]
+        await self.store.book_usage(org, priced, until=wanted.until)
+        for model in {one.model for one in priced if one.usd is None} - self._unpriced:
+            self._unpriced.add(model)
+            log.warning("usage.unpriced", org=org, model=model)
+
+    def _priced(self, one: Usage, *, shared: bool) -> Usage:
+        """With what it cost by the price of its day, where that is known."""
+        usd = use_cost(one.model, one.day, one.tokens, self.book, batch=one.batch, shared=shared)
+        return replace(one, usd=usd)
+
+    async def _bills(self, wanted: Stretch, now: datetime) -> None:
+        found = await self.accounts.bills(wanted.since, wanted.until)
+        await self.store.book_bill(self.accounts.org, found, since=wanted.since, until=wanted.until, now=now)
+
+    async def _turn(self) -> float:
+        """One step, and what to remember of how it went; the seconds to the next."""
+        try:
+            done = await self.read_once(self.clock.now())
+        except SourceError as error:
+            return self._failed(error.trouble)
+        except (Stale, Unstorable) as error:
+            return self._failed(Trouble(reason=Reason.MALFORMED, text=str(error)))
+        except Unavailable as error:
+            if not self.rounds.store_failed:
+                log.error("store.failed", org=self.accounts.org, error=str(error))
+            self.rounds.store_failed = True
+            return min(_STORE_RETRY, self.interval)
+        self._succeeded(done)
+        return 0.0 if done is False else self._delay(None)
+
+    def _failed(self, trouble: Trouble) -> float:
+        was = self.health.trouble
+        self.health.trouble = trouble
+        self.rounds.failures += 1
+        if was is None or was.reason is not trouble.reason:
+            log.warning(
+                "costs.failed",
+                org=self.accounts.org,
+                reason=trouble.reason,
+                error=trouble.text,
+                retry_after=trouble.retry_after,
+            )
+        return self._delay(trouble)
+
+    def _succeeded(self, done: bool | None) -> None:
+        if self.rounds.store_failed:
+            log.info("store.recovered", org=self.accounts.org)
+        self.rounds.store_failed = False
+        if done is None:  # another replica reads: what it finds is in the store, how it fares is not known here
+            return
+        if self.health.trouble is not None:
+            log.info("costs.recovered", org=self.accounts.org, failures=self.rounds.failures)
+        self.health.trouble, self.rounds.failures = None, 0
+        if done:
+            self.health.last_success = self.clock.now()
+
+    def _delay(self, trouble: Trouble | None) -> float:
+        pace = Pace(interval=self.interval, idle_interval=self.interval)
+        return next_delay(pace, active=True, failures=self.rounds.failures, trouble=trouble, jitter=self.jitter())

@@ -1,0 +1,126 @@
+"""Watches the fine-tuned models of one organisation: look at the list, keep it, tell of their ends, wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from monitor.clock import Clock
+from monitor.domain.flow import Trouble
+from monitor.domain.notices import shutdown_notices
+from monitor.domain.pace import Pace, next_delay
+from monitor.domain.pricing import PriceBook
+from monitor.domain.routing import Account, Rule
+from monitor.domain.sunset import dated, inventory
+from monitor.log import get_logger
+from monitor.providers.base import AuthFailed, NotFound, SourceError
+from monitor.source import Source
+from monitor.source.inventory import listed_models
+from monitor.store import Store, Unavailable, Unstorable
+
+log = get_logger()
+
+LEASE: Final = timedelta(minutes=3)
+_OFTEN: Final = 3600.0  # seconds between two looks at what ends when: days pass, and jobs bring forth models
+_RETRY: Final = 60.0  # seconds: where the back-off after failures begins
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered from one look to the next."""
+
+    failures: int = 0
+    store_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelWatcher:
+    """One organisation's models. That its list cannot be read says nothing of its jobs."""
+
+    source: Source
+    account: Account
+    rules: tuple[Rule, ...]
+    book: PriceBook
+    """Asked about the organisation's provider: days of models whose list does not tell."""
+    store: Store
+    clock: Clock
+    owner: str
+    jitter: Callable[[], float]
+    interval: float = 21_600.0
+    """Seconds between two looks at the list."""
+    _memory: _Memory = field(default_factory=_Memory)
+
+    async def run(self, first: float = 0.0) -> None:
+        """Look at the list and at the calendar for ever, `first` seconds from now on."""
+        await self.clock.sleep(first)
+        due = self.clock.monotonic()
+        while True:
+            if self.clock.monotonic() >= due:
+                due = self.clock.monotonic() + await self._look()
+            await self._tell()
+            await self.clock.sleep(min(due - self.clock.monotonic(), _OFTEN))
+
+    async def look_once(self, now: datetime) -> None:
+        """One step: read the list and keep what is on it; nothing when another replica holds the lease.
+
+        Raises SourceError when it was not read whole, StoreError when it was not stored.
+        """
+        if await self.store.lease(f"{self.account.org}:models", self.owner, now, LEASE):
+            listed = await listed_models(self.source)
+            await self.store.take_stock(self.account.org, inventory(self.account.org, listed, self.book))
+
+    async def tell_once(self, now: datetime) -> tuple[str, ...]:
+        """One step: tell of the ends that have come near; gives the ids of what is told by it. Raises StoreError."""
+        models = dated(await self.store.tuned_models([self.account.org]), self.book)
+        told = await self.store.told([self.account.org])
+        notices = tuple(shutdown_notices(self.account, models, rules=self.rules, told=told, now=now))
+        return await self.store.announce(notices, now)
+
+    async def _look(self) -> float:
+        """Look at the list; seconds until the next look."""
+        trouble: Trouble | None = None
+        try:
+            await self.look_once(self.clock.now())
+        except (AuthFailed, NotFound) as error:
+            # The key may not list models, or there is no list: that will not change soon, and jobs tell of models too.
+            self._failed(error)
+        except SourceError as error:
+            self._failed(error)
+            trouble = error.trouble
+        except (Unavailable, Unstorable) as error:
+            self._store_trouble(error)
+            return min(_RETRY, self.interval)
+        else:
+            self._succeeded()
+        pace = Pace(interval=min(_RETRY, self.interval), idle_interval=self.interval)
+        failures = self._memory.failures
+        return next_delay(pace, active=False, failures=failures, trouble=trouble, jitter=self.jitter())
+
+    async def _tell(self) -> None:
+        try:
+            told = await self.tell_once(self.clock.now())
+        except (Unavailable, Unstorable) as error:
+            self._store_trouble(error)
+            return
+        for id_ in told:
+            log.info("models.shutdown_near", org=self.account.org, notice=id_)
+
+    def _succeeded(self) -> None:
+        if self._memory.failures:
+            log.info("models.listed_again", org=self.account.org, failures=self._memory.failures)
+        if self._memory.store_failed:
+            log.info("store.recovered", org=self.account.org, watcher="models")
+        self._memory.failures, self._memory.store_failed = 0, False
+
+    def _failed(self, error: SourceError) -> None:
+        if not self._memory.failures:
+            trouble = error.trouble
+            log.warning("models.not_listed", org=self.account.org, reason=trouble.reason, error=trouble.text)
+        self._memory.failures += 1
+
+    def _store_trouble(self, error: Unavailable | Unstorable) -> None:
+        if not self._memory.store_failed:
+            log.error("store.failed", org=self.account.org, watcher="models", error=str(error))
+        self._memory.store_failed = True

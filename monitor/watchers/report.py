@@ -1,0 +1,31 @@
+"""Tells the log and the monitor's own metrics what a poll has brought."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from monitor.domain.diff import GONE
+from monitor.domain.flow import Change, Kind
+from monitor.domain.model import Status
+from monitor.log import get_logger
+from monitor.metrics.own import Own
+
+log = get_logger()
+
+
+def report(change: Change, *, now: datetime, own: Own, strange: set[str]) -> None:
+    """Log and measure what was committed. `strange`: the statuses that were warned about, which grows."""
+    jobs = {tracked.job.id: tracked.job for tracked in change.tracked}
+    news = [transition for transition in change.transitions if transition.kind is not Kind.BASELINE]
+    if change.based_on == 0:
+        log.info("org.first_seen", org=change.org, jobs=len(change.transitions))
+    for transition in news:
+        fields = {"org": change.org, "job": transition.job, "seq": transition.seq}
+        log.info("job.changed", kind=transition.kind, before=transition.before, after=transition.after, **fields)
+        ended = jobs[transition.job].finished_at
+        if transition.after.final and ended is not None:
+            own.detected(max((now - ended).total_seconds(), 0.0))
+    for job in jobs.values():
+        if job.status is Status.UNKNOWN and job.raw_status not in (GONE, *strange):
+            strange.add(job.raw_status)
+            log.warning("job.unknown_status", org=change.org, job=job.id, status=job.raw_status)

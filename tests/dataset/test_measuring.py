@@ -1,0 +1,90 @@
+"""Tokens of a file in memory, and of one of which only the size is known."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.dataset import Measure, guess, measure
+
+TEXTS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden.json").read_text())["texts"]
+
+
+def line(question: str, answer: str = "yes", *, escape: bool = False) -> bytes:
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return json.dumps({"messages": messages}, ensure_ascii=escape).encode() + b"\n"
+
+
+def test_a_file_is_counted_exactly_for_a_model_whose_vocabulary_is_known() -> None:
+    # 3 for each message and 3 at the end; user, assistant, hello, yes: one token each.
+    assert measure(line("hello") * 12, "gpt-4o-mini") == Measure(
+        tokens=12 * 13, low=12 * 13, high=12 * 13, examples=12, exact=True
+    )
+
+
+def test_for_another_model_the_count_has_a_band() -> None:
+    told = measure(line("Where is the station, please?") * 100, "mistral-small")
+    assert told is not None
+    assert not told.exact
+    assert told.low < told.tokens < told.high
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\n \r\n", id="blank lines"),
+        pytest.param(b"\x1f\x8b\x08\x00\x00", id="a compressed file"),
+        pytest.param(b"%PDF-1.7\n\x00\xff", id="a document"),
+        pytest.param(b'{"id": 1}\n{"id": 2}\n', id="objects of another kind"),
+        pytest.param(b"step,train_loss\n1,0.5\n", id="a table"),
+    ],
+)
+def test_what_is_no_training_file_has_no_measure(content: bytes) -> None:
+    assert measure(content, "gpt-4o") is None
+
+
+def test_each_line_may_have_its_own_format() -> None:
+    answer = [{"role": "assistant", "content": "b"}]
+    asked = {"messages": [{"role": "user", "content": "a"}]}
+    pair = {"input": asked, "preferred_output": answer, "non_preferred_output": answer}
+    told = measure(json.dumps(pair).encode() + b"\n" + b'{"prompt": "a", "completion": "b"}', "gpt-4o")
+    assert told is not None
+    assert told.examples == 2
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-3.5-turbo"])
+@pytest.mark.parametrize("escape", [pytest.param(False, id="as it is"), pytest.param(True, id="escaped")])
+def test_the_truth_is_within_a_guess_from_the_size(model: str, escape: bool) -> None:
+    content = b"".join(
+        line(text["text"] * text["times"], text["text"], escape=escape) for text in TEXTS if len(text["text"]) > 80
+    )
+    told, truth = guess(len(content), model), measure(content, model)
+    assert truth is not None
+    assert told.low <= truth.tokens <= told.high
+    assert (told.examples, told.exact) == (None, False)
+
+
+def test_another_thread_goes_on_while_a_file_is_measured() -> None:
+    content = b"".join(line(f"Question number {at} of many, which is long enough?" * 20) for at in range(2_000))
+    measure(line("load the vocabulary"), "gpt-4o")
+    done = threading.Event()
+
+    def count() -> None:
+        measure(content, "gpt-4o")
+        done.set()
+
+    thread = threading.Thread(target=count)
+    longest, last = 0.0, time.perf_counter()
+    thread.start()
+    while not done.is_set():
+        time.sleep(0.001)
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    thread.join()
+    assert longest < 0.25  # five milliseconds, but for a busy machine

@@ -1,0 +1,157 @@
+"""Computed beside billed: which line is for what, what a day comes to, and when a difference is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from monitor.domain.ledger import Bill, Spending, TokenCount, TokenDollars, Usage
+from monitor.domain.model import Method
+from monitor.domain.reconciling import DayBooks, Drift, Line, drift, kind_of, reconcile
+
+TODAY = date(2026, 11, 22)
+DAY = timedelta(days=1)
+OLD = TODAY - 5 * DAY
+TRAINING, INPUT = "gpt-4o-mini-2024-07-18 fine-tuning training", "ft-gpt-4o-mini-2024-07-18, input"
+
+
+def spending(usd: str, day: date = OLD, **over: Any) -> Spending:
+    at = datetime(day.year, day.month, day.day, 23, 59, tzinfo=UTC)
+    fields: dict[str, Any] = {"org": "research", "job": "j", "provider": "openai", "model": "m", "at": at}
+    return Spending(method=Method.SUPERVISED, usd=Decimal(usd), **{**fields, **over})
+
+
+def usage(usd: str | None, day: date = OLD, **over: Any) -> Usage:
+    cost = TokenDollars(input=Decimal(usd), cached_input=Decimal(0), output=Decimal(1)) if usd is not None else None
+    fields: dict[str, Any] = {"org": "research", "project": "p", "model": "ft:m:o::x", "batch": False}
+    return Usage(day=day, tokens=TokenCount(input=5), usd=cost, **{**fields, **over})
+
+
+def bill(usd: str, line_item: str, day: date = OLD, org: str = "research") -> Bill:
+    return Bill(org=org, project="p", line_item=line_item, day=day, usd=Decimal(usd))
+
+
+@pytest.mark.parametrize(
+    ("line_item", "kind"),
+    [
+        pytest.param("ft-gpt-4o-2024-08-06, input", Line.INFERENCE, id="the cookbook's spelling"),
+        pytest.param("ft-gpt-4o-2024-08-06, cached input", Line.INFERENCE, id="cached"),
+        pytest.param("ft-gpt-4o-2024-08-06, output_tokens", Line.INFERENCE, id="the newer spelling"),
+        pytest.param("ft:gpt-4o-2024-08-06:acme::x, input", Line.INFERENCE, id="a model's own name"),
+        pytest.param("Fine-tuned gpt-4o, output", Line.INFERENCE, id="in words"),
+        pytest.param("gpt-4o-mini fine-tuning training", Line.TRAINING, id="training in words"),
+        pytest.param("ft-gpt-4o-2024-08-06, training", Line.TRAINING, id="training of a tuned name"),
+        pytest.param("Finetuning gpt-4o", Line.TRAINING, id="one word"),
+        pytest.param("o4-mini fine tune hours", Line.TRAINING, id="two words"),
+        pytest.param("gpt-4o-mini-2024-07-18, input", Line.OTHER, id="a base model"),
+        pytest.param("gpt-6-astra, cached_input_tokens", Line.OTHER, id="a base model, newer"),
+        pytest.param("web search tool calls", Line.UNKNOWN, id="something else"),
+        pytest.param("ftx, hours", Line.UNKNOWN, id="a name that only begins alike"),
+        pytest.param("unknown", Line.UNKNOWN, id="no name"),
+    ],
+)
+def test_what_a_line_item_is_for(line_item: str, kind: Line) -> None:
+    assert kind_of(line_item) is kind
+
+
+def test_a_day_has_what_was_computed_beside_what_was_billed() -> None:
+    (found,) = reconcile(
+        [spending("2.40"), spending("0.60", job="k")],
+        [usage("3"), usage(None, model="ft:new")],
+        [
+            bill("3.10", TRAINING),
+            bill("4.50", INPUT),
+            bill("-1", "ft-gpt-4o, output"),
+            bill("9", "gpt-4o, input"),
+            bill("1", "hours"),
+        ],
+        TODAY - 30 * DAY,
+        TODAY,
+    )
+    assert found == DayBooks(
+        org="research",
+        day=OLD,
+        settled=True,
+        computed_training=Decimal("3.00"),
+        computed_use=Decimal(4),
+        unpriced=1,
+        billed_training=Decimal("3.10"),
+        billed_inference=Decimal("3.50"),
+        billed_other=Decimal(10),
+        unknown=("hours",),
+    )
+
+
+def test_a_bill_without_such_a_line_says_nothing_of_it() -> None:
+    (found,) = reconcile([spending("1")], [], [], OLD, TODAY)
+    assert (found.billed_training, found.billed_inference, found.billed_other) == (None, None, None)
+
+
+@pytest.mark.parametrize(("age", "settled"), [(0, False), (1, False), (2, False), (3, True), (20, True)])
+def test_a_day_is_settled_when_it_is_three_days_old(age: int, settled: bool) -> None:
+    (found,) = reconcile([], [], [bill("1", INPUT, TODAY - age * DAY)], TODAY - 30 * DAY, TODAY)
+    assert found.settled is settled
+
+
+def test_days_and_organisations_are_kept_apart_and_those_outside_are_left_out() -> None:
+    lines = [bill("1", INPUT, OLD - DAY), bill("2", INPUT, OLD), bill("4", INPUT, OLD + DAY), bill("8", INPUT, org="b")]
+    found = reconcile([], [], lines, OLD, OLD)
+    assert [(one.org, one.day) for one in found] == [("b", OLD), ("research", OLD)]
+    assert [one.billed_inference for one in found] == [Decimal(8), Decimal(2)]
+
+
+def test_a_job_belongs_to_the_utc_day_it_ended_on() -> None:
+    at = datetime.fromisoformat("2026-11-18T01:30:00+02:00")
+    (found,) = reconcile([spending("1", at=at)], [], [], OLD, TODAY)
+    assert found.day == date(2026, 11, 17)
+
+
+def drifts(*lines: Any, days: int = 30) -> dict[Line, Drift]:
+    """By kind, of these spendings, usages and bills."""
+    books = reconcile(
+        [one for one in lines if isinstance(one, Spending)],
+        [one for one in lines if isinstance(one, Usage)],
+        [one for one in lines if isinstance(one, Bill)],
+        TODAY - 60 * DAY,
+        TODAY,
+    )
+    return {one.kind: one for one in drift(books, TODAY, days=days)}
+
+
+def test_drift_is_what_was_billed_beyond_what_was_computed() -> None:
+    found = drifts(spending("8"), bill("10", TRAINING), usage("3"), bill("3", INPUT))
+    assert found[Line.TRAINING].usd == 2
+    assert found[Line.TRAINING].ratio == Decimal("0.25")
+    assert found[Line.INFERENCE].usd == -1
+    assert found[Line.INFERENCE].ratio == Decimal("-0.25")
+
+
+@pytest.mark.parametrize(
+    ("lines", "kinds"),
+    [
+        pytest.param([spending("8")], set(), id="nothing billed"),
+        pytest.param([bill("1", TRAINING)], {Line.TRAINING}, id="billed, not computed"),
+        pytest.param([spending("8"), bill("1", INPUT)], {Line.INFERENCE}, id="the other kind billed"),
+        pytest.param([spending("8", TODAY), bill("1", TRAINING, TODAY)], set(), id="a day that is not settled"),
+        pytest.param([bill("1", TRAINING, TODAY - 30 * DAY)], set(), id="a day before the window"),
+    ],
+)
+def test_drift_is_absent_where_nothing_is_known(lines: list[Any], kinds: set[Line]) -> None:
+    assert set(drifts(*lines)) == kinds
+
+
+def test_nothing_computed_has_no_ratio() -> None:
+    assert drifts(bill("1", TRAINING))[Line.TRAINING].ratio is None
+
+
+def test_what_was_computed_before_the_first_bill_is_no_drift() -> None:
+    found = drifts(spending("100", OLD - 10 * DAY), spending("5"), bill("5", TRAINING))
+    assert found[Line.TRAINING].usd == 0
+
+
+def test_a_late_bill_of_a_settled_day_counts_with_the_days_around_it() -> None:
+    found = drifts(spending("5", OLD), spending("7", OLD + DAY), bill("12", TRAINING, OLD))
+    assert found[Line.TRAINING].usd == 0

@@ -1,0 +1,36 @@
+"""Run as a process: reads one organisation's books into a database, over and over, until it is killed.
+
+It has many lives: for each line that it is told, a copy of it begins to read, and says its number. The modules are
+loaded once, so that lives can be short.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import anyio
+
+from monitor.clock import SystemClock
+from monitor.source import session
+from monitor.store import Store, opened
+from tests.source.books import accounts
+from tests.watchers.books import watcher
+
+
+async def main(url: str, base_url: str) -> None:
+    clock = SystemClock()
+    async with opened(url, clock=clock) as store, session() as http:
+        assert isinstance(store, Store)
+        await watcher(accounts(base_url, http), store, clock, interval=0.01, jitter=lambda: 0.0).run()
+
+
+if __name__ == "__main__":
+    for _ in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            os.dup2(2, 1)  # its log is no answer
+            anyio.run(main, sys.argv[1], sys.argv[2])
+        print(child, flush=True)
+        os.waitpid(child, 0)
+        print("gone", flush=True)

@@ -1,0 +1,154 @@
+"""The import of usage and bills, killed at any moment: in the end the books are the server's, nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from monitor.clock import SystemClock
+from monitor.config.prices import price_book
+from monitor.domain.ledger import TokenCount
+from monitor.domain.pricing import use_cost
+from monitor.source import session
+from monitor.store import opened
+from tests.source.books import Books, accounts, billed, broken_off, refused, used
+from tests.source.servers import serving
+from tests.watchers.books import Bookkeeping, Time, amounts, totals, watcher
+
+ROOT = Path(__file__).parents[2]
+OTHER = "ft:gpt-4.1-2025-04-14:acme::XyZ"
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Moving(Books):
+    """Books that grow while they are read: the newest days are booked late. Now and then a page fails."""
+
+    dice: random.Random = field(default_factory=random.Random)
+    pages: int = 0
+    calm: bool = False
+    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.pages += 1
+        async with self.arrived:
+            self.arrived.notify_all()
+        if not self.calm:
+            self._grow()
+            if self.dice.random() < 0.01:
+                return self.dice.choice([refused(500), broken_off])()
+        return await super().__call__(request)
+
+    def _grow(self) -> None:
+        day = self.today - DAY * self.dice.randrange(4)
+        self.dice.choice(self.usage[day])["input_tokens"] += self.dice.randrange(1, 1000)
+        self.costs.setdefault(day, [billed(0)])[0]["amount"]["value"] += 0.25
+
+    async def wait_for_pages(self, pages: int) -> None:
+        """Wait for so many more pages."""
+        until = self.pages + pages
+        async with self.arrived:
+            await self.arrived.wait_for(lambda: self.pages >= until)
+
+
+def moving(seed: float) -> Moving:
+    today = datetime.now(UTC).date()
+    first = (today.replace(day=1) - DAY).replace(day=1)
+    days = [first + DAY * n for n in range((today - first).days + 1)]
+    usage: dict[date, list[dict[str, Any]]] = {
+        day: [used(input=n), used(OTHER, output=n)] for n, day in enumerate(days)
+    }
+    costs = {day: [billed(n / 4), billed(n / 8, "gpt-4o-mini fine-tuning training")] for n, day in enumerate(days)}
+    return Moving(usage=usage, costs=costs, today=today, per_page=2, delay=0.001, dice=random.Random(seed))
+
+
+@asynccontextmanager
+async def bookkeeper(url: str, base_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The process whose copies do the reading."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.faults.bookkeeper", url, base_url,
+        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+
+
+async def killed_once(process: asyncio.subprocess.Process, books: Moving) -> None:
+    """One life, ended some pages and some thousandths of a second after it began to read."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"live\n")
+    life = int(await process.stdout.readline())
+    try:
+        await asyncio.wait_for(books.wait_for_pages(books.dice.randrange(1, 45)), 30)
+        await asyncio.sleep(books.dice.random() * 0.03)
+    finally:
+        os.kill(life, signal.SIGKILL)
+    assert await process.stdout.readline() == b"gone\n"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kills", [12, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
+async def test_killed_while_it_imports_the_books_are_the_server_s_and_nothing_counts_twice(
+    tmp_path: Path, kills: int
+) -> None:
+    seed = time.time()
+    print("seed", seed)
+    books, url = moving(seed), f"sqlite:///{tmp_path}/m.db"
+    async with serving(books) as base_url, session() as http:
+        async with bookkeeper(url, base_url) as process:
+            for _ in range(kills):
+                await killed_once(process, books)
+        books.calm = True
+        async with opened(url, clock=SystemClock()) as store:
+            of = Bookkeeping(
+                watcher(accounts(base_url, http), store, SystemClock()), store, books, Time(datetime.now(UTC))
+            )
+            while not await of.watcher.read_once(of.time.now()):
+                pass
+            assert await of.usage() == totals(books.usage)
+            assert await of.bills() == amounts(books.costs)
+            assert await of.tallies("usage_tokens") == truth(books)
+            assert await of.tallies("usage_nanodollars") == dollars(books)
+
+
+def truth(books: Books) -> dict[tuple[str, str], int]:
+    """Tokens by model and kind, as the server has them."""
+    found: dict[tuple[str, str], int] = {}
+    for row in (row for rows in books.usage.values() for row in rows):
+        for kind in ("input", "output"):
+            key = row["model"], kind
+            found[key] = found.get(key, 0) + row[f"{kind}_tokens"]
+    return found
+
+
+def dollars(books: Books) -> dict[tuple[str, str], int]:
+    """Nano-dollars by model and kind, by the price of each day."""
+    found: dict[tuple[str, str], int] = {}
+    prices = price_book()
+    for day, rows in books.usage.items():
+        for row in rows:
+            tokens = TokenCount(input=row["input_tokens"], output=row["output_tokens"])
+            usd = use_cost(row["model"], day, tokens, prices)
+            assert usd is not None
+            for kind, amount in (("input", usd.input), ("output", usd.output)):
+                key = row["model"], kind
+                found[key] = found.get(key, 0) + int(amount * 10**9)
+    return found

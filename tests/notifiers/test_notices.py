@@ -1,0 +1,99 @@
+"""How notices that are no job's look where people read them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from monitor.domain.budgets import Budget, Period, Sum
+from monitor.domain.flow import Message
+from monitor.domain.ledger import TunedModel
+from monitor.domain.notices import budget_notice, shutdown_notices
+from monitor.domain.routing import Account, Rule
+from monitor.notifiers.blockkit import payload
+from monitor.notifiers.console import card
+from monitor.notifiers.webhook import body
+from tests.notifiers.receivers import attempt
+
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+ACCOUNT = Account(org="research", provider="openai")
+RULE = Rule(on=frozenset({"budget", "shutdown"}), notify=("ops",))
+
+
+def budget() -> Message:
+    of = Budget(name="search", amount=Decimal(500), period=Period.MONTH)
+    counted = Sum(computed=Decimal(300), estimated=Decimal(110))
+    notice = budget_notice(of, counted, accounts=(ACCOUNT,), rules=(RULE,), told=(), now=NOW)
+    assert notice is not None
+    return notice.deliveries[0].message
+
+
+def shutdown(count: int) -> Message:
+    base, end = "gpt-4o-mini-2024-07-18", date(2027, 1, 14)
+    models = [
+        TunedModel(org="research", id=f"ft:{base}:acme:{'b' * 180}:{number:03}", base=base, shutdown=end)
+        for number in range(count)
+    ]
+    [notice] = shutdown_notices(ACCOUNT, models, rules=(RULE,), told=(), now=NOW)
+    return notice.deliveries[0].message
+
+
+def shown_in_slack(message: Message) -> str:
+    return json.dumps(payload(message, attempt()), ensure_ascii=False)
+
+
+def test_a_budget_in_the_terminal() -> None:
+    assert card(budget(), attempt(), width=80) == (
+        "▲ Budget search is at 82 % ($410 of $500 this month)        2026-11-23 09:30:00Z\n"
+        "  Budget              search\n"
+        "  Period              2026-11\n"
+        "  Threshold           80 %\n"
+        "  Limit               $500\n"
+        "  Spent               $410\n"
+        "  Ended jobs          $300\n"
+        "  Active jobs (est.)  $110\n"
+        "\n"
+    )
+
+
+def test_a_shutdown_in_the_terminal_is_told_to_its_last_word() -> None:
+    lines = card(shutdown(12), attempt(), width=80).splitlines()
+    assert lines[:5] == [
+        "▲ 12 fine-tuned models of research stop on 14 January       2026-11-23 09:30:00Z",
+        "  2027, in 52 days",
+        "  Organisation  research",
+        "  Stops on      14 January 2027",
+        "  Days left     52",
+    ]
+    assert sum(line.startswith("  Model") for line in lines) == 12
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_a_budget_in_slack_has_its_period_as_context_and_leads_to_no_job() -> None:
+    shown = payload(budget(), attempt())
+    assert shown["blocks"][0]["text"]["text"] == "⚠️ Budget search is at 82 % ($410 of $500 this month)"
+    context = shown["attachments"][0]["blocks"][-1]
+    assert [element["text"] for element in context["elements"]] == ["budget search · 2026-11"]
+    assert "Open the job" not in shown_in_slack(budget())
+
+
+def test_a_shutdown_in_slack_shows_all_the_models_it_has_room_for() -> None:
+    shown = payload(shutdown(40), attempt())
+    sections = [block for block in shown["attachments"][0]["blocks"] if block["type"] == "section"]
+    assert [len(section["fields"]) for section in sections] == [10, 10, 4]
+    fields = [field["text"] for section in sections for field in section["fields"]]
+    assert sum(text.startswith("Model\nft:") and text.endswith(f":{n:03}") for n, text in enumerate(fields[3:])) == 20
+    assert fields[-1] == "Model\nand 20 more"
+    context = shown["attachments"][0]["blocks"][-1]
+    assert [element["text"] for element in context["elements"]] == ["research · shutdown 2027-01-14"]
+    for line in ("14 January 2027", ":019"):
+        assert line in shown["text"]
+
+
+def test_a_receiver_gets_the_type_and_the_whole_list() -> None:
+    sent = json.loads(body(shutdown(40)))
+    assert (sent["type"], sent["timestamp"]) == ("finetune.model.shutdown", "2026-11-23T09:30:00Z")
+    assert len(sent["data"]["models"]) == 40
+    assert sent["data"]["days_left"] == (date(2027, 1, 14) - NOW.date()) // timedelta(days=1)
+    assert json.loads(body(budget()))["type"] == "finetune.budget.crossed"

@@ -1,0 +1,75 @@
+"""What OpenAI's list of models says, and what servers say that copy it."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+
+from monitor.domain.sunset import ListedModel
+from monitor.providers import OpenAI
+from monitor.providers.base import AuthFailed, Malformed, NotFound, RateLimited, Response, SourceError, Unavailable
+
+DIALECT = OpenAI(base_url="https://api.openai.com/v1")
+
+
+def answer(*models: object, status: int = 200, **more: object) -> Response:
+    return Response(status=status, body=json.dumps({"object": "list", "data": models, **more}).encode())
+
+
+def test_one_request_asks_for_all_models() -> None:
+    asked = DIALECT.list_models(None)
+    assert (asked.operation, asked.path, asked.params) == ("list_models", "/models", ())
+    assert DIALECT.list_models("m-1").params == (("after", "m-1"),)
+
+
+def test_a_model_has_a_name_and_perhaps_an_end() -> None:
+    page = DIALECT.read_models(
+        answer({"id": "gpt-4.1", "object": "model", "shutdown_date": "2027-01-14"}, {"id": "gpt-6"}, {"id": None}, 7)
+    )
+    assert page.items == (ListedModel(id="gpt-4.1", shutdown=date(2027, 1, 14)), ListedModel(id="gpt-6"))
+    assert (page.skipped, page.next) == (2, None)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, "", "soon", "2027-1-14", "2027-02-30", "20270114", "2027-01-14T00:00:00Z", 1799884800, True, {}, ["x"]],
+)
+def test_what_is_no_date_is_no_end(said: object) -> None:
+    assert DIALECT.read_models(answer({"id": "m", "shutdown_date": said})).items == (ListedModel(id="m"),)
+
+
+@pytest.mark.parametrize(
+    ("response", "following"),
+    [
+        pytest.param(answer(*({"id": f"m-{n}"} for n in range(500))), None, id="a long list is one page"),
+        pytest.param(answer({"id": "m-1"}, has_more=False), None, id="no more"),
+        pytest.param(answer({"id": "m-1"}, has_more=True), "m-1", id="more is promised"),
+        pytest.param(answer({"id": "m-1"}, has_more="yes"), None, id="nonsense promises nothing"),
+        pytest.param(answer({"id": None}, has_more=True), "", id="more, after nothing that has a name"),
+        pytest.param(answer(has_more=True), "", id="more, after nothing"),
+    ],
+)
+def test_a_next_page_is_asked_for_only_where_it_is_promised(response: Response, following: str | None) -> None:
+    assert DIALECT.read_models(response).next == following
+
+
+@pytest.mark.parametrize(
+    ("response", "error"),
+    [
+        pytest.param(answer(status=401), AuthFailed, id="the key is refused"),
+        pytest.param(answer(status=403), AuthFailed, id="the key may not list models"),
+        pytest.param(answer(status=404), NotFound, id="no list"),
+        pytest.param(answer(status=405), NotFound, id="no such method"),
+        pytest.param(answer(status=501), NotFound, id="not made yet"),
+        pytest.param(answer(status=429), RateLimited, id="too many requests"),
+        pytest.param(answer(status=503), Unavailable, id="down"),
+        pytest.param(answer(status=302), Malformed, id="a redirect"),
+        pytest.param(Response(status=200, body=b"<html>"), Malformed, id="a page of HTML"),
+        pytest.param(Response(status=200, body=b"{}"), Malformed, id="no list in it"),
+    ],
+)
+def test_refusals_are_typed(response: Response, error: type[SourceError]) -> None:
+    with pytest.raises(error):
+        DIALECT.read_models(response)

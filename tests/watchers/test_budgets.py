@@ -1,0 +1,218 @@
+"""The budgets' watcher over a real store: what is told, what is shown, and what a restart changes (nothing)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from monitor.domain.budgets import Budget, Period
+from monitor.domain.ledger import Spending
+from monitor.domain.model import Basis, Cost, Method
+from monitor.domain.routing import Account, Match, Rule
+from monitor.metrics.health import BudgetState, Health
+from monitor.store import Store, Unavailable, opened
+from monitor.watchers.budgets import BudgetWatcher
+from tests.builders import DAY, HOUR, NOON, job, tracked
+from tests.store.samples import StillClock, change, ended
+
+RESEARCH = Account(org="research", provider="openai", labels={"team": "search"})
+LEGAL = Account(org="legal", provider="openai")
+SEARCH = Budget(name="search", match=Match(labels={"team": "search"}), amount=Decimal(500), period=Period.MONTH)
+EVERYTHING = Budget(name="all", amount=Decimal(1000), period=Period.TOTAL)
+Opening = Callable[[], AbstractAsyncContextManager[Store]]
+
+
+class Enough(Exception):
+    """The loop has run as often as a test wants."""
+
+
+class Stopping(StillClock):
+    """Ends a loop after so many naps."""
+
+    def __init__(self, naps: int) -> None:
+        super().__init__()
+        self.left = naps
+        self.before: dict[int, Callable[[], None]] = {}
+
+    async def sleep(self, seconds: float) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Enough
+        self.before.get(self.left, lambda: None)()
+        await super().sleep(seconds)
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+def opening(tmp_path: Path, clock: StillClock) -> Opening:
+    return lambda: opened(f"sqlite:///{tmp_path}/monitor.db", clock=clock)
+
+
+def watcher(store: Store, *budgets: Budget, **over: Any) -> BudgetWatcher:
+    fields: dict[str, Any] = {
+        "budgets": budgets or (SEARCH,),
+        "accounts": (RESEARCH, LEGAL),
+        "rules": (Rule(on=frozenset({"budget"}), notify=("ops",)),),
+        "clock": StillClock(),
+        "health": Health(),
+        "owner": "me",
+        "jitter": lambda: 0.0,
+    }
+    return BudgetWatcher(store=store, **{**fields, **over})
+
+
+async def spend(store: Store, usd: int, id_: str, at: datetime = NOON, org: str = "research") -> None:
+    """A job ends, and its cost is booked with its end."""
+    booked = Spending(org=org, job=id_, provider="openai", model="m", method=Method.SUPERVISED, at=at, usd=Decimal(usd))
+    one = ended(id_, at, org=org, cost=Cost(basis=Basis.COMPUTED, usd=Decimal(usd)))
+    version = (await store.known(org)).version
+    await store.commit(change(version, org, at=at, tracked=(one,), spendings=(booked,)))
+
+
+async def begin(store: Store, usd: int, id_: str) -> None:
+    """A job is under way that will have cost so much."""
+    one = tracked(job(id_), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(usd)))
+    version = (await store.known("research")).version
+    await store.commit(change(version, tracked=(one,)))
+
+
+async def letters(store: Store) -> list[str]:
+    """The keys of all envelopes, in order."""
+    return sorted(one.key for one in (await store.deliveries()).items)
+
+
+async def test_what_was_crossed_is_told_and_shown(opening: Opening) -> None:
+    async with opening() as store:
+        of = watcher(store, SEARCH, EVERYTHING)
+        await spend(store, 300, "a")
+        await spend(store, 150, "b", org="legal")
+        await begin(store, 110, "c")
+        assert await of.look_once(NOON) == ("budget:search/2026-11/800", "budget:all/total/500")
+        assert await of.look_once(NOON) == ()
+        assert await letters(store) == ["budget:all/total/500@ops", "budget:search/2026-11/800@ops"]
+        assert of.health.budgets == (
+            BudgetState(
+                name="search",
+                limit=Decimal(500),
+                spent=Decimal(410),
+                period_end=datetime.fromisoformat("2026-12-01T00:00:00Z"),
+            ),
+            BudgetState(name="all", limit=Decimal(1000), spent=Decimal(560), period_end=None),
+        )
+
+
+async def test_thresholds_crossed_while_it_was_down_are_told_once_as_the_highest(opening: Opening) -> None:
+    async with opening() as store:
+        await spend(store, 260, "a")
+        assert await watcher(store).look_once(NOON) == ("budget:search/2026-11/500",)
+    async with opening() as store:
+        await spend(store, 150, "b", NOON + HOUR)
+        await spend(store, 100, "c", NOON + HOUR)
+    for _ in range(3):
+        async with opening() as store:
+            await watcher(store).look_once(NOON + 2 * HOUR)
+            await watcher(store).look_once(NOON + 2 * HOUR)
+    async with opening() as store:
+        assert await letters(store) == ["budget:search/2026-11/1000@ops", "budget:search/2026-11/500@ops"]
+
+
+async def test_an_estimate_that_falls_takes_nothing_back_and_repeats_nothing(opening: Opening) -> None:
+    async with opening() as store:
+        of = watcher(store)
+        for usd in (410, 260, 410, 100, 260):
+            await begin(store, usd, "a")
+            await of.look_once(NOON)
+        assert await letters(store) == ["budget:search/2026-11/800@ops"]
+
+
+async def test_a_new_period_begins_anew_and_a_clock_set_back_tells_nothing_twice(opening: Opening) -> None:
+    async with opening() as store:
+        of = watcher(store)
+        await spend(store, 500, "a")
+        await spend(store, 250, "b", NOON + 30 * DAY)
+        told = [await of.look_once(now) for now in (NOON, NOON + 30 * DAY, NOON, NOON - 30 * DAY, NOON + 30 * DAY)]
+        assert told == [("budget:search/2026-11/1000",), ("budget:search/2026-12/500",), (), (), ()]
+
+
+async def test_a_replica_without_the_lease_shows_and_does_not_tell(opening: Opening) -> None:
+    async with opening() as store:
+        await spend(store, 410, "a")
+        assert await store.lease(":budgets", "another", NOON, timedelta(minutes=1))
+        of = watcher(store)
+        assert await of.look_once(NOON) == ()
+        assert [state.spent for state in of.health.budgets] == [Decimal(410)]
+        assert await of.look_once(NOON + timedelta(minutes=2)) == ("budget:search/2026-11/800",)
+
+
+async def test_what_nobody_hears_is_told_when_somebody_does(opening: Opening) -> None:
+    async with opening() as store:
+        await spend(store, 410, "a")
+        assert await watcher(store, rules=()).look_once(NOON) == ()
+        assert await watcher(store).look_once(NOON) == ("budget:search/2026-11/800",)
+
+
+async def test_many_costs_are_added_up_as_few_are(opening: Opening) -> None:
+    async with opening() as store:
+        for number in range(30):
+            await spend(store, 14, f"job-{number}")
+        budgets = [Budget(name=f"b{n}", amount=Decimal(500), period=Period.DAY) for n in range(90)]
+        of = watcher(store, *budgets)
+        assert len(await of.look_once(NOON)) == 90
+        assert {state.spent for state in of.health.budgets} == {Decimal(420)}
+
+
+async def test_the_message_is_sealed_when_it_is_decided(opening: Opening) -> None:
+    async with opening() as store:
+        await spend(store, 410, "a")
+        await watcher(store).look_once(NOON)
+        claimed = await store.claim("ops", NOON, owner="me", limit=5, lease=timedelta(minutes=1))
+        [message] = [one.delivery.message for one in claimed]
+        assert message.title == "Budget search is at 82 % ($410 of $500 this month)"
+        assert json.loads(message.data)["budget"]["spent"] == "410.00"
+
+
+@dataclass
+class Moody:
+    """A real store whose reads fail for a while."""
+
+    store: Store
+    failing: bool = False
+
+    async def told(self, topics: Sequence[str]) -> frozenset[str]:
+        if self.failing:
+            raise Unavailable("the disk is full")
+        return await self.store.told(topics)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+async def test_the_loop_goes_on_when_the_store_fails(tmp_path: Path) -> None:
+    clock = Stopping(naps=6)
+    async with opened(f"sqlite:///{tmp_path}/monitor.db", clock=clock) as store:
+        await spend(store, 410, "a")
+        moody: Any = Moody(store, failing=True)
+        of = watcher(moody, clock=clock, interval=30.0)
+
+        def mend() -> None:
+            moody.failing = False
+
+        clock.before[2] = mend
+        with capture_logs() as lines, pytest.raises(Enough):
+            await of.run()
+        assert await letters(store) == ["budget:search/2026-11/800@ops"]
+        assert [line["event"] for line in lines] == ["store.failed", "store.recovered", "budget.crossed"]
+        assert clock.now() - NOON == timedelta(seconds=30 * 5)

@@ -1,0 +1,309 @@
+"""The models' watcher: real source, store and API; only the time is ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiolimiter import AsyncLimiter
+from structlog.testing import capture_logs
+
+from monitor.domain.ledger import TunedModel
+from monitor.domain.pricebook import Ending, PriceBook
+from monitor.domain.routing import Account, Rule
+from monitor.providers.base import AuthFailed, Malformed, NotFound, SourceError, Unavailable
+from monitor.providers.openai import OpenAI
+from monitor.secret import Redactor, Secret
+from monitor.simulator import Org, Simulation, organisations, serve
+from monitor.source import Source, session
+from monitor.store import Store, opened
+from monitor.watchers.models import ModelWatcher
+from tests.builders import DAY
+from tests.simulator.conftest import NOON, STEADY, Client, HandClock
+from tests.store.samples import change, ended
+from tests.watchers.test_jobs import Enough, Time
+
+MINI = "gpt-4o-mini-2024-07-18"
+NANO = "gpt-4.1-nano-2025-04-14"
+JANUARY = date(2027, 1, 14)
+MIDWINTER = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)  # 52 days before that
+HOUR = 3600.0
+
+
+@dataclass
+class Watched:
+    """Three organisations, their watchers, and the API between."""
+
+    watchers: list[ModelWatcher]
+    clients: list[Client]
+    store: Store
+    time: Time
+    answers: dict[str, Callable[[], web.Response]]
+    """Instead of the simulator's list of models: `answer()`, or nothing."""
+    asked: list[str]
+
+    @property
+    def one(self) -> ModelWatcher:
+        return self.watchers[0]
+
+    def at(self, when: datetime) -> None:
+        self.time.move(when.timestamp() - self.time.hand.now)
+
+    async def tune(self, client: Client, count: int, base: str = MINI) -> None:
+        """Fine-tunes that have succeeded."""
+        for number in range(count):
+            await client.create(model=base, suffix=f"bot-{number}")
+        self.time.move(100)
+
+    async def messages(self) -> list[dict[str, Any]]:
+        """What is to be told; it counts as told then."""
+        claimed = await self.store.claim("ops", self.time.now(), owner="me", limit=100, lease=timedelta(minutes=1))
+        for one in claimed:
+            await self.store.delivered(one, self.time.now())
+        return [{"title": one.delivery.message.title, **json.loads(one.delivery.message.data)} for one in claimed]
+
+    async def inventory(self) -> dict[str, date | None]:
+        org = self.one.account.org
+        return {model.id: model.shutdown for model in await self.store.tuned_models([org])}
+
+
+@asynccontextmanager
+async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
+    hand = HandClock(NOON)
+    time, asked = Time(hand), list[str]()
+    answers: dict[str, Callable[[], web.Response]] = {}
+    simulation = Simulation(organisations(3, seed=1), clock=hand, pace=STEADY, seed=1)
+
+    @web.middleware
+    async def instead(request: web.Request, handler: Any) -> web.StreamResponse:
+        asked.append(request.path)
+        answer = answers.get("answer") if request.path.endswith("/models") else None
+        response: web.StreamResponse = answer() if answer is not None else await handler(request)
+        return response
+
+    async with (
+        serve(simulation, middlewares=[instead]) as base_url,
+        session() as http,
+        opened(f"sqlite:///{tmp_path}/m.db", clock=time) as store,
+    ):
+
+        def watcher(org: Org) -> ModelWatcher:
+            source = Source(
+                org=org.name, dialect=OpenAI(base_url=base_url), secret=Secret(org.key), session=http,
+                limiter=AsyncLimiter(1000, 1), redact=Redactor(), clock=time, count=lambda operation, code: None,
+                lookback=timedelta(days=30),
+            )  # fmt: skip
+            fields: dict[str, Any] = {
+                "account": Account(org=org.name, provider="openai"),
+                "rules": (Rule(on=frozenset({"shutdown"}), notify=("ops",)),),
+                "book": PriceBook(),
+                "jitter": lambda: 0.0,
+                "owner": "me",
+            }
+            return ModelWatcher(source=source, store=store, clock=time, **{**fields, **over})
+
+        clients = [Client(http, base_url, org) for org in simulation.orgs]
+        yield Watched([watcher(org) for org in simulation.orgs], clients, store, time, answers, asked)
+
+
+def says(*models: object, status: int = 200, **more: object) -> Callable[[], web.Response]:
+    """An answer to the question for models."""
+    return lambda: web.json_response({"object": "list", "data": list(models), **more}, status=status)
+
+
+def line(name: str, **more: object) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 1, "owned_by": "acme", **more}
+
+
+async def test_twelve_fine_tunes_in_three_organisations_are_three_notices_with_their_models(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        for client in of.clients:
+            await of.tune(client, 4)
+        of.at(MIDWINTER)
+        for _ in range(3):
+            for watcher in of.watchers:
+                await watcher.look_once(of.time.now())
+                await watcher.tell_once(of.time.now())
+        messages = await of.messages()
+        listed = {one["org"]: sorted(model["id"] for model in one["models"]) for one in messages}
+        mine = sorted([model.id for model in await of.store.tuned_models([of.one.account.org])])
+    assert [one["title"] for one in sorted(messages, key=lambda one: str(one["org"]))] == [
+        f"4 fine-tuned models of {org} stop on 14 January 2027, in 52 days" for org in ("research", "search", "support")
+    ]
+    assert all(len(models) == 4 for models in listed.values())
+    assert listed["research"] == mine
+    assert {name.split(":")[1] for models in listed.values() for name in models} == {MINI}
+
+
+async def test_each_milestone_is_told_once_however_often_it_is_looked(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await of.tune(of.clients[0], 1)
+        await of.one.look_once(of.time.now())
+        told: dict[int, tuple[str, ...]] = {}
+        for left in (115, 91, 90, 52, 31, 30, 8, 7, 2, 1, 0, -1):
+            of.at(datetime(2027, 1, 14, 6, tzinfo=UTC) - left * DAY)
+            told[left] = await of.one.tell_once(of.time.now()) + await of.one.tell_once(of.time.now())
+    assert {left: ids for left, ids in told.items() if ids} == {
+        left: (f"research/shutdown:2027-01-14/{number}",) for left, number in {90: 1, 30: 2, 7: 3, 1: 4}.items()
+    }
+
+
+async def test_a_model_that_comes_later_is_told_with_the_next_milestone(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await of.tune(of.clients[0], 1)
+        for when, count in ((MIDWINTER, 1), (MIDWINTER + 1 * DAY, 0), (MIDWINTER + 22 * DAY, 2)):
+            of.at(when)
+            await of.one.look_once(when)
+            assert len(await of.one.tell_once(when)) == (count > 0)
+            assert [len(one["models"]) for one in await of.messages()] == ([count] if count else [])
+            if count == 1:
+                await of.tune(of.clients[0], 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [
+        pytest.param(says(status=401), AuthFailed, id="401"),
+        pytest.param(says(status=403), AuthFailed, id="403"),
+        pytest.param(says(status=404), NotFound, id="404"),
+        pytest.param(says(status=500), Unavailable, id="500"),
+        pytest.param(lambda: web.Response(text="<html>"), Malformed, id="a page of HTML"),
+        pytest.param(lambda: web.json_response({"data": None}), Malformed, id="no list"),
+        pytest.param(says(line("a"), has_more=True), Malformed, id="a list without end"),
+    ],
+)
+async def test_where_the_list_cannot_be_read_the_results_of_jobs_are_told_of(
+    tmp_path: Path, answer: Callable[[], web.Response], raised: type[SourceError]
+) -> None:
+    book = PriceBook(endings=(Ending(models=(MINI,), fine_tuned=JANUARY),))
+    async with watched(tmp_path, book=book) as of:
+        listed = TunedModel(org="research", id=f"ft:{MINI}:acme:old:1", base=MINI, shutdown=JANUARY, listed=True)
+        await of.store.take_stock("research", [listed])
+        made = TunedModel(org="research", id=f"ft:{MINI}:acme:new:2", base=MINI)
+        await of.store.commit(change(tracked=(ended(),), tuned=(made,)))
+        of.answers["answer"] = answer
+        with pytest.raises(raised):
+            await of.one.look_once(MIDWINTER)
+        assert await of.one.tell_once(MIDWINTER) == ("research/shutdown:2027-01-14/1",)
+        of.at(MIDWINTER)
+        [message] = await of.messages()
+        assert [model["id"] for model in message["models"]] == [made.id, listed.id]
+
+
+async def test_what_the_list_says_of_ends_is_read_with_care(tmp_path: Path) -> None:
+    lines = [
+        line(MINI, shutdown_date="2027-01-14"),
+        line(f"ft:{MINI}:a:own:1", shutdown_date="2027-03-01"),
+        line(f"ft:{MINI}:a:null:2", shutdown_date=None),
+        line(f"ft:{MINI}:a:absent:3"),
+        *(line(f"ft:{MINI}:a:odd:{n}", shutdown_date=odd) for n, odd in enumerate(["soon", 7, "2027-13-01", {}, ""])),
+        line(f"ft:{NANO}:a:no-base:4"),
+        {"object": "model"},
+        "nonsense",
+        line(""),
+    ]
+    async with watched(tmp_path) as of:
+        of.answers["answer"] = says(*lines)
+        await of.one.look_once(MIDWINTER)
+        found = await of.inventory()
+    assert found == {
+        f"ft:{MINI}:a:own:1": date(2027, 3, 1),
+        f"ft:{MINI}:a:null:2": JANUARY,
+        f"ft:{MINI}:a:absent:3": JANUARY,
+        **{f"ft:{MINI}:a:odd:{n}": JANUARY for n in range(5)},
+        f"ft:{NANO}:a:no-base:4": None,
+    }
+
+
+async def test_a_model_that_is_deleted_is_forgotten_and_a_job_s_result_is_not(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        made = TunedModel(org="research", id="a-gateway-s-name", base=MINI)
+        await of.store.commit(change(tracked=(ended(),), tuned=(made,)))
+        of.answers["answer"] = says(line("ft:x:a:b:1"), line("ft:x:a:b:2"))
+        await of.one.look_once(MIDWINTER)
+        of.answers["answer"] = says(line("ft:x:a:b:2"))
+        await of.one.look_once(MIDWINTER + DAY)
+        assert set(await of.inventory()) == {"ft:x:a:b:2", "a-gateway-s-name"}
+
+
+async def test_pages_are_read_where_more_are_promised_and_a_long_list_is_one_page(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        of.answers["answer"] = says(*(line(f"ft:x:a:b:{number}") for number in range(250)))
+        await of.one.look_once(MIDWINTER)
+        assert len(await of.inventory()) == 250
+        pages = [says(line("ft:x:a:b:1"), has_more=True), says(line("ft:x:a:b:2"), has_more=False)]
+
+        def next_page() -> web.Response:
+            return pages.pop(0)()
+
+        of.answers["answer"] = next_page
+        await of.one.look_once(MIDWINTER + DAY)
+        assert set(await of.inventory()) == {"ft:x:a:b:1", "ft:x:a:b:2"}
+
+
+async def test_another_replica_s_lease_is_respected(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        assert await of.store.lease("research:models", "another", MIDWINTER, timedelta(minutes=3))
+        await of.one.look_once(MIDWINTER)
+        assert of.asked == []
+
+
+async def loop(of: Watched, turns: int) -> None:
+    """Run the watcher's loop for so many naps, the first of which is none."""
+    of.time.stop_after = len(of.time.naps) + turns
+    with pytest.raises(Enough):
+        await of.one.run()
+
+
+async def test_the_list_is_read_every_six_hours_and_the_calendar_every_hour(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await loop(of, 14)
+        assert len(of.asked) == 3
+        assert of.time.naps[1:] == [HOUR] * 13
+
+
+async def test_an_end_that_comes_near_between_two_looks_at_the_list_is_told(tmp_path: Path) -> None:
+    async with watched(tmp_path, interval=5 * 86_400.0) as of:
+        await of.tune(of.clients[0], 1)
+        of.at(datetime(2027, 1, 13, 12, tzinfo=UTC) - 90 * DAY)
+        await loop(of, 16)
+        assert [one["days_left"] for one in await of.messages()] == [90]
+        assert len([path for path in of.asked if path.endswith("/models")]) == 1
+
+
+async def test_failures_are_backed_off_and_said_once_on_the_way_down_and_up(tmp_path: Path) -> None:
+    async with watched(tmp_path, jitter=lambda: 0.5) as of:
+        of.answers["answer"] = says(status=503)
+        with capture_logs() as lines:
+            await loop(of, 4)
+            del of.answers["answer"]
+            await loop(of, 2)
+        assert of.time.naps[1:4] == [30.0, 60.0, 120.0]
+        assert [(one["event"], one.get("reason")) for one in lines] == [
+            ("models.not_listed", "unavailable"),
+            ("models.listed_again", None),
+        ]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_refusal_is_not_hurried(tmp_path: Path, status: int) -> None:
+    async with watched(tmp_path) as of:
+        of.answers["answer"] = says(status=status)
+        with capture_logs() as lines:
+            await loop(of, 14)
+        assert len(of.asked) == 3
+        assert [one["event"] for one in lines] == ["models.not_listed"]
+
+
+async def test_a_server_that_asks_for_a_pause_gets_it(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        of.answers["answer"] = lambda: web.Response(status=429, headers={"Retry-After": "1200"})
+        await loop(of, 2)
+        assert of.time.naps[1] >= 1200
