@@ -28,7 +28,10 @@ _BRISK: Final = Pace(
     steps=60,
     told=1500.0,
 )
-_TOLD: Final = ["started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled"]
+_TOLD: Final = [
+    "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled", "budget", "shutdown",
+    "org_down", "org_up",
+]  # fmt: skip
 
 
 def start(*, seconds: float | None, speed: float, listen: str) -> int:
@@ -75,6 +78,8 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
             "interval": "500ms",
             "idle_interval": "1s",
             "events_interval": "1s",
+            "costs_interval": "2s",
+            "models_interval": "5s",
             "max_requests_per_second": 50,
         },
         "stall": {"running": f"{max(int(6000 / speed), 100)}ms"},
@@ -82,6 +87,10 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
         "server": {"listen": listen},
         "notifiers": [{"name": "terminal", "type": "console"}],
         "routes": [{"on": _TOLD, "notify": ["terminal"]}],
+        "budgets": [
+            {"name": f"{orgs[0].name}-today", "match": {"org": [orgs[0].name]}, "amount": 100, "period": "day"},
+            {"name": "everybody", "amount": 1000, "include_usage": True},
+        ],
     }
 
 

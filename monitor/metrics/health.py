@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from monitor.domain.flow import Trouble
+from monitor.domain.reconciling import Drift
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class AccountHealth:
     """When usage and bill were last read up to the day."""
     trouble: Trouble | None = None
     next_read_at: datetime | None = None
+    drifts: tuple[Drift, ...] = ()
+    """What was billed and computed on the settled days of the last month; empty where nothing was billed."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -30,7 +30,7 @@ _TAKEN: Final = frozenset(
         "operation",
         "org",
     }
-    | {"provider", "reason", "status"}
+    | {"provider", "reason", "source", "status"}
 )
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
 

@@ -39,6 +39,20 @@ def billed(view: View) -> Metric:
     return metric
 
 
+def reconciled(view: View) -> Metric:
+    """Computed beside billed."""
+    metric = GaugeMetricFamily(
+        "finetune_reconciled_cost_dollars",
+        "What was computed and what was billed, in US dollars, over the settled ones of the last 30 days.",
+        labels=["org", "kind", "source"],
+    )
+    for org, books in view.health.accounts.items():
+        for one in books.drifts:
+            metric.add_metric([org, one.kind.value, "computed"], float(one.computed))
+            metric.add_metric([org, one.kind.value, "billed"], float(one.billed))
+    return metric
+
+
 def budget_limit(view: View) -> Metric:
     """What may be spent."""
     metric = GaugeMetricFamily(
@@ -94,6 +108,7 @@ MONEY: Final[tuple[Family, ...]] = (
         1_000_000_000,
     ),
     billed,
+    reconciled,
     budget_limit,
     budget_spent,
     model_shutdown,

@@ -17,7 +17,7 @@ _TAKEN: Final = frozenset(
     {
         "base_model", "budget", "code", "fine_tuned_model", "job_id", "kind", "le", "line_item",
         "method", "model", "name", "notifier", "operation", "org", "phase", "provider",
-        "python", "quantile", "reason", "result", "revision", "status", "version",
+        "python", "quantile", "reason", "result", "revision", "source", "status", "version",
     }
 )  # fmt: skip
 

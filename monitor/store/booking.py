@@ -48,6 +48,11 @@ _STOCK: Final = _model.on_conflict_do_update(
         "shared": sa.case((_model.excluded.shared == 1, 1), else_=tuned_model.c.shared),
     },
 )
+_DATE: Final = (
+    sa.update(tuned_model)
+    .where(tuned_model.c.org == _org, tuned_model.c.id == sa.bindparam("b_id"), tuned_model.c.shutdown.is_(None))
+    .values(shutdown=sa.bindparam("b_day", type_=sa.Text))
+)
 _TOLD: Final = sa.select(notice.c.id).where(notice.c.id.in_(sa.bindparam("b_ids", expanding=True)))
 _NOTICE: Final = insert(notice).on_conflict_do_nothing(index_elements=["id"])
 
@@ -131,6 +136,13 @@ def take_stock(connection: sa.Connection, stock: Stock) -> None:
         connection.execute(_GONE, [{"b_org": stock.org, "b_id": name} for name in gone])
     if stock.models:
         connection.execute(_STOCK, [model_row(one) for one in stock.models])
+
+
+def date_models(connection: sa.Connection, models: Sequence[TunedModel]) -> None:
+    """Write down when they end, where that was not known."""
+    rows = [{"b_org": one.org, "b_id": one.id, "b_day": one.shutdown.isoformat()} for one in models if one.shutdown]
+    if rows:
+        connection.execute(_DATE, rows)
 
 
 def announce(connection: sa.Connection, told: Announcement) -> tuple[str, ...]:

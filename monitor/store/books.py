@@ -20,6 +20,7 @@ _book_usage = each(booking.book_usage)
 _book_bill = each(booking.book_bill)
 _take_stock = each(booking.take_stock)
 _announce = each(booking.announce)
+_date_models = each(booking.date_models)
 
 
 class Books(ABC):
@@ -55,6 +56,11 @@ class Books(ABC):
     async def take_stock(self, org: str, models: Sequence[TunedModel]) -> None:
         """Keep the provider's own list, read whole: what it once listed and lists no more is forgotten."""
         await self._writer.run(_take_stock, booking.Stock(org=org, models=tuple(models)))
+
+    async def date_models(self, models: Sequence[TunedModel]) -> None:
+        """Keep when these models end, where that was not known."""
+        if models:
+            await self._writer.run(_date_models, tuple(models))
 
     async def tuned_models(self, orgs: Sequence[str]) -> tuple[TunedModel, ...]:
         """The models that jobs have brought forth and those that the provider lists."""

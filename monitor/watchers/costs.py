@@ -12,6 +12,7 @@ from monitor.domain.flow import Reason, Trouble
 from monitor.domain.ledger import Usage
 from monitor.domain.pace import Pace, next_delay
 from monitor.domain.pricing import PriceBook, use_cost
+from monitor.domain.reconciling import WINDOW, drift, reconcile
 from monitor.domain.stretches import Stretch, first_day, stretch
 from monitor.log import get_logger
 from monitor.metrics.health import AccountHealth
@@ -27,6 +28,7 @@ LEASE: Final = timedelta(minutes=5)  # a step reads two stretches, a minute each
 _USAGE_DAYS: Final = 31  # in one step: one that fails is done again as a whole
 _BILL_DAYS: Final = 93
 _STORE_RETRY: Final = 5.0
+_COMPARED: Final = timedelta(days=WINDOW + 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +116,20 @@ class CostWatcher:
             self.rounds.store_failed = True
             return min(_STORE_RETRY, self.interval)
         self._succeeded(done)
-        return 0.0 if done is False else self._delay(None)
+        if done is False:
+            return 0.0
+        await self._compare(self.clock.now())
+        return self._delay(None)
+
+    async def _compare(self, now: datetime) -> None:
+        """Hold what was computed against what was billed. Without the store, what was found before stays."""
+        today = now.date()
+        try:
+            found = await self.store.accounts(now - _COMPARED, [self.accounts.org])
+        except Unavailable:
+            return
+        since = (now - _COMPARED).date()
+        self.health.drifts = drift(reconcile(found.spendings, found.usages, found.bills, since, today), today)
 
     def _failed(self, trouble: Trouble) -> float:
         was = self.health.trouble

@@ -73,7 +73,11 @@ class ModelWatcher:
 
     async def tell_once(self, now: datetime) -> tuple[str, ...]:
         """One step: tell of the ends that have come near; gives the ids of what is told by it. Raises StoreError."""
-        models = dated(await self.store.tuned_models([self.account.org]), self.book)
+        known = await self.store.tuned_models([self.account.org])
+        models = tuple(dated(known, self.book))
+        await self.store.date_models(
+            [now_known for was, now_known in zip(known, models, strict=True) if was != now_known]
+        )
         told = await self.store.told([self.account.org])
         notices = tuple(shutdown_notices(self.account, models, rules=self.rules, told=told, now=now))
         return await self.store.announce(notices, now)

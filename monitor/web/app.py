@@ -132,7 +132,7 @@ class Web:
     async def orgs(self, request: web.Request) -> web.Response:
         """The organisations and how their watching goes."""
         query.only(request.query)
-        shown = [views.organisation(org) for org in self.health.orgs.values()]
+        shown = [views.organisation(org, self.health.accounts.get(org.org)) for org in self.health.orgs.values()]
         return await self._json(lambda: views.encoded(shown))
 
     async def deliveries(self, request: web.Request) -> web.Response:

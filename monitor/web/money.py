@@ -95,9 +95,13 @@ def accounts(health: Health, snapshot: Snapshot) -> list[Account]:
 
 
 def endings(snapshot: Snapshot) -> tuple[list[Ending], int]:
-    """The models that end, the next to go first, and how many more there are."""
+    """The models that will end, the next to go first, and how many more there are."""
     today = snapshot.at.astimezone(UTC).date()
-    dated = sorted((one.shutdown, one.org, one.id, one.base) for one in snapshot.models if one.shutdown is not None)
+    dated = sorted(
+        (one.shutdown, one.org, one.id, one.base)
+        for one in snapshot.models
+        if one.shutdown is not None and one.shutdown > today
+    )
     shown = [
         Ending(
             id=clean(id_, 120),
@@ -113,8 +117,6 @@ def endings(snapshot: Snapshot) -> tuple[list[Ending], int]:
 
 
 def _days(left: int) -> str:
-    if left <= 0:
-        return "ended"
     return "tomorrow" if left == 1 else f"in {left} days"
 
 

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from monitor.domain.flow import Tracked, Transition
+from monitor.domain.flow import Tracked, Transition, Trouble
 from monitor.domain.message import job_view, moment
 from monitor.domain.model import JobEvent
-from monitor.metrics.health import Health, OrgHealth
+from monitor.metrics.health import AccountHealth, Health, OrgHealth
 from monitor.store import JobFile, Listing, Posted
 
 T = TypeVar("T")
@@ -96,11 +96,8 @@ def delivery(of: Posted) -> View:
     }
 
 
-def organisation(of: OrgHealth) -> View:
-    """How the watching of one organisation goes."""
-    trouble: Mapping[str, str] | None = None
-    if of.trouble is not None:
-        trouble = {"reason": of.trouble.reason, "text": of.trouble.text}
+def organisation(of: OrgHealth, books: AccountHealth | None) -> View:
+    """How the watching of one organisation goes, and the reading of its books, where they are read."""
     return {
         "org": of.org,
         "provider": of.provider,
@@ -108,5 +105,16 @@ def organisation(of: OrgHealth) -> View:
         "up": of.up,
         "last_success": moment(of.last_success),
         "next_poll_at": moment(of.next_poll_at),
-        "trouble": trouble,
+        "trouble": _trouble(of.trouble),
+        "books": None
+        if books is None
+        else {
+            "last_success": moment(books.last_success),
+            "next_read_at": moment(books.next_read_at),
+            "trouble": _trouble(books.trouble),
+        },
     }
+
+
+def _trouble(trouble: Trouble | None) -> Mapping[str, str] | None:
+    return None if trouble is None else {"reason": trouble.reason, "text": trouble.text}

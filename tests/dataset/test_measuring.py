@@ -88,3 +88,14 @@ def test_another_thread_goes_on_while_a_file_is_measured() -> None:
         longest, last = max(longest, now - last), now
     thread.join()
     assert longest < 0.25  # five milliseconds, but for a busy machine
+
+
+def test_images_make_the_count_a_lower_bound() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "hello"}, image]},
+        {"role": "assistant", "content": "yes"},
+    ]
+    told = measure(json.dumps({"messages": messages}).encode(), "gpt-4o")
+    assert told is not None
+    assert (told.tokens, told.low, told.high, told.exact) == (13, 13, 13 + 1445, False)

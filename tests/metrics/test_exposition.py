@@ -13,9 +13,10 @@ import pytest
 from monitor.domain.flow import Reason
 from monitor.domain.ledger import TunedModel
 from monitor.domain.model import Basis, Cost, Method, Status
+from monitor.domain.reconciling import Drift, Line
 from monitor.domain.snapshot import Backlog
 from monitor.metrics.exposition import render
-from monitor.metrics.health import BudgetState
+from monitor.metrics.health import AccountHealth, BudgetState
 from monitor.metrics.own import Own
 from tests.builders import NOON, SECOND, job, tracked
 from tests.metrics.scrapes import OPENMETRICS, Series, busy, health, of, scrape, series, snapshot, tally, text
@@ -153,6 +154,8 @@ def full() -> tuple[str, str]:
     )  # fmt: skip
     state = health("research", labels={"research": {"team": "nlp"}}, notifiers=("chat",))
     state.budgets = (BudgetState(name="search", limit=Decimal(2), spent=Decimal(1)),)
+    drifts = (Drift(org="research", kind=Line.TRAINING, computed=Decimal(1), billed=Decimal(1)),)
+    state.accounts = {"research": AccountHealth(org="research", drifts=drifts)}
     state.orgs["research"].up, state.orgs["research"].last_success = False, NOON - timedelta(days=1)
     return text(shown, state=state, own=own), text(shown, state=state, own=own, accept=OPENMETRICS)
 

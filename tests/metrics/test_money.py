@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from monitor.domain.ledger import TunedModel
-from monitor.metrics.health import BudgetState
+from monitor.domain.reconciling import Drift, Line
+from monitor.metrics.health import AccountHealth, BudgetState
 from monitor.metrics.money import LINE_ITEMS, MODELS
 from tests.metrics.scrapes import health, of, scrape, snapshot, tally
 
@@ -59,6 +60,16 @@ def test_a_budget_shows_its_limit_and_what_was_spent() -> None:
     found = scrape(snapshot(), state=state)
     assert found["finetune_budget_limit_dollars"] == {of(budget="search"): 500}
     assert found["finetune_budget_spent_dollars"] == {of(budget="search"): 410.5}
+
+
+def test_computed_and_billed_stand_side_by_side() -> None:
+    state = health()
+    drifts = (Drift(org="research", kind=Line.TRAINING, computed=Decimal(100), billed=Decimal(125)),)
+    state.accounts = {"research": AccountHealth(org="research", drifts=drifts)}
+    assert scrape(snapshot(), state=state)["finetune_reconciled_cost_dollars"] == {
+        of(org="research", kind="training", source="computed"): 100,
+        of(org="research", kind="training", source="billed"): 125,
+    }
 
 
 def tuned(id_: str, shutdown: date | None = END, org: str = "research") -> TunedModel:

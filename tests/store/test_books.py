@@ -206,6 +206,19 @@ async def test_what_a_job_knows_of_its_model_is_not_lost_when_it_is_listed(openi
         assert [one.shared for one in await store.tuned_models(ALL)] == [True]
 
 
+async def test_a_day_that_becomes_known_is_kept_and_one_that_is_known_stays(opening: Opening) -> None:
+    async with opening() as store:
+        told_by_provider, later = date(2027, 1, 14), date(2028, 1, 1)
+        await store.commit(
+            change(0, tracked=(ended(),), tuned=(tuned("ft:a"), tuned("ft:b", shutdown=told_by_provider)))
+        )
+        await store.date_models([tuned("ft:a", shutdown=later), tuned("ft:b", shutdown=later), tuned("ft:c")])
+        assert [(one.id, one.shutdown) for one in await store.tuned_models(ALL)] == [
+            ("ft:a", later),
+            ("ft:b", told_by_provider),
+        ]
+
+
 def notice(seq: int = 1, *, topic: str = "budget:search", subject: str = "2026-11") -> Notice:
     letter = replace(delivery(subject, seq), org=topic)
     return Notice(topic=topic, subject=subject, seq=seq, deliveries=(letter, replace(letter, notifier="chat")))

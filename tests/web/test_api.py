@@ -114,6 +114,7 @@ async def test_organisations_say_how_their_watching_goes(tmp_path: Path) -> None
                 "last_success": "2026-11-22T11:59:48Z",
                 "next_poll_at": "2026-11-22T12:00:01Z",
                 "trouble": {"reason": "auth", "text": "the key is refused"},
+                "books": None,
             }
         ]
 
