@@ -59,7 +59,11 @@ def test_what_is_marked_as_stored_outlives_the_process() -> None:
 
 
 def test_its_configurations_are_valid(tmp_path: Path) -> None:
-    files = {"research": "sk-proj-0123456789abcdef", "slack-hook": "https://hooks.slack.com/services/T0/B0/x1y2z3"}
+    files = {
+        "research": "sk-proj-0123456789abcdef",
+        "research-admin": "sk-admin-0123456789abcdef",
+        "slack-hook": "https://hooks.slack.com/services/T0/B0/x1y2z3",
+    }
     files |= {"slack-token": "xoxb-1-2-abc", "ops": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="}
     for name, value in files.items():
         (tmp_path / name).write_text(value)

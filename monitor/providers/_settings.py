@@ -66,7 +66,7 @@ class Organization(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     """The `org` label of metrics and notifications; unique."""
     api_key: SecretStr | None = None
-    """The API key. It needs to read fine-tuning jobs and nothing else."""
+    """The API key. It needs to read fine-tuning jobs, and files where costs are to be estimated; nothing else."""
     api_key_file: Path | None = None
     """A file with the API key, read again whenever it changes."""
     webhook_secret: SecretStr | tuple[SecretStr, ...] | None = None
