@@ -9,6 +9,7 @@ export PYTHON
 
 bin := .venv/bin
 python := $(bin)/python
+pure := monitor/domain/*,monitor/providers/*
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
@@ -27,7 +28,7 @@ demo: venv ## a simulated provider, the monitor, and its notifications in this t
 test: venv-dev ## the tests that take minutes together; in CI with coverage
 	@$(python) -m pytest --numprocesses auto --maxprocesses 4 -m "not slow" $(if $(CI),--cov --cov-report=) $(ARGS)
 	@$(if $(CI),$(bin)/coverage report --fail-under=95)
-	@$(if $(CI),$(bin)/coverage report --fail-under=100 --include="monitor/domain/*,monitor/providers/*")
+	@$(if $(CI),$(bin)/coverage report --fail-under=100 --include="$(pure)")
 
 faults: venv-dev ## the whole catalogue of faults, and 200 kills with their figures: about a quarter of an hour
 	@$(python) -m tests.faults.campaign 200 >.campaign.log 2>&1 & campaign=$$!; \

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from monitor.providers.base import Bucket, Malformed, Page, Request, Response
 
 T = TypeVar("T")
 
+_PLAIN: Final = (str, int, float)
 _USAGE_DAYS: Final = 7  # buckets of a page; OpenAI allows 31, but a large organisation's would not fit into an answer
 _BILL_DAYS: Final = 31  # of 180
 _MOST_BUCKETS: Final = 5_000
@@ -131,10 +131,15 @@ def _page(response: Response) -> Page[_Rows]:
 
 def _distinct(rows: Iterable[Any]) -> tuple[Object, ...]:
     """The rows that are objects. Two that say the same in everything are one row that was sent twice."""
-    try:
-        return tuple({json.dumps(row, sort_keys=True): row for row in rows if isinstance(row, dict)}.values())
-    except RecursionError:
-        raise Malformed("the answer is nested too deeply") from None
+    return tuple({_said(row): row for row in rows if isinstance(row, dict)}.values())
+
+
+def _said(row: Object) -> frozenset[tuple[str, object]]:
+    """All plain values of a row, those of its amount among them."""
+    amount = row.get("amount")
+    inner = {f"amount.{name}": value for name, value in amount.items()} if isinstance(amount, dict) else {}
+    plain = ((name, value) for name, value in {**row, **inner}.items() if value is None or isinstance(value, _PLAIN))
+    return frozenset((f"{name}:{type(value).__name__}", value) for name, value in plain)
 
 
 def _next(page: Object) -> str | None:
@@ -159,7 +164,11 @@ def _usages(org: str, day: date, rows: Iterable[Object]) -> tuple[tuple[Usage, .
             skipped += 1
             continue
         key = (identifier(row.get("project_id")) or "", model, row.get("batch") is True)
-        found[key] = _added(found.get(key, TokenCount()), tokens)
+        both = _added(found.get(key, TokenCount()), tokens)
+        if _sum(both) > 2 * _MOST_TOKENS:
+            skipped += 1
+            continue
+        found[key] = both
     kept = nlargest(_MOST_ROWS, found.items(), key=lambda one: (_sum(one[1]), one[0]))
     items = tuple(
         Usage(org=org, project=project, model=model, day=day, batch=batch, tokens=tokens)

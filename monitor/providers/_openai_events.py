@@ -12,6 +12,7 @@ from monitor.providers._json import Object
 from monitor.providers._values import identifier, moment, number, sub, text, whole
 
 _LEVELS: Final = {"warn": "warn", "warning": "warn", "error": "error"}
+_LONGEST_STEP: Final = 31 * 86_400.0  # seconds: what is longer is no duration of a step
 # Messages are prose that changed over the years: "Fine-tune started", "Fine-tuning job started".
 _STARTED: Final = re.compile(r"(the )?((fine[- ]?tun\w*|training|job|run) ){1,3}(has )?started\b", re.IGNORECASE)
 _CHECKPOINT: Final = re.compile(r"checkpoint (was )?(created|saved)\b", re.IGNORECASE)
@@ -103,7 +104,7 @@ def _measured(figures: Object) -> dict[str, Any]:
     found: dict[str, Any] = {
         "step": whole(figures.get("step"), least=0),
         "steps": whole(figures.get("total_steps")),
-        "loop_seconds": seconds if seconds is not None and seconds >= 0 else None,
+        "loop_seconds": seconds if seconds is not None and 0 <= seconds <= _LONGEST_STEP else None,
         "train_reward": number(sub(figures.get("scores"), "train_reward_mean")),
         "valid_reward": number(sub(figures.get("scores"), "valid_reward_mean")),
     }

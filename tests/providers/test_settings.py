@@ -8,6 +8,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.providers import OpenAI, OpenAISettings, OrganizationSettings
+from monitor.providers._settings import Organization
 
 ADAPTER: TypeAdapter[OpenAISettings] = TypeAdapter(OrganizationSettings)
 
@@ -103,3 +104,7 @@ def test_settings_do_not_change() -> None:
 def test_every_field_is_described_in_the_schema() -> None:
     fields = OpenAISettings.model_json_schema()["properties"]
     assert [name for name, field in fields.items() if not field.get("description")] == []
+
+
+def test_a_provider_without_books_has_none() -> None:
+    assert Organization(name="research").accounts() is None
