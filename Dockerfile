@@ -30,6 +30,7 @@ COPY --from=build /opt/finetune-monitor /opt/finetune-monitor
 LABEL org.opencontainers.image.title="finetune-monitor" \
       org.opencontainers.image.description="Watches fine-tuning jobs of many organisations: metrics, notifications, costs" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.base.name="docker.io/library/python:3.13-slim-bookworm"
 # Last, because it changes with every commit.
 ARG REVISION=unknown

@@ -6,6 +6,8 @@ PYTHON ?=
 ARGS ?=
 MINUTES ?= 30
 export PYTHON
+# Every start of the program that the tests make would compile it anew: a second of each.
+unexport PYTHONDONTWRITEBYTECODE
 
 bin := .venv/bin
 python := $(bin)/python
@@ -14,8 +16,8 @@ pure := monitor/domain/*,monitor/providers/*
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak mutants check fix lock image image-check venv venv-dev
-.PHONY: format lint types layers dependencies locks sizes dockerfile compose rules alerts
+.PHONY: help demo test browser observe bench faults soak mutants check fix lock image image-check sbom deploy-tools venv venv-dev
+.PHONY: format lint types layers dependencies locks sizes dockerfile compose kubernetes rules alerts dashboards dashboards-check pictures
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -26,13 +28,22 @@ demo: venv ## a simulated provider, the monitor, and its notifications in this t
 	@$(python) -m monitor demo $(ARGS)
 
 test: venv-dev ## the tests that take minutes together; in CI with coverage
-	@$(python) -m pytest --numprocesses auto --maxprocesses 4 -m "not slow" $(if $(CI),--cov --cov-report=) $(ARGS)
+	@$(python) -m pytest --numprocesses auto --maxprocesses 4 -m "not slow and not bench" $(if $(CI),--cov --cov-report=) $(ARGS)
 	@$(if $(CI),$(bin)/coverage report --fail-under=95)
 	@$(if $(CI),$(bin)/coverage report --fail-under=100 --include="$(pure)")
 
+browser: venv-dev ## all that is looked at in a real browser: light, dark, phone, without scripts (needs Chromium)
+	@$(python) -m pytest -n0 tests/browser $(ARGS)
+
+bench: venv-dev ## how fast the page and the API are with 5,000 jobs; on a machine that does nothing else
+	@$(python) -m pytest -n0 -s -m bench $(ARGS)
+
+observe: venv-dev ## real Prometheus and Alertmanager on the demo: every panel has data, alerts reach a receiver (needs both)
+	@$(python) -m pytest -n0 -m slow tests/deploy/test_panels.py tests/deploy/test_alerts_fire.py $(ARGS)
+
 faults: venv-dev ## the whole catalogue of faults, and 200 kills with their figures: about a quarter of an hour
 	@$(python) -m tests.faults.campaign 200 >.campaign.log 2>&1 & campaign=$$!; \
-	$(python) -m pytest --numprocesses 2 -m slow --timeout 900 $(ARGS); tests=$$?; \
+	$(python) -m pytest --numprocesses 4 -m slow --timeout 900 $(ARGS); tests=$$?; \
 	wait $$campaign; kills=$$?; cat .campaign.log; exit $$((tests || kills))
 
 soak: venv-dev ## MINUTES=30 of mixed faults at speed; fails on growth and on loss
@@ -43,13 +54,14 @@ mutants: venv-dev ## breaks the rules of domain and providers on purpose; at mos
 	@$(bin)/mutmut run --max-children 2 $(ARGS) && $(bin)/mutmut export-cicd-stats
 	@$(python) -c 'import json; s = json.load(open("mutants/mutmut-cicd-stats.json")); print(s); raise SystemExit(s["survived"] > 0.15 * s["total"])'
 
-check: format lint types layers dependencies locks dockerfile compose rules alerts sizes ## everything that can be told without the tests
+check: format lint types layers dependencies locks dockerfile compose kubernetes rules alerts dashboards-check sizes ## everything that can be told without the tests
 
 fix: venv-dev ## formats the code, and repairs what can be repaired by machine
+	@.ci/kubernetes
 	@$(bin)/ruff format .
 	@$(bin)/ruff check --fix .
 
-lock: venv-dev ## compiles requirements.lock and requirements-dev.lock anew (ARGS=--upgrade moves versions)
+lock: venv-dev ## compiles the three lock files anew (ARGS=--upgrade moves versions)
 	@.ci/lock $(ARGS)
 
 image: ## the container image, with docker, podman or buildah
@@ -57,6 +69,9 @@ image: ## the container image, with docker, podman or buildah
 
 image-check: ## builds the image and runs it as it is meant to be run: read-only, without root (needs root and buildah)
 	@.ci/image-check $(ARGS)
+
+sbom: venv-dev ## the image's bill of materials, CycloneDX JSON on the terminal: make --silent sbom >sbom.json
+	@.ci/sbom
 
 venv:
 	@.ci/venv run
@@ -91,9 +106,25 @@ dockerfile: venv-dev
 compose: venv-dev
 	@$(bin)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml deploy/compose.own.yaml
 
+deploy-tools: venv-dev
+	@.ci/deploy-tools
+
+kubernetes: deploy-tools ## renders the manifests and the chart, and holds them against the schemas of Kubernetes
+	@.ci/kubernetes --check
+	@$(python) -m pytest --quiet tests/deploy/test_kubernetes.py tests/deploy/test_helm.py --timeout 300 $(ARGS)
+
 rules:
 	@.ci/tool promtool check config deploy/prometheus/prometheus.yml
 	@.ci/tool promtool test rules deploy/prometheus/tests.yaml
 
 alerts:
 	@.ci/tool amtool check-config deploy/alertmanager/alertmanager.yml
+
+dashboards: venv-dev ## writes Grafana's dashboards from deploy/grafana/boards
+	@$(python) -m deploy.grafana.boards
+
+dashboards-check: venv-dev
+	@$(python) -m deploy.grafana.boards --check
+
+pictures: venv-dev ## draws the dashboards of a running demo with Grafana's libraries: docs/dashboard-*.png (needs npm, Chromium, Prometheus)
+	@$(python) -m tests.deploy.pictures

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from monitor import __version__
+from monitor.terminal.options import ascii_option, one_job, org_option, server_options, shown_options, status_option
 
 if TYPE_CHECKING:
     from monitor.config import Problem, Settings
+    from monitor.terminal.server import Access
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., None])
@@ -131,6 +133,81 @@ def estimate(file: str, model: str, epochs: int | None, method: str | None, as_j
 
     wish = Wish(model=model.strip(), epochs=epochs, method=Method(method) if method else None)
     sys.exit(run(file, wish, as_json=as_json, today=SystemClock().now().date()))
+
+
+@main.command()
+@org_option
+@status_option
+@click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0 for all.")
+@shown_options
+@server_options
+def jobs(access: Access, org: str | None, status: str | None, limit: int, as_json: bool, plain: bool) -> None:
+    """List the jobs that the running daemon knows, newest first."""
+    from monitor.terminal import command  # noqa: PLC0415 - see the module's first line
+
+    sys.exit(command.jobs(access, org=org, status=status, most=limit or None, as_json=as_json, plain=plain))
+
+
+@main.command()
+@one_job
+@shown_options
+@server_options
+def job(access: Access, org: str, job_id: str, as_json: bool, plain: bool) -> None:
+    """Show one job: facts, error, curves of loss and the like, transitions, deliveries."""
+    from monitor.terminal import command  # noqa: PLC0415 - see the module's first line
+
+    sys.exit(command.job(access, org, job_id, as_json=as_json, plain=plain))
+
+
+@main.command()
+@one_job
+@shown_options
+@server_options
+def watch(access: Access, org: str, job_id: str, as_json: bool, plain: bool) -> None:
+    """Follow a job until it ends. Exit 0 succeeded, 1 failed or cancelled, 2 cannot ask, 130 after Ctrl-C."""
+    from monitor.terminal import command  # noqa: PLC0415 - see the module's first line
+
+    sys.exit(command.watch(access, org, job_id, as_json=as_json, plain=plain))
+
+
+@main.group()
+def notify() -> None:
+    """Try and explain notifications."""
+
+
+@notify.command("test")
+@click.argument("name")
+@config_option
+def notify_test(name: str, file: Path) -> None:
+    """Send a real test message by the notifier NAME. Exit 0 accepted, 1 not accepted, 2 no such notifier."""
+    from monitor import config  # noqa: PLC0415 - see the module's first line
+    from monitor.terminal import notify  # noqa: PLC0415 - see the module's first line
+
+    sys.exit(notify.test(_or_exit(file, lambda: config.load(file, config.environ())), name))
+
+
+@notify.command("explain")
+@one_job
+@config_option
+@ascii_option
+@server_options
+def notify_explain(access: Access, org: str, job_id: str, file: Path, plain: bool) -> None:
+    """Say which routes of the configuration fit a job of the running daemon, and who hears of what."""
+    from monitor import config  # noqa: PLC0415 - see the module's first line
+    from monitor.terminal import notify  # noqa: PLC0415 - see the module's first line
+
+    settings = _or_exit(file, lambda: config.load(file, config.environ()))
+    sys.exit(notify.explain(settings, access, org, job_id, plain=plain))
+
+
+@notify.command("dead")
+@shown_options
+@server_options
+def notify_dead(access: Access, as_json: bool, plain: bool) -> None:
+    """List the notifications that were given up, newest first."""
+    from monitor.terminal import notify  # noqa: PLC0415 - see the module's first line
+
+    sys.exit(notify.dead(access, as_json=as_json, plain=plain))
 
 
 @main.command()

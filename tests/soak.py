@@ -27,7 +27,8 @@ from tests.faults.stage import Stage, staged
 
 ORGS = 6
 TRAFFIC = Traffic(history=20, gap=(2.0, 5.0))
-DELIVERY = {"timeout": "1s", "retry_base": "200ms", "retry_max": "1s"}
+# longer than the process is stopped: an answer that came in time is then not taken for one that was lost
+DELIVERY = {"timeout": "5s", "retry_base": "200ms", "retry_max": "1s"}
 POLL = {
     "interval": "300ms",
     "idle_interval": "300ms",

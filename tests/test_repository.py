@@ -19,7 +19,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MODULES = sorted((ROOT / "monitor").rglob("*.py"))
 CODE = [*MODULES, *sorted((ROOT / "tests").rglob("*.py"))]
 SCRIPTS = sorted(path for path in (ROOT / ".ci").iterdir() if path.is_file())
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-deploy.lock")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 FILE_LINES = 250

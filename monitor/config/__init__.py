@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from monitor.config.address import Address, address
-from monitor.config.load import environ, examine, load, settings_from
+from monitor.config.load import examine, load, settings_from
 from monitor.config.prices import price_book, rates
 from monitor.config.problems import ConfigError, Problem
 from monitor.config.schema import schema
 from monitor.config.settings import Route, Settings, overridden
 from monitor.config.webfile import web_config
+from monitor.environ import environ
 
 __all__ = [
     "Address",

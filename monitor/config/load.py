@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -18,11 +17,6 @@ from monitor.config.settings import Settings
 from monitor.config.webfile import web_config
 from monitor.config.yaml import Document
 from monitor.secret import Redactor
-
-
-def environ() -> Mapping[str, str]:
-    """A copy of the environment: the one place where the program reads it."""
-    return dict(os.environ)  # noqa: TID251 - this is the place
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:

@@ -184,11 +184,18 @@ def _spendings(step: _Step) -> Iterator[Spending]:
         provider=job.provider,
         model=job.model,
         method=job.method,
-        at=job.finished_at or now.since,
+        at=job.finished_at or _ended_unseen(step) or now.since,
         usd=usd,
         fine_tuned_model=job.fine_tuned_model,
         metadata=job.metadata,
     )
+
+
+def _ended_unseen(step: _Step) -> datetime | None:
+    """Where history has no end, what is known of its time: its costs are of then, and not of our first sight."""
+    job, transition = step.now.job, step.transition
+    baseline = transition is not None and transition.kind is Kind.BASELINE
+    return job.started_at or job.created_at if baseline else None
 
 
 def _tuned(step: _Step, book: PriceBook) -> Iterator[TunedModel]:

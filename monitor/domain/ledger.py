@@ -20,7 +20,7 @@ class Spending:
     model: str
     method: Method
     at: datetime
-    """When it ended; where that is not told, when we saw it."""
+    """When it ended; where that is not told, when we saw it, or when history began."""
     usd: Decimal
     fine_tuned_model: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -18,7 +18,8 @@ from monitor.domain.sunset import Sunset, sunsets
 
 _CENT: Final = Decimal("0.01")
 _NEAR: Final = 7  # days before the end from which on it is bad and no mere warning
-_SHOWN: Final = 20  # models that people are shown; receivers get all
+_SHOWN: Final = 20  # models that people are shown
+_NAMED: Final = 5_000  # models that receivers get: more would not fit into a message
 _WHEN: Final = {
     Period.DAY: "today",
     Period.WEEK: "this week",
@@ -196,7 +197,8 @@ def _shutdown_view(account: Account, sunset: Sunset, models: list[TunedModel]) -
         "labels": dict(account.labels),
         "shutdown_date": sunset.day.isoformat(),
         "days_left": sunset.days_left,
-        "models": [{"id": model.id, "base_model": model.base} for model in models],
+        "model_count": len(models),
+        "models": [{"id": model.id, "base_model": model.base} for model in models[:_NAMED]],
     }
 
 

@@ -12,6 +12,8 @@ from monitor.domain.ledger import TokenCount, TokenDollars
 from monitor.domain.model import Method
 
 MILLION: Final = Decimal(1_000_000)
+DEAREST: Final = Decimal(10_000_000)
+"""Dollars of one job, or of one model's use on one day: what comes to more has a figure that is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,8 @@ def base_model(model: str) -> str:
 def use_cost(
     model: str, day: date, tokens: TokenCount, book: PriceBook, *, batch: bool = False, shared: bool = False
 ) -> TokenDollars | None:
-    """What these tokens of requests to a fine-tuned model cost on a UTC day; None where a price they need is unknown.
+    """What these tokens of requests to a fine-tuned model cost on a UTC day; None where a price they need is unknown,
+    or where the amount is beyond belief.
 
     Cached tokens are not taken for input where a model has no price for them: such a model has no cache that we know
     of, so that nobody has said what they cost.
@@ -164,7 +167,8 @@ def _first(days: Iterable[date | None]) -> date | None:
 
 
 def _cost(tokens: int, per_million: Decimal | None) -> Decimal | None:
-    """Nothing costs nothing, whatever the price."""
+    """Nothing costs nothing, whatever the price; None where there is none, or where the amount cannot be."""
     if tokens == 0:
         return Decimal(0)
-    return Decimal(tokens) * per_million / MILLION if per_million is not None else None
+    usd = Decimal(tokens) * per_million / MILLION if per_million is not None else None
+    return usd if usd is not None and usd <= DEAREST else None

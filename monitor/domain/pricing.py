@@ -9,6 +9,7 @@ from typing import Final
 
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, Training, TrainingSize
 from monitor.domain.pricebook import (
+    DEAREST,
     EMPTY,
     MILLION,
     Ending,
@@ -42,7 +43,7 @@ _SHORTEST: Final = 10  # tokens of one example: a question and an answer of a wo
 
 
 def price(job: Job, rates: Iterable[Rate], *, settled: bool = True) -> Cost:
-    """What an ended job cost; UNKNOWN when there is no price or no quantity. Never a guess, never 0 for unknown.
+    """What an ended job cost; UNKNOWN when there is no price or no sound quantity. Never a guess, never 0 for unknown.
 
     Supervised and DPO: trained tokens, which already include the epochs, times the price per million.
     Reinforcement: hours of the core training loop as its steps tell them, rounded to two decimals as on OpenAI's
@@ -52,10 +53,11 @@ def price(job: Job, rates: Iterable[Rate], *, settled: bool = True) -> Cost:
     if rate is None:
         return UNKNOWN_COST
     if rate.per_hour is not None:
-        return _by_time(job.training, rate.per_hour, settled=settled)
+        return _credible(_by_time(job.training, rate.per_hour, settled=settled)) or UNKNOWN_COST
     if rate.per_million is None or job.trained_tokens is None:
         return UNKNOWN_COST
-    return Cost(basis=Basis.COMPUTED, usd=_for_tokens(job.trained_tokens, rate.per_million))
+    cost = Cost(basis=Basis.COMPUTED, usd=_for_tokens(job.trained_tokens, rate.per_million))
+    return _credible(cost) or UNKNOWN_COST
 
 
 def estimate(
@@ -70,10 +72,10 @@ def estimate(
     rate = rate_of(job, rates)
     if rate is None:
         return None
-    if rate.per_hour is not None:
-        seconds = _whole_loop(job, paused)
-        return None if seconds is None else Cost(basis=Basis.ESTIMATED, usd=_for_time(seconds, rate.per_hour))
-    return None if rate.per_million is None else _by_tokens(job, size, rate.per_million)
+    if rate.per_hour is None:
+        return None if rate.per_million is None else _credible(_by_tokens(job, size, rate.per_million))
+    seconds = _whole_loop(job, paused)
+    return None if seconds is None else _credible(Cost(basis=Basis.ESTIMATED, usd=_for_time(seconds, rate.per_hour)))
 
 
 def rate_of(job: Job, rates: Iterable[Rate]) -> Rate | None:
@@ -175,8 +177,16 @@ def _ran(job: Job, paused: timedelta) -> float:
     return 0.0 if start is None or end is None else (end - start - paused).total_seconds()
 
 
+def _credible(cost: Cost | None) -> Cost | None:
+    """The cost, where a job can cost as much."""
+    amounts = (cost.usd, cost.high) if cost is not None else ()
+    return cost if all(usd is None or usd <= DEAREST for usd in amounts) else None
+
+
 def _for_time(seconds: float, per_hour: Decimal) -> Decimal:
-    return (Decimal(str(seconds)) / _HOUR).quantize(_CENT) * per_hour
+    """Hours are rounded where they have a digit to spare for it."""
+    hours = Decimal(str(seconds)) / _HOUR
+    return (hours.quantize(_CENT) if hours < DEAREST else hours) * per_hour
 
 
 def _for_tokens(tokens: int, per_million: Decimal) -> Decimal:

@@ -23,6 +23,9 @@ def fold(training: Training, events: Iterable[JobEvent]) -> Training:
     for event in events:
         training = _hear(training, event)
     measured = [event.metrics for event in events if event.metrics is not None]
+    # Of a step that is told twice, in words and in figures, what has its seconds counts.
+    for metrics in sorted(measured, key=lambda metrics: (metrics.step or 0, metrics.loop_seconds is None)):
+        training = _count(training, metrics)
     for metrics in sorted(measured, key=lambda metrics: metrics.step or 0):
         training = _measure(training, metrics)
     return training
@@ -38,12 +41,16 @@ def _hear(training: Training, event: JobEvent) -> Training:
     return training
 
 
+def _count(training: Training, metrics: Metrics) -> Training:
+    if metrics.step is None or metrics.step <= training.counted_step:
+        return training
+    seconds = training.loop_seconds + (metrics.loop_seconds or 0.0)
+    timed = training.timed_steps + (metrics.loop_seconds is not None)
+    return replace(training, loop_seconds=seconds, counted_step=metrics.step, timed_steps=timed)
+
+
 def _measure(training: Training, metrics: Metrics) -> Training:
     step = metrics.step if metrics.step is not None else training.counted_step
-    if step > training.counted_step:
-        seconds = training.loop_seconds + (metrics.loop_seconds or 0.0)
-        timed = training.timed_steps + (metrics.loop_seconds is not None)
-        training = replace(training, loop_seconds=seconds, counted_step=step, timed_steps=timed)
     newer = step >= (training.latest.step or 0)
     return replace(training, latest=_merged(training.latest, metrics, newer=newer))
 

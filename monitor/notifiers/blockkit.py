@@ -16,8 +16,8 @@ from slack_sdk.models.blocks import (
 )
 
 from monitor.domain.flow import Message, Severity
+from monitor.domain.text import ELLIPSIS, clean, line
 from monitor.notifiers.base import Attempt
-from monitor.notifiers.text import ELLIPSIS, clean, line
 
 REPEAT: Final = "This may be a repeat: the answer to an earlier attempt was lost."
 

@@ -14,9 +14,9 @@ import anyio
 import anyio.to_thread
 
 from monitor.domain.flow import Message, Severity
+from monitor.domain.text import clean, line
 from monitor.notifiers.base import Attempt, Failure, Receipt, SendError
 from monitor.notifiers.settings import Settings
-from monitor.notifiers.text import clean, line
 
 _LOOK: Final = {
     Severity.GOOD: ("✔", "32"),

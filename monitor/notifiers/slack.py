@@ -20,11 +20,11 @@ from pydantic import Field, SecretStr, model_validator
 
 from monitor.domain.flow import Message
 from monitor.domain.retry_after import retry_after
+from monitor.domain.text import line
 from monitor.notifiers.base import Attempt, Failure, Receipt, SendError
 from monitor.notifiers.blockkit import payload
 from monitor.notifiers.outgoing import ANSWER_BYTES, Answer, post, url_problem
 from monitor.notifiers.settings import SecretUrl, Settings, secret
-from monitor.notifiers.text import line
 from monitor.secret import Redactor, Secret
 
 GAP: Final = 1.0  # https://docs.slack.dev/apis/web-api/rate-limits: one message per second and channel

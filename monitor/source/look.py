@@ -12,6 +12,7 @@ from monitor.domain.model import Job, JobEvent
 from monitor.providers.base import AuthFailed, NotEligible, Page, RateLimited, SourceError, TimedOut, Unavailable
 
 _PATIENCE: Final = 3  # failures of the server in one look, after which it is left alone until the next
+_FEW: Final = 10  # jobs that are asked for one by one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Look:
     reads: list[EventsRead] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     listed: bool = False
-    """The job list was walked, to wherever that led."""
+    """The job list was walked to what is known, or to wherever that led."""
     complete: bool = True
     """The walk came to the end of the list, or to where it is known."""
     gap: bool = False
@@ -54,6 +55,8 @@ class Look:
     error: SourceError | None = None
     _newest_first: bool = True
     _oldest: datetime | None = None
+    _sought: int | None = None
+    """How many jobs were absent when it was last worth another page."""
 
     @property
     def first(self) -> bool:
@@ -66,7 +69,8 @@ class Look:
         That can only be said of a list that is sorted; any other is read to its end.
         """
         for job in page.items:
-            self.found(job)
+            if not self.listed or job.id in self.known.jobs:  # behind what is known nothing is news
+                self.found(job)
         dates = [job.created_at for job in page.items if job.created_at is not None]
         self._newest_first = self._newest_first and (bool(dates) or len(page.items) < 2)
         for created in dates:
@@ -127,6 +131,16 @@ class Look:
     def absent(self) -> list[str]:
         """Jobs that we follow and that were not listed."""
         return [id_ for id_, tracked in self.known.jobs.items() if tracked.followed and id_ not in self.jobs]
+
+    def another(self) -> bool:
+        """Whether one more page of the list is cheaper than to ask for each job that is absent.
+
+        Behind what is known there is nothing new. But who follows hundreds of jobs finds them there by the hundred.
+        """
+        absent = len(self.absent())
+        fruitful = self._sought is None or absent < self._sought - 1
+        self._sought = absent
+        return fruitful and absent > _FEW
 
     def streams(self) -> list[Stream]:
         """The event streams to read now: of what is new, of what changed, and once more of what is over.

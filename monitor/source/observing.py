@@ -84,20 +84,29 @@ class Source(Asking):
         try:
             async with aclosing(pages(self._jobs, most=self.limits.max_pages)) as walk:
                 async for page in walk:
-                    if look.take(page):
+                    look.listed = look.take(page) or look.listed
+                    if look.listed and not look.another():
                         break
-        except Refused as error:
+        except SourceError as error:
+            self._broken(look, error)
+        else:
+            self._last.refused = 0
+        look.listed = True
+
+    def _broken(self, look: Look, error: SourceError) -> None:
+        """What a walk that did not come to its end means. Raises the error where nothing can be concluded from it."""
+        if look.listed:  # behind what is known: the jobs that are not found there are asked for one by one
+            if not isinstance(error, Endless):
+                look.note(error)
+        elif isinstance(error, Refused):
             self._last.refused += 1
             # What is reported now, no later walk goes behind: a server that has only a bad moment is asked again.
             accepted = look.first or self._last.refused >= _REFUSALS
             look.endless(error) if accepted else look.broken_off(error)
-        except Endless as error:
+        elif isinstance(error, Endless):
             look.endless(error)
-        except SourceError as error:
-            look.broken_off(error)
         else:
-            self._last.refused = 0
-        look.listed = True
+            look.broken_off(error)
 
     async def _find(self, look: Look, job_id: str) -> None:
         """Ask for a job that is not on the list."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from monitor.clock import Clock
+from monitor.store.changes import Changes, Touched
 from monitor.store.errors import (
     BadCursor,
     Corrupt,
@@ -27,6 +28,7 @@ __all__ = [
     "Accounts",
     "BadCursor",
     "Booked",
+    "Changes",
     "Claimed",
     "Corrupt",
     "Gone",
@@ -39,6 +41,7 @@ __all__ = [
     "Stale",
     "Store",
     "StoreError",
+    "Touched",
     "Unavailable",
     "Unstorable",
     "opened",

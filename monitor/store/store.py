@@ -15,9 +15,10 @@ from monitor.domain.decide import evolve
 from monitor.domain.flow import Change, Known, Tracked
 from monitor.domain.model import JobEvent, Status
 from monitor.domain.snapshot import Snapshot
-from monitor.store import claiming, knowing, leasing, listing, pruning, settling, viewing
+from monitor.store import claiming, curves, knowing, leasing, listing, pruning, settling, viewing
 from monitor.store.ageing import Ageing
 from monitor.store.books import Books
+from monitor.store.changes import Changes
 from monitor.store.commits import commit
 from monitor.store.documents import maybe_moment, to_ms
 from monitor.store.errors import BadCursor, StoreError, Unstorable
@@ -52,6 +53,7 @@ class Store(Books):
         self._decoded: viewing.Decoded = {}
         self._news = anyio.Event()
         self.enqueued = 0
+        self.changes = Changes()
 
     @property
     def healthy(self) -> bool:
@@ -90,6 +92,7 @@ class Store(Books):
         await self._writer.run(commit, change)
         if before is not None and before.version == change.based_on:
             self._remember(evolve(before, change))
+        self.changes.jobs(change.tracked)
         if change.deliveries:
             self._enqueued(len(change.deliveries))
 
@@ -108,7 +111,7 @@ class Store(Books):
     async def delivered(self, claimed: Claimed, now: datetime, *, reference: str | None = None) -> bool:
         """It arrived. False when the claim was no longer ours, so that nothing changed."""
         outcome = settling.Outcome(claimed=claimed, now=to_ms(now), state=SENT, reference=reference)
-        return await self._writer.run(_settle, outcome)
+        return await self._settled(outcome)
 
     async def postpone(
         self, claimed: Claimed, due_at: datetime, *, reason: str, counted: bool = True, ambiguous: bool = False
@@ -127,7 +130,7 @@ class Store(Books):
     async def bury(self, claimed: Claimed, now: datetime, *, reason: str) -> bool:
         """Give it up: a dead letter, kept to be looked at and asked for again."""
         outcome = settling.Outcome(claimed=claimed, now=to_ms(now), state=DEAD, reason=reason)
-        return await self._writer.run(_settle, outcome)
+        return await self._settled(outcome)
 
     async def expire(self, now: datetime, max_age: timedelta) -> Mapping[str, int]:
         """Give up what has waited longer, and say how many for each notifier.
@@ -179,6 +182,14 @@ class Store(Books):
         page = listing.Page(limit=limit, after=after)
         return await self._read(lambda connection: listing.events(connection, page, org, job_id))
 
+    async def story(self, org: str, job_id: str, most: int) -> Sequence[JobEvent]:
+        """The newest measurements and checkpoints of one job, oldest first."""
+        return await self._read(lambda connection: curves.story(connection, org, job_id, most))
+
+    async def samples(self, jobs: Sequence[curves.Place], most: int) -> Mapping[curves.Place, Sequence[JobEvent]]:
+        """About `most` measurements of each job, oldest first, spread over all it has. A place is `(org, id)`."""
+        return await self._read(lambda connection: curves.samples(connection, jobs, most))
+
     async def deliveries(
         self, *, state: str | None = None, limit: int = 50, after: str | None = None
     ) -> Listing[Posted]:
@@ -195,6 +206,11 @@ class Store(Books):
             self._known.clear()
         await self._writer.checkpoint()
         return jobs
+
+    async def _settled(self, outcome: settling.Outcome) -> bool:
+        if settled := await self._writer.run(_settle, outcome):
+            self.changes.settled(outcome.claimed)
+        return settled
 
     def _enqueued(self, count: int) -> None:
         self.enqueued += count

@@ -65,11 +65,14 @@ class ModelWatcher:
     async def look_once(self, now: datetime) -> None:
         """One step: read the list and keep what is on it; nothing when another replica holds the lease.
 
-        Raises SourceError when it was not read whole, StoreError when it was not stored.
+        A list without any tuned model may be one that the key may not see them on: it takes away nothing that was there
+        before. Raises SourceError when it was not read whole, StoreError when it was not stored.
         """
-        if await self.store.lease(f"{self.account.org}:models", self.owner, now, LEASE):
-            listed = await listed_models(self.source)
-            await self.store.take_stock(self.account.org, inventory(self.account.org, listed, self.book))
+        if not await self.store.lease(f"{self.account.org}:models", self.owner, now, LEASE):
+            return
+        listed = await listed_models(self.source)
+        if stock := inventory(self.account.org, listed, self.book):
+            await self.store.take_stock(self.account.org, stock)
 
     async def tell_once(self, now: datetime) -> tuple[str, ...]:
         """One step: tell of the ends that have come near; gives the ids of what is told by it. Raises StoreError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeVar
@@ -19,17 +19,21 @@ from monitor.metrics.exposition import render
 from monitor.metrics.health import Health
 from monitor.metrics.own import Own
 from monitor.store import Store
-from monitor.web import page, query, views
+from monitor.web import query, views
+from monitor.web.accepting import accepts_gzip
 from monitor.web.books import BookRoutes
 from monitor.web.door import Door
 from monitor.web.guard import guarded, harden, instead, shaped
 from monitor.web.lifecycle import Reload, reloading
+from monitor.web.pages import PageRoutes, Seen
 from monitor.web.sharing import Shared
+from monitor.web.stream import Stream
 
 T = TypeVar("T")
 
 _STATES: Final = ("pending", "sent", "dead")  # of monitor.store.Posted
 _MOST_NAMES: Final = 200
+_JOB: Final = "{org:[^/]+}/{job_id:[^/]+}"  # without the pattern, ids with braces would not be found
 _AT_ONCE: Final = 2  # readers of whole snapshots; the others wait their turn
 
 
@@ -58,6 +62,8 @@ class Web:
     reload: Reload | None = None
     """Reads the configuration again; None where that is not offered over HTTP."""
     door: Door = field(default_factory=Door)
+    following: set[anyio.CancelScope] = field(default_factory=set)
+    """The streams that are open; cancelled, one ends in order."""
     _shared: Shared = field(default_factory=lambda: Shared(_AT_ONCE))
     _threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_AT_ONCE))
 
@@ -91,16 +97,6 @@ class Web:
         if compress:
             headers[hdrs.CONTENT_ENCODING] = "gzip"
         return web.Response(body=content, headers=headers)
-
-    async def status(self, _request: web.Request) -> web.Response:
-        """The page for people."""
-        content = await self._read("page", page.render)
-        return web.Response(
-            body=content,
-            content_type="text/html",
-            charset="utf-8",
-            headers={"Content-Security-Policy": page.POLICY},
-        )
 
     async def jobs(self, request: web.Request) -> web.Response:
         """Jobs, newest first."""
@@ -142,18 +138,34 @@ class Web:
         listing = await self.store.deliveries(state=state, limit=query.limit(given, 50), after=given.get("after"))
         return await self._json(lambda: views.page(listing, views.delivery))
 
+    async def look(self) -> Seen:
+        """What readers show, read now."""
+        limits = self.limits()
+        snapshot = await self.store.snapshot(
+            self.clock.now(),
+            orgs=tuple(self.health.orgs),
+            job_retention=limits.job_retention,
+            max_jobs=limits.max_jobs,
+        )
+        return Seen(snapshot=snapshot, retention=limits.job_retention)
+
+    def pages(self) -> PageRoutes:
+        """What answers people."""
+        return PageRoutes(
+            store=self.store,
+            health=self.health,
+            look=self.look,
+            now=self.clock.now,
+            shared=self._shared,
+            threads=self._threads,
+        )
+
     async def _read(self, kind: Hashable, show: Callable[[Snapshot, Health], T]) -> T:
         """Show a fresh snapshot, from a worker thread."""
 
         async def make() -> T:
-            limits = self.limits()
-            snapshot = await self.store.snapshot(
-                self.clock.now(),
-                orgs=tuple(self.health.orgs),
-                job_retention=limits.job_retention,
-                max_jobs=limits.max_jobs,
-            )
-            return await to_thread.run_sync(show, snapshot, self.health.copy(), limiter=self._threads)
+            seen = await self.look()
+            return await to_thread.run_sync(show, seen.snapshot, self.health.copy(), limiter=self._threads)
 
         return await self._shared.get(kind, make)
 
@@ -162,34 +174,26 @@ class Web:
         return web.Response(body=content, content_type="application/json")
 
 
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether the client takes gzip (RFC 9110, section 12.5.3)."""
-    for offer in accept_encoding.lower().split(","):
-        coding, *parameters = (part.strip() for part in offer.split(";"))
-        if coding == "gzip":
-            return not _refused(parameters)
-    return False
-
-
-def _refused(parameters: Sequence[str]) -> bool:
-    return any(parameter.replace(" ", "") in {"q=0", "q=0.0", "q=0.00", "q=0.000"} for parameter in parameters)
-
-
 def application(of: Web) -> web.Application:
     """The application: addresses, guard and headers."""
     middlewares = [shaped, guarded(of.hosts), of.door.middleware()]
     app = web.Application(middlewares=middlewares, client_max_size=1024)
     app.on_response_prepare.extend([instead(lambda: of.door.headers), harden])
-    app.router.add_get("/", of.status)
+    pages = of.pages()
+    app.router.add_get("/", pages.status)
+    app.router.add_get(f"/jobs/{_JOB}", pages.job)
     app.router.add_get("/metrics", of.metrics)
     app.router.add_get("/-/healthy", of.healthy)
     app.router.add_get("/-/ready", of.ready)
     app.router.add_post("/-/reload", reloading(of.reload))
     app.router.add_get("/api/v1/jobs", of.jobs)
-    app.router.add_get("/api/v1/jobs/{org}/{job_id}", of.job)
-    app.router.add_get("/api/v1/jobs/{org}/{job_id}/events", of.events)
+    app.router.add_get(f"/api/v1/jobs/{_JOB}", of.job)
+    app.router.add_get(f"/api/v1/jobs/{_JOB}/events", of.events)
     app.router.add_get("/api/v1/orgs", of.orgs)
     app.router.add_get("/api/v1/deliveries", of.deliveries)
+    stream = Stream(changes=of.store.changes, health=of.health, door=of.door, clock=of.clock, following=of.following)
+    app.router.add_get("/api/v1/stream", stream.follow)
+    app.on_shutdown.append(stream.close)
     books = BookRoutes(store=of.store, health=of.health, clock=of.clock)
     app.router.add_get("/api/v1/costs", books.costs)
     app.router.add_get("/api/v1/models", books.models)

@@ -63,6 +63,11 @@ class Door:
         return self._access.headers
 
     @property
+    def access(self) -> Access:
+        """The present reading: another one is another object."""
+        return self._access
+
+    @property
     def scheme(self) -> str:
         """How the server is spoken to."""
         return "http" if self.context is None else "https"

@@ -12,7 +12,7 @@ from monitor.domain.snapshot import Snapshot
 from monitor.metrics.health import Health
 from monitor.metrics.labels import clean
 
-_MOST_MODELS: Final = 20
+_MOST_MODELS: Final = 10
 _CENT: Final = Decimal("0.01")
 
 

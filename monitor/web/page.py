@@ -2,69 +2,47 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
-from importlib import resources
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
 
-import jinja2
-from markupsafe import Markup
-
-from monitor import __version__
 from monitor.domain.flow import Tracked
-from monitor.domain.message import moment, span
-from monitor.domain.model import Cost, Status
-from monitor.domain.pricing import spoken
+from monitor.domain.message import moment
+from monitor.domain.model import Status
 from monitor.domain.snapshot import Snapshot
-from monitor.domain.triage import triage
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.labels import clean
+from monitor.store import Posted
 from monitor.web import money
+from monitor.web.look import page
+from monitor.web.rows import When, row, when
+from monitor.web.timeline import timeline
+from monitor.web.wish import ORDERS, STATES, Paged, Wish, paged
 
-_MOST_ACTIVE: Final = 200
-_MOST_ENDED: Final = 50
-_STYLE: Final = resources.files("monitor.web").joinpath("page.css").read_text(encoding="utf-8")
-_DIGEST: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-POLICY: Final = (
-    f"default-src 'none'; style-src 'sha256-{_DIGEST}'; img-src data:; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
+_MOST_MODELS: Final = 200
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class When:
-    """A moment: how long ago or from now, and exactly."""
-
-    words: str
-    exact: str
+Sparks = Mapping[tuple[str, str], tuple[str, str] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A job as a line of a table. What is not known is None."""
+class Selection:
+    """The jobs that are let through, and of them the two pages that are shown."""
 
-    name: str
-    id: str
-    org: str
-    model: str
-    tuned: str | None
-    status: str
-    stalled: bool
-    since: When
-    progress: float | None
-    steps: str | None
-    time: str | None
-    cost: str | None
-    api: str
-    link: str | None
-    failure: str | None
-    hint: str | None
-    error: str | None
+    jobs: Sequence[Tracked]
+    active: Paged
+    ended: Paged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What is shown beside the snapshot."""
+
+    sparks: Sparks = field(default_factory=dict)
+    dead: Sequence[Posted] = ()
+    """The newest dead letters."""
+    retention: timedelta = timedelta(hours=24)
+    """How far back the jobs of the snapshot reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,43 +60,54 @@ class Org:
     active: int
 
 
-def render(snapshot: Snapshot, health: Health) -> bytes:
+def select(snapshot: Snapshot, wish: Wish) -> Selection:
+    """What of the snapshot is wanted."""
+    jobs = wish.chosen(snapshot.jobs)
+    return Selection(
+        jobs=jobs,
+        active=paged(wish, "active", [one for one in jobs if not one.job.status.final]),
+        ended=paged(wish, "ended", [one for one in jobs if one.job.status.final]),
+    )
+
+
+def render(
+    snapshot: Snapshot,
+    health: Health,
+    *,
+    wish: Wish | None = None,
+    selection: Selection | None = None,
+    beside: Beside | None = None,
+    fragment: bool = False,
+) -> bytes:
     """The page as UTF-8. Called in a worker thread."""
-    now = snapshot.at
-    active = [tracked for tracked in snapshot.jobs if not tracked.job.status.final]
-    ended = sorted((tracked for tracked in snapshot.jobs if tracked.job.status.final), key=_end, reverse=True)
+    now, wish, beside = snapshot.at, wish or Wish(), beside or Beside()
+    selection = selection or select(snapshot, wish)
     endings, more_endings = money.endings(snapshot)
-    text = _template().render(
-        version=__version__,
-        at=moment(now),
-        style=Markup(_STYLE),  # noqa: S704 - our own file; CSP names its digest
-        tiles=_tiles(snapshot),
-        orgs=sorted((_org(org, snapshot) for org in health.orgs.values()), key=lambda org: org.state != "down"),
-        active=[_row(tracked, now) for tracked in active[:_MOST_ACTIVE]],
-        ended=[_row(tracked, now) for tracked in ended[:_MOST_ENDED]],
-        more_active=sum(n for (_, status), n in snapshot.counts.items() if not status.final)
-        - len(active[:_MOST_ACTIVE]),
-        more_ended=max(len(ended) - _MOST_ENDED, 0),
-        outbox=_outbox(snapshot, health),
-        budgets=money.budgets(health, snapshot),
-        accounts=money.accounts(health, snapshot),
-        endings=endings,
-        more_endings=more_endings,
-    )
-    return text.encode("utf-8", "replace")
+    shown: dict[str, Any] = {
+        "root": "",
+        "at": moment(now),
+        "tiles": _tiles(snapshot),
+        "orgs": sorted((_org(org, snapshot) for org in health.orgs.values()), key=lambda org: org.state != "down"),
+        "wish": wish,
+        "choices": _choices(snapshot, health),
+        "active": selection.active,
+        "active_rows": [row(one, now, _spark(one, beside.sparks)) for one in selection.active.shown],
+        "ended": selection.ended,
+        "ended_rows": [row(one, now) for one in selection.ended.shown],
+        "dropped": snapshot.dropped,
+        "timeline": timeline(selection.jobs, now, beside.retention),
+        "outbox": _outbox(snapshot, health),
+        "dead": [_letter(one, snapshot) for one in beside.dead],
+        "budgets": money.budgets(health, snapshot),
+        "accounts": money.accounts(health, snapshot),
+        "endings": endings,
+        "more_endings": more_endings,
+    }
+    return page("status.html", shown, fragment=fragment)
 
 
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
-    """Compiled once, by the first who looks."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("monitor.web", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html")
+def _spark(one: Tracked, sparks: Sparks) -> tuple[str, str] | None:
+    return sparks.get((one.job.org, one.job.id))
 
 
 def _tiles(snapshot: Snapshot) -> list[tuple[str, int, str]]:
@@ -134,41 +123,28 @@ def _tiles(snapshot: Snapshot) -> list[tuple[str, int, str]]:
     ]
 
 
+def _choices(snapshot: Snapshot, health: Health) -> dict[str, list[tuple[str, str]]]:
+    """What can be chosen for each filter: the value, and what people read."""
+    models = sorted({clean(one.job.model, 80) for one in snapshot.jobs})[:_MOST_MODELS]
+    orgs = sorted(clean(org, 64) for org in health.orgs)
+    return {
+        "org": [("", "All organisations"), *((org, org) for org in orgs)],
+        "status": [("", "All statuses"), *((state, state) for state in STATES)],
+        "model": [("", "All models"), *((model, model) for model in models)],
+        "sort": [(name, words) for name, (words, _, _) in ORDERS.items()],
+    }
+
+
 def _org(org: OrgHealth, snapshot: Snapshot) -> Org:
     return Org(
         name=clean(org.org, 64),
         provider=clean(org.provider, 64),
         labels=tuple(clean(f"{key}: {value}", 128) for key, value in org.labels.items()),
         state={True: "up", False: "down", None: "new"}[org.up],
-        last_success=_when(min(org.last_success, snapshot.at) if org.last_success else None, snapshot.at),
-        next_poll=_when(org.next_poll_at, snapshot.at),
+        last_success=when(min(org.last_success, snapshot.at) if org.last_success else None, snapshot.at),
+        next_poll=when(org.next_poll_at, snapshot.at),
         trouble=clean(org.trouble.text, 300) if org.trouble is not None else None,
         active=sum(count for (name, status), count in snapshot.counts.items() if name == org.org and not status.final),
-    )
-
-
-def _row(tracked: Tracked, now: datetime) -> Row:
-    job = tracked.job
-    failed = job.status is Status.FAILED
-    latest = job.training.latest
-    return Row(
-        name=clean(job.name or "", 80),
-        id=clean(job.id, 80),
-        org=clean(job.org, 64),
-        model=clean(job.model, 80),
-        tuned=clean(job.fine_tuned_model, 120) if job.fine_tuned_model else None,
-        status=job.status.value,
-        stalled=tracked.stalled,
-        since=_ago(_end(tracked) if job.status.final else tracked.since, now),
-        progress=job.progress,
-        steps=f"step {latest.step:,} of {latest.steps:,}" if latest.step is not None and latest.steps else None,
-        time=span(job.run_time) if job.run_time is not None else None,
-        cost=_cost(tracked.cost),
-        api=f"api/v1/jobs/{_segment(job.org)}/{_segment(job.id)}",
-        link=https(job.url),
-        failure=triage(job.error).cls.value if failed else None,
-        hint=triage(job.error).hint if failed else None,
-        error=clean(job.error.message or job.error.code or "", 300) if failed and job.error is not None else None,
     )
 
 
@@ -179,39 +155,17 @@ def _outbox(snapshot: Snapshot, health: Health) -> list[dict[str, Any]]:
         {
             "name": clean(name, 64),
             "pending": backlogs[name].pending if name in backlogs else 0,
-            "oldest": _when(backlogs[name].oldest, snapshot.at) if name in backlogs else None,
+            "oldest": when(backlogs[name].oldest, snapshot.at) if name in backlogs else None,
         }
         for name in names
     ]
 
 
-def https(url: str | None) -> str | None:
-    """The link, if it is one that a click may follow: https, a host, and nothing that is not printable."""
-    if url is None or len(url) > 2048 or not url.isprintable() or " " in url:
-        return None
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return url if parts.scheme == "https" and parts.hostname and "@" not in parts.netloc else None
-
-
-def _segment(text: str) -> str:
-    return quote(text, safe="", errors="replace")
-
-
-def _end(tracked: Tracked) -> datetime:
-    return tracked.job.finished_at or tracked.since
-
-
-def _cost(cost: Cost | None) -> str | None:
-    return spoken(cost) if cost is not None and cost.usd is not None else None
-
-
-def _when(at: datetime | None, now: datetime) -> When | None:
-    return _ago(at, now) if at is not None else None
-
-
-def _ago(at: datetime, now: datetime) -> When:
-    words = f"{span(now - at)} ago" if at <= now else f"in {span(at - now)}"
-    return When(words=words, exact=moment(at) or "")
+def _letter(one: Posted, snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "notifier": clean(one.notifier, 64),
+        "title": clean(one.title, 120),
+        "reason": clean(one.reason or "", 200),
+        "attempts": one.attempts,
+        "settled": when(one.settled_at, snapshot.at),
+    }

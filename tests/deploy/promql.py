@@ -1,28 +1,44 @@
-"""Where PromQL stands in the deployment's files, and what a monitor exports."""
+"""Where PromQL stands in the deployment's files, what it asks for, and what a monitor exports."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from monitor.domain.snapshot import Snapshot
-from monitor.metrics.families import FAMILIES
-from monitor.metrics.health import Health
-from monitor.metrics.own import Own
-from monitor.metrics.view import look
-from tests.builders import NOON
+from tests.test_readme import exported as described
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 
-_SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
-_NAME = re.compile(r"\bfinetune_[a-z_]+")
+PROMETHEUS_OWN = {
+    "up": {"job", "instance"},
+    "scrape_duration_seconds": {"job", "instance"},
+    "scrape_samples_scraped": {"job", "instance"},
+    "ALERTS": {"alertname", "alertstate", "severity", "org", "job_id", "notifier"},
+}
+_SUFFIXES = {"counter": ("",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
+_NAME = re.compile(r"(?<![\w:$])(?:[a-z_]+:)?(?:finetune_\w+|up|scrape_\w+|ALERTS)(?::\w+)?(?=[{\s)\[]|$)")
+_SELECTOR = re.compile(rf"({_NAME.pattern})\s*{{([^}}]*)}}")
+_MATCHER = re.compile(r'(\w+)\s*(?:=~|!~|!=|=)\s*"')
+_GROUPING = re.compile(r"\b(?:by|on|group_left|without|ignoring)\s*\(([^)]*)\)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One expression of a dashboard, as Grafana sends it: variables and macros filled in."""
+
+    board: str
+    panel: str
+    expression: str
+    instant: bool
 
 
 def parsed(path: Path) -> Any:
@@ -36,38 +52,81 @@ def dashboard(path: Path) -> dict[str, Any]:
     return read
 
 
-def dashboard_expressions(path: Path) -> Iterator[tuple[str, str]]:
-    """Panel titles and expressions, as Grafana sends them: variables and macros filled in."""
+def asked(path: Path) -> Iterator[Asked]:
+    """Every expression of a dashboard: of panels, annotations and variables. A job's own is asked of any job."""
     content = dashboard(path)
+    board = path.stem
     for panel in content["panels"]:
         for target in panel.get("targets", ()):
-            yield panel["title"], _filled(target["expr"])
+            yield Asked(
+                board=board,
+                panel=panel["title"],
+                expression=_filled(target["expr"]),
+                instant=target.get("instant", False),
+            )
     for annotation in content["annotations"]["list"]:
         if "expr" in annotation:
-            yield annotation["name"], _filled(annotation["expr"])
+            yield Asked(board=board, panel=annotation["name"], expression=_filled(annotation["expr"]), instant=False)
+    for variable in content["templating"]["list"]:
+        if variable["type"] == "query":
+            series, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"]).groups()  # type: ignore[union-attr] # a variable that is written otherwise fails here, as it should
+            expression = f"count by ({label}) ({_filled(series)})"
+            yield Asked(board=board, panel=f"${variable['name']}", expression=expression, instant=True)
 
 
-def rule_expressions() -> Iterator[tuple[str, str]]:
-    """Names and expressions of the rules."""
-    for group in parsed(DEPLOY / "prometheus" / "rules.yaml")["groups"]:
-        for rule in group["rules"]:
-            yield rule["alert"], rule["expr"]
+@cache
+def rules() -> list[dict[str, Any]]:
+    """The rules, alerts and recordings."""
+    return [rule for group in parsed(DEPLOY / "prometheus" / "rules.yaml")["groups"] for rule in group["rules"]]
+
+
+def recorded() -> dict[str, set[str]]:
+    """The recordings, and the labels that their names promise."""
+    known = {label for labels in exported().values() for label in labels}
+    names = [rule["record"] for rule in rules() if "record" in rule]
+    return {name: {label for label in known if label in _words(name)} for name in names}
 
 
 def names(expression: str) -> set[str]:
-    """The monitor's metrics that an expression asks for."""
-    return set(_NAME.findall(expression))
+    """The series that an expression asks for."""
+    return set(_NAME.findall(_GROUPING.sub("", expression)))
 
 
-def exported() -> set[str]:
-    """The names of all series that a monitor may have."""
-    view = look(Snapshot(at=NOON), Health())
-    metrics = [*(family(view) for family in FAMILIES), *Own().registry.collect()]
-    return {metric.name + suffix for metric in metrics for suffix in _SUFFIXES[metric.type]}
+def strangers(expression: str, known: Mapping[str, set[str]]) -> set[str]:
+    """What the expression asks for and nobody has: `name`, `name{label}`, or `(label)` of a grouping."""
+    asked_for = names(expression)
+    found = {name for name in asked_for if name not in known}
+    for name, matchers in _SELECTOR.findall(expression):
+        found |= {f"{name}{{{label}}}" for label in _MATCHER.findall(matchers) if label not in known.get(name, set())}
+    somewhere = set().union(*(known.get(name, set()) for name in asked_for))
+    for labels in _GROUPING.findall(expression):
+        found |= {f"({label})" for label in labels.replace(" ", "").split(",") if label and label not in somewhere}
+    return found
+
+
+@cache
+def exported() -> dict[str, set[str]]:
+    """The names of all series that a busy monitor has, and their labels once Prometheus has scraped them."""
+    return {
+        name + suffix: {*labels, "job", "instance", *(["le"] if suffix == "_bucket" else [])}
+        for name, (kind, labels) in described().items()
+        for suffix in _SUFFIXES[kind]
+    }
+
+
+def _words(name: str) -> set[str]:
+    """`org_status:finetune_…` speaks of `org` and `status`."""
+    return set(name.split(":", maxsplit=1)[0].split("_"))
 
 
 def _filled(expression: str) -> str:
-    macros = {"$__range": "3600s", "$__rate_interval": "60s", "$__interval": "15s", "$org": ".*"}
+    macros = {
+        "$__range": "3600s",
+        "$__rate_interval": "60s",
+        "$__interval": "15s",
+        "$org": ".*",
+        'job_id="$job"': 'job_id=~".+"',
+    }
     for macro, value in macros.items():
-        expression = re.sub(rf"{re.escape(macro)}\b", value, expression)
+        expression = re.sub(rf"{re.escape(macro)}(?!\w)", value, expression)
     return expression

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from monitor import __version__
 from monitor.cli import main
 from tests.deploy.promql import DEPLOY, parsed
 from tests.deploy.tools import installed, run
@@ -29,6 +30,18 @@ def test_a_service_has_no_root_no_capabilities_and_a_read_only_file_system(servi
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert not service["user"].startswith(("0", "root"))
+
+
+@each_service
+def test_a_service_has_limits_for_memory_processor_processes_and_log(service: dict[str, Any]) -> None:
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert 0 < service["cpus"] <= 1
+    assert 0 < service["pids_limit"] <= 256
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+def test_the_monitors_image_is_of_this_version_unless_told_otherwise() -> None:
+    assert SERVICES["monitor"]["image"] == f"finetune-monitor:${{FINETUNE_MONITOR_VERSION:-{__version__}}}"
 
 
 @each_service

@@ -1,19 +1,24 @@
-"""Every dashboard is valid, readable, and asks only for what the monitor exports."""
+"""Every dashboard is what its code makes, valid, readable, and asks only for what the monitor exports."""
 
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deploy.promql import DASHBOARDS, dashboard, dashboard_expressions, exported, names
+from deploy.grafana.boards.__main__ import files
+from deploy.grafana.boards.health import health
+from tests.deploy.promql import DASHBOARDS, PROMETHEUS_OWN, ROOT, Asked, asked, dashboard, exported, strangers
 from tests.deploy.tools import needs, run
 
-EXPRESSIONS = [pytest.param(*pair, id=pair[0]) for path in DASHBOARDS for pair in dashboard_expressions(path)]
+CORE_PANELS = {"row", "stat", "timeseries", "table", "bargauge", "state-timeline"}
+EXPRESSIONS = [pytest.param(one, id=f"{one.board}, {one.panel}") for path in DASHBOARDS for one in asked(path)]
 PANELS = [
-    pytest.param(panel, id=panel["title"])
+    pytest.param(panel, id=f"{path.stem}, {panel['title']}")
     for path in DASHBOARDS
     for panel in dashboard(path)["panels"]
     if panel["type"] != "row"
@@ -21,33 +26,55 @@ PANELS = [
 each_dashboard = pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in DASHBOARDS])
 
 
+def test_the_files_are_what_the_code_makes() -> None:
+    wanted = files()
+    assert set(DASHBOARDS) == set(wanted)
+    for path, text in wanted.items():
+        assert path.read_text() == text, f"{path.name} is stale: run make dashboards"
+
+
+def test_a_stale_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main = sys.modules["deploy.grafana.boards.__main__"]
+    monkeypatch.setattr(main, "FOLDER", tmp_path)
+    assert main.main(["--check"]) == len(DASHBOARDS)
+    assert main.main([]) == 0
+    assert main.main(["--check"]) == 0
+    (tmp_path / "job.json").write_text("{}")
+    (tmp_path / "old.json").write_text("{}")
+    assert main.main(["--check"]) == 2
+
+
 @needs("promtool")
 @each_dashboard
 def test_prometheus_understands_every_expression(path: Path, tmp_path: Path) -> None:
-    rules = [
-        {"record": f"panel:{number}", "expr": expression}
-        for number, (_, expression) in enumerate(dashboard_expressions(path))
-    ]
+    rules = [{"record": f"panel:{number}", "expr": one.expression} for number, one in enumerate(asked(path))]
     file = tmp_path / "rules.json"
     file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
     run("promtool", "check", "rules", file)
 
 
-@pytest.mark.parametrize(("panel", "expression"), EXPRESSIONS)
-def test_a_panel_asks_only_for_metrics_the_monitor_exports(panel: str, expression: str) -> None:
-    assert names(expression) <= exported(), panel
+@pytest.mark.parametrize("one", EXPRESSIONS)
+def test_a_panel_asks_only_for_series_and_labels_that_there_are(one: Asked) -> None:
+    assert strangers(one.expression, exported() | PROMETHEUS_OWN) == set()
 
 
-@pytest.mark.parametrize(("panel", "expression"), EXPRESSIONS)
-def test_every_variable_of_an_expression_is_one_grafana_fills(panel: str, expression: str) -> None:
-    assert "$" not in expression, panel
+def test_series_and_labels_that_nobody_has_are_found() -> None:
+    expression = 'sum by (org, colour) (finetune_jobs{team="a", org="b"}) / finetune_jobz > up'
+    assert strangers(expression, exported() | PROMETHEUS_OWN) == {"(colour)", "finetune_jobs{team}", "finetune_jobz"}
+
+
+@pytest.mark.parametrize("one", EXPRESSIONS)
+def test_every_variable_of_an_expression_is_one_grafana_fills(one: Asked) -> None:
+    assert "$" not in one.expression
 
 
 @pytest.mark.parametrize("panel", PANELS)
 def test_a_panel_explains_itself_and_names_its_unit(panel: dict[str, Any]) -> None:
+    assert panel["type"] in CORE_PANELS
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
 
 
 @pytest.mark.parametrize("panel", PANELS)
@@ -61,11 +88,24 @@ def test_the_queries_of_a_panel_can_be_told_apart(panel: dict[str, Any]) -> None
         assert panel["options"]["legend"]["showLegend"]
 
 
+@pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.values[0]["type"] == "table"])  # type: ignore[index] # every parameter is a panel's dict
+def test_every_answer_of_a_table_is_a_column_with_a_title(panel: dict[str, Any]) -> None:
+    (options,) = (step["options"] for step in panel["transformations"] if step["id"] == "organize")
+    answers = {f"Value #{target['refId']}" for target in panel["targets"]}
+    assert answers <= set(options["renameByName"]) | set(options["excludeByName"])
+    labels = {label for target in panel["targets"] for label in _by(target["expr"])}
+    assert labels <= set(options["renameByName"]), "a label without a column"
+    titles = list(options["renameByName"].values())
+    assert {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]} <= set(titles)
+    assert panel["options"]["sortBy"][0]["displayName"] in titles
+
+
 @each_dashboard
 def test_panels_have_ids_of_their_own_and_do_not_overlap(path: Path) -> None:
     panels = dashboard(path)["panels"]
     ids = [panel["id"] for panel in panels]
     assert len(set(ids)) == len(ids)
+    assert 0 not in ids
     taken = [cell for panel in panels for cell in _cells(panel["gridPos"])]
     assert len(set(taken)) == len(taken)
     assert all(column < 24 for column, _ in taken)
@@ -75,8 +115,37 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap(path: Path) -> None:
 def test_a_dashboard_is_made_for_the_grafana_it_is_shipped_with(path: Path) -> None:
     content = dashboard(path)
     assert content["schemaVersion"] == 41
-    assert [variable["name"] for variable in content["templating"]["list"]] == ["datasource", "org"]
-    assert content["uid"].startswith("finetune-")
+    variables = [variable["name"] for variable in content["templating"]["list"]]
+    assert variables == ["datasource", "org", *(["job"] if path.stem == "job" else [])]
+    assert content["uid"] == f"finetune-{path.stem}"
+    assert "id" not in content
+
+
+@each_dashboard
+def test_a_dashboard_leads_to_the_others(path: Path) -> None:
+    (link,) = dashboard(path)["links"]
+    assert (link["type"], link["tags"]) == ("dashboards", ["finetune-monitor"])
+    assert link["includeVars"]
+    assert link["keepTime"]
+    assert set(link["tags"]) <= set(dashboard(path)["tags"])
+
+
+def test_links_lead_to_dashboards_there_are() -> None:
+    texts = [*(path.read_text() for path in DASHBOARDS), (ROOT / "deploy/prometheus/rules.yaml").read_text()]
+    linked = {uid for text in texts for uid in re.findall(r"/d/([\w-]+)", text)}
+    assert linked == {f"finetune-{path.stem}" for path in DASHBOARDS}
+
+
+def test_the_health_dashboard_knows_the_monitor_by_its_scrape_job() -> None:
+    assert 'job="finetune-monitor"' in (
+        ROOT / "deploy/grafana/dashboards" / f"{health().name}.json"
+    ).read_text().replace("\\", "")
+
+
+def _by(expression: str) -> set[str]:
+    """The labels of an expression's answer: those of its first grouping."""
+    found = re.search(r"by \(([^)]*)\)", expression)
+    return set(found.group(1).split(", ")) if found else set()
 
 
 def _cells(place: dict[str, int]) -> list[tuple[int, int]]:

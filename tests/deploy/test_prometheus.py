@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
-from tests.deploy.promql import DEPLOY, ROOT, exported, names, parsed, rule_expressions
+from tests.deploy.promql import (
+    DASHBOARDS,
+    DEPLOY,
+    PROMETHEUS_OWN,
+    ROOT,
+    dashboard,
+    exported,
+    parsed,
+    recorded,
+    rules,
+    strangers,
+)
 from tests.deploy.tools import needs, run
 
 PROMETHEUS = DEPLOY / "prometheus"
-RULES = [rule for group in parsed(PROMETHEUS / "rules.yaml")["groups"] for rule in group["rules"]]
+RULES = [rule for rule in rules() if "alert" in rule]
+RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text()
+every_rule = pytest.mark.parametrize(
+    "rule", [pytest.param(rule, id=rule.get("alert") or rule["record"]) for rule in rules()]
+)
+every_alert = pytest.mark.parametrize("rule", [pytest.param(rule, id=rule["alert"]) for rule in RULES])
 
 
 @needs("promtool")
@@ -26,9 +45,16 @@ def test_alertmanager_accepts_its_configuration() -> None:
     run("amtool", "check-config", DEPLOY / "alertmanager" / "alertmanager.yml")
 
 
-@pytest.mark.parametrize(("alert", "expression"), [pytest.param(*rule, id=rule[0]) for rule in rule_expressions()])
-def test_a_rule_asks_only_for_metrics_the_monitor_exports(alert: str, expression: str) -> None:
-    assert names(expression) <= exported(), alert
+@every_rule
+def test_a_rule_asks_only_for_series_and_labels_that_there_are(rule: dict[str, str]) -> None:
+    assert strangers(rule["expr"], exported() | recorded() | PROMETHEUS_OWN) == set()
+
+
+def test_every_recording_is_read_by_a_later_rule_of_its_group() -> None:
+    for group in parsed(PROMETHEUS / "rules.yaml")["groups"]:
+        for place, rule in enumerate(group["rules"]):
+            if "record" in rule:
+                assert any(rule["record"] in later["expr"] for later in group["rules"][place + 1 :]), rule["record"]
 
 
 def test_every_alert_fires_and_stays_silent_in_a_unit_test() -> None:
@@ -41,10 +67,30 @@ def test_every_alert_fires_and_stays_silent_in_a_unit_test() -> None:
     assert silent == everything
 
 
-@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule["alert"]) for rule in RULES])
-def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, dict[str, str]]) -> None:
+@every_alert
+def test_an_alert_says_how_bad_it_is_where_to_look_and_what_to_do(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"info", "warning", "critical"}
-    assert set(rule["annotations"]) == {"summary", "description"}
+    assert set(rule["annotations"]) == {"summary", "description", "dashboard_url", "runbook_url"}
+    assert rule["annotations"]["runbook_url"] == f"docs/runbooks.md#{rule['alert'].lower()}"
+    assert rule["annotations"]["dashboard_url"].startswith("http://127.0.0.1:3000/d/finetune-")
+
+
+@every_alert
+def test_a_runbook_says_what_an_alert_means_what_to_look_at_and_what_to_do(rule: dict[str, Any]) -> None:
+    _, _, section = RUNBOOKS.partition(f"\n### {rule['alert']}\n")
+    section = re.split(r"^#", section, maxsplit=1, flags=re.MULTILINE)[0]
+    assert re.findall(r"^\*\*([\w ]+)\*\*", section, re.MULTILINE) == ["Means", "Look at", "Do"]
+
+
+def test_no_runbook_is_of_an_alert_that_is_gone() -> None:
+    assert set(re.findall(r"^### (\w+)", RUNBOOKS, re.MULTILINE)) == {rule["alert"] for rule in RULES}
+
+
+def test_the_panels_that_runbooks_name_are_there() -> None:
+    titles = {panel["title"] for path in DASHBOARDS for panel in dashboard(path)["panels"]}
+    named = set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", RUNBOOKS))
+    assert named
+    assert {name for name in named if not any(title.startswith(name) for title in titles)} == set()
 
 
 def test_the_alert_on_a_missing_monitor_knows_it_by_its_scrape_job() -> None:

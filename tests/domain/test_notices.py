@@ -213,6 +213,7 @@ def test_a_day_is_told_in_one_message_with_all_its_models() -> None:
         "labels": {"team": "search"},
         "shutdown_date": "2027-01-14",
         "days_left": 52,
+        "model_count": 12,
         "models": [{"id": model.id, "base_model": model.base} for model in models(12)],
     }
 
@@ -224,6 +225,12 @@ def test_of_many_models_people_see_twenty_and_receivers_all() -> None:
     assert len(message.facts) == 3 + 20 + 1
     assert message.facts[-1] == ("Model", "and 1,214 more")
     assert len(json.loads(message.data)["models"]) == 1234
+
+
+def test_of_more_models_than_a_message_holds_receivers_get_the_number() -> None:
+    [notice] = ends(models(6000), 52)
+    told = json.loads(notice.deliveries[0].message.data)
+    assert (told["model_count"], len(told["models"])) == (6000, 5000)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def paid(input_: str, cached: str, output: str) -> TokenDollars:
         pytest.param("mini", OLD, ALL, {}, paid("40", "20", "80"), id="the last day of the old price"),
         pytest.param("mini", date(2025, 1, 2), ALL, {}, paid("4", "2", "8"), id="the first day of the new"),
         pytest.param("mini-2024", OLD, ALL, {}, None, id="a day without a price"),
+        pytest.param("mini", TODAY, TokenCount(output=10**15), {}, None, id="an amount that nobody could pay"),
         pytest.param("mini-2025", TODAY, ALL, {}, None, id="another snapshot"),
         pytest.param("min", TODAY, ALL, {}, None, id="half a name"),
         pytest.param(

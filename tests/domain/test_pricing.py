@@ -64,6 +64,9 @@ RFT: dict[str, Any] = {"model": "o4-mini", "method": Method.REINFORCEMENT}
         ),
         pytest.param({"model": "mini", "trained_tokens": 0}, "0", id="nothing costs nothing"),
         pytest.param({**RFT, "training": Training(loop_seconds=1.0)}, "0", id="a second of an hour"),
+        pytest.param({"model": "mini", "trained_tokens": 10**15}, None, id="tokens that nobody could pay"),
+        pytest.param({**RFT, "training": Training(loop_seconds=1e15)}, None, id="hours that nobody could pay"),
+        pytest.param({**RFT, "training": Training(loop_seconds=1e290)}, None, id="hours with 300 digits"),
     ],
 )
 def test_a_job_costs(over: dict[str, Any], usd: str | None) -> None:
@@ -93,6 +96,10 @@ HALF = Training(latest=Metrics(step=5, steps=10), loop_seconds=1800.0, counted_s
         pytest.param(
             {**RFT, "training": replace(HALF, latest=Metrics(step=5, steps=2))}, "50", id="more steps than there are"
         ),
+        pytest.param(
+            {**RFT, "training": replace(HALF, latest=Metrics(step=5, steps=10**15))}, None, id="steps without end"
+        ),
+        pytest.param({"model": "mini", "trained_tokens": 10**15}, None, id="tokens that nobody could pay"),
     ],
 )
 def test_an_active_job_will_cost(over: dict[str, Any], usd: str | None) -> None:

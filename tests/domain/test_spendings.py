@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
+
+import pytest
 
 from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.flow import Change, Known, Observation
@@ -72,9 +74,26 @@ def test_what_is_known_late_is_booked_late_on_the_day_it_ended() -> None:
     assert change.spendings == (replace(SPENT, at=NOON - DAY),)
 
 
-def test_without_an_end_it_is_booked_when_we_saw_it() -> None:
-    [spending] = decide(Known(org="research"), seen(replace(DONE, finished_at=None)), POLICY).spendings
-    assert spending.at == NOON
+ENDLESS = replace(DONE, finished_at=None, created_at=NOON - 40 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("before", "ended", "at"),
+    [
+        pytest.param(known(tracked(ACTIVE)), ENDLESS, NOON, id="an end is when we saw it"),
+        pytest.param(known(), ENDLESS, NOON, id="one of a job that came and went unseen too"),
+        pytest.param(Known(org="research"), ENDLESS, NOON - 40 * DAY, id="history is no cost of today"),
+        pytest.param(
+            Known(org="research"), replace(ENDLESS, started_at=NOON - 39 * DAY), NOON - 39 * DAY, id="but of its start"
+        ),
+        pytest.param(
+            Known(org="research"), replace(ENDLESS, created_at=None), NOON, id="where there is any time of it"
+        ),
+    ],
+)
+def test_a_cost_without_an_end_is_booked(before: Known, ended: Job, at: datetime) -> None:
+    [spending] = decide(before, seen(ended), replace(POLICY, lookback=50 * DAY)).spendings
+    assert spending.at == at
 
 
 def test_an_estimate_an_unknown_cost_and_a_failure_without_tokens_are_not_booked() -> None:

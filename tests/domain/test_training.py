@@ -101,6 +101,14 @@ def test_what_was_known_is_kept_and_added_to() -> None:
     )
 
 
+def test_of_a_step_told_in_words_and_in_figures_the_seconds_count_whichever_comes_first() -> None:
+    words, figures = measured(1, train_reward=0.4), measured(1, loop_seconds=60.0)
+    for order in permutations((words, figures, measured(2, loop_seconds=30.0))):
+        training = fold(Training(), order)
+        assert (training.loop_seconds, training.counted_step, training.timed_steps) == (90.0, 2, 2)
+        assert training.latest.train_reward == 0.4
+
+
 def test_the_order_of_steps_in_one_reading_does_not_matter() -> None:
     steps = [measured(step, train_loss=float(step), loop_seconds=float(step)) for step in (1, 2, 3)]
     assert len({fold(Training(), order) for order in permutations(steps)}) == 1

@@ -38,7 +38,8 @@ def test_h01_the_page_has_the_elements_it_would_have_with_plain_names(item: dict
         assert not name.startswith("on")
         if name in {"href", "src"}:
             assert re.match(
-                r"(metrics|api/v1/[!-~]*|#\w+|data:image/svg\+xml,.*|https://platform\.openai\.com/.*)$", value
+                r"(\.|metrics|(api/v1|jobs)/[!-~]*|#\w+|data:image/svg\+xml,.*|https://platform\.openai\.com/.*)$",
+                value,
             )
     assert_inert(html, breaks="\n")
 

@@ -197,6 +197,12 @@ def test_a_row_sent_twice_counts_once_and_rows_that_differ_add_up() -> None:
     assert [(one.batch, one.tokens.output) for one in found] == [(False, 2000), (True, 1000)]
 
 
+def test_rows_that_add_up_to_more_than_can_be_are_counted_and_not_added() -> None:
+    rows = [used(input_tokens=10**12, num_model_requests=number) for number in range(5)]
+    [one], skipped = usages(*rows)
+    assert (one.tokens.input + one.tokens.cached_input, skipped) == (10**12, 4)
+
+
 def test_usage_that_is_not_told_by_model_is_no_answer() -> None:
     with pytest.raises(Malformed, match="by model"):
         ACCOUNTS.read_usage("research", page(bucket(used(model=None))))

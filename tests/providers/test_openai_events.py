@@ -118,6 +118,9 @@ def test_a_level_is_one_of_three(level: object, expected: str) -> None:
             Metrics(step=10, train_reward=0.1, valid_reward=0.2),
             id="reinforcement, scores alone",
         ),
+        pytest.param(
+            {"step": 10, "timing": {"step": {"full_iteration": 1e290}}}, Metrics(step=10), id="a step of many ages"
+        ),
         pytest.param({"train_mean_reward": 0.0}, Metrics(train_reward=0.0), id="zero is a reward"),
         pytest.param({"step": 0, "total_steps": 0}, Metrics(step=0), id="no step yet, and no total"),
         pytest.param({"step": "ten", "train_loss": "0.5", "timing": [], "scores": 3}, None, id="figures that are none"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from structlog.testing import capture_logs
 
 from monitor.domain.flow import Reason
 from monitor.store import Gone
-from tests.source.books import TODAY, Books, billed, broken_off, refused, used
+from monitor.watchers import costs
+from tests.source.books import MODEL, TODAY, Books, billed, broken_off, refused, used
 from tests.watchers.books import Bookkeeping, Enough, bookkeeping
 
 
@@ -88,15 +90,28 @@ async def test_a_closed_half_is_a_trouble_and_the_other_is_kept_up_to_date(tmp_p
 
 
 async def test_amounts_that_no_database_takes_are_a_trouble_and_not_the_end(tmp_path: Path) -> None:
-    rows: list[Any] = [used(f"ft:gpt-4o-2024-08-06:o::{n}", input=0, output=10**12) for n in range(700)]
-    async with bookkeeping(tmp_path, Books(usage={TODAY: rows})) as of:
-        of.books.usage[TODAY] = [row | {"model": "ft:gpt-4o-2024-08-06:o::x", "n": n} for n, row in enumerate(rows)]
+    rows: list[Any] = [billed(10**7, n=n) for n in range(1000)]
+    async with bookkeeping(tmp_path, Books(costs={TODAY: rows})) as of:
         await turns(of, 3)
         troubles = [of.watcher.health.trouble]
-        of.books.usage[TODAY] = [used()]
+        of.books.costs[TODAY] = [billed(1)]
         await turns(of, 4)
         troubles.append(of.watcher.health.trouble)
     assert [trouble.reason if trouble else None for trouble in troubles] == [Reason.MALFORMED, None]
+
+
+async def test_absurd_counts_of_one_model_are_left_out_and_the_others_booked(tmp_path: Path) -> None:
+    absurd: list[Any] = [used(input=0, output=10**12, n=n) for n in range(700)]
+    other = "ft:gpt-4o-2024-08-06:o::x"
+    async with bookkeeping(tmp_path, Books(usage={TODAY: [*absurd, used(other)]})) as of:
+        await of.read_all()
+        assert await of.usage() == {(TODAY, MODEL): 2 * 10**12, (TODAY, other): 1100}
+        assert of.watcher.health.trouble is None
+
+
+async def test_only_reckoning_with_many_lines_is_left_to_a_thread() -> None:
+    assert await costs._aside(get_ident, of=500) == get_ident()
+    assert await costs._aside(get_ident, of=501) != get_ident()
 
 
 async def test_a_store_that_is_gone_ends_the_loop(tmp_path: Path) -> None:

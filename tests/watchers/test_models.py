@@ -233,6 +233,16 @@ async def test_a_model_that_is_deleted_is_forgotten_and_a_job_s_result_is_not(tm
         assert set(await of.inventory()) == {"ft:x:a:b:2", "a-gateway-s-name"}
 
 
+@pytest.mark.parametrize("lines", [pytest.param([], id="nothing"), pytest.param([line(MINI)], id="base models")])
+async def test_a_list_without_tuned_models_takes_nothing_away(tmp_path: Path, lines: list[object]) -> None:
+    async with watched(tmp_path) as of:
+        of.answers["answer"] = says(line(MINI), line("ft:x:a:b:1"))
+        await of.one.look_once(MIDWINTER)
+        of.answers["answer"] = says(*lines)
+        await of.one.look_once(MIDWINTER + DAY)
+        assert set(await of.inventory()) == {"ft:x:a:b:1"}
+
+
 async def test_pages_are_read_where_more_are_promised_and_a_long_list_is_one_page(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         of.answers["answer"] = says(*(line(f"ft:x:a:b:{number}") for number in range(250)))

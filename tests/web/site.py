@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import anyio
 from yarl import URL
 
 from monitor.clock import SystemClock
@@ -42,6 +43,8 @@ class Site:
     port: int
     alive: bool = True
     stored: dict[str, int] = field(default_factory=dict)
+    streams: set[anyio.CancelScope] = field(default_factory=set)
+    """Those who follow what happens."""
 
     async def get(self, path: str, *, method: str = "GET", **over: Any) -> Answer:
         """Ask for a path, which is sent as it is."""
@@ -123,7 +126,15 @@ async def site(
         ) as client,
     ):
         found = Site(store=store, health=health, own=own, client=client, host="", port=0)
-        web = Web(store=store, health=health, own=own, clock=Noon(), alive=lambda: found.alive, hosts=hosts)
+        web = Web(
+            store=store,
+            health=health,
+            own=own,
+            clock=Noon(),
+            alive=lambda: found.alive,
+            hosts=hosts,
+            following=found.streams,
+        )
         async with serve(application(web), "127.0.0.1", port) as (found.host, found.port):
             yield found
 

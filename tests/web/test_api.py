@@ -155,7 +155,7 @@ async def test_an_id_may_hold_anything_when_it_comes_percent_encoded(tmp_path: P
         pytest.param("/api/v1/jobs/research/nobody", 404, id="no such job"),
         pytest.param("/api/v1/jobs/stranger/ftjob-1", 404, id="no such organisation"),
         pytest.param("/api/v1/jobs/research/nobody/events", 404, id="no such job's events"),
-        pytest.param("/api/v1/stream", 404, id="no such address"),
+        pytest.param("/api/v1/streams", 404, id="no such address"),
         pytest.param("/api/v1/jobs/%3Cscript%3E", 404, id="a hostile address"),
     ],
 )

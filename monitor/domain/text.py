@@ -1,4 +1,4 @@
-"""Text from outside, made harmless before any channel shows it."""
+"""Text from outside, made harmless before anything shows it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,162 @@
+"""A whole dashboard: panels that flow from left to right, and the variables, links and annotations all of them have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard as models
+
+from deploy.grafana.boards.panels import SOURCE
+from deploy.grafana.boards.queries import JOB
+
+TAG: Final = "finetune-monitor"
+WIDTH: Final = 24
+SCHEMA: Final = 41
+"""Grafana 11.6's; later ones move it up by themselves when they import it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A panel and the room it takes, on a grid of 24 columns."""
+
+    panel: Any
+    width: int
+    height: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """A dashboard. Rows without a title have no heading."""
+
+    uid: str
+    title: str
+    text: str
+    rows: Sequence[tuple[str, Sequence[Place]]]
+    of_one_job: bool = False
+    since: str = "now-24h"
+
+    @property
+    def name(self) -> str:
+        """The file's, without its ending."""
+        return self.uid.removeprefix("finetune-")
+
+
+def rendered(board: Board) -> str:
+    """The JSON that Grafana imports."""
+    made = dashboard.Dashboard(board.title).uid(board.uid).description(board.text).tags([TAG])
+    made.editable().tooltip(models.DashboardCursorSync.CROSSHAIR).timezone("browser").refresh("30s").version(1)
+    made.time(board.since, "now").fiscal_year_start_month(0)
+    made.variables([_datasource(), _organisation(), *([_job()] if board.of_one_job else [])])
+    made.link(_siblings())
+    for panel in _placed(board):
+        made.with_row(panel) if isinstance(panel, dashboard.Row) else made.with_panel(panel)
+    plain: dict[str, Any] = json.loads(json.dumps(made.build(), cls=JSONEncoder))
+    plain["schemaVersion"] = SCHEMA
+    plain["annotations"] = {"list": [_builtin(), *_annotations(board)]}
+    return json.dumps(plain, indent=2) + "\n"
+
+
+def _placed(board: Board) -> Iterator[Any]:
+    """Panels with their ids and places; a panel that finds no room in its line begins the next."""
+    number, top = 0, 0
+    for heading, places in board.rows:
+        if heading:
+            number += 1
+            yield dashboard.Row(heading).id(number).grid_pos(models.GridPos(h=1, w=WIDTH, x=0, y=top))
+            top += 1
+        left, height = 0, 0
+        for place in places:
+            if left + place.width > WIDTH:
+                left, top, height = 0, top + height, 0
+            number += 1
+            yield place.panel.id(number).grid_pos(models.GridPos(h=place.height, w=place.width, x=left, y=top))
+            left, height = left + place.width, max(height, place.height)
+        top += height
+
+
+def _datasource() -> dashboard.DatasourceVariable:
+    return dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus")
+
+
+def _organisation() -> dashboard.QueryVariable:
+    asked = "label_values(finetune_jobs, org)"
+    return (
+        dashboard.QueryVariable("org")
+        .label("Organisation")
+        .datasource(SOURCE)
+        .query({"qryType": 1, "query": asked, "refId": "org"})
+        .current(models.VariableOption(text=["All"], value=["$__all"]))
+        .include_all(True)
+        .all_value(".*")
+        .multi(True)
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+    )
+
+
+def _job() -> dashboard.QueryVariable:
+    asked = 'label_values(finetune_job_info{org=~"$org"}, job_id)'
+    return (
+        dashboard.QueryVariable("job")
+        .label("Job")
+        .datasource(SOURCE)
+        .query({"qryType": 1, "query": asked, "refId": "job"})
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+    )
+
+
+def _siblings() -> dashboard.DashboardLink:
+    """The other dashboards of this program, with the same time range and the same variables."""
+    return (
+        dashboard.DashboardLink("Fine-tuning")
+        .type(models.DashboardLinkType.DASHBOARDS)
+        .tags([TAG])
+        .icon("external link")
+        .tooltip("")
+        .url("")
+        .as_dropdown(False)
+        .include_vars(True)
+        .keep_time(True)
+    )
+
+
+def _builtin() -> dict[str, Any]:
+    return {
+        "builtIn": 1,
+        "type": "dashboard",
+        "name": "Annotations & Alerts",
+        "datasource": {"type": "grafana", "uid": "-- Grafana --"},
+        "enable": True,
+        "hide": True,
+        "iconColor": "rgba(0, 211, 255, 1)",
+    }
+
+
+def _annotations(board: Board) -> Iterator[dict[str, Any]]:
+    """What the time series are marked with. The typed builder has no words for titles and texts."""
+    asked = 'ALERTS{alertname=~"Finetune.*", alertstate="firing"}'
+    if board.of_one_job:
+        asked = 'ALERTS{alertname=~"Finetune.*", alertstate="firing", job_id="$job"}'
+        status = f"finetune_job_status{{{JOB}}}"
+        fresh = f"max by (org, job_id, status) ({status})\nunless max by (org, job_id, status) ({status} offset 1m)"
+        yield _annotation("Status", fresh, "blue", "{{status}}", "{{org}} {{job_id}}")
+    yield _annotation("Alerts", asked, "red", "{{alertname}}", "{{org}} {{job_id}} {{notifier}}")
+
+
+def _annotation(name: str, asked: str, colour: str, title: str, text: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "enable": True,
+        "iconColor": colour,
+        "expr": asked,
+        "titleFormat": title,
+        "textFormat": text,
+        "step": "60s",
+    }

@@ -1,0 +1,205 @@
+"""The dashboard of money: computed, estimated, billed; use of the tuned models; budgets; what could not be priced."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from deploy.grafana.boards.board import Board, Place
+from deploy.grafana.boards.panels import SPENT, bars, lines, number, query
+from deploy.grafana.boards.queries import ORG, active, one, total
+from deploy.grafana.boards.tables import Column, rows
+
+COST: Final = ("finetune_cost_dollars_total", "org, model, method")
+USE: Final = ("finetune_usage_cost_dollars_total", "org, model, kind")
+USED: Final = ("finetune_usage_tokens_total", "org, model, kind")
+BILL: Final = one("finetune_billed_cost_month_dollars", "org, line_item")
+UNPRICED: Final = one("finetune_unpriced_jobs", "org, model")
+
+
+def costs() -> Board:
+    """What fine-tuning and tuned models cost."""
+    return Board(
+        uid="finetune-costs",
+        title="Fine-tuning costs",
+        text="What training and the use of tuned models cost, as computed and as billed, against the budgets.",
+        since="now-7d",
+        rows=[
+            ("", [Place(panel, 4, 4) for panel in _figures()]),
+            ("Budgets", _budgets()),
+            ("Training", [Place(panel, 8) for panel in _training()]),
+            ("Use of tuned models", [Place(panel, 8) for panel in _use()]),
+            ("Bills", _bills()),
+        ],
+    )
+
+
+def _figures() -> list[Any]:
+    ahead = active(one("finetune_job_estimated_cost_dollars", "org, job_id"))
+    return [
+        number(
+            "Training, chosen range",
+            "Computed costs of jobs that ended in the dashboard's time range.",
+            query(total(*COST, window="$__range"), "training"),
+            unit="currencyUSD",
+        ),
+        number(
+            "Training ahead",
+            "Estimates of active jobs, where the provider tells enough.",
+            query(f"sum({ahead}) or vector(0)", "ahead"),
+            unit="currencyUSD",
+        ),
+        number(
+            "Use, chosen range",
+            "What requests to tuned models cost by the price of their day, as far as the provider's usage report goes.",
+            query(total(*USE, window="$__range"), "use"),
+            unit="currencyUSD",
+        ),
+        number(
+            "Billed this month",
+            "The provider's own bill of this UTC month, fine-tuning or not.",
+            query(f"sum({BILL})", "billed"),
+            unit="currencyUSD",
+        ),
+        number(
+            "Largest drift",
+            "The largest difference between bill and computation, over the settled ones of the last 30 days.",
+            query(f"max({_drift()})", "drift"),
+            unit="currencyUSD",
+        ),
+        number(
+            "Jobs of unknown cost",
+            "Jobs that ended and have no cost here, for want of a price or of a number of tokens. They are missing "
+            "in the sums.",
+            query(f"sum({UNPRICED}) or vector(0)", "jobs"),
+            colours=[(None, "green"), (1, "orange")],
+        ),
+    ]
+
+
+def _reconciled(source: str, by: str = "org, kind") -> str:
+    return one("finetune_reconciled_cost_dollars", by, f'{ORG}, source="{source}"')
+
+
+def _drift() -> str:
+    return f"abs({_reconciled('billed')} - {_reconciled('computed')})"
+
+
+def _budgets() -> list[Place]:
+    spent = one("finetune_budget_spent_dollars", "budget", "")
+    limit = one("finetune_budget_limit_dollars", "budget", "")
+    return [
+        Place(
+            rows(
+                "Budgets",
+                "Each budget's present period: computed costs and the estimates of active jobs.",
+                {"budget": "Budget"},
+                [
+                    Column(title="Spent", ask=spent, unit="currencyUSD", decimals=2),
+                    Column(title="Limit", ask=limit, unit="currencyUSD", decimals=2),
+                    Column(title="Left", ask=f"{limit} - {spent}", unit="currencyUSD", decimals=2),
+                    Column(title="Share", ask=f"{spent} / {limit}", unit="percentunit", bar=1, colours=SPENT),
+                ],
+                sort=("Share", True),
+            ),
+            12,
+        ),
+        Place(
+            lines(
+                "Budgets over time",
+                "The spent share of each budget; it falls back when a period begins.",
+                query(f"{spent} / {limit}", "{{budget}}"),
+                unit="percentunit",
+            ),
+            12,
+        ),
+    ]
+
+
+def _training() -> list[Any]:
+    tokens = ("finetune_trained_tokens_total", "org, model, method")
+    return [
+        bars(
+            "Training by organisation, chosen range",
+            "Computed costs of jobs that ended in the dashboard's time range.",
+            query(f"sort_desc({total(*COST, to='org', window='$__range')})", "{{org}}", instant=True),
+        ),
+        bars(
+            "Training by base model, chosen range",
+            "Computed costs of jobs that ended in the dashboard's time range.",
+            query(
+                f"sort_desc({total(*COST, to='model, method', window='$__range')})",
+                "{{model}} {{method}}",
+                instant=True,
+            ),
+        ),
+        lines(
+            "Trained tokens per day",
+            "Billable tokens of jobs that ended in the 24 hours before each moment.",
+            query(total(*tokens, to="org"), "{{org}}"),
+            stacked=True,
+        ),
+    ]
+
+
+def _use() -> list[Any]:
+    return [
+        bars(
+            "Use by organisation, chosen range",
+            "What requests to tuned models cost.",
+            query(f"sort_desc({total(*USE, to='org', window='$__range')})", "{{org}}", instant=True),
+        ),
+        bars(
+            "Use by model, chosen range",
+            "What requests to tuned models cost, by the model that was asked.",
+            query(f"topk(15, {total(*USE, to='model', window='$__range')})", "{{model}}", instant=True),
+        ),
+        lines(
+            "Tokens of requests per day",
+            "What went into tuned models and came out in the 24 hours before each moment.",
+            query(total(*USED, to="kind"), "{{kind}}"),
+            stacked=True,
+        ),
+    ]
+
+
+def _bills() -> list[Place]:
+    computed, billed = _reconciled("computed"), _reconciled("billed")
+    return [
+        Place(
+            rows(
+                "Bill of this month",
+                "Month to date, from the provider, fine-tuning or not.",
+                {"org": "Organisation", "line_item": "Line item"},
+                [Column(title="Billed", ask=BILL, unit="currencyUSD", decimals=2)],
+                sort=("Billed", True),
+            ),
+            10,
+            10,
+        ),
+        Place(
+            rows(
+                "Bill and computation",
+                "Over the settled ones of the last 30 days: the newest three are left out.",
+                {"org": "Organisation", "kind": "Kind"},
+                [
+                    Column(title="Computed", ask=computed, unit="currencyUSD", decimals=2),
+                    Column(title="Billed", ask=billed, unit="currencyUSD", decimals=2),
+                    Column(title="Difference", ask=f"{billed} - {computed}", unit="currencyUSD", decimals=2),
+                ],
+                sort=("Difference", True),
+            ),
+            7,
+            10,
+        ),
+        Place(
+            rows(
+                "Jobs of unknown cost",
+                "Ended jobs that could not be priced. A price goes into the file that pricing.file names.",
+                {"org": "Organisation", "model": "Base model"},
+                [Column(title="Jobs", ask=f"{UNPRICED} > 0", decimals=0)],
+                sort=("Jobs", True),
+            ),
+            7,
+            10,
+        ),
+    ]

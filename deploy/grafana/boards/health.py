@@ -1,0 +1,158 @@
+"""The dashboard of the monitor itself: whether it can ask, whether it can tell, and how well it runs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from deploy.grafana.boards.board import Board, Place
+from deploy.grafana.boards.panels import GOOD_AT_ZERO, lines, number, query
+from deploy.grafana.boards.queries import ORG, one, own_quantile
+from deploy.grafana.boards.sending import SCRAPE, notifications, process
+from deploy.grafana.boards.tables import Column, rows
+
+UP: Final = {"0": ("down", "red"), "1": ("up", "green")}
+
+
+def health() -> Board:
+    """Whether the monitor does its work."""
+    return Board(
+        uid="finetune-health",
+        title="Fine-tuning monitor health",
+        text="Whether the organisations can be read, whether notifications go out, and how the monitor itself runs.",
+        since="now-6h",
+        rows=[
+            ("", [Place(panel, 4, 4) for panel in _figures()]),
+            ("Organisations and their APIs", _organisations()),
+            ("Delays", [Place(panel, 12) for panel in _delays()]),
+            ("Notifications", notifications()),
+            ("The process", process()),
+        ],
+    )
+
+
+def _figures() -> list[Any]:
+    return [
+        number(
+            "Monitors",
+            "Replicas that answer Prometheus.",
+            query(f"sum(up{{{SCRAPE}}})", "up"),
+            colours=[(None, "red"), (1, "green")],
+        ),
+        number(
+            "Organisations down",
+            "Organisations whose last poll failed.",
+            query(f"count({one('finetune_org_up', 'org', fold='min')} == 0) or vector(0)", "down"),
+            colours=GOOD_AT_ZERO,
+        ),
+        number(
+            "Notifications waiting",
+            "Notifications that are still to be sent, to all notifiers.",
+            query(f"sum({one('finetune_outbox_pending', 'notifier', '')})", "waiting"),
+            colours=[(None, "green"), (100, "orange")],
+        ),
+        number(
+            "Notifiers parked",
+            "Notifiers whose receiver refuses them for good.",
+            query(f"sum({one('finetune_notifier_parked', 'notifier', '')})", "parked"),
+            colours=GOOD_AT_ZERO,
+        ),
+        number(
+            "Configuration refused",
+            "Replicas whose last reading of the configuration was refused.",
+            query("count(finetune_config_last_reload_successful == 0) or vector(0)", "refused"),
+            colours=GOOD_AT_ZERO,
+        ),
+        number(
+            "Jobs without series",
+            "Jobs beyond metrics.max_jobs: alerts and panels on single jobs do not see them.",
+            query("max(finetune_job_series_dropped)", "dropped"),
+            colours=[(None, "green"), (1, "orange")],
+        ),
+    ]
+
+
+def _organisations() -> list[Place]:
+    errors = f"sum by (org) (increase(finetune_org_poll_errors_total{{{ORG}}}[1h]))"
+    return [
+        Place(
+            rows(
+                "Organisations",
+                "Whether the last poll succeeded, how long ago one did, and how many failed in the last hour.",
+                {"org": "Organisation"},
+                [
+                    Column(title="State", ask=one("finetune_org_up", "org", fold="min"), words=UP),
+                    Column(
+                        title="Last good poll",
+                        ask=f"time() - {one('finetune_org_last_success_timestamp_seconds', 'org')}",
+                        unit="s",
+                        decimals=0,
+                    ),
+                    Column(title="Failed polls, 1 h", ask=errors, decimals=0),
+                ],
+                sort=("Organisation", False),
+            ),
+            8,
+        ),
+        Place(
+            lines(
+                "Polls",
+                "Polls per second, good and bad.",
+                query(_per_second("finetune_org_polls_total", "org"), "{{org}}"),
+                unit="ops",
+            ),
+            8,
+        ),
+        Place(
+            lines(
+                "Failed polls by reason",
+                "Polls that failed, per second. auth wants a new key; rate_limited, unavailable and timeout mend "
+                "themselves.",
+                query(_per_second("finetune_org_poll_errors_total", "reason"), "{{reason}}"),
+                unit="ops",
+                axis_soft_max=1,
+            ),
+            8,
+        ),
+        Place(
+            lines(
+                "Requests by answer",
+                "Requests to providers per second, by HTTP status code, timeout or error. 429 is a rate limit.",
+                query(_per_second("finetune_api_requests_total", "code"), "{{code}}"),
+                unit="reqps",
+            ),
+            12,
+        ),
+        Place(
+            lines(
+                "Requests by operation",
+                "Requests to providers per second, by what was asked.",
+                query(_per_second("finetune_api_requests_total", "operation"), "{{operation}}"),
+                unit="reqps",
+            ),
+            12,
+        ),
+    ]
+
+
+def _per_second(metric: str, by: str) -> str:
+    return f"sum by ({by}) (rate({metric}{{{ORG}}}[$__rate_interval]))"
+
+
+def _delays() -> list[Any]:
+    return [
+        lines(
+            title, text, *(query(own_quantile(share, metric), f"{share:.0%}") for share in (0.50, 0.90, 0.99)), unit="s"
+        )
+        for title, text, metric in (
+            (
+                "Delay of detection",
+                "From the provider's end of a job to its being stored here, over the hour before each moment.",
+                "finetune_detection_delay_seconds",
+            ),
+            (
+                "Time of a poll",
+                "From the first request to the commit, over the hour before each moment.",
+                "finetune_poll_duration_seconds",
+            ),
+        )
+    ]

@@ -1,0 +1,146 @@
+"""What a panel of each kind looks like: units, colours, legends and thresholds in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, statetimeline, timeseries
+from grafana_foundation_sdk.models import common as looks
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.prometheus import QueryEditorMode
+
+Panel = TypeVar("Panel", bound=Any)
+Query = prometheus.Dataquery
+Steps = Sequence[tuple[float | None, str]]
+
+SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+STATUSES: Final[Mapping[str, str]] = {
+    "validating": "light-blue",
+    "queued": "yellow",
+    "running": "blue",
+    "paused": "purple",
+    "cancelling": "light-orange",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "orange",
+    "unknown": "text",
+}
+GOOD_AT_ZERO: Final[Steps] = ((None, "green"), (1, "red"))
+SPENT: Final[Steps] = ((None, "green"), (0.8, "orange"), (1, "red"))
+
+
+def query(expression: str, legend: str, *, instant: bool = False, ref: str = "A") -> Query:
+    """A question to Prometheus: over the time range, or at its end."""
+    asked = prometheus.Dataquery().expr(expression).legend_format(legend).ref_id(ref).datasource(SOURCE)
+    asked.editor_mode(QueryEditorMode.CODE)
+    return asked.instant() if instant else asked.range()
+
+
+def described(panel: Panel, title: str, text: str, unit: str, queries: Sequence[Query]) -> Panel:
+    """What every panel has. The queries get their letters in order, unless they have names."""
+    panel.title(title).description(text).datasource(SOURCE).unit(unit)
+    for number, asked in enumerate(queries):
+        if asked.build().ref_id == "A":
+            asked.ref_id(chr(ord("A") + number))
+        panel.with_target(asked)
+    return panel
+
+
+def steps(*given: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
+    """Colours from a value on; the first is the colour of the rest."""
+    made = [models.Threshold(value=value, color=colour) for value, colour in given]
+    return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(made)
+
+
+def fixed(colour: str) -> dashboard.FieldColor:
+    """One colour, whatever the value."""
+    return dashboard.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(colour)
+
+
+def by_status(panel: Panel) -> Panel:
+    """Series that are named for a status get its colour."""
+    for status, colour in STATUSES.items():
+        panel.override_by_name(
+            status, [models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": colour})]
+        )
+    return panel
+
+
+def number(
+    title: str, text: str, *queries: Query, unit: str = "short", colours: Steps = ((None, "blue"),), **over: Any
+) -> stat.Panel:
+    """The latest value, large, above its course."""
+    panel = described(stat.Panel(), title, text, unit, queries)
+    panel.thresholds(steps(*colours)).color_scheme(
+        dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS)
+    ).color_mode(looks.BigValueColorMode.VALUE).graph_mode(looks.BigValueGraphMode.AREA)
+    panel.text_mode(looks.BigValueTextMode.VALUE if len(queries) == 1 else looks.BigValueTextMode.VALUE_AND_NAME)
+    panel.wide_layout(True).orientation(looks.VizOrientation.AUTO).justify_mode(looks.BigValueJustifyMode.AUTO)
+    panel.reduce_options(_latest()).no_value(over.pop("nothing", "–"))
+    return _more(panel, over)
+
+
+def word(title: str, text: str, *queries: Query, unit: str = "short") -> stat.Panel:
+    """The name of the series there is: for values that are labels."""
+    panel = number(title, text, *queries, unit=unit)
+    panel.text(common.VizTextDisplayOptions().title_size(28).value_size(28))
+    return panel.text_mode(looks.BigValueTextMode.NAME).graph_mode(looks.BigValueGraphMode.NONE)
+
+
+def lines(title: str, text: str, *queries: Query, unit: str = "short", stacked: bool = False, **over: Any) -> Any:
+    """Courses over time, with a legend below. Stacked ones are counts: steps, filled."""
+    panel = described(timeseries.Panel(), title, text, unit, queries)
+    panel.color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
+    panel.thresholds(steps((None, "green"))).line_width(1).show_points(looks.VisibilityMode.AUTO).min(
+        over.pop("min", 0)
+    )
+    panel.legend(
+        common.VizLegendOptions()
+        .show_legend(True)
+        .display_mode(looks.LegendDisplayMode.LIST)
+        .placement(looks.LegendPlacement.BOTTOM)
+        .calcs([])
+    )
+    panel.tooltip(common.VizTooltipOptions().mode(looks.TooltipDisplayMode.MULTI).sort(looks.SortOrder.DESCENDING))
+    panel.span_nulls(False).fill_opacity(30 if stacked else 8)
+    if stacked:
+        panel.line_interpolation(looks.LineInterpolation.STEP_AFTER)
+        panel.stacking(common.StackingConfig().mode(looks.StackingMode.NORMAL).group("A"))
+    return _more(panel, over)
+
+
+def bars(
+    title: str, text: str, *queries: Query, unit: str = "currencyUSD", colours: Steps = ((None, "blue"),), **over: Any
+) -> bargauge.Panel:
+    """One bar for each series, by its latest value."""
+    panel = described(bargauge.Panel(), title, text, unit, queries)
+    panel.thresholds(steps(*colours)).color_scheme(
+        dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS)
+    ).display_mode(looks.BarGaugeDisplayMode.BASIC).orientation(looks.VizOrientation.HORIZONTAL)
+    panel.value_mode(looks.BarGaugeValueMode.TEXT).show_unfilled(True).min_viz_height(16).min_viz_width(8)
+    panel.name_placement(looks.BarGaugeNamePlacement.TOP)
+    panel.text(common.VizTextDisplayOptions().title_size(13).value_size(14))
+    panel.sizing(looks.BarGaugeSizing.AUTO).reduce_options(_latest()).min(0)
+    return _more(panel, over)
+
+
+def states(title: str, text: str, *queries: Query) -> statetimeline.Panel:
+    """One row for each status, filled while the job was in it."""
+    panel = described(statetimeline.Panel(), title, text, "short", queries)
+    panel.show_value(looks.VisibilityMode.NEVER).row_height(0.8).merge_values(True).fill_opacity(80).line_width(0)
+    panel.color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
+    panel.legend(common.VizLegendOptions().show_legend(False).calcs([]))
+    panel.tooltip(common.VizTooltipOptions().mode(looks.TooltipDisplayMode.SINGLE).sort(looks.SortOrder.NONE))
+    return by_status(panel)
+
+
+def _latest() -> common.ReduceDataOptions:
+    return common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)
+
+
+def _more(panel: Panel, over: Mapping[str, Any]) -> Panel:
+    """Further settings by the names of the builder's methods."""
+    for name, value in over.items():
+        getattr(panel, name)(value)
+    return panel

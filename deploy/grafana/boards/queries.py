@@ -1,0 +1,44 @@
+"""How the dashboards ask: replicas tell the same and are folded, stored totals are subtracted."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ORG: Final = 'org=~"$org"'
+FINAL: Final = "succeeded|failed|cancelled"
+ACTIVE: Final = f'{ORG}, status!~"{FINAL}"'
+JOB: Final = f'{ORG}, job_id="$job"'
+
+
+def one(metric: str, by: str, where: str = ORG, *, fold: str = "max") -> str:
+    """The metric once, however many replicas tell it. `by` are all labels that count."""
+    selector = f"{{{where}}}" if where else ""
+    return f"{fold} by ({by}) ({metric}{selector})"
+
+
+def active(expression: str) -> str:
+    """What the expression tells of jobs that are not over. It keeps `org` and `job_id`."""
+    return f"{expression}\nand on (org, job_id) {one('finetune_job_status', 'org, job_id', ACTIVE)}"
+
+
+def gained(metric: str, by: str, where: str = ORG, *, window: str = "1d") -> str:
+    """What a stored total has grown by. Exact, where increase() misses the first value of a series and extrapolates."""
+    selector = f"{{{where}}}"
+    now, before = f"max by ({by}) ({metric}{selector})", f"max by ({by}) ({metric}{selector} offset {window})"
+    return f"{now}\n  - ({before} or 0 * {now})"
+
+
+def total(metric: str, by: str, where: str = ORG, *, to: str = "", window: str = "1d") -> str:
+    """The growth of a stored total, summed up by the labels `to`."""
+    grouped = f"sum by ({to})" if to else "sum"
+    return f"{grouped} (\n  {gained(metric, by, where, window=window)}\n)"
+
+
+def quantile(share: float, metric: str, by: str, *, window: str = "1d") -> str:
+    """The value that this share of a stored histogram's new observations does not exceed."""
+    return f"histogram_quantile({share:.2f}, {total(f'{metric}_bucket', f'{by}, le', to='le', window=window)})"
+
+
+def own_quantile(share: float, metric: str, window: str = "1h") -> str:
+    """The same of a histogram of the process, which starts anew with it."""
+    return f"histogram_quantile({share:.2f}, sum by (le) (rate({metric}_bucket[{window}])))"

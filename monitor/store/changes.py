@@ -1,0 +1,66 @@
+"""Which things readers would see differently now: the latest committed changes, numbered, to be waited for."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Literal
+
+import anyio
+
+from monitor.domain.flow import Tracked
+from monitor.domain.model import Status
+from monitor.store.values import Claimed
+
+_REMEMBERED: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What has changed, by name: whoever shows it reads it anew."""
+
+    topic: Literal["job", "delivery"]
+    org: str
+    job: str
+    status: Status | None = None
+    """Of a job, where it is now."""
+
+
+class Changes:
+    """The changes this process has committed, of which the latest are remembered."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._latest: deque[Touched] = deque(maxlen=_REMEMBERED)
+        self._news = anyio.Event()
+
+    async def wait(self, mark: int) -> None:
+        """Wait until `count` is another number than `mark`."""
+        while self.count == mark:
+            await self._news.wait()
+
+    def since(self, mark: int) -> tuple[Touched, ...] | None:
+        """What changed since `count` was `mark`, oldest first; None where that is more than is remembered."""
+        missed = self.count - mark
+        if missed > len(self._latest):
+            return None
+        return tuple(islice(self._latest, len(self._latest) - missed, None))
+
+    def jobs(self, tracked: Iterable[Tracked]) -> None:
+        """These jobs are stored."""
+        self._tell(Touched(topic="job", org=one.job.org, job=one.job.id, status=one.job.status) for one in tracked)
+
+    def settled(self, claimed: Claimed) -> None:
+        """This envelope was delivered or given up."""
+        self._tell([Touched(topic="delivery", org=claimed.delivery.org, job=claimed.delivery.job)])
+
+    def _tell(self, touched: Iterable[Touched]) -> None:
+        before = self.count
+        for one in touched:
+            self._latest.append(one)
+            self.count += 1
+        if self.count != before:
+            self._news.set()
+            self._news = anyio.Event()

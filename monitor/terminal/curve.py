@@ -1,0 +1,129 @@
+"""Curves of a training run as characters: braille dots for what was trained, crosses for what was validated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from monitor.terminal.answers import Event, Metrics
+from monitor.terminal.look import Look
+
+_ROWS: Final = 8
+_WIDEST: Final = 100
+_DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille character, by row and column
+
+Points = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One figure over the steps, in training and in validation."""
+
+    title: str
+    train: Points
+    valid: Points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """Where steps and values lie on a canvas of so many dots."""
+
+    first: int
+    last: int
+    low: float
+    high: float
+    wide: int
+    tall: int
+
+    def at(self, point: tuple[int, float]) -> tuple[int, int]:
+        """Column and row of a point; row 0 is the highest."""
+        step, value = point
+        along = (step - self.first) / max(self.last - self.first, 1)
+        # Halves, because the difference of two large numbers can be infinite.
+        extent = self.high / 2 - self.low / 2
+        up = (value / 2 - self.low / 2) / extent if extent else 0.5
+        return round(along * (self.wide - 1)), round((1 - up) * (self.tall - 1))
+
+
+def curves(events: Sequence[Event]) -> Iterator[Curve]:
+    """The curves that events tell, at least two points each."""
+    measured = sorted((event.metrics for event in events if event.metrics), key=lambda metrics: metrics.step or 0)
+    for title, train, valid in (
+        ("Loss", "train_loss", "valid_loss"),
+        ("Accuracy", "train_accuracy", "valid_accuracy"),
+        ("Reward", "train_reward", "valid_reward"),
+    ):
+        curve = Curve(title=title, train=_points(measured, train), valid=_points(measured, valid))
+        if max(len(curve.train), len(curve.valid)) > 1:
+            yield curve
+
+
+def drawn(curve: Curve, look: Look) -> Iterator[str]:
+    """The lines of a curve: a legend, the canvas with its axis, the first and the last step."""
+    points = curve.train + curve.valid
+    low, high = (extreme(value for _, value in points) for extreme in (min, max))
+    labels = [f"{high:.4g}", *[""] * (_ROWS - 2), f"{low:.4g}"]
+    margin = max(map(len, labels))
+    wide = max(min(look.columns, _WIDEST) - margin - 5, 10)
+    steps = [step for step, _ in points]
+    first, last = min(steps), max(steps)
+    dots = (1, 1) if look.ascii else (2, 4)
+    frame = _Frame(first=first, last=last, low=low, high=high, wide=wide * dots[0], tall=_ROWS * dots[1])
+    yield look.paint(_legend(curve, look), "bold")
+    for label, row in zip(labels, _canvas(curve, frame, look), strict=True):
+        yield f"  {look.paint(f'{label:>{margin}}', 'dim')} {'|' if look.ascii else '│'}{row}".rstrip()
+    ends = f"{first:,}{f'step {last:,}':>{max(wide - len(f'{first:,}'), 0)}}"
+    yield look.paint(f"  {'':{margin}}  {ends}", "dim")
+
+
+def _legend(curve: Curve, look: Look) -> str:
+    said = [
+        f"{name} {sign} {points[0][1]:.4g} → {points[-1][1]:.4g}"
+        for name, sign, points in (
+            ("training", "*" if look.ascii else "⠶", curve.train),
+            ("validation", "×", curve.valid),
+        )
+        if points
+    ]
+    return f"{curve.title}  {', '.join(said)}"
+
+
+def _canvas(curve: Curve, frame: _Frame, look: Look) -> list[str]:
+    rows = [[0] * frame.wide for _ in range(frame.tall)]
+    for column, row in _joined([frame.at(point) for point in curve.train]):
+        rows[row][column] = 1
+    grid = [["*" if dot else " " for dot in row] for row in rows] if look.ascii else _braille(rows)
+    across, down = frame.wide // len(grid[0]), frame.tall // len(grid)
+    for column, row in (frame.at(point) for point in curve.valid):
+        grid[row // down][column // across] = look.paint("×", "odd")
+    return ["".join(row) for row in grid]
+
+
+def _braille(rows: list[list[int]]) -> list[list[str]]:
+    grid = []
+    for top in range(0, len(rows), 4):
+        bits = [0] * (len(rows[0]) // 2)
+        for down, dots in enumerate(_DOTS):
+            for column, dot in enumerate(rows[top + down]):
+                bits[column // 2] |= dots[column % 2] if dot else 0
+        grid.append([chr(0x2800 + one) if one else " " for one in bits])
+    return grid
+
+
+def _joined(places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Places and a straight line between each and the next."""
+    yield from places[:1]
+    for (column, row), (to_column, to_row) in pairwise(places):
+        length = max(abs(to_column - column), abs(to_row - row), 1)
+        for part in range(1, length + 1):
+            yield (
+                column + round((to_column - column) * part / length),
+                row + round((to_row - row) * part / length),
+            )
+
+
+def _points(measured: Sequence[Metrics], name: str) -> Points:
+    found = {one.step: value for one in measured if (value := getattr(one, name)) is not None and one.step is not None}
+    return tuple(found.items())

@@ -1,0 +1,71 @@
+"""Which routes of a configuration fit a job, which do not and why, and who hears of what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from monitor.domain.model import Job, Method, Status
+from monitor.domain.routing import WORDS, Account, Match, Rule, covers, matches, names
+from monitor.terminal import answers
+from monitor.terminal.look import Look, inert
+
+_OF_JOBS: Final = tuple(
+    word for word in WORDS if word not in ("budget", "shutdown", "org_down", "org_up")
+)  # the others are not about a job
+
+
+def explained(shown: answers.Job, labels: Mapping[str, str], rules: Sequence[Rule], look: Look) -> Iterator[str]:
+    """The lines: every route with its verdict, then who hears of each word; what was decided is in the deliveries."""
+    job = _job(shown)
+    for number, rule in enumerate(rules, start=1):
+        wrong = misfits(rule.match, job, labels)
+        code, verdict = ("dim", f"does not fit: {', '.join(wrong)}") if wrong else ("good", "fits")
+        notified = ", ".join(inert(name) for name in rule.notify)
+        yield f"route {number}  {look.paint(inert(verdict, 1000), code)}"
+        yield f"  on {' '.join(sorted(rule.on, key=WORDS.index))} → {notified}"
+    if not rules:
+        yield "There are no routes."
+    yield ""
+    told = {word: _hearers(word, job, labels, rules) for word in _OF_JOBS}
+    wide = max(map(len, told))
+    for word, hearers in told.items():
+        yield f"{word:<{wide}}  {', '.join(map(inert, hearers)) or look.paint('nobody', 'dim')}"
+
+
+def misfits(match: Match, job: Job, labels: Mapping[str, str]) -> list[str]:
+    """The conditions of a route that a job does not meet; none where it matches."""
+    account = Account(org=job.org, provider=job.provider, labels=labels)
+    conditions = (
+        ("org", covers(Match(orgs=match.orgs), account)),
+        ("provider", covers(Match(providers=match.providers), account)),
+        ("labels", covers(Match(labels=match.labels), account)),
+        ("model", names(Match(models=match.models), job.model, job.fine_tuned_model)),
+        ("metadata", matches(Match(metadata=match.metadata), job, labels)),
+    )
+    return [f"{name} is not {_wanted(match, name)}" for name, met in conditions if not met]
+
+
+def _wanted(match: Match, name: str) -> str:
+    pairs = match.labels if name == "labels" else match.metadata
+    wanted = {"org": sorted(match.orgs), "provider": sorted(match.providers), "model": match.models}
+    return " or ".join(wanted[name]) if name in wanted else ", ".join(f"{key}: {pairs[key]}" for key in pairs)
+
+
+def _hearers(word: str, job: Job, labels: Mapping[str, str], rules: Sequence[Rule]) -> list[str]:
+    fitting = (rule for rule in rules if word in rule.on and matches(rule.match, job, labels))
+    return list(dict.fromkeys(notifier for rule in fitting for notifier in rule.notify))
+
+
+def _job(shown: answers.Job) -> Job:
+    """What routes look at."""
+    return Job(
+        org=shown.org,
+        id=shown.id,
+        provider=shown.provider,
+        model=shown.model,
+        method=Method.UNKNOWN,
+        status=Status.UNKNOWN,
+        fine_tuned_model=shown.fine_tuned_model,
+        metadata=shown.metadata,
+    )

@@ -1,0 +1,118 @@
+"""Tells readers at once that something changed, as server-sent events that name it: what it is now, they read anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+import msgspec
+from aiohttp import hdrs, web
+
+from monitor.clock import Clock
+from monitor.metrics.health import Health
+from monitor.store import Changes, Touched
+from monitor.web import query
+from monitor.web.door import Door
+from monitor.web.guard import refusal
+
+_LOOK_EVERY: Final = 1.0  # seconds: organisations go up and down without a commit, and readers without a word
+_GATHER: Final = 0.1  # seconds between two writes, so that a busy store does not write to each reader at each commit
+_ROOM: Final = 16 * 1024  # bytes that wait for one reader
+_HELLO: Final = b"retry: 3000\nevent: hello\ndata: {}\n\n"
+_STILL_HERE: Final = b": still here\n\n"
+_MUCH: Final = b"event: much\ndata: {}\n\n"
+_HEADERS: Final = {hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"}
+
+Ups = dict[str, bool | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """The open streams. Each ends with the program, and with the settings or passwords that let its reader in."""
+
+    changes: Changes
+    health: Health
+    door: Door
+    clock: Clock
+    most: int = 100
+    """Readers at once; whoever comes then is told to come later."""
+    heartbeat: float = 15.0
+    """Seconds of silence after which a comment is sent."""
+    patience: float = 5.0
+    """Seconds that a reader may leave what was written unread before it is dropped."""
+    following: set[anyio.CancelScope] = field(default_factory=set)
+    """The streams that are open."""
+
+    async def follow(self, request: web.Request) -> web.StreamResponse:
+        """An event for each change from now on, until the reader goes."""
+        query.only(request.query)
+        if len(self.following) >= self.most:
+            answer = refusal(request.path, 503, "too many readers follow what happens")
+            answer.headers[hdrs.RETRY_AFTER] = "5"
+            return answer
+        response = web.StreamResponse(headers=_HEADERS)
+        with anyio.CancelScope() as scope:
+            self.following.add(scope)
+            try:
+                await response.prepare(request)
+                if request.method != hdrs.METH_HEAD:
+                    await self._tell(request, response)
+            except ConnectionError:
+                pass  # the reader has gone, which is how most streams end
+            finally:
+                self.following.discard(scope)
+        return response
+
+    async def close(self, _app: web.Application) -> None:
+        """End all streams: a signal of the application, which waits for its answers before it ends."""
+        for scope in self.following:
+            scope.cancel()
+
+    async def _tell(self, request: web.Request, response: web.StreamResponse) -> None:
+        if request.transport is not None:
+            request.transport.set_write_buffer_limits(high=_ROOM)
+        orgs, access = self.health.orgs, self.door.access
+        mark, ups, heard = self.changes.count, self._ups(), self.clock.monotonic()
+        await self._write(request, response, _HELLO)
+        # A reload makes new organisations, and a new web configuration a new access: readers come in again then.
+        while self.health.orgs is orgs and self.door.access is access:
+            with anyio.move_on_after(_LOOK_EVERY):
+                await self.changes.wait(mark)
+            if request.transport is None or request.transport.is_closing():
+                return
+            touched, mark = self.changes.since(mark), self.changes.count
+            before, ups = ups, self._ups()
+            said = b"".join(_lines(touched, before, ups))
+            if not said and self.clock.monotonic() - heard >= self.heartbeat:
+                said = _STILL_HERE
+            if said:
+                heard = self.clock.monotonic()
+                await self._write(request, response, said)
+                await self.clock.sleep(_GATHER)
+
+    async def _write(self, request: web.Request, response: web.StreamResponse, said: bytes) -> None:
+        with anyio.move_on_after(self.patience) as waiting:
+            await response.write(said)
+        if waiting.cancelled_caught:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionError("the reader does not read")
+
+    def _ups(self) -> Ups:
+        return {name: org.up for name, org in self.health.orgs.items()}
+
+
+def _lines(touched: tuple[Touched, ...] | None, before: Ups, ups: Ups) -> Iterable[bytes]:
+    """The events of one look, each with the names of what changed."""
+    if touched is None:
+        yield _MUCH
+    for one in dict.fromkeys(touched or ()):
+        named = {"org": one.org, "job": one.job}
+        if one.status is not None:
+            named["status"] = one.status.value
+        yield b"event: %b\ndata: %b\n\n" % (one.topic.encode(), msgspec.json.encode(named))
+    for name, up in ups.items():
+        if up != before.get(name):
+            yield b"event: org\ndata: %b\n\n" % msgspec.json.encode({"org": name, "up": up})

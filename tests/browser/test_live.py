@@ -1,0 +1,142 @@
+"""The pages in a real browser: live, filtered, readable by everybody, and quiet in the console."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from monitor.domain.model import Metrics, Status
+from tests.browser.conftest import Look, live, seconds, text, violations
+from tests.browser.scenes import ORGS, furnish
+from tests.builders import job, tracked, trained
+from tests.web.site import site
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # of the browser, which all share
+
+
+async def test_a_transition_is_seen_within_two_seconds_and_disturbs_nobody(tmp_path: Path, look: Look) -> None:
+    async with site(tmp_path, *ORGS, notifiers=("chat",)) as here:
+        await furnish(here)
+        async with look(here) as page:
+            await live(page)
+            await page.locator("#timeline-box summary").click()
+            await page.get_by_role("searchbox").fill("support")
+            await expect(page.locator("#active-jobs tbody tr")).to_have_count(1)
+            await page.get_by_role("link", name="support-bot").focus()
+            moved = trained(job(name="support-bot"), latest=Metrics(step=77, steps=100))
+            begun = time.monotonic()
+            await here.keep(tracked(moved))
+            await expect(page.locator("#active-jobs")).to_contain_text("step 77 of 100", timeout=seconds(2))
+            assert time.monotonic() - begun < 2
+            assert await page.evaluate("document.activeElement.textContent") == "support-bot"
+            assert await page.locator("#timeline-box").get_attribute("open") is None
+            assert await page.get_by_role("searchbox").input_value() == "support"
+            await here.keep(tracked(job(name="support-bot", status=Status.SUCCEEDED), seq=2))
+            await expect(page.locator("#ended-jobs")).to_contain_text("support-bot", timeout=seconds(2))
+            here.health.orgs["search"].up = True
+            await expect(page.locator(".alarm")).to_have_count(0, timeout=seconds(4))
+
+
+@pytest.mark.slow
+async def test_a_page_says_when_it_is_cut_off_and_comes_back(tmp_path: Path, look: Look) -> None:
+    async with site(tmp_path) as here:
+        async with look(here) as page:
+            await live(page)
+            (stream,) = here.streams
+            stream.cancel()
+            await page.locator("#live[data-state=off]").wait_for()
+            await here.keep(tracked(job(name="meanwhile")))
+            await expect(page.locator("#active-jobs")).to_contain_text("meanwhile", timeout=seconds(6))
+            await live(page)
+
+
+@pytest.mark.slow
+async def test_filters_work_while_one_types_and_go_with_the_address(tmp_path: Path, look: Look) -> None:
+    async with site(tmp_path, *ORGS, notifiers=("chat",)) as here:
+        await furnish(here)
+        async with look(here) as page:
+            rows = page.locator("#active-jobs tbody tr")
+            await live(page)
+            await page.locator("select[name=org]").select_option("search")
+            await expect(rows).to_have_count(1)
+            await expect(rows).to_contain_text("ranking")
+            assert page.url.endswith("/?org=search")
+            await page.get_by_role("link", name="Show all").click()
+            await expect(rows).to_have_count(4)
+            await page.locator("select[name=status]").select_option("stalled")
+            await expect(rows).to_have_count(1)
+            await expect(rows).to_contain_text("router")
+            await page.go_back()
+            await expect(rows).to_have_count(1)
+            await expect(rows).to_contain_text("ranking")
+            assert await page.locator("select[name=org]").input_value() == "search"
+
+
+async def test_a_job_has_a_page_of_its_own(tmp_path: Path, look: Look) -> None:
+    async with site(tmp_path, *ORGS, notifiers=("chat",)) as here:
+        await furnish(here)
+        async with look(here) as page:
+            await page.get_by_role("link", name="support-bot").click()
+            await expect(page).to_have_title("support-bot · finetune-monitor")
+            await live(page)
+            await expect(page.locator(".chart")).to_have_count(2)
+            await page.locator("#loss svg").hover()
+            assert re.match(r"step \d+ · training [\d.]+", await text(page, "#loss .readout"))
+            for words in ("Checkpoint created at step 60", "file-1", "Step 60", "chat"):
+                await expect(page.locator("main")).to_contain_text(words)
+            await page.get_by_role("link", name="Older →").click()
+            await expect(page.locator("#event-lines")).to_contain_text("Step 3")
+            await page.get_by_role("link", name="← Newest").click()
+            await here.keep(tracked(job(name="support-bot", status=Status.CANCELLED), seq=2))
+            await expect(page.locator(".title")).to_contain_text("cancelled", timeout=seconds(2))
+            await page.get_by_role("link", name="All jobs").click()
+            await expect(page.locator("#active-jobs")).to_contain_text("triage")
+
+
+@pytest.mark.parametrize(
+    ("path", "scheme"),
+    [
+        ("/", "light"),
+        pytest.param("/", "dark", marks=pytest.mark.slow),
+        pytest.param("/jobs/research/ftjob-1", "light", marks=pytest.mark.slow),
+        ("/jobs/research/ftjob-1", "dark"),
+        pytest.param("/jobs/research/ftjob-4", "light", marks=pytest.mark.slow),
+        pytest.param("/jobs/research/ftjob-4", "dark", marks=pytest.mark.slow),
+    ],
+)
+async def test_nothing_is_in_the_way_of_anybody(tmp_path: Path, look: Look, scheme: str, path: str) -> None:
+    async with site(tmp_path, *ORGS, notifiers=("chat",)) as here:
+        await furnish(here)
+        async with look(here, path, color_scheme=scheme) as page:
+            await live(page)
+            ground = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (ground == "rgb(16, 19, 23)") is (scheme == "dark")
+            assert await violations(page) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/", "/jobs/research/ftjob-1"])
+async def test_a_phone_shows_all_of_it_without_scrolling_sideways(tmp_path: Path, look: Look, path: str) -> None:
+    async with site(tmp_path, *ORGS, notifiers=("chat",)) as here:
+        await furnish(here)
+        async with look(here, path, viewport={"width": 360, "height": 740}) as page:
+            await live(page)
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+            assert await violations(page) == []
+
+
+async def test_without_scripts_the_tables_and_filters_are_there(tmp_path: Path, look: Look) -> None:
+    async with site(tmp_path, *ORGS, notifiers=("chat",)) as here:
+        await furnish(here)
+        async with look(here, java_script_enabled=False) as page:
+            assert await page.locator("#active-jobs tbody tr").count() == 4
+            assert await page.locator("meta[http-equiv=refresh]").get_attribute("content") == "15"
+            await page.get_by_role("searchbox").fill("triage")
+            await page.get_by_role("button", name="Show").click()
+            assert await page.locator("#active-jobs tbody tr").count() == 1
+            await page.get_by_role("link", name="triage").click()
+            assert "ftjob-2" in await text(page, "main")

@@ -1,0 +1,107 @@
+"""Takes the dashboards' pictures for the documentation: `python -m tests.deploy.pictures`, which `make pictures` runs.
+
+The demo runs, Prometheus scrapes it, and a page made of Grafana's own libraries (deploy/grafana/pictures) draws what
+the dashboards ask. It needs npm and a package index, Prometheus and Chromium.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+from aiohttp import web
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.deploy.live import Prometheus, demo, prometheus
+from tests.deploy.promql import DASHBOARDS, DEPLOY, ROOT
+
+DOCS = ROOT / "docs"
+WIDTH = 1600
+BACK = 280
+"""Seconds of history that the pictures show, and that the demo runs before."""
+RICHEST = (
+    'topk(1, finetune_job_duration_seconds{phase="run"} and on (org, job_id) finetune_job_valid_loss '
+    f"and on (org, job_id) finetune_job_created_timestamp_seconds > time() - {BACK - 20})"
+)
+"""The job with the longest course that is wholly in the picture, of those with a validation file."""
+
+
+def main() -> int:
+    """Build the page, run the demo for some minutes, take the pictures."""
+    page = built(Path(tempfile.gettempdir()) / "finetune-monitor-pictures")
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_demo(page, Path(folder)))
+    return 0
+
+
+def built(folder: Path) -> Path:
+    """The page, made with npm in a folder that is kept for the next time."""
+    shutil.copytree(DEPLOY / "grafana" / "pictures", folder, dirs_exist_ok=True)
+    npm = ["npm", "--silent", "--no-audit", "--no-fund", "--no-package-lock"]
+    subprocess.run([*npm, "install"], cwd=folder, check=True)
+    subprocess.run([*npm, "run", "build"], cwd=folder, check=True)
+    icons = folder / "node_modules/@grafana/ui/dist/public"
+    shutil.copytree(icons, folder / "dist/public/build", dirs_exist_ok=True)
+    return folder / "dist"
+
+
+async def _demo(page: Path, folder: Path) -> None:
+    async with demo(folder, speed=0.15) as target, prometheus(folder, target, interval="5s") as server:
+        await asyncio.sleep(BACK)
+        await take(page, server, DOCS)
+
+
+async def take(page: Path, server: Prometheus, into: Path) -> None:
+    """One picture for each dashboard. A message on the page's console that is an error fails."""
+    job = [labels for labels, _ in await server.ask(RICHEST, instant=True)]
+    async with _served(page) as url, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        for path in DASHBOARDS:
+            asked = {"board": f"dashboards/{path.name}", "url": server.url, "seconds": str(BACK)}
+            if path.stem == "job":
+                asked |= {"org": job[0]["org"], "job": job[0]["job_id"]}
+            await _picture(browser, f"{url}/index.html?{urlencode(asked)}", into / f"dashboard-{path.stem}.png")
+        await browser.close()
+
+
+async def _picture(browser: Browser, url: str, file: Path) -> None:
+    page = await browser.new_page(viewport={"width": WIDTH, "height": 900})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.goto(url)
+    await page.wait_for_selector("[data-panel]")
+    await page.wait_for_function("() => !document.querySelector('[data-panel=waiting]')")
+    await page.set_viewport_size({"width": WIDTH, "height": await _height(page)})
+    await page.wait_for_timeout(2000)
+    await page.screenshot(path=file)
+    await page.close()
+    assert errors == [], errors
+
+
+async def _height(page: Page) -> int:
+    return int(await page.evaluate("document.querySelector('main').getBoundingClientRect().bottom + 8"))
+
+
+@asynccontextmanager
+async def _served(page: Path) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_static("/dashboards", DASHBOARDS[0].parent)
+    app.router.add_static("/", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Every panel shows something: a real Prometheus scrapes the demo and is asked what Grafana would ask."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.live import Prometheus, demo, prometheus
+from tests.deploy.promql import DASHBOARDS, Asked, asked, recorded
+from tests.deploy.tools import needs
+
+SECONDS = 300
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 60)
+@needs("prometheus")
+async def test_every_expression_of_every_dashboard_has_data_from_the_demo(tmp_path: Path) -> None:
+    wanted = [one for path in DASHBOARDS for one in asked(path)]
+    async with demo(tmp_path, speed=1) as target, prometheus(tmp_path, target) as server:
+        deadline = time.monotonic() + SECONDS
+        while wanted and time.monotonic() < deadline:
+            wanted = [one for one in wanted if not await _has_data(server, one)]
+            await asyncio.sleep(1 if wanted else 0)
+        assert [(one.board, one.panel, one.expression) for one in wanted] == []
+        # Those that speak of the last six hours have nothing to say of a Prometheus that is younger.
+        for name in recorded():
+            assert "6h" in name or await server.ask(name, instant=True), name
+
+
+async def _has_data(server: Prometheus, one: Asked) -> bool:
+    return bool(await server.ask(one.expression, instant=one.instant, since=SECONDS))

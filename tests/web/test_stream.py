@@ -1,0 +1,157 @@
+"""Server-sent events: what changed is told to everybody who listens, as long as they do, and to nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import anyio
+import pytest
+from aiohttp import web
+
+from monitor.domain.model import Status
+from monitor.store import Changes
+from monitor.web import Door, serve
+from monitor.web.stream import Stream
+from tests.builders import NOON, job, tracked
+from tests.web.site import Noon, Site, site
+from tests.web.test_pages import NASTY
+
+
+class Heard:
+    """The events of one stream, as a browser would give them out."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.answer = answer
+
+    async def next(self, within: float = 3.0) -> tuple[str, Any] | None:
+        """The next event's kind and content; None at the end. Comments are the kind `comment`."""
+        lines: list[str] = []
+        async with asyncio.timeout(within):
+            async for line in self.answer.content:
+                text = line.decode().rstrip("\n")
+                if text:
+                    lines.append(text)
+                elif lines:
+                    break
+        if not lines:
+            return None
+        fields = dict(line.split(": ", 1) for line in lines)
+        if "event" not in fields:
+            return "comment", lines
+        return fields["event"], json.loads(fields["data"])
+
+
+@asynccontextmanager
+async def following(here: Site) -> AsyncIterator[Heard]:
+    """A stream that has begun."""
+    async with here.client.get(f"http://127.0.0.1:{here.port}/api/v1/stream") as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        assert answer.headers["Cache-Control"] == "no-store"
+        heard = Heard(answer)
+        assert await heard.next() == ("hello", {})
+        yield heard
+
+
+@asynccontextmanager
+async def serving(stream: Stream) -> AsyncIterator[int]:
+    """A server of that stream alone; gives its port."""
+    app = web.Application()
+    app.router.add_get("/", stream.follow)
+    async with serve(app, "127.0.0.1", 0) as (_, port):
+        yield port
+
+
+async def test_what_is_committed_is_told_at_once(tmp_path: Path) -> None:
+    async with site(tmp_path) as here, following(here) as heard:
+        await here.keep(tracked(job(status=Status.FAILED)), told=("chat",))
+        assert await heard.next() == ("job", {"org": "research", "job": "ftjob-1", "status": "failed"})
+        (claimed,) = await here.store.claim("chat", NOON, owner="me", limit=1, lease=timedelta(minutes=1))
+        await here.store.delivered(claimed, NOON)
+        assert await heard.next() == ("delivery", {"org": "research", "job": "ftjob-1"})
+        here.health.orgs["research"].up = False
+        assert await heard.next() == ("org", {"org": "research", "up": False})
+
+
+async def test_more_than_is_remembered_is_told_in_one_word(tmp_path: Path) -> None:
+    async with site(tmp_path) as here, following(here) as heard:
+        await here.keep(*(tracked(job(f"ftjob-{number}")) for number in range(1200)))
+        assert await heard.next() == ("much", {})
+
+
+@pytest.mark.parametrize("nasty", NASTY, ids=lambda text: ascii(text[:30]))
+async def test_nasty_names_cannot_forge_an_event(tmp_path: Path, nasty: str) -> None:
+    name = f"{nasty}\n\nevent: much\ndata: {{}}\n\n".replace("\x00", "")
+    async with site(tmp_path) as here, following(here) as heard:
+        await here.keep(tracked(job(id=name)))
+        assert await heard.next() == ("job", {"org": "research", "job": name, "status": "running"})
+        await here.keep(tracked(job(id="ftjob-2")))
+        assert await heard.next() == ("job", {"org": "research", "job": "ftjob-2", "status": "running"})
+
+
+async def test_too_many_readers_are_told_to_come_later_and_one_who_leaves_makes_room(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        for _ in range(99):
+            here.streams.add(anyio.CancelScope())
+        async with following(here):
+            refused = await here.get("/api/v1/stream")
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+        async with asyncio.timeout(5):
+            while len(here.streams) == 100:  # noqa: ASYNC110 - the server says nothing when somebody has left
+                await asyncio.sleep(0.02)
+        async with following(here):
+            pass
+        here.streams.clear()
+
+
+async def test_a_reload_ends_streams_so_that_readers_come_in_anew(tmp_path: Path) -> None:
+    async with site(tmp_path) as here, following(here) as heard:
+        here.health.orgs = dict(here.health.orgs)
+        assert await heard.next() is None
+
+
+async def test_streams_end_in_order_and_at_once_when_the_program_does(tmp_path: Path) -> None:
+    async with asyncio.timeout(10):
+        async with site(tmp_path) as here:
+            session = aiohttp.ClientSession()
+            answer = await session.get(f"http://127.0.0.1:{here.port}/api/v1/stream")
+            heard = Heard(answer)
+            await heard.next()
+        assert await heard.next() is None, "its end was written: no connection broke"
+        await session.close()
+
+
+async def test_a_stream_of_a_stranger_is_refused(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        assert (await here.get("/api/v1/stream", headers={"Host": "evil.example.com"})).status == 403
+        assert (await here.get("/api/v1/stream?token=1")).status == 400
+        assert (await here.get("/api/v1/stream", method="HEAD")).status == 200
+
+
+async def test_silence_is_filled_and_a_reader_who_does_not_read_is_dropped(tmp_path: Path) -> None:
+    changes, streams = Changes(), set[Any]()
+    async with site(tmp_path) as here:
+        stream = Stream(changes=changes, health=here.health, door=Door(), clock=Noon(), following=streams,
+                        heartbeat=0.05, patience=0.2)  # fmt: skip
+        async with serving(stream) as port, aiohttp.ClientSession() as client:
+            async with client.get(f"http://127.0.0.1:{port}/") as answer:
+                heard = Heard(answer)
+                assert [await heard.next() for _ in range(2)] == [("hello", {}), ("comment", [": still here"])]
+            deaf = socket.create_connection(("127.0.0.1", port))
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(20):
+                while not streams:  # noqa: ASYNC110 - nor when somebody has come
+                    await asyncio.sleep(0.01)
+                while streams:
+                    changes.jobs(tracked(job("x" * 8000 + str(number))) for number in range(500))
+                    await asyncio.sleep(0.02)
+            deaf.close()
