@@ -11,6 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 bin := .venv/bin
 python := $(bin)/python
+# `make check` has told these already.
+told := --ignore tests/deploy/test_kubernetes.py --ignore tests/deploy/test_helm.py
 pure := monitor/domain/*,monitor/providers/*
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory
@@ -28,7 +30,7 @@ demo: venv ## a simulated provider, the monitor, and its notifications in this t
 	@$(python) -m monitor demo $(ARGS)
 
 test: venv-dev ## the tests that take minutes together; in CI with coverage
-	@$(python) -m pytest --numprocesses auto --maxprocesses 4 -m "not slow and not bench" $(if $(CI),--cov --cov-report=) $(ARGS)
+	@$(python) -m pytest --numprocesses 4 -m "not slow and not bench" $(told) $(if $(CI),--cov --cov-report=) $(ARGS)
 	@$(if $(CI),$(bin)/coverage report --fail-under=95)
 	@$(if $(CI),$(bin)/coverage report --fail-under=100 --include="$(pure)")
 

@@ -105,7 +105,7 @@ async def killed_once(process: asyncio.subprocess.Process, books: Moving) -> Non
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kills", [12, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
+@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
 async def test_killed_while_it_imports_the_books_are_the_server_s_and_nothing_counts_twice(
     tmp_path: Path, kills: int
 ) -> None:

@@ -65,7 +65,7 @@ async def test_h08_the_time_of_a_refusal_does_not_tell_names(tmp_path: Path) -> 
 
 
 async def test_h06_many_who_ask_with_one_password_cost_one_check_and_the_loop_turns(tmp_path: Path) -> None:
-    async with house(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD, 13)}) as here:
+    async with house(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD, 14)}) as here:
         gaps, last = [0.0], time.perf_counter()
 
         async def tick() -> None:
@@ -79,13 +79,13 @@ async def test_h06_many_who_ask_with_one_password_cost_one_check_and_the_loop_tu
         began = time.perf_counter()
         statuses = await asyncio.gather(
             *(here.get(headers=basic("prometheus", PASSWORD)) for _ in range(100)),
-            *(here.get(headers=basic("nobody", f"wrong{number}")) for number in range(5)),
+            *(here.get(headers=basic("nobody", f"wrong{number}")) for number in range(2)),
         )
         took = time.perf_counter() - began
         ticking.cancel()
-    assert statuses == [200] * 100 + [401] * 5
-    assert took < 15, "a hundred checks of half a second each would take longer"
-    assert max(gaps) < 0.4, "one check in the loop would take longer"
+    assert statuses == [200] * 100 + [401] * 2
+    assert took < 30, "a hundred checks of a second each would take longer"
+    assert max(gaps) < 0.7, "one check in the loop would take longer"
 
 
 async def test_h08_a_flood_of_wrong_passwords_is_bounded_and_the_right_one_still_works(tmp_path: Path) -> None:
