@@ -20,7 +20,7 @@ _WRITER: Final = (
 )
 _READER: Final = (
     "PRAGMA query_only = ON",
-    "PRAGMA cache_size = -16384",  # KiB: thousands of jobs stay in it, which makes a snapshot of them twice as fast
+    "PRAGMA cache_size = -8192",  # KiB: thousands of jobs stay in it, which makes a snapshot of them twice as fast
     # before SQLite 3.51.3, two connections that checkpoint at once can corrupt the file: only the writer does
     "PRAGMA wal_autocheckpoint = 0",
 )

@@ -24,6 +24,7 @@ log = get_logger()
 
 LEASE: Final = timedelta(minutes=3)
 _OFTEN: Final = 3600.0  # seconds between two looks at what ends when: days pass, and jobs bring forth models
+_STORE_RETRY: Final = 5.0
 _RETRY: Final = 60.0  # seconds: where the back-off after failures begins
 
 
@@ -59,8 +60,8 @@ class ModelWatcher:
         while True:
             if self.clock.monotonic() >= due:
                 due = self.clock.monotonic() + await self._look()
-            await self._tell()
-            await self.clock.sleep(min(due - self.clock.monotonic(), _OFTEN))
+            often = _OFTEN if await self._tell() else _STORE_RETRY
+            await self.clock.sleep(min(due - self.clock.monotonic(), often))
 
     async def look_once(self, now: datetime) -> None:
         """One step: read the list and keep what is on it; nothing when another replica holds the lease.
@@ -98,21 +99,23 @@ class ModelWatcher:
             trouble = error.trouble
         except (Unavailable, Unstorable) as error:
             self._store_trouble(error)
-            return min(_RETRY, self.interval)
+            return min(_STORE_RETRY, self.interval)
         else:
             self._succeeded()
         pace = Pace(interval=min(_RETRY, self.interval), idle_interval=self.interval)
         failures = self._memory.failures
         return next_delay(pace, active=False, failures=failures, trouble=trouble, jitter=self.jitter())
 
-    async def _tell(self) -> None:
+    async def _tell(self) -> bool:
+        """Tell what has come near. False when the store could not be asked."""
         try:
             told = await self.tell_once(self.clock.now())
         except (Unavailable, Unstorable) as error:
             self._store_trouble(error)
-            return
+            return False
         for id_ in told:
             log.info("models.shutdown_near", org=self.account.org, notice=id_)
+        return True
 
     def _succeeded(self) -> None:
         if self._memory.failures:

@@ -51,7 +51,7 @@ async def recovered(stage: Stage) -> None:
 
 
 async def test_s01_a_full_disk_silences_and_room_heals(tmp_path: Path) -> None:
-    with tmpfs(tmp_path / "disk", "3m") as disk:
+    with tmpfs(tmp_path / "disk", "8m") as disk:  # room for the WAL, which is cut at 4 MiB
         database = disk / "monitor.db"
         async with staged(tmp_path, store=store(database)) as stage:
             ballast = fill(disk)
@@ -86,7 +86,7 @@ def first_seen(stage: Stage) -> list[float]:
 
 
 async def test_s01_what_was_sent_into_a_full_disk_is_not_sent_again(tmp_path: Path) -> None:
-    with tmpfs(tmp_path / "disk", "3m") as disk:
+    with tmpfs(tmp_path / "disk", "8m") as disk:  # room for the WAL, which is cut at 4 MiB
         database = disk / "monitor.db"
         ballast: list[Path] = []
         async with staged(tmp_path, store=store(database)) as stage:
