@@ -30,7 +30,7 @@ demo: venv ## a simulated provider, the monitor, and its notifications in this t
 	@$(python) -m monitor demo $(ARGS)
 
 test: venv-dev ## the tests that take minutes together; in CI with coverage
-	@$(python) -m pytest --numprocesses 4 -m "not slow and not bench" $(told) $(if $(CI),--cov --cov-report=) $(ARGS)
+	@$(python) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not slow and not bench" $(told) $(if $(CI),--cov --cov-report=) $(ARGS)
 	@$(if $(CI),$(bin)/coverage report --fail-under=95)
 	@$(if $(CI),$(bin)/coverage report --fail-under=100 --include="$(pure)")
 
@@ -45,7 +45,7 @@ observe: venv-dev ## real Prometheus and Alertmanager on the demo: every panel h
 
 faults: venv-dev ## the whole catalogue of faults, and 200 kills with their figures: about a quarter of an hour
 	@$(python) -m tests.faults.campaign 200 >.campaign.log 2>&1 & campaign=$$!; \
-	$(python) -m pytest --numprocesses 4 -m slow --timeout 900 $(ARGS); tests=$$?; \
+	$(python) -m pytest --numprocesses 3 --dist worksteal -m slow --timeout 900 $(ARGS); tests=$$?; \
 	wait $$campaign; kills=$$?; cat .campaign.log; exit $$((tests || kills))
 
 soak: venv-dev ## MINUTES=30 of mixed faults at speed; fails on growth and on loss
