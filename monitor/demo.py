@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ import anyio
 import click
 
 from monitor import app, log
+from monitor.clock import SystemClock
 from monitor.config import Settings, address, settings_from
 from monitor.secret import Redactor
 from monitor.simulator import Org, Pace, Simulation, Traffic, organisations, serve
@@ -28,6 +30,9 @@ _BRISK: Final = Pace(
     steps=60,
     told=1500.0,
 )
+_ENDING: Final = "gpt-4.1-mini-2025-04-14"
+_ENDS_IN: Final = timedelta(days=20)
+"""From today, so that what warns of shutdowns has something to warn of whenever the demo is started."""
 _TOLD: Final = [
     "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled", "budget", "shutdown",
     "org_down", "org_up",
@@ -48,7 +53,8 @@ def simulate(*, listen: str, orgs: int, jobs: int, speed: float, seed: int | Non
 
 async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: Redactor) -> None:
     traffic = Traffic(history=12, under_way=1, gap=(1.5 / speed, 5.0 / speed), in_use=2)
-    simulation = Simulation(organisations(3), pace=_BRISK.faster(speed), traffic=traffic)
+    shutdowns = {_ENDING: (SystemClock().now() + _ENDS_IN).date().isoformat()}
+    simulation = Simulation(organisations(3), pace=_BRISK.faster(speed), traffic=traffic, shutdowns=shutdowns)
     with TemporaryDirectory(prefix="finetune-monitor-demo-") as folder:
         async with serve(simulation) as base_url:
             settings = settings_from(_tree(simulation.orgs, base_url, Path(folder), listen=listen, speed=speed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,14 +62,17 @@ def base_of(model: str) -> Base | None:
     return BASES.get(ALIASES.get(name, name))
 
 
-def model_json(model: str, *, created: int, owner: str) -> dict[str, Any]:
-    """A model as `/v1/models` shows it; a tuned model is shut down with its base."""
+def model_json(model: str, *, created: int, owner: str, shutdowns: Mapping[str, str]) -> dict[str, Any]:
+    """A model as `/v1/models` shows it; a tuned model stops with its base, on its date or the one in `shutdowns`."""
     base = base_of(model)
-    shutdown = base.shutdown_date if base else None
+    shutdown = shutdowns.get(base.id, base.shutdown_date) if base else None
     return {"id": model, "object": "model", "created": created, "owned_by": owner, "shutdown_date": shutdown}
 
 
-def base_models() -> list[dict[str, Any]]:
+def base_models(shutdowns: Mapping[str, str]) -> list[dict[str, Any]]:
     """Snapshots and aliases, as everybody sees them."""
     names = {**{name: name for name in BASES}, **ALIASES}
-    return [model_json(name, created=BASES[base].created, owner="system") for name, base in names.items()]
+    return [
+        model_json(name, created=BASES[base].created, owner="system", shutdowns=shutdowns)
+        for name, base in names.items()
+    ]

@@ -33,11 +33,11 @@ class ModelRoutes:
         ]
 
     async def list_models(self, _request: web.Request, caller: Caller) -> web.Response:
-        return web.json_response({"object": "list", "data": base_models() + self._tuned(caller.org)})
+        return web.json_response({"object": "list", "data": self._listed(caller.org)})
 
     async def retrieve(self, request: web.Request, caller: Caller) -> web.Response:
         wanted = request.match_info["model"]
-        found = next((each for each in base_models() + self._tuned(caller.org) if each["id"] == wanted), None)
+        found = next((each for each in self._listed(caller.org) if each["id"] == wanted), None)
         if found is None:
             raise errors.no_such_model(wanted)
         return web.json_response(found)
@@ -59,10 +59,11 @@ class ModelRoutes:
             return await _stream(request, whole, with_usage=with_usage)
         return web.json_response(whole)
 
-    def _tuned(self, org: Org) -> list[dict[str, Any]]:
-        """Every tuned model and its snapshots."""
-        return [
-            model_json(name, created=int(job.plan.finished_at or 0), owner=org.id)
+    def _listed(self, org: Org) -> list[dict[str, Any]]:
+        """The base models, and every tuned model with its snapshots."""
+        shutdowns = self.simulation.shutdowns
+        return base_models(shutdowns) + [
+            model_json(name, created=int(job.plan.finished_at or 0), owner=org.id, shutdowns=shutdowns)
             for job in self.simulation.tuned_models(org)
             for _, name in reversed(snapshots(job))
         ]

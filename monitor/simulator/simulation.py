@@ -45,6 +45,8 @@ class Simulation:
     seed: object = 0
     requests_per_second: float | None = None
     """What an organisation may ask in real time before it gets 429; no limit without it."""
+    shutdowns: Mapping[str, str] = field(default_factory=dict)
+    """ISO dates on which base models stop, where they are not the real ones."""
     usage: dict[UsageKey, Tokens] = field(default_factory=dict, init=False)
     _records: dict[str, _Records] = field(default_factory=dict, init=False, repr=False)
     _numbers: Iterator[int] = field(default_factory=count, init=False, repr=False)

@@ -8,11 +8,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from monitor.simulator import Simulation, organisations, serve, training_file
-from tests.deploy.live import alertmanager, prometheus, receiving
+from tests.deploy.live import alertmanager, demo, prometheus, receiving
 from tests.deploy.tools import needs
 from tests.e2e.daemon import FAST, organization, running, until
 from tests.e2e.test_notices import ending
 from tests.e2e.test_story import BRISK, create, upload
+
+ENDING = "gpt-4.1-mini-2025-04-14"
+"""The base model that stops in 20 days, in every demo."""
 
 
 @pytest.mark.slow
@@ -39,3 +42,16 @@ async def test_a_failed_job_and_a_model_that_ends_reach_the_receiver_of_alertman
     assert len({one["labels"]["job_id"] for one in receiver.told("FinetuneJobFailed")}) == 1
     (near,) = receiver.told("FinetuneModelShutdownNear")[:1]
     assert near["annotations"]["summary"] == f"Fine-tuned models of {org.name} that stop within 30 days: 1"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@needs("prometheus")
+@needs("prometheus-alertmanager")
+async def test_on_the_demo_as_a_user_starts_it_both_alerts_arrive(tmp_path: Path) -> None:
+    async with receiving() as receiver, demo(tmp_path, speed=1) as target, alertmanager(tmp_path, receiver) as manager:
+        async with prometheus(tmp_path, target, alertmanager=manager):
+            await until(lambda: bool(receiver.told("FinetuneJobFailed")), 120)
+            await until(lambda: bool(receiver.told("FinetuneModelShutdownNear")), 60)
+    assert {one["labels"]["base_model"] for one in receiver.told("FinetuneModelShutdownNear")} == {ENDING}
+    assert all(one["annotations"]["summary"] for one in receiver.alerts)
