@@ -42,6 +42,7 @@ class Own:
         self._orgs: frozenset[str] = frozenset()
         self._notifiers: frozenset[str] = frozenset()
         self._reasons: set[str] = set()
+        self._refused: frozenset[str] = frozenset()
         self._asking()
         self._sending()
         self._running(version, revision)
@@ -180,6 +181,12 @@ class Own:
     def park(self, notifier: str, parked: bool) -> None:
         """Say whether the notifier is out of use."""
         self._parked.labels(self._notifier(notifier)).set(parked)
+        self._refused = self._refused | {notifier} if parked else self._refused - {notifier}
+
+    @property
+    def parked(self) -> frozenset[str]:
+        """The configured notifiers that are out of use."""
+        return self._refused & self._notifiers
 
     def restarted(self, task: str) -> None:
         """A loop broke off through a bug and is begun anew."""

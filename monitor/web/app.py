@@ -156,6 +156,7 @@ class Web:
             health=self.health,
             look=self.look,
             now=self.clock.now,
+            parked=lambda: self.own.parked,
             shared=self._shared,
             threads=self._threads,
         )

@@ -41,6 +41,8 @@ class Beside:
     sparks: Sparks = field(default_factory=dict)
     dead: Sequence[Posted] = ()
     """The newest dead letters."""
+    parked: frozenset[str] = frozenset()
+    """Notifiers whose receivers refuse us for good."""
     retention: timedelta = timedelta(hours=24)
     """How far back the jobs of the snapshot reach."""
 
@@ -96,7 +98,7 @@ def render(
         "ended_rows": [row(one, now) for one in selection.ended.shown],
         "dropped": snapshot.dropped,
         "timeline": timeline(selection.jobs, now, beside.retention),
-        "outbox": _outbox(snapshot, health),
+        "outbox": _outbox(snapshot, health, beside.parked),
         "dead": [_letter(one, snapshot) for one in beside.dead],
         "budgets": money.budgets(health, snapshot),
         "accounts": money.accounts(health, snapshot),
@@ -148,7 +150,7 @@ def _org(org: OrgHealth, snapshot: Snapshot) -> Org:
     )
 
 
-def _outbox(snapshot: Snapshot, health: Health) -> list[dict[str, Any]]:
+def _outbox(snapshot: Snapshot, health: Health, parked: frozenset[str]) -> list[dict[str, Any]]:
     backlogs = {backlog.notifier: backlog for backlog in snapshot.backlogs}
     names: Iterable[str] = dict.fromkeys((*health.notifiers, *backlogs))
     return [
@@ -156,6 +158,7 @@ def _outbox(snapshot: Snapshot, health: Health) -> list[dict[str, Any]]:
             "name": clean(name, 64),
             "pending": backlogs[name].pending if name in backlogs else 0,
             "oldest": when(backlogs[name].oldest, snapshot.at) if name in backlogs else None,
+            "state": "parked" if name in parked else "in use" if name in health.notifiers else "not configured",
         }
         for name in names
     ]

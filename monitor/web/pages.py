@@ -50,6 +50,8 @@ class PageRoutes:
     health: Health
     look: Callable[[], Awaitable[Seen]]
     now: Callable[[], datetime]
+    parked: Callable[[], frozenset[str]]
+    """The notifiers that are out of use."""
     shared: Shared
     threads: anyio.CapacityLimiter
     _sparks: dict[tuple[str, str], tuple[Training, Spark]] = field(default_factory=dict)
@@ -86,7 +88,7 @@ class PageRoutes:
         selection = await to_thread.run_sync(page.select, seen.snapshot, wish, limiter=self.threads)
         dead = await self.store.deliveries(state="dead", limit=_DEAD_LETTERS)
         sparks = await self._drawn(selection.active.shown)
-        beside = page.Beside(sparks=sparks, dead=dead.items, retention=seen.retention)
+        beside = page.Beside(sparks=sparks, dead=dead.items, parked=self.parked(), retention=seen.retention)
         health = self.health.copy()
 
         def show() -> bytes:

@@ -72,8 +72,18 @@ def test_a_parked_notifier_is_shown_until_it_is_used_again() -> None:
     own.watch([], ["chat"])
     own.park("chat", parked=True)
     assert counted(own)["finetune_notifier_parked"] == {of(notifier="chat"): 1}
+    assert own.parked == {"chat"}
     own.park("chat", parked=False)
     assert counted(own)["finetune_notifier_parked"] == {of(notifier="chat"): 0}
+    assert own.parked == set()
+
+
+def test_a_notifier_that_is_gone_is_not_parked() -> None:
+    own = Own()
+    own.watch([], ["chat"])
+    own.park("chat", parked=True)
+    own.watch([], ["hook"])
+    assert own.parked == set()
 
 
 def test_a_refused_reload_keeps_the_time_of_the_last_good_one() -> None:

@@ -102,12 +102,26 @@ async def test_the_page_tells_what_goes_on(tmp_path: Path) -> None:
         "The provider failed, not your data",
         "12s ago",
         "in 18s",
-        "chat 2 0s ago",
-        "hook 0",
+        "chat 2 0s ago in use",
+        "hook 0 – in use",
     ):
         assert words in seen.text
     assert ("href", "https://platform.openai.com/finetune/ftjob-9") in seen.attributes
     assert ("href", "metrics") in seen.attributes
+
+
+async def test_the_page_says_which_notifiers_reach_nobody(tmp_path: Path) -> None:
+    async with site(tmp_path, org(), notifiers=("chat", "hook")) as here:
+        await here.keep(tracked(job()), told=("gone",))
+        here.own.park("chat", parked=True)
+        refused = Seen((await here.get("/")).text).text
+        here.own.park("chat", parked=False)
+        mended = Seen((await here.get("/")).text).text
+    assert "Nobody hears of anything by chat : the receiver refuses our messages" in refused
+    assert "chat 0 – parked its receiver refuses us" in refused
+    assert "gone 1 0s ago not configured" in refused
+    assert "chat 0 – in use" in mended
+    assert "Nobody hears" not in mended
 
 
 async def test_an_empty_monitor_has_a_page_too(tmp_path: Path) -> None:
