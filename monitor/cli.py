@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from monitor import __version__
-from monitor.terminal.options import ascii_option, one_job, org_option, server_options, shown_options, status_option
+from monitor.terminal.configured import config_option, or_exit
+from monitor.terminal.notifying import notify
+from monitor.terminal.options import one_job, org_option, server_options, shown_options, status_option
 
 if TYPE_CHECKING:
     from monitor.config import Problem, Settings
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., None])
 
-_FILE = click.Path(path_type=Path, dir_okay=True)  # what cannot be read is told by load, with exit code 2
 _SPEED = click.FloatRange(min=0, min_open=True)
 
 
@@ -40,9 +41,6 @@ def _listen_option(default: str | None, text: str) -> Callable[[F], F]:
     return click.option(
         "--listen", metavar="HOST:PORT", default=default, show_default=True, callback=_address, help=text
     )
-
-
-config_option = click.option("--config", "file", type=_FILE, required=True, help="The configuration, YAML.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,7 +62,7 @@ def run(file: Path, listen: str | None, log_format: str | None, log_level: str |
     from monitor import app  # noqa: PLC0415 - see the module's first line
 
     read = partial(_settings, file, listen=listen, log_format=log_format, log_level=log_level)
-    settings, warnings = _or_exit(file, read)
+    settings, warnings = or_exit(file, read)
     sys.exit(app.start(settings, warnings, read))
 
 
@@ -75,7 +73,7 @@ def check(file: Path, online: bool) -> None:
     """Validate a configuration: every problem on a line of its own. Exit 0 good, 1 problems, 2 unreadable."""
     from monitor import config  # noqa: PLC0415 - see the module's first line
 
-    settings, warnings = _or_exit(file, lambda: config.examine(file, config.environ()))
+    settings, warnings = or_exit(file, lambda: config.examine(file, config.environ()))
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     if online:
@@ -170,44 +168,7 @@ def watch(access: Access, org: str, job_id: str, as_json: bool, plain: bool) -> 
     sys.exit(command.watch(access, org, job_id, as_json=as_json, plain=plain))
 
 
-@main.group()
-def notify() -> None:
-    """Try and explain notifications."""
-
-
-@notify.command("test")
-@click.argument("name")
-@config_option
-def notify_test(name: str, file: Path) -> None:
-    """Send a real test message by the notifier NAME. Exit 0 accepted, 1 not accepted, 2 no such notifier."""
-    from monitor import config  # noqa: PLC0415 - see the module's first line
-    from monitor.terminal import notify  # noqa: PLC0415 - see the module's first line
-
-    sys.exit(notify.test(_or_exit(file, lambda: config.load(file, config.environ())), name))
-
-
-@notify.command("explain")
-@one_job
-@config_option
-@ascii_option
-@server_options
-def notify_explain(access: Access, org: str, job_id: str, file: Path, plain: bool) -> None:
-    """Say which routes of the configuration fit a job of the running daemon, and who hears of what."""
-    from monitor import config  # noqa: PLC0415 - see the module's first line
-    from monitor.terminal import notify  # noqa: PLC0415 - see the module's first line
-
-    settings = _or_exit(file, lambda: config.load(file, config.environ()))
-    sys.exit(notify.explain(settings, access, org, job_id, plain=plain))
-
-
-@notify.command("dead")
-@shown_options
-@server_options
-def notify_dead(access: Access, as_json: bool, plain: bool) -> None:
-    """List the notifications that were given up, newest first."""
-    from monitor.terminal import notify  # noqa: PLC0415 - see the module's first line
-
-    sys.exit(notify.dead(access, as_json=as_json, plain=plain))
+main.add_command(notify)
 
 
 @main.command()
@@ -226,18 +187,3 @@ def _settings(
 
     settings, warnings = config.examine(file, config.environ())
     return config.overridden(settings, listen=listen, log_format=log_format, log_level=log_level), warnings
-
-
-def _or_exit(file: Path, read: Callable[[], T]) -> T:
-    """What was read, or its problems on the terminal and the end."""
-    from monitor import config  # noqa: PLC0415 - see the module's first line
-
-    try:
-        return read()
-    except config.ConfigError as error:
-        for problem in error.problems:
-            click.echo(problem)
-        sys.exit(1)
-    except OSError as error:
-        click.echo(f"{file}: cannot be read: {error.strerror or error}", err=True)
-        sys.exit(2)

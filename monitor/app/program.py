@@ -10,12 +10,13 @@ import anyio
 from anyio.abc import TaskGroup
 
 from monitor.app.beside import beside, refresh_books
-from monitor.app.build import World, couriers, refresh, sources, watchers
+from monitor.app.build import World, couriers, policy, refresh, sources, watchers
 from monitor.app.loops import prune, supervise
 from monitor.clock import Clock
 from monitor.config import ConfigError, Problem, Settings, price_book
-from monitor.courier import Courier
+from monitor.courier import Courier, replaying
 from monitor.domain.pricing import PriceBook
+from monitor.domain.replaying import Replayed, Wish
 from monitor.log import get_logger
 
 log = get_logger()
@@ -71,6 +72,15 @@ class Program:
             log.info("config.reloaded", organizations=len(settings.organizations))
             self._generation.cancel()
             return []
+
+    async def requeue(self) -> int:
+        """All dead letters wait again; how many. Raises StoreError."""
+        return await replaying.requeue(self.world.store, self.world.clock.now())
+
+    async def replay(self, wish: Wish) -> Replayed:
+        """Tell again what was stored, as the present configuration wants it. Raises StoreError."""
+        policies = {org.name: policy(self.settings, org, self.prices) for org in self.settings.organizations}
+        return await replaying.replay(self.world.store, policies, wish, self.world.clock.now())
 
     def _read(self) -> tuple[Settings, PriceBook, tuple[Problem, ...]]:
         settings, warnings = self.read_again()

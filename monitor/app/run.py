@@ -83,8 +83,18 @@ def _shown(program: Program, door: web.Door) -> web.Web:
         alive=world.pulse.alive,
         limits=limits,
         hosts=frozenset({program.settings.server.listen.host, *program.settings.server.hosts}),
-        reload=program.reload if program.settings.server.enable_lifecycle else None,
+        lifecycle=_lifecycle(program) if program.settings.server.enable_lifecycle else None,
         door=door,
+    )
+
+
+def _lifecycle(program: Program) -> web.Lifecycle:
+    return web.Lifecycle(
+        reload=program.reload,
+        requeue=program.requeue,
+        replay=program.replay,
+        notifiers=lambda: program.world.health.notifiers,
+        retention=lambda: program.settings.store.retention,
     )
 
 

@@ -1,41 +1,14 @@
-"""Spans of time as people write them: `500ms 30s 5m 6h 30d`."""
+"""Durations as settings, and the bounds of some."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-_UNITS: Final = {
-    "d": timedelta(days=1),
-    "h": timedelta(hours=1),
-    "m": timedelta(minutes=1),
-    "s": timedelta(seconds=1),
-    "ms": timedelta(milliseconds=1),
-}
-_TEXT: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
-
-
-def duration(text: object) -> timedelta:
-    """Read a duration. Raises ValueError for anything else, and for nothing at all (`0s`)."""
-    if isinstance(text, timedelta):
-        return text
-    found = _TEXT.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
-        raise ValueError("should be a duration such as 500ms, 30s, 5m, 6h or 30d")
-    span = int(found[1]) * _UNITS[found[2]]
-    if not span:
-        raise ValueError("should be longer than nothing")
-    return span
-
-
-def spoken(span: timedelta) -> str:
-    """The shortest way to write a duration: `90s`, `5m`, `30d`."""
-    unit = next((unit for unit, size in _UNITS.items() if span and not span % size), "ms")
-    return f"{span // _UNITS[unit]}{unit}"
+from monitor.domain.durations import duration, spoken
 
 
 def between(least: str, most: str) -> Callable[[timedelta], timedelta]:

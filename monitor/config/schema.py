@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from monitor.config.address import Address
-from monitor.config.durations import spoken
 from monitor.config.sections import models, required_secrets, secret_names
 from monitor.config.settings import Settings
+from monitor.domain.durations import spoken
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _MINIMAL: Final = {

@@ -10,7 +10,7 @@ from decimal import Decimal
 from monitor.domain.diff import StallAfter, enriched, first_sight, moved, stalled, track, vanished
 from monitor.domain.flow import Change, Delivery, EventsRead, Kind, Known, Observation, Tally, Tracked, Transition
 from monitor.domain.ledger import Spending, TunedModel
-from monitor.domain.message import compose
+from monitor.domain.message import seal
 from monitor.domain.model import Job, JobEvent
 from monitor.domain.pricing import EMPTY, PriceBook, base_model, estimate, price, shutdown
 from monitor.domain.routing import Rule, route
@@ -217,5 +217,4 @@ def _deliveries(step: _Step, policy: Policy) -> Iterator[Delivery]:
         return
     job, transition = step.now.job, step.transition
     for notifier, word in route(transition, job, policy.rules, policy.labels):
-        message = compose(transition, step.now, word, policy.labels)
-        yield Delivery(org=job.org, job=job.id, seq=transition.seq, notifier=notifier, message=message)
+        yield seal(transition, step.now, notifier=notifier, word=word, labels=policy.labels)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from monitor.domain.flow import Message, Severity, Tracked, Transition
+from monitor.domain.flow import Delivery, Message, Severity, Tracked, Transition
 from monitor.domain.model import Basis, Cost, Job, JobError, Status
 from monitor.domain.pricing import dollars, spoken
 from monitor.domain.triage import triage
@@ -20,6 +20,12 @@ _SEVERITY: Final = {
     "paused": Severity.WARNING,
 }
 _SAID: Final = {"stalled": "has stalled", "cancelled": "was cancelled", "paused": "is paused", "resumed": "goes on"}
+
+
+def seal(transition: Transition, tracked: Tracked, *, notifier: str, word: str, labels: Mapping[str, str]) -> Delivery:
+    """The envelope that tells one notifier of a transition."""
+    message = compose(transition, tracked, word, labels)
+    return Delivery(org=transition.org, job=transition.job, seq=transition.seq, notifier=notifier, message=message)
 
 
 def compose(transition: Transition, tracked: Tracked, word: str, labels: Mapping[str, str]) -> Message:
@@ -105,7 +111,7 @@ def _facts(transition: Transition, tracked: Tracked, word: str) -> Iterator[tupl
         yield "Duration", span(job.run_time)
     if job.queue_time is not None:
         yield "Queued for", span(job.queue_time)
-    if word == "stalled":
+    if word == "stalled" and tracked.stirred_at < transition.at:  # else it has stirred since: told late
         yield "Silent for", span(transition.at - tracked.stirred_at)
     if job.progress is not None and job.status is not Status.SUCCEEDED:
         yield "Progress", f"{job.progress:.0%}"

@@ -16,6 +16,9 @@ from monitor.store.values import Claimed
 
 _REMEMBERED: Final = 1000
 
+Place = tuple[str, str]
+"""An organisation and the id of one of its jobs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
@@ -54,7 +57,11 @@ class Changes:
 
     def settled(self, claimed: Claimed) -> None:
         """This envelope was delivered or given up."""
-        self._tell([Touched(topic="delivery", org=claimed.delivery.org, job=claimed.delivery.job)])
+        self.enqueued([(claimed.delivery.org, claimed.delivery.job)])
+
+    def enqueued(self, jobs: Iterable[Place]) -> None:
+        """Envelopes of these jobs wait again, or are new."""
+        self._tell(Touched(topic="delivery", org=org, job=job) for org, job in dict.fromkeys(jobs))
 
     def _tell(self, touched: Iterable[Touched]) -> None:
         before = self.count

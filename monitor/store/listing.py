@@ -82,7 +82,7 @@ def job_file(connection: sa.Connection, org: str, job_id: str) -> JobFile | None
         return None
     return JobFile(
         tracked=read_tracked(doc),
-        transitions=tuple(_transition(row) for row in connection.execute(_TRANSITIONS, wanted)),
+        transitions=tuple(transition_of(row) for row in connection.execute(_TRANSITIONS, wanted)),
         deliveries=tuple(_posted(row) for row in connection.execute(_DELIVERIES, wanted)),
     )
 
@@ -100,7 +100,8 @@ def _listing(
     return Listing(items=tuple(item(row) for row in shown), next=mark(shown[-1]) if more else None)
 
 
-def _transition(row: sa.Row[Any]) -> Transition:
+def transition_of(row: sa.Row[Any]) -> Transition:
+    """The transition of a row."""
     return Transition(
         org=row.org,
         job=row.job,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from monitor.store.changes import Place
 from monitor.store.schema import CHUNK, DEAD, PENDING, outbox
 from monitor.store.values import Claimed
 
@@ -72,20 +73,20 @@ _CLOCK_SET_AHEAD: Final = (
     .where(outbox.c.state == PENDING, outbox.c.created_at <= sa.bindparam("b_now") - sa.bindparam("b_jump"))
     .values(created_at=outbox.c.created_at + sa.bindparam("b_jump", type_=sa.BigInteger))
 )
-_REQUEUE_ALL: Final = (
-    sa.update(outbox)
-    .where(outbox.c.state == DEAD)
-    .values(
-        state=PENDING,
-        # its age and its attempts begin anew, or it would be dead again at once
-        created_at=sa.bindparam("b_now"),
-        due_at=sa.bindparam("b_now"),
-        touched_at=sa.bindparam("b_now"),
-        attempts=0,
-        reason=None,
-        settled_at=None,
-    )
-)
+ANEW: Final = {
+    "state": PENDING,
+    # its age and its attempts begin anew, or it would be dead again at once
+    "created_at": sa.bindparam("b_now"),
+    "due_at": sa.bindparam("b_now"),
+    "touched_at": sa.bindparam("b_now"),
+    "attempts": 0,
+    "ambiguous": 0,  # whoever asks for it knows that it may have arrived
+    "reason": None,
+    "settled_at": None,
+    "reference": None,
+}
+"""What makes an envelope that was sent or given up wait as if it were new, with the key and the content it has."""
+_REQUEUE_ALL: Final = sa.update(outbox).where(outbox.c.state == DEAD).values(ANEW).returning(outbox.c.org, outbox.c.job)
 _REQUEUE: Final = _REQUEUE_ALL.where(outbox.c.key.in_(sa.bindparam("b_keys", expanding=True)))
 
 
@@ -161,10 +162,15 @@ def expire(connection: sa.Connection, limit: Limit) -> Mapping[str, int]:
     return Counter(connection.execute(_EXPIRE, {"b_now": limit.now, "b_before": limit.before}).scalars())
 
 
-def requeue(connection: sa.Connection, wanted: tuple[tuple[str, ...] | None, int]) -> int:
-    """Dead letters wait again; how many."""
+def requeue(connection: sa.Connection, wanted: tuple[tuple[str, ...] | None, int]) -> tuple[Place, ...]:
+    """Dead letters wait again; the job of each."""
     keys, now = wanted
     if keys is None:
-        return connection.execute(_REQUEUE_ALL, {"b_now": now}).rowcount
-    chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
-    return sum(connection.execute(_REQUEUE, {"b_now": now, "b_keys": chunk}).rowcount for chunk in chunks)
+        return _places(connection.execute(_REQUEUE_ALL, {"b_now": now}))
+    chunks = (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
+    found = (_places(connection.execute(_REQUEUE, {"b_now": now, "b_keys": chunk})) for chunk in chunks)
+    return tuple(place for places in found for place in places)
+
+
+def _places(rows: sa.Result[Any]) -> tuple[Place, ...]:
+    return tuple((row.org, row.job) for row in rows)

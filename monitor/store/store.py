@@ -17,12 +17,12 @@ from monitor.domain.model import JobEvent, Status
 from monitor.domain.snapshot import Snapshot
 from monitor.store import claiming, curves, knowing, leasing, listing, pruning, settling, viewing
 from monitor.store.ageing import Ageing
-from monitor.store.books import Books
 from monitor.store.changes import Changes
 from monitor.store.commits import commit
 from monitor.store.documents import maybe_moment, to_ms
 from monitor.store.errors import BadCursor, StoreError, Unstorable
 from monitor.store.faults import translated
+from monitor.store.replays import Replays
 from monitor.store.schema import DEAD, SENT
 from monitor.store.values import Claimed, JobFile, Listing, Posted
 from monitor.store.writer import Writer, each
@@ -33,11 +33,10 @@ _claim = each(claiming.claim)
 _settle = each(settling.settle)
 _postpone = each(settling.postpone)
 _expire = each(settling.expire)
-_requeue = each(settling.requeue)
 _prune = each(pruning.prune)
 
 
-class Store(Books):
+class Store(Replays):
     """What was seen, decided and is still to be told. Every method may raise StoreError."""
 
     def __init__(self, writer: Writer, readers: sa.Engine, check: Callable[[], None], clock: Clock) -> None:
@@ -144,13 +143,6 @@ class Store(Books):
         except StoreError:
             self._ageing.give_back(jump)
             raise
-
-    async def requeue(self, keys: Sequence[str] | None, now: datetime) -> int:
-        """Dead letters wait again, as if they were new: those of the keys, or all. Says how many."""
-        count = await self._writer.run(_requeue, (None if keys is None else tuple(keys), to_ms(now)))
-        if count:
-            self._enqueued(count)
-        return count
 
     async def next_due(self, notifier: str) -> datetime | None:
         """When `claim` will next find something, as things are."""

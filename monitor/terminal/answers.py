@@ -156,6 +156,30 @@ class JobFile(Job, frozen=True, kw_only=True):
     deliveries: list[Delivery] = []
 
 
+class Requeued(Said, frozen=True, kw_only=True):
+    """How many dead letters wait again."""
+
+    requeued: Count
+
+
+class Letter(Said, frozen=True, kw_only=True):
+    """An envelope of a replay."""
+
+    key: str
+    title: str = ""
+    new: bool = False
+    """There was none for this notifier before."""
+
+
+class Replayed(Said, frozen=True, kw_only=True):
+    """What a replay did, or would do."""
+
+    again: Count
+    new: Count
+    waiting: Count
+    deliveries: list[Letter]
+
+
 class Metrics(Said, frozen=True, kw_only=True):
     """One measurement."""
 

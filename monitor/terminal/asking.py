@@ -10,7 +10,7 @@ import http.client
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
@@ -19,7 +19,7 @@ import anyio
 import msgspec
 
 from monitor.domain.text import line
-from monitor.terminal.answers import Delivery, Event, Job, JobFile, One, Page, Said
+from monitor.terminal.answers import Delivery, Event, Job, JobFile, One, Page, Replayed, Requeued, Said
 from monitor.terminal.background import in_background
 from monitor.terminal.server import BadServer, Server
 
@@ -28,6 +28,7 @@ T = TypeVar("T", bound=Said)
 _LARGEST: Final = 32 << 20
 _PAGE: Final = 500  # as many as the API gives at once
 _MOST_EVENTS: Final = 10 * _PAGE
+_PATIENCE: Final = 120.0  # seconds: ten thousand envelopes are not enqueued in a moment
 _REFUSALS: Final = frozenset({400, 401, 403, 404, 421})
 
 
@@ -41,7 +42,7 @@ class Refused(AskError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """The JSON API of one daemon. Every method raises AskError."""
+    """One daemon over HTTP. Every method raises AskError."""
 
     server: Server
     trusted: ssl.SSLContext | None
@@ -81,6 +82,17 @@ class Daemon:
         answer, _ = await self.ask(f"{_path(org, job_id)}/events", {"limit": "100"}, Page[Event])
         return answer.data
 
+    async def requeue(self) -> Requeued:
+        """Let all dead letters wait again."""
+        answer, _ = await self._change("/-/requeue", {}, One[Requeued])
+        return answer.data
+
+    async def replay(self, *, since: str, notifier: str | None, dry_run: bool) -> tuple[Replayed, Any]:
+        """Tell again what was observed within that duration, or say what that would be; also as the daemon said it."""
+        wanted = {"since": since, "notifier": notifier, "dry_run": "true" if dry_run else None}
+        answer, said = await self._change("/-/replay", wanted, One[Replayed])
+        return answer.data, said["data"]
+
     async def _pages(
         self, path: str, wanted: Mapping[str, str | None], shape: type[Page[Any]], *, most: int | None
     ) -> AsyncIterator[tuple[Page[Any], Any]]:
@@ -102,9 +114,18 @@ class Daemon:
 
     async def ask(self, path: str, parameters: Mapping[str, str | None], shape: type[T]) -> tuple[T, Any]:
         """An answer as a value and as it was said."""
+        return await self._said("GET", path, parameters, shape)
+
+    async def _change(self, path: str, parameters: Mapping[str, str | None], shape: type[T]) -> tuple[T, Any]:
+        """The answer to what changes something, which may take longer."""
+        return await replace(self, timeout=max(self.timeout, _PATIENCE))._said("POST", path, parameters, shape)
+
+    async def _said(
+        self, method: str, path: str, parameters: Mapping[str, str | None], shape: type[T]
+    ) -> tuple[T, Any]:
         given = {name: value for name, value in parameters.items() if value is not None}
-        target = f"{self.server.prefix}{path}" + (f"?{urlencode(given)}" if given else "")
-        status, body = await self._fetched(target)
+        target = f"{self.server.prefix}{path}" + (f"?{urlencode(given, errors='surrogateescape')}" if given else "")
+        status, body = await self._fetched(method, target)
         try:
             said = msgspec.json.decode(body)
             if status != http.HTTPStatus.OK:
@@ -115,10 +136,10 @@ class Daemon:
                 raise _refusal(status, None) from None
             raise AskError("the answer is not that of a finetune-monitor") from None
 
-    async def _fetched(self, target: str) -> tuple[int, bytes]:
+    async def _fetched(self, method: str, target: str) -> tuple[int, bytes]:
         try:
             with anyio.fail_after(self.timeout):
-                return await in_background(partial(self._fetch, target))
+                return await in_background(partial(self._fetch, method, target))
         except TimeoutError:
             raise AskError(f"no answer within {self.timeout:g} s") from None
         except ssl.SSLError as error:
@@ -133,7 +154,7 @@ class Daemon:
         except UnicodeError:
             raise AskError("the server's name cannot be looked up") from None
 
-    def _fetch(self, target: str) -> tuple[int, bytes]:
+    def _fetch(self, method: str, target: str) -> tuple[int, bytes]:
         """Status and body; in a worker thread."""
         server = self.server
         connection = (
@@ -146,7 +167,7 @@ class Daemon:
             pair = f"{server.credentials.user}:{server.credentials.password}"
             headers["Authorization"] = f"Basic {b64encode(pair.encode(errors='surrogateescape')).decode()}"
         try:
-            connection.request("GET", target, headers=headers)
+            connection.request(method, target, headers=headers)
             with connection.getresponse() as response:
                 body = response.read(_LARGEST + 1)
         finally:

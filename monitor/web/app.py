@@ -24,7 +24,7 @@ from monitor.web.accepting import accepts_gzip
 from monitor.web.books import BookRoutes
 from monitor.web.door import Door
 from monitor.web.guard import guarded, harden, instead, shaped
-from monitor.web.lifecycle import Reload, reloading
+from monitor.web.lifecycle import Lifecycle, add_lifecycle
 from monitor.web.pages import PageRoutes, Seen
 from monitor.web.sharing import Shared
 from monitor.web.stream import Stream
@@ -59,8 +59,8 @@ class Web:
     """Asked anew by each request, so that a reload holds at once."""
     hosts: frozenset[str] = frozenset()
     """Names by which requests may come, besides those of `guard.known_host`."""
-    reload: Reload | None = None
-    """Reads the configuration again; None where that is not offered over HTTP."""
+    lifecycle: Lifecycle | None = None
+    """What may be changed; None where that is not offered over HTTP."""
     door: Door = field(default_factory=Door)
     following: set[anyio.CancelScope] = field(default_factory=set)
     """The streams that are open; cancelled, one ends in order."""
@@ -186,7 +186,7 @@ def application(of: Web) -> web.Application:
     app.router.add_get("/metrics", of.metrics)
     app.router.add_get("/-/healthy", of.healthy)
     app.router.add_get("/-/ready", of.ready)
-    app.router.add_post("/-/reload", reloading(of.reload))
+    add_lifecycle(app.router, of.lifecycle)
     app.router.add_get("/api/v1/jobs", of.jobs)
     app.router.add_get(f"/api/v1/jobs/{_JOB}", of.job)
     app.router.add_get(f"/api/v1/jobs/{_JOB}/events", of.events)

@@ -32,7 +32,7 @@ _ONLY_POST: Final = "this address takes a POST"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _STRANGE: Final = "this server is not known by that name: ask by its address, or allow the name"
-_API: Final = "/api/"
+_JSON: Final = ("/api/", "/-/requeue", "/-/replay")
 _ALLOW: Final = "Allow"
 _SAID: Final = {404: "there is nothing at this address", 405: "this address can only be read (GET, HEAD)"}
 
@@ -127,8 +127,8 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def refusal(path: str, status: int, message: str) -> web.Response:
-    """An error: JSON under the API, one line of text elsewhere."""
-    if path.startswith(_API):
+    """An error: JSON where the address answers in JSON, one line of text elsewhere."""
+    if path.startswith(_JSON):
         body = msgspec.json.encode({"error": {"message": message}})
         return web.Response(body=body, status=status, content_type="application/json")
     return web.Response(text=f"{message}\n", status=status)

@@ -1,35 +1,127 @@
-"""The one address that changes something: reading the configuration again, for those who asked for it."""
+"""The addresses that change something, for operators who asked for them: reload, requeue, replay."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
 
 from aiohttp import hdrs, web
+from anyio import to_thread
 
+from monitor.domain.durations import duration, spoken
+from monitor.domain.replaying import Letter, Replayed, Wish
+from monitor.web import query, views
 from monitor.web.guard import Handler, refusal
 
-Reload = Callable[[], Awaitable[Sequence[str]]]
-"""Gives what was wrong, a line each, without secrets; nothing where the new configuration holds."""
-
 _OWN_SITES: Final = ("same-origin", "none")
+_FLAGS: Final = ("true", "false")
+_OFF: Final = "server.enable_lifecycle is not set"
 
 
-def reloading(reload: Reload | None) -> Handler:
-    """What answers `POST /-/reload`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """What the program can be told to do."""
+
+    reload: Callable[[], Awaitable[Sequence[str]]]
+    """Gives what was wrong, a line each, without secrets; nothing where the new configuration holds."""
+    requeue: Callable[[], Awaitable[int]]
+    """Lets all dead letters wait again; gives how many."""
+    replay: Callable[[Wish], Awaitable[Replayed]]
+    notifiers: Callable[[], Sequence[str]]
+    """The names of those that there are now."""
+    retention: Callable[[], timedelta]
+    """For how long transitions and envelopes are kept now."""
+
+
+Change = Callable[[Lifecycle, web.Request], Awaitable[web.Response]]
+
+
+def changing(allowed: Lifecycle | None, change: Change, *, otherwise: str = "") -> Handler:
+    """What answers a POST that changes something. `allowed` is None where the operator did not ask for it."""
 
     async def answer(request: web.Request) -> web.Response:
-        if reload is None:
-            return refusal(request.path, 403, "server.enable_lifecycle is not set; SIGHUP reloads too")
+        if allowed is None:
+            return refusal(request.path, 403, f"{_OFF}{otherwise}")
         if _from_another_site(request):
             return refusal(request.path, 403, "a page of another site may not do this")
-        problems = await reload()
-        if problems:
-            said = "".join(f"{problem}\n" for problem in problems)
-            return web.Response(text=f"nothing has changed, because the configuration is not good:\n{said}", status=500)
-        return web.Response(text="reloaded\n")
+        return await change(allowed, request)
 
     return answer
+
+
+def add_lifecycle(router: web.UrlDispatcher, allowed: Lifecycle | None) -> None:
+    """The addresses."""
+    router.add_post("/-/reload", changing(allowed, _reload, otherwise="; SIGHUP reloads too"))
+    router.add_post("/-/requeue", changing(allowed, _requeue))
+    router.add_post("/-/replay", changing(allowed, _replay))
+
+
+async def _reload(of: Lifecycle, _request: web.Request) -> web.Response:
+    problems = await of.reload()
+    if problems:
+        said = "".join(f"{problem}\n" for problem in problems)
+        return web.Response(text=f"nothing has changed, because the configuration is not good:\n{said}", status=500)
+    return web.Response(text="reloaded\n")
+
+
+async def _requeue(of: Lifecycle, request: web.Request) -> web.Response:
+    query.only(request.query)
+    return _json(views.encoded({"requeued": await of.requeue()}))
+
+
+async def _replay(of: Lifecycle, request: web.Request) -> web.Response:
+    wish = _wish(of, request.query)
+    replayed = await of.replay(wish)
+    return _json(await to_thread.run_sync(lambda: views.encoded(_replayed_view(wish, replayed))))
+
+
+def _wish(of: Lifecycle, parameters: query.Parameters) -> Wish:
+    """What is asked for. Raises BadQuestion.
+
+    No further back than the store remembers: who had heard of an older transition is not known any more, and it could
+    be told a second time with another content.
+    """
+    given = query.only(parameters, "since", "notifier", "dry_run")
+    try:
+        since = duration(given.get("since"))
+    except ValueError as error:
+        raise query.BadQuestion(f"since {error}") from None
+    if since > of.retention():
+        raise query.BadQuestion(f"since must be at most {spoken(of.retention())}, which is store.retention")
+    return Wish(
+        since=since,
+        notifier=query.choice(given, "notifier", of.notifiers()),
+        dry_run=query.choice(given, "dry_run", _FLAGS) == "true",
+    )
+
+
+def _replayed_view(wish: Wish, replayed: Replayed) -> views.View:
+    return {
+        "dry_run": wish.dry_run,
+        "again": replayed.again,
+        "new": replayed.new,
+        "waiting": replayed.waiting,
+        "deliveries": [_letter_view(letter) for letter in replayed.letters],
+    }
+
+
+def _letter_view(of: Letter) -> dict[str, Any]:
+    return {
+        "key": of.key,
+        "notifier": of.notifier,
+        "org": of.org,
+        "job": of.job,
+        "seq": of.seq,
+        "type": of.type,
+        "title": of.title,
+        "new": of.new,
+    }
+
+
+def _json(content: bytes) -> web.Response:
+    return web.Response(body=content, content_type="application/json")
 
 
 def _from_another_site(request: web.Request) -> bool:

@@ -1,0 +1,44 @@
+"""Puts stored transitions into the outbox once more, a bounded number at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import structlog
+from anyio import to_thread
+
+from monitor.domain.decide import Policy
+from monitor.domain.replaying import Replayed, Wish, plan
+from monitor.store import Store
+
+log = structlog.get_logger(__name__)
+
+
+async def replay(store: Store, policies: Mapping[str, Policy], wish: Wish, now: datetime) -> Replayed:
+    """Tell again what the wish names: page by page, each read, decided and committed by itself.
+
+    An error leaves what was done before it: the same wish again leaves alone what still waits of that, and tells once
+    more what went out meanwhile. Raises StoreError.
+    """
+    told, after = Replayed(), None
+    while True:
+        page = await store.past(now - wish.since, after=after)
+        planned = await to_thread.run_sync(plan, page.items, policies, wish.notifier)
+        letters = planned.letters
+        if not wish.dry_run:
+            waiting = await store.retell(planned, now)
+            letters = tuple(letter for letter in letters if letter.key in waiting)
+        told, after = told.plus(letters, planned.waiting), page.next
+        if after is None:
+            break
+    if not wish.dry_run:
+        log.info("deliveries.replayed", again=told.again, new=told.new, waiting=told.waiting)
+    return told
+
+
+async def requeue(store: Store, now: datetime) -> int:
+    """All dead letters wait again; how many. Raises StoreError."""
+    count = await store.requeue(None, now)
+    log.info("deliveries.requeued", count=count)
+    return count
