@@ -22,6 +22,8 @@ class Inbox:
     answer: Callable[[dict[str, Any]], web.Response | None] = lambda body: None
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    """The same as they came, of a webhook."""
     ids: list[str] = field(default_factory=list)
     refused: int = 0
     signed: bool = True
@@ -48,6 +50,7 @@ async def webhook(inbox: Inbox | None = None) -> AsyncIterator[Inbox]:
             box.refused += 1
             return given
         box.ids.append(request.headers["webhook-id"])
+        box.texts.append(body)
         box.bodies.append(said)
         return web.Response(text="thanks")
 

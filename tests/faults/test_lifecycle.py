@@ -1,4 +1,4 @@
-"""`POST /-/reload` of the real process: all or nothing, and nobody's but the operator's."""
+"""What changes the real process over HTTP: all or nothing, and nobody's but the operator's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.e2e.daemon import FAST, Daemon, running, until
 from tests.faults.certificates import SERVER, client_side
 from tests.faults.hostile import Hostile, served
 
+CHANGING = ("/-/reload", "/-/requeue", "/-/replay?since=1h")
 KEY = "sk-proj-a-new-key-9fJ2kLm3Qw7Zx"
 
 
@@ -28,10 +29,13 @@ def settings(*apis: Hostile, **server: Any) -> dict[str, Any]:
 
 
 async def post(
-    daemon: Daemon, headers: dict[str, str] | None = None, tls: ssl.SSLContext | bool = True
+    daemon: Daemon,
+    headers: dict[str, str] | None = None,
+    tls: ssl.SSLContext | bool = True,
+    path: str = "/-/reload",
 ) -> tuple[int, str]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as client:
-        async with client.post(f"{daemon.url}/-/reload", headers=headers) as answer:
+        async with client.post(f"{daemon.url}{path}", headers=headers) as answer:
             return answer.status, await answer.text()
 
 
@@ -45,8 +49,9 @@ async def test_h08_nothing_changes_over_http_unless_it_is_asked_for(tmp_path: Pa
                     async with client.request(method, daemon.url + path) as answer:
                         assert answer.status == 405, (method, path)
                         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
-        assert (await post(daemon))[0] == 403
-        assert (await daemon.get("/-/reload"))[0] == 405
+        for path in CHANGING:
+            assert (await post(daemon, path=path))[0] == 403
+            assert (await daemon.get(path))[0] == 405
         assert '"event":"config.reloaded"' not in daemon.log
 
 
@@ -98,7 +103,9 @@ async def test_g34_the_process_speaks_tls_and_asks_for_a_password_for_the_reload
     async with served(api), running(tmp_path, settings(api, **server)) as daemon:
         assert daemon.url.startswith("https://")
         authorization = "Basic " + base64.b64encode(f"ops:{password}".encode()).decode()
-        assert (await post(daemon, tls=client_side()))[0] == 401
+        for path in CHANGING:
+            assert (await post(daemon, tls=client_side(), path=path))[0] == 401
+            assert (await post(daemon, {"Authorization": authorization}, client_side(), path))[0] == 200
         assert (await post(daemon, {"Authorization": authorization}, client_side())) == (200, "reloaded\n")
         # a user is added while it runs
         with (tmp_path / "web.yml").open("a", encoding="utf-8") as file:

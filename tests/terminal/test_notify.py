@@ -1,4 +1,4 @@
-"""The `notify` commands: a real message to a real receiver, routes explained, dead letters listed."""
+"""The `notify` commands: a real message to a real receiver, routes explained, what was told or given up told again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from monitor.domain.model import Status
 from tests.builders import job, tracked
 from tests.e2e.receivers import SIGNING, Inbox, webhook
 from tests.terminal.asked import answer, answering, asked
-from tests.web.site import site
+from tests.web.site import lifecycle, site
+from tests.web.test_lifecycle import FAILED, buried, states
 
 
 def config(folder: Path, hook: str) -> str:
@@ -103,3 +104,105 @@ async def test_dead_letters_are_listed() -> None:
     assert asked_for == ["/api/v1/deliveries?state=dead&limit=500"] * 2
     async with answering(answer({"data": [], "next": None})) as port:
         assert (await asked(port, "notify", "dead")).stdout == "There are none.\n"
+
+
+async def test_dead_letters_are_listed_and_wait_again(tmp_path: Path) -> None:
+    async with site(tmp_path, changes=lifecycle) as here:
+        await here.keep(FAILED, told=("ops", "chat"))
+        await buried(here.store)
+        said = await asked(here.port, "notify", "dead", "--requeue")
+        assert set((await states(here)).values()) == {"pending"}
+        assert said.exit_code == 0
+        assert said.stdout.splitlines()[1].split()[0] == "research/ftjob-1/3@ops"
+        assert said.stdout.splitlines()[2:] == ["1 waits again."]
+        assert (await asked(here.port, "notify", "dead", "--requeue")).stdout == "There are none.\n0 wait again.\n"
+        await buried(here.store)
+        await buried(here.store, "chat")
+        programs = [
+            json.loads(line)
+            for line in (await asked(here.port, "notify", "dead", "--requeue", "--json")).stdout.splitlines()
+        ]
+    assert {one["key"] for one in programs[:-1]} == {"research/ftjob-1/3@ops", "research/ftjob-1/3@chat"}
+    assert programs[-1] == {"requeued": 2}
+
+
+async def test_a_replay_is_listed_and_counted_and_a_dry_run_changes_nothing(tmp_path: Path) -> None:
+    async with site(tmp_path, changes=lifecycle) as here:
+        await here.keep(FAILED, told=("ops",))
+        await buried(here.store)
+        dry = await asked(here.port, "notify", "replay", "--since", "24h", "--dry-run")
+        assert await states(here) == {"research/ftjob-1/3@ops": "dead"}
+        one = await asked(here.port, "notify", "replay", "--since", "24h", "--notifier", "ops", "--json")
+        assert await states(here) == {"research/ftjob-1/3@ops": "pending"}
+        both = await asked(here.port, "notify", "replay", "--since", "24h")
+    assert [line.split() for line in dry.stdout.splitlines()[:3]] == [
+        ["KEY", "HOW", "WHAT"],
+        ["research/ftjob-1/3@ops", "again", "ftjob-1", "failed"],
+        ["research/ftjob-1/3@chat", "new", "tone", "failed"],
+    ]
+    assert dry.stdout.splitlines()[3:] == ["Would wait again: 1; for the first time: 1; still wait: 0."]
+    (line,) = one.stdout.splitlines()
+    assert [letter["key"] for letter in json.loads(line)["deliveries"]] == ["research/ftjob-1/3@ops"]
+    assert both.stdout.splitlines()[-1] == "Wait again: 0; for the first time: 1; still wait: 1."
+    assert {dry.exit_code, one.exit_code, both.exit_code} == {0}
+
+
+async def test_a_replay_of_nothing_is_one_line(tmp_path: Path) -> None:
+    async with site(tmp_path, changes=lifecycle) as here:
+        said = await asked(here.port, "notify", "replay", "--since", "500ms")
+    assert (said.exit_code, said.stdout) == (0, "Wait again: 0; for the first time: 0; still wait: 0.\n")
+
+
+@pytest.mark.parametrize("command", [("replay", "--since", "1h"), ("dead", "--requeue")], ids=["replay", "requeue"])
+async def test_a_daemon_that_does_not_allow_it_says_which_setting_would(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(FAILED, told=("ops",))
+        await buried(here.store)
+        said = await asked(here.port, "notify", *command)
+        assert await states(here) == {"research/ftjob-1/3@ops": "dead"}
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert said.stderr == f"http://127.0.0.1:{here.port}: server.enable_lifecycle is not set\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        pytest.param(("--since", "1w"), "since should be a duration such as 500ms, 30s, 5m, 6h or 30d", id="no time"),
+        pytest.param(("--since", "\udcff"), "since should be a duration", id="no text"),
+        pytest.param(("--since", "1h", "--notifier", "x"), "notifier must be one of: ops, chat", id="nobody"),
+        pytest.param((), "Missing option '--since'", id="nothing"),
+    ],
+)
+async def test_a_wrong_wish_is_explained_with_exit_code_2(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    async with site(tmp_path, changes=lifecycle) as here:
+        said = await asked(here.port, "notify", "replay", *words)
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert told in said.stderr
+
+
+async def test_letters_beyond_those_that_are_named_are_counted_and_no_text_steers_the_terminal() -> None:
+    letters = [{"key": "a/b/1@ops", "title": "x\x1b[2J\u202ey", "new": True}]
+    told = {"dry_run": True, "again": 1000, "new": 300, "waiting": 2, "deliveries": letters}
+    async with answering(answer({"data": told})) as port:
+        said = await asked(port, "notify", "replay", "--since", "1h", "--dry-run")
+    assert said.stdout.splitlines()[1:] == [
+        "a/b/1@ops  new  x[2Jy",
+        "and 1,299 more",
+        "Would wait again: 1,000; for the first time: 300; still wait: 2.",
+    ]
+
+
+async def test_what_changes_something_is_asked_for_by_a_post_without_a_body() -> None:
+    requests = []
+
+    def give(request: str) -> bytes:
+        requests.append(request)
+        return answer({"data": {"again": 0, "new": 0, "waiting": 0, "deliveries": []}})
+
+    async with answering(give) as port:
+        await asked(port, "notify", "replay", "--since", "1h", "--notifier", "a b", "--dry-run")
+    (request,) = requests
+    assert request.splitlines()[0] == "POST /-/replay?since=1h&notifier=a+b&dry_run=true HTTP/1.1"
+    assert "Content-Length: 0" in request.splitlines()

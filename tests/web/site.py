@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,15 +11,20 @@ from typing import Any
 
 import aiohttp
 import anyio
+from structlog.testing import capture_logs
 from yarl import URL
 
 from monitor.clock import SystemClock
+from monitor.courier.replaying import replay
+from monitor.domain.decide import Policy
 from monitor.domain.flow import Change, Delivery, Kind, Message, Severity, Tracked, Transition
 from monitor.domain.model import JobEvent
+from monitor.domain.replaying import Replayed, Wish
+from monitor.domain.routing import Rule
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.own import Own
 from monitor.store import Store, opened
-from monitor.web import Web, application, serve
+from monitor.web import Lifecycle, Web, application, serve
 from tests.builders import NOON
 
 
@@ -113,8 +118,9 @@ async def site(
     notifiers: tuple[str, ...] = (),
     hosts: frozenset[str] = frozenset(),
     port: int = 0,
+    changes: Callable[[Store], Lifecycle] | None = None,
 ) -> AsyncIterator[Site]:
-    """A site over an empty store, with `research` alone by default."""
+    """A site over an empty store, with `research` alone by default; `changes` makes what may be changed over HTTP."""
     known = orgs or (OrgHealth(org="research", provider="openai", labels={"team": "nlp"}),)
     health = Health(orgs={org.org: org for org in known}, notifiers=notifiers)
     own, timeout = Own(version="1.2.3"), aiohttp.ClientTimeout(total=20)
@@ -133,10 +139,31 @@ async def site(
             clock=Noon(),
             alive=lambda: found.alive,
             hosts=hosts,
+            lifecycle=changes(store) if changes is not None else None,
             following=found.streams,
         )
         async with serve(application(web), "127.0.0.1", port) as (found.host, found.port):
             yield found
+
+
+def lifecycle(store: Store, *, notifiers: tuple[str, ...] = ("ops", "chat")) -> Lifecycle:
+    """All that may be changed: every notifier hears of every end in `research`, and a reload finds a mistake."""
+    policies = {"research": Policy(rules=(Rule(notify=notifiers),))}
+
+    async def reload() -> list[str]:
+        return ["line 1: wrong", "line 2: wrong"]
+
+    async def again(wish: Wish) -> Replayed:
+        with capture_logs():  # commands of this process print
+            return await replay(store, policies, wish, NOON)
+
+    return Lifecycle(
+        reload=reload,
+        requeue=lambda: store.requeue(None, NOON),
+        replay=again,
+        notifiers=lambda: notifiers,
+        retention=lambda: timedelta(days=90),
+    )
 
 
 def org(name: str = "research", **over: Any) -> OrgHealth:
