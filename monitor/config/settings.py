@@ -86,7 +86,7 @@ class Server(Part):
     web_config_file: Path | None = None
     """TLS and passwords, by the keys of Prometheus' exporter-toolkit; relative to the configuration file."""
     enable_lifecycle: bool = False
-    """Whether `POST /-/reload` reloads the configuration; SIGHUP always does."""
+    """Whether `POST /-/reload`, `/-/requeue` and `/-/replay` do what they say; SIGHUP always reloads."""
 
 
 class DeliverySettings(Part):
