@@ -39,7 +39,6 @@ _SLOWEST: Final = 60.0
 _LOOK_EVERY: Final = 10.0  # envelopes of a replica that died fall due without anybody waking us
 _SOON: Final = 0.2
 _STORE_RETRY: Final = 2.0
-_EXPIRE_EVERY: Final = 60.0
 
 
 async def _wake(call: Callable[[], Awaitable[None]], sleeper: anyio.CancelScope) -> None:
@@ -113,8 +112,7 @@ class Courier:
     async def _round(self) -> float:
         """One step and what belongs to it; how long to wait before the next, in seconds."""
         now = self.clock.now()
-        if self.clock.monotonic() >= self._memory.expire_at:
-            self._memory.expire_at = self.clock.monotonic() + _EXPIRE_EVERY
+        if self._memory.time_to_expire(now, self.clock.monotonic()):
             await self._expire(now)
         if await self.drain_once(now):
             return 0.0

