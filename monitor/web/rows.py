@@ -91,8 +91,9 @@ def failure(job: Job) -> Failure | None:
     if job.status is not Status.FAILED:
         return None
     found = triage(job.error)
-    said = (job.error.message or job.error.code or "") if job.error is not None else ""
-    return Failure(kind=found.cls.value, hint=found.hint, error=clean(said, 300))
+    said = (job.error.message, job.error.code) if job.error is not None else ()
+    seen = (clean(words, 300) for words in said if words)  # a message may have nothing that can be seen
+    return Failure(kind=found.cls.value, hint=found.hint, error=next(filter(None, seen), ""))
 
 
 def finish(job: Job, now: datetime) -> datetime | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.domain.model import Job
@@ -24,6 +24,7 @@ from tests.web.test_pages import Seen
 
 @many
 @given(item=ITEMS)
+@example(item={"id": "x", "status": "failed", "model": "x", "error": {"code": "x", "message": "\ufeff"}})
 def test_h01_the_page_has_the_elements_it_would_have_with_plain_names(item: dict[str, Any]) -> None:
     one = seen(item)
     if one is None:
