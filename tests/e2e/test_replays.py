@@ -80,6 +80,7 @@ async def test_an_end_is_told_again_with_the_same_id_and_the_same_content_once(t
     assert len(set(hook.ids)) == len(set(hook.texts)) == 1
 
 
+@pytest.mark.slow
 async def test_a_receiver_that_was_mended_gets_what_it_had_refused(tmp_path: Path) -> None:
     hook = Inbox(answer=lambda body: web.Response(status=400))
     async with webhook(hook), place(tmp_path, hook) as here:
@@ -96,6 +97,7 @@ async def test_a_receiver_that_was_mended_gets_what_it_had_refused(tmp_path: Pat
     assert sorted(body["data"]["job"]["name"] for body in hook.bodies) == ["one", "two"]
 
 
+@pytest.mark.slow
 async def test_a_route_that_was_added_gets_the_ends_of_the_past_day_once(tmp_path: Path) -> None:
     async with webhook() as hook, webhook() as late, place(tmp_path, hook) as here:
         await here.create("one", "two", "three")
