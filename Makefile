@@ -128,5 +128,5 @@ dashboards: venv-dev ## writes Grafana's dashboards from deploy/grafana/boards
 dashboards-check: venv-dev
 	@$(python) -m deploy.grafana.boards --check
 
-pictures: venv-dev ## draws the dashboards of a running demo with Grafana's libraries: docs/dashboard-*.png (needs npm, Chromium, Prometheus)
+pictures: venv-dev ## takes docs/*.png of a running demo: its pages, and the dashboards with Grafana's libraries (npm, Chromium, Prometheus)
 	@$(python) -m tests.deploy.pictures

@@ -1,7 +1,7 @@
-"""Takes the dashboards' pictures for the documentation: `python -m tests.deploy.pictures`, which `make pictures` runs.
+"""Takes the pictures of the documentation: `python -m tests.deploy.pictures`, which `make pictures` runs.
 
-The demo runs, Prometheus scrapes it, and a page made of Grafana's own libraries (deploy/grafana/pictures) draws what
-the dashboards ask. It needs npm and a package index, Prometheus and Chromium.
+The demo runs and shows its pages; Prometheus scrapes it, and a page made of Grafana's own libraries
+(deploy/grafana/pictures) draws what the dashboards ask. It needs npm and a package index, Prometheus and Chromium.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
 from aiohttp import web
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
-from tests.deploy.live import Prometheus, demo, prometheus
+from tests.deploy.live import demo, prometheus
 from tests.deploy.promql import DASHBOARDS, DEPLOY, ROOT
 
 DOCS = ROOT / "docs"
@@ -55,32 +55,51 @@ def built(folder: Path) -> Path:
 async def _demo(page: Path, folder: Path) -> None:
     async with demo(folder, speed=0.15) as target, prometheus(folder, target, interval="5s") as server:
         await asyncio.sleep(BACK)
-        await take(page, server, DOCS)
+        ((job, _),) = await server.ask(RICHEST, instant=True)
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+            await _pages(browser, f"http://{target}", job)
+            await _boards(browser, page, server.url, job)
+            await browser.close()
 
 
-async def take(page: Path, server: Prometheus, into: Path) -> None:
-    """One picture for each dashboard. A message on the page's console that is an error fails."""
-    job = [labels for labels, _ in await server.ask(RICHEST, instant=True)]
-    async with _served(page) as url, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+async def _pages(browser: Browser, url: str, job: Mapping[str, str]) -> None:
+    """The status page in light and dark, and the page of a job."""
+    for name, path, theme in (
+        ("page", "/", "light"),
+        ("page-dark", "/", "dark"),
+        ("job", f"/jobs/{job['org']}/{job['job_id']}", "light"),
+    ):
+        async with _opened(browser, f"{url}{path}", {"width": 1280, "height": 1180}) as page:
+            await page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+            await page.wait_for_selector('[data-state="on"]')
+            await page.screenshot(path=DOCS / f"{name}.png")
+
+
+async def _boards(browser: Browser, built: Path, server: str, job: Mapping[str, str]) -> None:
+    """Each dashboard, whole."""
+    async with _served(built) as url:
         for path in DASHBOARDS:
-            asked = {"board": f"dashboards/{path.name}", "url": server.url, "seconds": str(BACK)}
+            asked = {"board": f"dashboards/{path.name}", "url": server, "seconds": str(BACK)}
             if path.stem == "job":
-                asked |= {"org": job[0]["org"], "job": job[0]["job_id"]}
-            await _picture(browser, f"{url}/index.html?{urlencode(asked)}", into / f"dashboard-{path.stem}.png")
-        await browser.close()
+                asked |= {"org": job["org"], "job": job["job_id"]}
+            address = f"{url}/index.html?{urlencode(asked)}"
+            async with _opened(browser, address, {"width": WIDTH, "height": 900}) as page:
+                await page.wait_for_selector("[data-panel]")
+                await page.wait_for_function("() => !document.querySelector('[data-panel=waiting]')")
+                await page.set_viewport_size({"width": WIDTH, "height": await _height(page)})
+                await page.wait_for_timeout(2000)
+                await page.screenshot(path=DOCS / f"dashboard-{path.stem}.png")
 
 
-async def _picture(browser: Browser, url: str, file: Path) -> None:
-    page = await browser.new_page(viewport={"width": WIDTH, "height": 900})
+@asynccontextmanager
+async def _opened(browser: Browser, url: str, size: ViewportSize) -> AsyncIterator[Page]:
+    """The page at that address. An error in its scripts fails."""
+    page = await browser.new_page(viewport=size)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     await page.goto(url)
-    await page.wait_for_selector("[data-panel]")
-    await page.wait_for_function("() => !document.querySelector('[data-panel=waiting]')")
-    await page.set_viewport_size({"width": WIDTH, "height": await _height(page)})
-    await page.wait_for_timeout(2000)
-    await page.screenshot(path=file)
+    yield page
     await page.close()
     assert errors == [], errors
 
