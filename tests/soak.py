@@ -1,7 +1,7 @@
 """Mixed faults at speed against the real process, for minutes or hours: `python -m tests.soak MINUTES`.
 
-Prints memory, file descriptors, threads, connections and the database's size at the beginning and the end, and what was
-lost or repeated. Fails when memory, descriptors or threads grow after the warm-up, or when anything is lost or false.
+Prints memory, file descriptors, threads, tasks and the database's size at the beginning and the end, and what was lost
+or repeated. Fails when memory, descriptors, threads or tasks grow after the warm-up, or when anything is lost or false.
 """
 
 from __future__ import annotations
@@ -59,15 +59,18 @@ class Measure:
     """In KiB."""
     fds: int
     threads: int
+    tasks: int
+    """Of the event loop."""
     database: int
     """In KiB, with its WAL."""
 
     def __str__(self) -> str:
-        return f"RSS {self.rss / 1024:.1f} MB · fds {self.fds} · threads {self.threads} · database {self.database} KiB"
+        mb = f"{self.rss / 1024:.1f} MB"
+        return f"RSS {mb} · fds {self.fds} · threads {self.threads} · tasks {self.tasks} · database {self.database} KiB"
 
 
-def measured(stage: Stage) -> Measure:
-    """Read it off /proc."""
+async def measured(stage: Stage) -> Measure:
+    """Read it off /proc and /metrics."""
     assert stage.daemon.process is not None
     proc = Path("/proc") / str(stage.daemon.process.pid)
     status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
@@ -76,6 +79,7 @@ def measured(stage: Stage) -> Measure:
         rss=int(status["VmRSS"].split()[0]),
         fds=len(list((proc / "fd").iterdir())),
         threads=int(status["Threads"]),
+        tasks=int((await stage.daemon.metrics())["finetune_monitor_tasks"]),
         database=sum(file.stat().st_size for file in files) // 1024,
     )
 
@@ -192,6 +196,7 @@ async def soak(folder: Path, minutes: float) -> bool:
         good = await _told(stage, weather)
         good &= _flat("RSS", first.rss, last.rss, 4096)
         good &= _flat("fds", first.fds, last.fds, 4) and _flat("threads", first.threads, last.threads, 8)
+        good &= _flat("tasks", first.tasks, last.tasks, 8)
         good &= await stage.daemon.stop() == 0
         return good
 
@@ -205,7 +210,7 @@ async def _watched(stage: Stage) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(60.0)
             minute += 1
-            print(f"  minute {minute:>3}        {measured(stage)}", flush=True)
+            print(f"  minute {minute:>3}        {await measured(stage)}", flush=True)
 
     watching = asyncio.create_task(watch())
     try:
@@ -217,7 +222,7 @@ async def _watched(stage: Stage) -> AsyncIterator[None]:
 async def _calm(stage: Stage) -> Measure:
     await asyncio.sleep(CALM)
     await until(stage.ready, 90)
-    return measured(stage)
+    return await measured(stage)
 
 
 async def _told(stage: Stage, weather: Weather) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -57,6 +57,8 @@ class Pulse:
     """The event loop's own tick, and the clocks of the loops that are watched."""
 
     clock: Clock
+    ticked: Callable[[float], None] = lambda late: None
+    """Hears of each tick by how many seconds it was late."""
     _last: float = field(init=False)
     _loops: list[tuple[str, LoopClock]] = field(default_factory=list)
     _silent: frozenset[str] = frozenset()
@@ -79,14 +81,17 @@ class Pulse:
 
     async def run(self) -> None:
         """Tick, and log which loops fall silent and which are back."""
+        due = self.clock.monotonic()
         while True:
             self._last = self.clock.monotonic()
+            self.ticked(self._last - due)
             silent = frozenset(self._overdue())
             for name in sorted(silent - self._silent):
                 log.error("task.silent", task=name)
             for name in sorted(self._silent - silent):
                 log.info("task.heard_again", task=name)
             self._silent = silent
+            due = self.clock.monotonic() + _TICK
             await self.clock.sleep(_TICK)
 
     def alive(self) -> bool:

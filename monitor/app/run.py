@@ -101,9 +101,10 @@ def _lifecycle(program: Program) -> web.Lifecycle:
 async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redactor, clock: Clock) -> World:
     """Everything that is opened once, and closed when the stack is."""
     store = await stack.enter_async_context(opened(settings.store.url, clock=clock))
+    own = Own(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown"))
     return World(
         store=store,
-        own=Own(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown")),
+        own=own,
         health=Health(),
         clock=clock,
         redactor=redactor,
@@ -111,7 +112,7 @@ async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redacto
         sending=await stack.enter_async_context(notifiers.session(public_only=settings.outbound.public_only)),
         owner=uuid4().hex,
         stream=sys.stdout,
-        pulse=Pulse(clock),
+        pulse=Pulse(clock, own.ticked),
     )
 
 

@@ -30,6 +30,7 @@ _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _MOST_REASONS: Final = 64
 
 _POLL_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 5)
 _DELAY_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 300, 900, 1800, 3600)
 
 
@@ -121,6 +122,13 @@ class Own:
         )
         for task in TASKS:
             self._restarts.labels(task)
+        self._lag = Histogram(
+            "finetune_monitor_loop_lag_seconds",
+            "By how much the event loop was late for a tick: for so long something held it up.",
+            buckets=_LAG_SECONDS,
+            registry=into,
+        )
+        self._tasks = Gauge("finetune_monitor_tasks", "Tasks of the event loop.", registry=into)
         build = Gauge(
             "finetune_monitor_build_info",
             "A metric that is always 1; its labels say which program this is.",
@@ -191,6 +199,14 @@ class Own:
     def restarted(self, task: str) -> None:
         """A loop broke off through a bug and is begun anew."""
         self._restarts.labels(task if task in TASKS else OTHER).inc()
+
+    def ticked(self, late: float) -> None:
+        """The event loop did a round, so many seconds late."""
+        self._lag.observe(max(late, 0.0))
+
+    def counted(self, tasks: int) -> None:
+        """How many tasks the event loop has."""
+        self._tasks.set(tasks)
 
     def reloaded(self, ok: bool, at: datetime) -> None:
         """The configuration was read, or refused."""

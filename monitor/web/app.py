@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -84,6 +85,7 @@ class Web:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """A scrape."""
+        self.own.counted(len(asyncio.all_tasks()))
         names = request.query.getall("name[]", [])[:_MOST_NAMES]
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
         compress = accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))

@@ -190,14 +190,14 @@ async def test_f04_100_reloads_under_load_leak_lose_and_double_nothing(tmp_path:
         for _ in range(20):
             await reloaded(stage)
         await stage.all_told()
-        first = measured(stage)
+        first = await measured(stage)
         for _ in range(100):
             stage.signal(signal.SIGHUP)
             await asyncio.sleep(0.1)
         await rounds(stage.daemon, 3)
         await stage.all_told()
         await asyncio.sleep(2)
-        last = measured(stage)
+        last = await measured(stage)
         print(f"before: {first}\nafter:  {last}\nreloads: {stage.daemon.log.count('config.reloaded')}")
         stage.assert_sound()
         assert stage.daemon.log.count('"event":"config.reloaded"') >= 60

@@ -54,6 +54,8 @@ CONTRACT: Final = {
     "finetune_config_last_reload_successful": "",
     "finetune_config_last_reload_success_timestamp_seconds": "",
     "finetune_monitor_build_info": "version revision python",
+    "finetune_monitor_loop_lag_seconds_bucket": "le",
+    "finetune_monitor_tasks": "",
 }
 
 

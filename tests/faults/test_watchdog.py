@@ -79,6 +79,23 @@ def test_g22_an_event_loop_that_does_not_tick_is_not_alive() -> None:
     assert not pulse.alive()
 
 
+async def test_g20_what_holds_up_the_loop_is_seen_in_how_late_it_ticks() -> None:
+    late: list[float] = []
+
+    class Busy(Hands):
+        async def sleep(self, seconds: float) -> None:
+            self.move(seconds + (0.2 if len(late) == 2 else 0.0))
+
+    def ticked(seconds: float) -> None:
+        late.append(seconds)
+        if len(late) == 4:
+            raise KeyError  # it would go on for ever
+
+    with pytest.raises(KeyError):
+        await Pulse(Busy(), ticked).run()
+    assert late == pytest.approx([0.0, 0.0, 0.2, 0.0])
+
+
 async def test_g22_a_loop_that_sleeps_is_alive_and_one_that_is_overdue_is_not() -> None:
     clock = Hands()
     pulse, its = Pulse(clock), LoopClock(clock)

@@ -131,6 +131,7 @@ def full() -> tuple[str, str]:
     own.failed("chat", "timeout")
     own.dead("chat", "invalid_blocks")
     own.reloaded(ok=True, at=NOON)
+    own.ticked(0.003)
     ended = job(id="ftjob-2", status=Status.SUCCEEDED, method=Method.DPO, finished_at=NOON - SECOND)
     cost = Cost(basis=Basis.COMPUTED, usd=Decimal("2.40"))
     sums = (

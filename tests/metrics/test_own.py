@@ -110,3 +110,19 @@ def test_the_counters_are_not_in_the_global_registry() -> None:
     Own()
     Own()
     assert not [metric.name for metric in REGISTRY.collect() if metric.name.startswith("finetune_")]
+
+
+def test_the_lag_of_the_loop_is_counted_and_never_negative() -> None:
+    own = Own()
+    own.ticked(-0.1)
+    own.ticked(0.3)
+    found = counted(own)
+    assert found["finetune_monitor_loop_lag_seconds_sum"] == {of(): 0.3}
+    assert found["finetune_monitor_loop_lag_seconds_bucket"][of(le="0.2")] == 1
+
+
+def test_the_tasks_of_the_loop_are_those_of_the_last_count() -> None:
+    own = Own()
+    own.counted(40)
+    own.counted(7)
+    assert counted(own)["finetune_monitor_tasks"] == {of(): 7}

@@ -6,7 +6,7 @@ from typing import Final
 
 from deploy.grafana.boards.board import Place
 from deploy.grafana.boards.panels import lines, query
-from deploy.grafana.boards.queries import one
+from deploy.grafana.boards.queries import one, own_quantile
 from deploy.grafana.boards.tables import Column, rows
 
 SCRAPE: Final = 'job="finetune-monitor"'
@@ -125,12 +125,33 @@ def process() -> list[Place]:
         ),
         Place(
             lines(
+                "Lag of the event loop",
+                "By how much the loop was late for a tick, over the hour before each moment: for so long something "
+                "held up everything else.",
+                *(
+                    query(own_quantile(share, "finetune_monitor_loop_lag_seconds"), f"{share:.0%}")
+                    for share in (0.50, 0.90, 0.99)
+                ),
+                unit="s",
+            ),
+            8,
+        ),
+        Place(
+            lines(
+                "Tasks of the event loop",
+                "How many things the monitor has under way. It grows with organisations and readers, never with time.",
+                query("max by (instance) (finetune_monitor_tasks)", "{{instance}}"),
+            ),
+            8,
+        ),
+        Place(
+            lines(
                 "Time of a scrape",
                 "How long Prometheus waited for /metrics.",
                 query(f"scrape_duration_seconds{{{SCRAPE}}}", "{{instance}}"),
                 unit="s",
             ),
-            4,
+            8,
         ),
         Place(
             lines(
@@ -138,6 +159,6 @@ def process() -> list[Place]:
                 "How many series a scrape brings.",
                 query(f"scrape_samples_scraped{{{SCRAPE}}}", "{{instance}}"),
             ),
-            4,
+            8,
         ),
     ]
