@@ -8,7 +8,7 @@ from decimal import Decimal
 from monitor.domain.flow import Reason, Tracked, Trouble
 from monitor.domain.ledger import TunedModel
 from monitor.domain.model import Basis, Cost, EventKind, JobError, JobEvent, Metrics, Status
-from monitor.metrics.health import BudgetState
+from monitor.metrics.health import AccountHealth, BudgetState
 from tests.builders import HOUR, MINUTE, NOON, SECOND, event, job, measured, tracked, trained
 from tests.web.site import Site, org
 
@@ -41,6 +41,8 @@ async def furnish(here: Site) -> None:
         "research", [TunedModel(org="research", id="ft:a", base="gpt-4o", shutdown=date(2026, 12, 1), listed=True)]
     )
     here.health.budgets = (BudgetState(name="everybody", limit=Decimal(10), spent=Decimal(9)),)
+    refused = Trouble(reason=Reason.AUTH, text="The admin key is refused.")
+    here.health.accounts["research"] = AccountHealth(org="research", trouble=refused)
 
 
 def failed() -> Tracked:

@@ -17,6 +17,16 @@ from tests.web.site import site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # of the browser, which all share
 
+RUN_INTO_THEIR_VALUES = """() => {
+  const pen = document.createElement("canvas").getContext("2d");
+  return [...document.querySelectorAll("td[data-label]")].filter((cell) => {
+    const { font, width, whiteSpace } = getComputedStyle(cell, "::before");
+    pen.font = font;
+    return whiteSpace === "nowrap" && pen.measureText(cell.dataset.label).width > parseFloat(width);
+  }).map((cell) => cell.dataset.label);
+}"""
+"""The labels of a phone's tables that are too long for their column and are not broken."""
+
 
 async def test_a_transition_is_seen_within_two_seconds_and_disturbs_nobody(tmp_path: Path, look: Look) -> None:
     async with site(tmp_path, *ORGS, notifiers=("chat",)) as here:
@@ -126,6 +136,7 @@ async def test_a_phone_shows_all_of_it_without_scrolling_sideways(tmp_path: Path
         async with look(here, path, viewport={"width": 360, "height": 740}) as page:
             await live(page)
             assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+            assert await page.evaluate(RUN_INTO_THEIR_VALUES) == []
             assert await violations(page) == []
 
 
