@@ -56,6 +56,8 @@ class Timeline:
     """The lanes, and what stands below them."""
 
     lanes: tuple[Lane, ...]
+    more: int
+    """How many organisations did not find room."""
     ticks: tuple[str, ...]
     """Moments at equal distances from the left edge to the right, in UTC."""
     window: str
@@ -70,17 +72,16 @@ def timeline(jobs: Sequence[Tracked], now: datetime, longest: timedelta) -> Time
     reach = min(now - _begin(newest[round(_MOST_OF_THEM * (len(newest) - 1))]), longest)
     window = next((window for window in _WINDOWS if window >= reach), _WINDOWS[-1])
     start = now - window
-    lanes = []
-    for org in sorted({one.job.org for one in newest})[:_MOST_LANES]:
-        shown = [one for one in newest if one.job.org == org and _over(one, now) > start]
-        if shown:
-            lanes.append(_lane(org, shown, start, now))
-    if not lanes:
+    shown = [one for one in newest if _over(one, now) > start]
+    orgs = sorted({one.job.org for one in shown})
+    if not orgs:
         return None
+    lanes = [_lane(org, [one for one in shown if one.job.org == org], start, now) for org in orgs[:_MOST_LANES]]
     pattern = "%H:%M:%S" if window < timedelta(minutes=15) else "%H:%M" if window <= timedelta(days=1) else "%d %b"
     ticks = (start + window * index / _TICKS for index in range(_TICKS + 1))
     return Timeline(
         lanes=tuple(lanes),
+        more=len(orgs) - len(lanes),
         ticks=tuple(tick.astimezone(UTC).strftime(pattern) for tick in ticks),
         window=_words(window),
     )

@@ -110,3 +110,16 @@ def test_a_crowd_is_cut_and_counted(count: int) -> None:
     (lane,) = found.lanes
     assert len(lane.bars) == min(count, 8)
     assert len(lane.bars) + lane.more == min(count, 300)
+
+
+def test_lanes_are_for_those_who_did_something_of_late_and_the_rest_is_counted() -> None:
+    past = NOON - 12 * HOUR
+    long_over = [
+        tracked(job("old", Status.SUCCEEDED, org=f"a{n}", created_at=past, started_at=past, finished_at=past + MINUTE))
+        for n in range(20)
+    ]
+    lately = [tracked(job(f"new{n}", org=f"z{n % 25:02}", created_at=NOON - MINUTE)) for n in range(200)]
+    found = timeline([*long_over, *lately], NOON, DAY)
+    assert found is not None
+    assert [lane.org for lane in found.lanes] == [f"z{n:02}" for n in range(20)]
+    assert found.more == 5

@@ -124,6 +124,15 @@ async def test_the_page_says_which_notifiers_reach_nobody(tmp_path: Path) -> Non
     assert "Nobody hears" not in mended
 
 
+async def test_the_page_says_that_its_timeline_has_no_room_for_all_organisations(tmp_path: Path) -> None:
+    names = [f"org-{number:02}" for number in range(21)]
+    async with site(tmp_path, *(org(name) for name in names)) as here:
+        for name in names:
+            await here.keep(tracked(job(org=name, created_at=NOON - MINUTE)))
+        answer = Seen((await here.get("/")).text).text
+    assert "and 1 more organisation: choose one above to see its lane" in answer
+
+
 async def test_an_empty_monitor_has_a_page_too(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         seen = Seen((await here.get("/")).text)
