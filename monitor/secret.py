@@ -76,7 +76,15 @@ class Redactor:
                 self._places.setdefault(secret[start : start + _CHUNK], []).append((secret, start))
 
     def __call__(self, text: str) -> str:
-        """The text without the secrets."""
+        """The text without the secrets; also without those that would appear once invisible characters are left out."""
+        masked = self._visibly(text)
+        if masked.isprintable():
+            return masked
+        shown = "".join(filter(str.isprintable, masked))
+        without = self._visibly(shown)
+        return masked if without == shown else without
+
+    def _visibly(self, text: str) -> str:
         # One dictionary look-up per character costs the same for a thousand secrets as for one.
         places = self._places
         hits = [at for at in range(len(text) - _CHUNK + 1) if text[at : at + _CHUNK] in places] if places else []

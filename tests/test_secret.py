@@ -71,6 +71,13 @@ def test_a_key_is_masked_where_it_stands(text: str, expected: str) -> None:
     assert redactor(KEY)(text) == expected
 
 
+@pytest.mark.parametrize("between", ["\u200b", "\u200d", "\u00ad", "\u200e", "\ufeff", "\x7f", "\x00", "\u00a0"])
+def test_what_nobody_sees_hides_no_secret(between: str) -> None:
+    woven = between.join(KEY[at : at + 4] for at in range(0, len(KEY), 4))
+    assert redactor(KEY)(f"é{between} {woven}.") == f"é {MASK}."
+    assert redactor(KEY)(f"{woven[:9]} is little") == f"{woven[:9]} is little"
+
+
 def test_a_short_secret_is_masked_as_a_whole_and_a_tiny_one_is_too_common_to_look_for() -> None:
     assert redactor("hunter2!")("hunter2! hunter") == f"{MASK} hunter"
     assert redactor("abc")("abc") == "abc"

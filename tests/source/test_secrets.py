@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,33 @@ async def test_a_key_that_the_server_repeats_is_not_shown_in_what_is_seen() -> N
     assert len(seen.jobs) == len(seen.reads) == 1
     assert not leaks(repr(seen))
     assert "[redacted]" in repr(seen)
+
+
+def woven(between: str) -> str:
+    return between.join(KEY[at : at + 4] for at in range(0, len(KEY), 4))
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        pytest.param(lambda text: text.replace("KEY", KEY).encode("utf-16"), id="UTF-16"),
+        pytest.param(lambda text: text.replace("KEY", KEY).encode("utf-16-le"), id="UTF-16 without a mark"),
+        pytest.param(lambda text: text.replace("KEY", KEY).encode("utf-32-be"), id="UTF-32 without a mark"),
+        pytest.param(lambda text: text.replace("KEY", woven("\\b")).encode(), id="with escapes that are dropped"),
+        pytest.param(
+            lambda text: text.replace("KEY", woven("\x7f")).encode(), id="with an invisible character of ASCII"
+        ),
+        pytest.param(lambda text: text.replace("KEY", woven("\u200e")).encode(), id="with marks that are dropped"),
+        pytest.param(lambda text: text.replace("KEY", woven("\u200b")).encode(), id="with what is dropped when shown"),
+    ],
+)
+async def test_a_key_is_not_shown_in_whatever_spelling_the_server_repeats_it(spelt: Callable[[str], bytes]) -> None:
+    said = spelt(listing(job("ftjob-1", "succeeded", user_provided_suffix="KEY", model="KEY")).decode())
+    async with serving(answering(body(said))) as url, asking(url) as asked:
+        seen: Observation = await asked.source.observe(NEVER, NOON)
+    shown = [seen.jobs[0].model, seen.jobs[0].name or ""]
+    assert not leaks("".join(filter(str.isprintable, "\n".join(shown))))
+    assert shown == ["[redacted]"] * 2
 
 
 async def test_a_key_from_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
