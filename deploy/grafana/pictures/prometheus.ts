@@ -54,11 +54,12 @@ function table(series: Series[], target: Target, alone: boolean): DataFrame {
   });
 }
 
-/** A frame of one series. Steps without an answer are gaps. */
+/** A frame of one series. Steps without an answer are gaps, and so is what is not finite: nothing is drawn on an axis from NaN. */
 function course(one: Series, target: Target, from: number, to: number, step: number): DataFrame {
   const name = target.legendFormat.replace(/{{(\w+)}}/g, (_, label) => one.metric[label] ?? '');
   const given = one.values ?? [one.value!];
-  const at = new Map(given.map(([time, value]) => [Math.round((time - from) / step), Number(value)]));
+  const finite = given.filter(([, value]) => Number.isFinite(Number(value)));
+  const at = new Map(finite.map(([time, value]) => [Math.round((time - from) / step), Number(value)]));
   const places = target.instant ? [...at.keys()] : Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, n) => n);
   return toDataFrame({
     refId: target.refId,
