@@ -14,7 +14,7 @@ from monitor.metrics.labels import clean
 from monitor.store import JobFile, Listing, Posted
 from monitor.web.drawing import Chart, chart
 from monitor.web.look import page
-from monitor.web.rows import row, when
+from monitor.web.rows import cut, row, when
 
 _MOST_FILES: Final = 10
 _MOST_CHECKPOINTS: Final = 50
@@ -96,7 +96,7 @@ def _line(one: JobEvent) -> dict[str, Any]:
         "at": moment(one.at),
         "level": one.level,
         "kind": one.kind.value,
-        "message": clean(one.message, 500),
+        "message": cut(one.message, 500),
         "step": f"{metrics.step:,}" if metrics is not None and metrics.step is not None else None,
     }
 

@@ -12,6 +12,7 @@ from monitor.domain.flow import Tracked
 from monitor.domain.message import moment, span
 from monitor.domain.model import Cost, Job, Status
 from monitor.domain.pricing import spoken
+from monitor.domain.text import ELLIPSIS
 from monitor.domain.triage import triage
 from monitor.metrics.labels import clean
 
@@ -92,8 +93,14 @@ def failure(job: Job) -> Failure | None:
         return None
     found = triage(job.error)
     said = (job.error.message, job.error.code) if job.error is not None else ()
-    seen = (clean(words, 300) for words in said if words)  # a message may have nothing that can be seen
+    seen = (cut(words, 300) for words in said if words)  # a message may have nothing that can be seen
     return Failure(kind=found.cls.value, hint=found.hint, error=next(filter(None, seen), ""))
+
+
+def cut(text: str, limit: int) -> str:
+    """At most `limit` harmless characters of a sentence; where there are more, the last one says so."""
+    shown = clean(text, limit + 1)
+    return shown if len(shown) <= limit else shown[: limit - 1].rstrip() + ELLIPSIS
 
 
 def finish(job: Job, now: datetime) -> datetime | None:

@@ -19,7 +19,7 @@ from monitor.domain.model import Basis, Cost, JobError, Metrics, Status
 from monitor.web.accepting import accepts_gzip
 from monitor.web.look import POLICY
 from monitor.web.rows import https
-from tests.builders import HOUR, MINUTE, NOON, job, tracked, trained
+from tests.builders import HOUR, MINUTE, NOON, event, job, tracked, trained
 from tests.metrics.scrapes import OPENMETRICS, of, series
 from tests.web.site import org, site
 
@@ -131,6 +131,17 @@ async def test_the_page_says_that_its_timeline_has_no_room_for_all_organisations
             await here.keep(tracked(job(org=name, created_at=NOON - MINUTE)))
         answer = Seen((await here.get("/")).text).text
     assert "and 1 more organisation: choose one above to see its lane" in answer
+
+
+@pytest.mark.parametrize(("beyond", "end"), [(0, "x"), (1, "…")])
+async def test_a_sentence_that_is_cut_says_so(tmp_path: Path, beyond: int, end: str) -> None:
+    failed = job(status=Status.FAILED, error=JobError(code="invalid_file", message="x" * (300 + beyond)))
+    async with site(tmp_path, org()) as here:
+        await here.keep(tracked(failed), events=(event("ev-1", message="x" * (500 + beyond)),))
+        status, own = [Seen((await here.get(path)).text) for path in ("/", "/jobs/research/ftjob-1")]
+    assert "x" * 299 + end in status.words
+    assert "x" * 299 + end in own.words
+    assert "x" * 499 + end in own.words
 
 
 async def test_an_empty_monitor_has_a_page_too(tmp_path: Path) -> None:
