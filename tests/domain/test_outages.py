@@ -1,0 +1,137 @@
+"""What is told of an organisation that cannot be watched: to whom, in turn, and in which words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from monitor.domain.flow import Notice, Reason, Severity, Trouble
+from monitor.domain.outages import Sight, outage_notice
+from monitor.domain.routing import Account, Match, Rule
+from tests.builders import MINUTE, NOON
+
+RESEARCH = Account(org="research", provider="openai", labels={"team": "search"})
+REFUSED = Trouble(reason=Reason.AUTH, text="401: the key is refused")
+BOTH = Rule(on=frozenset({"org_down", "org_up"}), notify=("ops", "chat"))
+ON_DOWN = Rule(on=frozenset({"org_down"}), notify=("ops",))
+ON_UP = Rule(on=frozenset({"org_up"}), notify=("chat",))
+ENDS = Rule(on=frozenset({"failed"}), notify=("ops",))
+
+
+def notice(up: bool, told: Collection[str] = (), *rules: Rule, **over: Any) -> Notice | None:
+    fields: dict[str, Any] = {"last_success": NOON - 20 * MINUTE, "trouble": REFUSED, **over}
+    return outage_notice(Sight(account=RESEARCH, up=up, **fields), rules or (BOTH,), told, NOON)
+
+
+@pytest.mark.parametrize(
+    ("up", "told", "expected"),
+    [
+        pytest.param(True, [], None, id="nothing was wrong, and nothing is"),
+        pytest.param(False, [], "research/outage/1", id="the first outage"),
+        pytest.param(False, ["research/outage/1"], None, id="it goes on"),
+        pytest.param(True, ["research/outage/1"], "research/outage/2", id="its end"),
+        pytest.param(True, ["research/outage/1", "research/outage/2"], None, id="the end is told once"),
+        pytest.param(False, ["research/outage/2", "research/outage/1"], "research/outage/3", id="the second outage"),
+        pytest.param(False, ["research/outage/10", "research/outage/9"], "research/outage/11", id="numbers, not text"),
+        pytest.param(False, ["search/outage/1"], "research/outage/1", id="another organisation's"),
+    ],
+)
+def test_outages_and_their_ends_are_told_in_turn(up: bool, told: list[str], expected: str | None) -> None:
+    found = notice(up, told)
+    assert (found.id if found else None) == expected
+    assert found is None or found.topic == "research"
+
+
+@pytest.mark.parametrize(
+    ("up", "told", "rules", "expected"),
+    [
+        pytest.param(False, [], [BOTH, ON_DOWN], ["ops", "chat"], id="each once, however many rules name it"),
+        pytest.param(False, [], [ON_DOWN], ["ops"], id="who wants to hear of outages"),
+        pytest.param(False, [], [ON_UP], [], id="numbered, though who wants the end alone hears nothing"),
+        pytest.param(True, ["research/outage/1"], [ON_UP], ["chat"], id="the end, to who wants it"),
+        pytest.param(True, ["research/outage/1"], [ON_DOWN], [], id="the end is numbered too"),
+        pytest.param(False, [], [ENDS], None, id="nobody asked for outages"),
+        pytest.param(
+            False, [], [Rule(on=BOTH.on, notify=("ops",), match=Match(orgs=("legal",)))], None, id="of another one"
+        ),
+        pytest.param(
+            False,
+            [],
+            [Rule(on=BOTH.on, notify=("ops",), match=Match(labels={"team": "search"}))],
+            ["ops"],
+            id="by label",
+        ),
+    ],
+)
+def test_it_goes_to_the_rules_that_fit(
+    up: bool, told: list[str], rules: list[Rule], expected: list[str] | None
+) -> None:
+    found = notice(up, told, *rules)
+    assert (None if found is None else [one.notifier for one in found.deliveries]) == expected
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        (Reason.AUTH, "its key is refused"),
+        (Reason.NOT_ELIGIBLE, "fine-tuning is not open to it"),
+        (Reason.RATE_LIMITED, "there are too many requests"),
+        (Reason.UNAVAILABLE, "the API is down"),
+        (Reason.MALFORMED, "the API's answers make no sense"),
+        (Reason.TIMEOUT, "the API does not answer in time"),
+    ],
+)
+def test_every_reason_has_its_words(reason: Reason, why: str) -> None:
+    found = notice(False, trouble=Trouble(reason=reason, text="as it was said"))
+    assert found is not None
+    message = found.deliveries[0].message
+    assert message.title == f"research cannot be watched: {why}"
+    assert message.error == "as it was said"
+    assert json.loads(message.data or "")["reason"] == reason.value
+
+
+def test_an_outage_says_since_when_and_what_was_said() -> None:
+    found = notice(False)
+    assert found is not None
+    (first, second) = found.deliveries
+    assert (first.org, first.job, first.seq, first.key) == ("research", "outage", 1, "research/outage/1@ops")
+    assert second.message == first.message
+    message = first.message
+    assert (message.type, message.word, message.severity) == ("finetune.org.down", "org_down", Severity.BAD)
+    assert (message.at, message.org, message.job) == (NOON, "research", "outage")
+    assert message.facts == (
+        ("Organisation", "research"), ("Provider", "openai"), ("Last seen", "2026-11-22T11:40:00Z"),
+    )  # fmt: skip
+    assert json.loads(message.data or "") == {
+        "org": "research", "provider": "openai", "labels": {"team": "search"}, "last_success": "2026-11-22T11:40:00Z",
+        "reason": "auth", "error": "401: the key is refused",
+    }  # fmt: skip
+
+
+def test_its_end_says_nothing_of_the_trouble() -> None:
+    found = notice(True, ["research/outage/1"])
+    assert found is not None
+    message = found.deliveries[0].message
+    assert (message.type, message.word, message.severity) == ("finetune.org.up", "org_up", Severity.GOOD)
+    assert (message.title, message.error) == ("research is watched again", None)
+    assert message.facts == (("Organisation", "research"), ("Provider", "openai"))
+    said = json.loads(message.data or "")
+    assert (said["reason"], said["error"]) == (None, None)
+
+
+def test_an_organisation_that_never_answered_says_so() -> None:
+    found = notice(False, last_success=None, trouble=None)
+    assert found is not None
+    message = found.deliveries[0].message
+    assert message.title == "research cannot be watched"
+    assert message.facts[-1] == ("Last seen", "not yet")
+    assert json.loads(message.data or "")["last_success"] is None
+
+
+def test_texts_that_are_not_ascii_stay_readable() -> None:
+    found = notice(False, trouble=Trouble(reason=Reason.AUTH, text="clé refusée"))
+    assert found is not None
+    assert "clé refusée" in (found.deliveries[0].message.data or "")
