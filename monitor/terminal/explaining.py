@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from monitor.domain.model import Job, Method, Status
 from monitor.domain.routing import WORDS, Account, Match, Rule, covers, matches, names
@@ -27,10 +27,20 @@ def explained(shown: answers.Job, labels: Mapping[str, str], rules: Sequence[Rul
     if not rules:
         yield "There are no routes."
     yield ""
-    told = {word: _hearers(word, job, labels, rules) for word in _OF_JOBS}
-    wide = max(map(len, told))
-    for word, hearers in told.items():
+    wide = max(map(len, _OF_JOBS))
+    for word, hearers in _told(job, labels, rules).items():
         yield f"{word:<{wide}}  {', '.join(map(inert, hearers)) or look.paint('nobody', 'dim')}"
+
+
+def explained_to_programs(shown: answers.Job, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, Any]:
+    """The same as one JSON object; `why` is empty of a route that fits."""
+    job = _job(shown)
+    wrong = [misfits(rule.match, job, labels) for rule in rules]
+    routes = [
+        {"route": number, "fits": not why, "why": why, "on": sorted(rule.on, key=WORDS.index), "notify": [*rule.notify]}
+        for number, (rule, why) in enumerate(zip(rules, wrong, strict=True), start=1)
+    ]
+    return {"org": job.org, "job": job.id, "routes": routes, "told": _told(job, labels, rules)}
 
 
 def misfits(match: Match, job: Job, labels: Mapping[str, str]) -> list[str]:
@@ -50,6 +60,11 @@ def _wanted(match: Match, name: str) -> str:
     pairs = match.labels if name == "labels" else match.metadata
     wanted = {"org": sorted(match.orgs), "provider": sorted(match.providers), "model": match.models}
     return " or ".join(wanted[name]) if name in wanted else ", ".join(f"{key}: {pairs[key]}" for key in pairs)
+
+
+def _told(job: Job, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, list[str]]:
+    """Who hears of each word."""
+    return {word: _hearers(word, job, labels, rules) for word in _OF_JOBS}
 
 
 def _hearers(word: str, job: Job, labels: Mapping[str, str], rules: Sequence[Rule]) -> list[str]:

@@ -18,7 +18,7 @@ from monitor.terminal import words
 from monitor.terminal.answers import Delivery, Replayed
 from monitor.terminal.asking import Daemon
 from monitor.terminal.command import CANNOT_ASK, GOOD, INTERRUPTED, asking
-from monitor.terminal.explaining import explained
+from monitor.terminal.explaining import explained, explained_to_programs
 from monitor.terminal.look import Look, inert
 from monitor.terminal.screen import Screen, screen
 from monitor.terminal.server import Access
@@ -52,11 +52,12 @@ def test(settings: Settings, name: str) -> int:
     return GOOD
 
 
-def explain(settings: Settings, access: Access, org: str, job_id: str, *, plain: bool) -> int:
+def explain(settings: Settings, access: Access, org: str, job_id: str, *, as_json: bool, plain: bool) -> int:
     """Say which routes of a configuration fit a job of the daemon. The exit code."""
     labels = {one.name: one.labels for one in settings.organizations}.get(org, {})
     rules = [route.rule for route in settings.routes]
-    return asking(access, partial(_explain, screen(plain=plain), org, job_id, labels=labels, rules=rules))
+    shown = None if as_json else screen(plain=plain)
+    return asking(access, partial(_explain, shown, org, job_id, labels=labels, rules=rules))
 
 
 def dead(access: Access, *, requeue: bool, as_json: bool, plain: bool) -> int:
@@ -71,10 +72,13 @@ def replay(access: Access, *, since: str, notifier: str | None, dry_run: bool, a
 
 
 async def _explain(
-    shown: Screen, org: str, job_id: str, of: Daemon, *, labels: Mapping[str, str], rules: Sequence[Rule]
+    shown: Screen | None, org: str, job_id: str, of: Daemon, *, labels: Mapping[str, str], rules: Sequence[Rule]
 ) -> int:
     job, _ = await of.job(org, job_id)
-    shown.tell(explained(job, labels, rules, shown.look))
+    if shown is None:
+        click.echo(json.dumps(explained_to_programs(job, labels, rules)))
+    else:
+        shown.tell(explained(job, labels, rules, shown.look))
     return GOOD
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from monitor.terminal.configured import config_option, or_exit
-from monitor.terminal.options import ascii_option, one_job, server_options, shown_options
+from monitor.terminal.options import one_job, server_options, shown_options
 
 if TYPE_CHECKING:
     from monitor.terminal.server import Access
@@ -34,15 +34,15 @@ def notify_test(name: str, file: Path) -> None:
 @notify.command("explain")
 @one_job
 @config_option
-@ascii_option
+@shown_options
 @server_options
-def notify_explain(access: Access, org: str, job_id: str, file: Path, plain: bool) -> None:
+def notify_explain(access: Access, org: str, job_id: str, file: Path, as_json: bool, plain: bool) -> None:
     """Say which routes of the configuration fit a job of the running daemon, and who hears of what."""
     from monitor import config  # noqa: PLC0415 - see the module's first line
     from monitor.terminal import notify  # noqa: PLC0415 - see the module's first line
 
     settings = or_exit(file, lambda: config.load(file, config.environ()))
-    sys.exit(notify.explain(settings, access, org, job_id, plain=plain))
+    sys.exit(notify.explain(settings, access, org, job_id, as_json=as_json, plain=plain))
 
 
 @notify.command("replay")

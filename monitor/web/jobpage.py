@@ -34,6 +34,12 @@ class Story:
     at: datetime
 
 
+def gone(org: str, job_id: str, now: datetime, *, fragment: bool = False) -> bytes:
+    """What stands where a job is not, or not any more."""
+    shown = {"root": "../../", "at": moment(now), "org": clean(org, 64), "job_id": clean(job_id, 200)}
+    return page("gone.html", shown, fragment=fragment)
+
+
 def render(story: Story, *, fragment: bool = False) -> bytes:
     """The page as UTF-8. Called in a worker thread."""
     tracked, now = story.file.tracked, story.at

@@ -28,7 +28,7 @@ _DEAD_LETTERS: Final = 10
 _POINTS: Final = 40  # of a small curve
 _MEASUREMENTS: Final = 1000
 _EVENTS: Final = 50
-_MOST_SPARKS: Final = 2000
+_MOST_SPARKS: Final = 500  # what was drawn first goes first
 
 Spark = tuple[str, str] | None
 
@@ -70,16 +70,18 @@ class PageRoutes:
         """One job, with a page of its events."""
         given = query.only(request.query, "fragment", "after")
         org, job_id = request.match_info["org"], request.match_info["job_id"]
+        fragment, packed = "fragment" in given, _packed(request)
         file = await self.store.job(org, job_id)
         if file is None:
-            raise query.NotThere("there is no such job")
+            html = jobpage.gone(org, job_id, self.now(), fragment=fragment)
+            # a page that is open already shows it, as the news that it is
+            return _html(_pack(html, packed=packed), packed=packed, status=200 if fragment else 404)
         events = await self.store.events(org, job_id, limit=_EVENTS, after=given.get("after"))
         measured = await self.store.story(org, job_id, _MEASUREMENTS)
         story = jobpage.Story(file=file, measured=measured, events=events, first="after" not in given, at=self.now())
-        packed = _packed(request)
 
         def show() -> bytes:
-            return _pack(jobpage.render(story, fragment="fragment" in given), packed=packed)
+            return _pack(jobpage.render(story, fragment=fragment), packed=packed)
 
         return _html(await to_thread.run_sync(show, limiter=self.threads), packed=packed)
 
@@ -106,9 +108,9 @@ class PageRoutes:
             drawn = await to_thread.run_sync(
                 lambda: {place: spark(events) for place, events in samples.items()}, limiter=self.threads
             )
-            if len(self._sparks) + len(drawn) > _MOST_SPARKS:
-                self._sparks.clear()
             self._sparks.update({place: (trainings[place], curve) for place, curve in drawn.items()})
+            for place in list(self._sparks)[:-_MOST_SPARKS]:
+                del self._sparks[place]
         return {place: self._sparks[place][1] for place in trainings if place in self._sparks}
 
 
@@ -126,8 +128,8 @@ def _pack(html: bytes, *, packed: bool) -> bytes:
     return gzip.compress(html, compresslevel=1, mtime=0) if packed else html
 
 
-def _html(content: bytes, *, packed: bool) -> web.Response:
+def _html(content: bytes, *, packed: bool, status: int = 200) -> web.Response:
     headers = {"Content-Security-Policy": POLICY, hdrs.VARY: "Accept-Encoding"}
     if packed:
         headers[hdrs.CONTENT_ENCODING] = "gzip"
-    return web.Response(body=content, content_type="text/html", charset="utf-8", headers=headers)
+    return web.Response(body=content, status=status, content_type="text/html", charset="utf-8", headers=headers)

@@ -52,6 +52,18 @@ async def test_a_transition_is_seen_within_two_seconds_and_disturbs_nobody(tmp_p
 
 
 @pytest.mark.slow
+async def test_the_page_of_a_job_that_is_gone_says_so_and_stays_live(tmp_path: Path, look: Look) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(tracked(job()))
+        async with look(here, "/jobs/research/ftjob-1") as page:
+            await live(page)
+            await page.evaluate("history.replaceState(null, '', 'ftjob-gone')")
+            await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as one who comes back to it
+            await expect(page.get_by_role("heading", level=1)).to_have_text("No such job")
+            assert await page.locator("#live").get_attribute("data-state") == "on"
+
+
+@pytest.mark.slow
 async def test_a_page_says_when_it_is_cut_off_and_comes_back(tmp_path: Path, look: Look) -> None:
     async with site(tmp_path) as here:
         async with look(here) as page:

@@ -86,6 +86,26 @@ async def test_routes_are_explained_for_a_real_job(tmp_path: Path) -> None:
     assert (said.exit_code, nobody.exit_code) == (0, 2)
 
 
+async def test_routes_are_explained_to_programs(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(tracked(job(status=Status.FAILED)))
+        file = config(tmp_path, "http://127.0.0.1:1/")
+        said = await asked(here.port, "notify", "explain", "research", "ftjob-1", "--config", file, "--json")
+    found = json.loads(said.stdout)
+    assert (found["org"], found["job"]) == ("research", "ftjob-1")
+    assert found["routes"][1:] == [
+        {"route": 2, "fits": True, "why": [], "on": ["started", "failed"], "notify": ["out", "hook"]},
+        {
+            "route": 3,
+            "fits": False,
+            "why": ["model is not o4* or o5*", "metadata is not env: prod"],
+            "on": ["succeeded", "failed", "cancelled", "stalled"],
+            "notify": ["out"],
+        },
+    ]
+    assert (found["told"]["failed"], found["told"]["paused"]) == (["hook", "out"], [])
+
+
 async def test_dead_letters_are_listed() -> None:
     letter = {"key": "research/a/3@hook", "notifier": "hook", "seq": 3, "state": "dead", "attempts": 9}
     letter |= {"settled_at": "2026-11-22T10:00:00Z", "reason": "http_400", "title": "a\x1b[2J failed"}

@@ -144,6 +144,20 @@ async def test_a_sentence_that_is_cut_says_so(tmp_path: Path, beyond: int, end: 
     assert "x" * 499 + end in own.words
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("/jobs/research/nobody", 404), ("/jobs/research/nobody?fragment=1", 200)]
+)
+async def test_a_job_that_is_not_there_has_a_page_with_a_way_back(tmp_path: Path, path: str, status: int) -> None:
+    async with site(tmp_path) as here:
+        answer = await here.get(path)
+    seen = Seen(answer.text)
+    assert (answer.status, answer.headers["Content-Security-Policy"]) == (status, POLICY)
+    assert "No such job" in seen.text
+    assert "research / nobody" in seen.text
+    assert ("href", "../../.") in seen.attributes
+    assert ("<!doctype html>" in answer.text) is (status == 404)
+
+
 async def test_an_empty_monitor_has_a_page_too(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         seen = Seen((await here.get("/")).text)
