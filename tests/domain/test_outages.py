@@ -55,7 +55,11 @@ def test_outages_and_their_ends_are_told_in_turn(up: bool, told: list[str], expe
         pytest.param(True, ["research/outage/1"], [ON_DOWN], [], id="the end is numbered too"),
         pytest.param(False, [], [ENDS], None, id="nobody asked for outages"),
         pytest.param(
-            False, [], [Rule(on=BOTH.on, notify=("ops",), match=Match(orgs=("legal",)))], None, id="of another one"
+            False,
+            [],
+            [Rule(on=BOTH.on, notify=("ops",), match=Match(orgs=frozenset({"legal"})))],
+            None,
+            id="of another one",
         ),
         pytest.param(
             False,
