@@ -12,12 +12,14 @@ import anyio
 from aiohttp import web
 
 from monitor.log import get_logger
+from monitor.web.crowd import Crowd, room
 from monitor.web.guard import HEADERS, refusal
 
 log = get_logger()
 
 _BACKLOG: Final = 1024  # connections that wait to be accepted, as many as Linux allows or more
 _HANDSHAKE: Final = 10.0  # seconds
+_FIRST_REQUEST: Final = 10.0  # seconds until all of its head is there; aiohttp waits as long as for a next one
 _GRACE: Final = 1.0  # seconds for answers under way when the program ends
 _BOUNDS: Final[dict[str, Any]] = {
     "max_line_size": 8190,
@@ -33,7 +35,31 @@ _BOUNDS: Final[dict[str, Any]] = {
 class _Protocol(web.RequestHandler):
     """One connection. What is no HTTP, and a bug, get a plain answer: no details, no version, the usual headers."""
 
-    __slots__ = ()
+    __slots__ = ("_crowd",)
+
+    def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, crowd: Crowd) -> None:
+        super().__init__(manager, loop=loop, **_BOUNDS)
+        self._crowd = crowd
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a request."""
+        return self._current_request is None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Come in, perhaps in the place of another."""
+        super().connection_made(transport)
+        self._crowd.enter(self)
+        self._loop.call_later(_FIRST_REQUEST, self._hurry)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Go."""
+        self._crowd.leave(self)
+        super().connection_lost(exc)
+
+    def _hurry(self) -> None:
+        if self._request_count == 0:
+            self.force_close()
 
     def handle_error(
         self,
@@ -62,12 +88,14 @@ async def serve(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE)
     await runner.setup()
     loop, connections = asyncio.get_running_loop(), cast("web.Server", runner.server)  # there after setup()
+    crowd = Crowd(room())
     try:
         listening = await loop.create_server(
-            lambda: _Protocol(connections, loop=loop, **_BOUNDS),
+            lambda: _Protocol(connections, loop=loop, crowd=crowd),
             host,
             port,
-            backlog=_BACKLOG,
+            # So many are also accepted at a time, before the first of them is known to be there.
+            backlog=min(_BACKLOG, crowd.most),
             ssl=tls,
             ssl_handshake_timeout=_HANDSHAKE if tls is not None else None,
             ssl_shutdown_timeout=_GRACE if tls is not None else None,
