@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
@@ -44,12 +44,18 @@ class Tally:
     """For each example 16 bytes: 8 that equal lines share, and the line's number."""
 
 
-def examine(lines: Iterable[bytes], reading: Reading, *, first: int = 1) -> Tally:
-    """Looks at lines, the first of which has that number. Blank lines are nothing; counts are those of the cookbook."""
-    count, _ = counter(vocabulary_of(reading.model))
+def examine(
+    lines: Iterable[bytes], reading: Reading, *, first: int = 1, attend: Callable[[], None] = lambda: None
+) -> Tally:
+    """Looks at lines, the first of which has that number. Blank lines are nothing; counts are those of the cookbook.
+
+    `attend` is called at each line, and again and again in long ones; what it raises ends the work.
+    """
+    count, _ = counter(vocabulary_of(reading.model), attend)
     limit = example_limit(reading.model)
     tally = Tally()
     for number, raw in enumerate(lines, start=first):
+        attend()
         line = raw.removeprefix(_BOM) if number == 1 else raw
         line = line.strip(_LINE_END)
         if not line:

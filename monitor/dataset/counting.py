@@ -57,26 +57,32 @@ class _Memory(dict[str, int]):
 _loading: Final = Lock()
 
 
-def counting_with(vocabulary: Vocabulary) -> Count:
+def counting_with(vocabulary: Vocabulary, attend: Callable[[], None] = lambda: None) -> Count:
     """Counts the tokens of a text exactly as OpenAI's tokenizer does, with special tokens as ordinary text.
 
     Runs of more than 32,768 characters without a word's end are cut, which may add a token or two for each cut.
+    In a long text `attend` is called again and again; what it raises ends the counting.
     """
     with _loading:  # threads that come at the same time would each load it, for a second and 50 MB
-        return _counting_with(vocabulary)
+        count = _counting_with(vocabulary)
+    return lambda text: count(text, attend)
 
 
 @cache
-def _counting_with(vocabulary: Vocabulary) -> Count:
+def _counting_with(vocabulary: Vocabulary) -> Callable[[str, Callable[[], None]], int]:
     ranks = load_ranks(vocabulary)
     pretokens = _PATTERNS[vocabulary]
     words = _Memory(lambda word: 1 if (raw := word.encode()) in ranks else merged(raw, ranks))
     pieces = _Memory(lambda piece: sum(map(words.__getitem__, pretokens(piece))))
 
-    def count(text: str) -> int:
+    def count(text: str, attend: Callable[[], None]) -> int:
         if len(text) <= _SLICE:
             return sum(map(pieces.__getitem__, _PIECES.findall(text)))
-        return sum(sum(map(pieces.__getitem__, _PIECES.findall(part))) for part in _slices(text))
+        tokens = 0
+        for part in _slices(text):
+            attend()
+            tokens += sum(map(pieces.__getitem__, _PIECES.findall(part)))
+        return tokens
 
     return count
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,14 +28,15 @@ class Measure:
     """Counted with the model's own vocabulary: then low and high are the tokens as well."""
 
 
-def measure(content: bytes, model: str) -> Measure | None:
+def measure(content: bytes, model: str, attend: Callable[[], None] = lambda: None) -> Measure | None:
     """The tokens of a training file for a model, each example up to the model's limit; None where it holds no example.
 
-    Takes about a second for each five megabytes; made for a worker thread, lets others run every few milliseconds.
+    Takes about a second for each five megabytes of words, but half a minute where there are none, as in base64; made
+    for a worker thread, lets others run every few milliseconds. What `attend`, called all the time, raises, ends it.
     Without the model's vocabulary the count is from the bytes of the texts and has a band, and so it has with images,
     of which a line does not tell how large they are.
     """
-    tally = examine(lines_of(content), Reading(model=model))
+    tally = examine(lines_of(content), Reading(model=model), attend=attend)
     if not tally.examples:
         return None
     vocabulary = vocabulary_of(model)

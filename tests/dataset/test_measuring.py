@@ -99,3 +99,20 @@ def test_images_make_the_count_a_lower_bound() -> None:
     told = measure(json.dumps({"messages": messages}).encode(), "gpt-4o")
     assert told is not None
     assert (told.tokens, told.low, told.high, told.exact) == (13, 13, 13 + 1445, False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [pytest.param(line("a" * 200_000), id="one long line"), pytest.param(line("hello") * 20, id="many lines")],
+)
+def test_whoever_attends_can_end_the_counting(content: bytes) -> None:
+    calls = 0
+
+    def attend() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        measure(content, "gpt-4o", attend)
