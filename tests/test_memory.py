@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from monitor.app import memory
+from monitor.clock import SystemClock
+
 MAPPED = """
 import ctypes, sys
 from monitor.app import memory
@@ -31,3 +34,43 @@ print(libc.mallinfo2().hblks - before)
 def test_a_large_block_is_a_mapping_of_its_own_even_after_larger_ones(how: str, mapped: int) -> None:
     done = subprocess.run([sys.executable, "-c", MAPPED, how], capture_output=True, text=True, check=True)
     assert int(done.stdout) == mapped
+
+
+HOLES = """
+import sys
+from monitor.app import memory
+memory.settle()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4
+blocks = [bytes(30_000) for _ in range(3_000)]
+kept = blocks[::30]  # one in thirty stays, and keeps what is before it from being returned
+before = resident()
+del blocks
+if sys.argv[1] == "trimmed":
+    memory.trim()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has other ways")
+@pytest.mark.parametrize(("how", "least", "most"), [("trimmed", 70_000, 100_000), ("as it comes", 0, 10_000)])
+def test_holes_between_blocks_that_stay_are_given_back(how: str, least: int, most: int) -> None:
+    done = subprocess.run([sys.executable, "-c", HOLES, how], capture_output=True, text=True, check=True)
+    assert least <= int(done.stdout) <= most
+
+
+async def test_they_are_given_back_every_minute() -> None:
+    slept: list[float] = []
+
+    class Stop(Exception):
+        """Enough."""
+
+    class Twice(SystemClock):
+        async def sleep(self, seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 3:
+                raise Stop
+
+    with pytest.raises(Stop):
+        await memory.keep_trim(Twice())
+    assert slept == [60.0] * 3

@@ -17,6 +17,7 @@ from anyio.abc import TaskStatus
 
 from monitor import notifiers, web
 from monitor import source as sources
+from monitor.app import memory
 from monitor.app.build import World, access, refresh
 from monitor.app.loops import supervise
 from monitor.app.program import Program, Read
@@ -62,6 +63,7 @@ async def run(
         gc.freeze()  # what was loaded stays: collections that skip it do not hold up the loop under a large scrape
         listening(address)
         tasks.start_soon(world.pulse.run)
+        tasks.start_soon(supervise, "memory", partial(memory.keep_trim, world.clock), world.clock)
         tasks.start_soon(supervise, "web configuration", partial(door.watch, world.clock), world.clock)
         reloads = partial(hangup.reload, program)
         tasks.start_soon(supervise, "reloading", reloads, world.clock, partial(world.own.restarted, "reloading"))
