@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 
 from monitor import __version__, log
-from monitor.app import memory
+from monitor.app import descriptors, memory
 from monitor.app.program import Read, warn
 from monitor.app.run import run
 from monitor.config import Problem, Settings
@@ -22,6 +22,7 @@ __all__ = ["exit_code", "run", "start"]
 def start(settings: Settings, warnings: tuple[Problem, ...], read_again: Read) -> int:
     """Run the daemon. The exit code: 0 after SIGTERM or SIGINT, 1 when it could not start or lost its database."""
     memory.settle()
+    descriptors.claim()
     redactor = Redactor()
 
     def adopt(settings: Settings) -> None:

@@ -25,9 +25,8 @@ _SLICE: Final = 16 * 1024  # bytes that are parsed before others have their turn
 _QUEUED: Final = 32  # answers that wait on one connection; one is asked for
 _IDLE: Final = 75.0  # longer than the usual poll interval: a TLS handshake costs ten small requests
 _CONNECTIONS: Final = 1000  # far above what is in flight; a bound, so that hanging servers cannot take all descriptors
-_OWN: Final = (
-    24  # descriptors of the database and the log; of the others, half are for readers (`web/crowd.py`) and notifiers
-)
+# Descriptors of the database and the log; of the others, half are for readers (`web/crowd.py`) and notifiers.
+_OWN: Final = 24
 
 
 @dataclass(slots=True)

@@ -14,23 +14,24 @@ from monitor.providers.base import SourceError
 from monitor.source.observing import Source
 from monitor.source.transport import room
 
-_LONGEST: Final = 5.0  # seconds of counting; the next poll and the program's end wait for it
+LONGEST: Final = 5.0
+"""Seconds of counting: the next poll and the program's end wait for it."""
 
 
-async def training_size(source: Source, file_id: str, model: str) -> TrainingSize:
-    """How much there is to train in one epoch, by at most two requests.
+async def training_size(source: Source, file_id: str, model: str, *, longest: float = LONGEST) -> TrainingSize:
+    """How much there is to train in one epoch, by at most two requests and so many seconds of counting.
 
     A content that is too large, refused, no training file or too slow to count leaves a guess by the file's length.
     Raises SourceError where not even that is told.
     """
     dialect = source.dialect
     length = await source.ask(dialect.get_file(file_id), dialect.read_file)
-    counted = await _counted(source, file_id, model) if length <= source.limits.max_bytes else None
+    counted = await _counted(source, file_id, model, longest) if length <= source.limits.max_bytes else None
     found = counted or guess(length, model)
     return TrainingSize(tokens=found.tokens, low=found.low, high=found.high, examples=found.examples, exact=found.exact)
 
 
-async def _counted(source: Source, file_id: str, model: str) -> Measure | None:
+async def _counted(source: Source, file_id: str, model: str, longest: float) -> Measure | None:
     dialect = source.dialect
     try:
         content = await source.ask(dialect.get_content(file_id), dialect.read_content)
@@ -38,6 +39,6 @@ async def _counted(source: Source, file_id: str, model: str) -> Measure | None:
         return None
     async with room(source.session).files:
         # Shielded, because else a file that takes longer than there is time between two polls is begun again for ever.
-        with anyio.move_on_after(_LONGEST, shield=True):
+        with anyio.move_on_after(longest, shield=True):
             return await anyio.to_thread.run_sync(measure, content, model, anyio.from_thread.check_cancelled)
     return None

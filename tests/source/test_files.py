@@ -6,11 +6,10 @@ import asyncio
 import json
 import time
 
-import pytest
 from aiohttp import web
 
 from monitor.domain.flow import Known
-from monitor.source import files, training_size
+from monitor.source import training_size
 from monitor.source.transport import room
 from tests.builders import NOON
 from tests.source.servers import Api, Handler, asking, body, job, serving
@@ -41,22 +40,20 @@ async def test_a_short_file_is_counted() -> None:
     assert (found.tokens, found.examples, found.exact) == (39, 3, True)
 
 
-async def test_a_file_that_takes_too_long_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_LONGEST", 0.1)
+async def test_a_file_that_takes_too_long_is_guessed() -> None:
     content = line("a" * 4_000_000)
     async with serving(api(content)) as url, asking(url) as asked:
         await training_size(asked.source, "file-0", MODEL)  # loads the vocabulary
         started = time.monotonic()
-        found = await training_size(asked.source, "file-1", MODEL)
+        found = await training_size(asked.source, "file-1", MODEL, longest=0.1)
         assert time.monotonic() - started < 3  # all of it takes 20 s
     assert not found.exact
     assert found.low < len(content) / 5 < found.high
 
 
-async def test_others_are_read_while_files_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_LONGEST", 4.0)
+async def test_others_are_read_while_files_are_counted() -> None:
     async with serving(api(line("a" * 4_000_000))) as url, asking(url) as asked:
-        counting = [asyncio.create_task(training_size(asked.source, f"file-{n}", MODEL)) for n in range(3)]
+        counting = [asyncio.create_task(training_size(asked.source, f"file-{n}", MODEL, longest=4.0)) for n in range(3)]
         await asyncio.sleep(1)
         assert room(asked.source.session).files.available_tokens == 0
         seen = await asyncio.wait_for(asked.source.observe(NEVER, NOON), 3)
