@@ -78,14 +78,13 @@ async def figures(stage: Stage, kills: int) -> Figures:
         await stage.all_told(60)
     repeats = stage.repeats()
     in_one_life = len(stage.arrivals) - len({(arrival.key, arrival.life) for arrival in stage.arrivals})
-    after_each = [sum(arrival.life == life for arrival in repeats) for life in {arrival.life for arrival in repeats}]
     return Figures(
         kills=kills,
         ended=len(ended),
         lost=len(ended - set(stage.hook.ends())),
         arrived=len({arrival.key for arrival in stage.arrivals}),
         repeated=len(repeats),
-        most_repeats_of_a_crash=max(after_each, default=0),
+        most_repeats_of_a_crash=max(stage.repeats_by_crash().values(), default=0),
         repeated_without_a_crash=in_one_life,
         two_bodies=stage.bodies(),
         false=len(stage.false()),

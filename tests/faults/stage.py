@@ -94,6 +94,19 @@ class Stage:
             seen.add(arrival.key)
         return again
 
+    def repeats_by_crash(self) -> Counter[int]:
+        """How many arrived again for each crash, which is the end of the life in which the copy before arrived.
+
+        The copy after it may come much later, when the next life was too short to send it.
+        """
+        latest: dict[str, int] = {}
+        found: Counter[int] = Counter()
+        for arrival in self.arrivals:
+            if latest.get(arrival.key, arrival.life) != arrival.life:
+                found[latest[arrival.key]] += 1
+            latest[arrival.key] = arrival.life
+        return found
+
     def bodies(self) -> int:
         """How many ids arrived with more than one body."""
         distinct = {(arrival.key, arrival.data) for arrival in self.arrivals}
