@@ -118,7 +118,9 @@ def _steps(known: Known, seen: Observation, history: frozenset[str], stall_after
             now, transition = vanished(was, seen.at)
             yield _Step(was=was, now=now, transition=transition)
         elif id_ in reads:
-            yield _look(known, was.job, reads[id_], seen.at, stall_after)
+            step = _look(known, was.job, reads[id_], seen.at, stall_after)
+            # events say nothing of whether the job is still there
+            yield replace(step, now=replace(step.now, missing=was.missing))
         elif seen.shift or id_ in seen.sizes:
             yield _Step(was=was, now=was, transition=None)
 

@@ -138,8 +138,11 @@ def _laborious(body: bytes) -> bool:
     return len(body) > 256 * 1024 or body.count(b"{") > 2_000
 
 
+_OURS: Final = frozenset({"org", "provider"})  # words of the configuration, whatever the key looks like
+
+
 def scrubbed(value: T, redact: Redactor) -> T:
-    """A value with all its texts redacted; the same object where that changes nothing."""
+    """A value with all texts of the provider redacted; the same object where that changes nothing."""
     return cast("T", _scrubbed(value, redact))
 
 
@@ -152,7 +155,7 @@ def _scrubbed(value: object, redact: Redactor) -> object:
     if isinstance(value, dict):
         return {redact(key): _scrubbed(item, redact) for key, item in value.items()} if value else value
     if is_dataclass(value) and not isinstance(value, type):
-        olds = ((each.name, getattr(value, each.name)) for each in fields(value))
+        olds = ((each.name, getattr(value, each.name)) for each in fields(value) if each.name not in _OURS)
         news = {name: new for name, old in olds if (new := _scrubbed(old, redact)) is not old}
         return replace(value, **news) if news else value
     return value

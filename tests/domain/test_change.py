@@ -96,6 +96,11 @@ def test_a_job_that_is_missing_once_is_counted_and_kept() -> None:
     assert change == Change(org="research", based_on=1, at=NOON, tracked=(replace(before, missing=1),))
 
 
+def test_events_that_are_read_in_between_do_not_make_it_be_there() -> None:
+    before = tracked(missing=GONE_AFTER - 1)
+    assert decide(known(before), seen(reads=(read(),), at=NOON + SECOND), POLICY).tracked == ()
+
+
 def test_a_job_that_is_missing_for_the_third_time_is_gone_and_nobody_hears_of_it() -> None:
     before = tracked(seq=2, missing=GONE_AFTER - 1)
     change = decide(known(before), seen(missing=frozenset({"ftjob-1"})), POLICY)

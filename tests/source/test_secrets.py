@@ -123,6 +123,13 @@ async def test_a_key_that_the_server_repeats_is_not_shown_in_what_is_seen() -> N
     assert "[redacted]" in repr(seen)
 
 
+async def test_the_names_of_the_configuration_stay_whatever_the_key_looks_like() -> None:
+    org = KEY[8:24]
+    async with serving(Api(jobs=[job("ftjob-1", user_provided_suffix=KEY)])) as url, asking(url, org=org) as asked:
+        seen: Observation = await asked.source.observe(b.known(version=5), NOON)
+    assert [(one.org, one.provider, one.name) for one in seen.jobs] == [(org, "openai", "[redacted]")]
+
+
 def woven(between: str) -> str:
     return between.join(KEY[at : at + 4] for at in range(0, len(KEY), 4))
 
