@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,8 +13,8 @@ from monitor.domain.replaying import Past, Sealed
 from monitor.store.documents import Whole, cursor, from_ms, legible, place, read_tracked
 from monitor.store.listing import transition_of
 from monitor.store.rows import OUTBOX, outbox_row
-from monitor.store.schema import CHUNK, DEAD, PENDING, SENT, job, outbox, transition
-from monitor.store.settling import ANEW
+from monitor.store.schema import DEAD, PENDING, SENT, job, outbox, transition
+from monitor.store.settling import ANEW, chunks
 from monitor.store.values import Listing
 
 PAGE: Final = 200
@@ -102,13 +101,9 @@ def _sealed(connection: sa.Connection, values: dict[str, Any]) -> dict[tuple[str
 def retell(connection: sa.Connection, wanted: Retold) -> frozenset[str]:
     """The keys of those that wait now and did not before: what waits or is there already is left as it is."""
     waiting: set[str] = set()
-    for keys in _chunks(wanted.again):
+    for keys in chunks(wanted.again):
         waiting.update(connection.execute(_AGAIN, {"b_now": wanted.now, "b_keys": keys}).scalars())
     rows = [outbox_row(one, from_ms(wanted.now)) for one in wanted.new]
     if rows:
         waiting.update(connection.execute(_NEW, rows).scalars())
     return frozenset(waiting)
-
-
-def _chunks(keys: Sequence[str]) -> list[Sequence[str]]:
-    return [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -167,9 +167,13 @@ def requeue(connection: sa.Connection, wanted: tuple[tuple[str, ...] | None, int
     keys, now = wanted
     if keys is None:
         return _places(connection.execute(_REQUEUE_ALL, {"b_now": now}))
-    chunks = (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
-    found = (_places(connection.execute(_REQUEUE, {"b_now": now, "b_keys": chunk})) for chunk in chunks)
+    found = (_places(connection.execute(_REQUEUE, {"b_now": now, "b_keys": chunk})) for chunk in chunks(keys))
     return tuple(place for places in found for place in places)
+
+
+def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The keys, as many at a time as a statement may have."""
+    return (keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK))
 
 
 def _places(rows: sa.Result[Any]) -> tuple[Place, ...]:

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import anyio
@@ -73,17 +74,18 @@ class PageRoutes:
         fragment, packed = "fragment" in given, _packed(request)
         file = await self.store.job(org, job_id)
         if file is None:
-            html = jobpage.gone(org, job_id, self.now(), fragment=fragment)
+            gone = partial(jobpage.gone, org, job_id, self.now(), fragment=fragment)
             # a page that is open already shows it, as the news that it is
-            return _html(_pack(html, packed=packed), packed=packed, status=200 if fragment else 404)
+            return await self._rendered(gone, packed=packed, status=200 if fragment else 404)
         events = await self.store.events(org, job_id, limit=_EVENTS, after=given.get("after"))
         measured = await self.store.story(org, job_id, _MEASUREMENTS)
         story = jobpage.Story(file=file, measured=measured, events=events, first="after" not in given, at=self.now())
+        return await self._rendered(partial(jobpage.render, story, fragment=fragment), packed=packed)
 
-        def show() -> bytes:
-            return _pack(jobpage.render(story, fragment=fragment), packed=packed)
-
-        return _html(await to_thread.run_sync(show, limiter=self.threads), packed=packed)
+    async def _rendered(self, render: Callable[[], bytes], *, packed: bool, status: int = 200) -> web.Response:
+        """A page, made in a worker thread."""
+        content = await to_thread.run_sync(lambda: _pack(render(), packed=packed), limiter=self.threads)
+        return _html(content, packed=packed, status=status)
 
     async def _status(self, wish: Wish, *, fragment: bool, packed: bool) -> bytes:
         seen = await self.look()
