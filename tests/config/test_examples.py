@@ -38,7 +38,7 @@ SECRETS = {
 VALIDATOR = Draft202012Validator(schema())
 
 
-def _beside(example: Path, folder: Path) -> Path:
+def beside(example: Path, folder: Path) -> Path:
     """The example with its secrets, and whatever else it names, in a folder of its own."""
     for name, text in SECRETS.items():
         file = folder / name
@@ -61,7 +61,7 @@ def test_there_is_an_example_for_each_case() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_loads_without_a_warning(example: Path, tmp_path: Path) -> None:
-    settings, warnings = examine(_beside(example, tmp_path), ENVIRON)
+    settings, warnings = examine(beside(example, tmp_path), ENVIRON)
     assert settings.organizations
     assert [str(warning) for warning in warnings] == []
 
@@ -82,7 +82,7 @@ def test_the_full_example_shows_every_key(tmp_path: Path) -> None:
 
 
 def test_the_full_example_shows_the_defaults(tmp_path: Path) -> None:
-    full, least = (load(_beside(FOLDER / name, tmp_path), ENVIRON) for name in ("full.yaml", "example.yaml"))
+    full, least = (load(beside(FOLDER / name, tmp_path), ENVIRON) for name in ("full.yaml", "example.yaml"))
     for key in ("poll", "stall", "store", "server", "delivery", "metrics", "log"):
         assert getattr(full, key) == getattr(least, key), key
 

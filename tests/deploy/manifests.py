@@ -30,6 +30,9 @@ EVERYTHING = (
     "podDisruptionBudget.enabled=true",
 )
 OLDEST, NEWEST = "1.27.0", "1.37.0"  # of Kubernetes
+OLDER_KUBECTLS = ("kubectl-1.27", "kubectl-1.32")
+"""The oldest that is promised, and the one whose kustomize takes least; `make deploy-tools` brings them."""
+OLDER_HELMS = ("helm-3.12", "helm-3.17")
 OPERATOR = "monitoring.coreos.com/v1"
 
 # Reads a list of objects, and prints what the operator's models do not know or refuse.
@@ -70,18 +73,18 @@ def objects(text: str) -> list[Object]:
 
 
 @cache
-def kustomized(folder: Path) -> list[Object]:
-    """What `kubectl apply -k` would send."""
-    done = told("kubectl", "kustomize", folder)
+def kustomized(folder: Path, *, by: str = "kubectl") -> list[Object]:
+    """What `kubectl apply -k` would send, as this kubectl renders it."""
+    done = told(by, "kustomize", folder)
     assert done.returncode == 0, done.stderr
     return objects(done.stdout)
 
 
 @cache
-def templated(*values: str, release: str = "finetune-monitor", namespace: str = "finetune-monitor") -> list[Object]:
-    """What `helm install` would send, with values as for --set."""
+def templated(*values: str, release: str = "finetune-monitor", by: str = "helm") -> list[Object]:
+    """What `helm install` of this helm would send into the namespace `finetune-monitor`, with values as for --set."""
     settings = [part for value in values for part in ("--set", value)]
-    done = told("helm", "template", release, CHART, "--namespace", namespace, *settings)
+    done = told(by, "template", release, CHART, "--namespace", "finetune-monitor", *settings)
     assert done.returncode == 0, done.stderr
     return objects(done.stdout)
 

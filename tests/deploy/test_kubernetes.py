@@ -17,6 +17,7 @@ from monitor.config import examine
 from tests.deploy.manifests import (
     BASE,
     NEWEST,
+    OLDER_KUBECTLS,
     OLDEST,
     OVERLAYS,
     Object,
@@ -146,6 +147,24 @@ def test_memory_and_disk_have_limits_and_the_processor_a_request(folder: Path) -
     resources = container(kustomized(folder))["resources"]
     assert resources["limits"].keys() == {"memory", "ephemeral-storage"}
     assert resources["requests"].keys() == {"cpu", "memory", "ephemeral-storage"}
+
+
+@pytest.mark.parametrize("kubectl", [pytest.param(name, marks=with_tools(name)) for name in OLDER_KUBECTLS])
+@each_folder
+def test_an_older_kubectl_renders_the_same(folder: Path, kubectl: str) -> None:
+    assert kustomized(folder, by=kubectl) == kustomized(folder)
+
+
+@pytest.mark.parametrize("kubectl", [pytest.param(name, marks=with_tools(name)) for name in OLDER_KUBECTLS])
+def test_an_older_kubectl_is_the_one_that_its_name_says(kubectl: str) -> None:
+    version = json.loads(told(kubectl, "version", "--client", "--output=json").stdout)["clientVersion"]["gitVersion"]
+    assert version.startswith(f"v{kubectl.removeprefix('kubectl-')}.")
+
+
+def test_the_oldest_kubectl_that_is_promised_is_tested() -> None:
+    (promised,) = re.findall(r"`kubectl` ([\d.]+) or newer", (DEPLOY / "README.md").read_text())
+    assert f"kubectl-{promised}" == OLDER_KUBECTLS[0]
+    assert f"{promised}.0" == OLDEST
 
 
 @each_folder
