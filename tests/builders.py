@@ -31,7 +31,7 @@ def job(id: str = "ftjob-1", status: Status = Status.RUNNING, **over: Any) -> Jo
 
 def tracked(of: Job | None = None, **over: Any) -> Tracked:
     """A job that was seen two minutes before noon."""
-    fields: dict[str, Any] = {"seq": 1, "since": NOON - 2 * MINUTE, "stirred_at": NOON - 2 * MINUTE}
+    fields: dict[str, Any] = {"seq": 1, "since": NOON - 2 * MINUTE, "last_activity_at": NOON - 2 * MINUTE}
     return Tracked(job=of or job(), **{**fields, **over})
 
 

@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 
 from monitor.config import settings_from
 from monitor.domain.flow import Kind, Transition
-from monitor.domain.message import payload
 from monitor.domain.model import Basis, Cost, Status
+from monitor.domain.render import payload
 from monitor.domain.triage import FailureClass
 from monitor.metrics.families import families
 from monitor.metrics.own import Own

@@ -22,7 +22,6 @@ SCRIPTS = sorted(path for path in (ROOT / ".ci").iterdir() if path.is_file())
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-deploy.lock")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-FILE_LINES = 250
 FUNCTION_LINES = 50
 MOST_FUNCTIONS_LINES = 25
 
@@ -63,11 +62,6 @@ def texts() -> Iterator[tuple[Path, str]]:
 def locked(name: str) -> dict[str, str]:
     """The distributions of a lock file and their versions."""
     return dict(re.findall(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
-
-
-@pytest.mark.parametrize("path", named(MODULES))
-def test_a_module_is_not_longer_than_it_can_be_read(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= FILE_LINES
 
 
 def test_no_function_is_long_and_most_are_short() -> None:

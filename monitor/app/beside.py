@@ -11,8 +11,8 @@ from monitor.app.build import World
 from monitor.app.pulse import LoopClock
 from monitor.clock import Clock
 from monitor.config import Settings
-from monitor.domain.pricing import PriceBook
-from monitor.domain.routing import Account
+from monitor.domain.pricing import Prices
+from monitor.domain.routing import OrgRef
 from monitor.metrics.health import AccountHealth, Health
 from monitor.providers import OrganizationSettings
 from monitor.providers.base import Accounts
@@ -39,12 +39,12 @@ class Task:
     """Its own, by which it is seen to come round."""
 
 
-def beside(settings: Settings, book: PriceBook, world: World, sources: Mapping[str, Source]) -> Iterator[Task]:
+def beside(settings: Settings, prices: Prices, world: World, sources: Mapping[str, Source]) -> Iterator[Task]:
     """Every loop that watches something else than jobs. `sources` are those of the organisations, by name."""
-    accounts = tuple(Account(org=org.name, provider=org.provider, labels=org.labels) for org in settings.organizations)
+    accounts = tuple(OrgRef(org=org.name, provider=org.provider, labels=org.labels) for org in settings.organizations)
     pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())
     for account, org in zip(accounts, settings.organizations, strict=True):
-        prices = book.of(org.provider)
+        prices = prices.of(org.provider)
         yield _models(settings, account, prices, world, source=sources[org.name], first=pause * (1 + world.jitter()))
         if (dialect := org.accounts()) is not None:
             asking = account_source(org, dialect, like=sources[org.name], redactor=world.redactor)
@@ -94,15 +94,13 @@ def refresh_books(health: Health, settings: Settings) -> None:
     health.budgets = tuple(budget for budget in health.budgets if budget.name in names)
 
 
-def _models(
-    settings: Settings, account: Account, book: PriceBook, world: World, *, source: Source, first: float
-) -> Task:
+def _models(settings: Settings, account: OrgRef, prices: Prices, world: World, *, source: Source, first: float) -> Task:
     clock = LoopClock(world.clock)
     models = ModelWatcher(
         source=source,
         account=account,
         rules=settings.rules,
-        book=book,
+        prices=prices,
         store=world.store,
         clock=clock,
         owner=world.owner,
@@ -112,12 +110,12 @@ def _models(
     return Task(kind="models", of=account.org, run=partial(models.run, first), clock=clock)
 
 
-def _costs(settings: Settings, accounts: AccountSource, book: PriceBook, world: World, *, first: float) -> Task:
+def _costs(settings: Settings, accounts: AccountSource, prices: Prices, world: World, *, first: float) -> Task:
     clock = LoopClock(world.clock)
     costs = CostWatcher(
         accounts=accounts,
         store=world.store,
-        book=book,
+        prices=prices,
         interval=settings.poll.costs_interval.total_seconds(),
         clock=clock,
         health=world.health.accounts[accounts.org],

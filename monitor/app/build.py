@@ -20,7 +20,7 @@ from monitor.courier import Courier, DeliveryPolicy, Lanes
 from monitor.domain.decide import Policy
 from monitor.domain.model import Status
 from monitor.domain.pace import Pace
-from monitor.domain.pricing import PriceBook
+from monitor.domain.pricing import Prices
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.own import Own
 from monitor.providers import OrganizationSettings
@@ -92,13 +92,13 @@ def sources(settings: Settings, world: World) -> dict[str, Source]:
     }
 
 
-def watchers(settings: Settings, book: PriceBook, world: World, asked: Mapping[str, Source]) -> Iterator[JobWatcher]:
+def watchers(settings: Settings, prices: Prices, world: World, asked: Mapping[str, Source]) -> Iterator[JobWatcher]:
     """One for each organisation. `asked` are the organisations' sources, by name."""
     for org in settings.organizations:
         yield JobWatcher(
             source=asked[org.name],
             store=world.store,
-            policy=policy(settings, org, book),
+            policy=policy(settings, org, prices),
             pace=Pace(
                 interval=settings.poll.interval.total_seconds(),
                 idle_interval=settings.poll.idle_interval.total_seconds(),
@@ -112,7 +112,7 @@ def watchers(settings: Settings, book: PriceBook, world: World, asked: Mapping[s
         )
 
 
-def policy(settings: Settings, org: OrganizationSettings, book: PriceBook) -> Policy:
+def policy(settings: Settings, org: OrganizationSettings, prices: Prices) -> Policy:
     """What the operator wants for one organisation."""
     stall = settings.stall
     return Policy(
@@ -123,7 +123,7 @@ def policy(settings: Settings, org: OrganizationSettings, book: PriceBook) -> Po
             Status.RUNNING: stall.running,
         },
         rules=settings.rules,
-        book=book,
+        prices=prices,
         lookback=settings.poll.lookback,
     )
 
@@ -151,7 +151,7 @@ def couriers(settings: Settings, world: World) -> Iterator[Courier]:
             ),
             jitter=world.jitter,
             lanes=world.lanes,
-            tally=world.own,
+            metrics=world.own,
         )
 
 

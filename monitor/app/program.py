@@ -13,10 +13,10 @@ from monitor.app.beside import beside, refresh_books
 from monitor.app.build import World, couriers, policy, refresh, sources, watchers
 from monitor.app.loops import prune, supervise
 from monitor.clock import Clock
-from monitor.config import ConfigError, Problem, Settings, price_book
+from monitor.config import ConfigError, Problem, Settings, load_prices
 from monitor.courier import Courier, replaying
-from monitor.domain.pricing import PriceBook
-from monitor.domain.replaying import Replayed, Wish
+from monitor.domain.pricing import Prices
+from monitor.domain.replay import Replayed, ReplayRequest
 from monitor.log import get_logger
 
 log = get_logger()
@@ -38,7 +38,7 @@ class Program:
     """Settings come and go with a reload, the world stays."""
 
     settings: Settings
-    prices: PriceBook
+    prices: Prices
     world: World
     read_again: Read
     """Raises ConfigError, ValueError or OSError, and then nothing changes."""
@@ -77,15 +77,15 @@ class Program:
         """All dead letters wait again; how many. Raises StoreError."""
         return await replaying.requeue(self.world.store, self.world.clock.now())
 
-    async def replay(self, wish: Wish) -> Replayed:
+    async def replay(self, request: ReplayRequest) -> Replayed:
         """Tell again what was stored, as the present configuration wants it. Raises StoreError."""
         policies = {org.name: policy(self.settings, org, self.prices) for org in self.settings.organizations}
-        return await replaying.replay(self.world.store, policies, wish, self.world.clock.now())
+        return await replaying.replay(self.world.store, policies, request, self.world.clock.now())
 
-    def _read(self) -> tuple[Settings, PriceBook, tuple[Problem, ...]]:
+    def _read(self) -> tuple[Settings, Prices, tuple[Problem, ...]]:
         settings, warnings = self.read_again()
         _same_place(self.settings, settings)
-        return settings, price_book(settings.pricing.file), warnings
+        return settings, load_prices(settings.pricing.file), warnings
 
     def _refused(self, problems: list[str]) -> list[str]:
         log.error("config.reload_failed", problems=problems)

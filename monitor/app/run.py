@@ -23,7 +23,7 @@ from monitor.app.loops import supervise
 from monitor.app.program import Program, Read
 from monitor.app.pulse import Pulse
 from monitor.clock import Clock, SystemClock
-from monitor.config import Address, Settings, environ, price_book
+from monitor.config import Address, Settings, environ, load_prices
 from monitor.log import get_logger
 from monitor.metrics.health import Health
 from monitor.metrics.own import Own
@@ -51,7 +51,7 @@ async def run(
         await tasks.start(_signals, hangup, tasks.cancel_scope)  # first: the start may take long, and can be ended
         world = await _world(stack, settings, redactor=redactor, clock=clock or SystemClock())
         world.own.reloaded(True, world.clock.now())
-        prices = await anyio.to_thread.run_sync(price_book, settings.pricing.file)
+        prices = await anyio.to_thread.run_sync(load_prices, settings.pricing.file)
         program = Program(settings=settings, prices=prices, world=world, read_again=read_again, adopt=adopt)
         refresh(world.health, settings)
         listen = settings.server.listen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monitor.config.address import Address, address
 from monitor.config.load import examine, load, settings_from
-from monitor.config.prices import price_book, rates
+from monitor.config.prices import load_prices, rates
 from monitor.config.problems import ConfigError, Problem
 from monitor.config.schema import schema
 from monitor.config.settings import Route, Settings, overridden
@@ -21,8 +21,8 @@ __all__ = [
     "environ",
     "examine",
     "load",
+    "load_prices",
     "overridden",
-    "price_book",
     "rates",
     "schema",
     "settings_from",

@@ -9,7 +9,7 @@ from typing import Any
 
 from monitor.config.credentials import credential_flaws, shown_secrets, trim
 from monitor.config.crosscheck import crosscheck
-from monitor.config.prices import price_table
+from monitor.config.prices import load_prices
 from monitor.config.problems import ConfigError, Flaw, Loc, Problem
 from monitor.config.reading import document, modelled, once, problems
 from monitor.config.sections import Section, path_names, sections
@@ -47,7 +47,7 @@ def _settings(read: Document, file: str, folder: Path) -> tuple[Settings, tuple[
         wrong += crosscheck(read.tree, parts)
     flaws = list(once(read.flaws, credentials, wrong))
     elsewhere = [
-        *_problems_in(price_table, ("pricing", "file"), read, file=file, parts=parts),
+        *_problems_in(load_prices, ("pricing", "file"), read, file=file, parts=parts),
         *_problems_in(web_config, ("server", "web_config_file"), read, file=file, parts=parts),
     ]
     errors = [flaw for flaw in flaws if not flaw.warning]

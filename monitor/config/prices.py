@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from monitor.config.parts import Part
 from monitor.config.reading import document, validated
 from monitor.domain.model import Method
-from monitor.domain.pricing import Ending, PriceBook, Rate, Rates, TokenPrices, TokenRate
+from monitor.domain.pricing import ModelEnd, Prices, Rate, Rates, TokenPrices, TokenRate
 
 _CHECKOUT: Final = Path(__file__).parents[2] / "config" / "prices.yaml"
 
@@ -134,12 +134,12 @@ class PriceRow(Part):
                 )
 
     @property
-    def endings(self) -> Iterator[Ending]:
+    def ends(self) -> Iterator[ModelEnd]:
         """When its models begin and end; dates are announced by the provider, however sure the prices are."""
         base = self.shutdown.base
         named = base if isinstance(base, Mapping) else dict.fromkeys(self.models, base)
         for model in self.models:
-            yield Ending(
+            yield ModelEnd(
                 models=(model,),
                 provider=self.provider,
                 opened=self.window.opened,
@@ -158,20 +158,20 @@ class PriceTable(Part):
     """The first that fits is taken."""
 
 
-def price_book(override: Path | None = None) -> PriceBook:
+def load_prices(override: Path | None = None) -> Prices:
     """All prices and dates, those of the override first. Raises ConfigError, or OSError for a file it cannot read."""
     tables = [price_table(override)] if override is not None else []
     rows = [row for table in (*tables, price_table()) for row in table.prices]
-    return PriceBook(
+    return Prices(
         training=tuple(rate for row in rows for rate in row.rates),
         tokens=tuple(rate for row in rows for rate in row.token_rates),
-        endings=tuple(ending for row in rows for ending in row.endings),
+        ends=tuple(end for row in rows for end in row.ends),
     )
 
 
 def rates(override: Path | None = None) -> Rates:
     """The training prices, those of the override first. Raises ConfigError, or OSError where a file cannot be read."""
-    return price_book(override).training
+    return load_prices(override).training
 
 
 def price_table(path: Path | None = None) -> PriceTable:

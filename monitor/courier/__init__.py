@@ -15,7 +15,7 @@ from monitor.clock import Clock
 from monitor.courier.lanes import Lane, Lanes
 from monitor.courier.ledger import Ledger
 from monitor.courier.memory import Memory
-from monitor.courier.target import Tally, Target
+from monitor.courier.target import DeliveryMetrics, Target
 from monitor.courier.verdict import (
     LONGEST_WAIT,
     Bury,
@@ -59,7 +59,7 @@ class Courier:
     jitter: Callable[[], float]
     """A number from 0 to 1."""
     lanes: Lanes
-    tally: Tally
+    metrics: DeliveryMetrics
     grace: float = 8.0
     """Seconds in which envelopes in flight may still land once the program is told to stop; it has 10 in all."""
     _memory: Memory = field(default_factory=Memory, init=False, repr=False)
@@ -69,14 +69,14 @@ class Courier:
 
     def __post_init__(self) -> None:
         """Find the lane that it shares; the state is set this way because the dependencies are frozen."""
-        object.__setattr__(self, "_target", Target(name=self.notifier.name, tally=self.tally))
+        object.__setattr__(self, "_target", Target(name=self.notifier.name, metrics=self.metrics))
         object.__setattr__(self, "_ledger", Ledger(store=self.store, clock=self.clock))
         object.__setattr__(self, "_lane", self.lanes.lane(self.notifier.lane, self.notifier.min_gap))
 
     async def run(self) -> None:
         """Deliver until it is retired: at once when something is enqueued, else when the next envelope falls due."""
         if not self._memory.retired.is_set():
-            self.tally.park(self.notifier.name, self._target.parked)
+            self.metrics.park(self.notifier.name, self._target.parked)
         while not self._memory.retired.is_set():
             mark = self.store.enqueued
             try:
@@ -128,7 +128,7 @@ class Courier:
         for notifier, count in (await self.store.expire(now, self.policy.max_age)).items():
             log.error("deliveries.expired", notifier=notifier, count=count)
             for _ in range(count):
-                self.tally.dead(notifier, "expired")
+                self.metrics.dead(notifier, "expired")
             self._memory.odd.clear()  # some of them may be gone
 
     async def _idle(self, seconds: float, mark: int) -> None:
@@ -220,13 +220,13 @@ class Courier:
         name = self.notifier.name
         match outcome:
             case Delivered():
-                self.tally.sent(name)
+                self.metrics.sent(name)
                 log.info("delivery.sent", key=key)
             case Bury():
-                self.tally.dead(name, outcome.reason)
+                self.metrics.dead(name, outcome.reason)
                 log.error("delivery.dead", key=key, reason=outcome.reason)
             case Park() | Postpone(counted=True):
-                self.tally.failed(name, outcome.reason)
+                self.metrics.failed(name, outcome.reason)
             case Postpone():
                 log.info("delivery.held_back", key=key, reason=outcome.reason, seconds=outcome.delay)
 

@@ -9,13 +9,13 @@ import structlog
 from anyio import to_thread
 
 from monitor.domain.decide import Policy
-from monitor.domain.replaying import Replayed, Wish, plan
+from monitor.domain.replay import Replayed, ReplayRequest, plan
 from monitor.store import Store
 
 log = structlog.get_logger(__name__)
 
 
-async def replay(store: Store, policies: Mapping[str, Policy], wish: Wish, now: datetime) -> Replayed:
+async def replay(store: Store, policies: Mapping[str, Policy], request: ReplayRequest, now: datetime) -> Replayed:
     """Tell again what the wish names: page by page, each read, decided and committed by itself.
 
     An error leaves what was done before it: the same wish again leaves alone what still waits of that, and tells once
@@ -23,16 +23,16 @@ async def replay(store: Store, policies: Mapping[str, Policy], wish: Wish, now: 
     """
     told, after = Replayed(), None
     while True:
-        page = await store.past(now - wish.since, after=after)
-        planned = await to_thread.run_sync(plan, page.items, policies, wish.notifier)
-        letters = planned.letters
-        if not wish.dry_run:
+        page = await store.past(now - request.since, after=after)
+        planned = await to_thread.run_sync(plan, page.items, policies, request.notifier)
+        deliveries = planned.deliveries
+        if not request.dry_run:
             waiting = await store.retell(planned, now)
-            letters = tuple(letter for letter in letters if letter.key in waiting)
-        told, after = told.plus(letters, planned.waiting), page.next
+            deliveries = tuple(letter for letter in deliveries if letter.key in waiting)
+        told, after = told.plus(deliveries, planned.waiting), page.next
         if after is None:
             break
-    if not wish.dry_run:
+    if not request.dry_run:
         log.info("deliveries.replayed", again=told.again, new=told.new, waiting=told.waiting)
     return told
 

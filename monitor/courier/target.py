@@ -16,7 +16,7 @@ PROBE_EVERY: Final = 3600.0
 _SLOW_DOWN_AFTER: Final = 3
 
 
-class Tally(Protocol):
+class DeliveryMetrics(Protocol):
     """The counters of what was sent."""
 
     def sent(self, notifier: str) -> None:
@@ -37,7 +37,7 @@ class Target:
     """What is remembered of one notifier's target; lost with the process, so that a restart tries it anew."""
 
     name: str
-    tally: Tally
+    metrics: DeliveryMetrics
     failures: int = 0
     """Attempts in a row that it did not answer well."""
     probe_at: float | None = None
@@ -83,7 +83,7 @@ class Target:
     def _park(self, error: SendError, now: float) -> None:
         if not self.parked:
             log.error("notifier.parked", notifier=self.name, reason=error.reason, error=str(error))
-            self.tally.park(self.name, True)
+            self.metrics.park(self.name, True)
         self.probe_at = now + PROBE_EVERY
 
     def _unpark(self, *, probe: bool) -> None:
@@ -91,4 +91,4 @@ class Target:
         if probe and self.parked:
             log.info("notifier.unparked", notifier=self.name)
             self.probe_at = None
-            self.tally.park(self.name, False)
+            self.metrics.park(self.name, False)

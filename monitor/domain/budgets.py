@@ -9,10 +9,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+from monitor.domain.costs import Spending, Usage
 from monitor.domain.flow import Tracked
-from monitor.domain.ledger import Spending, Usage
 from monitor.domain.model import Basis
-from monitor.domain.routing import Account, Match, covers, matches, names
+from monitor.domain.routing import Match, OrgRef, covers, matches, names
 
 _WHOLE: Final = 1000  # thresholds are counted in thousandths
 
@@ -44,7 +44,7 @@ class Budget:
         """Of its notices. No organisation's name has a colon."""
         return f"budget:{self.name}"
 
-    def covers(self, accounts: Iterable[Account]) -> tuple[Account, ...]:
+    def covers(self, accounts: Iterable[OrgRef]) -> tuple[OrgRef, ...]:
         """The organisations whose costs may count."""
         return tuple(account for account in accounts if covers(self.match, account))
 
@@ -112,7 +112,7 @@ def since(budgets: Iterable[Budget], now: datetime) -> datetime | None:
     return None if None in starts else min(filter(None, starts), default=now)
 
 
-def add_up(budget: Budget, books: Books, accounts: Iterable[Account], now: datetime) -> Sum:
+def add_up(budget: Budget, books: Books, accounts: Iterable[OrgRef], now: datetime) -> Sum:
     """What counts against a budget now. Costs of organisations that are not among the accounts do not.
 
     Computed costs count in the period in which their job ended, estimates in the present one and in full.
@@ -143,12 +143,12 @@ def _total(amounts: Iterable[Decimal]) -> Decimal:
     return sum(amounts, Decimal(0))
 
 
-def _is_for(match: Match, tracked: Tracked, accounts: Mapping[str, Account]) -> bool:
+def _is_for(match: Match, tracked: Tracked, accounts: Mapping[str, OrgRef]) -> bool:
     account = accounts.get(tracked.job.org)
     return account is not None and matches(match, tracked.job, account.labels)
 
 
-def _was_for(match: Match, spending: Spending, accounts: Mapping[str, Account], span: Span) -> bool:
+def _was_for(match: Match, spending: Spending, accounts: Mapping[str, OrgRef], span: Span) -> bool:
     account = accounts.get(spending.org)
     return (
         account is not None
@@ -159,7 +159,7 @@ def _was_for(match: Match, spending: Spending, accounts: Mapping[str, Account], 
     )
 
 
-def _used(match: Match, usages: Iterable[Usage], accounts: Mapping[str, Account], span: Span) -> Iterator[Decimal]:
+def _used(match: Match, usages: Iterable[Usage], accounts: Mapping[str, OrgRef], span: Span) -> Iterator[Decimal]:
     """The known costs of use. Use has no metadata: where a budget asks for some, none of it counts."""
     for usage in usages if not match.metadata else ():
         account = accounts.get(usage.org)

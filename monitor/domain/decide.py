@@ -7,14 +7,24 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from monitor.domain.costs import Spending, TunedModel
+from monitor.domain.counters import counters
 from monitor.domain.diff import StallAfter, enriched, first_sight, moved, stalled, track, vanished
-from monitor.domain.flow import Change, Delivery, EventsRead, Kind, Known, Observation, Tally, Tracked, Transition
-from monitor.domain.ledger import Spending, TunedModel
-from monitor.domain.message import seal
+from monitor.domain.flow import (
+    Change,
+    CounterIncrement,
+    Delivery,
+    EventsRead,
+    Kind,
+    Known,
+    Observation,
+    Tracked,
+    Transition,
+)
 from monitor.domain.model import Job, JobEvent
-from monitor.domain.pricing import EMPTY, PriceBook, base_model, estimate, price, shutdown
+from monitor.domain.pricing import EMPTY, Prices, base_model, estimate, price, shutdown
+from monitor.domain.render import build_delivery
 from monitor.domain.routing import Rule, route
-from monitor.domain.tallies import tallies
 from monitor.domain.training import in_order
 
 
@@ -25,7 +35,7 @@ class Policy:
     labels: Mapping[str, str] = field(default_factory=dict)
     stall_after: StallAfter = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
-    book: PriceBook = EMPTY
+    prices: Prices = EMPTY
     lookback: timedelta = timedelta(days=30)
 
 
@@ -44,7 +54,7 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
     stored, known = known, _shifted(known, seen.shift)
     history, horizon = _history(known, seen, policy.lookback)
     looked = _steps(known, seen, history, policy.stall_after)
-    steps = [_priced(_sized(step, seen), policy.book) for step in looked]
+    steps = [_priced(_sized(step, seen), policy.prices) for step in looked]
     return Change(
         org=known.org,
         based_on=known.version,
@@ -53,9 +63,9 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
         events=tuple(event for step in steps for event in step.events),
         transitions=tuple(step.transition for step in steps if step.transition is not None),
         deliveries=tuple(delivery for step in steps for delivery in _deliveries(step, policy)),
-        tallies=tuple(tally for step in steps for tally in _tallies(step)),
+        counters=tuple(tally for step in steps for tally in _tallies(step)),
         spendings=tuple(spending for step in steps for spending in _spendings(step)),
-        tuned=tuple(model for step in steps for model in _tuned(step, policy.book)),
+        tuned=tuple(model for step in steps for model in _tuned(step, policy.prices)),
         horizon=horizon,
     )
 
@@ -63,18 +73,18 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
 def evolve(known: Known, change: Change) -> Known:
     """What is known once the change is committed."""
     jobs = dict(known.jobs)
-    settled = set()
+    finalized = set()
     for tracked in change.tracked:
-        if tracked.settled:
+        if tracked.finalized:
             jobs.pop(tracked.job.id, None)
-            settled.add(tracked.job.id)
+            finalized.add(tracked.job.id)
         else:
             jobs[tracked.job.id] = tracked
     return Known(
         org=known.org,
         version=change.based_on + 1,
         jobs=jobs,
-        final=known.final | settled if settled else known.final,
+        final=known.final | finalized if finalized else known.final,
         horizon=change.horizon or known.horizon,
     )
 
@@ -84,7 +94,7 @@ def _shifted(known: Known, shift: timedelta) -> Known:
     if not shift:
         return known
     jobs = {
-        id_: replace(tracked, since=tracked.since + shift, stirred_at=tracked.stirred_at + shift)
+        id_: replace(tracked, since=tracked.since + shift, last_activity_at=tracked.last_activity_at + shift)
         for id_, tracked in known.jobs.items()
     }
     return replace(known, jobs=jobs)
@@ -114,7 +124,7 @@ def _steps(known: Known, seen: Observation, history: frozenset[str], stall_after
     for id_, was in known.jobs.items():
         if id_ in listed:
             continue
-        if id_ in seen.missing and was.followed:
+        if id_ in seen.missing and was.active:
             now, transition = vanished(was, seen.at)
             yield _Step(was=was, now=now, transition=transition)
         elif id_ in reads:
@@ -153,25 +163,25 @@ def _sized(step: _Step, seen: Observation) -> _Step:
     return step if size is None else replace(step, now=replace(step.now, size=size))
 
 
-def _priced(step: _Step, book: PriceBook) -> _Step:
+def _priced(step: _Step, prices: Prices) -> _Step:
     """An active job gets an estimate, an ended one its cost; where that was unknown, when the quantity comes late."""
     now, job = step.now, step.now.job
     if _computed(now) is not None:
         return step
     if job.status.final:
-        cost = price(job, book.training, settled=now.settled)
+        cost = price(job, prices.training, settled=now.finalized)
         return replace(step, now=replace(now, cost=cost))
-    return replace(step, now=replace(now, cost=estimate(job, now.size, book.training, paused=now.paused)))
+    return replace(step, now=replace(now, cost=estimate(job, now.size, prices.training, paused=now.paused)))
 
 
 def _computed(tracked: Tracked | None) -> Decimal | None:
     return tracked.cost.computed if tracked is not None and tracked.cost is not None else None
 
 
-def _tallies(step: _Step) -> Iterator[Tally]:
+def _tallies(step: _Step) -> Iterator[CounterIncrement]:
     baseline = step.transition is not None and step.transition.kind is Kind.BASELINE
     if not baseline:
-        yield from tallies(step.was, step.now)
+        yield from counters(step.was, step.now)
 
 
 def _spendings(step: _Step) -> Iterator[Spending]:
@@ -200,7 +210,7 @@ def _ended_unseen(step: _Step) -> datetime | None:
     return job.started_at or job.created_at if baseline else None
 
 
-def _tuned(step: _Step, book: PriceBook) -> Iterator[TunedModel]:
+def _tuned(step: _Step, prices: Prices) -> Iterator[TunedModel]:
     """The model that a job has brought forth, when that becomes known."""
     job, was = step.now.job, step.was
     if job.fine_tuned_model is None or (was is not None and was.job.fine_tuned_model is not None):
@@ -209,7 +219,7 @@ def _tuned(step: _Step, book: PriceBook) -> Iterator[TunedModel]:
         org=job.org,
         id=job.fine_tuned_model,
         base=base_model(job.model),
-        shutdown=shutdown(job.fine_tuned_model, book.of(job.provider)),
+        shutdown=shutdown(job.fine_tuned_model, prices.of(job.provider)),
         shared=job.shared,
     )
 
@@ -219,4 +229,4 @@ def _deliveries(step: _Step, policy: Policy) -> Iterator[Delivery]:
         return
     job, transition = step.now.job, step.transition
     for notifier, word in route(transition, job, policy.rules, policy.labels):
-        yield seal(transition, step.now, notifier=notifier, word=word, labels=policy.labels)
+        yield build_delivery(transition, step.now, notifier=notifier, word=word, labels=policy.labels)

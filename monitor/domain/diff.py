@@ -79,7 +79,7 @@ def _has_run(was: Tracked) -> bool:
 def stalled(was: Tracked, job: Job, at: datetime, stall_after: StallAfter) -> Transition | None:
     """Told once when a job has shown no sign of life for as long as its status allows."""
     limit = stall_after.get(job.status)
-    if was.stalled or limit is None or at - was.stirred_at <= limit:
+    if was.stalled or limit is None or at - was.last_activity_at <= limit:
         return None
     status = job.status
     return Transition(org=job.org, job=job.id, seq=was.seq + 1, at=at, kind=Kind.STALLED, before=status, after=status)
@@ -104,8 +104,8 @@ def track(
     baseline = transition is not None and transition.kind is Kind.BASELINE
     recent = _recent(was, read)
     if was is None:
-        settled = baseline and job.status.final
-        return Tracked(job=job, seq=1, since=at, stirred_at=at, settled=settled, recent=recent)
+        finalized = baseline and job.status.final
+        return Tracked(job=job, seq=1, since=at, last_activity_at=at, finalized=finalized, recent=recent)
     stalls = transition is not None and transition.kind is Kind.STALLED
     stirs = (job != was.job or recent != was.recent) and not stalls
     return replace(
@@ -113,11 +113,11 @@ def track(
         job=job,
         seq=transition.seq if transition is not None else was.seq,
         since=at if transition is not None and not stalls else was.since,
-        stirred_at=at if stirs else was.stirred_at,
+        last_activity_at=at if stirs else was.last_activity_at,
         stalled=stalls or (was.stalled and not stirs),
         missing=0,
         paused=was.paused + (at - was.since if _unpaused(was, job) else timedelta(0)),
-        settled=was.settled or (was.ripe(at) and read is not None and read.whole),
+        finalized=was.finalized or (was.ready_to_finalize(at) and read is not None and read.whole),
         recent=recent,
     )
 

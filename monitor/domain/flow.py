@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from monitor.domain.ledger import Spending, TunedModel
+from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.model import Cost, Job, JobEvent, Status, TrainingSize
 
 
@@ -93,7 +93,7 @@ class Tracked:
     """Number of its last transition, counted from 1."""
     since: datetime
     """When we first saw it in its present status."""
-    stirred_at: datetime
+    last_activity_at: datetime
     """The last sign of life, on our clock."""
     stalled: bool = False
     missing: int = 0
@@ -101,7 +101,7 @@ class Tracked:
     paused: timedelta = timedelta(0)
     """How long it has been paused, in all pauses that are over."""
     size: TrainingSize | None = None
-    settled: bool = False
+    finalized: bool = False
     """Over, and its last events are read: nothing more is asked about it."""
     cost: Cost | None = None
     """An estimate as long as it is active, where one can be made; once computed at the end, it stays."""
@@ -109,13 +109,13 @@ class Tracked:
     """Ids of its newest stored events, at most RECENT, newest last. Kept with the events, not with the job."""
 
     @property
-    def followed(self) -> bool:
+    def active(self) -> bool:
         """Whether we still ask about it: not over, and not gone from the provider."""
         return not self.job.status.final and self.missing < GONE_AFTER
 
-    def ripe(self, now: datetime) -> bool:
+    def ready_to_finalize(self, now: datetime) -> bool:
         """Over for long enough that its last events are there: they come up to 8 s after the end."""
-        return self.job.status.final and not self.settled and abs(now - self.since) >= SETTLE_AFTER
+        return self.job.status.final and not self.finalized and abs(now - self.since) >= SETTLE_AFTER
 
 
 RECENT = 400
@@ -216,7 +216,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class CounterIncrement:
     """An addition to a counter that outlives the process. Amounts are whole: counts, milliseconds, nano-dollars."""
 
     metric: str
@@ -235,7 +235,7 @@ class Change:
     events: tuple[JobEvent, ...] = ()
     transitions: tuple[Transition, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
-    tallies: tuple[Tally, ...] = ()
+    counters: tuple[CounterIncrement, ...] = ()
     spendings: tuple[Spending, ...] = ()
     """Costs that became known, of ended jobs; those of the baseline among them."""
     tuned: tuple[TunedModel, ...] = ()

@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import Any, Final
 
 from monitor.domain.budgets import Budget, Period, Span, Sum, crossed, per_mille, period_of
+from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Delivery, Message, Notice, Severity
-from monitor.domain.ledger import TunedModel
-from monitor.domain.message import moment
 from monitor.domain.pricing import dollars
-from monitor.domain.routing import Account, Match, Rule, covers, names
-from monitor.domain.sunset import Sunset, sunsets
+from monitor.domain.render import moment
+from monitor.domain.retirement import Retirement, retirements
+from monitor.domain.routing import Match, OrgRef, Rule, covers, names
 
 _CENT: Final = Decimal("0.01")
 _NEAR: Final = 7  # days before the end from which on it is bad and no mere warning
@@ -32,7 +32,7 @@ def budget_notice(
     budget: Budget,
     counted: Sum,
     *,
-    accounts: Iterable[Account],
+    accounts: Iterable[OrgRef],
     rules: Iterable[Rule],
     told: Collection[str],
     now: datetime,
@@ -65,7 +65,7 @@ def budget_notice(
 
 
 def shutdown_notices(
-    account: Account, models: Iterable[TunedModel], *, rules: Iterable[Rule], told: Collection[str], now: datetime
+    account: OrgRef, models: Iterable[TunedModel], *, rules: Iterable[Rule], told: Collection[str], now: datetime
 ) -> Iterator[Notice]:
     """One notice for each day on which models of the organisation stop, where its latest milestone was not told yet.
 
@@ -73,11 +73,13 @@ def shutdown_notices(
     hears of none. A model that comes later than its day's milestone is told with the next one.
     """
     wanted = [rule for rule in rules if _hears_of_models(rule, account)]
-    for sunset in sunsets((model for model in models if model.org == account.org), now):
-        if _latest(account.org, sunset.subject, told) < sunset.milestone:
-            deliveries = tuple(_shutdown_deliveries(account, sunset, wanted, now))
+    for retirement in retirements((model for model in models if model.org == account.org), now):
+        if _latest(account.org, retirement.subject, told) < retirement.milestone:
+            deliveries = tuple(_shutdown_deliveries(account, retirement, wanted, now))
             if deliveries:
-                yield Notice(topic=account.org, subject=sunset.subject, seq=sunset.milestone, deliveries=deliveries)
+                yield Notice(
+                    topic=account.org, subject=retirement.subject, seq=retirement.milestone, deliveries=deliveries
+                )
 
 
 def _latest(topic: str, subject: str, told: Iterable[str]) -> int:
@@ -148,55 +150,59 @@ def _match_view(match: Match) -> dict[str, Any]:
     }
 
 
-def _hears_of_models(rule: Rule, account: Account) -> bool:
+def _hears_of_models(rule: Rule, account: OrgRef) -> bool:
     return "shutdown" in rule.on and not rule.match.metadata and covers(rule.match, account)
 
 
-def _shutdown_deliveries(account: Account, sunset: Sunset, rules: Iterable[Rule], now: datetime) -> Iterator[Delivery]:
+def _shutdown_deliveries(
+    account: OrgRef, retirement: Retirement, rules: Iterable[Rule], now: datetime
+) -> Iterator[Delivery]:
     """A message for each notifier, with the models that its rules name."""
     heard: dict[str, set[TunedModel]] = {}
     for rule in rules:
-        named = {model for model in sunset.models if names(rule.match, model.id, model.base)}
+        named = {model for model in retirement.models if names(rule.match, model.id, model.base)}
         for notifier in rule.notify if named else ():
             heard.setdefault(notifier, set()).update(named)
     for notifier, models in heard.items():
-        message = _shutdown_message(account, sunset, sorted(models, key=lambda model: model.id), now)
-        yield Delivery(org=account.org, job=sunset.subject, seq=sunset.milestone, notifier=notifier, message=message)
+        message = _shutdown_message(account, retirement, sorted(models, key=lambda model: model.id), now)
+        yield Delivery(
+            org=account.org, job=retirement.subject, seq=retirement.milestone, notifier=notifier, message=message
+        )
 
 
-def _shutdown_message(account: Account, sunset: Sunset, models: list[TunedModel], now: datetime) -> Message:
+def _shutdown_message(account: OrgRef, retirement: Retirement, models: list[TunedModel], now: datetime) -> Message:
     which = "A fine-tuned model" if len(models) == 1 else f"{len(models):,} fine-tuned models"
     stop = "stops" if len(models) == 1 else "stop"
     return Message(
         type="finetune.model.shutdown",
         at=now,
-        title=f"{which} of {account.org} {stop} on {_day(sunset.day)}, {_left(sunset.days_left)}",
-        severity=Severity.BAD if sunset.days_left <= _NEAR else Severity.WARNING,
+        title=f"{which} of {account.org} {stop} on {_day(retirement.day)}, {_left(retirement.days_left)}",
+        severity=Severity.BAD if retirement.days_left <= _NEAR else Severity.WARNING,
         org=account.org,
-        job=f"shutdown {sunset.day.isoformat()}",
+        job=f"shutdown {retirement.day.isoformat()}",
         word="shutdown",
-        facts=tuple(_shutdown_facts(account, sunset, models)),
-        data=_json(_shutdown_view(account, sunset, models)),
+        facts=tuple(_shutdown_facts(account, retirement, models)),
+        data=_json(_shutdown_view(account, retirement, models)),
     )
 
 
-def _shutdown_facts(account: Account, sunset: Sunset, models: list[TunedModel]) -> Iterator[tuple[str, str]]:
+def _shutdown_facts(account: OrgRef, retirement: Retirement, models: list[TunedModel]) -> Iterator[tuple[str, str]]:
     yield "Organisation", account.org
-    yield "Stops on", _day(sunset.day)
-    yield "Days left", str(sunset.days_left)
+    yield "Stops on", _day(retirement.day)
+    yield "Days left", str(retirement.days_left)
     for model in models[:_SHOWN]:
         yield "Model", model.id
     if len(models) > _SHOWN:
         yield "Model", f"and {len(models) - _SHOWN:,} more"
 
 
-def _shutdown_view(account: Account, sunset: Sunset, models: list[TunedModel]) -> Mapping[str, Any]:
+def _shutdown_view(account: OrgRef, retirement: Retirement, models: list[TunedModel]) -> Mapping[str, Any]:
     return {
         "org": account.org,
         "provider": account.provider,
         "labels": dict(account.labels),
-        "shutdown_date": sunset.day.isoformat(),
-        "days_left": sunset.days_left,
+        "shutdown_date": retirement.day.isoformat(),
+        "days_left": retirement.days_left,
         "model_count": len(models),
         "models": [{"id": model.id, "base_model": model.base} for model in models[:_NAMED]],
     }

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.flow import Delivery, Message, Notice, Reason, Severity, Trouble
-from monitor.domain.message import moment
-from monitor.domain.routing import Account, Rule, covers
+from monitor.domain.render import moment
+from monitor.domain.routing import OrgRef, Rule, covers
 
 _SUBJECT: Final = "outage"
 _WORDS: Final = ("org_up", "org_down")  # by the number of what was told: odd is down
@@ -25,17 +25,17 @@ _WHY: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class OrgHealthChange:
     """How well one organisation can be seen now."""
 
-    account: Account
+    account: OrgRef
     up: bool
     """The last poll saw its jobs; else none has for long enough to be told."""
     last_success: datetime | None = None
     trouble: Trouble | None = None
 
 
-def outage_notice(sight: Sight, rules: Iterable[Rule], told: Collection[str], now: datetime) -> Notice | None:
+def outage_notice(sight: OrgHealthChange, rules: Iterable[Rule], told: Collection[str], now: datetime) -> Notice | None:
     """That the organisation is down, where the last that was told is that it is up or nothing; and the reverse.
 
     What is told is numbered, so that a restart knows which of them was the last. It goes to the rules on `org_down` or
@@ -59,7 +59,7 @@ def outage_notice(sight: Sight, rules: Iterable[Rule], told: Collection[str], no
     )
 
 
-def _message(sight: Sight, word: str, now: datetime) -> Message:
+def _message(sight: OrgHealthChange, word: str, now: datetime) -> Message:
     account, trouble = sight.account, sight.trouble if not sight.up else None
     why = f": {_WHY[trouble.reason]}" if trouble is not None else ""
     facts = [("Organisation", account.org), ("Provider", account.provider)]
@@ -79,7 +79,7 @@ def _message(sight: Sight, word: str, now: datetime) -> Message:
     )
 
 
-def _view(sight: Sight, trouble: Trouble | None) -> dict[str, Any]:
+def _view(sight: OrgHealthChange, trouble: Trouble | None) -> dict[str, Any]:
     return {
         "org": sight.account.org,
         "provider": sight.account.provider,

@@ -1,36 +1,19 @@
-"""What a job's training costs, by the price of its day: estimated before the end, computed at it, or unknown."""
+"""Prices of training and of use by the day they hold, when models end, and what a job's training costs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, Training, TrainingSize
-from monitor.domain.pricebook import (
-    DEAREST,
-    EMPTY,
-    MILLION,
-    Ending,
-    PriceBook,
-    Rate,
-    Rates,
-    TokenPrices,
-    TokenRate,
-    base_model,
-    holds,
-    shutdown,
-    training_window,
-    use_cost,
-)
+from monitor.domain.costs import TokenCount, TokenDollars
+from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, Method, Training, TrainingSize
 
-__all__ = [
-    "EMPTY", "Ending", "PriceBook", "Rate", "Rates", "TokenPrices", "TokenRate",
-    "auto_epochs", "base_model", "dollars", "estimate", "price", "rate_of", "shutdown", "spoken", "training_window",
-    "use_cost",
-]  # fmt: skip
-
+MILLION: Final = Decimal(1_000_000)
+DEAREST: Final = Decimal(10_000_000)
+"""Dollars of one job, or of one model's use on one day: what comes to more has a figure that is wrong."""
 _HOUR: Final = Decimal(3600)
 _CENT: Final = Decimal("0.01")
 _TARGET_EPOCHS: Final = 3
@@ -40,6 +23,164 @@ _MOST_EPOCHS: Final = 25
 _FEWEST: Final = 10  # examples, or OpenAI refuses the file
 _LONGEST: Final = 65_536  # tokens of one example; what is longer is cut
 _SHORTEST: Final = 10  # tokens of one example: a question and an answer of a word each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """One row of the price table: what training these models costs, in US dollars, over a span of days."""
+
+    models: tuple[str, ...]
+    """Base model names, snapshots and aliases; compared as a whole."""
+    methods: frozenset[Method]
+    provider: str = "openai"
+    per_million: Decimal | None = None
+    """Per million trained tokens (supervised and DPO)."""
+    per_hour: Decimal | None = None
+    """Per hour of the core training loop (reinforcement)."""
+    valid_from: date | None = None
+    valid_until: date | None = None
+    """The last day it holds."""
+
+
+Rates = tuple[Rate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPrices:
+    """US dollars per million tokens of requests, by kind; None is not known."""
+
+    input: Decimal | None = None
+    cached_input: Decimal | None = None
+    output: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRate:
+    """What the use of models tuned from these costs, over a span of days; None where such a use has no known price."""
+
+    models: tuple[str, ...]
+    provider: str = "openai"
+    prices: TokenPrices = TokenPrices()
+    batch: TokenPrices | None = None
+    """Over the Batch API."""
+    shared: TokenPrices | None = None
+    """Of models whose training data is shared with the provider; None where that changes nothing."""
+    shared_batch: TokenPrices | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
+    """The last day it holds."""
+
+    def of(self, *, batch: bool, shared: bool) -> TokenPrices | None:
+        """The prices of one way of use."""
+        if shared and self.shared is not None:
+            return self.shared_batch if batch else self.shared
+        return self.batch if batch else self.prices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEnd:
+    """When these base models could be trained, and when they and what was tuned from them stop answering."""
+
+    models: tuple[str, ...]
+    provider: str = "openai"
+    opened: date | None = None
+    """The first day on which jobs could be created."""
+    closed: date | None = None
+    """The first day on which they cannot."""
+    base: date | None = None
+    """The first day on which the base does not answer."""
+    fine_tuned: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """All that is known of prices and ends, the rows to be preferred first."""
+
+    training: Rates = ()
+    tokens: tuple[TokenRate, ...] = ()
+    ends: tuple[ModelEnd, ...] = ()
+    provider: str = "openai"
+    """Whose models `use_cost`, `shutdown` and `training_window` are asked about."""
+
+    def of(self, provider: str) -> Prices:
+        """The same prices, asked about another provider's models."""
+        return self if provider == self.provider else replace(self, provider=provider)
+
+
+EMPTY: Final = Prices()
+
+
+def base_model(model: str) -> str:
+    """The base of a model name: `gpt-4o-mini-2024-07-18` of `ft:gpt-4o-mini-2024-07-18:org:name:id:ckpt-step-100`.
+
+    Models of before 2023 are called `curie:ft-org-2021-…`; bills and deprecations write `ft-gpt-4o-2024-08-06`.
+    """
+    if model.startswith("ft:"):
+        return model.split(":")[1]
+    return model.split(":ft-", maxsplit=1)[0].removeprefix("ft-")
+
+
+def use_cost(
+    model: str, day: date, tokens: TokenCount, prices: Prices, *, batch: bool = False, shared: bool = False
+) -> TokenDollars | None:
+    """What these tokens of requests to a fine-tuned model cost on a UTC day; None where a price they need is unknown,
+    or where the amount is beyond belief.
+
+    Cached tokens are not taken for input where a model has no price for them: such a model has no cache that we know
+    of, so that nobody has said what they cost.
+    """
+    per_million = _token_prices(base_model(model), day, prices, batch=batch, shared=shared)
+    if per_million is None:
+        return None
+    input_, cached = _cost(tokens.input, per_million.input), _cost(tokens.cached_input, per_million.cached_input)
+    output = _cost(tokens.output, per_million.output)
+    if input_ is None or cached is None or output is None:
+        return None
+    return TokenDollars(input=input_, cached_input=cached, output=output)
+
+
+def shutdown(model: str, prices: Prices) -> date | None:
+    """The first day on which a base or a fine-tuned model does not answer; None where no end is known."""
+    base = base_model(model)
+    return _first(end.base if base == model else end.fine_tuned for end in _ends(base, prices))
+
+
+def training_window(model: str, prices: Prices) -> tuple[date | None, date | None]:
+    """The first day on which jobs of a base could be created, and the first on which they cannot; None: not known."""
+    ends = _ends(base_model(model), prices)
+    return _first(end.opened for end in ends), _first(end.closed for end in ends)
+
+
+def holds(rate: Rate | TokenRate, day: date | None) -> bool:
+    """Whether a price holds on a day; where the day is not known, every one does."""
+    if day is None:
+        return True
+    return (rate.valid_from is None or rate.valid_from <= day) and (rate.valid_until is None or day <= rate.valid_until)
+
+
+def _token_prices(base: str, day: date, prices: Prices, *, batch: bool, shared: bool) -> TokenPrices | None:
+    named: Iterable[TokenRate] = (
+        rate for rate in prices.tokens if rate.provider == prices.provider and base in rate.models
+    )
+    rate = next((rate for rate in named if holds(rate, day)), None)
+    return rate.of(batch=batch, shared=shared) if rate is not None else None
+
+
+def _ends(base: str, prices: Prices) -> list[ModelEnd]:
+    return [end for end in prices.ends if end.provider == prices.provider and base in end.models]
+
+
+def _first(days: Iterable[date | None]) -> date | None:
+    """What the first row that knows it says: one that only changes a price hides no date."""
+    return next((day for day in days if day is not None), None)
+
+
+def _cost(tokens: int, per_million: Decimal | None) -> Decimal | None:
+    """Nothing costs nothing, whatever the price; None where there is none, or where the amount cannot be."""
+    if tokens == 0:
+        return Decimal(0)
+    usd = Decimal(tokens) * per_million / MILLION if per_million is not None else None
+    return usd if usd is not None and usd <= DEAREST else None
 
 
 def price(job: Job, rates: Iterable[Rate], *, settled: bool = True) -> Cost:

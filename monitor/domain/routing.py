@@ -31,7 +31,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class OrgRef:
     """An organisation as rules know it."""
 
     org: str
@@ -86,13 +86,13 @@ def route(
 def matches(match: Match, job: Job, labels: Mapping[str, str]) -> bool:
     """Whether a job of an organisation with these labels is one the rule is for."""
     return (
-        covers(match, Account(org=job.org, provider=job.provider, labels=labels))
+        covers(match, OrgRef(org=job.org, provider=job.provider, labels=labels))
         and names(match, job.model, job.fine_tuned_model)
         and match.metadata.items() <= job.metadata.items()
     )
 
 
-def covers(match: Match, account: Account) -> bool:
+def covers(match: Match, account: OrgRef) -> bool:
     """Whether the organisation is one the rule is for; which of its jobs or models are, is another question."""
     return (
         (not match.orgs or account.org in match.orgs)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from monitor.domain.flow import Tally, Tracked
-from monitor.domain.ledger import TunedModel
+from monitor.domain.costs import TunedModel
+from monitor.domain.flow import CounterIncrement, Tracked
 from monitor.domain.model import Status
 
 
@@ -34,7 +34,7 @@ class Snapshot:
     """Jobs by organisation and status, of all that are stored."""
     unpriced: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Ended jobs of unknown cost by organisation and model."""
-    tallies: tuple[Tally, ...] = ()
+    counters: tuple[CounterIncrement, ...] = ()
     billed: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
     """The provider's bill, this UTC month to date, by organisation and line item."""
     trained: Mapping[str, Decimal] = field(default_factory=dict)

@@ -22,7 +22,7 @@ class FailureClass(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Diagnosis:
     """A failure understood: its class, what to do next, and whether the same job may work if created again."""
 
     cls: FailureClass
@@ -94,11 +94,11 @@ _WORDS: Final = (
 )
 
 
-def triage(error: JobError | None) -> Failure:
+def triage(error: JobError | None) -> Diagnosis:
     """The class of a failed job's error, by its code, else by its words."""
     error = error or JobError()
     cls, code = _class(error), _code(error)
-    return Failure(cls=cls, hint=_CODE_HINTS.get(code, _HINTS[cls]), retryable=cls in _RETRYABLE)
+    return Diagnosis(cls=cls, hint=_CODE_HINTS.get(code, _HINTS[cls]), retryable=cls in _RETRYABLE)
 
 
 def _code(error: JobError) -> str:

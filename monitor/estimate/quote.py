@@ -7,11 +7,10 @@ from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
 
-from monitor.config.prices import PriceRow, PriceTable, price_book
+from monitor.config.prices import PriceRow, PriceTable, load_prices
 from monitor.dataset import Measure
 from monitor.domain.model import Method
-from monitor.domain.pricebook import MILLION, holds
-from monitor.domain.pricing import PriceBook, Rate, TokenRate, base_model, shutdown, training_window
+from monitor.domain.pricing import MILLION, Prices, Rate, TokenRate, base_model, holds, shutdown, training_window
 
 SOURCES = {"A": "the provider's own page", "B": "two or more others agree", "C": "one other source; not used"}
 
@@ -69,7 +68,7 @@ class Wish:
 def quote(wish: Wish, method: Method, size: Measure, epochs: int, *, table: PriceTable, today: date) -> Quote:
     """The estimate by the prices of today; without a price, all but the dollars."""
     base = base_model(wish.model)
-    book = price_book()
+    book = load_prices()
     rows = [row for row in table.prices if row.provider == "openai" and base in row.models]
     row = next((row for row in rows if method in row.methods), rows[0] if rows else None)
     rate = next(
@@ -88,7 +87,7 @@ def quote(wish: Wish, method: Method, size: Measure, epochs: int, *, table: Pric
     )  # fmt: skip
 
 
-def _closed(base: str, book: PriceBook) -> date | None:
+def _closed(base: str, book: Prices) -> date | None:
     """Nobody can train on a base that is closed for training, or that does not answer any more."""
     days = [day for day in (training_window(base, book)[1], shutdown(base, book)) if day is not None]
     return min(days, default=None)

@@ -50,9 +50,9 @@ def counter(name: str, text: str, tally: str, scale: int = 1) -> Family:
     return family
 
 
-def _histogram(name: str, text: str, tallies: tuple[str, str], bounds: tuple[float, ...]) -> Family:
+def _histogram(name: str, text: str, counters: tuple[str, str], bounds: tuple[float, ...]) -> Family:
     """A histogram from its stored halves: observations by bucket, and their sum in milliseconds."""
-    counted, summed = tallies
+    counted, summed = counters
 
     def family(view: View) -> Metric:
         metric = HistogramMetricFamily(name, text, labels=TALLIES[summed])

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from monitor.domain.flow import Trouble
-from monitor.domain.reconciling import Drift
+from monitor.domain.reconcile import Drift
 
 
 @dataclass(slots=True, kw_only=True)

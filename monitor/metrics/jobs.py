@@ -147,7 +147,7 @@ JOBS: Final[tuple[Family, ...]] = (
     _gauge(
         "finetune_job_last_activity_timestamp_seconds",
         "When the job last gave a sign of life.",
-        _moment(lambda tracked: tracked.stirred_at),
+        _moment(lambda tracked: tracked.last_activity_at),
     ),
     job_duration,
     _gauge(

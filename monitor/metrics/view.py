@@ -8,8 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from monitor.domain.flow import Tally, Tracked
-from monitor.domain.ledger import TunedModel
+from monitor.domain.costs import TunedModel
+from monitor.domain.flow import CounterIncrement, Tracked
 from monitor.domain.model import Method, Status
 from monitor.domain.snapshot import Backlog, Snapshot
 from monitor.domain.triage import FailureClass
@@ -69,7 +69,7 @@ def look(snapshot: Snapshot, health: Health) -> View:
     """The view of one snapshot. Aggregates are those of the configured organisations."""
     models = Models()
     jobs = _jobs(snapshot.jobs)
-    sums = _sums((tally for tally in snapshot.tallies if dict(tally.labels).get("org") in health.orgs), models)
+    sums = _sums((tally for tally in snapshot.counters if dict(tally.labels).get("org") in health.orgs), models)
     return View(
         at=snapshot.at,
         health=health,
@@ -93,9 +93,9 @@ def _jobs(jobs: Iterable[Tracked]) -> tuple[Series, ...]:
     return tuple(met.values())
 
 
-def _sums(tallies: Iterable[Tally], models: Models) -> Mapping[str, Sums]:
+def _sums(counters: Iterable[CounterIncrement], models: Models) -> Mapping[str, Sums]:
     sums: dict[str, dict[tuple[str, ...], int]] = {metric: {} for metric in TALLIES}
-    for tally in tallies:
+    for tally in counters:
         if tally.metric in sums:
             given, of = dict(tally.labels), sums[tally.metric]
             values = tuple(_label(name, given, models) for name in TALLIES[tally.metric])

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from heapq import nlargest
 from typing import Any, Final, TypeVar
 
-from monitor.domain.ledger import Bill, TokenCount, Usage
+from monitor.domain.costs import Bill, TokenCount, Usage
 from monitor.providers._json import Object, obj
 from monitor.providers._openai_errors import refusal
 from monitor.providers._values import cursor, identifier, moment, sub, text, whole

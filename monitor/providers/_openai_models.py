@@ -6,7 +6,7 @@ import re
 from datetime import date
 from typing import Final
 
-from monitor.domain.sunset import ListedModel
+from monitor.domain.retirement import ListedModel
 from monitor.providers._json import Object, listing
 from monitor.providers._openai_errors import refusal
 from monitor.providers._values import cursor, identifier

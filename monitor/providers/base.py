@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import ClassVar, Generic, Protocol, TypeVar
 
+from monitor.domain.costs import Bill, Usage
 from monitor.domain.flow import Reason, Trouble
-from monitor.domain.ledger import Bill, Usage
 from monitor.domain.model import Job, JobEvent
-from monitor.domain.sunset import ListedModel
+from monitor.domain.retirement import ListedModel
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, SecretStr
 
 from monitor.domain.model import Job, JobEvent
-from monitor.domain.sunset import ListedModel
+from monitor.domain.retirement import ListedModel
 from monitor.providers import _openai_events, _openai_models
 from monitor.providers._json import Listing, Object, listing, obj
 from monitor.providers._openai_admin import OpenAIAccounts

@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeVar
 import anyio
 import structlog
 
-from monitor.domain.ledger import Bill, Usage
+from monitor.domain.costs import Bill, Usage
 from monitor.providers.base import Accounts, Bucket, Malformed, Page, Request, Response, TimedOut
 from monitor.source.asking import Asking
 

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import anyio
 
-from monitor.domain.sunset import ListedModel
+from monitor.domain.retirement import ListedModel
 from monitor.providers.base import Page, TimedOut
 from monitor.source.observing import Source
 from monitor.source.walk import pages

@@ -130,7 +130,7 @@ class Look:
 
     def absent(self) -> list[str]:
         """Jobs that we follow and that were not listed."""
-        return [id_ for id_, tracked in self.known.jobs.items() if tracked.followed and id_ not in self.jobs]
+        return [id_ for id_, tracked in self.known.jobs.items() if tracked.active and id_ not in self.jobs]
 
     def another(self) -> bool:
         """Whether one more page of the list is cheaper than to ask for each job that is absent.
@@ -164,7 +164,7 @@ class Look:
         return job.status.final and (self.first or old)
 
     def _of_ended(self) -> Iterator[Stream]:
-        return (stream(was, whole=True) for was in self.known.jobs.values() if was.ripe(self.now))
+        return (stream(was, whole=True) for was in self.known.jobs.values() if was.ready_to_finalize(self.now))
 
     def _reported(self) -> Iterator[Job]:
         for job in self.jobs.values():

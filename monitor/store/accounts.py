@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from monitor.domain.ledger import Bill, TokenCount, TokenDollars, TunedModel, Usage
+from monitor.domain.costs import Bill, TokenCount, TokenDollars, TunedModel, Usage
 from monitor.store.documents import read_spending, read_tracked, to_ms
 from monitor.store.rows import NANO
 from monitor.store.schema import CHUNK, bill, book, job, notice, spending, tuned_model, usage

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from monitor.domain.costs import Bill, TunedModel, Usage
 from monitor.domain.flow import Notice
-from monitor.domain.ledger import Bill, TunedModel, Usage
 from monitor.store.documents import to_ms, write
 from monitor.store.rows import OUTBOX, TALLY, model_row, nano, outbox_row
 from monitor.store.schema import CHUNK, bill, book, insert, notice, tuned_model, usage

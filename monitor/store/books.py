@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from monitor.domain.costs import Bill, TunedModel, Usage
 from monitor.domain.flow import Notice
-from monitor.domain.ledger import Bill, TunedModel, Usage
 from monitor.store import accounts, booking
 from monitor.store.values import Accounts, Booked, Spent
 from monitor.store.writer import Writer, each

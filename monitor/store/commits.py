@@ -86,7 +86,7 @@ def _versions(connection: sa.Connection, orgs: Iterable[str]) -> dict[str, int]:
 def _write(connection: sa.Connection, changes: Sequence[Change]) -> None:
     amounts = Counter[tuple[str, str]]()
     for change in changes:
-        for one in change.tallies:
+        for one in change.counters:
             amounts[one.metric, write(one.labels)] += one.amount
     statements: tuple[tuple[sa.Executable, list[Row]], ...] = (
         (_ORGANIZATION, [_organization_row(change) for change in changes]),
@@ -121,8 +121,8 @@ def _job_row(tracked: Tracked) -> Row:
         "status": one.status.value,
         "model": one.model,
         "created_at": max(to_ms(one.created_at), UNKNOWN_TIME) if one.created_at is not None else UNKNOWN_TIME,
-        "ended_at": None if tracked.followed else to_ms(ended_at),
-        "settled": int(tracked.settled),
+        "ended_at": None if tracked.active else to_ms(ended_at),
+        "settled": int(tracked.finalized),
         "basis": tracked.cost.basis.value if tracked.cost is not None and one.status.final else None,
         "doc": write_tracked(tracked),
     }

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
+from monitor.domain.costs import Spending
 from monitor.domain.flow import Message, Tracked
-from monitor.domain.ledger import Spending
 from monitor.domain.model import JobEvent
 from monitor.store.errors import BadCursor
 

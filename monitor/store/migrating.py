@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from monitor.store.errors import Corrupt, NewerSchema
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 _REVISION = sa.select(sa.column("version_num", sa.Text)).select_from(sa.table("alembic_version"))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from monitor.domain.flow import Delivery
-from monitor.domain.replaying import Past, Sealed
+from monitor.domain.replay import Past, StoredDelivery
 from monitor.store.documents import Whole, cursor, from_ms, legible, place, read_tracked
 from monitor.store.listing import transition_of
 from monitor.store.rows import OUTBOX, outbox_row
@@ -72,13 +72,13 @@ def past(connection: sa.Connection, wanted: Since) -> Listing[Past]:
     org, job_id, seq = place(wanted.after, tuple[str, str, Whole]) if wanted.after is not None else _FIRST
     values = {"b_since": wanted.at, "b_org": org, "b_job": job_id, "b_seq": seq}
     rows = connection.execute(_PAGE, values).all()
-    sealed = _sealed(connection, values) if rows else {}
+    stored = _sealed(connection, values) if rows else {}
     return Listing(
         items=tuple(
             Past(
                 transition=transition_of(row),
                 tracked=read_tracked(row.doc),
-                sealed=sealed.get((row.org, row.job, row.seq), {}),
+                stored=stored.get((row.org, row.job, row.seq), {}),
             )
             for row in rows
         ),
@@ -86,11 +86,11 @@ def past(connection: sa.Connection, wanted: Since) -> Listing[Past]:
     )
 
 
-def _sealed(connection: sa.Connection, values: dict[str, Any]) -> dict[tuple[str, str, int], dict[str, Sealed]]:
-    found: dict[tuple[str, str, int], dict[str, Sealed]] = defaultdict(dict)
+def _sealed(connection: sa.Connection, values: dict[str, Any]) -> dict[tuple[str, str, int], dict[str, StoredDelivery]]:
+    found: dict[tuple[str, str, int], dict[str, StoredDelivery]] = defaultdict(dict)
     for row in connection.execute(_SEALED, values):
         message = legible(row.message)
-        found[row.org, row.job, row.seq][row.notifier] = Sealed(
+        found[row.org, row.job, row.seq][row.notifier] = StoredDelivery(
             type=message.type if message is not None else "",
             title=message.title if message is not None else "",
             waits=row.state == PENDING,

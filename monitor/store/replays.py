@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from monitor.domain.replaying import Past, Plan
+from monitor.domain.replay import Past, Plan
 from monitor.store import replaying, settling
 from monitor.store.books import Books
 from monitor.store.changes import Changes
@@ -37,11 +37,11 @@ class Replays(Books):
 
     async def retell(self, plan: Plan, now: datetime) -> frozenset[str]:
         """Let the plan's envelopes wait, as if they were all new. Gives the keys of those that did not wait before."""
-        if not plan.letters:
+        if not plan.deliveries:
             return frozenset()
         wanted = replaying.Retold(again=plan.again, new=plan.new, now=to_ms(now))
         waiting = await self._writer.run(_retell, wanted)
         if waiting:
-            self.changes.enqueued((letter.org, letter.job) for letter in plan.letters if letter.key in waiting)
+            self.changes.enqueued((letter.org, letter.job) for letter in plan.deliveries if letter.key in waiting)
             self._enqueued(len(waiting))
         return waiting

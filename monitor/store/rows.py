@@ -6,8 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.flow import Delivery
-from monitor.domain.ledger import Spending, TunedModel
 from monitor.store.documents import to_ms, write
 from monitor.store.schema import PENDING, insert, outbox, tally
 

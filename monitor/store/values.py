@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Generic, TypeVar
 
+from monitor.domain.costs import Bill, Spending, Usage
 from monitor.domain.flow import Delivery, Tracked, Transition
-from monitor.domain.ledger import Bill, Spending, Usage
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from monitor.domain.flow import Tally, Tracked
+from monitor.domain.flow import CounterIncrement, Tracked
 from monitor.domain.model import Basis, Status
 from monitor.domain.snapshot import Backlog, Snapshot
 from monitor.store import accounts
@@ -66,7 +66,7 @@ def snapshot(connection: sa.Connection, view: View) -> tuple[Snapshot, Decoded]:
         dropped=total - len(jobs),
         counts=counts,
         unpriced={(org, model): n for org, model, n in connection.execute(_UNPRICED, {"b_orgs": view.orgs})},
-        tallies=_tallies(connection, view.orgs),
+        counters=_tallies(connection, view.orgs),
         billed=accounts.month_to_date(connection, view.orgs, today.date()),
         trained=trained,
         used=used,
@@ -90,10 +90,10 @@ def _shown(connection: sa.Connection, view: View) -> Decoded:
     return jobs
 
 
-def _tallies(connection: sa.Connection, orgs: Sequence[str]) -> tuple[Tally, ...]:
-    tallies = (
-        Tally(metric=metric, labels=read_labels(labels), amount=amount)
+def _tallies(connection: sa.Connection, orgs: Sequence[str]) -> tuple[CounterIncrement, ...]:
+    counters = (
+        CounterIncrement(metric=metric, labels=read_labels(labels), amount=amount)
         for metric, labels, amount in connection.execute(_TALLIES)
     )
     shown = {None, *orgs}
-    return tuple(one for one in tallies if dict(one.labels).get("org") in shown)
+    return tuple(one for one in counters if dict(one.labels).get("org") in shown)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.domain.message import span
+from monitor.domain.render import span
 from monitor.domain.text import clean
 from monitor.terminal import words
 from monitor.terminal.answers import Delivery, Event, JobFile, Transition

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from monitor.domain.model import Job, Method, Status
-from monitor.domain.routing import WORDS, Account, Match, Rule, covers, matches, names
+from monitor.domain.routing import WORDS, Match, OrgRef, Rule, covers, matches, names
 from monitor.terminal import answers
 from monitor.terminal.look import Look, inert
 
@@ -45,7 +45,7 @@ def explained_to_programs(shown: answers.Job, labels: Mapping[str, str], rules: 
 
 def misfits(match: Match, job: Job, labels: Mapping[str, str]) -> list[str]:
     """The conditions of a route that a job does not meet; none where it matches."""
-    account = Account(org=job.org, provider=job.provider, labels=labels)
+    account = OrgRef(org=job.org, provider=job.provider, labels=labels)
     conditions = (
         ("org", covers(Match(orgs=match.orgs), account)),
         ("provider", covers(Match(providers=match.providers), account)),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from monitor.domain.message import span
+from monitor.domain.render import span
 from monitor.terminal import words
 from monitor.terminal.answers import Job
 from monitor.terminal.look import Look, inert, status_look

@@ -8,7 +8,7 @@ from datetime import datetime
 from monitor import __version__, notifiers
 from monitor.config import Settings
 from monitor.domain.flow import Message, Severity
-from monitor.domain.message import moment
+from monitor.domain.render import moment
 from monitor.notifiers import Attempt
 from monitor.secret import Redactor
 

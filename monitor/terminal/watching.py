@@ -12,7 +12,7 @@ import click
 from msgspec.structs import asdict
 
 from monitor.clock import Clock
-from monitor.domain.message import span
+from monitor.domain.render import span
 from monitor.domain.text import clean
 from monitor.terminal import words
 from monitor.terminal.answers import Event, JobFile, Transition

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from monitor.domain.message import span
 from monitor.domain.pricing import spoken
+from monitor.domain.render import span
 from monitor.terminal.answers import Failure, Job, Transition
 from monitor.terminal.look import inert
 

@@ -13,7 +13,7 @@ from monitor.clock import Clock
 from monitor.domain.budgets import Books, Budget, add_up, period_of, since
 from monitor.domain.flow import Notice
 from monitor.domain.notices import budget_notice
-from monitor.domain.routing import Account, Rule
+from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.metrics.health import BudgetState, Health
 from monitor.store import Store, Unavailable, Unstorable
@@ -37,7 +37,7 @@ class BudgetWatcher:
     """All budgets of all organisations."""
 
     budgets: tuple[Budget, ...]
-    accounts: tuple[Account, ...]
+    accounts: tuple[OrgRef, ...]
     """Every configured organisation."""
     rules: tuple[Rule, ...]
     store: Store

@@ -10,12 +10,12 @@ from typing import Final, TypeVar
 import anyio.to_thread
 
 from monitor.clock import Clock
+from monitor.domain.costs import Usage
 from monitor.domain.flow import Reason, Trouble
-from monitor.domain.ledger import Usage
+from monitor.domain.import_window import ImportWindow, first_day, next_window
 from monitor.domain.pace import Pace, next_delay
-from monitor.domain.pricing import PriceBook, use_cost
-from monitor.domain.reconciling import WINDOW, drift, reconcile
-from monitor.domain.stretches import Stretch, first_day, stretch
+from monitor.domain.pricing import Prices, use_cost
+from monitor.domain.reconcile import WINDOW, drift, reconcile
 from monitor.log import get_logger
 from monitor.metrics.health import AccountHealth
 from monitor.providers.base import Malformed, SourceError
@@ -41,7 +41,7 @@ class CostWatcher:
 
     accounts: AccountSource
     store: Store
-    book: PriceBook
+    prices: Prices
     """The prices of the organisation's provider."""
     interval: float
     """Seconds between two readings of the newest days."""
@@ -74,8 +74,8 @@ class CostWatcher:
             return None
         booked, today = await self.store.booked(org), now.date()
         start = first_day(today, self.lookback)
-        usage = stretch(booked.usage_until, today, start, days=_USAGE_DAYS)
-        bills = stretch(booked.bill_until, today, start, days=_BILL_DAYS)
+        usage = next_window(booked.usage_until, today, start, days=_USAGE_DAYS)
+        bills = next_window(booked.bill_until, today, start, days=_BILL_DAYS)
         failure = None
         try:
             await self._usage(usage)
@@ -86,7 +86,7 @@ class CostWatcher:
             raise failure
         return usage.last and bills.last
 
-    async def _usage(self, wanted: Stretch) -> None:
+    async def _usage(self, wanted: ImportWindow) -> None:
         org = self.accounts.org
         found = await self.accounts.usage(wanted.since, wanted.until)
         models = await self.store.tuned_models([org])
@@ -99,10 +99,10 @@ class CostWatcher:
 
     def _priced(self, one: Usage, *, shared: bool) -> Usage:
         """With what it cost by the price of its day, where that is known."""
-        usd = use_cost(one.model, one.day, one.tokens, self.book, batch=one.batch, shared=shared)
+        usd = use_cost(one.model, one.day, one.tokens, self.prices, batch=one.batch, shared=shared)
         return replace(one, usd=usd)
 
-    async def _bills(self, wanted: Stretch, now: datetime) -> None:
+    async def _bills(self, wanted: ImportWindow, now: datetime) -> None:
         found = await self.accounts.bills(wanted.since, wanted.until)
         await self.store.book_bill(self.accounts.org, found, since=wanted.since, until=wanted.until, now=now)
 

@@ -84,7 +84,7 @@ class JobWatcher:
         known = await self._known(now)
         if known is None:
             return None
-        lacking = wanted(known, self.policy.book.training)
+        lacking = wanted(known, self.policy.prices.training)
         if not self.sizes.known(lacking):
             reading = self.sizes.due(lacking, self.clock.monotonic())
             if reading is None or not await self._read(reading):
@@ -192,10 +192,10 @@ class JobWatcher:
         except Unavailable as error:
             self._store_trouble(error)
             return bool(self.rounds.events_due)
-        followed = [job for job, tracked in known.jobs.items() if tracked.followed]
-        self.rounds.follow(followed, self.clock.monotonic())
-        unsettled = any(not tracked.settled and tracked.job.status.final for tracked in known.jobs.values())
-        return bool(followed) or unsettled
+        active = [job for job, tracked in known.jobs.items() if tracked.active]
+        self.rounds.follow(active, self.clock.monotonic())
+        unsettled = any(not tracked.finalized and tracked.job.status.final for tracked in known.jobs.values())
+        return bool(active) or unsettled
 
     def _delay(self, active: bool) -> float:
         if self.rounds.store_failed:

@@ -11,9 +11,9 @@ from monitor.clock import Clock
 from monitor.domain.flow import Trouble
 from monitor.domain.notices import shutdown_notices
 from monitor.domain.pace import Pace, next_delay
-from monitor.domain.pricing import PriceBook
-from monitor.domain.routing import Account, Rule
-from monitor.domain.sunset import dated, inventory
+from monitor.domain.pricing import Prices
+from monitor.domain.retirement import dated, inventory
+from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.providers.base import AuthFailed, NotFound, SourceError
 from monitor.source import Source
@@ -41,9 +41,9 @@ class ModelWatcher:
     """One organisation's models. That its list cannot be read says nothing of its jobs."""
 
     source: Source
-    account: Account
+    account: OrgRef
     rules: tuple[Rule, ...]
-    book: PriceBook
+    prices: Prices
     """Asked about the organisation's provider: days of models whose list does not tell."""
     store: Store
     clock: Clock
@@ -72,13 +72,13 @@ class ModelWatcher:
         if not await self.store.lease(f"{self.account.org}:models", self.owner, now, LEASE):
             return
         listed = await listed_models(self.source)
-        if stock := inventory(self.account.org, listed, self.book):
+        if stock := inventory(self.account.org, listed, self.prices):
             await self.store.take_stock(self.account.org, stock)
 
     async def tell_once(self, now: datetime) -> tuple[str, ...]:
         """One step: tell of the ends that have come near; gives the ids of what is told by it. Raises StoreError."""
         known = await self.store.tuned_models([self.account.org])
-        models = tuple(dated(known, self.book))
+        models = tuple(dated(known, self.prices))
         await self.store.date_models(
             [now_known for was, now_known in zip(known, models, strict=True) if was != now_known]
         )

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.clock import Clock
-from monitor.domain.outages import Sight, outage_notice
-from monitor.domain.routing import Account, Rule
+from monitor.domain.outages import OrgHealthChange, outage_notice
+from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.metrics.health import Health
 from monitor.store import Store, Unavailable, Unstorable
@@ -69,7 +69,7 @@ class OutageWatcher:
             return ()
         return await self.store.announce(notices, now)
 
-    def _sights(self, monotonic: float) -> Iterator[Sight]:
+    def _sights(self, monotonic: float) -> Iterator[OrgHealthChange]:
         """The organisations of which something can be said: seen at the last poll, or not for too long."""
         since = self._memory.down_since
         for org in self.health.orgs.values():
@@ -77,5 +77,5 @@ class OutageWatcher:
                 since.pop(org.org, None)
             down = org.up is False and monotonic - since.setdefault(org.org, monotonic) >= self.patience
             if org.up or down:
-                account = Account(org=org.org, provider=org.provider, labels=org.labels)
-                yield Sight(account=account, up=not down, last_success=org.last_success, trouble=org.trouble)
+                account = OrgRef(org=org.org, provider=org.provider, labels=org.labels)
+                yield OrgHealthChange(account=account, up=not down, last_success=org.last_success, trouble=org.trouble)

@@ -69,7 +69,7 @@ def wanted(known: Known, rates: Rates) -> dict[str, Reading]:
 
 
 def _lacks(tracked: Tracked, rates: Rates) -> bool:
-    if not tracked.followed or tracked.size is not None:
+    if not tracked.active or tracked.size is not None:
         return False
     rate = rate_of(tracked.job, rates)
     return rate is not None and rate.per_million is not None

@@ -11,10 +11,10 @@ from aiohttp import web
 from anyio import to_thread
 
 from monitor.clock import Clock
-from monitor.domain.ledger import TunedModel
-from monitor.domain.message import moment
+from monitor.domain.costs import TunedModel
 from monitor.domain.pricing import dollars
-from monitor.domain.reconciling import DayBooks, reconcile
+from monitor.domain.reconcile import DayCosts, reconcile
+from monitor.domain.render import moment
 from monitor.metrics.health import BudgetState, Health
 from monitor.store import Store
 from monitor.web import query, views
@@ -63,7 +63,7 @@ class BookRoutes:
         return _json(views.encoded([budget_view(one) for one in self.health.budgets]))
 
 
-def day_view(books: DayBooks) -> dict[str, Any]:
+def day_view(books: DayCosts) -> dict[str, Any]:
     """One day's books; money as decimal text, null where nothing was billed."""
     return {
         "org": books.org,

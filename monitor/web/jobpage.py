@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.flow import Tracked, Transition
-from monitor.domain.message import moment, span
 from monitor.domain.model import EventKind, Job, JobEvent
+from monitor.domain.render import moment, span
 from monitor.metrics.labels import clean
 from monitor.store import JobFile, Listing, Posted
 from monitor.web.drawing import Chart, chart

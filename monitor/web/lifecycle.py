@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from anyio import to_thread
 
 from monitor.domain.durations import duration, spoken
-from monitor.domain.replaying import Letter, Replayed, Wish
+from monitor.domain.replay import Replayed, ReplayedDelivery, ReplayRequest
 from monitor.web import query, views
 from monitor.web.guard import Handler, refusal
 
@@ -28,7 +28,7 @@ class Lifecycle:
     """Gives what was wrong, a line each, without secrets; nothing where the new configuration holds."""
     requeue: Callable[[], Awaitable[int]]
     """Lets all dead letters wait again; gives how many."""
-    replay: Callable[[Wish], Awaitable[Replayed]]
+    replay: Callable[[ReplayRequest], Awaitable[Replayed]]
     notifiers: Callable[[], Sequence[str]]
     """The names of those that there are now."""
     retention: Callable[[], timedelta]
@@ -72,12 +72,12 @@ async def _requeue(of: Lifecycle, request: web.Request) -> web.Response:
 
 
 async def _replay(of: Lifecycle, request: web.Request) -> web.Response:
-    wish = _wish(of, request.query)
-    replayed = await of.replay(wish)
-    return _json(await to_thread.run_sync(lambda: views.encoded(_replayed_view(wish, replayed))))
+    wanted = _replay_request(of, request.query)
+    replayed = await of.replay(wanted)
+    return _json(await to_thread.run_sync(lambda: views.encoded(_replayed_view(wanted, replayed))))
 
 
-def _wish(of: Lifecycle, parameters: query.Parameters) -> Wish:
+def _replay_request(of: Lifecycle, parameters: query.Parameters) -> ReplayRequest:
     """What is asked for. Raises BadQuestion.
 
     No further back than the store remembers: who had heard of an older transition is not known any more, and it could
@@ -90,24 +90,24 @@ def _wish(of: Lifecycle, parameters: query.Parameters) -> Wish:
         raise query.BadQuestion(f"since {error}") from None
     if since > of.retention():
         raise query.BadQuestion(f"since must be at most {spoken(of.retention())}, which is store.retention")
-    return Wish(
+    return ReplayRequest(
         since=since,
         notifier=query.choice(given, "notifier", of.notifiers()),
         dry_run=query.choice(given, "dry_run", _FLAGS) == "true",
     )
 
 
-def _replayed_view(wish: Wish, replayed: Replayed) -> views.View:
+def _replayed_view(request: ReplayRequest, replayed: Replayed) -> views.View:
     return {
-        "dry_run": wish.dry_run,
+        "dry_run": request.dry_run,
         "again": replayed.again,
         "new": replayed.new,
         "waiting": replayed.waiting,
-        "deliveries": [_letter_view(letter) for letter in replayed.letters],
+        "deliveries": [_letter_view(letter) for letter in replayed.deliveries],
     }
 
 
-def _letter_view(of: Letter) -> dict[str, Any]:
+def _letter_view(of: ReplayedDelivery) -> dict[str, Any]:
     return {
         "key": of.key,
         "notifier": of.notifier,

@@ -7,7 +7,7 @@ from datetime import UTC
 from decimal import Decimal
 from typing import Final
 
-from monitor.domain.message import span
+from monitor.domain.render import span
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.health import Health
 from monitor.metrics.labels import clean
@@ -31,7 +31,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class OrgRef:
     """What one organisation has cost this month: three numbers that are never added up."""
 
     org: str
@@ -42,7 +42,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class ModelShutdown:
     """A model that will be shut down."""
 
     id: str
@@ -71,7 +71,7 @@ def budgets(health: Health, snapshot: Snapshot) -> list[Budget]:
     return found
 
 
-def accounts(health: Health, snapshot: Snapshot) -> list[Account]:
+def accounts(health: Health, snapshot: Snapshot) -> list[OrgRef]:
     """The organisations of which any of the numbers is known."""
     computed, usage = snapshot.trained, snapshot.used
     billed: dict[str, Decimal] = {}
@@ -83,7 +83,7 @@ def accounts(health: Health, snapshot: Snapshot) -> list[Account]:
         trouble = books.trouble if books is not None else None
         if org in computed or org in usage or org in billed or trouble is not None:
             found.append(
-                Account(
+                OrgRef(
                     org=clean(org, 64),
                     computed=_maybe(computed.get(org)),
                     usage=_maybe(usage.get(org)),
@@ -94,7 +94,7 @@ def accounts(health: Health, snapshot: Snapshot) -> list[Account]:
     return found
 
 
-def endings(snapshot: Snapshot) -> tuple[list[Ending], int]:
+def shutdowns(snapshot: Snapshot) -> tuple[list[ModelShutdown], int]:
     """The models that will end, the next to go first, and how many more there are."""
     today = snapshot.at.astimezone(UTC).date()
     dated = sorted(
@@ -103,7 +103,7 @@ def endings(snapshot: Snapshot) -> tuple[list[Ending], int]:
         if one.shutdown is not None and one.shutdown > today
     )
     shown = [
-        Ending(
+        ModelShutdown(
             id=clean(id_, 120),
             org=clean(org, 64),
             base=clean(base, 80),

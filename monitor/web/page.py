@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from monitor.domain.flow import Tracked
-from monitor.domain.message import moment
 from monitor.domain.model import Status
+from monitor.domain.render import moment
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.labels import clean
@@ -84,7 +84,7 @@ def render(
     """The page as UTF-8. Called in a worker thread."""
     now, wish, beside = snapshot.at, wish or Wish(), beside or Beside()
     selection = selection or select(snapshot, wish)
-    endings, more_endings = money.endings(snapshot)
+    shutdowns, more_endings = money.shutdowns(snapshot)
     shown: dict[str, Any] = {
         "root": "",
         "at": moment(now),
@@ -102,7 +102,7 @@ def render(
         "dead": [_letter(one, snapshot) for one in beside.dead],
         "budgets": money.budgets(health, snapshot),
         "accounts": money.accounts(health, snapshot),
-        "endings": endings,
+        "endings": shutdowns,
         "more_endings": more_endings,
     }
     return page("status.html", shown, fragment=fragment)

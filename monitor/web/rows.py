@@ -9,9 +9,9 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from monitor.domain.flow import Tracked
-from monitor.domain.message import moment, span
 from monitor.domain.model import Cost, Job, Status
 from monitor.domain.pricing import spoken
+from monitor.domain.render import moment, span
 from monitor.domain.text import ELLIPSIS
 from monitor.domain.triage import triage
 from monitor.metrics.labels import clean

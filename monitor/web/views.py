@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from monitor.domain.flow import Tracked, Transition, Trouble
-from monitor.domain.message import job_view, moment
 from monitor.domain.model import JobEvent
+from monitor.domain.render import job_view, moment
 from monitor.metrics.health import AccountHealth, Health, OrgHealth
 from monitor.store import JobFile, Listing, Posted
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 
+from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Reason, Tracked, Trouble
-from monitor.domain.ledger import TunedModel
 from monitor.domain.model import Basis, Cost, EventKind, JobError, JobEvent, Metrics, Status
 from monitor.metrics.health import AccountHealth, BudgetState
 from tests.builders import HOUR, MINUTE, NOON, SECOND, event, job, measured, tracked, trained

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config import ConfigError, price_book, rates
+from monitor.config import ConfigError, load_prices, rates
 from monitor.config.prices import price_table
-from monitor.domain.ledger import TokenCount
+from monitor.domain.costs import TokenCount
 from monitor.domain.model import Basis, Method, Status
 from monitor.domain.pricing import price, shutdown, training_window, use_cost
 from tests.builders import job
@@ -135,7 +135,7 @@ prices:
 
 
 def test_an_override_comes_first_for_use_and_ends_too_and_hides_only_what_it_says(folder: Folder) -> None:
-    book = price_book(folder.write(USE).file)
+    book = load_prices(folder.write(USE).file)
     million = TokenCount(input=1_000_000)
     own = use_cost("gpt-4o-mini", DAY.date(), million, book)
     assert own is not None
@@ -151,7 +151,7 @@ def test_an_override_comes_first_for_use_and_ends_too_and_hides_only_what_it_say
     assert shutdown("ft:gpt-4o-mini:acme::x", book) == date(2028, 1, 1)
     assert shutdown("gpt-4o-mini", book) == date(2027, 1, 14)
     assert training_window("gpt-4o-mini", book) == (date(2024, 7, 23), date(2027, 1, 6))
-    assert price_book().of("openai") == price_book()
+    assert load_prices().of("openai") == load_prices()
 
 
 @pytest.mark.parametrize(

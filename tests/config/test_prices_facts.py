@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from monitor.config import price_book
-from monitor.domain.ledger import TokenCount, TokenDollars
+from monitor.config import load_prices
+from monitor.domain.costs import TokenCount, TokenDollars
 from monitor.domain.model import Method, Status
-from monitor.domain.pricing import PriceBook, rate_of, shutdown, training_window, use_cost
+from monitor.domain.pricing import Prices, rate_of, shutdown, training_window, use_cost
 from tests.builders import NOON, job
 
 MILLION = 1_000_000
@@ -20,8 +20,8 @@ Three = tuple[str, str | None, str]
 
 
 @pytest.fixture(scope="module")
-def book() -> PriceBook:
-    return price_book()
+def book() -> Prices:
+    return load_prices()
 
 
 # Per million tokens: training; input, cached input and output of the tuned model; the same over the Batch API.
@@ -53,13 +53,13 @@ USES = [
 
 
 @pytest.mark.parametrize(("model", "train"), [(model, train) for model, train, _, _ in PER_MILLION])
-def test_a_million_trained_tokens_cost(book: PriceBook, model: str, train: str) -> None:
+def test_a_million_trained_tokens_cost(book: Prices, model: str, train: str) -> None:
     rate = rate_of(job(model=model, status=Status.SUCCEEDED, finished_at=NOON), book.training)
     assert rate is not None
     assert (rate.per_million, rate.per_hour) == (Decimal(train), None)
 
 
-def test_an_hour_of_reinforcement_costs(book: PriceBook) -> None:
+def test_an_hour_of_reinforcement_costs(book: Prices) -> None:
     trained = job(model="o4-mini-2025-04-16", method=Method.REINFORCEMENT, finished_at=NOON)
     rate = rate_of(trained, book.training)
     assert rate is not None
@@ -69,7 +69,7 @@ def test_an_hour_of_reinforcement_costs(book: PriceBook) -> None:
 @pytest.mark.parametrize(("model", "prices", "way"), USES, ids=str)
 @pytest.mark.parametrize("name", ["{}", "ft:{}:acme:bot:abc", "ft:{}:acme::abc:ckpt-step-100", "ft-{}"])
 def test_a_million_tokens_of_a_tuned_model_cost(
-    book: PriceBook, name: str, model: str, prices: Three, way: dict[str, bool]
+    book: Prices, name: str, model: str, prices: Three, way: dict[str, bool]
 ) -> None:
     input_, cached, output = prices
     tokens = TokenCount(input=MILLION, cached_input=MILLION if cached else 0, output=MILLION)
@@ -78,17 +78,17 @@ def test_a_million_tokens_of_a_tuned_model_cost(
 
 
 @pytest.mark.parametrize("model", [model for model, _, (_, cached, _), _ in PER_MILLION if cached is None])
-def test_cached_tokens_of_a_model_that_has_no_price_for_them_are_unknown(book: PriceBook, model: str) -> None:
+def test_cached_tokens_of_a_model_that_has_no_price_for_them_are_unknown(book: Prices, model: str) -> None:
     assert use_cost(model, TODAY, TokenCount(cached_input=1), book) is None
 
 
 @pytest.mark.parametrize("model", ["ada", "babbage", "curie", "davinci"])
-def test_the_first_models_were_never_on_the_batch_api(book: PriceBook, model: str) -> None:
+def test_the_first_models_were_never_on_the_batch_api(book: Prices, model: str) -> None:
     assert use_cost(model, TODAY, TokenCount(input=1), book, batch=True) is None
 
 
 @pytest.mark.parametrize("model", ["gpt-4.1-2025-04-14", "gpt-4o-mini"])
-def test_sharing_data_makes_nothing_else_cheaper(book: PriceBook, model: str) -> None:
+def test_sharing_data_makes_nothing_else_cheaper(book: Prices, model: str) -> None:
     tokens = TokenCount(input=MILLION)
     assert use_cost(model, TODAY, tokens, book, shared=True) == use_cost(model, TODAY, tokens, book)
 
@@ -106,7 +106,7 @@ def test_sharing_data_makes_nothing_else_cheaper(book: PriceBook, model: str) ->
     ],
 )
 @pytest.mark.parametrize("model", ["gpt-3.5-turbo", "ft:gpt-3.5-turbo-0613:acme::abc"])
-def test_the_price_of_the_day_counts(book: PriceBook, model: str, day: date, prices: tuple[int, int] | None) -> None:
+def test_the_price_of_the_day_counts(book: Prices, model: str, day: date, prices: tuple[int, int] | None) -> None:
     cost = use_cost(model, day, TokenCount(input=MILLION, output=MILLION), book)
     assert cost == (
         prices and TokenDollars(input=Decimal(prices[0]), cached_input=Decimal(0), output=Decimal(prices[1]))
@@ -126,7 +126,7 @@ def test_the_price_of_the_day_counts(book: PriceBook, model: str, day: date, pri
         pytest.param("", id="nothing"),
     ],
 )
-def test_what_is_not_certain_has_no_price(book: PriceBook, model: str) -> None:
+def test_what_is_not_certain_has_no_price(book: Prices, model: str) -> None:
     assert use_cost(model, TODAY, TokenCount(input=1), book) is None
     assert use_cost(model, TODAY, TokenCount(), book) is None
     for method in Method:
@@ -157,13 +157,13 @@ ENDS: list[tuple[str, str | None, str]] = [
 
 
 @pytest.mark.parametrize(("model", "base", "tuned"), ENDS)
-def test_models_end(book: PriceBook, model: str, base: str, tuned: str) -> None:
+def test_models_end(book: Prices, model: str, base: str, tuned: str) -> None:
     assert shutdown(model, book) == date.fromisoformat(base)
     for name in (f"ft:{model}:acme:bot:abc", f"ft:{model}:acme::abc:ckpt-step-9", f"{model}:ft-acme-2021-03-04-05"):
         assert shutdown(name, book) == date.fromisoformat(tuned)
 
 
-def test_a_model_that_nobody_knows_has_no_known_end(book: PriceBook) -> None:
+def test_a_model_that_nobody_knows_has_no_known_end(book: Prices) -> None:
     assert shutdown("gpt-4o-2024-05-13", book) is None
     assert shutdown("ft:llama:acme::abc", book) is None
     assert shutdown("gpt-4o-mini", book.of("azure")) is None, "every provider has a calendar of its own"
@@ -185,6 +185,6 @@ OPEN: list[tuple[str, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("model", "opened", "closed"), OPEN)
-def test_models_could_be_tuned(book: PriceBook, model: str, opened: str | None, closed: str | None) -> None:
+def test_models_could_be_tuned(book: Prices, model: str, opened: str | None, closed: str | None) -> None:
     window = tuple(None if day is None else date.fromisoformat(day) for day in (opened, closed))
     assert training_window(f"ft:{model}:acme::abc", book) == training_window(model, book) == window

@@ -108,7 +108,7 @@ class Office:
 
     store: Store
     clock: Hands = field(default_factory=Hands)
-    tally: Tallied = field(default_factory=Tallied)
+    metrics: Tallied = field(default_factory=Tallied)
     lanes: Lanes = field(default_factory=Lanes)
     _version: int = 0
 
@@ -121,7 +121,7 @@ class Office:
             policy=POLICY,
             jitter=lambda: 1.0,
             lanes=self.lanes,
-            tally=self.tally,
+            metrics=self.metrics,
             grace=grace,
         )
 

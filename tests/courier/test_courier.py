@@ -20,7 +20,7 @@ async def test_what_is_due_is_sent_settled_and_counted(tmp_path: Path) -> None:
         assert await step(here, here.courier(target)) == 0
         assert sorted(target.keys) == ["research/a/1@ops", "research/b/1@ops"]
         assert await here.states() == {"a/1@ops": "sent", "b/1@ops": "sent"}
-        assert here.tally.sent_ == {"ops": 2}
+        assert here.metrics.sent_ == {"ops": 2}
 
 
 async def test_a_courier_takes_no_letters_of_others(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ async def test_a_failure_is_tried_again_later_with_the_same_key(tmp_path: Path) 
             ("research/a/1@ops", 2, False),
         ]
         assert await here.states() == {"a/1@ops": "sent"}
-        assert here.tally.failed_ == {("ops", "why"): 1}
+        assert here.metrics.failed_ == {("ops", "why"): 1}
 
 
 async def test_one_job_s_messages_keep_their_order_while_other_jobs_go_on(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ async def test_a_poison_letter_dies_alone(tmp_path: Path) -> None:
         await step(here, courier)
         await step(here, courier)
         assert await here.states() == {"a/1@ops": "dead message_refused", "a/2@ops": "sent"}
-        assert here.tally.dead_ == {("ops", "message_refused"): 1}
+        assert here.metrics.dead_ == {("ops", "message_refused"): 1}
 
 
 async def test_a_limit_holds_the_whole_lane_and_is_no_failure(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ async def test_a_limit_holds_the_whole_lane_and_is_no_failure(tmp_path: Path) ->
         here.clock.move(5)
         assert [await step(here, one) for one in (first, same)] == [1, 1]
         assert [attempt.number for attempt in limited.tried] == [1, 1]
-        assert not here.tally.failed_
+        assert not here.metrics.failed_
 
 
 async def test_a_limit_without_a_time_holds_the_lane_too(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_a_target_that_refuses_us_is_parked_probed_each_hour_and_used_agai
         courier = here.courier(target)
         with structlog.testing.capture_logs() as logs:
             await step(here, courier)
-            assert here.tally.parked == {"ops": True}
+            assert here.metrics.parked == {"ops": True}
             await here.enqueue("b", "c")
             for _ in range(59):
                 here.clock.move(60)
@@ -136,7 +136,7 @@ async def test_a_target_that_refuses_us_is_parked_probed_each_hour_and_used_agai
             assert [await step(here, courier) for _ in range(3)] == [1, 0, 0]
             here.clock.move(HOUR + 1)
             assert await step(here, courier) == 1
-            assert here.tally.parked == {"ops": False}
+            assert here.metrics.parked == {"ops": False}
             here.clock.move(60)
             while await step(here, courier):
                 pass
@@ -206,7 +206,7 @@ async def test_what_is_too_old_is_given_up_even_where_its_notifier_is_gone(tmp_p
         here.clock.move(73 * HOUR)
         await here.courier(Scripted())._round()
         assert await here.states() == {"a/1@removed": "dead expired"}
-        assert here.tally.dead_ == {("removed", "expired"): 1}
+        assert here.metrics.dead_ == {("removed", "expired"): 1}
 
 
 async def test_a_clock_that_is_set_back_does_not_silence_what_was_put_off(tmp_path: Path) -> None:
@@ -241,8 +241,8 @@ async def test_two_processes_never_send_one_letter_twice(tmp_path: Path) -> None
 def test_the_real_counters_fit() -> None:
     own = Own(version="1")
     own.watch([], ["ops"])
-    tally: Any = own
-    for count in (Tallied(), tally):
+    metrics: Any = own
+    for count in (Tallied(), metrics):
         count.park("ops", True)
         count.dead("ops", "expired")
     assert own.registry.get_sample_value("finetune_notifier_parked", {"notifier": "ops"}) == 1

@@ -101,7 +101,7 @@ def in_real_time(here: Office, target: Notifier, grace: float = 8.0) -> Courier:
         policy=DeliveryPolicy(retry_base=0.02, max_age=timedelta(days=36500)),
         jitter=lambda: 0.0,
         lanes=Lanes(),
-        tally=here.tally,
+        metrics=here.metrics,
         grace=grace,
     )
 
@@ -172,7 +172,7 @@ async def test_over_http_every_attempt_has_the_same_id_and_body_and_each_job_its
             hook = notifiers.build(settings, session=client, redactor=Redactor(), timeout=5.0)
             group.start_soon(in_real_time(here, hook).run)
             with anyio.fail_after(5):
-                while here.tally.sent_["ops"] < 4:  # noqa: ASYNC110 - seen from outside, as a scrape would
+                while here.metrics.sent_["ops"] < 4:  # noqa: ASYNC110 - seen from outside, as a scrape would
                     await anyio.sleep(0.01)
             await anyio.sleep(0.05)
             group.cancel_scope.cancel()

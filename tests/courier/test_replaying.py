@@ -11,14 +11,14 @@ from monitor.courier.replaying import replay, requeue
 from monitor.domain.decide import Policy
 from monitor.domain.flow import Change, Delivery, Kind, Transition
 from monitor.domain.model import Status
-from monitor.domain.replaying import MOST_LISTED, Replayed, Wish
+from monitor.domain.replay import MOST_LISTED, Replayed, ReplayRequest
 from monitor.domain.routing import Rule
 from monitor.store import Store, opened
 from tests.builders import DAY, HOUR, MINUTE, NOON, job, tracked
 from tests.courier.parts import Hands, letter
 
 POLICIES = {"research": Policy(rules=(Rule(notify=("ops",)),))}
-WISH = Wish(since=DAY)
+WISH = ReplayRequest(since=DAY)
 
 
 def ended(count: int) -> Change:
@@ -28,7 +28,7 @@ def ended(count: int) -> Change:
         org="research",
         based_on=0,
         at=NOON,
-        tracked=tuple(tracked(job(name, Status.FAILED), seq=2, since=NOON, settled=True) for name in names),
+        tracked=tuple(tracked(job(name, Status.FAILED), seq=2, since=NOON, finalized=True) for name in names),
         transitions=tuple(
             Transition(org="research", job=name, seq=2, at=NOON, kind=Kind.MOVED, before=None, after=Status.FAILED)
             for name in names
@@ -62,7 +62,7 @@ async def test_what_lacks_is_told_once_and_told_again_it_is_the_same(tmp_path: P
         with capture_logs() as logs:
             second = await replay(store, POLICIES, WISH, NOON)
         assert (second.again, second.new, second.waiting) == (450, 0, 0)
-        assert [one.key for one in second.letters] == keys == await emptied(store)
+        assert [one.key for one in second.deliveries] == keys == await emptied(store)
     (line,) = logs
     assert line == {"event": "deliveries.replayed", "log_level": "info", "again": 450, "new": 0, "waiting": 0}
 
@@ -72,7 +72,7 @@ async def test_a_dry_run_says_the_same_and_changes_nothing(tmp_path: Path) -> No
         await store.commit(ended(3))
         mark = store.enqueued
         with capture_logs() as logs:
-            would = await replay(store, POLICIES, Wish(since=DAY, dry_run=True), NOON)
+            would = await replay(store, POLICIES, ReplayRequest(since=DAY, dry_run=True), NOON)
         assert ((await store.deliveries()).items, store.enqueued, logs) == ((), mark, [])
         assert await replay(store, POLICIES, WISH, NOON) == would
         assert len((await store.deliveries()).items) == 3
@@ -81,8 +81,8 @@ async def test_a_dry_run_says_the_same_and_changes_nothing(tmp_path: Path) -> No
 async def test_only_what_was_observed_within_the_time_is_told(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path}/x.db", clock=Hands()) as store:
         await store.commit(ended(1))
-        assert (await replay(store, POLICIES, Wish(since=HOUR), NOON + HOUR + MINUTE)).new == 0
-        assert (await replay(store, POLICIES, Wish(since=HOUR), NOON + HOUR)).new == 1
+        assert (await replay(store, POLICIES, ReplayRequest(since=HOUR), NOON + HOUR + MINUTE)).new == 0
+        assert (await replay(store, POLICIES, ReplayRequest(since=HOUR), NOON + HOUR)).new == 1
 
 
 async def test_two_replays_at_once_count_each_envelope_once(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_two_replays_at_once_count_each_envelope_once(tmp_path: Path) -> N
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(one)
             tasks.start_soon(one)
-        assert sum(len(each.letters) for each in told) == sum(each.new for each in told) == 450
+        assert sum(len(each.deliveries) for each in told) == sum(each.new for each in told) == 450
         assert len(await emptied(store)) == 450
 
 
@@ -104,7 +104,7 @@ async def test_more_than_can_be_named_is_told_all_the_same(tmp_path: Path) -> No
     async with opened(f"sqlite:///{tmp_path}/x.db", clock=Hands()) as store:
         await store.commit(ended(MOST_LISTED + 5))
         told = await replay(store, POLICIES, WISH, NOON)
-        assert (len(told.letters), told.new) == (MOST_LISTED, MOST_LISTED + 5)
+        assert (len(told.deliveries), told.new) == (MOST_LISTED, MOST_LISTED + 5)
         assert (await replay(store, POLICIES, WISH, NOON)).waiting == MOST_LISTED + 5
 
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.budgets import Books, Budget, Period, Span, Sum, add_up, crossed, period_of, since
-from monitor.domain.ledger import Spending, TokenCount, TokenDollars, Usage
+from monitor.domain.costs import Spending, TokenCount, TokenDollars, Usage
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method
-from monitor.domain.routing import Account, Match
+from monitor.domain.routing import Match, OrgRef
 from tests.builders import NOON, job, tracked
 
-RESEARCH = Account(org="research", provider="openai", labels={"team": "search"})
-LEGAL = Account(org="legal", provider="azure", labels={"team": "law"})
+RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
+LEGAL = OrgRef(org="legal", provider="azure", labels={"team": "law"})
 ACCOUNTS = (RESEARCH, LEGAL)
 MODEL = "gpt-4o-mini-2024-07-18"
 

@@ -8,9 +8,9 @@ import pytest
 from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.diff import GONE
 from monitor.domain.flow import GONE_AFTER, Change, Delivery, Kind, Known, Observation, Tracked, Transition
-from monitor.domain.message import compose
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method, Metrics, Status, Training
-from monitor.domain.pricing import PriceBook, Rate
+from monitor.domain.pricing import Prices, Rate
+from monitor.domain.render import render
 from monitor.domain.routing import Rule
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, known, measured, read, seen, tracked
 
@@ -19,7 +19,7 @@ HOURLY = Rate(models=("o4-mini",), methods=frozenset({Method.REINFORCEMENT}), pe
 MILLION = Rate(models=("mini",), methods=frozenset({Method.SUPERVISED}), per_million=Decimal(8))
 TOLD = Rule(on=frozenset({"started", "failed", "stalled"}), notify=("chat", "ops"))
 POLICY = Policy(
-    labels={"team": "search"}, stall_after={R: HOUR}, rules=(TOLD,), book=PriceBook(training=(HOURLY, MILLION))
+    labels={"team": "search"}, stall_after={R: HOUR}, rules=(TOLD,), prices=Prices(training=(HOURLY, MILLION))
 )
 
 
@@ -30,9 +30,9 @@ def transition(seq: int, kind: Kind, before: Status | None, after: Status, **ove
 def test_a_start_is_written_and_told() -> None:
     before = tracked(job(status=Q), seq=4)
     change = decide(known(before, version=7), seen(job(status=R)), POLICY)
-    runs = Tracked(job=job(status=R), seq=5, since=NOON, stirred_at=NOON)
+    runs = Tracked(job=job(status=R), seq=5, since=NOON, last_activity_at=NOON)
     moved = transition(5, Kind.MOVED, Q, R)
-    message = compose(moved, runs, "started", {"team": "search"})
+    message = render(moved, runs, "started", {"team": "search"})
     assert change == Change(
         org="research",
         based_on=7,
@@ -55,17 +55,22 @@ def test_a_first_sight_is_written_and_not_told() -> None:
     )
     assert change.tracked == (
         Tracked(
-            job=job(status=F, finished_at=None), seq=1, since=NOON, stirred_at=NOON, settled=True, cost=UNKNOWN_COST
+            job=job(status=F, finished_at=None),
+            seq=1,
+            since=NOON,
+            last_activity_at=NOON,
+            finalized=True,
+            cost=UNKNOWN_COST,
         ),
-        Tracked(job=job("b"), seq=1, since=NOON, stirred_at=NOON),
+        Tracked(job=job("b"), seq=1, since=NOON, last_activity_at=NOON),
     )
-    assert (change.based_on, change.deliveries, change.tallies, change.horizon) == (0, (), (), None)
+    assert (change.based_on, change.deliveries, change.counters, change.horizon) == (0, (), (), None)
     assert not change.empty
     assert not decide(Known(org="research"), seen(), POLICY).empty, "an empty organisation was seen too"
 
 
 def test_a_stall_is_written_and_told() -> None:
-    before = tracked(job(), seq=2, since=NOON - 3 * HOUR, stirred_at=NOON - 2 * HOUR)
+    before = tracked(job(), seq=2, since=NOON - 3 * HOUR, last_activity_at=NOON - 2 * HOUR)
     change = decide(known(before), seen(reads=(read(),)), POLICY)
     assert change.transitions == (transition(3, Kind.STALLED, R, R),)
     assert change.tracked == (replace(before, seq=3, stalled=True),), "neither a new status nor a sign of life"
@@ -73,7 +78,7 @@ def test_a_stall_is_written_and_told() -> None:
 
 
 def test_silence_of_exactly_the_limit_is_no_stall() -> None:
-    before = tracked(stirred_at=NOON - HOUR)
+    before = tracked(last_activity_at=NOON - HOUR)
     assert decide(known(before), seen(reads=(read(),)), POLICY).empty
     assert not decide(known(before), seen(reads=(read(),), at=NOON + SECOND), POLICY).empty
 
@@ -84,10 +89,10 @@ def test_a_stalled_job_stays_stalled_until_it_stirs() -> None:
 
 
 def test_a_stall_is_not_judged_when_the_job_itself_changed() -> None:
-    before = tracked(stirred_at=NOON - 2 * HOUR)
+    before = tracked(last_activity_at=NOON - 2 * HOUR)
     change = decide(known(before), seen(job(estimated_finish=NOON + HOUR), reads=(read(),)), POLICY)
     assert change.transitions == ()
-    assert change.tracked[0].stirred_at == NOON
+    assert change.tracked[0].last_activity_at == NOON
 
 
 def test_a_job_that_is_missing_once_is_counted_and_kept() -> None:
@@ -129,30 +134,30 @@ def test_nothing_is_written(before: Tracked, look: Observation) -> None:
 
 def test_a_job_that_started_is_not_tallied_again_when_it_is_gone_or_the_clock_is_set() -> None:
     before = known(tracked(job(started_at=NOON - MINUTE), missing=GONE_AFTER - 1))
-    assert decide(before, seen(missing=frozenset({"ftjob-1"})), POLICY).tallies == ()
-    assert decide(before, seen(shift=DAY, at=NOON + DAY), POLICY).tallies == ()
+    assert decide(before, seen(missing=frozenset({"ftjob-1"})), POLICY).counters == ()
+    assert decide(before, seen(shift=DAY, at=NOON + DAY), POLICY).counters == ()
 
 
 def test_a_job_that_is_back_goes_on_where_it_was() -> None:
     before = tracked(job(status=Status.UNKNOWN, raw_status=GONE), seq=3, missing=GONE_AFTER)
     change = decide(known(before), seen(job()), POLICY)
     assert change.transitions == (transition(4, Kind.BACK, Status.UNKNOWN, R),)
-    assert change.tracked == (Tracked(job=job(), seq=4, since=NOON, stirred_at=NOON),)
+    assert change.tracked == (Tracked(job=job(), seq=4, since=NOON, last_activity_at=NOON),)
 
 
 def test_a_clock_that_was_set_moves_every_memory_along_and_writes_it() -> None:
     before = tracked(seq=2), tracked(job("b"), seq=3)
     change = decide(known(*before), seen(job(), shift=DAY, at=NOON + DAY), POLICY)
     assert change.tracked == tuple(
-        replace(one, since=one.since + DAY, stirred_at=one.stirred_at + DAY) for one in before
+        replace(one, since=one.since + DAY, last_activity_at=one.last_activity_at + DAY) for one in before
     )
     assert change.transitions == ()
 
 
 def test_what_is_known_follows_from_what_was_written() -> None:
     before = known(tracked(job("a")), tracked(job("b"), seq=2), version=3, final=frozenset({"old"}), horizon=NOON - DAY)
-    settled, moved = tracked(job("a", status=F), settled=True), tracked(job("b", status=F), seq=3)
-    after = evolve(before, Change(org="research", based_on=3, at=NOON, tracked=(settled, moved)))
+    finalized, moved = tracked(job("a", status=F), finalized=True), tracked(job("b", status=F), seq=3)
+    after = evolve(before, Change(org="research", based_on=3, at=NOON, tracked=(finalized, moved)))
     assert after == Known(
         org="research", version=4, jobs={"b": moved}, final=frozenset({"old", "a"}), horizon=NOON - DAY
     )
@@ -227,11 +232,11 @@ def test_a_cost_that_was_unknown_comes_with_the_tokens_and_then_stays() -> None:
     told = seen(job(model="mini", status=F, trained_tokens=10**6))
     priced = decide(known(ended), told, POLICY)
     assert priced.tracked[0].cost == Cost(basis=Basis.COMPUTED, usd=Decimal(8))
-    assert [(one.metric, one.amount) for one in priced.tallies] == [
+    assert [(one.metric, one.amount) for one in priced.counters] == [
         ("trained_tokens", 10**6),
         ("cost_nanodollars", 8 * 10**9),
     ]
-    dearer = replace(POLICY, book=PriceBook(training=(replace(MILLION, per_million=Decimal(9)),)))
+    dearer = replace(POLICY, prices=Prices(training=(replace(MILLION, per_million=Decimal(9)),)))
     assert decide(evolve(known(ended), priced), told, dearer).empty
 
 

@@ -82,7 +82,7 @@ def test_a_look_means(before: Known, look: Observation, expected: list[object]) 
 
 
 def quiet(since: timedelta, *, status: Status = R, stalled: bool = False) -> Known:
-    return known(tracked(job(status=status), stirred_at=NOON - since, stalled=stalled))
+    return known(tracked(job(status=status), last_activity_at=NOON - since, stalled=stalled))
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_silence(before: Known, look: Observation, told: bool) -> None:
 
 def test_a_clock_that_was_set_moves_the_memory_along() -> None:
     change = decide(quiet(10 * MINUTE), seen(shift=DAY, at=NOON + DAY), POLICY)
-    assert change.tracked[0].stirred_at == NOON + DAY - 10 * MINUTE
-    assert change.tallies == ()
+    assert change.tracked[0].last_activity_at == NOON + DAY - 10 * MINUTE
+    assert change.counters == ()
 
 
 def test_a_stalled_job_that_stirs_may_stall_again() -> None:
     change = decide(quiet(9 * HOUR, stalled=True), seen(reads=(read(event("new")),)), POLICY)
     assert not change.tracked[0].stalled
-    assert change.tracked[0].stirred_at == NOON
+    assert change.tracked[0].last_activity_at == NOON
 
 
 def test_replaying_an_observation_yields_nothing() -> None:
@@ -148,8 +148,8 @@ def test_the_watermark_is_made_of_the_newest_events() -> None:
 
 def test_history_is_settled_at_once_and_costs_nothing_in_the_tallies() -> None:
     change = decide(NEVER, seen(job(status=Status.SUCCEEDED, trained_tokens=1)), POLICY)
-    assert change.tracked[0].settled
-    assert change.tallies == ()
+    assert change.tracked[0].finalized
+    assert change.counters == ()
     assert evolve(NEVER, change).final == {"ftjob-1"}
 
 
@@ -184,8 +184,8 @@ def test_a_job_is_settled_by_a_whole_reading_some_seconds_after_its_end() -> Non
     ended = tracked(job(status=Status.FAILED, finished_at=NOON), since=NOON)
     early = decide(known(ended), seen(at=NOON + 9 * SECOND, reads=(read(event("e"), whole=True),)), POLICY)
     late = decide(known(ended), seen(at=NOON + 10 * SECOND, reads=(read(event("e"), whole=True),)), POLICY)
-    assert not early.tracked[0].settled
-    assert late.tracked[0].settled
+    assert not early.tracked[0].finalized
+    assert late.tracked[0].finalized
 
 
 def test_steps_are_counted_once_however_they_come() -> None:

@@ -32,7 +32,7 @@ def test_events_that_are_known_are_not_written_again() -> None:
     change = decide(known(tracked(recent=("e1",))), seen(reads=(read(first, second),)), POLICY)
     assert change.events == (second,)
     assert change.tracked[0].recent == ("e1", "e2")
-    assert change.tracked[0].stirred_at == NOON
+    assert change.tracked[0].last_activity_at == NOON
 
 
 def test_events_of_one_second_keep_the_provider_s_order() -> None:
@@ -42,7 +42,7 @@ def test_events_of_one_second_keep_the_provider_s_order() -> None:
 
 
 def test_an_event_without_a_time_is_a_sign_of_life_too() -> None:
-    silent = known(tracked(stirred_at=NOON - 2 * HOUR))
+    silent = known(tracked(last_activity_at=NOON - 2 * HOUR))
     look = seen(reads=(read(replace(event("e"), at=None)),))
     assert decide(silent, look, Policy(stall_after={R: HOUR})).transitions == ()
 
@@ -69,7 +69,7 @@ def test_a_whole_reading_replaces_the_memory_of_events() -> None:
 
 
 @pytest.mark.parametrize(
-    ("over", "whole", "settled"),
+    ("over", "whole", "finalized"),
     [
         pytest.param({"since": NOON - 10 * SECOND}, True, True, id="ten seconds after its end"),
         pytest.param({"since": NOON + 10 * SECOND}, True, True, id="also where the clock went back"),
@@ -77,10 +77,10 @@ def test_a_whole_reading_replaces_the_memory_of_events() -> None:
         pytest.param({"since": NOON - 10 * SECOND}, False, False, id="not by a part of its events"),
     ],
 )
-def test_an_ended_job_is_settled(over: dict[str, object], whole: bool, settled: bool) -> None:
+def test_an_ended_job_is_settled(over: dict[str, object], whole: bool, finalized: bool) -> None:
     before = tracked(job(status=F, finished_at=NOON - MINUTE), **over)
     change = decide(known(before), seen(reads=(read(event("e"), whole=whole),)), POLICY)
-    assert change.tracked[0].settled is settled
+    assert change.tracked[0].finalized is finalized
 
 
 def test_a_later_look_fills_in_what_an_end_lacked() -> None:

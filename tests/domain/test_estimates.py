@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.message import job_view
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method, Metrics, Status, Training, TrainingSize
 from monitor.domain.pricing import Rate, auto_epochs, estimate, price, spoken
+from monitor.domain.render import job_view
 from tests.builders import HOUR, MINUTE, NOON, job
 
 EIGHT = Rate(models=("turbo",), methods=frozenset({Method.SUPERVISED, Method.DPO}), per_million=Decimal(8))

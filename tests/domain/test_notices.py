@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from monitor.domain.budgets import Budget, Period, Sum
+from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Notice, Severity
-from monitor.domain.ledger import TunedModel
 from monitor.domain.notices import budget_notice, shutdown_notices
-from monitor.domain.routing import Account, Match, Rule
+from monitor.domain.routing import Match, OrgRef, Rule
 from tests.builders import DAY, NOON
 
-RESEARCH = Account(org="research", provider="openai", labels={"team": "search"})
-LEGAL = Account(org="legal", provider="azure")
+RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
+LEGAL = OrgRef(org="legal", provider="azure")
 BUDGET = Budget(name="search", amount=Decimal(500), period=Period.MONTH)
 ON_BUDGET = Rule(on=frozenset({"budget"}), notify=("ops",))
 END = date(2027, 1, 14)

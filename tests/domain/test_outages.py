@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from monitor.domain.flow import Notice, Reason, Severity, Trouble
-from monitor.domain.outages import Sight, outage_notice
-from monitor.domain.routing import Account, Match, Rule
+from monitor.domain.outages import OrgHealthChange, outage_notice
+from monitor.domain.routing import Match, OrgRef, Rule
 from tests.builders import MINUTE, NOON
 
-RESEARCH = Account(org="research", provider="openai", labels={"team": "search"})
+RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
 REFUSED = Trouble(reason=Reason.AUTH, text="401: the key is refused")
 BOTH = Rule(on=frozenset({"org_down", "org_up"}), notify=("ops", "chat"))
 ON_DOWN = Rule(on=frozenset({"org_down"}), notify=("ops",))
@@ -23,7 +23,7 @@ ENDS = Rule(on=frozenset({"failed"}), notify=("ops",))
 
 def notice(up: bool, told: Collection[str] = (), *rules: Rule, **over: Any) -> Notice | None:
     fields: dict[str, Any] = {"last_success": NOON - 20 * MINUTE, "trouble": REFUSED, **over}
-    return outage_notice(Sight(account=RESEARCH, up=up, **fields), rules or (BOTH,), told, NOON)
+    return outage_notice(OrgHealthChange(account=RESEARCH, up=up, **fields), rules or (BOTH,), told, NOON)
 
 
 @pytest.mark.parametrize(

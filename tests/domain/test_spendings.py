@@ -8,18 +8,18 @@ from decimal import Decimal
 
 import pytest
 
+from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.flow import Change, Known, Observation
-from monitor.domain.ledger import Spending, TunedModel
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, Method, Metrics, Status, Training, TrainingSize
-from monitor.domain.pricing import Ending, PriceBook, Rate
+from monitor.domain.pricing import ModelEnd, Prices, Rate
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, known, measured, read, seen, started, tracked
 
 EIGHT = Rate(models=("turbo",), methods=frozenset({Method.SUPERVISED}), per_million=Decimal(8))
 HOURLY = Rate(models=("o4",), methods=frozenset({Method.REINFORCEMENT}), per_hour=Decimal(100))
-END = Ending(models=("turbo",), base=date(2026, 9, 28), fine_tuned=date(2026, 10, 23))
-BOOK = PriceBook(training=(EIGHT, HOURLY), endings=(END,))
-POLICY = Policy(book=BOOK)
+END = ModelEnd(models=("turbo",), base=date(2026, 9, 28), fine_tuned=date(2026, 10, 23))
+BOOK = Prices(training=(EIGHT, HOURLY), ends=(END,))
+POLICY = Policy(prices=BOOK)
 SIZE = TrainingSize(tokens=100_000, low=100_000, high=100_000, examples=100, exact=True)
 ACTIVE = job(model="turbo", training_file="file-1")
 DONE = replace(
@@ -52,7 +52,7 @@ def test_what_a_job_cost_is_booked_when_it_ends_and_only_then() -> None:
     after = evolve(before, change)
     assert decide(after, seen(DONE, at=NOON + SECOND), POLICY).spendings == ()
     settling = decide(after, seen(DONE, at=NOON + MINUTE, reads=(read(whole=True),)), POLICY)
-    assert settling.tracked[0].settled
+    assert settling.tracked[0].finalized
     assert settling.spendings == ()
     assert settling.tuned == ()
 
@@ -61,7 +61,7 @@ def test_history_is_booked_at_first_sight() -> None:
     change = decide(Known(org="research"), seen(DONE, job("b", model="turbo")), POLICY)
     assert change.spendings == (SPENT,)
     assert change.tuned == (MADE,)
-    assert change.tallies == (), "counters start with what we see happen"
+    assert change.counters == (), "counters start with what we see happen"
 
 
 def test_a_job_that_came_and_went_unseen_is_booked() -> None:
@@ -134,7 +134,7 @@ def test_a_size_gives_an_estimate_is_kept_and_is_no_sign_of_life() -> None:
     change = decide(before, sized(ACTIVE), POLICY)
     [now] = change.tracked
     assert (now.size, now.cost) == (SIZE, Cost(basis=Basis.ESTIMATED, usd=Decimal("2.4")))
-    assert now.stirred_at == before.jobs["ftjob-1"].stirred_at
+    assert now.last_activity_at == before.jobs["ftjob-1"].last_activity_at
     assert not change.empty
     after = evolve(before, change)
     assert decide(after, seen(ACTIVE, job("b")), POLICY).empty, "it stays without being read again"
@@ -177,9 +177,9 @@ def test_a_reinforcement_job_is_booked_once_all_its_steps_are_told() -> None:
     assert ended.spendings == ()
     assert ended.tracked[0].cost == Cost(basis=Basis.ESTIMATED, usd=Decimal(100))
     events = read(measured(1, 2, loop_seconds=3600.0), measured(2, 2, loop_seconds=1800.0), whole=True)
-    settled = decide(evolve(before, ended), seen(over, at=NOON + MINUTE, reads=(events,)), POLICY)
-    assert [(one.at, one.usd) for one in settled.spendings] == [(NOON, Decimal(150))]
-    assert [one.amount for one in settled.tallies if one.metric == "cost_nanodollars"] == [150 * 10**9]
+    finalized = decide(evolve(before, ended), seen(over, at=NOON + MINUTE, reads=(events,)), POLICY)
+    assert [(one.at, one.usd) for one in finalized.spendings] == [(NOON, Decimal(150))]
+    assert [one.amount for one in finalized.counters if one.metric == "cost_nanodollars"] == [150 * 10**9]
 
 
 def test_a_change_with_a_spending_or_a_model_alone_is_not_empty() -> None:

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from monitor.domain.flow import Kind, Message, Severity, Tracked, Transition
-from monitor.domain.message import compose
 from monitor.domain.model import Job, Status
+from monitor.domain.render import render
 from monitor.metrics.health import Health
 from tests.builders import NOON, tracked
 from tests.providers import answers
@@ -56,7 +56,7 @@ def told(of: Tracked) -> Message:
     """What a notification of it says."""
     job = of.job
     moved = Transition(org=job.org, job=job.id, seq=2, at=NOON, kind=Kind.MOVED, before=None, after=job.status)
-    return compose(moved, of, job.status.value, {"team": "nlp"})
+    return render(moved, of, job.status.value, {"team": "nlp"})
 
 
 def raw(nasty: str, status: Status = Status.FAILED) -> Message:

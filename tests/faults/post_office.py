@@ -103,7 +103,7 @@ async def post_office(
                     policy=policy,
                     jitter=random.Random(1).random,
                     lanes=lanes,
-                    tally=own,
+                    metrics=own,
                     grace=0.1,
                 )
                 tasks.start_soon(courier.run)

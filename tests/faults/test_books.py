@@ -19,8 +19,8 @@ import pytest
 from aiohttp import web
 
 from monitor.clock import SystemClock
-from monitor.config.prices import price_book
-from monitor.domain.ledger import TokenCount
+from monitor.config.prices import load_prices
+from monitor.domain.costs import TokenCount
 from monitor.domain.pricing import use_cost
 from monitor.source import session
 from monitor.store import opened
@@ -125,8 +125,8 @@ async def test_killed_while_it_imports_the_books_are_the_server_s_and_nothing_co
                 pass
             assert await of.usage() == totals(books.usage)
             assert await of.bills() == amounts(books.costs)
-            assert await of.tallies("usage_tokens") == truth(books)
-            assert await of.tallies("usage_nanodollars") == dollars(books)
+            assert await of.counters("usage_tokens") == truth(books)
+            assert await of.counters("usage_nanodollars") == dollars(books)
 
 
 def truth(books: Books) -> dict[tuple[str, str], int]:
@@ -142,7 +142,7 @@ def truth(books: Books) -> dict[tuple[str, str], int]:
 def dollars(books: Books) -> dict[tuple[str, str], int]:
     """Nano-dollars by model and kind, by the price of each day."""
     found: dict[tuple[str, str], int] = {}
-    prices = price_book()
+    prices = load_prices()
     for day, rows in books.usage.items():
         for row in rows:
             tokens = TokenCount(input=row["input_tokens"], output=row["output_tokens"])

@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.domain.flow import Tally
+from monitor.domain.flow import CounterIncrement
 from monitor.domain.model import Job, Metrics
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.exposition import render
@@ -36,9 +36,9 @@ def snapshot(*jobs: Any, **over: Any) -> Snapshot:
     return Snapshot(at=NOON, jobs=jobs, **over)
 
 
-def tally(metric: str, amount: int = 1, **labels: str) -> Tally:
+def tally(metric: str, amount: int = 1, **labels: str) -> CounterIncrement:
     """One stored counter of `research`."""
-    return Tally(metric=metric, labels=tuple({"org": "research", **labels}.items()), amount=amount)
+    return CounterIncrement(metric=metric, labels=tuple({"org": "research", **labels}.items()), amount=amount)
 
 
 def text(

@@ -10,10 +10,10 @@ from decimal import Decimal
 
 import pytest
 
+from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Reason
-from monitor.domain.ledger import TunedModel
 from monitor.domain.model import Basis, Cost, Method, Status
-from monitor.domain.reconciling import Drift, Line
+from monitor.domain.reconcile import Drift, LineItemKind
 from monitor.domain.snapshot import Backlog
 from monitor.metrics.exposition import render
 from monitor.metrics.health import AccountHealth, BudgetState
@@ -80,9 +80,9 @@ def test_a_nasty_name_stays_inside_its_label(name: str, accept: str) -> None:
         tally("jobs_finished", model=name, method=name, status=name),
         tally("job_failures", model=name, reason=name),
     )
-    shown = snapshot(tracked(one), tallies=sums, unpriced={("research", name): 1})
+    shown = snapshot(tracked(one), counters=sums, unpriced={("research", name): 1})
     found = scrape(shown, accept=accept)
-    assert set(found) == set(scrape(snapshot(tracked(), tallies=sums, unpriced={("research", "m"): 1}), accept=accept))
+    assert set(found) == set(scrape(snapshot(tracked(), counters=sums, unpriced={("research", "m"): 1}), accept=accept))
     (status,) = found["finetune_job_status"]
     assert dict(status)["status"] == "running"
     assert 0 < len(dict(status)["job_id"]) <= 256
@@ -96,7 +96,7 @@ def test_ten_thousand_hostile_jobs_are_valid_and_bounded() -> None:
     nasty = [f"{NASTY[number % len(NASTY)]}{number}" * 3 for number in range(10_000)]
     jobs = [tracked(job(id=name, name=name, model=name, status=Status.FAILED)) for name in nasty]
     sums = tuple(tally("jobs_finished", model=name, method="dpo", status="failed") for name in nasty)
-    shown = snapshot(*jobs, tallies=sums, unpriced={("research", name): 1 for name in nasty})
+    shown = snapshot(*jobs, counters=sums, unpriced={("research", name): 1 for name in nasty})
     exposition = text(shown)
     assert len(exposition) < 10_000 * 4 * 1100
     found = series(exposition)
@@ -149,13 +149,13 @@ def full() -> tuple[str, str]:
     estimate = tracked(busy(), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(1)))
     backlogs = (Backlog(notifier="chat", pending=1, oldest=NOON),)
     shown = snapshot(
-        estimate, tracked(ended, cost=cost), tallies=sums, backlogs=backlogs, unpriced={("research", MINI): 1},
+        estimate, tracked(ended, cost=cost), counters=sums, backlogs=backlogs, unpriced={("research", MINI): 1},
         billed={("research", "ft-gpt-4o, input"): Decimal(1)},
         models=(TunedModel(org="research", id="ft:a", base=MINI, shutdown=NOON.date()),),
     )  # fmt: skip
     state = health("research", labels={"research": {"team": "nlp"}}, notifiers=("chat",))
     state.budgets = (BudgetState(name="search", limit=Decimal(2), spent=Decimal(1)),)
-    drifts = (Drift(org="research", kind=Line.TRAINING, computed=Decimal(1), billed=Decimal(1)),)
+    drifts = (Drift(org="research", kind=LineItemKind.TRAINING, computed=Decimal(1), billed=Decimal(1)),)
     state.accounts = {"research": AccountHealth(org="research", drifts=drifts)}
     state.orgs["research"].up, state.orgs["research"].last_success = False, NOON - timedelta(days=1)
     return text(shown, state=state, own=own), text(shown, state=state, own=own, accept=OPENMETRICS)

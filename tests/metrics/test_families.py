@@ -110,7 +110,7 @@ def test_stored_counters_are_shown_by_their_labels() -> None:
         tally("cost_nanodollars", 2_400_000_000, model=MINI, method="dpo"),
         tally("of_another_version", 9, model=MINI),
     )
-    found = scrape(snapshot(tallies=sums, unpriced={("research", MINI): 4}))
+    found = scrape(snapshot(counters=sums, unpriced={("research", MINI): 4}))
     mine = of(org="research", model=MINI)
     assert found["finetune_jobs_finished_total"] == {mine | of(method="supervised", status="succeeded"): 2}
     assert found["finetune_job_failures_total"] == {mine | of(reason="data"): 1}
@@ -126,7 +126,7 @@ def test_a_histogram_is_rebuilt_from_its_stored_buckets() -> None:
         tally("queue_seconds_bucket", 1, model=MINI, le="+Inf"),
         tally("queue_milliseconds", 300_500, model=MINI),
     )
-    found = scrape(snapshot(tallies=sums))
+    found = scrape(snapshot(counters=sums))
     mine = of(org="research", model=MINI)
     buckets = {dict(labels)["le"]: count for labels, count in found["finetune_queue_duration_seconds_bucket"].items()}
     assert (buckets["10.0"], buckets["30.0"], buckets["60.0"], buckets["259200.0"], buckets["+Inf"]) == (0, 2, 3, 3, 4)
@@ -135,14 +135,14 @@ def test_a_histogram_is_rebuilt_from_its_stored_buckets() -> None:
 
 
 def test_observations_under_an_older_bound_move_up_to_the_next() -> None:
-    found = scrape(snapshot(tallies=(tally("run_seconds_bucket", 1, model=MINI, status="failed", le="50.0"),)))
+    found = scrape(snapshot(counters=(tally("run_seconds_bucket", 1, model=MINI, status="failed", le="50.0"),)))
     buckets = {dict(labels)["le"]: count for labels, count in found["finetune_run_duration_seconds_bucket"].items()}
     assert (buckets["30.0"], buckets["60.0"]) == (0, 1)
 
 
 def test_an_organisation_that_is_no_longer_configured_has_no_aggregates() -> None:
     sums = (tally("trained_tokens", 1, model=MINI, method="dpo"),)
-    assert "finetune_trained_tokens_total" not in scrape(snapshot(tallies=sums), state=health("search"))
+    assert "finetune_trained_tokens_total" not in scrape(snapshot(counters=sums), state=health("search"))
 
 
 def test_organisation_labels_are_on_aggregates_and_not_on_single_jobs() -> None:

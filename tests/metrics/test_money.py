@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from monitor.domain.ledger import TunedModel
-from monitor.domain.reconciling import Drift, Line
+from monitor.domain.costs import TunedModel
+from monitor.domain.reconcile import Drift, LineItemKind
 from monitor.metrics.health import AccountHealth, BudgetState
 from monitor.metrics.money import LINE_ITEMS, MODELS
 from tests.metrics.scrapes import health, of, scrape, snapshot, tally
@@ -21,7 +21,7 @@ def test_use_is_counted_by_model_and_kind() -> None:
         tally("usage_tokens", 7, model=MODEL, kind="of another version"),
         tally("usage_nanodollars", 3_750_000_000, model=MODEL, kind="input"),
     )
-    found = scrape(snapshot(tallies=sums))
+    found = scrape(snapshot(counters=sums))
     mine = of(org="research", model=MODEL, kind="input")
     assert found["finetune_usage_tokens_total"] == {
         mine: 1_000_000,
@@ -64,7 +64,7 @@ def test_a_budget_shows_its_limit_and_what_was_spent() -> None:
 
 def test_computed_and_billed_stand_side_by_side() -> None:
     state = health()
-    drifts = (Drift(org="research", kind=Line.TRAINING, computed=Decimal(100), billed=Decimal(125)),)
+    drifts = (Drift(org="research", kind=LineItemKind.TRAINING, computed=Decimal(100), billed=Decimal(125)),)
     state.accounts = {"research": AccountHealth(org="research", drifts=drifts)}
     assert scrape(snapshot(), state=state)["finetune_reconciled_cost_dollars"] == {
         of(org="research", kind="training", source="computed"): 100,

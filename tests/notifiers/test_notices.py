@@ -7,17 +7,17 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from monitor.domain.budgets import Budget, Period, Sum
+from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Message
-from monitor.domain.ledger import TunedModel
 from monitor.domain.notices import budget_notice, shutdown_notices
-from monitor.domain.routing import Account, Rule
+from monitor.domain.routing import OrgRef, Rule
 from monitor.notifiers.blockkit import payload
 from monitor.notifiers.console import card
 from monitor.notifiers.webhook import body
 from tests.notifiers.receivers import attempt
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
-ACCOUNT = Account(org="research", provider="openai")
+ACCOUNT = OrgRef(org="research", provider="openai")
 RULE = Rule(on=frozenset({"budget", "shutdown"}), notify=("ops",))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.ledger import Bill, TokenCount, Usage
+from monitor.domain.costs import Bill, TokenCount, Usage
 from monitor.providers import OpenAIAccounts, OpenAISettings
 from monitor.providers.base import (
     AuthFailed,

@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from monitor.domain.sunset import ListedModel
+from monitor.domain.retirement import ListedModel
 from monitor.providers import OpenAI
 from monitor.providers.base import AuthFailed, Malformed, NotFound, RateLimited, Response, SourceError, Unavailable
 

@@ -137,8 +137,8 @@ async def test_a_job_that_did_not_change_has_its_stream_left_to_its_own_rhythm()
 
 async def test_an_ended_job_has_its_whole_stream_read_once_it_is_ripe() -> None:
     api = Api(jobs=[], events={"ftjob-1": stream(250)})
-    ripe = tracked("ftjob-1", SUCCEEDED, *(f"ev-{n}" for n in range(1, 251)), since=NOON - MINUTE)
-    ((ids, whole),) = read(await look(api, b.known(ripe))).values()
+    ready_to_finalize = tracked("ftjob-1", SUCCEEDED, *(f"ev-{n}" for n in range(1, 251)), since=NOON - MINUTE)
+    ((ids, whole),) = read(await look(api, b.known(ready_to_finalize))).values()
     assert (len(ids), whole) == (250, True)
     assert len(api.asked) == 4
 

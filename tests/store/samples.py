@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitor.domain.flow import Change, Delivery, Kind, Message, Severity, Tally, Tracked, Transition
+from monitor.domain.flow import Change, CounterIncrement, Delivery, Kind, Message, Severity, Tracked, Transition
 from monitor.domain.model import Cost, Status
 from tests.builders import NOON, job, tracked
 
@@ -63,16 +63,16 @@ def full(number: int, org: str = "research") -> Change:
         tracked=(tracked(job(id_, org=org)),),
         transitions=(transition(id_, org=org),),
         deliveries=(delivery(id_, org=org),),
-        tallies=(Tally(metric="changes", labels=(("org", org),), amount=1),),
+        counters=(CounterIncrement(metric="changes", labels=(("org", org),), amount=1),),
     )
 
 
 def ended(
-    id_: str = "ftjob-1", at: datetime = NOON, *, settled: bool = True, cost: Cost | None = None, **over: Any
+    id_: str = "ftjob-1", at: datetime = NOON, *, finalized: bool = True, cost: Cost | None = None, **over: Any
 ) -> Tracked:
     """A job that is over."""
     fields: dict[str, Any] = {"created_at": at - timedelta(hours=1), "finished_at": at}
-    return tracked(job(id_, Status.SUCCEEDED, **{**fields, **over}), settled=settled, since=at, cost=cost)
+    return tracked(job(id_, Status.SUCCEEDED, **{**fields, **over}), finalized=finalized, since=at, cost=cost)
 
 
 def ids(items: Sequence[Tracked]) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, TunedModel, Usage
 from monitor.domain.flow import Notice
-from monitor.domain.ledger import Bill, Spending, TokenCount, TokenDollars, TunedModel, Usage
 from monitor.domain.model import Basis, Cost, Method
 from monitor.store import Booked, Stale, Store
 from tests.builders import DAY, NOON, job, tracked
@@ -36,7 +36,7 @@ def billed(usd: str, day: date = TODAY, *, item: str = "ft-gpt-4o-mini-2024-07-1
 
 async def tallied(store: Store) -> dict[tuple[str, str], int]:
     snapshot = await store.snapshot(NOON, orgs=ALL, job_retention=DAY, max_jobs=10)
-    return {(one.metric, dict(one.labels)["kind"]): one.amount for one in snapshot.tallies}
+    return {(one.metric, dict(one.labels)["kind"]): one.amount for one in snapshot.counters}
 
 
 async def usages(store: Store) -> dict[date, tuple[int, int, int]]:

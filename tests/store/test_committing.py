@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from monitor.domain.flow import Change, Known, Tally
+from monitor.domain.flow import Change, CounterIncrement, Known
 from monitor.domain.model import Basis, Cost, EventKind, JobError, Metrics, Status, Training
 from monitor.store import Stale, Store, StoreError, Unstorable
 from tests.builders import HOUR, MINUTE, NOON, SECOND, event, job, measured, tracked
@@ -41,7 +41,7 @@ RICH = tracked(
 
 async def tallied(store: Store, org: str = "research") -> dict[str, int]:
     seen = await store.snapshot(NOON, orgs=[org], job_retention=HOUR, max_jobs=1)
-    return {one.metric: one.amount for one in seen.tallies}
+    return {one.metric: one.amount for one in seen.counters}
 
 
 async def test_an_organisation_never_seen_has_version_0(opening: Opening) -> None:
@@ -64,7 +64,7 @@ async def test_what_was_committed_is_known_after_a_restart_to_the_last_field(ope
 
 async def test_a_settled_job_is_known_by_its_name_only(opening: Opening) -> None:
     async with opening() as store:
-        await store.commit(change(tracked=(ended("old"), ended("fresh", settled=False))))
+        await store.commit(change(tracked=(ended("old"), ended("fresh", finalized=False))))
         known = await store.known("research")
         assert known.final == {"old"}
         assert set(known.jobs) == {"fresh"}
@@ -167,7 +167,7 @@ async def test_200_commits_at_once_are_all_stored_and_a_bad_one_among_them_fails
         changes = [full(0, f"org-{number}") for number in range(200)]
         changes.append(change(3, "behind", tracked=(tracked(job(org="behind")),)))
         changes.append(change(0, "surrogate", tracked=(tracked(job(org="surrogate", name="\ud800")),)))
-        changes.append(change(0, "huge", tallies=(Tally(metric="changes", labels=(), amount=2**63),)))
+        changes.append(change(0, "huge", counters=(CounterIncrement(metric="changes", labels=(), amount=2**63),)))
         async with anyio.create_task_group() as tasks:
             for one in changes:
                 tasks.start_soon(commit, store, one)
@@ -176,7 +176,7 @@ async def test_200_commits_at_once_are_all_stored_and_a_bad_one_among_them_fails
         assert [(await store.known(org)).version for org in failures] == [0, 0, 0]
         seen = await store.snapshot(NOON, orgs=[one.org for one in changes], job_retention=HOUR, max_jobs=300)
         assert len(seen.jobs) == 200
-        assert sum(one.amount for one in seen.tallies) == 200
+        assert sum(one.amount for one in seen.counters) == 200
         assert seen.backlogs[0].pending == 200
 
 
@@ -206,12 +206,12 @@ async def test_the_same_transition_and_envelope_twice_are_one(opening: Opening) 
 
 
 async def test_tallies_add_up_over_changes_organisations_and_restarts(opening: Opening) -> None:
-    one = Tally(metric="tokens", labels=(("model", "m"),), amount=2)
+    one = CounterIncrement(metric="tokens", labels=(("model", "m"),), amount=2)
     async with opening() as store:
-        await store.commit(change(0, "a", tracked=(tracked(job(org="a")),), tallies=(one, one)))
-        await store.commit(change(0, "b", tracked=(tracked(job(org="b")),), tallies=(one,)))
+        await store.commit(change(0, "a", tracked=(tracked(job(org="a")),), counters=(one, one)))
+        await store.commit(change(0, "b", tracked=(tracked(job(org="b")),), counters=(one,)))
     async with opening() as store:
-        await store.commit(change(1, "a", tracked=(tracked(job(org="a")),), tallies=(replace(one, amount=4),)))
+        await store.commit(change(1, "a", tracked=(tracked(job(org="a")),), counters=(replace(one, amount=4),)))
         assert await tallied(store) == {"tokens": 10}
 
 

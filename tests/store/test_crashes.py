@@ -24,7 +24,7 @@ async def version_of_whole(store: Store, org: str) -> int:
     known = await store.known(org)
     seen = await store.snapshot(NOON, orgs=[org], job_retention=HOUR, max_jobs=1)
     assert len(known.jobs) == known.version
-    assert sum(one.amount for one in seen.tallies) == known.version
+    assert sum(one.amount for one in seen.counters) == known.version
     for number in range(known.version):
         kept = await store.job(org, f"job-{number}")
         assert kept is not None

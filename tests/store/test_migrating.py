@@ -19,7 +19,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from monitor.domain.ledger import Spending
+from monitor.domain.costs import Spending
 from monitor.domain.model import Basis, Cost, Method
 from monitor.store import accounts, migrating
 from monitor.store.documents import to_ms, write_tracked

@@ -11,7 +11,7 @@ import pytest
 
 from monitor.domain.flow import Delivery, Transition
 from monitor.domain.model import Status
-from monitor.domain.replaying import Letter, Past, Plan, Sealed
+from monitor.domain.replay import Past, Plan, ReplayedDelivery, StoredDelivery
 from monitor.store import Claimed, Store
 from monitor.store.replaying import PAGE
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, tracked
@@ -25,12 +25,12 @@ async def claim(store: Store, after: timedelta = timedelta(), notifier: str = "o
     return list(await store.claim(notifier, NOON + after, owner="me", limit=10, lease=LEASE))
 
 
-def letter(of: Delivery, *, new: bool = False) -> Letter:
-    return Letter(org=of.org, job=of.job, seq=of.seq, notifier=of.notifier, type="t", title="", new=new)
+def letter(of: Delivery, *, new: bool = False) -> ReplayedDelivery:
+    return ReplayedDelivery(org=of.org, job=of.job, seq=of.seq, notifier=of.notifier, type="t", title="", new=new)
 
 
 def planned(*again: Delivery, new: tuple[Delivery, ...] = ()) -> Plan:
-    return Plan(letters=(*map(letter, again), *(letter(one, new=True) for one in new)), new=new)
+    return Plan(deliveries=(*map(letter, again), *(letter(one, new=True) for one in new)), new=new)
 
 
 async def test_the_past_is_each_transition_with_its_job_and_its_envelopes(opening: Opening) -> None:
@@ -46,10 +46,12 @@ async def test_the_past_is_each_transition_with_its_job_and_its_envelopes(openin
         )
         (first,) = await claim(store)
         await store.delivered(first, NOON)
-        sent, waits = (Sealed(type="finetune.job.succeeded", title="It ended", waits=state) for state in (False, True))
+        sent, waits = (
+            StoredDelivery(type="finetune.job.succeeded", title="It ended", waits=state) for state in (False, True)
+        )
         assert (await store.past(LONG_AGO)).items == (
-            Past(transition=running, tracked=one, sealed={"ops": sent}),
-            Past(transition=ended, tracked=one, sealed={"ops": waits, "chat": waits}),
+            Past(transition=running, tracked=one, stored={"ops": sent}),
+            Past(transition=ended, tracked=one, stored={"ops": waits, "chat": waits}),
         )
         assert [past.transition.seq for past in (await store.past(NOON + MINUTE)).items] == [2]
         assert (await store.past(NOON + MINUTE + SECOND)).items == ()
@@ -146,11 +148,11 @@ async def test_the_content_is_not_touched_by_a_byte(opening: Opening, tmp_path: 
 
     async with opening() as store:
         await store.commit(letters(delivery("a"), delivery("b")))
-        sealed = content()
+        stored = content()
         for one in await claim(store):
             await store.delivered(one, NOON)
         await store.retell(planned(delivery("a"), delivery("b")), NOON)
-        assert content() == sealed
+        assert content() == stored
 
 
 async def test_requeued_letters_are_not_marked_as_repetitions(opening: Opening) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitor.domain.flow import GONE_AFTER, Tally
+from monitor.domain.flow import GONE_AFTER, CounterIncrement
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Status
 from monitor.domain.snapshot import Backlog, Snapshot
 from monitor.store import Store
@@ -47,12 +47,15 @@ async def test_active_jobs_come_first_then_newest_first_and_the_rest_is_counted(
 async def test_only_the_organisations_asked_for_are_shown(opening: Opening) -> None:
     async with opening() as store:
         for org in ("a", "b"):
-            tallies = (Tally(metric="m", labels=(("org", org),), amount=1), Tally(metric="all", labels=(), amount=1))
-            await store.commit(change(org=org, tracked=(tracked(job(org=org)),), tallies=tallies))
+            counters = (
+                CounterIncrement(metric="m", labels=(("org", org),), amount=1),
+                CounterIncrement(metric="all", labels=(), amount=1),
+            )
+            await store.commit(change(org=org, tracked=(tracked(job(org=org)),), counters=counters))
         seen = await look(store, "b", "never seen")
         assert [one.job.org for one in seen.jobs] == ["b"]
         assert seen.counts == {("b", Status.RUNNING): 1}
-        assert [(one.labels, one.amount) for one in seen.tallies] == [((), 2), ((("org", "b"),), 1)]
+        assert [(one.labels, one.amount) for one in seen.counters] == [((), 2), ((("org", "b"),), 1)]
 
 
 async def test_a_job_that_did_not_change_is_the_same_value_in_the_next_view(opening: Opening) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio.lowlevel
 
-from monitor.config.prices import price_book
+from monitor.config.prices import load_prices
 from monitor.metrics.health import AccountHealth
 from monitor.source.accounts import AccountSource
 from monitor.store import Store, opened
@@ -72,12 +72,12 @@ class Bookkeeping:
         while not await self.read():
             pass
 
-    async def tallies(self, metric: str) -> dict[tuple[str, str], int]:
+    async def counters(self, metric: str) -> dict[tuple[str, str], int]:
         """A stored counter of usage, by model and kind."""
         seen = await self.store.snapshot(
             self.time.now(), orgs=["research"], job_retention=timedelta(days=1), max_jobs=1
         )
-        found = ((dict(one.labels), one.amount) for one in seen.tallies if one.metric == metric)
+        found = ((dict(one.labels), one.amount) for one in seen.counters if one.metric == metric)
         return {(labels["model"], labels["kind"]): amount for labels, amount in found}
 
     async def bills(self) -> dict[tuple[date, str], Decimal]:
@@ -98,7 +98,7 @@ class Bookkeeping:
 def watcher(accounts: AccountSource, store: Store, time: Any, **over: Any) -> CostWatcher:
     """With the packaged prices, hourly."""
     fields: dict[str, Any] = {
-        "book": price_book(),
+        "prices": load_prices(),
         "interval": 3600.0,
         "clock": time,
         "health": AccountHealth(org=accounts.org),

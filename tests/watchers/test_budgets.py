@@ -15,17 +15,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from monitor.domain.budgets import Budget, Period
-from monitor.domain.ledger import Spending
+from monitor.domain.costs import Spending
 from monitor.domain.model import Basis, Cost, Method
-from monitor.domain.routing import Account, Match, Rule
+from monitor.domain.routing import Match, OrgRef, Rule
 from monitor.metrics.health import BudgetState, Health
 from monitor.store import Store, Unavailable, opened
 from monitor.watchers.budgets import BudgetWatcher
 from tests.builders import DAY, HOUR, NOON, job, tracked
 from tests.store.samples import StillClock, change, ended
 
-RESEARCH = Account(org="research", provider="openai", labels={"team": "search"})
-LEGAL = Account(org="legal", provider="openai")
+RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
+LEGAL = OrgRef(org="legal", provider="openai")
 SEARCH = Budget(name="search", match=Match(labels={"team": "search"}), amount=Decimal(500), period=Period.MONTH)
 EVERYTHING = Budget(name="all", amount=Decimal(1000), period=Period.TOTAL)
 Opening = Callable[[], AbstractAsyncContextManager[Store]]

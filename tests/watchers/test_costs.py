@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain.ledger import TunedModel
+from monitor.domain.costs import TunedModel
 from monitor.providers.base import Malformed, Unavailable
 from tests.source.books import MODEL, TODAY, Books, billed, refused, used
 from tests.watchers.books import NOON, Enough, amounts, bookkeeping, totals
@@ -59,7 +59,7 @@ async def test_a_day_that_is_booked_late_is_booked(tmp_path: Path) -> None:
         await of.read_all()
         assert await of.bills() == amounts(of.books.costs)
         assert await of.usage() == totals(of.books.usage)
-        assert (await of.tallies("usage_tokens"))[MODEL, "input"] == sum(range(len(EVER) + 1)) + 5000
+        assert (await of.counters("usage_tokens"))[MODEL, "input"] == sum(range(len(EVER) + 1)) + 5000
 
 
 async def test_after_two_weeks_of_absence_nothing_is_missing_not_even_of_the_last_days_before(tmp_path: Path) -> None:
@@ -77,10 +77,10 @@ async def test_after_two_weeks_of_absence_nothing_is_missing_not_even_of_the_las
 async def test_reading_the_same_again_adds_nothing(tmp_path: Path) -> None:
     async with bookkeeping(tmp_path, full()) as of:
         await of.read_all()
-        before = await of.tallies("usage_tokens"), await of.tallies("usage_nanodollars"), await of.bills()
+        before = await of.counters("usage_tokens"), await of.counters("usage_nanodollars"), await of.bills()
         for _ in range(5):
             await of.read()
-        assert (await of.tallies("usage_tokens"), await of.tallies("usage_nanodollars"), await of.bills()) == before
+        assert (await of.counters("usage_tokens"), await of.counters("usage_nanodollars"), await of.bills()) == before
 
 
 async def test_counts_that_shrink_stay_and_do_not_count_again_when_they_grow_back(tmp_path: Path) -> None:
@@ -89,17 +89,17 @@ async def test_counts_that_shrink_stay_and_do_not_count_again_when_they_grow_bac
         for count in (1000, 400, 1000, 1500):
             of.books.usage[TODAY] = [used(input=count)]
             await of.read_all()
-            sums.append((await of.tallies("usage_tokens"))[MODEL, "input"])
+            sums.append((await of.counters("usage_tokens"))[MODEL, "input"])
         assert sums == [1000, 1000, 1000, 1500]
         of.books.usage[TODAY] = []
         await of.read_all()
-        assert (await of.tallies("usage_tokens"))[MODEL, "input"] == 1500
+        assert (await of.counters("usage_tokens"))[MODEL, "input"] == 1500
 
 
 async def test_a_row_that_comes_twice_counts_once(tmp_path: Path) -> None:
     async with bookkeeping(tmp_path, Books(usage={TODAY: [used(), used()]}, costs={TODAY: [billed(2)] * 3})) as of:
         await of.read_all()
-        assert (await of.tallies("usage_tokens"))[MODEL, "input"] == 1000
+        assert (await of.counters("usage_tokens"))[MODEL, "input"] == 1000
         assert await of.bills() == {(TODAY, "ft-gpt-4o-mini-2024-07-18, input"): Decimal(2)}
 
 
@@ -121,9 +121,9 @@ async def test_a_million_tokens_cost_what_they_cost_on_that_day(
         (booked,) = (await of.store.spent(None, ["research"])).usages
         assert booked.usd is not None
         assert [booked.usd.input, booked.usd.output] == list(map(Decimal, dollars))
-        tallies = await of.tallies("usage_nanodollars")
-        assert tallies[model, "input"] == dollars[0] * 10**9
-        assert tallies[model, "output"] == dollars[1] * 10**9
+        counters = await of.counters("usage_nanodollars")
+        assert counters[model, "input"] == dollars[0] * 10**9
+        assert counters[model, "output"] == dollars[1] * 10**9
 
 
 async def test_batches_and_shared_training_data_have_their_own_prices(tmp_path: Path) -> None:
@@ -150,8 +150,8 @@ async def test_a_model_without_a_price_has_tokens_and_no_cost(tmp_path: Path) ->
         await of.read_all()
         (booked,) = (await of.store.spent(None, ["research"])).usages
         assert booked.usd is None
-        assert (await of.tallies("usage_tokens"))[model, "input"] == 1000
-        assert (model, "input") not in await of.tallies("usage_nanodollars")
+        assert (await of.counters("usage_tokens"))[model, "input"] == 1000
+        assert (model, "input") not in await of.counters("usage_nanodollars")
 
 
 @pytest.mark.parametrize("name", ["usage", "costs"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from monitor.domain.reconciling import Line, drift, reconcile
+from monitor.domain.reconcile import LineItemKind, drift, reconcile
 from monitor.secret import Secret
 from monitor.simulator import Simulation, Traffic, organisations, serve
 from monitor.source import session
@@ -32,7 +32,7 @@ async def test_the_use_of_models_costs_what_the_simulated_bill_says(tmp_path: Pa
     assert len({one.model for one in booked.usages}) == 6
     today = time.now().date()
     books = reconcile(booked.spendings, booked.usages, booked.bills, today - timedelta(days=30), today)
-    (use,) = [one for one in drift(books, today) if one.kind is Line.INFERENCE]
+    (use,) = [one for one in drift(books, today) if one.kind is LineItemKind.INFERENCE]
     assert use.computed > 0
     assert abs(use.usd) < use.computed / 10**6
     assert any(one.billed_training for one in books)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from monitor.config import price_book
+from monitor.config import load_prices
 from monitor.domain.decide import Policy
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Basis, Cost
@@ -20,7 +20,7 @@ from monitor.domain.routing import Rule
 from tests.watchers.test_jobs import Watched, broken, loop, watched
 
 TOLD = Rule(on=frozenset({"started", "succeeded"}), notify=("n",))
-POLICY = Policy(book=price_book(), rules=(TOLD,))
+POLICY = Policy(prices=load_prices(), rules=(TOLD,))
 LINE = b'{"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "tell"}]}\n'
 TEN = LINE * 10
 

@@ -15,9 +15,9 @@ from aiohttp import web
 from aiolimiter import AsyncLimiter
 from structlog.testing import capture_logs
 
-from monitor.domain.ledger import TunedModel
-from monitor.domain.pricebook import Ending, PriceBook
-from monitor.domain.routing import Account, Rule
+from monitor.domain.costs import TunedModel
+from monitor.domain.pricing import ModelEnd, Prices
+from monitor.domain.routing import OrgRef, Rule
 from monitor.providers.base import AuthFailed, Malformed, NotFound, SourceError, Unavailable
 from monitor.providers.openai import OpenAI
 from monitor.secret import Redactor, Secret
@@ -101,9 +101,9 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
                 lookback=timedelta(days=30),
             )  # fmt: skip
             fields: dict[str, Any] = {
-                "account": Account(org=org.name, provider="openai"),
+                "account": OrgRef(org=org.name, provider="openai"),
                 "rules": (Rule(on=frozenset({"shutdown"}), notify=("ops",)),),
-                "book": PriceBook(),
+                "prices": Prices(),
                 "jitter": lambda: 0.0,
                 "owner": "me",
             }
@@ -182,8 +182,8 @@ async def test_a_model_that_comes_later_is_told_with_the_next_milestone(tmp_path
 async def test_where_the_list_cannot_be_read_the_results_of_jobs_are_told_of(
     tmp_path: Path, answer: Callable[[], web.Response], raised: type[SourceError]
 ) -> None:
-    book = PriceBook(endings=(Ending(models=(MINI,), fine_tuned=JANUARY),))
-    async with watched(tmp_path, book=book) as of:
+    prices = Prices(ends=(ModelEnd(models=(MINI,), fine_tuned=JANUARY),))
+    async with watched(tmp_path, prices=prices) as of:
         listed = TunedModel(org="research", id=f"ft:{MINI}:acme:old:1", base=MINI, shutdown=JANUARY, listed=True)
         await of.store.take_stock("research", [listed])
         made = TunedModel(org="research", id=f"ft:{MINI}:acme:new:2", base=MINI)

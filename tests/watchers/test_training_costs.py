@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from monitor.config.prices import price_book
+from monitor.config.prices import load_prices
 from monitor.domain.decide import Policy
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost
 from monitor.domain.pace import Pace
@@ -67,7 +67,7 @@ async def watched(tmp_path: Path, api: Api) -> AsyncIterator[Watched]:
         opened(f"sqlite:///{tmp_path}/m.db", clock=time) as store,
     ):
         watcher = JobWatcher(
-            source=source(url, session=http, clock=time).source, store=store, policy=Policy(book=price_book()),
+            source=source(url, session=http, clock=time).source, store=store, policy=Policy(prices=load_prices()),
             pace=Pace(), events_interval=60.0, clock=time, health=OrgHealth(org="research", provider="openai"),
             own=Own(), owner="me", jitter=lambda: 0.0,
         )  # fmt: skip

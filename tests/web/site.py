@@ -19,7 +19,7 @@ from monitor.courier.replaying import replay
 from monitor.domain.decide import Policy
 from monitor.domain.flow import Change, Delivery, Kind, Message, Severity, Tracked, Transition
 from monitor.domain.model import JobEvent
-from monitor.domain.replaying import Replayed, Wish
+from monitor.domain.replay import Replayed, ReplayRequest
 from monitor.domain.routing import Rule
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.own import Own
@@ -153,9 +153,9 @@ def lifecycle(store: Store, *, notifiers: tuple[str, ...] = ("ops", "chat")) -> 
     async def reload() -> list[str]:
         return ["line 1: wrong", "line 2: wrong"]
 
-    async def again(wish: Wish) -> Replayed:
+    async def again(request: ReplayRequest) -> Replayed:
         with capture_logs():  # commands of this process print
-            return await replay(store, policies, wish, NOON)
+            return await replay(store, policies, request, NOON)
 
     return Lifecycle(
         reload=reload,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from monitor.domain.flow import Reason, Trouble
-from monitor.domain.message import job_view
 from monitor.domain.model import EventKind, JobError, Metrics, Status
+from monitor.domain.render import job_view
 from tests.builders import MINUTE, NOON, SECOND, event, job, tracked
 from tests.web.site import Answer, org, site
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, TunedModel, Usage
 from monitor.domain.flow import Change, Reason, Trouble
-from monitor.domain.ledger import Bill, Spending, TokenCount, TokenDollars, TunedModel, Usage
 from monitor.domain.model import Method
 from monitor.metrics.health import AccountHealth, BudgetState
 from tests.builders import DAY, NOON, job, tracked

@@ -14,8 +14,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from monitor.domain.ledger import Bill, Spending, Usage
-from monitor.domain.stretches import SETTLED_AFTER
+from monitor.domain.costs import Bill, Spending, Usage
+from monitor.domain.import_window import SETTLED_AFTER
 
 WINDOW: Final = 30
 """Settled days over which the drift is told."""
@@ -23,7 +23,7 @@ _TOKENS: Final = re.compile(r",\s*(cached[ _-]?)?(input|output)", re.IGNORECASE)
 _TUNED: Final = re.compile(r"fine.?tun", re.IGNORECASE)
 
 
-class Line(StrEnum):
+class LineItemKind(StrEnum):
     """What a line item of the bill is for."""
 
     TRAINING = "training"
@@ -34,7 +34,7 @@ class Line(StrEnum):
     """No use of a model's tokens that we can see: it may be anything, training among it."""
 
 
-def kind_of(line_item: str) -> Line:
+def kind_of(line_item: str) -> LineItemKind:
     """What a line item is for, by its name.
 
     `ft-gpt-4o-2024-08-06, input` is the use of all models tuned from that base (OpenAI's cookbook). How training is
@@ -42,17 +42,17 @@ def kind_of(line_item: str) -> Line:
     """
     name = line_item.lower()
     if "training" in name:
-        return Line.TRAINING
+        return LineItemKind.TRAINING
     tuned, tokens = _TUNED.search(name), _TOKENS.search(name)
     if name.startswith(("ft-", "ft:")) or (tuned and tokens):
-        return Line.INFERENCE
+        return LineItemKind.INFERENCE
     if tuned:
-        return Line.TRAINING
-    return Line.OTHER if tokens else Line.UNKNOWN
+        return LineItemKind.TRAINING
+    return LineItemKind.OTHER if tokens else LineItemKind.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DayBooks:
+class DayCosts:
     """One organisation's books of one UTC day, in US dollars."""
 
     org: str
@@ -74,7 +74,7 @@ class DayBooks:
 
 
 @dataclass(slots=True)
-class _Sheet:
+class _DayRecords:
     spendings: list[Spending] = field(default_factory=list)
     usages: list[Usage] = field(default_factory=list)
     bills: list[Bill] = field(default_factory=list)
@@ -82,45 +82,47 @@ class _Sheet:
 
 def reconcile(
     spendings: Iterable[Spending], usages: Iterable[Usage], bills: Iterable[Bill], since: date, until: date
-) -> tuple[DayBooks, ...]:
+) -> tuple[DayCosts, ...]:
     """The days from `since` to `until` (the day up to which the books were read: today) on which there is something.
 
     Sorted by organisation and day. `until` and the two days before it are not settled.
     """
-    sheets: dict[tuple[str, date], _Sheet] = {}
+    days: dict[tuple[str, date], _DayRecords] = {}
 
-    def sheet(org: str, day: date) -> _Sheet:
-        return sheets.setdefault((org, day), _Sheet())
+    def records(org: str, day: date) -> _DayRecords:
+        return days.setdefault((org, day), _DayRecords())
 
     for spending in spendings:
-        sheet(spending.org, _day(spending.at)).spendings.append(spending)
+        records(spending.org, _day(spending.at)).spendings.append(spending)
     for usage in usages:
-        sheet(usage.org, usage.day).usages.append(usage)
+        records(usage.org, usage.day).usages.append(usage)
     for bill in bills:
-        sheet(bill.org, bill.day).bills.append(bill)
+        records(bill.org, bill.day).bills.append(bill)
     return tuple(
-        _balanced(org, day, sheets[org, day], settled=until - day >= SETTLED_AFTER)
-        for org, day in sorted(sheets)
+        _balanced(org, day, days[org, day], settled=until - day >= SETTLED_AFTER)
+        for org, day in sorted(days)
         if since <= day <= until
     )
 
 
-def _balanced(org: str, day: date, sheet: _Sheet, *, settled: bool) -> DayBooks:
-    return DayBooks(
+def _balanced(org: str, day: date, records: _DayRecords, *, settled: bool) -> DayCosts:
+    return DayCosts(
         org=org,
         day=day,
         settled=settled,
-        computed_training=sum((one.usd for one in sheet.spendings), Decimal(0)),
-        computed_use=sum((one.usd.total for one in sheet.usages if one.usd is not None), Decimal(0)),
-        unpriced=sum(one.usd is None for one in sheet.usages),
-        billed_training=_billed(sheet.bills, Line.TRAINING),
-        billed_inference=_billed(sheet.bills, Line.INFERENCE),
-        billed_other=_billed(sheet.bills, Line.OTHER, Line.UNKNOWN),
-        unknown=tuple(sorted({one.line_item for one in sheet.bills if kind_of(one.line_item) is Line.UNKNOWN})),
+        computed_training=sum((one.usd for one in records.spendings), Decimal(0)),
+        computed_use=sum((one.usd.total for one in records.usages if one.usd is not None), Decimal(0)),
+        unpriced=sum(one.usd is None for one in records.usages),
+        billed_training=_billed(records.bills, LineItemKind.TRAINING),
+        billed_inference=_billed(records.bills, LineItemKind.INFERENCE),
+        billed_other=_billed(records.bills, LineItemKind.OTHER, LineItemKind.UNKNOWN),
+        unknown=tuple(
+            sorted({one.line_item for one in records.bills if kind_of(one.line_item) is LineItemKind.UNKNOWN})
+        ),
     )
 
 
-def _billed(bills: Sequence[Bill], *kinds: Line) -> Decimal | None:
+def _billed(bills: Sequence[Bill], *kinds: LineItemKind) -> Decimal | None:
     amounts = [one.usd for one in bills if kind_of(one.line_item) in kinds]
     return sum(amounts, Decimal(0)) if amounts else None
 
@@ -130,7 +132,7 @@ class Drift:
     """What was billed and what was computed on the same settled days, in US dollars."""
 
     org: str
-    kind: Line
+    kind: LineItemKind
     """TRAINING or INFERENCE."""
     computed: Decimal
     billed: Decimal
@@ -146,7 +148,7 @@ class Drift:
         return self.usd / self.computed if self.computed else None
 
 
-def drift(books: Iterable[DayBooks], today: date, *, days: int = WINDOW) -> tuple[Drift, ...]:
+def drift(books: Iterable[DayCosts], today: date, *, days: int = WINDOW) -> tuple[Drift, ...]:
     """By organisation and kind, over the settled ones of the last so many days. Absent where nothing was billed.
 
     What was computed for days before the first bill that we have is left out.
@@ -158,8 +160,8 @@ def drift(books: Iterable[DayBooks], today: date, *, days: int = WINDOW) -> tupl
     for org in sorted({one.org for one in within}):
         own = _from_first_bill([one for one in within if one.org == org])
         pairs = {
-            Line.TRAINING: [(one.computed_training, one.billed_training) for one in own],
-            Line.INFERENCE: [(one.computed_use, one.billed_inference) for one in own],
+            LineItemKind.TRAINING: [(one.computed_training, one.billed_training) for one in own],
+            LineItemKind.INFERENCE: [(one.computed_use, one.billed_inference) for one in own],
         }
         for kind, each in pairs.items():
             billed = [amount for _, amount in each if amount is not None]
@@ -169,7 +171,7 @@ def drift(books: Iterable[DayBooks], today: date, *, days: int = WINDOW) -> tupl
     return tuple(found)
 
 
-def _from_first_bill(books: Sequence[DayBooks]) -> Sequence[DayBooks]:
+def _from_first_bill(books: Sequence[DayCosts]) -> Sequence[DayCosts]:
     billed = [one.day for one in books if {one.billed_training, one.billed_inference, one.billed_other} != {None}]
     return [one for one in books if billed and one.day >= min(billed)]
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from monitor.domain.flow import Kind, Severity, Transition
-from monitor.domain.message import compose, job_view, moment, payload, span
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, JobError, Metrics, Status
 from monitor.domain.pricing import spoken
+from monitor.domain.render import job_view, moment, payload, render, span
 from monitor.domain.triage import triage
 from tests.builders import HOUR, MINUTE, NOON, SECOND, job, tracked, trained
 
@@ -33,7 +33,7 @@ FAILED = job(
 
 
 def test_the_payload_is_the_contract_s() -> None:
-    message = compose(moved(Status.FAILED), tracked(FAILED), "failed", {"team": "search"})
+    message = render(moved(Status.FAILED), tracked(FAILED), "failed", {"team": "search"})
     assert message.type == "finetune.job.failed"
     assert json.loads(message.data) == payload(moved(Status.FAILED), tracked(FAILED), {"team": "search"})
     assert json.loads(message.data) == {
@@ -108,7 +108,7 @@ FULL = job(
         ),
         pytest.param(
             trained(job(), latest=Metrics(step=42, steps=99)),
-            {"stirred_at": NOON - HOUR - MINUTE, "cost": Cost(basis=Basis.ESTIMATED, usd=Decimal(7))},
+            {"last_activity_at": NOON - HOUR - MINUTE, "cost": Cost(basis=Basis.ESTIMATED, usd=Decimal(7))},
             "stalled",
             (
                 ("Organisation", "research"),
@@ -135,7 +135,7 @@ FULL = job(
     ],
 )
 def test_people_read(of: Job, over: dict[str, Any], word: str, facts: tuple[tuple[str, str], ...]) -> None:
-    assert compose(moved(of.status), tracked(of, **over), word, {}).facts == facts
+    assert render(moved(of.status), tracked(of, **over), word, {}).facts == facts
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_people_read(of: Job, over: dict[str, Any], word: str, facts: tuple[tupl
     ],
 )
 def test_each_word_has_its_title_and_severity(word: str, title: str, severity: Severity) -> None:
-    message = compose(moved(Status.RUNNING), tracked(job(name="bot", url="https://x/")), word, {})
+    message = render(moved(Status.RUNNING), tracked(job(name="bot", url="https://x/")), word, {})
     assert (message.type, message.title, message.severity) == (f"finetune.job.{word}", title, severity)
     assert (message.at, message.org, message.job, message.word) == (NOON, "research", "ftjob-1", word)
     assert (message.link, message.error, message.hint) == ("https://x/", None, None)
@@ -169,19 +169,19 @@ def test_each_word_has_its_title_and_severity(word: str, title: str, severity: S
     ],
 )
 def test_a_failure_is_told_with_its_reason_and_the_next_step(error: JobError | None, words: str) -> None:
-    message = compose(moved(Status.FAILED), tracked(job(status=Status.FAILED, error=error)), "failed", {})
+    message = render(moved(Status.FAILED), tracked(job(status=Status.FAILED, error=error)), "failed", {})
     assert (message.error, message.hint) == (words, triage(error).hint)
 
 
 def test_only_a_failure_has_an_error() -> None:
     healthy = job(error=JobError(code="x"))
-    message = compose(moved(Status.RUNNING), tracked(healthy), "stalled", {})
+    message = render(moved(Status.RUNNING), tracked(healthy), "stalled", {})
     assert (message.error, message.hint) == (None, None)
     assert job_view(healthy, None)["error"] is None
 
 
 def test_texts_of_the_payload_stay_as_they_are() -> None:
-    message = compose(moved(Status.RUNNING), tracked(job(name="grüße 🎈")), "started", {})
+    message = render(moved(Status.RUNNING), tracked(job(name="grüße 🎈")), "started", {})
     assert "grüße 🎈" in message.data
 
 

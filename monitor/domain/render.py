@@ -22,13 +22,15 @@ _SEVERITY: Final = {
 _SAID: Final = {"stalled": "has stalled", "cancelled": "was cancelled", "paused": "is paused", "resumed": "goes on"}
 
 
-def seal(transition: Transition, tracked: Tracked, *, notifier: str, word: str, labels: Mapping[str, str]) -> Delivery:
+def build_delivery(
+    transition: Transition, tracked: Tracked, *, notifier: str, word: str, labels: Mapping[str, str]
+) -> Delivery:
     """The envelope that tells one notifier of a transition."""
-    message = compose(transition, tracked, word, labels)
+    message = render(transition, tracked, word, labels)
     return Delivery(org=transition.org, job=transition.job, seq=transition.seq, notifier=notifier, message=message)
 
 
-def compose(transition: Transition, tracked: Tracked, word: str, labels: Mapping[str, str]) -> Message:
+def render(transition: Transition, tracked: Tracked, word: str, labels: Mapping[str, str]) -> Message:
     """The message for one word of one transition, ready to be sealed."""
     job = tracked.job
     failed = job.error if job.status is Status.FAILED else None
@@ -111,8 +113,8 @@ def _facts(transition: Transition, tracked: Tracked, word: str) -> Iterator[tupl
         yield "Duration", span(job.run_time)
     if job.queue_time is not None:
         yield "Queued for", span(job.queue_time)
-    if word == "stalled" and tracked.stirred_at < transition.at:  # else it has stirred since: told late
-        yield "Silent for", span(transition.at - tracked.stirred_at)
+    if word == "stalled" and tracked.last_activity_at < transition.at:  # else it has stirred since: told late
+        yield "Silent for", span(transition.at - tracked.last_activity_at)
     if job.progress is not None and job.status is not Status.SUCCEEDED:
         yield "Progress", f"{job.progress:.0%}"
     if job.trained_tokens is not None:

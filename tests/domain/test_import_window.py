@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from monitor.domain.stretches import first_day, stretch
+from monitor.domain.import_window import first_day, next_window
 
 TODAY = date(2026, 11, 22)
 START = date(2026, 10, 1)
@@ -24,7 +24,7 @@ START = date(2026, 10, 1)
     ],
 )
 def test_the_next_stretch(read_until: date | None, since: date, until: date) -> None:
-    found = stretch(read_until, TODAY, START, days=31)
+    found = next_window(read_until, TODAY, START, days=31)
     assert (found.since, found.until) == (since, min(until, TODAY))
     assert found.last == (found.until == TODAY)
 
@@ -34,7 +34,7 @@ def test_stretches_come_to_today_and_leave_no_day_out(days: int) -> None:
     mark: date | None = None
     seen: set[date] = set()
     for _ in range(100):
-        found = stretch(mark, TODAY, START, days=days)
+        found = next_window(mark, TODAY, START, days=days)
         assert (found.until - found.since).days < days
         seen |= {found.since + timedelta(days=n) for n in range((found.until - found.since).days + 1)}
         mark = found.until

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from monitor.domain.buckets import QUEUE_BUCKETS, RUN_BUCKETS, bucket
-from monitor.domain.flow import Tally, Tracked
+from monitor.domain.flow import CounterIncrement, Tracked
 from monitor.domain.model import Job, Status
 from monitor.domain.triage import triage
 
@@ -16,7 +16,7 @@ _NANO: Final = Decimal(1_000_000_000)
 Labels = tuple[tuple[str, str], ...]
 
 
-def tallies(was: Tracked | None, now: Tracked) -> Iterator[Tally]:
+def counters(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
     """What to add for one job, given what it was before."""
     old, job = was.job if was is not None else None, now.job
     if job.queue_time is not None and (old is None or old.queue_time is None):
@@ -30,43 +30,43 @@ def tallies(was: Tracked | None, now: Tracked) -> Iterator[Tally]:
     yield from _consumed(was, now)
 
 
-def _queued(job: Job, queue_time: timedelta) -> Iterator[Tally]:
+def _queued(job: Job, queue_time: timedelta) -> Iterator[CounterIncrement]:
     labels = (("org", job.org), ("model", job.model))
-    yield Tally(
+    yield CounterIncrement(
         metric="queue_seconds_bucket",
         labels=(*labels, ("le", bucket(queue_time.total_seconds(), QUEUE_BUCKETS))),
         amount=1,
     )
-    yield Tally(metric="queue_milliseconds", labels=labels, amount=_milliseconds(queue_time))
+    yield CounterIncrement(metric="queue_milliseconds", labels=labels, amount=_milliseconds(queue_time))
 
 
-def _ended(job: Job) -> Iterator[Tally]:
+def _ended(job: Job) -> Iterator[CounterIncrement]:
     labels = (("org", job.org), ("model", job.model))
     ended = (*labels, ("method", job.method.value), ("status", job.status.value))
-    yield Tally(metric="jobs_finished", labels=ended, amount=1)
+    yield CounterIncrement(metric="jobs_finished", labels=ended, amount=1)
     if job.status is Status.FAILED:
         reason = triage(job.error).cls.value
-        yield Tally(metric="job_failures", labels=(*labels, ("reason", reason)), amount=1)
+        yield CounterIncrement(metric="job_failures", labels=(*labels, ("reason", reason)), amount=1)
 
 
-def _ran(job: Job, run_time: timedelta) -> Iterator[Tally]:
+def _ran(job: Job, run_time: timedelta) -> Iterator[CounterIncrement]:
     labels = (("org", job.org), ("model", job.model), ("status", job.status.value))
-    yield Tally(
+    yield CounterIncrement(
         metric="run_seconds_bucket",
         labels=(*labels, ("le", bucket(run_time.total_seconds(), RUN_BUCKETS))),
         amount=1,
     )
-    yield Tally(metric="run_milliseconds", labels=labels, amount=_milliseconds(run_time))
+    yield CounterIncrement(metric="run_milliseconds", labels=labels, amount=_milliseconds(run_time))
 
 
-def _consumed(was: Tracked | None, now: Tracked) -> Iterator[Tally]:
+def _consumed(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
     labels: Labels = (("org", now.job.org), ("model", now.job.model), ("method", now.job.method.value))
     ended = was if was is not None and was.job.status.final else None
     if now.job.trained_tokens is not None and (ended is None or ended.job.trained_tokens is None):
-        yield Tally(metric="trained_tokens", labels=labels, amount=now.job.trained_tokens)
+        yield CounterIncrement(metric="trained_tokens", labels=labels, amount=now.job.trained_tokens)
     cost = _computed(now)
     if cost is not None and (ended is None or _computed(ended) is None):
-        yield Tally(metric="cost_nanodollars", labels=labels, amount=int(cost * _NANO))
+        yield CounterIncrement(metric="cost_nanodollars", labels=labels, amount=int(cost * _NANO))
 
 
 def _computed(tracked: Tracked) -> Decimal | None:

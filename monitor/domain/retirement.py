@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Final
 
-from monitor.domain.ledger import TunedModel
-from monitor.domain.pricebook import PriceBook, base_model, shutdown
+from monitor.domain.costs import TunedModel
+from monitor.domain.pricing import Prices, base_model, shutdown
 
 MILESTONES: Final = (90, 30, 7, 1)
 """Days before the end at which it is told; the first is number 1."""
@@ -26,7 +26,7 @@ class ListedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sunset:
+class Retirement:
     """Models of one organisation that stop on the same day, and how near that is."""
 
     org: str
@@ -43,7 +43,7 @@ class Sunset:
         return f"shutdown:{self.day.isoformat()}"
 
 
-def inventory(org: str, listed: Iterable[ListedModel], book: PriceBook) -> tuple[TunedModel, ...]:
+def inventory(org: str, listed: Iterable[ListedModel], prices: Prices) -> tuple[TunedModel, ...]:
     """The fine-tuned models of a list that was read whole, each with the day it ends.
 
     That is its own day, else that of its base on the same list, else the packaged one. Snapshots of a training are
@@ -51,27 +51,27 @@ def inventory(org: str, listed: Iterable[ListedModel], book: PriceBook) -> tuple
     """
     days = {one.id: one.shutdown for one in listed}
     tuned = [name for name in days if name.startswith("ft:") and name.count(":") > 1]
-    whole = {_kin(name) for name in tuned if _SNAPSHOT not in name}
+    whole = {_family(name) for name in tuned if _SNAPSHOT not in name}
     return tuple(
         TunedModel(
             org=org,
             id=name,
             base=base_model(name),
-            shutdown=days[name] or days.get(base_model(name)) or shutdown(name, book),
+            shutdown=days[name] or days.get(base_model(name)) or shutdown(name, prices),
             listed=True,
         )
         for name in tuned
-        if _SNAPSHOT not in name or _kin(name) not in whole
+        if _SNAPSHOT not in name or _family(name) not in whole
     )
 
 
-def dated(models: Iterable[TunedModel], book: PriceBook) -> Iterator[TunedModel]:
+def dated(models: Iterable[TunedModel], prices: Prices) -> Iterator[TunedModel]:
     """The models, with the packaged day where they have none of their own."""
     for model in models:
-        yield model if model.shutdown else replace(model, shutdown=shutdown(f"ft:{model.base}", book))
+        yield model if model.shutdown else replace(model, shutdown=shutdown(f"ft:{model.base}", prices))
 
 
-def sunsets(models: Iterable[TunedModel], now: datetime) -> tuple[Sunset, ...]:
+def retirements(models: Iterable[TunedModel], now: datetime) -> tuple[Retirement, ...]:
     """What stops soon, the nearest first; nothing that has stopped already, nor what is farther than 90 days."""
     today = now.astimezone(UTC).date()
     groups: dict[tuple[date, str], list[TunedModel]] = {}
@@ -79,7 +79,7 @@ def sunsets(models: Iterable[TunedModel], now: datetime) -> tuple[Sunset, ...]:
         if model.shutdown is not None and 0 <= (model.shutdown - today).days <= MILESTONES[0]:
             groups.setdefault((model.shutdown, model.org), []).append(model)
     return tuple(
-        Sunset(
+        Retirement(
             org=org,
             day=day,
             days_left=(day - today).days,
@@ -90,5 +90,5 @@ def sunsets(models: Iterable[TunedModel], now: datetime) -> tuple[Sunset, ...]:
     )
 
 
-def _kin(name: str) -> tuple[str, ...]:
+def _family(name: str) -> tuple[str, ...]:
     return tuple(name.split(":")[:_KINSHIP])

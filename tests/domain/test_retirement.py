@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from monitor.domain.ledger import TunedModel
-from monitor.domain.pricebook import Ending, PriceBook
-from monitor.domain.sunset import ListedModel, dated, inventory, sunsets
+from monitor.domain.costs import TunedModel
+from monitor.domain.pricing import ModelEnd, Prices
+from monitor.domain.retirement import ListedModel, dated, inventory, retirements
 
 BASE = "gpt-4o-mini-2024-07-18"
 END = date(2027, 1, 14)
-BOOK = PriceBook(endings=(Ending(models=(BASE,), base=date(2027, 1, 10), fine_tuned=END),))
+BOOK = Prices(ends=(ModelEnd(models=(BASE,), base=date(2027, 1, 10), fine_tuned=END),))
 
 
 def tuned(name: str = f"ft:{BASE}:acme:bot:abc", **over: object) -> TunedModel:
@@ -47,7 +47,7 @@ def test_base_models_and_snapshots_of_a_listed_model_are_none_of_the_inventory()
         f"ft:{BASE}:acme:lost:ghi:ckpt-step-10",
         "ft:nonsense",
     ]
-    found = [model.id for model in inventory("research", [ListedModel(id=name) for name in names], PriceBook())]
+    found = [model.id for model in inventory("research", [ListedModel(id=name) for name in names], Prices())]
     assert found == [f"ft:{BASE}:acme:bot:abc", f"ft:{BASE}:acme:lost:ghi:ckpt-step-10"]
 
 
@@ -73,14 +73,14 @@ def test_models_of_jobs_get_the_packaged_day_and_keep_their_own() -> None:
 )
 def test_the_latest_milestone_counts(days: int, milestone: int | None) -> None:
     now = datetime(2027, 1, 14, 23, 59, tzinfo=UTC) - timedelta(days=days)
-    found = sunsets([tuned()], now)
+    found = retirements([tuned()], now)
     assert [(one.days_left, one.milestone) for one in found] == ([] if milestone is None else [(days, milestone)])
 
 
 def test_models_are_grouped_by_day_the_nearest_first() -> None:
     later = date(2027, 2, 1)
     models = [tuned("c", shutdown=later), tuned("b"), tuned("a"), tuned("d", shutdown=None), tuned("e", org="legal")]
-    found = sunsets(models, datetime(2026, 11, 23, tzinfo=UTC))
+    found = retirements(models, datetime(2026, 11, 23, tzinfo=UTC))
     assert [(one.org, one.subject, [model.id for model in one.models]) for one in found] == [
         ("legal", "shutdown:2027-01-14", ["e"]),
         ("research", "shutdown:2027-01-14", ["a", "b"]),

@@ -12,7 +12,7 @@ _FARTHEST: Final = timedelta(days=180)  # nobody is down for longer and wants al
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class ImportWindow:
     """Days to read, both ends among them."""
 
     since: date
@@ -21,7 +21,7 @@ class Stretch:
     """It ends today: nothing is behind then."""
 
 
-def stretch(read_until: date | None, today: date, start: date, *, days: int) -> Stretch:
+def next_window(read_until: date | None, today: date, start: date, *, days: int) -> ImportWindow:
     """The next days, at most so many (more than four), given the last one that was read.
 
     That one was perhaps read while it was fresh, and so the days before it are read again with it. A last day in the
@@ -32,7 +32,7 @@ def stretch(read_until: date | None, today: date, start: date, *, days: int) -> 
     else:
         since = max(read_until, today - _FARTHEST) - SETTLED_AFTER
     until = min(since + timedelta(days=days - 1), today)
-    return Stretch(since=since, until=until, last=until == today)
+    return ImportWindow(since=since, until=until, last=until == today)
 
 
 def first_day(today: date, lookback: timedelta) -> date:

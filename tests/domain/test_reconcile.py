@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.ledger import Bill, Spending, TokenCount, TokenDollars, Usage
+from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, Usage
 from monitor.domain.model import Method
-from monitor.domain.reconciling import DayBooks, Drift, Line, drift, kind_of, reconcile
+from monitor.domain.reconcile import DayCosts, Drift, LineItemKind, drift, kind_of, reconcile
 
 TODAY = date(2026, 11, 22)
 DAY = timedelta(days=1)
@@ -37,23 +37,23 @@ def bill(usd: str, line_item: str, day: date = OLD, org: str = "research") -> Bi
 @pytest.mark.parametrize(
     ("line_item", "kind"),
     [
-        pytest.param("ft-gpt-4o-2024-08-06, input", Line.INFERENCE, id="the cookbook's spelling"),
-        pytest.param("ft-gpt-4o-2024-08-06, cached input", Line.INFERENCE, id="cached"),
-        pytest.param("ft-gpt-4o-2024-08-06, output_tokens", Line.INFERENCE, id="the newer spelling"),
-        pytest.param("ft:gpt-4o-2024-08-06:acme::x, input", Line.INFERENCE, id="a model's own name"),
-        pytest.param("Fine-tuned gpt-4o, output", Line.INFERENCE, id="in words"),
-        pytest.param("gpt-4o-mini fine-tuning training", Line.TRAINING, id="training in words"),
-        pytest.param("ft-gpt-4o-2024-08-06, training", Line.TRAINING, id="training of a tuned name"),
-        pytest.param("Finetuning gpt-4o", Line.TRAINING, id="one word"),
-        pytest.param("o4-mini fine tune hours", Line.TRAINING, id="two words"),
-        pytest.param("gpt-4o-mini-2024-07-18, input", Line.OTHER, id="a base model"),
-        pytest.param("gpt-6-astra, cached_input_tokens", Line.OTHER, id="a base model, newer"),
-        pytest.param("web search tool calls", Line.UNKNOWN, id="something else"),
-        pytest.param("ftx, hours", Line.UNKNOWN, id="a name that only begins alike"),
-        pytest.param("unknown", Line.UNKNOWN, id="no name"),
+        pytest.param("ft-gpt-4o-2024-08-06, input", LineItemKind.INFERENCE, id="the cookbook's spelling"),
+        pytest.param("ft-gpt-4o-2024-08-06, cached input", LineItemKind.INFERENCE, id="cached"),
+        pytest.param("ft-gpt-4o-2024-08-06, output_tokens", LineItemKind.INFERENCE, id="the newer spelling"),
+        pytest.param("ft:gpt-4o-2024-08-06:acme::x, input", LineItemKind.INFERENCE, id="a model's own name"),
+        pytest.param("Fine-tuned gpt-4o, output", LineItemKind.INFERENCE, id="in words"),
+        pytest.param("gpt-4o-mini fine-tuning training", LineItemKind.TRAINING, id="training in words"),
+        pytest.param("ft-gpt-4o-2024-08-06, training", LineItemKind.TRAINING, id="training of a tuned name"),
+        pytest.param("Finetuning gpt-4o", LineItemKind.TRAINING, id="one word"),
+        pytest.param("o4-mini fine tune hours", LineItemKind.TRAINING, id="two words"),
+        pytest.param("gpt-4o-mini-2024-07-18, input", LineItemKind.OTHER, id="a base model"),
+        pytest.param("gpt-6-astra, cached_input_tokens", LineItemKind.OTHER, id="a base model, newer"),
+        pytest.param("web search tool calls", LineItemKind.UNKNOWN, id="something else"),
+        pytest.param("ftx, hours", LineItemKind.UNKNOWN, id="a name that only begins alike"),
+        pytest.param("unknown", LineItemKind.UNKNOWN, id="no name"),
     ],
 )
-def test_what_a_line_item_is_for(line_item: str, kind: Line) -> None:
+def test_what_a_line_item_is_for(line_item: str, kind: LineItemKind) -> None:
     assert kind_of(line_item) is kind
 
 
@@ -71,7 +71,7 @@ def test_a_day_has_what_was_computed_beside_what_was_billed() -> None:
         TODAY - 30 * DAY,
         TODAY,
     )
-    assert found == DayBooks(
+    assert found == DayCosts(
         org="research",
         day=OLD,
         settled=True,
@@ -109,7 +109,7 @@ def test_a_job_belongs_to_the_utc_day_it_ended_on() -> None:
     assert found.day == date(2026, 11, 17)
 
 
-def drifts(*lines: Any, days: int = 30) -> dict[Line, Drift]:
+def drifts(*lines: Any, days: int = 30) -> dict[LineItemKind, Drift]:
     """By kind, of these spendings, usages and bills."""
     books = reconcile(
         [one for one in lines if isinstance(one, Spending)],
@@ -123,35 +123,35 @@ def drifts(*lines: Any, days: int = 30) -> dict[Line, Drift]:
 
 def test_drift_is_what_was_billed_beyond_what_was_computed() -> None:
     found = drifts(spending("8"), bill("10", TRAINING), usage("3"), bill("3", INPUT))
-    assert found[Line.TRAINING].usd == 2
-    assert found[Line.TRAINING].ratio == Decimal("0.25")
-    assert found[Line.INFERENCE].usd == -1
-    assert found[Line.INFERENCE].ratio == Decimal("-0.25")
+    assert found[LineItemKind.TRAINING].usd == 2
+    assert found[LineItemKind.TRAINING].ratio == Decimal("0.25")
+    assert found[LineItemKind.INFERENCE].usd == -1
+    assert found[LineItemKind.INFERENCE].ratio == Decimal("-0.25")
 
 
 @pytest.mark.parametrize(
     ("lines", "kinds"),
     [
         pytest.param([spending("8")], set(), id="nothing billed"),
-        pytest.param([bill("1", TRAINING)], {Line.TRAINING}, id="billed, not computed"),
-        pytest.param([spending("8"), bill("1", INPUT)], {Line.INFERENCE}, id="the other kind billed"),
+        pytest.param([bill("1", TRAINING)], {LineItemKind.TRAINING}, id="billed, not computed"),
+        pytest.param([spending("8"), bill("1", INPUT)], {LineItemKind.INFERENCE}, id="the other kind billed"),
         pytest.param([spending("8", TODAY), bill("1", TRAINING, TODAY)], set(), id="a day that is not settled"),
         pytest.param([bill("1", TRAINING, TODAY - 30 * DAY)], set(), id="a day before the window"),
     ],
 )
-def test_drift_is_absent_where_nothing_is_known(lines: list[Any], kinds: set[Line]) -> None:
+def test_drift_is_absent_where_nothing_is_known(lines: list[Any], kinds: set[LineItemKind]) -> None:
     assert set(drifts(*lines)) == kinds
 
 
 def test_nothing_computed_has_no_ratio() -> None:
-    assert drifts(bill("1", TRAINING))[Line.TRAINING].ratio is None
+    assert drifts(bill("1", TRAINING))[LineItemKind.TRAINING].ratio is None
 
 
 def test_what_was_computed_before_the_first_bill_is_no_drift() -> None:
     found = drifts(spending("100", OLD - 10 * DAY), spending("5"), bill("5", TRAINING))
-    assert found[Line.TRAINING].usd == 0
+    assert found[LineItemKind.TRAINING].usd == 0
 
 
 def test_a_late_bill_of_a_settled_day_counts_with_the_days_around_it() -> None:
     found = drifts(spending("5", OLD), spending("7", OLD + DAY), bill("12", TRAINING, OLD))
-    assert found[Line.TRAINING].usd == 0
+    assert found[LineItemKind.TRAINING].usd == 0

@@ -12,7 +12,7 @@ import pytest
 from monitor.domain.decide import Policy, decide
 from monitor.domain.flow import Kind, Transition
 from monitor.domain.model import Basis, Cost, JobError, Metrics, Status
-from monitor.domain.replaying import MOST_LISTED, Letter, Past, Replayed, Sealed, as_it_was, plan
+from monitor.domain.replay import MOST_LISTED, Past, Replayed, ReplayedDelivery, StoredDelivery, as_of, plan
 from monitor.domain.routing import Match, Rule
 from tests.builders import HOUR, MINUTE, NOON, job, known, seen, tracked, trained
 
@@ -37,22 +37,22 @@ def transition(seq: int = 3, after: Status = Status.FAILED, kind: Kind = Kind.MO
     return Transition(org="research", job="ftjob-1", seq=seq, kind=kind, after=after, **{**fields, **over})
 
 
-def past(of: Transition | None = None, **sealed: Sealed) -> Past:
-    return Past(transition=of or transition(), tracked=ENDED, sealed=sealed)
+def past(of: Transition | None = None, **stored: StoredDelivery) -> Past:
+    return Past(transition=of or transition(), tracked=ENDED, stored=stored)
 
 
 def policies(*rules: Rule, **labels: str) -> dict[str, Policy]:
     return {"research": Policy(rules=rules or (Rule(on=ALL, notify=("ops", "chat")),), labels=labels)}
 
 
-WAITS = Sealed(type="t", title="waits", waits=True)
-SETTLED = Sealed(type="t", title="settled", waits=False)
+WAITS = StoredDelivery(type="t", title="waits", waits=True)
+SETTLED = StoredDelivery(type="t", title="settled", waits=False)
 
 
 def test_what_is_there_goes_out_again_what_waits_is_left_and_what_lacks_is_new() -> None:
     rules = Rule(on=ALL, notify=("sent", "waits", "late"))
     planned = plan([past(sent=SETTLED, waits=WAITS, retired=SETTLED)], policies(rules))
-    assert [(letter.key, letter.title, letter.new) for letter in planned.letters] == [
+    assert [(letter.key, letter.title, letter.new) for letter in planned.deliveries] == [
         ("research/ftjob-1/3@sent", "settled", False),
         ("research/ftjob-1/3@late", "tone failed", True),
     ]
@@ -83,11 +83,11 @@ def test_what_is_told_for_the_first_time_is_what_decide_would_have_told() -> Non
     ],
 )
 def test_who_hears_of_what(of: Transition, heard: list[str]) -> None:
-    assert [letter.notifier for letter in plan([past(of)], policies()).letters] == heard
+    assert [letter.notifier for letter in plan([past(of)], policies()).deliveries] == heard
 
 
 @pytest.mark.parametrize(
-    ("rule", "letters"),
+    ("rule", "deliveries"),
     [
         pytest.param(Rule(notify=("ops",)), 1, id="only ends are asked for"),
         pytest.param(Rule(on=ALL, notify=("ops",)), 2, id="all is asked for"),
@@ -98,14 +98,14 @@ def test_who_hears_of_what(of: Transition, heard: list[str]) -> None:
         pytest.param(Rule(on=ALL, match=Match(labels={"team": "old"}), notify=("ops",)), 0, id="labels of yesterday"),
     ],
 )
-def test_the_routes_of_today_say_who_hears_of_it(rule: Rule, letters: int) -> None:
+def test_the_routes_of_today_say_who_hears_of_it(rule: Rule, deliveries: int) -> None:
     both = [past(transition(2, Status.RUNNING)), past()]
-    assert len(plan(both, policies(rule, team="nlp")).letters) == letters
+    assert len(plan(both, policies(rule, team="nlp")).deliveries) == deliveries
 
 
 def test_one_notifier_alone_can_be_asked_for() -> None:
     planned = plan([past(ops=SETTLED, chat=WAITS)], policies(), "ops")
-    assert ([letter.notifier for letter in planned.letters], planned.waiting) == (["ops"], 0)
+    assert ([letter.notifier for letter in planned.deliveries], planned.waiting) == (["ops"], 0)
 
 
 def test_an_earlier_transition_is_told_without_anything_that_came_later() -> None:
@@ -121,7 +121,7 @@ def test_an_earlier_transition_is_told_without_anything_that_came_later() -> Non
 
 
 def test_the_newest_transition_is_told_with_all_that_is_known_now() -> None:
-    assert as_it_was(ENDED, transition()) == ENDED
+    assert as_of(ENDED, transition()) == ENDED
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_the_newest_transition_is_told_with_all_that_is_known_now() -> None:
     ],
 )
 def test_the_start_is_told_where_it_had_been(of: Transition, expected: Any) -> None:
-    assert as_it_was(ENDED, of).job.started_at == expected
+    assert as_of(ENDED, of).job.started_at == expected
 
 
 def test_a_stall_that_is_over_is_told_without_a_silence_that_nobody_remembers() -> None:
     stall = transition(3, Status.RUNNING, Kind.STALLED)
-    stirred = tracked(job(), seq=3, stirred_at=NOON + MINUTE)
-    silent = tracked(job(), seq=3, stirred_at=NOON - HOUR)
+    stirred = tracked(job(), seq=3, last_activity_at=NOON + MINUTE)
+    silent = tracked(job(), seq=3, last_activity_at=NOON - HOUR)
     facts = [
         dict(plan([Past(transition=stall, tracked=one)], policies()).new[0].message.facts) for one in (stirred, silent)
     ]
@@ -148,8 +148,11 @@ def test_a_stall_that_is_over_is_told_without_a_silence_that_nobody_remembers() 
 
 
 def test_all_letters_are_counted_and_the_first_are_named() -> None:
-    letters = [
-        Letter(org="o", job="j", seq=n, notifier="ops", type="t", title="", new=n % 2 == 0) for n in range(MOST_LISTED)
+    deliveries = [
+        ReplayedDelivery(org="o", job="j", seq=n, notifier="ops", type="t", title="", new=n % 2 == 0)
+        for n in range(MOST_LISTED)
     ]
-    told = Replayed().plus(letters, 3).plus(letters[:7], 4)
-    assert told == Replayed(letters=tuple(letters), again=MOST_LISTED // 2 + 3, new=MOST_LISTED // 2 + 4, waiting=7)
+    told = Replayed().plus(deliveries, 3).plus(deliveries[:7], 4)
+    assert told == Replayed(
+        deliveries=tuple(deliveries), again=MOST_LISTED // 2 + 3, new=MOST_LISTED // 2 + 4, waiting=7
+    )

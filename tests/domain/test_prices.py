@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.ledger import TokenCount, TokenDollars
+from monitor.domain.costs import TokenCount, TokenDollars
 from monitor.domain.pricing import (
     EMPTY,
-    Ending,
-    PriceBook,
+    ModelEnd,
+    Prices,
     TokenPrices,
     TokenRate,
     base_model,
@@ -31,7 +31,7 @@ def prices(input_: int | None, cached: int | None, output: int | None) -> TokenP
 
 
 OLD, TODAY = date(2025, 1, 1), date(2026, 11, 22)
-BOOK = PriceBook(
+BOOK = Prices(
     tokens=(
         TokenRate(
             models=("mini", "mini-2024"), prices=prices(4, 1, 16), batch=prices(2, None, 8), valid_from=date(2025, 1, 2)
@@ -47,11 +47,11 @@ BOOK = PriceBook(
         TokenRate(models=("half",), prices=prices(4, 1, 16), batch=prices(2, 1, 8), shared=prices(20, 5, 80)),
         TokenRate(models=("mini",), provider="azure", prices=prices(7, 7, 7)),
     ),
-    endings=(
-        Ending(models=("mini",), provider="azure", base=date(2030, 1, 1), fine_tuned=date(2031, 1, 1)),
-        Ending(models=("mini",), closed=date(2027, 1, 6)),
-        Ending(models=("share", "mini"), opened=date(2024, 7, 23), closed=date(2028, 1, 1), base=date(2027, 1, 14)),
-        Ending(models=("mini",), base=date(2029, 1, 1), fine_tuned=date(2027, 2, 1)),
+    ends=(
+        ModelEnd(models=("mini",), provider="azure", base=date(2030, 1, 1), fine_tuned=date(2031, 1, 1)),
+        ModelEnd(models=("mini",), closed=date(2027, 1, 6)),
+        ModelEnd(models=("share", "mini"), opened=date(2024, 7, 23), closed=date(2028, 1, 1), base=date(2027, 1, 14)),
+        ModelEnd(models=("mini",), base=date(2029, 1, 1), fine_tuned=date(2027, 2, 1)),
     ),
 )
 ALL = TokenCount(input=1_000_000, cached_input=2_000_000, output=500_000)
@@ -96,10 +96,10 @@ def test_tokens_cost(model: str, day: date, tokens: TokenCount, way: dict[str, A
 @pytest.mark.parametrize("kind", ["input", "cached_input", "output"])
 def test_a_kind_of_token_without_a_price_makes_the_whole_unknown(kind: str) -> None:
     given = {"input": Decimal(1), "cached_input": Decimal(1), "output": Decimal(1)} | {kind: None}
-    book = PriceBook(tokens=(TokenRate(models=("mini",), prices=TokenPrices(**given)),))
-    assert use_cost("mini", TODAY, ALL, book) is None
+    prices = Prices(tokens=(TokenRate(models=("mini",), prices=TokenPrices(**given)),))
+    assert use_cost("mini", TODAY, ALL, prices) is None
     others = {"input": 1, "cached_input": 1, "output": 1} | {kind: 0}
-    assert use_cost("mini", TODAY, TokenCount(**others), book) is not None
+    assert use_cost("mini", TODAY, TokenCount(**others), prices) is not None
 
 
 def test_every_provider_has_rows_of_its_own() -> None:

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from monitor.domain.flow import Tally, Tracked
+from monitor.domain.counters import counters
+from monitor.domain.flow import CounterIncrement, Tracked
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, JobError, Method, Status
-from monitor.domain.tallies import tallies
 from tests.builders import MINUTE, NOON, job, tracked
 
 ORG, MODEL = ("org", "research"), ("model", "gpt-4o-mini-2024-07-18")
@@ -28,8 +28,8 @@ ENDED = tracked(
 BARE = tracked(job(status=Status.CANCELLED))
 
 
-def one(metric: str, amount: int, *labels: tuple[str, str]) -> Tally:
-    return Tally(metric=metric, labels=(ORG, MODEL, *labels), amount=amount)
+def one(metric: str, amount: int, *labels: tuple[str, str]) -> CounterIncrement:
+    return CounterIncrement(metric=metric, labels=(ORG, MODEL, *labels), amount=amount)
 
 
 QUEUED = [one("queue_seconds_bucket", 1, ("le", "1800.0")), one("queue_milliseconds", 1_800_000)]
@@ -51,7 +51,7 @@ USED = [one("trained_tokens", 9, METHOD), one("cost_nanodollars", 300, METHOD)]
         pytest.param(RUNS, ENDED, [*OVER, *RAN, *USED], id="an end tells the rest"),
         pytest.param(WAITS, ENDED, [*QUEUED, *OVER, *RAN, *USED], id="or all, where the start was not seen"),
         pytest.param(None, ENDED, [*QUEUED, *OVER, *RAN, *USED], id="also of a job that came and ended"),
-        pytest.param(ENDED, replace(ENDED, settled=True), [], id="an end is told once"),
+        pytest.param(ENDED, replace(ENDED, finalized=True), [], id="an end is told once"),
         pytest.param(
             tracked(replace(RUNS.job, trained_tokens=9), cost=replace(PAID, basis=Basis.ESTIMATED)),
             ENDED,
@@ -81,15 +81,15 @@ USED = [one("trained_tokens", 9, METHOD), one("cost_nanodollars", 300, METHOD)]
         ),
     ],
 )
-def test_a_change_adds(was: Tracked | None, now: Tracked, expected: list[Tally]) -> None:
-    assert list(tallies(was, now)) == expected
+def test_a_change_adds(was: Tracked | None, now: Tracked, expected: list[CounterIncrement]) -> None:
+    assert list(counters(was, now)) == expected
 
 
 def test_costs_and_tokens_are_told_by_method() -> None:
     now = replace(ENDED, job=replace(ENDED.job, method=Method.DPO))
-    assert {dict(tally.labels).get("method") for tally in tallies(RUNS, now)} == {None, "dpo"}
+    assert {dict(tally.labels).get("method") for tally in counters(RUNS, now)} == {None, "dpo"}
 
 
 def test_a_part_of_a_millisecond_is_cut() -> None:
     quick = tracked(job(created_at=NOON, started_at=NOON + MINUTE / 7))
-    assert [tally.amount for tally in tallies(None, quick)] == [1, 8571]
+    assert [tally.amount for tally in counters(None, quick)] == [1, 8571]

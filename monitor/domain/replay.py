@@ -9,8 +9,8 @@ from typing import Final
 
 from monitor.domain.decide import Policy
 from monitor.domain.flow import Delivery, Message, Tracked, Transition
-from monitor.domain.message import seal
 from monitor.domain.model import Job, Status
+from monitor.domain.render import build_delivery
 from monitor.domain.routing import route
 
 MOST_LISTED: Final = 10_000
@@ -18,7 +18,7 @@ MOST_LISTED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ReplayRequest:
     """What is to be told again."""
 
     since: timedelta
@@ -30,7 +30,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
+class StoredDelivery:
     """An envelope that the outbox has."""
 
     type: str
@@ -45,11 +45,11 @@ class Past:
 
     transition: Transition
     tracked: Tracked
-    sealed: Mapping[str, Sealed] = field(default_factory=dict)
+    stored: Mapping[str, StoredDelivery] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class ReplayedDelivery:
     """One envelope of a replay, without its content."""
 
     org: str
@@ -71,7 +71,7 @@ class Letter:
 class Plan:
     """What telling some transitions again comes to."""
 
-    letters: tuple[Letter, ...] = ()
+    deliveries: tuple[ReplayedDelivery, ...] = ()
     """In the order of their transitions."""
     new: tuple[Delivery, ...] = ()
     """The envelopes of those letters that are new."""
@@ -81,24 +81,24 @@ class Plan:
     @property
     def again(self) -> tuple[str, ...]:
         """The keys of the envelopes that go out once more."""
-        return tuple(letter.key for letter in self.letters if not letter.new)
+        return tuple(delivery.key for delivery in self.deliveries if not delivery.new)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
     """What a replay has done, or would do. At most MOST_LISTED letters are named, all are counted."""
 
-    letters: tuple[Letter, ...] = ()
+    deliveries: tuple[ReplayedDelivery, ...] = ()
     again: int = 0
     new: int = 0
     waiting: int = 0
 
-    def plus(self, letters: Iterable[Letter], waiting: int) -> Replayed:
+    def plus(self, deliveries: Iterable[ReplayedDelivery], waiting: int) -> Replayed:
         """With these letters too."""
-        more = tuple(letters)
-        new = sum(letter.new for letter in more)
+        more = tuple(deliveries)
+        new = sum(delivery.new for delivery in more)
         return Replayed(
-            letters=(self.letters + more)[:MOST_LISTED],
+            deliveries=(self.deliveries + more)[:MOST_LISTED],
             again=self.again + len(more) - new,
             new=self.new + new,
             waiting=self.waiting + waiting,
@@ -111,21 +111,21 @@ def plan(pasts: Iterable[Past], policies: Mapping[str, Policy], notifier: str | 
     What the outbox has goes out with the key and the content it had. What it lacks is composed as `decide` would have
     done. Organisations without a policy are no longer watched, and nothing is told of them.
     """
-    letters: list[Letter] = []
+    deliveries: list[ReplayedDelivery] = []
     new: list[Delivery] = []
     waiting = 0
     for past, name, word, labels in _hearers(pasts, policies):
-        sealed = past.sealed.get(name)
+        stored = past.stored.get(name)
         if notifier not in (None, name):
             continue
-        if sealed is None:
-            new.append(seal(past.transition, past.tracked, notifier=name, word=word, labels=labels))
-            letters.append(_letter(past.transition, name, new[-1].message, new=True))
-        elif sealed.waits:
+        if stored is None:
+            new.append(build_delivery(past.transition, past.tracked, notifier=name, word=word, labels=labels))
+            deliveries.append(_letter(past.transition, name, new[-1].message, new=True))
+        elif stored.waits:
             waiting += 1
         else:
-            letters.append(_letter(past.transition, name, sealed, new=False))
-    return Plan(letters=tuple(letters), new=tuple(new), waiting=waiting)
+            deliveries.append(_letter(past.transition, name, stored, new=False))
+    return Plan(deliveries=tuple(deliveries), new=tuple(new), waiting=waiting)
 
 
 def _hearers(
@@ -133,17 +133,19 @@ def _hearers(
 ) -> Iterator[tuple[Past, str, str, Mapping[str, str]]]:
     """Each notifier that the routes give a transition, with the word it goes by and the organisation's labels."""
     for past in pasts:
-        policy, tracked = policies.get(past.transition.org), as_it_was(past.tracked, past.transition)
+        policy, tracked = policies.get(past.transition.org), as_of(past.tracked, past.transition)
         if policy is not None:
             for notifier, word in route(past.transition, tracked.job, policy.rules, policy.labels):
                 yield replace(past, tracked=tracked), notifier, word, policy.labels
 
 
-def _letter(of: Transition, notifier: str, told: Message | Sealed, *, new: bool) -> Letter:
-    return Letter(org=of.org, job=of.job, seq=of.seq, notifier=notifier, type=told.type, title=told.title, new=new)
+def _letter(of: Transition, notifier: str, told: Message | StoredDelivery, *, new: bool) -> ReplayedDelivery:
+    return ReplayedDelivery(
+        org=of.org, job=of.job, seq=of.seq, notifier=notifier, type=told.type, title=told.title, new=new
+    )
 
 
-def as_it_was(tracked: Tracked, transition: Transition) -> Tracked:
+def as_of(tracked: Tracked, transition: Transition) -> Tracked:
     """The job as it may be told with a transition of its past.
 
     With its newest transition it is told as it is: it has not left that state. With an earlier one, what came later
