@@ -28,6 +28,11 @@ def mark(rng: Random, length: int) -> str:
     return "".join(rng.choices(_ALPHABET, k=length))
 
 
+def digits(rng: Random, length: int) -> str:
+    """A decimal number of exactly `length` digits."""
+    return str(rng.randrange(10 ** (length - 1), 10**length))
+
+
 def derived(length: int, *facts: object) -> str:
     """`length` hexadecimal digits that follow from `facts`: the same facts give the same id."""
     return hashlib.sha256("/".join(map(str, facts)).encode()).hexdigest()[:length]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +60,7 @@ def masked(key: str) -> str:
 
 
 def not_permitted(scope: str) -> ApiError:
-    """What an ordinary key hears at the organisation's books."""
+    """What an ordinary key hears at the organisation's costs."""
     message = f"You have insufficient permissions for this operation. Missing scopes: {scope}."
     return ApiError(403, message)
 
@@ -84,6 +85,8 @@ def too_fast(org_id: str, *, rate: float, wait: float) -> ApiError:
 
 
 def unknown_url(method: str, path: str) -> ApiError:
+    if path.startswith("/v1/fine-tunes"):
+        return _retired(method, path)
     message = (
         f"Unknown request URL: {method} {path}. Please check the URL for typos, "
         "or see the docs at https://platform.openai.com/docs/api-reference/."
@@ -96,7 +99,7 @@ def wrong_method(method: str, path: str) -> ApiError:
     return ApiError(405, message, code="method_not_supported")
 
 
-def retired(method: str, path: str) -> ApiError:
+def _retired(method: str, path: str) -> ApiError:
     """What is left of `/v1/fine-tunes`."""
     message = (
         f"Unknown request URL: {method} {path}. The /v1/fine-tunes endpoint was turned off on 2024-01-04. "
@@ -111,6 +114,17 @@ def unreadable_body() -> ApiError:
         "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
         "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)",
     )
+
+
+def json_object(content: bytes) -> dict[str, Any]:
+    """A request's body, read; raises ApiError 400 for what is no JSON object."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        raise unreadable_body() from None
+    if not isinstance(body, dict):
+        raise unreadable_body()
+    return body
 
 
 def no_such_job(job_id: str, param: str = "fine_tuning_job_id") -> ApiError:

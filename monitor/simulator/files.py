@@ -1,4 +1,4 @@
-"""Uploaded and made files, as the API shows them."""
+"""Uploaded files, and those that jobs leave."""
 
 from __future__ import annotations
 
@@ -6,15 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from monitor.simulator import errors
-from monitor.simulator.curves import results
+from monitor.simulator.dataset import Dataset, training_file, training_file_size
 from monitor.simulator.job import Job
-from monitor.simulator.training import Dataset, training_file, training_file_size
-
-PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
-MOST_BYTES = 512 * 1024 * 1024
+from monitor.simulator.training import results
 
 
 @dataclass(frozen=True)
@@ -32,25 +27,9 @@ class StoredFile:
     dataset: Dataset | None = None
     expires_at: int | None = None
 
-
-def made(file: StoredFile) -> bytes:
-    """The content of a file that lies nowhere."""
-    return b"" if isinstance(file.body, Path) else file.body()
-
-
-def file_json(file: StoredFile) -> dict[str, Any]:
-    """A file as the API shows it."""
-    return {
-        "object": "file",
-        "id": file.id,
-        "purpose": file.purpose,
-        "filename": file.filename,
-        "bytes": len(made(file)) if file.size is None else file.size,
-        "created_at": int(file.created_at),
-        "expires_at": file.expires_at,
-        "status": "processed",
-        "status_details": None,
-    }
+    def made(self) -> bytes:
+        """The content of a file that lies nowhere."""
+        return b"" if isinstance(self.body, Path) else self.body()
 
 
 def result_file(job: Job) -> StoredFile:
@@ -77,28 +56,3 @@ def sample_file(file_id: str, dataset: Dataset, *, project_id: str, at: float) -
         body=partial(training_file, examples=dataset.examples, tokens=dataset.tokens),
         dataset=dataset,
     )
-
-
-def check_purpose(purpose: str | None) -> str:
-    """The purpose of an upload; raises ApiError 400."""
-    if purpose is None:
-        raise errors.missing("purpose")
-    if purpose not in PURPOSES:
-        raise errors.bad("purpose", f"'{purpose}' is not one of {list(PURPOSES)} - 'purpose'")
-    return purpose
-
-
-def too_large() -> errors.ApiError:
-    """For an upload above the API's 512 MB."""
-    return errors.ApiError(413, f"Maximum content size limit ({MOST_BYTES}) exceeded")
-
-
-def expiry(anchor: str | None, seconds: str | None, now: float) -> int | None:
-    """When a file goes by itself, by the form's `expires_after`; raises ApiError 400 outside an hour to thirty days."""
-    if anchor is None and seconds is None:
-        return None
-    if anchor != "created_at":
-        raise errors.bad("expires_after.anchor", "Invalid value: expected 'created_at'.", "invalid_value")
-    if not (seconds or "").isdecimal() or not 3600 <= int(seconds or 0) <= 2592000:
-        raise errors.bad("expires_after.seconds", "Expected a number of seconds from 3600 to 2592000.", "invalid_value")
-    return int(now) + int(seconds or 0)

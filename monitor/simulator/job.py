@@ -1,16 +1,81 @@
-"""A simulated job: what was asked, what the file weighs, its plan, and what the API shows of it at any moment."""
+"""A simulated job: what was asked for, the whole of its life computed from that, and what will have been the truth."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
-from monitor.simulator.draws import derived, noise
-from monitor.simulator.plan import TERMINAL, Fault, Plan, Status
-from monitor.simulator.spec import Ending, JobSpec
-from monitor.simulator.training import Dataset
+from monitor.simulator.dataset import MIN_EXAMPLES, Dataset
+from monitor.simulator.draws import derived, dice, within
+from monitor.simulator.models import Base, base_of
+from monitor.simulator.orgs import Caller
+from monitor.simulator.plan import Durations, Ending, Fault, Pace, Plan, Status, lay_out
+
+AUTO = {
+    "supervised": ("n_epochs", "batch_size", "learning_rate_multiplier"),
+    "dpo": ("beta", "n_epochs", "batch_size", "learning_rate_multiplier"),
+    "reinforcement": (
+        "n_epochs",
+        "batch_size",
+        "learning_rate_multiplier",
+        "eval_interval",
+        "eval_samples",
+        "compute_multiplier",
+    ),
+}
+"""The methods, and the hyperparameters of each that are "auto" unless the client says otherwise."""
+
+_FAULTS = {
+    Ending.SERVER_ERROR: Fault("server_error", "The job failed due to an internal error."),
+    Ending.MODERATION: Fault(
+        "unsafe_file",
+        "The job failed due to an unsafe training file. This training file was blocked because too many examples were "
+        "flagged by our moderation API for containing content that violates OpenAI's usage policies. Use the free "
+        "OpenAI Moderation API to identify these examples and remove them from your training data.",
+        "training_file",
+    ),
+    Ending.VALIDATION: Fault(
+        "invalid_file_format",
+        'Invalid file format. Example 17, message 2: missing or unknown "role"; '
+        "Example 41: at least one message must be from the assistant",
+        "training_file",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A job as asked for: `hyperparameters` holds "auto" wherever the client left the choice."""
+
+    training_file: str
+    model: str
+    method: str = "supervised"
+    hyperparameters: Mapping[str, Any] = field(default_factory=lambda: dict.fromkeys(AUTO["supervised"], "auto"))
+    method_extras: Mapping[str, Any] = field(default_factory=dict)
+    validation_file: str | None = None
+    suffix: str | None = None
+    seed: int | None = None
+    metadata: Mapping[str, str] | None = None
+    integrations: tuple[Mapping[str, Any], ...] = ()
+    ending: Ending = Ending.SUCCESS
+
+    @property
+    def base(self) -> Base:
+        """The snapshot that is tuned, or that the tuned model came from."""
+        base = base_of(self.model)
+        if base is None:
+            raise ValueError(f"{self.model} is tuned from no known base")
+        return base
+
+    @property
+    def format(self) -> str:
+        """The format that the training file must have."""
+        if self.method != "supervised":
+            return self.method
+        return "chat" if self.base.chat else "completion"
 
 
 @dataclass(frozen=True)
@@ -67,8 +132,8 @@ class Job:
         return Truth(
             status=status,
             created_at=int(self.created_at),
-            started_at=_seconds(self.plan.started_at),
-            finished_at=_seconds(self.plan.finished_at),
+            started_at=seconds(self.plan.started_at),
+            finished_at=seconds(self.plan.finished_at),
             trained_tokens=self.trained_tokens if status is Status.SUCCEEDED else None,
         )
 
@@ -77,75 +142,98 @@ class Job:
         return self.plan.status(now) is Status.SUCCEEDED
 
 
+@dataclass(frozen=True)
+class Files:
+    """What the training file and the validation file hold."""
+
+    training: Dataset
+    validation: Dataset | None = None
+
+
+def plan_job(job_id: str, caller: Caller, spec: JobSpec, *, files: Files, pace: Pace, at: float) -> Job:
+    """The job that starts its life at `at`; the same arguments give the same life."""
+    settled = settle(spec, files.training)
+    found = _fault(spec, files)
+    plan = lay_out(
+        at,
+        durations=_durations(dice(job_id, "durations"), pace, spec.method, caller.org.provider),
+        total_steps=pace.steps or _steps(files.training, settled),
+        ending=Ending.VALIDATION if found else spec.ending,
+        fault=found or _FAULTS.get(spec.ending),
+    )
+    return Job(
+        id=job_id,
+        org_id=caller.org.id,
+        org_name=caller.org.name,
+        project_id=caller.project.id,
+        created_at=at,
+        spec=spec,
+        dataset=files.training,
+        settled=settled,
+        plan=plan,
+    )
+
+
+def settle(spec: JobSpec, dataset: Dataset) -> dict[str, Any]:
+    """The hyperparameters with "auto" replaced; epochs as OpenAI's cookbook guesses them: 3, more for a small file."""
+    examples = max(1, dataset.examples)
+    reinforcement = spec.method == "reinforcement"
+    chosen = {
+        "n_epochs": _epochs(examples),
+        "batch_size": max(1, min(64, examples // 10)) if reinforcement else max(1, min(256, round(examples * 0.002))),
+        "learning_rate_multiplier": spec.base.multiplier,
+        "beta": 0.1,
+        "eval_interval": 5,
+        "eval_samples": 2,
+        "compute_multiplier": 1.0,
+    }
+    return {key: chosen[key] if value == "auto" else value for key, value in spec.hyperparameters.items()}
+
+
+def _epochs(examples: int) -> int:
+    if examples * 3 < 100:
+        return min(25, 100 // examples)
+    return max(1, 25000 // examples) if examples * 3 > 25000 else 3
+
+
+def _steps(dataset: Dataset, settled: dict[str, Any]) -> int:
+    """Each epoch ends with a batch of what is left."""
+    return int(settled["n_epochs"]) * max(1, -(-dataset.examples // int(settled["batch_size"])))
+
+
+def _durations(rng: Random, pace: Pace, method: str, provider: str) -> Durations:
+    return Durations(
+        validation=within(rng, pace.validation),
+        queue=within(rng, pace.queue),
+        step=within(rng, pace.reinforcement_step if method == "reinforcement" else pace.step),
+        evaluation=within(rng, pace.evaluation),
+        announcement=within(rng, pace.announcement),
+        cancellation=0.0 if provider == "openai" else within(rng, pace.cancellation),
+        told=pace.told,
+    )
+
+
+def _fault(spec: JobSpec, files: Files) -> Fault | None:
+    return _unfit(files.training, spec.format, "training") or (
+        _unfit(files.validation, spec.format, "validation") if files.validation else None
+    )
+
+
+def _unfit(dataset: Dataset, form: str, which: str) -> Fault | None:
+    """What validation finds: a wrong format, or too few examples to train on."""
+    problems = dataset.problems.get(form, ())
+    if problems:
+        return Fault("invalid_file_format", f"Invalid file format. {'; '.join(problems)}", f"{which}_file")
+    if which == "training" and dataset.examples < MIN_EXAMPLES:
+        message = f"Training file has {dataset.examples} example(s), but must have at least {MIN_EXAMPLES} examples"
+        return Fault("invalid_n_examples", message, "training_file")
+    return None
+
+
 def slug(text: str) -> str:
     """`text` as it may stand in a model's name."""
     return re.sub(r"[^a-z0-9_.-]+", "-", text.lower()).strip("-")
 
 
-def view(job: Job, now: float) -> dict[str, Any]:
-    """The job as the API shows it at `now`."""
-    status = job.plan.status(now)
-    succeeded = status is Status.SUCCEEDED
-    spec = job.spec
-    hyperparameters = _hyperparameters(job, now)
-    shown: dict[str, Any] = {
-        "object": "fine_tuning.job",
-        "id": job.id,
-        "model": spec.model,
-        "created_at": int(job.created_at),
-        "finished_at": _seconds(job.plan.finished_at) if status in TERMINAL else None,
-        "fine_tuned_model": job.fine_tuned_model if succeeded else None,
-        "organization_id": job.org_id,
-        "result_files": [job.result_file] if succeeded else [],
-        "status": status.value,
-        "validation_file": spec.validation_file,
-        "training_file": spec.training_file,
-        "trained_tokens": job.trained_tokens if succeeded else None,
-        "error": _error(job, status),
-        "user_provided_suffix": spec.suffix,
-        "seed": spec.seed if spec.seed is not None else int(noise(job.id, "seed") * 2**31),
-        "estimated_finish": _estimated_finish(job, status),
-        "integrations": list(spec.integrations),
-        "method": {"type": spec.method, spec.method: {"hyperparameters": hyperparameters, **spec.method_extras}},
-        "metadata": dict(spec.metadata) if spec.metadata is not None else None,
-        "usage_metrics": None,
-        "shared_with_openai": False,
-    }
-    if spec.method != "reinforcement":
-        shown["hyperparameters"] = hyperparameters if spec.method == "supervised" else None
-    return shown
-
-
-def _hyperparameters(job: Job, now: float) -> dict[str, Any]:
-    """As asked until the files are validated, and then as settled; never settled where validation failed."""
-    validated = any(mark.status is Status.QUEUED and mark.at <= now for mark in job.plan.marks)
-    return dict(job.settled if validated else job.spec.hyperparameters)
-
-
-def _error(job: Job, status: Status) -> dict[str, Any]:
-    """A healthy job has an error too: an empty one, in one of the two spellings that the API uses."""
-    if status is Status.FAILED and job.plan.fault is not None:
-        return fault_json(job.plan.fault)
-    if job.spec.method == "reinforcement" or noise(job.id, "error") < 0.3:
-        return {}
-    return {"code": None, "message": None, "param": None}
-
-
-def fault_json(fault: Fault) -> dict[str, Any]:
-    """A job's `error`."""
-    return {"code": fault.code, "message": fault.message, "param": fault.param}
-
-
-def _estimated_finish(job: Job, status: Status) -> int | None:
-    """Null for most jobs, 0 for some, and for the rest a guess while they run."""
-    drawn = noise(job.id, "estimate")
-    if drawn < 0.5:
-        return None
-    if drawn < 0.7 or status is not Status.RUNNING:
-        return 0
-    planned = job.plan.ended_at if job.plan.ending is Ending.SUCCESS else None
-    return int(planned or job.plan.runs[-1].done_at(job.plan.total_steps)) + 60
-
-
-def _seconds(moment: float | None) -> int | None:
+def seconds(moment: float | None) -> int | None:
     return None if moment is None else int(moment)

@@ -1,14 +1,13 @@
-"""Who may call: organisations, their projects, and the keys that open them."""
+"""Who may call: organisations at a provider, their projects, and the credentials that open them."""
 
 from __future__ import annotations
 
-import string
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
 
-from monitor.simulator import errors
-from monitor.simulator.draws import derived, dice, mark
+from monitor.simulator.draws import derived, dice, digits, mark
 
 _NAMES = ("research", "search", "support", "growth", "legal", "translation", "finance", "robotics")
 
@@ -24,11 +23,15 @@ class Project:
 
 @dataclass(frozen=True)
 class Org:
-    """An organisation with at least one project; jobs and models belong to organisations."""
+    """An organisation with at least one project; jobs and models belong to organisations.
+
+    Its `id` is what the provider calls it: an account, a resource, a cloud project.
+    """
 
     id: str
     name: str
     projects: tuple[Project, ...]
+    provider: str = "openai"
 
     @property
     def key(self) -> str:
@@ -37,8 +40,13 @@ class Org:
 
     @property
     def admin_key(self) -> str:
-        """The key that opens the organisation's books, and nothing else."""
+        """The key that opens the organisation's costs, and nothing else."""
         return f"sk-admin-{derived(40, self.key, 'admin')}"
+
+    @property
+    def webhook_secret(self) -> str:
+        """What the provider signs its webhooks with."""
+        return f"whsec_{derived(32, self.key, 'webhook')}"
 
 
 @dataclass(frozen=True)
@@ -49,42 +57,88 @@ class Caller:
     project: Project
 
 
-def organisations(count: int, *, projects: int = 1, seed: object = None) -> tuple[Org, ...]:
-    """`count` organisations with different names, ids and keys; without `seed` every call makes new ones."""
+@dataclass(frozen=True)
+class _Naming:
+    """How a provider writes the id of an organisation, a key, and the id of a job."""
+
+    org: Callable[[Random, str], str]
+    key: Callable[[Random], str]
+    job: Callable[[Random], str]
+
+
+def _uuid(rng: Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+
+_NAMINGS = {
+    "openai": _Naming(
+        org=lambda rng, _: f"org-{mark(rng, 24)}",
+        key=lambda rng: f"sk-proj-{mark(rng, 40)}",
+        job=lambda rng: f"ftjob-{mark(rng, 24)}",
+    ),
+    "azure": _Naming(
+        org=lambda rng, name: f"{name}-{digits(rng, 4)}",
+        key=lambda rng: mark(rng, 84),
+        job=lambda rng: f"ftjob-{rng.getrandbits(128):032x}",
+    ),
+    "together": _Naming(
+        org=lambda rng, _: f"{rng.getrandbits(96):024x}",
+        key=lambda rng: f"tgp_v1_{mark(rng, 43)}",
+        job=lambda rng: f"ft-{_uuid(rng)}",
+    ),
+    "fireworks": _Naming(
+        org=lambda rng, name: f"{name}-{mark(rng, 6).lower()}",
+        key=lambda rng: f"fw_{mark(rng, 24)}",
+        job=lambda rng: mark(rng, 8).lower(),
+    ),
+    "vertex": _Naming(
+        org=lambda rng, name: f"{name}-{digits(rng, 6)}",
+        key=lambda rng: f"ya29.{mark(rng, 60)}",
+        job=lambda rng: digits(rng, 19),
+    ),
+    "bedrock": _Naming(
+        org=lambda rng, _: digits(rng, 12),
+        key=lambda rng: f"ABSK{mark(rng, 108)}",
+        job=lambda rng: mark(rng, 12).lower(),
+    ),
+}
+PROVIDERS = tuple(_NAMINGS)
+
+
+def organisations(
+    count: int, *, projects: int = 1, seed: object = None, providers: Sequence[str] = ("openai",)
+) -> tuple[Org, ...]:
+    """`count` organisations at each provider, with different names, ids and keys; without `seed` always new ones.
+
+    Only OpenAI's have more than one project.
+    """
     rng = SystemRandom() if seed is None else dice(seed, "organisations")
-    return tuple(_organisation(rng, _name(index), projects) for index in range(count))
+    places = [(provider, projects if provider == "openai" else 1) for provider in providers for _ in range(count)]
+    return tuple(_organisation(rng, _name(index), *place) for index, place in enumerate(places))
+
+
+def job_id(rng: Random, provider: str) -> str:
+    """A job's id as `provider` makes them."""
+    return _NAMINGS[provider].job(rng)
 
 
 def _name(index: int) -> str:
     return _NAMES[index] if index < len(_NAMES) else f"team-{index + 1}"
 
 
-def _organisation(rng: Random, name: str, projects: int) -> Org:
+def _organisation(rng: Random, name: str, provider: str, projects: int) -> Org:
+    naming = _NAMINGS[provider]
+    org_id = naming.org(rng, name)
     names = ["default", *(f"project-{number}" for number in range(2, projects + 1))]
-    made = (Project(id=f"proj_{mark(rng, 24)}", name=each, key=f"sk-proj-{mark(rng, 40)}") for each in names)
-    return Org(id=f"org-{mark(rng, 24)}", name=name, projects=tuple(made))
+    made = (Project(id=f"proj_{mark(rng, 24)}", name=each, key=naming.key(rng)) for each in names)
+    return Org(id=org_id, name=name, projects=tuple(made), provider=provider)
 
 
-def keyring(orgs: tuple[Org, ...]) -> dict[str, Caller]:
+def keyring(orgs: Sequence[Org]) -> dict[str, Caller]:
     """Whom each key stands for."""
     return {project.key: Caller(org, project) for org in orgs for project in org.projects}
 
 
-def admin_keyring(orgs: tuple[Org, ...]) -> dict[str, Caller]:
-    """Whose books each admin key opens."""
+def admin_keyring(orgs: Sequence[Org]) -> dict[str, Caller]:
+    """Whose costs each admin key opens."""
     return {org.admin_key: Caller(org, org.projects[0]) for org in orgs}
-
-
-def recognise(keys: Mapping[str, Caller], headers: Mapping[str, str]) -> Caller:
-    """The caller that `headers` prove; raises ApiError 401, also if one names another organisation or project."""
-    scheme, _, key = headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip(string.whitespace):
-        raise errors.no_key()
-    caller = keys.get(key.strip())
-    if caller is None:
-        raise errors.wrong_key(key.strip())
-    if headers.get("OpenAI-Organization", caller.org.id) != caller.org.id:
-        raise errors.mismatched_organization()
-    if headers.get("OpenAI-Project", caller.project.id) != caller.project.id:
-        raise errors.mismatched_project()
-    return caller

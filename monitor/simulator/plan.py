@@ -11,18 +11,29 @@ from enum import StrEnum
 from typing import Any
 
 from monitor.simulator.draws import Span
-from monitor.simulator.spec import Ending
 
 FOREVER = float("inf")
 
 
+class Ending(StrEnum):
+    """How a job will end; the values are those of the metadata switch."""
+
+    SUCCESS = "success"
+    SERVER_ERROR = "server_error"
+    MODERATION = "moderation"
+    VALIDATION = "validation"
+    STALL = "stall"
+    STUCK_QUEUE = "stuck_queue"
+
+
 class Status(StrEnum):
-    """A job's status, as the API spells it."""
+    """A job's status, as OpenAI spells it; `cancelling` is a word of the others."""
 
     VALIDATING = "validating_files"
     QUEUED = "queued"
     RUNNING = "running"
     PAUSED = "paused"
+    CANCELLING = "cancelling"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -43,6 +54,8 @@ class Pace:
     """From the last step to the end: checks against the usage policies."""
     announcement: Span = (5.0, 8.0)
     """From the end to the last event; the other final events fall in between."""
+    cancellation: Span = (5.0, 40.0)
+    """From the request to cancel to the end, where a provider takes its time; at OpenAI it is at once."""
     steps: int | None = None
     """Steps of every job; without it they follow from examples, epochs and batch size."""
     told: float = 1.0
@@ -106,6 +119,7 @@ class Durations:
     step: float
     evaluation: float
     announcement: float
+    cancellation: float = 0.0
     told: float = 1.0
     """As in Pace."""
 
@@ -125,6 +139,12 @@ class Plan:
     def started_at(self) -> float | None:
         """When training starts for the first time."""
         return next((mark.at for mark in self.marks if mark.status is Status.RUNNING), None)
+
+    @property
+    def trained_at(self) -> float | None:
+        """When the last step is done, where it will be: what follows are checks, and writing the results."""
+        run = self.runs[-1] if self.runs else None
+        return run.end if run is not None and run.last == self.total_steps else None
 
     @property
     def ended_at(self) -> float | None:
@@ -157,8 +177,11 @@ def lay_out(created_at: float, *, durations: Durations, total_steps: int, ending
 
 
 def cancel(plan: Plan, now: float) -> Plan:
-    """Ended by the client at `now`."""
-    return _marked(_until(plan, now), Mark(now, Status.CANCELLED))
+    """Ended by the client at `now`, or as soon after as the provider manages."""
+    stopped, takes = _until(plan, now), plan.durations.cancellation
+    if takes:
+        stopped = _marked(stopped, Mark(now, Status.CANCELLING))
+    return _marked(stopped, Mark(now + takes, Status.CANCELLED))
 
 
 def pause(plan: Plan, now: float) -> Plan:

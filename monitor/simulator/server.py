@@ -1,36 +1,172 @@
-"""The simulation as a web application, and as a server that listens."""
+"""The simulation as a web application: who may come in, how fast, and every dialect's routes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from monitor.simulator.book_routes import BookRoutes
-from monitor.simulator.door import Door, envelopes, sign
-from monitor.simulator.file_routes import UPLOADS, FileRoutes
-from monitor.simulator.job_routes import JobRoutes
-from monitor.simulator.model_routes import ModelRoutes
+from monitor.simulator import errors
+from monitor.simulator.clock import monotonic
+from monitor.simulator.dialect import Asked, Dialect, Route, Sent, Stream
+from monitor.simulator.errors import ApiError
+from monitor.simulator.openai import OPENAI
+from monitor.simulator.openai.files import UPLOADS
+from monitor.simulator.orgs import Caller, Org
 from monitor.simulator.simulation import Simulation
 
+DIALECTS = {dialect.provider: dialect for dialect in (OPENAI,)}
+
+_CALLER = web.RequestKey("caller", Caller)
+_LIMITS = web.RequestKey("limits", dict[str, str])
+_ARRIVED = web.RequestKey("arrived", float)
+_UNLIMITED = 10_000
 _LARGEST_JSON = 16 * 1024 * 1024
-_PATIENCE = 0.5
+_SHUTDOWN_TIMEOUT = 0.5
 """Seconds that open requests get to end when the server stops."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Bucket:
+    """The requests an organisation has left; refilled all the time, never above one second's worth (at least one)."""
+
+    rate: float
+    left: float
+    at: float
+
+    def take(self, now: float) -> float:
+        """Take one request; the seconds to wait if there is none."""
+        self.left = min(max(1.0, self.rate), self.left + (now - self.at) * self.rate)
+        self.at = now
+        if self.left < 1.0:
+            return (1.0 - self.left) / self.rate
+        self.left -= 1.0
+        return 0.0
+
+
+@dataclass(frozen=True)
+class RateLimiter:
+    """Lets each organisation ask so many requests a second; everything, without a rate."""
+
+    rate: float | None
+    buckets: dict[str, Bucket] = field(default_factory=dict)
+
+    def admit(self, org: Org) -> dict[str, str]:
+        """The headers that tell what is left; raises ApiError 429."""
+        rate = self.rate
+        if rate is None:
+            return _limits(_UNLIMITED, _UNLIMITED - 1, "6ms")
+        now = monotonic()
+        bucket = self.buckets.setdefault(org.id, Bucket(rate, max(1.0, rate), now))
+        wait = bucket.take(now)
+        if wait:
+            refused = errors.too_fast(org.id, rate=rate, wait=wait)
+            refused.headers = {**refused.headers, **_limits(int(max(1.0, rate)), 0, f"{wait:.3f}s")}
+            raise refused
+        return _limits(int(max(1.0, rate)), int(bucket.left), f"{1 / rate:.3f}s")
+
+
+def _limits(limit: int, left: int, reset: str) -> dict[str, str]:
+    return {
+        "x-ratelimit-limit-requests": str(limit),
+        "x-ratelimit-remaining-requests": str(left),
+        "x-ratelimit-reset-requests": reset,
+    }
 
 
 def application(simulation: Simulation, *, middlewares: Sequence[Middleware] = ()) -> web.Application:
-    """The API under /v1; `middlewares` stand before everything else, to break what a client must survive."""
-    app = web.Application(middlewares=(*middlewares, envelopes), client_max_size=_LARGEST_JSON)
-    door = Door(simulation.orgs, simulation.requests_per_second)
-    for part in (JobRoutes(simulation), FileRoutes(simulation), ModelRoutes(simulation), BookRoutes(simulation)):
-        app.add_routes(part.routes(door))
-    app.on_response_prepare.append(sign)
+    """Every dialect below its prefix. `middlewares` stand before everything, to break what a client must survive."""
+    app = web.Application(middlewares=(*middlewares, _refusals), client_max_size=_LARGEST_JSON)
+    limiter = RateLimiter(simulation.requests_per_second)
+    for dialect in DIALECTS.values():
+        orgs = tuple(org for org in simulation.orgs if org.provider == dialect.provider)
+        for route in dialect.routes:
+            path = dialect.prefix + route.path
+            app.router.add_route(route.method, path, _guarded(route, dialect, orgs, simulation, limiter))
+        for method, path, answer in dialect.open_routes:
+            app.router.add_route(method, dialect.prefix + path, _open(answer, orgs, simulation))
+    app.on_response_prepare.append(_sign)
     app.cleanup_ctx.append(_uploads)
     return app
+
+
+def _guarded(
+    route: Route | Stream, dialect: Dialect, orgs: Sequence[Org], simulation: Simulation, limiter: RateLimiter
+) -> Handler:
+    """`route` as aiohttp wants it, for callers with credentials."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        sent = Sent(request.method, request.rel_url.raw_path, request.rel_url.raw_query_string, request.headers)
+        caller = dialect.recognise(orgs, sent, route.scope is not None)
+        request[_CALLER] = caller
+        request[_LIMITS] = limiter.admit(caller.org)
+        if route.scope is not None and caller.org.admin_key not in request.headers["Authorization"]:
+            raise errors.not_permitted(route.scope)
+        if isinstance(route, Stream):
+            return await route.answer(request, simulation, caller)
+        content = await request.read()
+        host = f"{request.scheme}://{request.host}"
+        asked = Asked(simulation, caller, simulation.now(), request.match_info, request.query, content, host)
+        return web.json_response(route.answer(asked))
+
+    return guarded
+
+
+def _open(
+    answer: Callable[[Mapping[str, str], Sequence[Org], float], Any], orgs: Sequence[Org], simulation: Simulation
+) -> Handler:
+    async def opened(request: web.Request) -> web.StreamResponse:
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        return web.json_response(answer(form, orgs, simulation.now()))
+
+    return opened
+
+
+def _dialect(path: str) -> Dialect:
+    """The dialect whose prefix `path` has; OpenAI's has none of its own, and answers the rest."""
+    return next((each for each in DIALECTS.values() if each.prefix and path.startswith(f"{each.prefix}/")), OPENAI)
+
+
+@web.middleware
+async def _refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors as the dialect sends them, also for URLs and methods that it does not have."""
+    request[_ARRIVED] = monotonic()
+    try:
+        return await handler(request)
+    except ApiError as error:
+        refused = error
+    except web.HTTPNotFound:
+        refused = errors.unknown_url(request.method, request.path)
+    except web.HTTPMethodNotAllowed:
+        refused = errors.wrong_method(request.method, request.path)
+    except web.HTTPRequestEntityTooLarge:
+        refused = ApiError(413, "The request body is too large.")
+    body, headers = _dialect(request.path).refuse(refused)
+    return web.json_response(body, status=refused.status, headers={**refused.headers, **headers})
+
+
+async def _sign(request: web.Request, response: web.StreamResponse) -> None:
+    """The headers that every answer carries; most are OpenAI's alone."""
+    response.headers["x-request-id"] = f"req_{secrets.token_hex(16)}"
+    caller = request.get(_CALLER)
+    if _dialect(request.path) is not OPENAI:
+        return
+    arrived = request.get(_ARRIVED)
+    response.headers["openai-version"] = "2020-10-01"
+    response.headers["openai-processing-ms"] = str(0 if arrived is None else round((monotonic() - arrived) * 1000))
+    if caller is not None:
+        response.headers["openai-organization"] = caller.org.name
+        response.headers["openai-project"] = caller.project.id
+    for name, value in request.get(_LIMITS, {}).items():
+        response.headers.setdefault(name, value)
 
 
 async def _uploads(app: web.Application) -> AsyncIterator[None]:
@@ -43,9 +179,9 @@ async def _uploads(app: web.Application) -> AsyncIterator[None]:
 async def serve(
     simulation: Simulation, host: str = "127.0.0.1", port: int = 0, *, middlewares: Sequence[Middleware] = ()
 ) -> AsyncIterator[str]:
-    """Listen for as long as the context lasts; yields the base URL, which ends in /v1. Port 0 takes a free one."""
+    """Listen for as long as the context lasts; yields OpenAI's base URL, which ends in /v1. Port 0 takes a free one."""
     runner = web.AppRunner(
-        application(simulation, middlewares=middlewares), access_log=None, shutdown_timeout=_PATIENCE
+        application(simulation, middlewares=middlewares), access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT
     )
     await runner.setup()
     try:
@@ -55,3 +191,13 @@ async def serve(
         yield f"http://{shown}:{taken}/v1"
     finally:
         await runner.cleanup()
+
+
+def configuration(org: Org, base_url: str, folder: Path) -> dict[str, Any]:
+    """The organisation as it goes into a client's configuration; `base_url` is what `serve` yields.
+
+    Credentials that clients read from files are written to `folder`.
+    """
+    dialect = DIALECTS[org.provider]
+    address = base_url.removesuffix("/v1")
+    return {"name": org.name, "provider": org.provider, **dialect.configuration(org, address, folder)}

@@ -5,21 +5,45 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any
 
 from monitor.simulator import errors
-from monitor.simulator.checkpoints import snapshots
 from monitor.simulator.clock import SimClock
-from monitor.simulator.creation import Files, plan_job
+from monitor.simulator.dataset import Dataset
 from monitor.simulator.draws import dice, mark
 from monitor.simulator.files import StoredFile, result_file, sample_file
-from monitor.simulator.job import Job
-from monitor.simulator.orgs import Caller, Org
+from monitor.simulator.job import Files, Job, JobSpec, plan_job
+from monitor.simulator.orgs import Caller, Org, job_id
 from monitor.simulator.plan import TERMINAL, Pace, Plan, Status, cancel, pause, resume
-from monitor.simulator.spec import read
 from monitor.simulator.traffic import Scene, Traffic, coming, past
-from monitor.simulator.training import Dataset
-from monitor.simulator.usage import Tokens, UsageKey
+from monitor.simulator.training import snapshots
+
+
+@dataclass(frozen=True)
+class UsageKey:
+    """One minute of one model in one project; `minute` is the unix second it starts at."""
+
+    org_id: str
+    project_id: str
+    model: str
+    minute: int
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of one or many requests; the cached ones are among the prompt's."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    requests: int = 1
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(
+            self.prompt + other.prompt,
+            self.completion + other.completion,
+            self.cached + other.cached,
+            self.requests + other.requests,
+        )
 
 
 @dataclass
@@ -78,47 +102,46 @@ class Simulation:
         self.now()
         return tuple(reversed(self._records[org.id].jobs.values()))
 
-    def job(self, org: Org, job_id: str) -> Job:
+    def job(self, org: Org, name: str) -> Job:
         """One job; raises ApiError 404."""
         self.now()
-        found = self._records[org.id].jobs.get(job_id)
+        found = self._records[org.id].jobs.get(name)
         if found is None:
-            raise errors.no_such_job(job_id)
+            raise errors.no_such_job(name)
         return found
 
-    def create_job(self, caller: Caller, body: Mapping[str, Any]) -> Job:
-        """A new job, as asked for by `body`; raises ApiError 400."""
+    def create_job(self, caller: Caller, spec: JobSpec) -> Job:
+        """A new job; raises ApiError 400 for files and models that do not exist."""
         now = self.now()
-        spec = read(body)
         if spec.model.startswith("ft:") and self.tuned(caller.org, spec.model) is None:
             message = f"Model {spec.model} is not available for fine-tuning or does not exist."
             raise errors.bad("model", message, "model_not_available")
         training = self._dataset(caller, spec.training_file, "training_file")
         validation = self._dataset(caller, spec.validation_file, "validation_file") if spec.validation_file else None
-        job_id = f"ftjob-{self._mark(caller, 24)}"
-        job = plan_job(job_id, caller, spec, files=Files(training, validation), pace=self.pace, at=now)
+        made = job_id(dice(self.seed, caller.org.id, "id", next(self._numbers)), caller.org.provider)
+        job = plan_job(made, caller, spec, files=Files(training, validation), pace=self.pace, at=now)
         self._records[caller.org.id].jobs[job.id] = job
         return job
 
-    def cancel(self, org: Org, job_id: str) -> Job:
+    def cancel(self, org: Org, name: str) -> Job:
         """Raises ApiError 404, or 400 if the job is over."""
-        job = self.job(org, job_id)
-        if job.plan.status(self.clock()) in TERMINAL:
-            raise errors.bad(None, f"Job has already completed: {job_id}", "invalid_job_state")
+        job = self.job(org, name)
+        if job.plan.status(self.clock()) in (*TERMINAL, Status.CANCELLING):
+            raise errors.bad(None, f"Job has already completed: {name}", "invalid_job_state")
         return self._edited(org, job, cancel)
 
-    def pause(self, org: Org, job_id: str) -> Job:
+    def pause(self, org: Org, name: str) -> Job:
         """Raises ApiError 404, or 400 if the job is not running."""
-        job = self.job(org, job_id)
+        job = self.job(org, name)
         if job.plan.status(self.clock()) is not Status.RUNNING:
-            raise errors.bad(None, f"Only a running job can be paused: {job_id}", "invalid_job_state")
+            raise errors.bad(None, f"Only a running job can be paused: {name}", "invalid_job_state")
         return self._edited(org, job, pause)
 
-    def resume(self, org: Org, job_id: str) -> Job:
+    def resume(self, org: Org, name: str) -> Job:
         """Raises ApiError 404, or 400 if the job is not paused."""
-        job = self.job(org, job_id)
+        job = self.job(org, name)
         if job.plan.status(self.clock()) is not Status.PAUSED:
-            raise errors.bad(None, f"Only a paused job can be resumed: {job_id}", "invalid_job_state")
+            raise errors.bad(None, f"Only a paused job can be resumed: {name}", "invalid_job_state")
         return self._edited(org, job, resume)
 
     def files(self, caller: Caller) -> list[StoredFile]:
@@ -144,7 +167,8 @@ class Simulation:
 
     def add_file(self, caller: Caller, file: StoredFile) -> StoredFile:
         """Keep an upload under a new id."""
-        named = replace(file, id=f"file-{self._mark(caller, 22)}", created_at=self.now())
+        rng = dice(self.seed, caller.org.id, "id", next(self._numbers))
+        named = replace(file, id=f"file-{mark(rng, 22)}", created_at=self.now())
         self._records[caller.org.id].files[named.id] = named
         return named
 
@@ -196,9 +220,6 @@ class Simulation:
         edited = replace(job, plan=edit(job.plan, self.clock()))
         self._records[org.id].jobs[job.id] = edited
         return edited
-
-    def _mark(self, caller: Caller, length: int) -> str:
-        return mark(dice(self.seed, caller.org.id, "id", next(self._numbers)), length)
 
 
 def _adopt(records: _Records, job: Job) -> None:

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from monitor.simulator.creation import Files, plan_job
-from monitor.simulator.draws import Span, derived, dice, mark, within
-from monitor.simulator.job import Job
-from monitor.simulator.orgs import Caller, Org
-from monitor.simulator.plan import Pace, cancel
-from monitor.simulator.spec import Ending, JobSpec, read
-from monitor.simulator.training import Dataset
+from monitor.simulator.dataset import Dataset
+from monitor.simulator.draws import Span, derived, dice, within
+from monitor.simulator.job import AUTO, Files, Job, JobSpec, plan_job
+from monitor.simulator.orgs import Caller, Org, job_id
+from monitor.simulator.plan import Ending, Pace, cancel
 
 _WEEK = 7 * 86400.0
-_KINDS = (
+_OPENAI = (
     ("gpt-4o-mini-2024-07-18", "supervised", 4),
     ("gpt-4.1-mini-2025-04-14", "supervised", 3),
     ("gpt-4o-2024-08-06", "supervised", 2),
@@ -24,6 +22,31 @@ _KINDS = (
     ("gpt-4o-mini-2024-07-18", "dpo", 1),
     ("o4-mini-2025-04-16", "reinforcement", 1),
 )
+_MODELS = {
+    "openai": _OPENAI,
+    "azure": _OPENAI,
+    "together": (
+        ("meta-llama/Meta-Llama-3.1-8B-Instruct-Reference", "supervised", 3),
+        ("Qwen/Qwen3-32B", "supervised", 2),
+        ("Qwen/Qwen3-32B", "dpo", 1),
+    ),
+    "fireworks": (
+        ("accounts/fireworks/models/llama-v3p1-8b-instruct", "supervised", 3),
+        ("accounts/fireworks/models/qwen3-30b-a3b", "dpo", 1),
+        ("accounts/fireworks/models/qwen3-30b-a3b", "reinforcement", 1),
+    ),
+    "vertex": (
+        ("gemini-2.5-flash", "supervised", 3),
+        ("gemini-2.5-flash-lite", "supervised", 2),
+        ("gemini-2.5-flash", "dpo", 1),
+    ),
+    "bedrock": (
+        ("amazon.nova-lite-v1:0:300k", "supervised", 3),
+        ("anthropic.claude-3-haiku-20240307-v1:0:200k", "supervised", 1),
+        ("amazon.nova-lite-v1:0:300k", "reinforcement", 1),
+    ),
+}
+"""Base model, method, and how often they are drawn, for each provider."""
 _SUFFIXES = ("triage", "summaries", "tone", "router", "extract-v2", "intents", "", "")
 _TEAMS = ("core", "platform", "labs")
 _GRADER = {
@@ -103,31 +126,32 @@ def _under_way(scene: Scene, number: int) -> Job:
 
 
 def _job(scene: Scene, rng: Random, at: float, ending: Ending | None) -> Job:
-    job_id = f"ftjob-{mark(rng, 24)}"
+    name = job_id(rng, scene.org.provider)
     caller = Caller(scene.org, rng.choice(scene.org.projects))
     examples = int(within(rng, (50, 400)))
     files = Files(Dataset(examples, examples * int(within(rng, (150, 600)))))
     validation = rng.random() < 0.5
     drawn = rng.random()
     known = next((each for limit, each in _ENDINGS if drawn < limit), None)
-    spec = replace(_spec(rng, job_id, validation), ending=ending or known or Ending.SUCCESS)
-    job = plan_job(job_id, caller, spec, files=files, pace=scene.pace, at=at)
+    spec = replace(_spec(rng, name, validation, scene.org.provider), ending=ending or known or Ending.SUCCESS)
+    job = plan_job(name, caller, spec, files=files, pace=scene.pace, at=at)
     if ending is not None or known is not None:
         return job
     life = job.plan.marks[-1].at - at
     return replace(job, plan=cancel(job.plan, at + life * within(rng, (0.2, 0.9))))
 
 
-def _spec(rng: Random, job_id: str, validation: bool) -> JobSpec:
-    model, method, _ = rng.choices(_KINDS, weights=[weight for _, _, weight in _KINDS])[0]
-    details = {"grader": _GRADER} if method == "reinforcement" else {}
-    return read(
-        {
-            "model": model,
-            "training_file": f"file-{derived(22, job_id, 'training')}",
-            "validation_file": f"file-{derived(22, job_id, 'validation')}" if validation else None,
-            "method": {"type": method, method: details},
-            "suffix": rng.choice(_SUFFIXES),
-            "metadata": {"team": rng.choice(_TEAMS), "run": str(rng.randrange(1, 400))} if rng.random() < 0.6 else None,
-        }
+def _spec(rng: Random, name: str, validation: bool, provider: str) -> JobSpec:
+    choices = _MODELS[provider]
+    model, method, _ = rng.choices(choices, weights=[weight for _, _, weight in choices])[0]
+    reinforcement = method == "reinforcement"
+    return JobSpec(
+        model=model,
+        training_file=f"file-{derived(22, name, 'training')}",
+        validation_file=f"file-{derived(22, name, 'validation')}" if validation else None,
+        method=method,
+        hyperparameters=dict.fromkeys(AUTO[method], "auto") | ({"reasoning_effort": "medium"} if reinforcement else {}),
+        method_extras={"grader": _GRADER} if reinforcement else {},
+        suffix=rng.choice(_SUFFIXES) or None,
+        metadata={"team": rng.choice(_TEAMS), "run": str(rng.randrange(1, 400))} if rng.random() < 0.6 else None,
     )

@@ -1,168 +1,253 @@
-"""What is in a training file: its examples, its tokens, and what is wrong with it for each way of tuning.
-
-A text counts one token for every four UTF-8 bytes, rounded down, and at least one; a file's tokens are the sum over all
-its texts (the content of every message, or the parts of a content that is a list; for a tool call its name and
-arguments). Nothing is added per message or example, so `training_file` makes a file of exactly as many tokens as asked.
-"""
+"""What a training tells of itself: the numbers of each step, its events, its checkpoints and its file of results."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import base64
+import csv
+import io
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import exp
 from typing import Any
 
-from monitor.simulator.errors import bad
+from monitor.simulator.draws import noise
+from monitor.simulator.job import Job
+from monitor.simulator.plan import FOREVER, Mark, Run, Status
 
-MIN_EXAMPLES = 10
-_REPORTED = 5
-_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A file once read; `problems` holds, for each format, the first few reasons why the file is not in it."""
-
-    examples: int
-    tokens: int
-    problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+_KEPT = 3
+"""Checkpoints that are kept: the last three epochs, or the best three of a reinforcement training."""
+_MOST_STEPS = 2000
+"""A longer training tells only every so many-th step."""
+_EVERY = 10
+"""Steps between two looks at a batch of the validation file."""
 
 
-def count_tokens(text: str) -> int:
-    """See the rule at the top of this file."""
-    return max(1, len(text.encode(errors="surrogatepass")) // 4)
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at `at`; `key` tells it from the other events of its job."""
+
+    key: str
+    at: float
+    message: str
+    level: str = "info"
+    type: str = "message"
+    step: int | None = None
+    snapshot: str | None = None
 
 
-def examine(lines: Iterable[bytes]) -> Dataset:
-    """Read JSONL; raises ApiError 400 for a line that is no JSON object, which the API finds at upload already."""
-    examples = tokens = 0
-    problems: dict[str, list[str]] = {name: [] for name in _CHECKS}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        example = _parse(line, number)
-        examples += 1
-        tokens += sum(map(count_tokens, _texts(example)))
-        for name, check in _CHECKS.items():
-            problem = check(example) if len(problems[name]) < _REPORTED else None
-            if problem:
-                problems[name].append(f"Example {examples}{problem}")
-    if not examples:
-        raise bad("file", "File is empty.")
-    return Dataset(examples, tokens, {name: tuple(found) for name, found in problems.items()})
+def events(job: Job, now: float) -> tuple[Event, ...]:
+    """What has happened by `now`, oldest first."""
+    told = timeline(job)
+    return told[: bisect_right(told, now, key=lambda event: event.at)]
 
 
-def _parse(line: bytes, number: int) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        start = line[:20].decode(errors="replace").strip()
-        message = "Expected file to have JSONL format, where every line is a valid JSON dictionary."
-        raise bad("file", f'{message} Line {number} is not a dictionary (line starts with: "{start}..").')
-    return value
+@lru_cache(maxsize=128)
+def timeline(job: Job) -> tuple[Event, ...]:
+    """Every event that is planned; kept since each poll asks again and a job never changes (an edit makes another)."""
+    found = [event for run in job.plan.runs for event in _of_run(job, run)]
+    found += [event for index, mark in enumerate(job.plan.marks) for event in _of_mark(job, mark, index)]
+    return tuple(sorted(found, key=lambda event: event.at))
 
 
-def _texts(example: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("prompt", "completion"):
-        if isinstance(example.get(key), str):
-            yield example[key]
-    yield from message_texts(example.get("messages"))
-    if isinstance(example.get("input"), dict):
-        yield from message_texts(example["input"].get("messages"))
-    for key in ("preferred_output", "non_preferred_output"):
-        yield from message_texts(example.get(key))
+def _of_mark(job: Job, mark: Mark, index: int) -> Iterator[Event]:
+    key = f"{index}.{mark.status}"
+    match mark.status:
+        case Status.VALIDATING:
+            files = f"training file: {job.spec.training_file}"
+            files += f" and validation file: {job.spec.validation_file}" if job.spec.validation_file else ""
+            yield Event(f"{key}.created", mark.at, f"Created fine-tuning job: {job.id}")
+            yield Event(key, mark.at, f"Validating {files}")
+        case Status.QUEUED:
+            again = index > 1
+            why = "Job resumed" if again else "Files validated"
+            yield Event(key, mark.at, f"{why}, moving job to queued state")
+        case Status.RUNNING:
+            again = job.plan.runs[0].start < mark.at
+            yield Event(key, mark.at, "Fine-tuning job resumed" if again else "Fine-tuning job started")
+        case Status.PAUSED:
+            yield Event(key, mark.at, "Fine-tuning job paused", level="warn")
+        case Status.CANCELLED:
+            yield Event(key, mark.at + 2, "Fine tuning process stopping due to job cancellation", level="warn")
+        case Status.FAILED:
+            reason = job.plan.fault.message if job.plan.fault else "The job failed due to an internal error."
+            yield Event(key, mark.at + 1, reason, level="error")
+        case Status.SUCCEEDED:
+            yield from _farewell(job, mark)
 
 
-def message_texts(messages: Any) -> Iterator[str]:
-    """Every text in a list of chat messages; what has another shape has no text."""
-    for message in messages if isinstance(messages, list) else ():
-        if not isinstance(message, dict):
-            continue
-        content = message.get("content")
-        if isinstance(content, str):
-            yield content
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and isinstance(part.get("text"), str):
-                yield part["text"]
-        calls = message.get("tool_calls")
-        for call in calls if isinstance(calls, list) else ():
-            yield json.dumps(call.get("function") if isinstance(call, dict) else call)
+def _farewell(job: Job, mark: Mark) -> Iterator[Event]:
+    """What was made is told after `finished_at`: a burst, then a last word."""
+    lag = job.plan.durations.announcement
+    for step, name in snapshots(job)[:-1]:
+        told = f"Checkpoint created at step {step} with Snapshot ID: {name}"
+        yield Event(f"checkpoint.{step}", mark.at + lag / 4, told)
+    yield Event("model", mark.at + lag / 4, f"New fine-tuned model created: {job.fine_tuned_model}")
+    yield Event("completed", mark.at + lag, "The job has successfully completed")
 
 
-def _messages_problem(messages: Any, where: str = "") -> str | None:
-    if not isinstance(messages, list) or not messages:
-        return f'{where}: expected a non-empty list of chat messages under the key "messages"'
-    for number, message in enumerate(messages, start=1):
-        at = f"{where}, message {number}"
-        if not isinstance(message, dict):
-            return f"{at}: expected a dictionary"
-        if message.get("role") not in _ROLES:
-            return f'{at}: missing or unknown "role"'
-        called = message.get("tool_calls") or message.get("function_call")
-        if not isinstance(message.get("content"), str | list) and not called:
-            return f'{at}: missing "content"'
-    return None
+def _of_run(job: Job, run: Run) -> Iterator[Event]:
+    stride = -(-job.plan.total_steps // _MOST_STEPS)
+    for step in range(run.first + 1, run.last + 1):
+        if step % stride == 0 or step == job.plan.total_steps:
+            message = step_message(job, step_metrics(job, step))
+            yield Event(f"step.{step}", run.done_at(step), message, type="metrics", step=step)
+    if run.last == job.plan.total_steps:
+        until = next((mark.at for mark in job.plan.marks if mark.at > run.start), FOREVER)
+        yield from (event for event in _checks(job, run) if event.at < until)
 
 
-def _chat_problem(example: Mapping[str, Any]) -> str | None:
-    messages = example.get("messages")
-    if messages is None and "prompt" in example:
-        return ": in the prompt-completion format, but the model is conversational and requires chat-formatted data"
-    problem = _messages_problem(messages)
-    if problem:
-        return problem
-    if not any(message["role"] == "assistant" for message in example["messages"]):
-        return ": at least one message must be from the assistant"
-    return None
+def _checks(job: Job, run: Run) -> Iterator[Event]:
+    """The usage policies, while the job still runs."""
+    model = job.fine_tuned_model
+    asked = run.end + job.plan.durations.evaluation / 10
+    answered = run.end + job.plan.durations.evaluation * 0.8
+    key = f"{run.start}"
+    passed = f"Moderation checks for snapshot {model} passed."
+    yield Event(f"{key}.evaluating", asked, "Evaluating model against our usage policies before enabling")
+    yield Event(f"{key}.moderation", answered, passed, type="moderation_checks", snapshot=model)
+    yield Event(f"{key}.enabled", answered, "Usage policy evaluations completed, model is now enabled for sampling")
 
 
-def _reinforcement_problem(example: Mapping[str, Any]) -> str | None:
-    problem = _messages_problem(example.get("messages"))
-    if problem is None and example["messages"][-1]["role"] != "user":
-        return ": the last message must be from the user"
-    return problem
+def epoch_ends(job: Job) -> frozenset[int]:
+    """The last step of each epoch."""
+    epochs = min(job.epochs, job.plan.total_steps)
+    return frozenset(job.plan.total_steps * number // epochs for number in range(1, epochs + 1))
 
 
-def _preference_problem(example: Mapping[str, Any]) -> str | None:
-    given = example.get("input")
-    if not isinstance(given, dict):
-        return ': missing key "input"'
-    problem = _messages_problem(given.get("messages"), ', "input"')
-    for key in ("preferred_output", "non_preferred_output"):
-        problem = problem or _messages_problem(example.get(key), f', "{key}"')
-    return problem
+def eval_steps(job: Job) -> frozenset[int]:
+    """The steps after which the whole validation file is tried: each epoch's last, or every few in reinforcement."""
+    if job.spec.method != "reinforcement":
+        return epoch_ends(job)
+    interval = int(job.settled.get("eval_interval") or 5)
+    return frozenset({*range(interval, job.plan.total_steps + 1, interval), job.plan.total_steps})
 
 
-def _completion_problem(example: Mapping[str, Any]) -> str | None:
-    absent = [key for key in ("prompt", "completion") if not isinstance(example.get(key), str)]
-    return f': missing key "{absent[0]}" (the model requires prompt-completion pairs)' if absent else None
+def step_metrics(job: Job, step: int) -> dict[str, Any]:
+    """The `data` of a step's metrics event."""
+    if job.spec.method == "reinforcement":
+        total = {"step": step, "total_steps": job.plan.total_steps}
+        return total | _rewards(job, step) | _reinforcement_details(job, step)
+    loss = _loss(job, step, "train")
+    metrics: dict[str, Any] = {"step": step, "train_loss": loss, "total_steps": job.plan.total_steps}
+    metrics["train_mean_token_accuracy"] = _accuracy(loss)
+    if job.spec.validation_file is None:
+        return metrics
+    if step % _EVERY == 0 or step == job.plan.total_steps:
+        metrics["valid_loss"] = _loss(job, step, "valid")
+        metrics["valid_mean_token_accuracy"] = _accuracy(metrics["valid_loss"])
+    if step in epoch_ends(job):
+        metrics["full_valid_loss"] = _loss(job, step, "full")
+        metrics["full_valid_mean_token_accuracy"] = _accuracy(metrics["full_valid_loss"])
+    return metrics
 
 
-_CHECKS = {
-    "chat": _chat_problem,
-    "dpo": _preference_problem,
-    "reinforcement": _reinforcement_problem,
-    "completion": _completion_problem,
-}
+def checkpoint_metrics(job: Job, step: int) -> dict[str, Any]:
+    """The metrics of the checkpoint made at `step`."""
+    if job.spec.method == "reinforcement":
+        return {"step": step, **_rewards(job, step)}
+    return {key: value for key, value in step_metrics(job, step).items() if key != "total_steps"}
 
 
-def training_file(*, examples: int, tokens: int) -> bytes:
-    """Chat examples that count exactly `tokens` tokens together; raises ValueError below two tokens per example."""
-    each, rest = divmod(tokens, examples)
-    if each < 2:
-        raise ValueError(f"{examples} examples cannot have fewer than {2 * examples} tokens together")
-    return b"".join(_line(each + (number < rest)) for number in range(examples))
+def step_message(job: Job, metrics: dict[str, Any]) -> str:
+    """The sentence of a metrics event."""
+    step, total = metrics["step"], metrics["total_steps"]
+    if job.spec.method == "reinforcement":
+        words = f"Step {step}/{total} , train mean reward={metrics['train_mean_reward']:.2f}"
+        if "full_valid_mean_reward" in metrics:
+            words += f", full validation mean reward={metrics['full_valid_mean_reward']:.2f}"
+            words += f", full validation mean parse error={metrics['full_valid_mean_parse_error']:.2f}"
+        return words
+    words = f"Step {step}/{total}: training loss={metrics['train_loss']:.2f}"
+    for key, name in (("valid_loss", "validation loss"), ("full_valid_loss", "full validation loss")):
+        words += f", {name}={metrics[key]:.2f}" if key in metrics else ""
+    return words
 
 
-def _line(tokens: int) -> bytes:
-    asked = tokens // 2
-    user = {"role": "user", "content": "ask " * asked}
-    assistant = {"role": "assistant", "content": "say " * (tokens - asked)}
-    return json.dumps({"messages": [user, assistant]}).encode() + b"\n"
+def results(job: Job) -> bytes:
+    """The file of results: base64 of a CSV with one row per step, as newer jobs have it."""
+    written = io.StringIO()
+    columns = ["step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy"]
+    if job.spec.method == "reinforcement":
+        columns = ["step", "train_mean_reward", "full_valid_mean_reward"]
+    rows = csv.DictWriter(written, columns, extrasaction="ignore", lineterminator="\n")
+    rows.writeheader()
+    for step in range(1, job.plan.total_steps + 1):
+        metrics = step_metrics(job, step)
+        rows.writerow({**metrics, "train_accuracy": metrics.get("train_mean_token_accuracy")})
+    return base64.b64encode(written.getvalue().encode())
 
 
-def training_file_size(*, examples: int, tokens: int) -> int:
-    """The bytes of such a file, without making it."""
-    return examples * (len(_line(2)) - 8) + 4 * tokens
+def reward(job: Job, step: int) -> float:
+    """The mean reward over the validation file after `step`."""
+    grown = 1 - exp(-3 * step / job.plan.total_steps)
+    return round(0.25 + 0.6 * grown + 0.06 * (noise(job.id, step, "reward") - 0.5), 4)
+
+
+def _loss(job: Job, step: int, kind: str) -> float:
+    floor = {"train": 0.05, "valid": 0.12, "full": 0.1}[kind] + 0.2 * noise(job.id, kind)
+    first = 1.5 + noise(job.id, "first")
+    wobble = 1 + 0.2 * (noise(job.id, step, kind) - 0.5)
+    return round((floor + (first - floor) * exp(-4 * step / job.plan.total_steps)) * wobble, 5)
+
+
+def _accuracy(loss: float) -> float:
+    return round(exp(-loss / 2), 5)
+
+
+def _rewards(job: Job, step: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"train_mean_reward": round(reward(job, step) - 0.04 * noise(job.id, step, "train"), 4)}
+    if step in eval_steps(job):
+        found["full_valid_mean_reward"] = reward(job, step)
+        found["full_valid_mean_parse_error"] = round(0.05 * noise(job.id, step, "parse"), 4)
+    return found
+
+
+def _reinforcement_details(job: Job, step: int) -> dict[str, Any]:
+    seconds = job.plan.durations.step * job.plan.durations.told
+    tokens = int(400 + 800 * noise(job.id, step, "tokens"))
+    evaluated = step in eval_steps(job)
+    parts = {"eval": 0.2 if evaluated else 0.0, "sampling": 0.5, "training": 0.25, "full_iteration": 1.0}
+    mean = reward(job, step)
+    return {
+        "mean_unresponsive_rewards": 0.0,
+        "reasoning_tokens_mean": tokens,
+        "completion_tokens_mean": tokens + 120,
+        "valid_reasoning_tokens_mean": tokens - 20 if evaluated else None,
+        "scores": {"train_reward_mean": mean, "valid_reward_mean": mean if evaluated else None, "graders": []},
+        "usage": {"graders": [], "samples": {"total": int(job.settled.get("batch_size") or 1)}},
+        "errors": {"graders": []},
+        "timing": {"step": {name: round(seconds * part, 1) for name, part in parts.items()}, "graders": []},
+        "model_graders_token_usage": {},
+    }
+
+
+def snapshots(job: Job, last_step: int | None = None) -> list[tuple[int, str]]:
+    """Steps and names of the snapshots kept after `last_step` (the whole training if None), in order of steps.
+
+    The one made at the very end carries the name of the tuned model.
+    """
+    total = job.plan.total_steps
+    made = sorted(step for step in _candidates(job) if step <= (total if last_step is None else last_step))
+    if job.spec.method == "reinforcement":
+        made = sorted(sorted(made, key=lambda step: reward(job, step))[-_KEPT:])
+    model = job.fine_tuned_model
+    return [(step, model if step == total else f"{model}:ckpt-step-{step}") for step in made[-_KEPT:]]
+
+
+def listed(job: Job, now: float) -> list[tuple[int, str]]:
+    """The snapshots that the API lists at `now`: none before the training is done or paused."""
+    status = job.plan.status(now)
+    if status not in (Status.SUCCEEDED, Status.PAUSED):
+        return []
+    return snapshots(job, job.plan.step(now))
+
+
+def _candidates(job: Job) -> frozenset[int]:
+    return eval_steps(job) if job.spec.method == "reinforcement" else epoch_ends(job)
+
+
+def checkpoint_at(job: Job, step: int) -> float:
+    """When the checkpoint of `step` was made: minutes before the API tells of it."""
+    return next(run.done_at(step) for run in job.plan.runs if run.first < step <= run.last)

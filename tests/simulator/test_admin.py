@@ -1,4 +1,4 @@
-"""The simulated organisation's books: who may read them, how they are cut, and that they agree with what happened."""
+"""The simulated organisation's costs: who may read them, how they are cut, and that they agree with what happened."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from monitor.simulator import Org, Simulation, Traffic, organisations, serve
-from monitor.simulator.books import DAY, charges
+from monitor.simulator.openai.costs import DAY, charges
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
 
 MIDNIGHT = int(NOON) // DAY * DAY
@@ -49,7 +49,7 @@ async def a_model(client: Client, clock: HandClock) -> str:
 
 
 @pytest.mark.parametrize("path", [USAGE, COSTS, "/organization/projects"])
-async def test_an_ordinary_key_may_not_read_the_books_and_a_stranger_not_either(client: Client, path: str) -> None:
+async def test_an_ordinary_key_may_not_read_the_costs_and_a_stranger_not_either(client: Client, path: str) -> None:
     status, body = await ask(client, path, client.org.key, start_time=MIDNIGHT)
     assert status == 403
     assert "Missing scopes" in body["error"]["message"]
@@ -190,17 +190,17 @@ async def test_hours_add_up_to_the_day(session: aiohttp.ClientSession) -> None:
         assert sum(row[name] for row in by_hour) == whole[name] > 0
 
 
-def test_the_newest_day_is_booked_late_and_whole_a_day_later() -> None:
+def test_the_newest_day_is_billed_late_and_whole_a_day_later() -> None:
     simulation, org, clock = busy()
     clock.now = MIDNIGHT + DAY - 1
 
-    def booked() -> Decimal:
+    def billed() -> Decimal:
         return sum((charge.usd for charge in charges(simulation, org, MIDNIGHT, clock.now)), Decimal(0))
 
-    sums = [booked()]
+    sums = [billed()]
     for _ in range(4):
         clock.move(DAY / 2)
-        sums.append(booked())
+        sums.append(billed())
     assert 0 < sums[0] < sums[1] <= sums[2] == sums[3] == sums[4]
 
 

@@ -9,17 +9,16 @@ from itertools import pairwise
 import pytest
 
 from monitor.simulator import Pace, SimClock, Simulation, Traffic, organisations, training_file
-from monitor.simulator.catalogue import base_of
-from monitor.simulator.chat import answer
-from monitor.simulator.creation import settle
-from monitor.simulator.door import Bucket
+from monitor.simulator.dataset import Dataset, count_tokens, examine, training_file_size
 from monitor.simulator.errors import masked
-from monitor.simulator.job import Job, slug, view
-from monitor.simulator.paging import Cut, page
+from monitor.simulator.job import Job, JobSpec, settle, slug
+from monitor.simulator.models import base_of
+from monitor.simulator.openai.jobs import view
+from monitor.simulator.openai.models import answer
+from monitor.simulator.openai.pages import cut
 from monitor.simulator.plan import Run
-from monitor.simulator.spec import JobSpec
-from monitor.simulator.timeline import events
-from monitor.simulator.training import Dataset, count_tokens, examine, training_file_size
+from monitor.simulator.server import Bucket
+from monitor.simulator.training import events
 from tests.simulator.conftest import NOON, HandClock
 
 DAY = 86400.0
@@ -86,10 +85,13 @@ def test_a_name_leads_to_its_base(name: str, base: str | None) -> None:
 
 
 def test_a_page_starts_after_its_cursor() -> None:
-    assert page("abcde", Cut(2), name=str) == ("ab", True)
-    assert page("abcde", Cut(2, "b"), name=str) == ("cd", True)
-    assert page("abcde", Cut(2, "d"), name=str) == ("e", False)
-    assert page("abcde", Cut(5), name=str) == ("abcde", False)
+    def found(**query: str) -> tuple[object, bool]:
+        return cut("abcde", query, default=5, name=str)
+
+    assert found(limit="2") == ("ab", True)
+    assert found(limit="2", after="b") == ("cd", True)
+    assert found(limit="2", after="d") == ("e", False)
+    assert found() == ("abcde", False)
 
 
 def test_a_bucket_refills_with_time_but_never_above_its_size() -> None:

@@ -1,13 +1,12 @@
-"""The base models: how each may be tuned, its alias, and when it is shut down (OpenAI's deprecations page, 2026)."""
+"""The base models of all providers: how each may be tuned, its alias, and when it is shut down."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 CHAT = frozenset({"supervised"})
 CHAT_AND_PREFERENCE = frozenset({"supervised", "dpo"})
+EVERY_METHOD = CHAT_AND_PREFERENCE | {"reinforcement"}
 
 
 @dataclass(frozen=True)
@@ -21,11 +20,14 @@ class Base:
     chat: bool = True
     multiplier: float = 2.0
     """The learning-rate multiplier that "auto" becomes."""
+    provider: str = "openai"
+    """Whose model it is; OpenAI's are at Azure too."""
 
 
 BASES = {
     base.id: base
     for base in (
+        # OpenAI's dates are those of its deprecations page, 2026.
         Base("babbage-002", 1692634615, CHAT, "2026-09-28", chat=False),
         Base("davinci-002", 1692634301, CHAT, "2026-09-28", chat=False),
         Base("gpt-3.5-turbo-0613", 1686587434, CHAT, "2024-09-13"),
@@ -40,6 +42,14 @@ BASES = {
         Base("o4-mini-2025-04-16", 1744133506, frozenset({"reinforcement"}), "2026-10-23", multiplier=1.0),
         Base("gpt-5-2025-08-07", 1754524800, shutdown_date="2026-12-11"),
         Base("gpt-5-mini-2025-08-07", 1754524801, shutdown_date="2026-12-11"),
+        Base("meta-llama/Meta-Llama-3.1-8B-Instruct-Reference", 0, CHAT_AND_PREFERENCE, provider="together"),
+        Base("Qwen/Qwen3-32B", 0, CHAT_AND_PREFERENCE, provider="together"),
+        Base("accounts/fireworks/models/llama-v3p1-8b-instruct", 0, EVERY_METHOD, provider="fireworks"),
+        Base("accounts/fireworks/models/qwen3-30b-a3b", 0, EVERY_METHOD, provider="fireworks"),
+        Base("gemini-2.5-flash", 0, CHAT_AND_PREFERENCE, provider="vertex"),
+        Base("gemini-2.5-flash-lite", 0, CHAT_AND_PREFERENCE, provider="vertex"),
+        Base("amazon.nova-lite-v1:0:300k", 0, EVERY_METHOD, provider="bedrock"),
+        Base("anthropic.claude-3-haiku-20240307-v1:0:200k", 0, CHAT, provider="bedrock"),
     )
 }
 ALIASES = {
@@ -60,19 +70,3 @@ def base_of(model: str) -> Base | None:
     """The base that `model` names or was tuned from: a snapshot, an alias, or an `ft:` name."""
     name = model.split(":")[1] if model.startswith("ft:") and ":" in model[3:] else model
     return BASES.get(ALIASES.get(name, name))
-
-
-def model_json(model: str, *, created: int, owner: str, shutdowns: Mapping[str, str]) -> dict[str, Any]:
-    """A model as `/v1/models` shows it; a tuned model stops with its base, on its date or the one in `shutdowns`."""
-    base = base_of(model)
-    shutdown = shutdowns.get(base.id, base.shutdown_date) if base else None
-    return {"id": model, "object": "model", "created": created, "owned_by": owner, "shutdown_date": shutdown}
-
-
-def base_models(shutdowns: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Snapshots and aliases, as everybody sees them."""
-    names = {**{name: name for name in BASES}, **ALIASES}
-    return [
-        model_json(name, created=BASES[base].created, owner="system", shutdowns=shutdowns)
-        for name, base in names.items()
-    ]
