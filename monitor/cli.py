@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -35,6 +35,17 @@ def _address(_context: click.Context, _option: click.Parameter, text: str | None
         return str(address(text)) if text is not None else None
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def _providers(_context: click.Context, _option: click.Parameter, text: str) -> tuple[str, ...]:
+    """The providers that `text` names, each once, in order."""
+    from monitor.simulator import PROVIDERS  # noqa: PLC0415 - see the module's first line
+
+    named = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [name for name in named if name not in PROVIDERS]
+    if unknown or not named:
+        raise click.BadParameter(f"should be some of {', '.join(PROVIDERS)}")
+    return named
 
 
 def _listen_option(default: str | None, text: str) -> Callable[[F], F]:
@@ -100,15 +111,32 @@ def demo(seconds: float | None, speed: float, listen: str) -> None:
 
 @main.command()
 @_listen_option("127.0.0.1:10878", "Where the API is.")
-@click.option("--orgs", type=click.IntRange(1, 100), default=3, show_default=True, help="How many organisations.")
+@click.option(
+    "--provider",
+    "providers",
+    metavar="P[,P…]",
+    default="openai",
+    show_default=True,
+    callback=_providers,
+    help="Whose APIs: openai, azure, vertex, bedrock, together, fireworks.",
+)
+@click.option(
+    "--orgs", type=click.IntRange(1, 100), default=3, show_default=True, help="How many organisations of each."
+)
 @click.option("--jobs", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Past jobs of each.")
 @click.option("--speed", type=_SPEED, default=1.0, show_default=True, help="How fast simulated jobs run.")
 @click.option("--seed", type=int, help="The same keys and jobs every time.")
-def simulate(listen: str, orgs: int, jobs: int, speed: float, seed: int | None) -> None:
-    """Serve the simulated fine-tuning API alone, for any client."""
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print each organisation as an entry of the configuration, in JSON."
+)
+def simulate(listen: str, as_json: bool, **asked: Any) -> None:
+    """Serve the simulated fine-tuning APIs alone, for any client.
+
+    Prints a line for each organisation: name, provider, base URL, key, and what else its configuration needs.
+    """
     from monitor import demo as show  # noqa: PLC0415 - see the module's first line
 
-    sys.exit(show.simulate(listen=listen, orgs=orgs, jobs=jobs, speed=speed, seed=seed))
+    sys.exit(show.simulate(show.Scenery(**asked), listen=listen, as_json=as_json))
 
 
 @main.command()

@@ -46,13 +46,16 @@ class Asked:
         return errors.json_object(self.content)
 
 
+Answer = Callable[[Asked], Any]
+
+
 @dataclass(frozen=True)
 class Route:
     """A path below the dialect's prefix; `scope` is what only an admin key may read."""
 
     method: str
     path: str
-    answer: Callable[[Asked], Any]
+    answer: Answer
     scope: str | None = None
 
 

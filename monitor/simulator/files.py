@@ -39,7 +39,7 @@ def result_file(job: Job) -> StoredFile:
         filename="step_metrics.csv",
         purpose="fine-tune-results",
         created_at=job.plan.finished_at or job.created_at,
-        project_id=job.project_id,
+        project_id=job.owner.project.id,
         body=partial(results, job),
     )
 

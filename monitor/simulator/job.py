@@ -10,7 +10,7 @@ from typing import Any
 
 from monitor.simulator.dataset import MIN_EXAMPLES, Dataset
 from monitor.simulator.draws import derived, dice, within
-from monitor.simulator.models import Base, base_of
+from monitor.simulator.models import Base, base_name, base_of
 from monitor.simulator.orgs import Caller
 from monitor.simulator.plan import Durations, Ending, Fault, Pace, Plan, Status, lay_out
 
@@ -94,9 +94,8 @@ class Job:
     """Compared and cached by identity: an edited job is another object with the same id."""
 
     id: str
-    org_id: str
-    org_name: str
-    project_id: str
+    owner: Caller
+    """Whose key it was created with."""
     created_at: float
     spec: JobSpec
     dataset: Dataset
@@ -106,9 +105,19 @@ class Job:
 
     @property
     def fine_tuned_model(self) -> str:
-        """The name that the tuned model will have."""
-        base = self.spec.model.split(":")[1] if self.spec.model.startswith("ft:") else self.spec.model
-        return f"ft:{base}:{slug(self.org_name)}:{slug(self.spec.suffix or '')}:{derived(8, self.id, 'model')}"
+        """The name that the tuned model will have, as the provider writes it."""
+        org, base = self.owner.org, base_name(self.spec.model)
+        suffix, made = slug(self.spec.suffix or ""), derived(8, self.id, "model")
+        match org.provider:
+            case "azure":
+                return f"{base}.ft-{derived(32, self.id, 'model')}{'-' if suffix else ''}{suffix}"
+            case "together":
+                return f"{org.name}/{base.rpartition('/')[2]}-{suffix or 'ft'}-{made}"
+            case "fireworks":
+                return f"accounts/{org.id}/models/{suffix or 'ft'}-{made}"
+            case "vertex" | "bedrock":
+                return f"{suffix or 'tuned'}-{made}"
+        return f"ft:{base}:{slug(org.name)}:{suffix}:{made}"
 
     @property
     def result_file(self) -> str:
@@ -163,9 +172,7 @@ def plan_job(job_id: str, caller: Caller, spec: JobSpec, *, files: Files, pace: 
     )
     return Job(
         id=job_id,
-        org_id=caller.org.id,
-        org_name=caller.org.name,
-        project_id=caller.project.id,
+        owner=caller,
         created_at=at,
         spec=spec,
         dataset=files.training,

@@ -66,7 +66,19 @@ ALIASES = {
 }
 
 
+def base_name(model: str) -> str:
+    """What `model` was tuned from, by its name: OpenAI's begin with `ft:`, Azure's have `.ft-` in them."""
+    if model.startswith("ft:") and ":" in model[3:]:
+        return model.split(":")[1]
+    return model.partition(".ft-")[0]
+
+
+def is_tuned(model: str) -> bool:
+    """Whether this is the name of a tuned model."""
+    return model.startswith("ft:") or ".ft-" in model
+
+
 def base_of(model: str) -> Base | None:
-    """The base that `model` names or was tuned from: a snapshot, an alias, or an `ft:` name."""
-    name = model.split(":")[1] if model.startswith("ft:") and ":" in model[3:] else model
+    """The base that `model` names or was tuned from: a snapshot, an alias, or the name of a tuned model."""
+    name = base_name(model)
     return BASES.get(ALIASES.get(name, name))

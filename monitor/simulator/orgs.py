@@ -32,6 +32,8 @@ class Org:
     name: str
     projects: tuple[Project, ...]
     provider: str = "openai"
+    number: int = 0
+    """Counted from 0 among those of its provider: where a provider lets in by two ways, odd ones take the other."""
 
     @property
     def key(self) -> str:
@@ -113,8 +115,8 @@ def organisations(
     Only OpenAI's have more than one project.
     """
     rng = SystemRandom() if seed is None else dice(seed, "organisations")
-    places = [(provider, projects if provider == "openai" else 1) for provider in providers for _ in range(count)]
-    return tuple(_organisation(rng, _name(index), *place) for index, place in enumerate(places))
+    places = [(provider, number) for provider in providers for number in range(count)]
+    return tuple(_organisation(rng, _name(at), *place, projects) for at, place in enumerate(places))
 
 
 def job_id(rng: Random, provider: str) -> str:
@@ -126,12 +128,12 @@ def _name(index: int) -> str:
     return _NAMES[index] if index < len(_NAMES) else f"team-{index + 1}"
 
 
-def _organisation(rng: Random, name: str, provider: str, projects: int) -> Org:
+def _organisation(rng: Random, name: str, provider: str, number: int, projects: int) -> Org:
     naming = _NAMINGS[provider]
     org_id = naming.org(rng, name)
-    names = ["default", *(f"project-{number}" for number in range(2, projects + 1))]
+    names = ["default", *(f"project-{number}" for number in range(2, (projects if provider == "openai" else 1) + 1))]
     made = (Project(id=f"proj_{mark(rng, 24)}", name=each, key=naming.key(rng)) for each in names)
-    return Org(id=org_id, name=name, projects=tuple(made), provider=provider)
+    return Org(id=org_id, name=name, projects=tuple(made), provider=provider, number=number)
 
 
 def keyring(orgs: Sequence[Org]) -> dict[str, Caller]:

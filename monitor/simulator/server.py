@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from monitor.simulator import errors
+from monitor.simulator.azure import AZURE
 from monitor.simulator.clock import monotonic
 from monitor.simulator.dialect import Asked, Dialect, Route, Sent, Stream
 from monitor.simulator.errors import ApiError
@@ -22,7 +23,7 @@ from monitor.simulator.openai.files import UPLOADS
 from monitor.simulator.orgs import Caller, Org
 from monitor.simulator.simulation import Simulation
 
-DIALECTS = {dialect.provider: dialect for dialect in (OPENAI,)}
+DIALECTS = {dialect.provider: dialect for dialect in (OPENAI, AZURE)}
 
 _CALLER = web.RequestKey("caller", Caller)
 _LIMITS = web.RequestKey("limits", dict[str, str])

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 from monitor.simulator import errors
 from monitor.simulator.clock import SimClock
 from monitor.simulator.dataset import Dataset
 from monitor.simulator.draws import dice, mark
 from monitor.simulator.files import StoredFile, result_file, sample_file
-from monitor.simulator.job import Files, Job, JobSpec, plan_job
+from monitor.simulator.job import AUTO, Files, Job, JobSpec, plan_job
+from monitor.simulator.models import is_tuned
 from monitor.simulator.orgs import Caller, Org, job_id
 from monitor.simulator.plan import TERMINAL, Pace, Plan, Status, cancel, pause, resume
-from monitor.simulator.traffic import Scene, Traffic, coming, past
+from monitor.simulator.traffic import MODELS, Scene, Traffic, coming, past
 from monitor.simulator.training import snapshots
 
 
@@ -113,7 +115,7 @@ class Simulation:
     def create_job(self, caller: Caller, spec: JobSpec) -> Job:
         """A new job; raises ApiError 400 for files and models that do not exist."""
         now = self.now()
-        if spec.model.startswith("ft:") and self.tuned(caller.org, spec.model) is None:
+        if is_tuned(spec.model) and self.tuned(caller.org, spec.model) is None:
             message = f"Model {spec.model} is not available for fine-tuning or does not exist."
             raise errors.bad("model", message, "model_not_available")
         training = self._dataset(caller, spec.training_file, "training_file")
@@ -122,6 +124,16 @@ class Simulation:
         job = plan_job(made, caller, spec, files=Files(training, validation), pace=self.pace, at=now)
         self._records[caller.org.id].jobs[job.id] = job
         return job
+
+    def start_job(self, org: Org, *, model: str | None = None, method: str = "supervised", **asked: Any) -> Job:
+        """A new job at any provider, over a file of 40 examples with 4000 tokens; `asked` are fields of JobSpec."""
+        caller, at = Caller(org, org.projects[0]), self.now()
+        file = self.add_file(caller, sample_file("", Dataset(40, 4000), project_id=caller.project.id, at=at))
+        chosen = model or next(name for name, way, _ in MODELS[org.provider] if way == method)
+        auto = dict.fromkeys(AUTO[method], "auto")
+        return self.create_job(
+            caller, JobSpec(training_file=file.id, model=chosen, method=method, hyperparameters=auto, **asked)
+        )
 
     def cancel(self, org: Org, name: str) -> Job:
         """Raises ApiError 404, or 400 if the job is over."""
@@ -230,4 +242,4 @@ def _adopt(records: _Records, job: Job) -> None:
         examples = max(1, job.dataset.examples // 10)
         datasets[job.spec.validation_file] = Dataset(examples, examples * 300)
     for file_id, dataset in datasets.items():
-        records.files[file_id] = sample_file(file_id, dataset, project_id=job.project_id, at=job.created_at - 60)
+        records.files[file_id] = sample_file(file_id, dataset, project_id=job.owner.project.id, at=job.created_at - 60)

@@ -22,7 +22,7 @@ _OPENAI = (
     ("gpt-4o-mini-2024-07-18", "dpo", 1),
     ("o4-mini-2025-04-16", "reinforcement", 1),
 )
-_MODELS = {
+MODELS = {
     "openai": _OPENAI,
     "azure": _OPENAI,
     "together": (
@@ -142,7 +142,7 @@ def _job(scene: Scene, rng: Random, at: float, ending: Ending | None) -> Job:
 
 
 def _spec(rng: Random, name: str, validation: bool, provider: str) -> JobSpec:
-    choices = _MODELS[provider]
+    choices = MODELS[provider]
     model, method, _ = rng.choices(choices, weights=[weight for _, _, weight in choices])[0]
     reinforcement = method == "reinforcement"
     return JobSpec(

@@ -102,8 +102,11 @@ async def test_simulate_prints_what_a_client_needs() -> None:
         stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     assert process.stdout is not None
-    name, base_url, key, admin_key = (await asyncio.wait_for(process.stdout.readline(), 20)).decode().split()
-    assert (name, admin_key[:9]) == ("research", "sk-admin-")
+    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode().split()
+    name, provider, base_url, key, admin_key, organization = line
+    assert (name, provider, admin_key[:19], organization[:17]) == (
+        "research", "openai", "admin_key=sk-admin-", "organization=org-",
+    )  # fmt: skip
     headers = {"Authorization": f"Bearer {key}"}
     async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{base_url}/fine_tuning/jobs") as answer:
         assert len((await answer.json())["data"]) == 4

@@ -14,7 +14,7 @@ from monitor.simulator import errors
 from monitor.simulator.dialect import Asked, Route
 from monitor.simulator.draws import noise
 from monitor.simulator.job import Job
-from monitor.simulator.models import base_of
+from monitor.simulator.models import base_of, is_tuned
 from monitor.simulator.openai.pages import cut, named
 from monitor.simulator.orgs import Org, Project
 from monitor.simulator.simulation import Simulation, Tokens
@@ -117,7 +117,7 @@ def uses(simulation: Simulation, org: Org, start: float, end: float) -> Iterator
     for job in simulation.in_use(org):
         tokens = _tokens(job, start, end)
         if tokens.requests:
-            yield Use(job.project_id, job.fine_tuned_model, noise(job.id, "batch") < 0.3, tokens)
+            yield Use(job.owner.project.id, job.fine_tuned_model, noise(job.id, "batch") < 0.3, tokens)
 
 
 def _tokens(job: Job, start: float, end: float) -> Tokens:
@@ -152,7 +152,7 @@ def _use_charges(use: Use) -> Iterator[Charge]:
     price = _PRICES.get(base.id) if base else None
     if base is None or price is None:
         return
-    tuned = use.model.startswith("ft:")
+    tuned = is_tuned(use.model)
     factor = Decimal("0.5" if use.batch else "1") * (1 if tuned else Decimal("0.8"))
     tokens = use.tokens
     for kind, count, rate in (
@@ -174,10 +174,12 @@ def _training_charges(job: Job, day: int, now: float) -> Iterator[Charge]:
         if not (day <= ended < day + DAY and billed <= now):
             continue
         if reinforced:
-            yield Charge(job.project_id, line_item, hours * _HOUR_OF_REINFORCEMENT, float(hours), "duration_hours")
+            yield Charge(
+                job.owner.project.id, line_item, hours * _HOUR_OF_REINFORCEMENT, float(hours), "duration_hours"
+            )
         elif (price := _PRICES.get(job.spec.base.id)) is not None:
             usd = price.training * job.trained_tokens / 1_000_000
-            yield Charge(job.project_id, line_item, usd, job.trained_tokens, "tokens")
+            yield Charge(job.owner.project.id, line_item, usd, job.trained_tokens, "tokens")
 
 
 def _runs(job: Job) -> Iterator[tuple[float, Decimal]]:

@@ -10,7 +10,7 @@ from monitor.simulator import errors
 from monitor.simulator.dialect import Asked, Route
 from monitor.simulator.draws import derived, noise
 from monitor.simulator.job import AUTO, Job, JobSpec, seconds
-from monitor.simulator.models import Base, base_of
+from monitor.simulator.models import Base, base_of, is_tuned
 from monitor.simulator.openai.pages import cut, named
 from monitor.simulator.plan import TERMINAL, Ending, Fault, Status
 from monitor.simulator.training import Event, checkpoint_at, checkpoint_metrics, events, listed, step_metrics
@@ -103,7 +103,7 @@ def view(job: Job, now: float) -> dict[str, Any]:
         "created_at": int(job.created_at),
         "finished_at": seconds(job.plan.finished_at) if status in TERMINAL else None,
         "fine_tuned_model": job.fine_tuned_model if succeeded else None,
-        "organization_id": job.org_id,
+        "organization_id": job.owner.org.id,
         "result_files": [job.result_file] if succeeded else [],
         "status": status.value,
         "validation_file": spec.validation_file,
@@ -242,7 +242,7 @@ def _model(body: Mapping[str, Any]) -> tuple[str, Base]:
     if base is None or not base.methods:
         message = f"Model {name} is not available for fine-tuning or does not exist."
         raise errors.bad("model", message, "model_not_available")
-    return (name if name.startswith("ft:") else base.id), base
+    return (name if is_tuned(name) else base.id), base
 
 
 def _method(body: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:

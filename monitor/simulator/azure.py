@@ -1,0 +1,203 @@
+"""Azure OpenAI: OpenAI's API in other words, at v1 addresses and at dated ones (`?api-version=`).
+
+What differs (learn.microsoft.com/azure/ai-foundry/openai): keys in `api-key`, statuses, nulls, names of tuned models,
+and errors. A dated address takes keys in `api-key` only; v1 takes them as bearer tokens too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from multidict import MultiDict
+
+from monitor.simulator.dialect import Answer, Asked, Dialect, Route, Sent, Stream, bearer
+from monitor.simulator.draws import derived, noise
+from monitor.simulator.errors import ApiError
+from monitor.simulator.job import Job
+from monitor.simulator.models import base_name, is_tuned
+from monitor.simulator.openai.files import FILES
+from monitor.simulator.openai.jobs import JOBS
+from monitor.simulator.openai.models import MODELS
+from monitor.simulator.orgs import Caller, Org, keyring
+from monitor.simulator.plan import Status
+
+API_VERSION = "2025-04-01-preview"
+_CHECKPOINT = "ftchkpt-"
+_TRANSITION = 4.0
+"""Simulated seconds that a job is shown as pausing or resuming."""
+_V1 = {
+    Status.VALIDATING: ("validating_files", "creating", "pending"),
+    Status.QUEUED: ("queued", "pending"),
+    Status.CANCELLING: ("cancelling", "canceling"),
+}
+_DATED = {
+    Status.VALIDATING: ("pending",),
+    Status.QUEUED: ("pending", "notRunning"),
+    Status.CANCELLING: ("canceling",),
+    Status.CANCELLED: ("cancelled", "canceled"),
+}
+"""How a status is spelt; where there are several ways, each job sticks to one."""
+_MESSAGES = {
+    "Files validated, moving job to queued state": "Job enqueued. Waiting for jobs ahead to complete.",
+    "Fine-tuning job started": "Training started.",
+    "The job has successfully completed": "Job succeeded.",
+}
+_CODES = {400: "BadRequest", 404: "ResourceNotFound", 405: "MethodNotAllowed", 429: "429"}
+_DENIED = (
+    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an "
+    "active subscription and use a correct regional API endpoint for your resource."
+)
+
+
+def status_word(job: Job, now: float, *, dated: bool) -> str:
+    """The job's status in Azure's words; a pause and what follows it take a moment."""
+    status = job.plan.status(now)
+    passed = [mark for mark in job.plan.marks if mark.at <= now]
+    if len(passed) > 1 and now - passed[-1].at < _TRANSITION:
+        if status is Status.PAUSED:
+            return "pausing"
+        if passed[-2].status is Status.PAUSED and status is Status.QUEUED:
+            return "resuming"
+    words = (_DATED if dated else _V1).get(status, (status.value,))
+    return words[int(noise(job.id, "spelling") * len(words))]
+
+
+def job_json(shown: Mapping[str, Any], job: Job, now: float, *, dated: bool) -> dict[str, Any]:
+    """`shown`, which is OpenAI's way, in Azure's."""
+    status = job.plan.status(now)
+    mended = {key: value for key, value in shown.items() if key not in ("usage_metrics", "shared_with_openai")}
+    if dated:
+        del mended["user_provided_suffix"], mended["metadata"]
+    return mended | {
+        "status": status_word(job, now, dated=dated),
+        "organization_id": None,
+        "result_files": shown["result_files"] or None,
+        "error": shown["error"] if status is Status.FAILED else None,
+        "trainingType": "GlobalStandard" if noise(job.id, "type") < 0.6 else "Standard",
+    }
+
+
+def event_json(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """`shown`, which is OpenAI's way, in Azure's."""
+    return {
+        **shown,
+        "level": "warning" if shown["level"] == "warn" else shown["level"],
+        "message": _MESSAGES.get(shown["message"], shown["message"]),
+        "data": shown["data"] or None,
+    }
+
+
+def model_json(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """`shown`, which is OpenAI's way, as dated addresses have it: a model's end is a moment under `deprecation`."""
+    day = shown["shutdown_date"]
+    ends = None if day is None else int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())
+    tuned = is_tuned(shown["id"])
+    return {
+        "id": shown["id"],
+        "object": "model",
+        "status": "succeeded",
+        "created_at": shown["created"],
+        "updated_at": shown["created"],
+        "capabilities": {"fine_tune": not tuned, "inference": True, "chat_completion": True},
+        "lifecycle_status": "generally-available",
+        "deprecation": {"inference": ends} if tuned else {"fine_tune": ends, "inference": ends},
+        **({"model": base_name(shown["id"])} if tuned else {}),
+    }
+
+
+def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
+    """Azure's envelope; a request that makes no sense has an `innererror`."""
+    if error.status == 401:
+        return {"error": {"code": "401", "message": _DENIED}}, {}
+    code = _CODES.get(error.status, error.code or str(error.status))
+    body: dict[str, Any] = {"code": code, "message": error.message}
+    if error.status == 400:
+        body |= {"param": error.param, "type": error.type, "innererror": {"code": error.code or "InvalidRequest"}}
+    return {"error": body}, {"apim-request-id": derived(32, error.message)}
+
+
+def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
+    """The caller by `api-key`, by an Entra token, or at v1 by the key as a bearer token; raises ApiError 401."""
+    keys = keyring(orgs)
+    if "/openai/v1/" in sent.path or "api-key" in sent.headers:
+        entra = {_token(org): Caller(org, org.projects[0]) for org in orgs}
+        return bearer(keys | entra, sent, also="api-key")
+    return bearer({_token(org): Caller(org, org.projects[0]) for org in orgs}, sent)
+
+
+def entra(org: Org) -> dict[str, str]:
+    """The application that may ask for tokens for `org`."""
+    tenant, client = (derived(32, org.key, what) for what in ("tenant", "client"))
+    return {"tenant_id": tenant, "client_id": client, "client_secret": derived(40, org.key, "secret")}
+
+
+def _token(org: Org) -> str:
+    return f"eyJ0eXAiOiJKV1QifQ.{derived(60, org.key, 'entra')}.{derived(40, org.key, 'signature')}"
+
+
+def _issue(form: Mapping[str, str], orgs: Sequence[Org], _now: float) -> Any:
+    """Entra's client-credentials grant."""
+    for org in orgs:
+        known = entra(org)
+        if all(form.get(name) == known[name] for name in ("client_id", "client_secret")):
+            return {"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": _token(org)}
+    raise ApiError(401, "AADSTS7000215: Invalid client secret provided.", code="invalid_client")
+
+
+def _translated(answer: Answer, dated: bool, asked: Asked) -> Any:
+    if dated and "api-version" not in asked.query:
+        raise ApiError(404, "Resource not found")
+    if "after" in asked.query:
+        query = MultiDict(asked.query)
+        query["after"] = query["after"].replace(_CHECKPOINT, "ftckpt_")
+        asked = replace(asked, query=query)
+    found = answer(asked)
+    if found["object"] != "list":
+        return _one(found, asked, dated)
+    listed = [_one(each, asked, dated) for each in found["data"]]
+    ends = {name: listed[at]["id"] for name, at in (("first_id", 0), ("last_id", -1)) if found.get(name)}
+    return {**found, "data": listed, **ends}
+
+
+def _one(shown: dict[str, Any], asked: Asked, dated: bool) -> dict[str, Any]:
+    match shown["object"]:
+        case "fine_tuning.job":
+            return job_json(shown, asked.simulation.job(asked.org, shown["id"]), asked.now, dated=dated)
+        case "fine_tuning.job.event":
+            return event_json(shown)
+        case "fine_tuning.job.checkpoint":
+            return {**shown, "id": shown["id"].replace("ftckpt_", _CHECKPOINT)}
+        case "model" if dated:
+            return model_json(shown)
+    return shown
+
+
+def _routes(base: str, *, dated: bool) -> list[Route | Stream]:
+    return [
+        Route(each.method, base + each.path, partial(_translated, each.answer, dated))
+        if isinstance(each, Route)
+        else Stream(each.method, base + each.path, each.answer)
+        for each in (*JOBS, *FILES, *MODELS)
+    ]
+
+
+def _configuration(org: Org, address: str, _folder: Path) -> dict[str, Any]:
+    if org.number % 2:
+        return {"endpoint": f"{address}/azure", "api_version": API_VERSION, "api_key": org.key}
+    return {"base_url": f"{address}/azure/openai/v1", "api_key": org.key}
+
+
+AZURE = Dialect(
+    provider="azure",
+    prefix="/azure",
+    routes=(*_routes("/openai/v1", dated=False), *_routes("/openai", dated=True)),
+    recognise=recognise,
+    refuse=refuse,
+    configuration=_configuration,
+    open_routes=(("POST", "/{tenant}/oauth2/v2.0/token", _issue),),
+)
