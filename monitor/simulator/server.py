@@ -22,8 +22,9 @@ from monitor.simulator.openai import OPENAI
 from monitor.simulator.openai.files import UPLOADS
 from monitor.simulator.orgs import Caller, Org
 from monitor.simulator.simulation import Simulation
+from monitor.simulator.together import TOGETHER
 
-DIALECTS = {dialect.provider: dialect for dialect in (OPENAI, AZURE)}
+DIALECTS = {dialect.provider: dialect for dialect in (OPENAI, AZURE, TOGETHER)}
 
 _CALLER = web.RequestKey("caller", Caller)
 _LIMITS = web.RequestKey("limits", dict[str, str])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -105,3 +106,39 @@ def client(session: aiohttp.ClientSession, base_url: str, simulation: Simulation
 @pytest.fixture
 def stranger(session: aiohttp.ClientSession, base_url: str, simulation: Simulation) -> Client:
     return Client(session, base_url, simulation.orgs[1])
+
+
+@dataclass(frozen=True)
+class Api:
+    """One organisation at any provider, asked for JSON below its base URL, with the key it is given."""
+
+    simulation: Simulation
+    base_url: str
+    session: aiohttp.ClientSession
+    headers: dict[str, str]
+
+    @property
+    def org(self) -> Org:
+        return self.simulation.orgs[0]
+
+    async def call(self, path: str, method: str = "GET", **headers: str) -> tuple[int, Any]:
+        async with self.session.request(method, self.base_url + path, headers={**self.headers, **headers}) as response:
+            return response.status, await response.json()
+
+    async def get(self, path: str) -> Any:
+        status, body = await self.call(path)
+        assert status == 200, body
+        return body
+
+    def start(self, **asked: Any) -> str:
+        """A new job of 40 examples; its id."""
+        return self.simulation.start_job(self.org, **asked).id
+
+
+@asynccontextmanager
+async def provided(provider: str, clock: HandClock, prefix: str, **asked: Any) -> AsyncIterator[Api]:
+    """A server with one organisation at `provider`, whose routes are below `prefix`."""
+    simulation = Simulation(organisations(1, seed=1, providers=(provider,)), clock=clock, pace=STEADY, **asked)
+    async with serve(simulation) as base_url, aiohttp.ClientSession() as session:
+        headers = {"Authorization": f"Bearer {simulation.orgs[0].key}"}
+        yield Api(simulation, base_url.removesuffix("/v1") + prefix, session, headers)

@@ -1,0 +1,310 @@
+"""Together: one list of everything, moments as text, prices in nano-dollars, and events without ids.
+
+Shapes and words are those of the `together` package (`together/types/fine_tuning_*.py`, `lib/types/fine_tuning.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from monitor.simulator.dialect import Asked, Dialect, Route, Sent, bearer
+from monitor.simulator.draws import derived, noise
+from monitor.simulator.errors import ApiError
+from monitor.simulator.job import Job
+from monitor.simulator.orgs import Caller, Org, keyring
+from monitor.simulator.plan import Ending, Mark, Plan, Status
+from monitor.simulator.training import epoch_ends, snapshots, step_metrics
+
+_NANODOLLARS_PER_TOKEN = {"supervised": 480, "dpo": 1200}
+_LEVELS = {
+    "info": ("info", "Info", "legacy_info"),
+    "warning": ("warning", "Warning", "legacy_iwarning"),
+    "error": ("error", "Error", "legacy_ierror"),
+}
+"""A level is spelt in one of these ways, by the age of the job; so is the type of an event, in capitals or without."""
+_UNLIKE = {"MODEL_COMPRESSING": "COMPRESSING_MODEL"}
+_BALANCE = "The job was cancelled automatically: the balance of your account does not cover it."
+
+_OF_STATUS = {
+    Status.VALIDATING: (("JOB_PENDING", "info", "Fine-tune request created"),),
+    Status.RUNNING: (
+        ("JOB_START", "info", "Job started"),
+        ("TRAINING_DATA_DOWNLOADING", "info", "Downloading training data"),
+    ),
+    Status.PAUSED: (("JOB_STOPPED", "warning", "Job stopped"),),
+    Status.CANCELLING: (("CANCEL_REQUESTED", "warning", _BALANCE),),
+    Status.CANCELLED: (("JOB_STOPPED", "warning", _BALANCE),),
+}
+"""Type, level and sentence of the events with which a status begins, where they are always the same."""
+
+
+def moment(at: float) -> str:
+    """Milliseconds, and a Z."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def stages(plan: Plan) -> Iterator[tuple[float, str]]:
+    """The statuses of a whole life and when each begins; training ends in compressing and uploading."""
+    for mark in plan.marks:
+        match mark.status:
+            case Status.VALIDATING:
+                yield mark.at, "pending"
+            case Status.RUNNING:
+                yield mark.at, "running"
+            case Status.CANCELLING:
+                yield mark.at, "cancel_requested"
+            case Status.SUCCEEDED:
+                trained = plan.trained_at or mark.at
+                yield trained, "compressing"
+                yield trained + (mark.at - trained) / 3, "uploading"
+                yield mark.at, "completed"
+            case Status.FAILED:
+                yield mark.at, "error" if plan.ending is Ending.SERVER_ERROR else "user_error"
+            case other:
+                yield mark.at, other.value
+
+
+def stage(job: Job, now: float) -> tuple[float, str]:
+    """The stage at `now`, and when it began."""
+    return [each for each in stages(job.plan) if each[0] <= now][-1]
+
+
+def job_json(job: Job, now: float, *, whole: bool) -> dict[str, Any]:
+    """A job as the list shows it, or as it is shown alone, which is the `whole`."""
+    began, status = stage(job, now)
+    heard = list(events(job, now))
+    dpo = job.spec.method == "dpo"
+    shown: dict[str, Any] = {
+        "id": job.id,
+        "status": status,
+        "user_id": derived(24, job.owner.org.id, "user"),
+        "created_at": moment(job.created_at),
+        "updated_at": heard[-1]["created_at"],
+        "started_at": None if status in ("pending", "queued") else moment(began),
+        "model": job.spec.model,
+        "model_output_name": job.fine_tuned_model,
+        "suffix": job.spec.suffix,
+        "training_file": job.spec.training_file,
+        "validation_file": job.spec.validation_file or "",
+        "n_epochs": job.epochs,
+        "n_evals": 0,
+        "n_checkpoints": 1,
+        "batch_size": int(job.settled["batch_size"]),
+        "learning_rate": 1e-5,
+        "lr_scheduler": {"lr_scheduler_type": "cosine", "lr_scheduler_args": {"min_lr_ratio": 0.1, "num_cycles": 0.5}},
+        "training_method": {"method": "dpo", "dpo_beta": 0.1} if dpo else {"method": "sft", "train_on_inputs": "auto"},
+        "training_type": {"type": "Lora", "lora_r": 64, "lora_alpha": 128, "lora_trainable_modules": "all-linear"},
+        "progress": _progress(job, began, status),
+        "events": [],
+        **_amounts(job, now),
+        **_early_stop(job, status),
+    }
+    return shown | _alone(job, now, heard) if whole else shown
+
+
+def events(job: Job, now: float) -> Iterator[dict[str, Any]]:
+    """What has happened by `now`, oldest first."""
+    for at, kind, level, message, more in sorted(_happenings(job), key=lambda each: each[0]):
+        if at <= now:
+            yield _event(job, at, kind, level, message, more)
+
+
+_Happening = tuple[float, str, str, str, dict[str, Any]]
+
+
+def _happenings(job: Job) -> Iterator[_Happening]:
+    """Moment, type, level, sentence and further fields of everything that is planned."""
+    plan = job.plan
+    for mark in plan.marks:
+        yield from _of_mark(job, mark)
+    for run in plan.runs:
+        for step in sorted(epoch_ends(job)):
+            if run.first < step <= run.last:
+                epoch = sorted(epoch_ends(job)).index(step) + 1
+                total = {"step": step, "total_steps": plan.total_steps}
+                yield (
+                    run.done_at(step),
+                    "EPOCH_COMPLETE",
+                    "info",
+                    f"Epoch completed, at step {step}, epoch {epoch}",
+                    total,
+                )
+        for step, name in snapshots(job, run.last):
+            if run.first < step <= run.last:
+                path = {"checkpoint_path": f"s3://together-dev/finetune/{job.id}/{name}", "step": step}
+                yield run.done_at(step), "CHECKPOINT_SAVE", "info", f"Checkpoint saved at step {step}", path
+
+
+def _of_mark(job: Job, mark: Mark) -> Iterator[_Happening]:
+    at, plan = mark.at, job.plan
+    for kind, level, message in _OF_STATUS.get(mark.status, ()):
+        yield at, kind, level, message, {}
+    if mark.status is Status.RUNNING:
+        counted = {"token_count": job.dataset.tokens}
+        yield at, "TRAINING_DATA_DOWNLOAD_COMPLETE", "info", "Training data downloaded", counted
+        yield at, "TRAINING_START", "info", "Training started", {"total_steps": plan.total_steps}
+    elif mark.status is Status.FAILED and plan.ending is Ending.SERVER_ERROR:
+        yield at, "JOB_ERROR", "error", "Job failed due to an internal error. We will refund it.", {}
+        yield at, "REFUND", "info", "The price of the job was refunded", {}
+    elif mark.status is Status.FAILED:
+        yield at, "JOB_USER_ERROR", "error", plan.fault.message if plan.fault else "Invalid training file", {}
+    elif mark.status is Status.SUCCEEDED:
+        yield from _of_success(job, plan.trained_at or at, at)
+
+
+def _of_success(job: Job, trained: float, ended: float) -> Iterator[_Happening]:
+    uploading = trained + (ended - trained) / 3
+    yield trained, "TRAINING_COMPLETE", "info", "Training completed", {}
+    yield trained, "MODEL_COMPRESSING", "info", "Compressing output model", {}
+    yield uploading, "MODEL_COMPRESSION_COMPLETE", "info", "Model compression complete", {}
+    yield uploading, "MODEL_UPLOADING", "info", "Uploading output model", {}
+    yield ended, "MODEL_UPLOAD_COMPLETE", "info", "Model upload complete", {"model_path": job.fine_tuned_model}
+    yield ended, "JOB_COMPLETE", "info", "Job finished", {}
+
+
+def _event(job: Job, at: float, kind: str, level: str, message: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    age = int(noise(job.id, "spelling") * 3)
+    return {
+        "object": "fine-tune-event",
+        "created_at": moment(at),
+        "level": _LEVELS[level][age],
+        "message": message,
+        "type": _UNLIKE.get(kind, kind) if age == 1 else kind.lower(),
+        "param_count": 0,
+        "token_count": 0,
+        "checkpoint_path": "",
+        "model_path": "",
+        "wandb_url": "",
+        "step": 0,
+        "total_steps": 0,
+        "hash": derived(16, at, kind, message),
+        **more,
+    }
+
+
+def _progress(job: Job, began: float, status: str) -> dict[str, Any]:
+    """Seconds from the beginning of the stage to the next one: a total that stays, not what is left."""
+    following = next((at for at, _ in stages(job.plan) if at > began), None)
+    known = status in ("running", "compressing", "uploading") and following is not None
+    return {"estimate_available": known, "seconds_remaining": int(following - began) if known and following else 0}
+
+
+def _amounts(job: Job, now: float) -> dict[str, Any]:
+    """Tokens and price: after the start, and for some jobs never."""
+    started = job.plan.started_at
+    if started is None or now < started or noise(job.id, "price") < 0.1:
+        return {}
+    done = job.plan.step(now) if job.plan.marks[-1].status is Status.CANCELLED else job.plan.total_steps
+    refunded = stage(job, now)[1] == "error"
+    tokens = job.trained_tokens * done // job.plan.total_steps
+    price = 0 if refunded else tokens * _NANODOLLARS_PER_TOKEN[job.spec.method]
+    return {"token_count": tokens, "total_price": price}
+
+
+def _early_stop(job: Job, status: str) -> dict[str, Any]:
+    if status != "completed" or noise(job.id, "early") >= 0.15:
+        return {}
+    step = job.plan.total_steps
+    best = step_metrics(job, step).get("full_valid_loss")
+    return {"early_stopped": True, "early_stopping_best_step": step, "early_stopping_best_metric": best}
+
+
+def _alone(job: Job, now: float, heard: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    done = stage(job, now)[1] == "completed"
+    name = f"{job.owner.org.name}/{job.fine_tuned_model.rpartition('/')[2]}"
+    return {
+        "job_id": derived(12, job.id, "job"),
+        "events": list(heard),
+        "epochs_completed": sum(each["type"].lower() == "epoch_complete" for each in heard),
+        "param_count": 8_030_261_248,
+        "queue_depth": 0,
+        "trainingfile_numlines": job.dataset.examples,
+        "wandb_url": "",
+        **({"model_object_name": name, "adapter_object_name": f"{name}-adapter"} if done else {}),
+    }
+
+
+def list_jobs(asked: Asked) -> dict[str, Any]:
+    """Everything there is, at once, in no order that anybody promised: by id here."""
+    jobs = sorted(asked.simulation.jobs(asked.org), key=lambda job: job.id)
+    return {"data": [job_json(job, asked.now, whole=False) for job in jobs]}
+
+
+def retrieve(asked: Asked) -> dict[str, Any]:
+    return job_json(_job(asked), asked.now, whole=True)
+
+
+def list_events(asked: Asked) -> dict[str, Any]:
+    return {"data": list(events(_job(asked), asked.now))}
+
+
+def list_checkpoints(asked: Asked) -> dict[str, Any]:
+    job = _job(asked)
+    kept = snapshots(job, job.plan.step(asked.now))
+    return {
+        "data": [
+            {
+                "checkpoint_type": "Final" if step == job.plan.total_steps else "Intermediate",
+                "created_at": moment(next(run.done_at(step) for run in job.plan.runs if run.first < step <= run.last)),
+                "path": f"s3://together-dev/finetune/{job.id}/{name}",
+                "step": step,
+            }
+            for step, name in kept
+        ]
+    }
+
+
+def list_metrics(asked: Asked) -> dict[str, Any]:
+    """The curves of a training, by step. The names of the metrics are published nowhere, so these are a guess."""
+    job = _job(asked)
+    first = int(asked.query.get("global_step_from", "1"))
+    last = min(int(asked.query.get("global_step_to", str(job.plan.total_steps))), job.plan.step(asked.now))
+    return {"metrics": [_metric(job, step) for step in range(max(1, first), last + 1)]}
+
+
+def _metric(job: Job, step: int) -> dict[str, Any]:
+    names = {"train_loss": "train/loss", "full_valid_loss": "eval/loss"}
+    measured = {name: value for key, name in names.items() if (value := step_metrics(job, step).get(key)) is not None}
+    return {"global_step": step, **measured}
+
+
+def cancel(asked: Asked) -> dict[str, Any]:
+    return job_json(asked.simulation.cancel(asked.org, asked.place["job"]), asked.now, whole=False)
+
+
+def _job(asked: Asked) -> Job:
+    return asked.simulation.job(asked.org, asked.place["job"])
+
+
+def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
+    """OpenAI's envelope in the words of Together."""
+    message = "Invalid API key provided" if error.status == 401 else error.message
+    return {"error": {"message": message, "type": error.type, "param": error.param, "code": error.code}}, {}
+
+
+def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
+    return bearer(keyring(orgs), sent)
+
+
+def _configuration(org: Org, address: str, _folder: Path) -> dict[str, Any]:
+    return {"base_url": f"{address}/together/v1", "api_key": org.key}
+
+
+TOGETHER = Dialect(
+    provider="together",
+    prefix="/together/v1",
+    routes=(
+        Route("GET", "/fine-tunes", list_jobs),
+        Route("GET", "/fine-tunes/{job}", retrieve),
+        Route("GET", "/fine-tunes/{job}/events", list_events),
+        Route("GET", "/fine-tunes/{job}/checkpoints", list_checkpoints),
+        Route("GET", "/fine-tunes/{job}/metrics", list_metrics),
+        Route("POST", "/fine-tunes/{job}/cancel", cancel),
+    ),
+    recognise=recognise,
+    refuse=refuse,
+    configuration=_configuration,
+)
