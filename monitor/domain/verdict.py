@@ -79,6 +79,12 @@ class _Run:
         return self.evals[0][1] if len(self.evals) > 1 and self.evals[0][0] <= 0 else None
 
     @property
+    def flat(self) -> bool:
+        """Whether validation never moved from its first value."""
+        within = (_near(value, self.evals[0][1], _EVAL_MARGIN) for _, value in self.evals)
+        return len(self.evals) >= _FEWEST_EVALS and all(within)
+
+    @property
     def start(self) -> float:
         """What the model gave as it was: at the first step, or of gains, which have more noise, at the first few."""
         return self.train[0][1] if self.what == "loss" else self.early
@@ -153,28 +159,27 @@ def _of_losses(run: _Run, *, lost: int | None) -> Verdict | None:
 def _ended_worse(run: _Run, noise: float) -> bool:
     """Whether the end is above the start by more than chance, and validation, where it is known, agrees."""
     sure = noise <= _NOISY or run.untuned is not None
-    if run.end <= run.start * (1.0 + _MARGIN if sure else exp(2.0 * noise)):
+    if run.flat or run.end <= run.start * (1.0 + _MARGIN if sure else exp(2.0 * noise)):
         return False
     return run.untuned is None or run.evals[-1][1] > run.untuned * (1.0 + _MARGIN if noise > _NOISY else 1.0)
 
 
 def _did_not_learn(run: _Run, noise: float) -> bool:
-    """Whether the end is where the start was. Validation knows better where it was measured before the first step."""
-    near_start = _near(run.end, run.start, _MARGIN)
-    # A median has 1.25 times the error of a mean, and these are two: the margin is that of two deviations.
-    near_early = _near(run.end, run.early, max(_MARGIN, 3.5 * noise / sqrt(tenth(run.train))))
-    if run.untuned is not None:
-        return _near(run.evals[-1][1], run.untuned, _EVAL_MARGIN) and (near_start or near_early)
-    if noise > _NOISY:
-        return len(run.evals) > 1 and near_early and _near(run.evals[-1][1], run.evals[0][1], _EVAL_MARGIN)
-    return near_start and run.train[0][0] <= max(1.0, _FIRST_BY * run.train[-1][0])
+    """Whether the end is where the start was. Validation knows better than a single step."""
+    if run.flat:
+        # A median has 1.25 times the error of a mean, and these are two: the margin is that of two deviations.
+        near_early = _near(run.end, run.early, max(_MARGIN, 3.5 * noise / sqrt(tenth(run.train))))
+        return near_early and _near(run.end, run.start, max(_MARGIN, 3.0 * noise))
+    fell = len(run.evals) > 1 and run.evals[-1][1] < run.evals[0][1] * (1.0 - _EVAL_MARGIN)
+    from_first = run.train[0][0] <= max(1.0, _FIRST_BY * run.train[-1][0])
+    return noise <= _NOISY and not fell and from_first and _near(run.end, run.start, _MARGIN)
 
 
 def _by_evals(run: _Run) -> Verdict | None:
     """The verdict on a run of which little more than its validation is known."""
     if run.untuned is not None and len(run.evals) >= _FEWEST_EVALS:
         start, end = run.untuned, run.evals[-1][1]
-        if all(_near(value, start, _EVAL_MARGIN) for _, value in run.evals):
+        if run.flat:
             return _unmoved(run, "validation", start, end)
         if min(value for _, value in run.evals) == start:
             text = _worse_text(run, "validation", start, end)

@@ -204,6 +204,26 @@ STEPS = falling(3.0, 2.0, 100)
             id="a first step below the others, and validation falls from before it",
         ),
         pytest.param(
+            [*curve("train_loss", [1.88, *wavering(2.0, 0.08, 100)]), *curve("valid_loss", [2.0, 1.99, 2.0], 25, 25)],
+            VerdictKind.DID_NOT_LEARN,
+            id="a first step below the others, and validation is flat",
+        ),
+        pytest.param(
+            [*curve("train_loss", [1.88, *wavering(2.0, 0.08, 100)]), *curve("valid_loss", [2.0, 1.9, 2.0], 25, 25)],
+            VerdictKind.ENDED_WORSE,
+            id="a first step below the others, and validation is not flat",
+        ),
+        pytest.param(
+            [*curve("train_loss", [1.9, *falling(2.2, 1.9, 100)]), *curve("valid_loss", falling(2.2, 1.9, 4), 25, 25)],
+            None,
+            id="a first step as low as the end, and validation falls",
+        ),
+        pytest.param(
+            [*curve("train_loss", [3.0, 2.6, *[2.0] * 98]), *curve("valid_loss", [2.0] * 4, 25, 25)],
+            None,
+            id="flat, but after all was learned in three steps",
+        ),
+        pytest.param(
             [*curve("train_loss", STEPS), *curve("valid_loss", [2.0, 2.5], every=50)], None, id="two evaluations"
         ),
         pytest.param(
