@@ -37,6 +37,19 @@ def org_last_success(view: View) -> Metric:
     return metric
 
 
+def org_trouble(view: View) -> Metric:
+    """Why an organisation cannot be watched now."""
+    metric = GaugeMetricFamily(
+        "finetune_org_trouble",
+        "1 for the reason why the last poll of the organisation failed; absent after a good one.",
+        labels=["org", "reason"],
+    )
+    for name, org in view.health.orgs.items():
+        if org.trouble is not None and org.up is False:
+            metric.add_metric([name, org.trouble.reason.value], 1)
+    return metric
+
+
 def outbox_pending(view: View) -> Metric:
     """What is still to be sent."""
     metric = GaugeMetricFamily(
@@ -62,4 +75,4 @@ def outbox_oldest(view: View) -> Metric:
     return metric
 
 
-MONITOR: Final[tuple[Family, ...]] = (org_up, org_last_success, outbox_pending, outbox_oldest)
+MONITOR: Final[tuple[Family, ...]] = (org_up, org_last_success, org_trouble, outbox_pending, outbox_oldest)

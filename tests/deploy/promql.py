@@ -19,9 +19,9 @@ DEPLOY = ROOT / "deploy"
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 
 PROMETHEUS_OWN = {
-    "up": {"job", "instance"},
-    "scrape_duration_seconds": {"job", "instance"},
-    "scrape_samples_scraped": {"job", "instance"},
+    "up": {"job", "instance", "cluster"},
+    "scrape_duration_seconds": {"job", "instance", "cluster"},
+    "scrape_samples_scraped": {"job", "instance", "cluster"},
     "ALERTS": {"alertname", "alertstate", "severity", "org", "job_id", "notifier"},
 }
 _SUFFIXES = {"counter": ("",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
@@ -69,8 +69,11 @@ def asked(path: Path) -> Iterator[Asked]:
             yield Asked(board=board, panel=annotation["name"], expression=_filled(annotation["expr"]), instant=False)
     for variable in content["templating"]["list"]:
         if variable["type"] == "query":
-            series, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"]).groups()  # type: ignore[union-attr] # a variable that is written otherwise fails here, as it should
-            expression = f"count by ({label}) ({_filled(series)})"
+            query = _filled(variable["query"]["query"])
+            if values := re.fullmatch(r"label_values\((.*), (\w+)\)", query):
+                expression = f"count by ({values[2]}) ({values[1]})"
+            else:
+                expression = re.fullmatch(r"query_result\((.*)\)", query)[1]  # type: ignore[index] # a variable that is written otherwise fails here, as it should
             yield Asked(board=board, panel=f"${variable['name']}", expression=expression, instant=True)
 
 
@@ -106,9 +109,12 @@ def strangers(expression: str, known: Mapping[str, set[str]]) -> set[str]:
 
 @cache
 def exported() -> dict[str, set[str]]:
-    """The names of all series that a busy monitor has, and their labels once Prometheus has scraped them."""
+    """The names of all series that a busy monitor has, and their labels once Prometheus has scraped them.
+
+    `cluster` is an external label, as Thanos and Mimir see it.
+    """
     return {
-        name + suffix: {*labels, "job", "instance", *(["le"] if suffix == "_bucket" else [])}
+        name + suffix: {*labels, "job", "instance", "cluster", *(["le"] if suffix == "_bucket" else [])}
         for name, (kind, labels) in described().items()
         for suffix in _SUFFIXES[kind]
     }
@@ -124,7 +130,12 @@ def _filled(expression: str) -> str:
         "$__range": "3600s",
         "$__rate_interval": "60s",
         "$__interval": "15s",
+        "$cluster": ".*",
+        "$monitor": ".*",
+        "$label": "org",
+        "$value": ".*",
         "$org": ".*",
+        "$top": "10",
         'job_id="$job"': 'job_id=~".+"',
     }
     for macro, value in macros.items():

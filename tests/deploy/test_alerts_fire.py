@@ -41,7 +41,7 @@ async def test_a_failed_job_and_a_model_that_ends_reach_the_receiver_of_alertman
     assert failed["annotations"]["dashboard_url"].endswith(f"var-org={org.name}&var-job={failing}")
     assert len({one["labels"]["job_id"] for one in receiver.told("FinetuneJobFailed")}) == 1
     (near,) = receiver.told("FinetuneModelShutdownNear")[:1]
-    assert near["annotations"]["summary"] == f"Fine-tuned models of {org.name} that stop within 30 days: 1"
+    assert near["annotations"]["summary"] == f"Fine-tuned models of {org.name} that are shut down within 30 days: 1"
 
 
 @pytest.mark.slow

@@ -20,15 +20,15 @@ SECONDS = 300
 @needs("prometheus")
 async def test_every_expression_of_every_dashboard_has_data_from_the_demo(tmp_path: Path) -> None:
     wanted = [one for path in DASHBOARDS for one in asked(path)]
+    # Those that speak of the last six hours have nothing to say of a Prometheus that is younger.
+    read = [name for name in recorded() if "6h" not in name]
+    wanted += [Asked(board="rules", panel=name, expression=name, instant=True) for name in read]
     async with demo(tmp_path, speed=1) as target, prometheus(tmp_path, target) as server:
         deadline = time.monotonic() + SECONDS
         while wanted and time.monotonic() < deadline:
             wanted = [one for one in wanted if not await _has_data(server, one)]
             await asyncio.sleep(1 if wanted else 0)
         assert [(one.board, one.panel, one.expression) for one in wanted] == []
-        # Those that speak of the last six hours have nothing to say of a Prometheus that is younger.
-        for name in recorded():
-            assert "6h" in name or await server.ask(name, instant=True), name
 
 
 async def _has_data(server: Prometheus, one: Asked) -> bool:

@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 
 from monitor.domain.costs import TunedModel
-from monitor.domain.flow import Reason
+from monitor.domain.flow import Reason, Trouble
 from monitor.domain.model import Basis, Cost, Method, Status
 from monitor.domain.reconcile import Drift, LineItemKind
 from monitor.domain.snapshot import Backlog
@@ -158,6 +158,7 @@ def full() -> tuple[str, str]:
     drifts = (Drift(org="research", kind=LineItemKind.TRAINING, computed=Decimal(1), billed=Decimal(1)),)
     state.accounts = {"research": AccountHealth(org="research", drifts=drifts)}
     state.orgs["research"].up, state.orgs["research"].last_success = False, NOON - timedelta(days=1)
+    state.orgs["research"].trouble = Trouble(reason=Reason.AUTH, text="the key is refused")
     return text(shown, state=state, own=own), text(shown, state=state, own=own, accept=OPENMETRICS)
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from monitor.domain.flow import Reason, Trouble
 from monitor.domain.model import Basis, Cost, Job, Metrics, Status
 from monitor.domain.snapshot import Backlog
 from monitor.metrics.own import Own
@@ -167,6 +168,17 @@ def test_organisations_and_outbox_are_told_as_far_as_they_are_known() -> None:
     assert found["finetune_org_last_success_timestamp_seconds"] == {of(org="research"): (NOON - MINUTE).timestamp()}
     assert found["finetune_outbox_pending"] == {of(notifier="chat"): 0, of(notifier="hook"): 3}
     assert found["finetune_outbox_oldest_timestamp_seconds"] == {of(notifier="hook"): (NOON - HOUR).timestamp()}
+
+
+def test_the_present_trouble_of_an_organisation_is_shown_and_goes_with_a_good_poll() -> None:
+    state = health("research", "search")
+    sick = state.orgs["research"]
+    sick.up, sick.trouble = False, Trouble(reason=Reason.AUTH, text="the key is refused")
+    assert scrape(snapshot(), state=state)["finetune_org_trouble"] == {of(org="research", reason="auth"): 1}
+    sick.trouble = Trouble(reason=Reason.UNAVAILABLE, text="HTTP 503")
+    assert scrape(snapshot(), state=state)["finetune_org_trouble"] == {of(org="research", reason="unavailable"): 1}
+    sick.up = True
+    assert "finetune_org_trouble" not in scrape(snapshot(), state=state)
 
 
 def test_jobs_beyond_the_limit_are_counted() -> None:

@@ -12,10 +12,11 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
 from deploy.grafana.boards.panels import SOURCE
-from deploy.grafana.boards.queries import JOB
+from deploy.grafana.boards.queries import CLUSTER, JOB, MONITOR, ORG
 
 TAG: Final = "finetune-monitor"
 WIDTH: Final = 24
+LABELS: Final = "A label that the configuration gives to organisations (organizations[].labels), such as team."
 SCHEMA: Final = 41
 """Grafana 11.6's; later ones move it up by themselves when they import it."""
 
@@ -38,6 +39,8 @@ class Board:
     text: str
     rows: Sequence[tuple[str, Sequence[Place]]]
     of_one_job: bool = False
+    top: bool = False
+    """Whether it can be chosen how many jobs are drawn."""
     since: str = "now-24h"
 
     @property
@@ -51,7 +54,7 @@ def rendered(board: Board) -> str:
     made = dashboard.Dashboard(board.title).uid(board.uid).description(board.text).tags([TAG])
     made.editable().tooltip(models.DashboardCursorSync.CROSSHAIR).timezone("browser").refresh("30s").version(1)
     made.time(board.since, "now").fiscal_year_start_month(0)
-    made.variables([_datasource(), _organisation(), *([_job()] if board.of_one_job else [])])
+    made.variables(_variables(board))
     made.link(_siblings())
     for panel in _placed(board):
         made.with_row(panel) if isinstance(panel, dashboard.Row) else made.with_panel(panel)
@@ -79,36 +82,53 @@ def _placed(board: Board) -> Iterator[Any]:
         top += height
 
 
-def _datasource() -> dashboard.DatasourceVariable:
-    return dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus")
+def _variables(board: Board) -> list[Any]:
+    """Who is shown: a monitor among several, the organisations with a label, one job of theirs."""
+    monitors = [
+        _query("cluster", "Cluster", "label_values(finetune_monitor_build_info, cluster)", everything=".*"),
+        _query(
+            "monitor", "Prometheus job", f"label_values(finetune_monitor_build_info{{{CLUSTER}}}, job)", everything=""
+        ),
+    ]
+    organisations = [
+        dashboard.TextBoxVariable("label").label("Label").default_value("team").description(LABELS),
+        _query("value", "Label value", f"label_values(finetune_jobs{{{MONITOR}}}, $label)", everything=".*"),
+        _query(
+            "org", "Organisation", f'label_values(finetune_jobs{{{MONITOR}, $label=~"$value"}}, org)', everything=""
+        ),
+    ]
+    return [
+        dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"),
+        *monitors,
+        *organisations,
+        *([_job()] if board.of_one_job else []),
+        *([_top()] if board.top else []),
+    ]
 
 
-def _organisation() -> dashboard.QueryVariable:
-    asked = "label_values(finetune_jobs, org)"
-    return (
-        dashboard.QueryVariable("org")
-        .label("Organisation")
-        .datasource(SOURCE)
-        .query({"qryType": 1, "query": asked, "refId": "org"})
-        .current(models.VariableOption(text=["All"], value=["$__all"]))
-        .include_all(True)
-        .all_value(".*")
-        .multi(True)
-        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(models.VariableSort.ALPHABETICAL_ASC)
-    )
+def _query(name: str, label: str, asked: str, *, everything: str) -> dashboard.QueryVariable:
+    """A choice of several values. `everything` is what All matches; where it is empty, the values that there are."""
+    made = dashboard.QueryVariable(name).label(label).datasource(SOURCE)
+    made.query({"qryType": 1, "query": asked, "refId": name})
+    made.current(models.VariableOption(text=["All"], value=["$__all"])).include_all(True).multi(True)
+    made.refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(models.VariableSort.ALPHABETICAL_ASC)
+    return made.all_value(everything) if everything else made
 
 
 def _job() -> dashboard.QueryVariable:
-    asked = 'label_values(finetune_job_info{org=~"$org"}, job_id)'
-    return (
-        dashboard.QueryVariable("job")
-        .label("Job")
-        .datasource(SOURCE)
-        .query({"qryType": 1, "query": asked, "refId": "job"})
-        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(models.VariableSort.ALPHABETICAL_ASC)
-    )
+    """One job of those that had series in the time range, shown by its name, its organisation and its id."""
+    known = f"max by (org, job_id, name) (last_over_time(finetune_job_info{{{ORG}}}[$__range]))"
+    asked = f'query_result(label_join({known}, "title", " ", "name", "org", "job_id"))'
+    made = dashboard.QueryVariable("job").label("Job").datasource(SOURCE)
+    made.query({"qryType": 3, "query": asked, "refId": "job"})
+    made.regex('/job_id="(?<value>[^"]*)".*title="\\s*(?<text>[^"]*)"/')
+    return made.refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(models.VariableSort.ALPHABETICAL_ASC)
+
+
+def _top() -> dashboard.CustomVariable:
+    """How many jobs the loss panels show."""
+    chosen = models.VariableOption(text="10", value="10", selected=True)
+    return dashboard.CustomVariable("top").label("Jobs in loss panels").values("5,10,25,50").current(chosen)
 
 
 def _siblings() -> dashboard.DashboardLink:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from deploy.grafana.boards.board import Board, Place
 from deploy.grafana.boards.panels import SPENT, bars, lines, number, query
-from deploy.grafana.boards.queries import ORG, active, one, total
+from deploy.grafana.boards.queries import MONITOR, ORG, active, one, total
 from deploy.grafana.boards.tables import Column, rows
 
 COST: Final = ("finetune_cost_dollars_total", "org, model, method")
@@ -21,13 +21,13 @@ def costs() -> Board:
     return Board(
         uid="finetune-costs",
         title="Fine-tuning costs",
-        text="What training and the use of tuned models cost, as computed and as billed, against the budgets.",
+        text="Training and inference costs of fine-tuned models, computed and billed, against the budgets.",
         since="now-7d",
         rows=[
             ("", [Place(panel, 4, 4) for panel in _figures()]),
             ("Budgets", _budgets()),
             ("Training", [Place(panel, 8) for panel in _training()]),
-            ("Use of tuned models", [Place(panel, 8) for panel in _use()]),
+            ("Inference on fine-tuned models", [Place(panel, 8) for panel in _use()]),
             ("Bills", _bills()),
         ],
     )
@@ -37,39 +37,39 @@ def _figures() -> list[Any]:
     ahead = active(one("finetune_job_estimated_cost_dollars", "org, job_id"))
     return [
         number(
-            "Training, chosen range",
-            "Computed costs of jobs that ended in the dashboard's time range.",
+            "Training cost (selected range)",
+            "Computed cost of jobs that finished in the dashboard's time range.",
             query(total(*COST, window="$__range"), "training"),
             unit="currencyUSD",
         ),
         number(
-            "Training ahead",
-            "Estimates of active jobs, where the provider tells enough.",
+            "Estimated cost of active jobs",
+            "What active jobs are expected to cost, where it can be estimated.",
             query(f"sum({ahead}) or vector(0)", "ahead"),
             unit="currencyUSD",
         ),
         number(
-            "Use, chosen range",
-            "What requests to tuned models cost by the price of their day, as far as the provider's usage report goes.",
+            "Inference cost (selected range)",
+            "Requests to fine-tuned models at the price of their day, as far as the provider's usage report goes.",
             query(total(*USE, window="$__range"), "use"),
             unit="currencyUSD",
         ),
         number(
             "Billed this month",
-            "The provider's own bill of this UTC month, fine-tuning or not.",
+            "The provider's bill for this UTC month, fine-tuning or not.",
             query(f"sum({BILL})", "billed"),
             unit="currencyUSD",
         ),
         number(
-            "Largest drift",
-            "The largest difference between bill and computation, over the settled ones of the last 30 days.",
+            "Largest difference to the bill",
+            "The largest difference between billed and computed costs over the settled days of the last 30.",
             query(f"max({_drift()})", "drift"),
             unit="currencyUSD",
         ),
         number(
-            "Jobs of unknown cost",
-            "Jobs that ended and have no cost here, for want of a price or of a number of tokens. They are missing "
-            "in the sums.",
+            "Jobs without a known cost",
+            "Finished jobs whose cost is unknown because a price or a number of tokens is missing. They are not "
+            "included in the sums.",
             query(f"sum({UNPRICED}) or vector(0)", "jobs"),
             colours=[(None, "green"), (1, "orange")],
         ),
@@ -85,13 +85,13 @@ def _drift() -> str:
 
 
 def _budgets() -> list[Place]:
-    spent = one("finetune_budget_spent_dollars", "budget", "")
-    limit = one("finetune_budget_limit_dollars", "budget", "")
+    spent = one("finetune_budget_spent_dollars", "budget", MONITOR)
+    limit = one("finetune_budget_limit_dollars", "budget", MONITOR)
     return [
         Place(
             rows(
                 "Budgets",
-                "Each budget's present period: computed costs and the estimates of active jobs.",
+                "Each budget in its current period: computed costs and the estimates of active jobs.",
                 {"budget": "Budget"},
                 [
                     Column(title="Spent", ask=spent, unit="currencyUSD", decimals=2),
@@ -106,7 +106,7 @@ def _budgets() -> list[Place]:
         Place(
             lines(
                 "Budgets over time",
-                "The spent share of each budget; it falls back when a period begins.",
+                "The spent share of each budget; it drops when a new period begins.",
                 query(f"{spent} / {limit}", "{{budget}}"),
                 unit="percentunit",
             ),
@@ -119,13 +119,13 @@ def _training() -> list[Any]:
     tokens = ("finetune_trained_tokens_total", "org, model, method")
     return [
         bars(
-            "Training by organisation, chosen range",
-            "Computed costs of jobs that ended in the dashboard's time range.",
+            "Training cost by organisation (selected range)",
+            "Computed cost of jobs that finished in the dashboard's time range.",
             query(f"sort_desc({total(*COST, to='org', window='$__range')})", "{{org}}", instant=True),
         ),
         bars(
-            "Training by base model, chosen range",
-            "Computed costs of jobs that ended in the dashboard's time range.",
+            "Training cost by base model (selected range)",
+            "Computed cost of jobs that finished in the dashboard's time range.",
             query(
                 f"sort_desc({total(*COST, to='model, method', window='$__range')})",
                 "{{model}} {{method}}",
@@ -133,8 +133,8 @@ def _training() -> list[Any]:
             ),
         ),
         lines(
-            "Trained tokens per day",
-            "Billable tokens of jobs that ended in the 24 hours before each moment.",
+            "Trained tokens (24 h)",
+            "Billable tokens of jobs that finished in the 24 hours before each point.",
             query(total(*tokens, to="org"), "{{org}}"),
             stacked=True,
         ),
@@ -144,18 +144,18 @@ def _training() -> list[Any]:
 def _use() -> list[Any]:
     return [
         bars(
-            "Use by organisation, chosen range",
-            "What requests to tuned models cost.",
+            "Inference cost by organisation (selected range)",
+            "Cost of requests to fine-tuned models.",
             query(f"sort_desc({total(*USE, to='org', window='$__range')})", "{{org}}", instant=True),
         ),
         bars(
-            "Use by model, chosen range",
-            "What requests to tuned models cost, by the model that was asked.",
+            "Inference cost by model (selected range)",
+            "Cost of requests to fine-tuned models, by model.",
             query(f"topk(15, {total(*USE, to='model', window='$__range')})", "{{model}}", instant=True),
         ),
         lines(
-            "Tokens of requests per day",
-            "What went into tuned models and came out in the 24 hours before each moment.",
+            "Inference tokens (24 h)",
+            "Input and output tokens of fine-tuned models in the 24 hours before each point.",
             query(total(*USED, to="kind"), "{{kind}}"),
             stacked=True,
         ),
@@ -167,8 +167,8 @@ def _bills() -> list[Place]:
     return [
         Place(
             rows(
-                "Bill of this month",
-                "Month to date, from the provider, fine-tuning or not.",
+                "Bill this month",
+                "Month to date, as the provider reports it, fine-tuning or not.",
                 {"org": "Organisation", "line_item": "Line item"},
                 [Column(title="Billed", ask=BILL, unit="currencyUSD", decimals=2)],
                 sort=("Billed", True),
@@ -178,8 +178,8 @@ def _bills() -> list[Place]:
         ),
         Place(
             rows(
-                "Bill and computation",
-                "Over the settled ones of the last 30 days: the newest three are left out.",
+                "Billed and computed",
+                "Over the settled days of the last 30: the newest three are left out.",
                 {"org": "Organisation", "kind": "Kind"},
                 [
                     Column(title="Computed", ask=computed, unit="currencyUSD", decimals=2),
@@ -193,8 +193,8 @@ def _bills() -> list[Place]:
         ),
         Place(
             rows(
-                "Jobs of unknown cost",
-                "Ended jobs that could not be priced. A price goes into the file that pricing.file names.",
+                "Jobs without a known cost",
+                "Finished jobs without a price. Add one to the file named by pricing.file.",
                 {"org": "Organisation", "model": "Base model"},
                 [Column(title="Jobs", ask=f"{UNPRICED} > 0", decimals=0)],
                 sort=("Jobs", True),

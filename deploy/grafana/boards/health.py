@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from deploy.grafana.boards.board import Board, Place
 from deploy.grafana.boards.panels import GOOD_AT_ZERO, lines, number, query
-from deploy.grafana.boards.queries import ORG, one, own_quantile
-from deploy.grafana.boards.sending import SCRAPE, notifications, process
+from deploy.grafana.boards.queries import MONITOR, ORG, one, own_quantile
+from deploy.grafana.boards.sending import notifications, process
 from deploy.grafana.boards.tables import Column, rows
 
 UP: Final = {"0": ("down", "red"), "1": ("up", "green")}
@@ -18,12 +18,12 @@ def health() -> Board:
     return Board(
         uid="finetune-health",
         title="Fine-tuning monitor health",
-        text="Whether the organisations can be read, whether notifications go out, and how the monitor itself runs.",
+        text="Whether organisations can be polled, whether notifications go out, and how the monitor itself runs.",
         since="now-6h",
         rows=[
             ("", [Place(panel, 4, 4) for panel in _figures()]),
-            ("Organisations and their APIs", _organisations()),
-            ("Delays", [Place(panel, 12) for panel in _delays()]),
+            ("Organisations and provider APIs", _organisations()),
+            ("Latency", [Place(panel, 12) for panel in _delays()]),
             ("Notifications", notifications()),
             ("The process", process()),
         ],
@@ -33,9 +33,9 @@ def health() -> Board:
 def _figures() -> list[Any]:
     return [
         number(
-            "Monitors",
-            "Replicas that answer Prometheus.",
-            query(f"sum(up{{{SCRAPE}}})", "up"),
+            "Monitors up",
+            "Replicas that Prometheus can scrape.",
+            query(f"sum(up{{{MONITOR}}})", "up"),
             colours=[(None, "red"), (1, "green")],
         ),
         number(
@@ -45,27 +45,27 @@ def _figures() -> list[Any]:
             colours=GOOD_AT_ZERO,
         ),
         number(
-            "Notifications waiting",
-            "Notifications that are still to be sent, to all notifiers.",
-            query(f"sum({one('finetune_outbox_pending', 'notifier', '')})", "waiting"),
+            "Pending notifications",
+            "Notifications not delivered yet, across all notifiers.",
+            query(f"sum({one('finetune_outbox_pending', 'notifier', MONITOR)})", "waiting"),
             colours=[(None, "green"), (100, "orange")],
         ),
         number(
-            "Notifiers parked",
-            "Notifiers whose receiver refuses them for good.",
-            query(f"sum({one('finetune_notifier_parked', 'notifier', '')})", "parked"),
+            "Suspended notifiers",
+            "Notifiers whose receiver permanently rejects them.",
+            query(f"sum({one('finetune_notifier_parked', 'notifier', MONITOR)})", "parked"),
             colours=GOOD_AT_ZERO,
         ),
         number(
-            "Configuration refused",
-            "Replicas whose last reading of the configuration was refused.",
-            query("count(finetune_config_last_reload_successful == 0) or vector(0)", "refused"),
+            "Configuration rejected",
+            "Replicas that rejected the configuration at the last reload.",
+            query(f"count(finetune_config_last_reload_successful{{{MONITOR}}} == 0) or vector(0)", "refused"),
             colours=GOOD_AT_ZERO,
         ),
         number(
             "Jobs without series",
-            "Jobs beyond metrics.max_jobs: alerts and panels on single jobs do not see them.",
-            query("max(finetune_job_series_dropped)", "dropped"),
+            "Jobs beyond metrics.max_jobs: alerts and panels on single jobs do not cover them.",
+            query(f"max(finetune_job_series_dropped{{{MONITOR}}})", "dropped"),
             colours=[(None, "green"), (1, "orange")],
         ),
     ]
@@ -77,17 +77,17 @@ def _organisations() -> list[Place]:
         Place(
             rows(
                 "Organisations",
-                "Whether the last poll succeeded, how long ago one did, and how many failed in the last hour.",
+                "Whether the last poll succeeded, the time since the last success, and failures in the last hour.",
                 {"org": "Organisation"},
                 [
                     Column(title="State", ask=one("finetune_org_up", "org", fold="min"), words=UP),
                     Column(
-                        title="Last good poll",
+                        title="Last success",
                         ask=f"time() - {one('finetune_org_last_success_timestamp_seconds', 'org')}",
                         unit="s",
                         decimals=0,
                     ),
-                    Column(title="Failed polls, 1 h", ask=errors, decimals=0),
+                    Column(title="Failed polls (1 h)", ask=errors, decimals=0),
                 ],
                 sort=("Organisation", False),
             ),
@@ -96,7 +96,7 @@ def _organisations() -> list[Place]:
         Place(
             lines(
                 "Polls",
-                "Polls per second, good and bad.",
+                "Polls per second, successful and failed.",
                 query(_per_second("finetune_org_polls_total", "org"), "{{org}}"),
                 unit="ops",
             ),
@@ -105,8 +105,8 @@ def _organisations() -> list[Place]:
         Place(
             lines(
                 "Failed polls by reason",
-                "Polls that failed, per second. auth wants a new key; rate_limited, unavailable and timeout mend "
-                "themselves.",
+                "Failed polls per second. auth needs a new key; rate_limited, unavailable and timeout usually clear up "
+                "without you.",
                 query(_per_second("finetune_org_poll_errors_total", "reason"), "{{reason}}"),
                 unit="ops",
                 axis_soft_max=1,
@@ -115,7 +115,7 @@ def _organisations() -> list[Place]:
         ),
         Place(
             lines(
-                "Requests by answer",
+                "Requests by status code",
                 "Requests to providers per second, by HTTP status code, timeout or error. 429 is a rate limit.",
                 query(_per_second("finetune_api_requests_total", "code"), "{{code}}"),
                 unit="reqps",
@@ -125,7 +125,7 @@ def _organisations() -> list[Place]:
         Place(
             lines(
                 "Requests by operation",
-                "Requests to providers per second, by what was asked.",
+                "Requests to providers per second, by API operation.",
                 query(_per_second("finetune_api_requests_total", "operation"), "{{operation}}"),
                 unit="reqps",
             ),
@@ -145,13 +145,13 @@ def _delays() -> list[Any]:
         )
         for title, text, metric in (
             (
-                "Delay of detection",
-                "From the provider's end of a job to its being stored here, over the hour before each moment.",
+                "Detection delay",
+                "From the end of a job, by the provider's clock, until it is stored; over the hour before each point.",
                 "finetune_detection_delay_seconds",
             ),
             (
-                "Time of a poll",
-                "From the first request to the commit, over the hour before each moment.",
+                "Poll duration",
+                "From the first request to the commit, over the hour before each point.",
                 "finetune_poll_duration_seconds",
             ),
         )

@@ -23,9 +23,9 @@ def job() -> Board:
         rows=[
             ("", [Place(panel, width, 4) for panel, width in zip(_figures(), (4, 2, 3, 3, 3, 3, 3, 3), strict=True)]),
             ("", [Place(_description(), 24, 4)]),
-            ("Course", [Place(panel, 12, 7) for panel in _course()]),
-            ("Learning", [Place(panel, 8, 9) for panel in _learning()]),
-            ("Quantity and cost", [Place(panel, 12, 7) for panel in _cost()]),
+            ("Progress", [Place(panel, 12, 7) for panel in _course()]),
+            ("Training metrics", [Place(panel, 8, 9) for panel in _learning()]),
+            ("Time and cost", [Place(panel, 12, 7) for panel in _cost()]),
         ],
     )
 
@@ -43,34 +43,32 @@ def _figures() -> list[Any]:
         by_status(
             word(
                 "Status",
-                "Where the job is now.",
+                "Current status of the job.",
                 query(one("finetune_job_status", f"{ID}, status", JOB), "{{status}}", instant=True),
             )
         ),
         number(
             "Progress",
-            "Steps done of all steps, as far as the provider tells them.",
+            "Steps done out of all steps, as far as the provider reports them.",
             query(_of("progress_ratio"), "progress"),
             unit="percentunit",
             max=1,
         ),
+        number("Time in queue", "From creation to the start of training.", query(_phase("queue"), "queue"), unit="s"),
         number(
-            "Time in the queue", "From creation to the start of training.", query(_phase("queue"), "queue"), unit="s"
-        ),
-        number(
-            "Time of training",
-            "From the start of training till now, or its end.",
+            "Training time",
+            "From the start of training until now, or until its end.",
             query(_phase("run"), "run"),
             unit="s",
         ),
         number(
-            "Expected end",
+            "ETA",
             "The provider's estimate, while the job is active.",
             query(f"1000 * {_of('estimated_finish_timestamp_seconds')}", "end", instant=True),
             unit="dateTimeFromNow",
         ),
         number(
-            "Last sign of life",
+            "Last activity",
             "The last event or change of status.",
             query(f"1000 * {_of('last_activity_timestamp_seconds')}", "last", instant=True),
             unit="dateTimeFromNow",
@@ -80,7 +78,7 @@ def _figures() -> list[Any]:
         ),
         number(
             "Cost",
-            "Computed once the job is over, estimated before where the provider tells enough.",
+            "Computed once the job is finished; estimated before, where possible.",
             query(f"{_of('cost_dollars')} or {_of('estimated_cost_dollars')}", "cost"),
             unit="currencyUSD",
         ),
@@ -95,11 +93,11 @@ def _description() -> Any:
         "provider": "Provider",
         "model": "Base model",
         "method": "Method",
-        "fine_tuned_model": "Tuned model",
+        "fine_tuned_model": "Fine-tuned model",
     }
     return rows(
-        "What it is",
-        "The job's constant properties, and its moments.",
+        "Details",
+        "The job's properties and timestamps.",
         labels,
         [
             Column(ask=one("finetune_job_info", ", ".join(labels), JOB)),
@@ -124,10 +122,10 @@ def _course() -> list[Any]:
             query(one("finetune_job_status", f"{ID}, status", JOB), "{{status}}"),
         ),
         lines(
-            "Progress over time",
-            "Steps done of all steps.",
-            query(_of("step"), "step"),
-            query(_of("steps"), "steps in all"),
+            "Steps",
+            "Steps done, and the total number of steps.",
+            query(_of("step"), "done"),
+            query(_of("steps"), "total"),
         ),
     ]
 
@@ -144,8 +142,8 @@ def _learning() -> list[Any]:
         )
         for title, text, metric, unit, least in (
             ("Loss", "On the training file, and on the validation file if there is one.", "loss", "short", 0),
-            ("Accuracy", "Share of tokens that were right.", "accuracy_ratio", "percentunit", 0),
-            ("Reward", "The mean mark of the grader, of reinforcement jobs.", "reward", "short", None),
+            ("Accuracy", "Share of correctly predicted tokens.", "accuracy_ratio", "percentunit", 0),
+            ("Reward", "Mean grader score of reinforcement jobs.", "reward", "short", None),
         )
     ]
 
@@ -154,14 +152,14 @@ def _cost() -> list[Any]:
     return [
         lines(
             "Cost over time",
-            "Estimated while the job is active, computed once it is over.",
+            "Estimated while the job is active, computed once it is finished.",
             query(_of("estimated_cost_dollars"), "estimated"),
             query(_of("cost_dollars"), "computed"),
             unit="currencyUSD",
         ),
         lines(
-            "Time over time",
-            "In the queue and in training, so far or in the end.",
+            "Time spent",
+            "In the queue and in training.",
             query(_phase("queue"), "queue"),
             query(_phase("run"), "training"),
             unit="s",

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from deploy.grafana.boards.board import Board, Place
 from deploy.grafana.boards.panels import GOOD_AT_ZERO, SPENT, bars, by_status, lines, number, query
-from deploy.grafana.boards.queries import ACTIVE, FINAL, ORG, active, one, quantile, total
+from deploy.grafana.boards.queries import ACTIVE, FINAL, MONITOR, ORG, active, newest, one, quantile, total
 from deploy.grafana.boards.tables import Column, rows
 
 FINISHED: Final = ("finetune_jobs_finished_total", "org, model, method, status")
@@ -20,13 +20,14 @@ def overview() -> Board:
     return Board(
         uid="finetune-overview",
         title="Fine-tuning overview",
+        top=True,
         text="Fine-tuning jobs of all organisations: where they are, how they end, how long they take, what they cost.",
         rows=[
             ("", [Place(panel, 3, 4) for panel in _figures()]),
             ("Active jobs", [Place(_active_jobs(), 24, 9)]),
             ("Jobs", [*_jobs(), *_times()]),
             ("Training", [Place(panel, 12) for panel in _training()]),
-            ("Money and models", _ahead()),
+            ("Costs and models", _ahead()),
         ],
     )
 
@@ -40,43 +41,43 @@ def _figures() -> list[Any]:
     return [
         number(
             "Active jobs",
-            "Jobs that are not over: validating, queued, running, paused or cancelling.",
+            "Jobs that have not finished: validating, queued, running, paused or cancelling.",
             query(f"sum({one('finetune_jobs', 'org, status', ACTIVE)})", "Active jobs"),
         ),
         number(
             "Running",
-            "Jobs that are being trained now.",
+            "Jobs that are training now.",
             query(f"sum({one('finetune_jobs', 'org, status', RUNNING)})", "Running"),
         ),
         number(
-            "Succeeded, 24 h",
+            "Succeeded (24 h)",
             "Jobs that succeeded in the last 24 hours. Exact: the monitor's counters survive its restarts, so two "
             "totals are subtracted.",
-            query(_ended("succeeded"), "Succeeded, 24 h"),
+            query(_ended("succeeded"), "Succeeded (24 h)"),
             colours=[(None, "green")],
         ),
         number(
-            "Failed, 24 h",
+            "Failed (24 h)",
             "Jobs that failed in the last 24 hours.",
-            query(_ended("failed"), "Failed, 24 h"),
+            query(_ended("failed"), "Failed (24 h)"),
             colours=GOOD_AT_ZERO,
         ),
         number(
-            "Cost, chosen range",
-            "What the training of jobs that ended in the dashboard's time range cost, as computed from tokens or "
-            "hours and the price. Jobs without a known price are not in it.",
+            "Training cost (selected range)",
+            "Training cost of jobs that finished in the dashboard's time range, computed from tokens or hours and the "
+            "price. Jobs without a known price are not included.",
             query(total(*COST, window="$__range"), "Cost"),
             unit="currencyUSD",
         ),
         number(
-            "Cost ahead",
-            "What active jobs will cost, as far as it can be estimated.",
-            query(f"sum({estimated}) or vector(0)", "Cost ahead"),
+            "Estimated cost of active jobs",
+            "What active jobs are expected to cost, where it can be estimated.",
+            query(f"sum({estimated}) or vector(0)", "Estimated cost of active jobs"),
             unit="currencyUSD",
         ),
         number(
-            "Models at risk",
-            "Fine-tuned models that stop answering within 90 days, because their base model is shut down.",
+            "Models shutting down (90 d)",
+            "Fine-tuned models that stop answering within 90 days because their base model is retired.",
             query(f"count({SHUTDOWN} - time() < 90 * 86400 and {SHUTDOWN} > time()) or vector(0)", "models"),
             colours=[(None, "green"), (1, "orange")],
         ),
@@ -102,7 +103,7 @@ def _active_jobs() -> Any:
     finish = f"1000 * {one('finetune_job_estimated_finish_timestamp_seconds', 'org, job_id')}"
     return rows(
         "Active jobs",
-        "Jobs that are not over. Progress, loss and estimates are there once the provider has told enough.",
+        "Jobs that have not finished. Progress, loss and estimates appear once the provider reports them.",
         labels,
         [
             Column(ask=active(one("finetune_job_info", "org, job_id, name, model, method"))),
@@ -113,8 +114,8 @@ def _active_jobs() -> Any:
                 unit="percentunit",
                 bar=1,
             ),
-            Column(title="Queued and run", ask=active(age), unit="s"),
-            Column(title="Expected end", ask=active(finish), unit="dateTimeFromNow"),
+            Column(title="Elapsed", ask=active(age), unit="s"),
+            Column(title="ETA", ask=active(finish), unit="dateTimeFromNow"),
             Column(title="Training loss", ask=active(one("finetune_job_train_loss", "org, job_id")), decimals=4),
             Column(
                 title="Estimated cost",
@@ -123,7 +124,7 @@ def _active_jobs() -> Any:
                 decimals=2,
             ),
         ],
-        sort=("Queued and run", True),
+        sort=("Elapsed", True),
     )
 
 
@@ -134,7 +135,7 @@ def _jobs() -> list[Place]:
             by_status(
                 lines(
                     "Jobs by status",
-                    "How many jobs are in each status that is not final.",
+                    "Number of active jobs by status.",
                     query(f"sum by (status) ({waiting})", "{{status}}"),
                     stacked=True,
                     decimals=0,
@@ -145,9 +146,9 @@ def _jobs() -> list[Place]:
         Place(
             by_status(
                 lines(
-                    "Ended per day",
-                    "Jobs that ended in the 24 hours before each moment. While Prometheus is younger than a day, all "
-                    "that the monitor has counted.",
+                    "Finished jobs (24 h)",
+                    "Jobs that finished in the 24 hours before each point: a sliding window, not a running total. "
+                    "While Prometheus has less than a day of data, everything the monitor has counted.",
                     query(total(*FINISHED, to="status"), "{{status}}"),
                     stacked=True,
                     decimals=0,
@@ -165,9 +166,9 @@ def _times() -> list[Place]:
     return [
         Place(
             lines(
-                "Failures per day by reason",
-                "Who can mend the failures of the 24 hours before each moment: the data, the request, the provider, "
-                "the account.",
+                "Failures by reason (24 h)",
+                "Failures in the 24 hours before each point, by who can fix them: you (data, settings), the provider, "
+                "or the account.",
                 query(total("finetune_job_failures_total", "org, model, reason", to="reason"), "{{reason}}"),
                 stacked=True,
                 decimals=0,
@@ -176,9 +177,9 @@ def _times() -> list[Place]:
         ),
         Place(
             lines(
-                "Time in the queue",
-                "From creation to the start of training, of jobs that started it and ended in the 24 hours before "
-                "each moment: half, nine in ten, and ninety-nine in a hundred waited no longer.",
+                "Time in queue",
+                "From creation to the start of training, for jobs that finished in the 24 hours before each point: "
+                "median, 90th and 99th percentile.",
                 *(query(asked, f"{share:.0%}") for share, asked in zip(shares, queue, strict=True)),
                 unit="s",
             ),
@@ -186,9 +187,9 @@ def _times() -> list[Place]:
         ),
         Place(
             lines(
-                "Time of training",
-                "From the start of training to the end, of jobs that ended in the 24 hours before each moment: half, "
-                "nine in ten, and ninety-nine in a hundred took no longer.",
+                "Training time",
+                "From the start of training to the end, for jobs that finished in the 24 hours before each point: "
+                "median, 90th and 99th percentile.",
                 *(query(asked, f"{share:.0%}") for share, asked in zip(shares, run, strict=True)),
                 unit="s",
             ),
@@ -201,22 +202,20 @@ def _training() -> list[Any]:
     return [
         lines(
             f"{title} loss",
-            f"Loss on the {title.lower()} file, of every job that has one, while it was active.",
-            query(active(one(metric, "org, job_id")), "{{org}} {{job_id}}"),
+            f"Loss on the {title.lower()} file of the $top newest jobs that report one.",
+            query(newest(metric), "{{name}} {{org}} {{job_id}}"),
         )
         for title, metric in (("Training", "finetune_job_train_loss"), ("Validation", "finetune_job_valid_loss"))
     ]
 
 
 def _ahead() -> list[Place]:
-    spent = (
-        f"{one('finetune_budget_spent_dollars', 'budget', '')} / {one('finetune_budget_limit_dollars', 'budget', '')}"
-    )
+    spent, limit = (one(f"finetune_budget_{what}_dollars", "budget", MONITOR) for what in ("spent", "limit"))
     return [
         Place(
             bars(
-                "Cost by organisation, chosen range",
-                "Training costs of jobs that ended in the dashboard's time range.",
+                "Training cost by organisation (selected range)",
+                "Training cost of jobs that finished in the dashboard's time range.",
                 query(f"sort_desc({total(*COST, to='org', window='$__range')})", "{{org}}", instant=True),
             ),
             8,
@@ -224,8 +223,8 @@ def _ahead() -> list[Place]:
         Place(
             bars(
                 "Budgets",
-                "How much of each budget is spent in its present period, with the estimates of active jobs.",
-                query(f"sort_desc({spent})", "{{budget}}", instant=True),
+                "How much of each budget is spent in its current period, including the estimates of active jobs.",
+                query(f"sort_desc({spent} / {limit})", "{{budget}}", instant=True),
                 unit="percentunit",
                 colours=SPENT,
                 max=1,
@@ -234,11 +233,11 @@ def _ahead() -> list[Place]:
         ),
         Place(
             rows(
-                "Models that end",
-                "Fine-tuned models by the day on which they will stop answering.",
-                {"org": "Organisation", "base_model": "Base model", "model": "Tuned model"},
-                [Column(title="Ends", ask=f"1000 * ({SHUTDOWN} > time())", unit="dateTimeFromNow")],
-                sort=("Ends", False),
+                "Upcoming shutdowns",
+                "Fine-tuned models by the day on which they stop answering.",
+                {"org": "Organisation", "base_model": "Base model", "model": "Fine-tuned model"},
+                [Column(title="Shutdown", ask=f"1000 * ({SHUTDOWN} > time())", unit="dateTimeFromNow")],
+                sort=("Shutdown", False),
             ),
             8,
         ),

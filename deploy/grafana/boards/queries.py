@@ -1,10 +1,13 @@
-"""How the dashboards ask: replicas tell the same and are folded, stored totals are subtracted."""
+"""How the dashboards ask: replicas export the same and are folded, stored totals are subtracted."""
 
 from __future__ import annotations
 
 from typing import Final
 
-ORG: Final = 'org=~"$org"'
+CLUSTER: Final = 'cluster=~"$cluster"'
+MONITOR: Final = f'{CLUSTER}, job=~"$monitor"'
+"""The monitors that were chosen: several may report to one Prometheus, Thanos or Mimir."""
+ORG: Final = f'{MONITOR}, org=~"$org"'
 FINAL: Final = "succeeded|failed|cancelled"
 ACTIVE: Final = f'{ORG}, status!~"{FINAL}"'
 JOB: Final = f'{ORG}, job_id="$job"'
@@ -19,6 +22,15 @@ def one(metric: str, by: str, where: str = ORG, *, fold: str = "max") -> str:
 def active(expression: str) -> str:
     """What the expression tells of jobs that are not over. It keeps `org` and `job_id`."""
     return f"{expression}\nand on (org, job_id) {one('finetune_job_status', 'org, job_id', ACTIVE)}"
+
+
+def newest(metric: str) -> str:
+    """A job's metric for the `$top` newest jobs that have it at the end of the range, each with its name."""
+    at_end = f"{metric}{{{ORG}}} @ end()"
+    created = f"max by (org, job_id) (finetune_job_created_timestamp_seconds{{{ORG}}} @ end())"
+    chosen = f"topk($top, {created} and on (org, job_id) {at_end})"
+    name = one("finetune_job_info", "org, job_id, name")
+    return f"({one(metric, 'org, job_id')}\nand on (org, job_id) {chosen})\n* on (org, job_id) group_left (name) {name}"
 
 
 def gained(metric: str, by: str, where: str = ORG, *, window: str = "1d") -> str:
@@ -41,4 +53,4 @@ def quantile(share: float, metric: str, by: str, *, window: str = "1d") -> str:
 
 def own_quantile(share: float, metric: str, window: str = "1h") -> str:
     """The same of a histogram of the process, which starts anew with it."""
-    return f"histogram_quantile({share:.2f}, sum by (le) (rate({metric}_bucket[{window}])))"
+    return f"histogram_quantile({share:.2f}, sum by (le) (rate({metric}_bucket{{{MONITOR}}}[{window}])))"

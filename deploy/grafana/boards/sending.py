@@ -6,33 +6,32 @@ from typing import Final
 
 from deploy.grafana.boards.board import Place
 from deploy.grafana.boards.panels import lines, query
-from deploy.grafana.boards.queries import one, own_quantile
+from deploy.grafana.boards.queries import MONITOR, one, own_quantile
 from deploy.grafana.boards.tables import Column, rows
 
-SCRAPE: Final = 'job="finetune-monitor"'
-"""The name of the scrape job; the alert on a missing monitor knows it as well."""
-PARKED: Final = {"0": ("in use", "green"), "1": ("parked", "red")}
+RELOADED: Final = "finetune_config_last_reload_success_timestamp_seconds"
+PARKED: Final = {"0": ("in use", "green"), "1": ("suspended", "red")}
 
 
 def notifications() -> list[Place]:
     """The outbox, what was accepted, what fails."""
-    pending = one("finetune_outbox_pending", "notifier", "")
-    oldest = one("finetune_outbox_oldest_timestamp_seconds", "notifier", "")
-    sent = "sum by (notifier) (finetune_notifications_sent_total)"
-    failed = f"sum by (notifier) (finetune_notifications_failed_total) or 0 * {sent}"
-    dead = f"sum by (notifier) (finetune_notifications_dead_total) or 0 * {sent}"
+    pending = one("finetune_outbox_pending", "notifier", MONITOR)
+    oldest = one("finetune_outbox_oldest_timestamp_seconds", "notifier", MONITOR)
+    sent = f"sum by (notifier) (finetune_notifications_sent_total{{{MONITOR}}})"
+    failed = f"sum by (notifier) (finetune_notifications_failed_total{{{MONITOR}}}) or 0 * {sent}"
+    dead = f"sum by (notifier) (finetune_notifications_dead_total{{{MONITOR}}}) or 0 * {sent}"
     return [
         Place(
             rows(
                 "Notifiers",
-                "Since the monitor started, over all replicas: what was accepted, which attempts failed, what was "
-                "given up. A parked notifier is refused for good and waits for another configuration.",
+                "Since the monitor started, across replicas: deliveries, failed attempts, and dead letters. A "
+                "suspended notifier is permanently rejected by its receiver and needs another configuration.",
                 {"notifier": "Notifier"},
                 [
-                    Column(title="State", ask=one("finetune_notifier_parked", "notifier", ""), words=PARKED),
+                    Column(title="State", ask=one("finetune_notifier_parked", "notifier", MONITOR), words=PARKED),
                     Column(title="Sent", ask=sent, decimals=0),
                     Column(title="Failed attempts", ask=failed, decimals=0),
-                    Column(title="Given up", ask=dead, decimals=0),
+                    Column(title="Dead letters", ask=dead, decimals=0),
                 ],
                 sort=("Notifier", False),
             ),
@@ -40,8 +39,8 @@ def notifications() -> list[Place]:
         ),
         Place(
             lines(
-                "Waiting notifications",
-                "In the outbox, by notifier.",
+                "Pending notifications by notifier",
+                "Notifications in the outbox.",
                 query(pending, "{{notifier}}"),
                 decimals=0,
                 axis_soft_max=1,
@@ -50,8 +49,8 @@ def notifications() -> list[Place]:
         ),
         Place(
             lines(
-                "Age of the oldest",
-                "How long the oldest notification of each notifier has waited; 0 where none waits.",
+                "Oldest pending notification",
+                "How long the oldest notification of each notifier has been waiting; 0 if none is.",
                 query(f"time() - {oldest} or 0 * {pending}", "{{notifier}}"),
                 unit="s",
             ),
@@ -59,16 +58,18 @@ def notifications() -> list[Place]:
         ),
         Place(
             lines(
-                "Sent in an hour",
-                "Notifications that were accepted in the hour before each moment.",
-                query("sum by (notifier) (increase(finetune_notifications_sent_total[1h]))", "{{notifier}}"),
+                "Sent per hour",
+                "Notifications delivered in the hour before each point.",
+                query(
+                    f"sum by (notifier) (increase(finetune_notifications_sent_total{{{MONITOR}}}[1h]))", "{{notifier}}"
+                ),
             ),
             8,
         ),
         Place(
             lines(
-                "Failed attempts in an hour",
-                "Attempts of the hour before each moment that failed and are repeated, by notifier and reason.",
+                "Failed attempts per hour",
+                "Attempts in the hour before each point that failed and are retried, by notifier and reason.",
                 query(_in_an_hour("finetune_notifications_failed_total"), "{{notifier}} {{reason}}"),
                 axis_soft_max=1,
             ),
@@ -76,8 +77,8 @@ def notifications() -> list[Place]:
         ),
         Place(
             lines(
-                "Given up in an hour",
-                "Notifications that were given up in the hour before each moment, by notifier and reason.",
+                "Dead letters per hour",
+                "Notifications that became dead letters in the hour before each point, by notifier and reason.",
                 query(_in_an_hour("finetune_notifications_dead_total"), "{{notifier}} {{reason}}"),
                 axis_soft_max=1,
             ),
@@ -88,8 +89,9 @@ def notifications() -> list[Place]:
 
 def _in_an_hour(metric: str) -> str:
     """Growth in an hour; 0 of a notifier that never had any."""
-    first = f"sum by (notifier, reason) ({metric} unless {metric} offset 1h or increase({metric}[1h]))"
-    nothing = f"0 * max by (notifier) (finetune_notifications_sent_total) unless on (notifier) {metric}"
+    series = f"{metric}{{{MONITOR}}}"
+    first = f"sum by (notifier, reason) ({series} unless {series} offset 1h or increase({series}[1h]))"
+    nothing = f"0 * {one('finetune_notifications_sent_total', 'notifier', MONITOR)} unless on (notifier) {series}"
     return f"{first}\nor {nothing}"
 
 
@@ -99,13 +101,13 @@ def process() -> list[Place]:
         Place(
             rows(
                 "Versions",
-                "The program of each replica.",
+                "The version each replica is running.",
                 {"instance": "Replica", "version": "Version", "revision": "Revision", "python": "Python"},
                 [
-                    Column(ask="max by (instance, version, revision, python) (finetune_monitor_build_info)"),
+                    Column(ask=one("finetune_monitor_build_info", "instance, version, revision, python", MONITOR)),
                     Column(
                         title="Configuration",
-                        ask="1000 * max by (instance) (finetune_config_last_reload_success_timestamp_seconds)",
+                        ask=f"1000 * {one(RELOADED, 'instance', MONITOR)}",
                         unit="dateTimeFromNow",
                     ),
                 ],
@@ -115,19 +117,18 @@ def process() -> list[Place]:
         ),
         Place(
             lines(
-                "Loops begun anew",
-                "Internal loops that broke off through a bug in the hour before each moment and were begun anew; the "
+                "Loop restarts",
+                "Internal loops that crashed on a bug in the hour before each point and were restarted; the "
                 "log says why.",
-                query("sum by (task) (increase(finetune_task_restarts_total[1h]))", "{{task}}"),
+                query(f"sum by (task) (increase(finetune_task_restarts_total{{{MONITOR}}}[1h]))", "{{task}}"),
                 axis_soft_max=1,
             ),
             8,
         ),
         Place(
             lines(
-                "Lag of the event loop",
-                "By how much the loop was late for a tick, over the hour before each moment: for so long something "
-                "held up everything else.",
+                "Event loop lag",
+                "How late the event loop was, over the hour before each point: how long something blocked all else.",
                 *(
                     query(own_quantile(share, "finetune_monitor_loop_lag_seconds"), f"{share:.0%}")
                     for share in (0.50, 0.90, 0.99)
@@ -138,26 +139,26 @@ def process() -> list[Place]:
         ),
         Place(
             lines(
-                "Tasks of the event loop",
-                "How many things the monitor has under way. It grows with organisations and readers, never with time.",
-                query("max by (instance) (finetune_monitor_tasks)", "{{instance}}"),
+                "Event loop tasks",
+                "Concurrent tasks. The number grows with organisations and readers, never with time.",
+                query(one("finetune_monitor_tasks", "instance", MONITOR), "{{instance}}"),
             ),
             8,
         ),
         Place(
             lines(
-                "Time of a scrape",
-                "How long Prometheus waited for /metrics.",
-                query(f"scrape_duration_seconds{{{SCRAPE}}}", "{{instance}}"),
+                "Scrape duration",
+                "How long Prometheus waits for /metrics.",
+                query(f"scrape_duration_seconds{{{MONITOR}}}", "{{instance}}"),
                 unit="s",
             ),
             8,
         ),
         Place(
             lines(
-                "Series of a scrape",
-                "How many series a scrape brings.",
-                query(f"scrape_samples_scraped{{{SCRAPE}}}", "{{instance}}"),
+                "Series per scrape",
+                "Number of series in a scrape.",
+                query(f"scrape_samples_scraped{{{MONITOR}}}", "{{instance}}"),
             ),
             8,
         ),

@@ -17,7 +17,7 @@ Labels = Mapping[str, str]
 """Label names and the titles of their columns, in order."""
 
 TO_JOB = (
-    "/d/finetune-job?${datasource:queryparam}&var-org=${__data.fields.Organisation}&var-job=${__value.raw}"
+    "/d/finetune-job?${datasource:queryparam}&${cluster:queryparam}&${monitor:queryparam}&var-org=${__data.fields.Organisation}&var-job=${__value.raw}"
     "&${__url_time_range}"
 )
 

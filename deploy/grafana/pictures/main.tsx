@@ -19,7 +19,10 @@ const values: Record<string, string> = {
   $__rate_interval: `${Math.max(15, 4 * step)}s`,
   $__range: `${back}s`,
   $__interval: `${step}s`,
+  $cluster: '.*',
+  $monitor: 'finetune-monitor',
   $org: given.get('org') ?? '.*',
+  $top: '10',
   $job: given.get('job') ?? '.*',
 };
 const fill = (text: string) => Object.entries(values).reduce((was, [name, value]) => was.replaceAll(name, value), text);
