@@ -8,6 +8,7 @@ from typing import Any
 
 from monitor.domain.flow import EventsRead, Known, Observation, Tracked
 from monitor.domain.model import EventKind, Job, JobEvent, Method, Metrics, Status, Training
+from monitor.domain.news import EventType
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -71,3 +72,8 @@ def read(*events: JobEvent, job_id: str = "ftjob-1", whole: bool = False) -> Eve
 def trained(of: Job, **over: Any) -> Job:
     """The job with other figures of its training."""
     return replace(of, training=Training(**over))
+
+
+def on(*events: str) -> frozenset[EventType]:
+    """What a rule is on."""
+    return frozenset(map(EventType, events))

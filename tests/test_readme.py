@@ -10,9 +10,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from monitor.config import settings_from
-from monitor.domain.flow import Kind, Transition
+from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import Basis, Cost, Status
-from monitor.domain.render import payload
+from monitor.domain.render import Labelling, payload
 from monitor.domain.triage import FailureClass
 from monitor.metrics.families import families
 from monitor.metrics.own import Own
@@ -78,9 +78,9 @@ def test_its_configurations_are_valid(tmp_path: Path) -> None:
 def test_its_payload_has_the_shape_of_a_real_one() -> None:
     told = json.loads(blocks("json")[0])
     moved = Transition(
-        org="research", job="a", seq=3, at=NOON, kind=Kind.MOVED, before=Status.RUNNING, after=Status.FAILED
+        org="research", job="a", seq=3, at=NOON, kind=TransitionKind.MOVED, before=Status.RUNNING, after=Status.FAILED
     )
-    real = payload(moved, tracked(job(status=Status.FAILED)), {})
+    real = payload(moved, tracked(job(status=Status.FAILED)), Labelling())
     assert list(told) == ["type", "timestamp", "data"]
     assert shape(told["data"]) == shape(real)
 

@@ -21,6 +21,7 @@ from monitor.domain.decide import Policy
 from monitor.domain.model import Status
 from monitor.domain.pace import Pace
 from monitor.domain.pricing import Prices
+from monitor.domain.render import Labelling
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.own import Own
 from monitor.providers import OrganizationSettings
@@ -116,7 +117,7 @@ def policy(settings: Settings, org: OrganizationSettings, prices: Prices) -> Pol
     """What the operator wants for one organisation."""
     stall = settings.stall
     return Policy(
-        labels=org.labels,
+        labelling=Labelling(labels=org.labels, monitor_url=settings.server.url),
         stall_after={
             Status.VALIDATING: stall.validating,
             Status.QUEUED: stall.queued,

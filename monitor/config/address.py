@@ -1,4 +1,4 @@
-"""Where the server listens: `127.0.0.1:10877`, `[::1]:10877`, `:10877`."""
+"""Where the server listens (`127.0.0.1:10877`, `:10877`), and the address that links to it begin with."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252})")
 _LISTEN: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
@@ -47,3 +48,15 @@ Listen = Annotated[
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):[0-9]{1,5}$"}),
 ]
+
+
+def _public(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii() or not text.isprintable():
+        raise ValueError("should be an address such as https://monitor.example.com")
+    if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
+        raise ValueError("should have no user, query or fragment")
+    return text.rstrip("/")
+
+
+PublicUrl = Annotated[str, AfterValidator(_public), Field(json_schema_extra={"format": "uri"})]

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from monitor.config.address import Address, Listen, address
+from monitor.config.address import Address, Listen, PublicUrl, address
 from monitor.config.budgets import BudgetSettings
 from monitor.config.durations import Duration, between
 from monitor.config.parts import JobMatch, Part, Words, listed
 from monitor.domain.budgets import Budget
-from monitor.domain.routing import Rule
+from monitor.domain.news import EventType
+from monitor.domain.routing import DEFAULT_ON, Rule
 from monitor.notifiers import NotifierSettings
 from monitor.providers import OrganizationSettings
 
@@ -26,12 +27,10 @@ def _sqlite(url: str) -> str:
     return url
 
 
-On = Literal[
-    "appeared", "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled",
-    "budget", "shutdown", "org_down", "org_up",
-]  # fmt: skip
 Ons = Annotated[
-    tuple[On, ...], Field(min_length=1), BeforeValidator(listed, json_schema_input_type=On | tuple[On, ...])
+    tuple[EventType, ...],
+    Field(min_length=1),
+    BeforeValidator(listed, json_schema_input_type=EventType | tuple[EventType, ...]),
 ]
 
 
@@ -85,8 +84,16 @@ class Server(Part):
     """Names by which requests may come, besides addresses and names that nobody can own in public."""
     web_config_file: Path | None = None
     """TLS and passwords, by the keys of Prometheus' exporter-toolkit; relative to the configuration file."""
+    external_url: PublicUrl | None = None
+    """Where people reach the page: links to it begin so. By default `http://` and `listen`."""
     enable_lifecycle: bool = False
     """Whether `POST /-/reload`, `/-/requeue` and `/-/replay` do what they say; SIGHUP always reloads."""
+
+    @property
+    def url(self) -> str:
+        """What links to the page begin with."""
+        host = str(self.listen) if self.listen.host else f"localhost:{self.listen.port}"
+        return self.external_url or f"http://{host}"
 
 
 class DeliverySettings(Part):
@@ -129,7 +136,7 @@ class Route(Part):
 
     match: JobMatch = JobMatch()
     """Which jobs it is for; every job by default."""
-    on: Ons = ("succeeded", "failed", "cancelled", "stalled")
+    on: Ons = tuple(sorted(DEFAULT_ON))
     """Which transitions it is for."""
     notify: Annotated[Words, Field(min_length=1)]
     """Names of notifiers. Each gets one message per transition, however many routes match."""

@@ -39,11 +39,6 @@ class Budget:
     include_usage: bool = False
     """The use of tuned models counts, too."""
 
-    @property
-    def topic(self) -> str:
-        """Of its notices. No organisation's name has a colon."""
-        return f"budget:{self.name}"
-
     def covers(self, accounts: Iterable[OrgRef]) -> tuple[OrgRef, ...]:
         """The organisations whose costs may count."""
         return tuple(account for account in accounts if covers(self.match, account))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,18 +13,18 @@ from monitor.domain.diff import StallAfter, enriched, first_sight, moved, stalle
 from monitor.domain.flow import (
     Change,
     CounterIncrement,
-    Delivery,
     EventsRead,
-    Kind,
     Known,
     Observation,
     Tracked,
     Transition,
+    TransitionKind,
 )
 from monitor.domain.model import Job, JobEvent
+from monitor.domain.news import Delivery
 from monitor.domain.pricing import EMPTY, Prices, base_model, estimate, price, shutdown
-from monitor.domain.render import build_delivery
-from monitor.domain.routing import Rule, route
+from monitor.domain.render import Labelling, build_delivery
+from monitor.domain.routing import Rule, route_job
 from monitor.domain.training import in_order
 
 
@@ -32,7 +32,7 @@ from monitor.domain.training import in_order
 class Policy:
     """What the operator wants for one organisation."""
 
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labelling: Labelling = field(default_factory=Labelling)
     stall_after: StallAfter = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     prices: Prices = EMPTY
@@ -179,7 +179,7 @@ def _computed(tracked: Tracked | None) -> Decimal | None:
 
 
 def _tallies(step: _Step) -> Iterator[CounterIncrement]:
-    baseline = step.transition is not None and step.transition.kind is Kind.BASELINE
+    baseline = step.transition is not None and step.transition.kind is TransitionKind.BASELINE
     if not baseline:
         yield from counters(step.was, step.now)
 
@@ -206,7 +206,7 @@ def _spendings(step: _Step) -> Iterator[Spending]:
 def _ended_unseen(step: _Step) -> datetime | None:
     """Where history has no end, what is known of its time: its costs are of then, and not of our first sight."""
     job, transition = step.now.job, step.transition
-    baseline = transition is not None and transition.kind is Kind.BASELINE
+    baseline = transition is not None and transition.kind is TransitionKind.BASELINE
     return job.started_at or job.created_at if baseline else None
 
 
@@ -228,5 +228,5 @@ def _deliveries(step: _Step, policy: Policy) -> Iterator[Delivery]:
     if step.transition is None:
         return
     job, transition = step.now.job, step.transition
-    for notifier, word in route(transition, job, policy.rules, policy.labels):
-        yield build_delivery(transition, step.now, notifier=notifier, word=word, labels=policy.labels)
+    for notifier, event in route_job(transition, job, policy.rules, policy.labelling.labels).items():
+        yield build_delivery(transition, step.now, notifier=notifier, event=event, labelling=policy.labelling)

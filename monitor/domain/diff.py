@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.domain.flow import GONE_AFTER, RECENT, EventsRead, Kind, Tracked, Transition
+from monitor.domain.flow import GONE_AFTER, RECENT, EventsRead, Tracked, Transition, TransitionKind
 from monitor.domain.model import Job, Status
 from monitor.domain.training import fold, in_order
 
@@ -49,7 +49,7 @@ def _completed(ended: Job, seen: Job) -> Job:
 
 def first_sight(job: Job, at: datetime, *, baseline: bool) -> Transition:
     """The transition of a job that was not known: history at the first sight of its organisation, else news."""
-    kind = Kind.BASELINE if baseline else Kind.APPEARED
+    kind = TransitionKind.BASELINE if baseline else TransitionKind.APPEARED
     return Transition(org=job.org, job=job.id, seq=1, at=at, kind=kind, before=None, after=job.status)
 
 
@@ -64,7 +64,7 @@ def moved(was: Tracked, job: Job, at: datetime) -> Transition | None:
         job=job.id,
         seq=was.seq + 1,
         at=at,
-        kind=Kind.BACK if back else Kind.MOVED,
+        kind=TransitionKind.BACK if back else TransitionKind.MOVED,
         before=before,
         after=after,
         resumed=before is Status.PAUSED and after in (Status.QUEUED, Status.VALIDATING, Status.RUNNING),
@@ -82,7 +82,9 @@ def stalled(was: Tracked, job: Job, at: datetime, stall_after: StallAfter) -> Tr
     if was.stalled or limit is None or at - was.last_activity_at <= limit:
         return None
     status = job.status
-    return Transition(org=job.org, job=job.id, seq=was.seq + 1, at=at, kind=Kind.STALLED, before=status, after=status)
+    return Transition(
+        org=job.org, job=job.id, seq=was.seq + 1, at=at, kind=TransitionKind.STALLED, before=status, after=status
+    )
 
 
 def vanished(was: Tracked, at: datetime) -> tuple[Tracked, Transition | None]:
@@ -92,7 +94,13 @@ def vanished(was: Tracked, at: datetime) -> tuple[Tracked, Transition | None]:
         return replace(was, missing=missing), None
     job = replace(was.job, status=Status.UNKNOWN, raw_status=GONE)
     transition = Transition(
-        org=job.org, job=job.id, seq=was.seq + 1, at=at, kind=Kind.GONE, before=was.job.status, after=job.status
+        org=job.org,
+        job=job.id,
+        seq=was.seq + 1,
+        at=at,
+        kind=TransitionKind.GONE,
+        before=was.job.status,
+        after=job.status,
     )
     return replace(was, job=job, missing=missing, seq=transition.seq, since=at), transition
 
@@ -101,12 +109,12 @@ def track(
     was: Tracked | None, job: Job, read: EventsRead | None, transition: Transition | None, at: datetime
 ) -> Tracked:
     """What we remember of a job from now on."""
-    baseline = transition is not None and transition.kind is Kind.BASELINE
+    baseline = transition is not None and transition.kind is TransitionKind.BASELINE
     recent = _recent(was, read)
     if was is None:
         finalized = baseline and job.status.final
         return Tracked(job=job, seq=1, since=at, last_activity_at=at, finalized=finalized, recent=recent)
-    stalls = transition is not None and transition.kind is Kind.STALLED
+    stalls = transition is not None and transition.kind is TransitionKind.STALLED
     stirs = (job != was.job or recent != was.recent) and not stalls
     return replace(
         was,

@@ -9,9 +9,10 @@ from enum import StrEnum
 
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.model import Cost, Job, JobEvent, Status, TrainingSize
+from monitor.domain.news import Delivery, Subject, job_subject
 
 
-class Kind(StrEnum):
+class TransitionKind(StrEnum):
     """What happened to a job. BASELINE (first sight of its organisation) and GONE, BACK are never news."""
 
     BASELINE = "baseline"
@@ -20,15 +21,6 @@ class Kind(StrEnum):
     STALLED = "stalled"
     GONE = "gone"
     BACK = "back"
-
-
-class Severity(StrEnum):
-    """How a message should look."""
-
-    GOOD = "good"
-    INFO = "info"
-    WARNING = "warning"
-    BAD = "bad"
 
 
 class Reason(StrEnum):
@@ -145,7 +137,7 @@ class Transition:
     job: str
     seq: int
     at: datetime
-    kind: Kind
+    kind: TransitionKind
     before: Status | None
     after: Status
     resumed: bool = False
@@ -154,65 +146,14 @@ class Transition:
     """It had started before, so that RUNNING is not its start."""
 
     @property
+    def subject(self) -> Subject:
+        """The job."""
+        return job_subject(self.org, self.job)
+
+    @property
     def id(self) -> str:
         """`org/job/seq`: the same transition has the same id wherever it is seen."""
-        return f"{self.org}/{self.job}/{self.seq}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """What is told, before any channel dresses it. Its texts come from outside: every channel escapes them."""
-
-    type: str
-    """`finetune.job.failed` and so on."""
-    at: datetime
-    title: str
-    severity: Severity
-    org: str
-    job: str
-    word: str
-    """The `on` word: succeeded, failed, stalled, …"""
-    facts: tuple[tuple[str, str], ...] = ()
-    """Label and value, ready for people."""
-    error: str | None = None
-    hint: str | None = None
-    link: str | None = None
-    data: str = "{}"
-    """The webhook's `data`, as JSON text: sent byte for byte on every attempt."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """A sealed envelope: one message for one notifier."""
-
-    org: str
-    job: str
-    seq: int
-    notifier: str
-    message: Message
-
-    @property
-    def key(self) -> str:
-        """`org/job/seq@notifier`: the primary key of the outbox and the receiver's idempotency key."""
-        return f"{self.org}/{self.job}/{self.seq}@{self.notifier}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """Something to be told that is no job's transition. What has the same id is told once, ever."""
-
-    topic: str
-    """`budget:NAME`, or the organisation; no organisation's name has a colon."""
-    subject: str
-    """The budget's period, or `shutdown:DATE`."""
-    seq: int
-    """Which threshold or milestone of the subject it is; a later one has a higher number."""
-    deliveries: tuple[Delivery, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """`topic/subject/seq`: the same for whoever decides it."""
-        return f"{self.topic}/{self.subject}/{self.seq}"
+        return f"{self.subject.key}/{self.seq}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

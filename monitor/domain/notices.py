@@ -1,4 +1,4 @@
-"""What is told of budgets and of models' ends: each notice with its text, its payload, and who hears of it."""
+"""News of budgets and of models' shutdowns: text, payload and recipients."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from monitor.domain.budgets import Budget, Period, Span, Sum, crossed, per_mille, period_of
 from monitor.domain.costs import TunedModel
-from monitor.domain.flow import Delivery, Message, Notice, Severity
+from monitor.domain.news import Delivery, EventType, Message, News, Severity, Subject, SubjectKind
 from monitor.domain.pricing import dollars
 from monitor.domain.render import moment
 from monitor.domain.retirement import Retirement, retirements
-from monitor.domain.routing import Match, OrgRef, Rule, covers, names
+from monitor.domain.routing import Match, OrgRef, Rule, covers, names, route
 
 _CENT: Final = Decimal("0.01")
 _NEAR: Final = 7  # days before the end from which on it is bad and no mere warning
@@ -28,77 +28,75 @@ _WHEN: Final = {
 }
 
 
-def budget_notice(
+def budget_news(
     budget: Budget,
     counted: Sum,
     *,
-    accounts: Iterable[OrgRef],
+    orgs: Iterable[OrgRef],
     rules: Iterable[Rule],
-    told: Collection[str],
+    notified: Collection[str],
     now: datetime,
-) -> Notice | None:
-    """The highest threshold that is crossed, where neither it nor a higher one was told in this period.
+) -> News | None:
+    """The highest threshold that is crossed, where neither it nor a higher one was notified in this period.
 
     It goes to the notifiers of every rule on `budget` whose organisations, providers and labels fit an organisation
-    that the budget covers; what a rule asks of models and metadata is not asked of budgets. None where nobody hears it:
-    it is told as soon as somebody does.
+    that the budget covers; what a rule asks of models and metadata is not asked of budgets. None where it has no
+    recipient: it is notified as soon as it has one. `notified` has the ids of earlier news.
     """
     span, threshold = period_of(budget.period, now), crossed(budget, counted.spent)
-    covered = budget.covers(accounts)
-    hearers = dict.fromkeys(
-        notifier
-        for rule in rules
-        if "budget" in rule.on and any(covers(rule.match, account) for account in covered)
-        for notifier in rule.notify
-    )
-    if threshold is None or not hearers or _latest(budget.topic, span.id, told) >= per_mille(threshold):
+    subject, covered = budget_subject(budget, span), budget.covers(orgs)
+    recipients = route((EventType.BUDGET,), rules, lambda match: any(covers(match, org) for org in covered))
+    if threshold is None or not recipients or subject.last_seq(notified) >= per_mille(threshold):
         return None
     seq, message = per_mille(threshold), _budget_message(budget, counted, threshold, span, now)
-    return Notice(
-        topic=budget.topic,
-        subject=span.id,
-        seq=seq,
-        deliveries=tuple(
-            Delivery(org=budget.topic, job=span.id, seq=seq, notifier=notifier, message=message) for notifier in hearers
-        ),
-    )
+    return _news(subject, seq, dict.fromkeys(recipients, message))
 
 
-def shutdown_notices(
-    account: OrgRef, models: Iterable[TunedModel], *, rules: Iterable[Rule], told: Collection[str], now: datetime
-) -> Iterator[Notice]:
-    """One notice for each day on which models of the organisation stop, where its latest milestone was not told yet.
+def shutdown_news(
+    org: OrgRef, models: Iterable[TunedModel], *, rules: Iterable[Rule], notified: Collection[str], now: datetime
+) -> Iterator[News]:
+    """One piece of news for each day on which models of the organisation stop, at each milestone.
 
-    A rule on `shutdown` hears of the models that its patterns name; one that asks for metadata, which models have not,
-    hears of none. A model that comes later than its day's milestone is told with the next one.
+    A rule on `shutdown` gets the models that its patterns name; one that asks for metadata, which models have not,
+    gets none. A model that comes later than its day's milestone is notified with the next one.
     """
-    wanted = [rule for rule in rules if _hears_of_models(rule, account)]
-    for retirement in retirements((model for model in models if model.org == account.org), now):
-        if _latest(account.org, retirement.subject, told) < retirement.milestone:
-            deliveries = tuple(_shutdown_deliveries(account, retirement, wanted, now))
-            if deliveries:
-                yield Notice(
-                    topic=account.org, subject=retirement.subject, seq=retirement.milestone, deliveries=deliveries
-                )
+    wanted = [rule for rule in rules if _is_for_models(rule, org)]
+    for retirement in retirements((model for model in models if model.org == org.org), now):
+        subject = shutdown_subject(org.org, retirement.day)
+        if subject.last_seq(notified) < retirement.milestone:
+            messages = _shutdown_messages(org, retirement, wanted, now)
+            if messages:
+                yield _news(subject, retirement.milestone, messages)
 
 
-def _latest(topic: str, subject: str, told: Iterable[str]) -> int:
-    """The highest number that was told of a subject; 0 where none was."""
-    start = f"{topic}/{subject}/"
-    return max((int(id_.removeprefix(start)) for id_ in told if id_.startswith(start)), default=0)
+def budget_subject(budget: Budget, span: Span) -> Subject:
+    """One period of a budget as the subject of news."""
+    return Subject(kind=SubjectKind.BUDGET, org=None, id=f"{budget.name}/{span.id}")
+
+
+def shutdown_subject(org: str, day: date) -> Subject:
+    """The day on which models of an organisation stop as the subject of news."""
+    return Subject(kind=SubjectKind.SHUTDOWN, org=org, id=day.isoformat())
+
+
+def _news(subject: Subject, seq: int, messages: Mapping[str, Message]) -> News:
+    deliveries = (
+        Delivery(subject=subject, seq=seq, notifier=notifier, message=message) for notifier, message in messages.items()
+    )
+    return News(subject=subject, seq=seq, deliveries=tuple(deliveries))
 
 
 def _budget_message(budget: Budget, counted: Sum, threshold: Decimal, span: Span, now: datetime) -> Message:
     part = int(counted.spent * 100 / budget.amount)
+    subject = budget_subject(budget, span)
     amounts = f"{_round(counted.spent)} of {_round(budget.amount)} {_WHEN[budget.period]}"
     return Message(
-        type="finetune.budget.crossed",
+        type=subject.type_of(EventType.BUDGET),
         at=now,
         title=f"Budget {budget.name} is at {part:,} % ({amounts})",
         severity=Severity.BAD if threshold >= 1 else Severity.WARNING,
-        org=f"budget {budget.name}",
-        job=span.id,
-        word="budget",
+        subject=subject,
+        event_type=EventType.BUDGET,
         facts=tuple(_budget_facts(budget, counted, threshold, span)),
         data=_json({"budget": _budget_view(budget, counted, threshold, span)}),
     )
@@ -150,44 +148,43 @@ def _match_view(match: Match) -> dict[str, Any]:
     }
 
 
-def _hears_of_models(rule: Rule, account: OrgRef) -> bool:
-    return "shutdown" in rule.on and not rule.match.metadata and covers(rule.match, account)
+def _is_for_models(rule: Rule, org: OrgRef) -> bool:
+    return EventType.SHUTDOWN in rule.on and not rule.match.metadata and covers(rule.match, org)
 
 
-def _shutdown_deliveries(
-    account: OrgRef, retirement: Retirement, rules: Iterable[Rule], now: datetime
-) -> Iterator[Delivery]:
+def _shutdown_messages(
+    org: OrgRef, retirement: Retirement, rules: Iterable[Rule], now: datetime
+) -> Mapping[str, Message]:
     """A message for each notifier, with the models that its rules name."""
-    heard: dict[str, set[TunedModel]] = {}
+    named: dict[str, set[TunedModel]] = {}
     for rule in rules:
-        named = {model for model in retirement.models if names(rule.match, model.id, model.base)}
-        for notifier in rule.notify if named else ():
-            heard.setdefault(notifier, set()).update(named)
-    for notifier, models in heard.items():
-        message = _shutdown_message(account, retirement, sorted(models, key=lambda model: model.id), now)
-        yield Delivery(
-            org=account.org, job=retirement.subject, seq=retirement.milestone, notifier=notifier, message=message
-        )
+        fitting = {model for model in retirement.models if names(rule.match, model.id, model.base)}
+        for notifier in rule.notify if fitting else ():
+            named.setdefault(notifier, set()).update(fitting)
+    return {
+        notifier: _shutdown_message(org, retirement, sorted(models, key=lambda model: model.id), now)
+        for notifier, models in named.items()
+    }
 
 
-def _shutdown_message(account: OrgRef, retirement: Retirement, models: list[TunedModel], now: datetime) -> Message:
+def _shutdown_message(org: OrgRef, retirement: Retirement, models: list[TunedModel], now: datetime) -> Message:
     which = "A fine-tuned model" if len(models) == 1 else f"{len(models):,} fine-tuned models"
     stop = "stops" if len(models) == 1 else "stop"
+    subject = shutdown_subject(org.org, retirement.day)
     return Message(
-        type="finetune.model.shutdown",
+        type=subject.type_of(EventType.SHUTDOWN),
         at=now,
-        title=f"{which} of {account.org} {stop} on {_day(retirement.day)}, {_left(retirement.days_left)}",
+        title=f"{which} of {org.org} {stop} on {_day(retirement.day)}, {_left(retirement.days_left)}",
         severity=Severity.BAD if retirement.days_left <= _NEAR else Severity.WARNING,
-        org=account.org,
-        job=f"shutdown {retirement.day.isoformat()}",
-        word="shutdown",
-        facts=tuple(_shutdown_facts(account, retirement, models)),
-        data=_json(_shutdown_view(account, retirement, models)),
+        subject=subject,
+        event_type=EventType.SHUTDOWN,
+        facts=tuple(_shutdown_facts(org, retirement, models)),
+        data=_json(_shutdown_view(org, retirement, models)),
     )
 
 
-def _shutdown_facts(account: OrgRef, retirement: Retirement, models: list[TunedModel]) -> Iterator[tuple[str, str]]:
-    yield "Organisation", account.org
+def _shutdown_facts(org: OrgRef, retirement: Retirement, models: list[TunedModel]) -> Iterator[tuple[str, str]]:
+    yield "Organisation", org.org
     yield "Stops on", _day(retirement.day)
     yield "Days left", str(retirement.days_left)
     for model in models[:_SHOWN]:
@@ -196,11 +193,11 @@ def _shutdown_facts(account: OrgRef, retirement: Retirement, models: list[TunedM
         yield "Model", f"and {len(models) - _SHOWN:,} more"
 
 
-def _shutdown_view(account: OrgRef, retirement: Retirement, models: list[TunedModel]) -> Mapping[str, Any]:
+def _shutdown_view(org: OrgRef, retirement: Retirement, models: list[TunedModel]) -> Mapping[str, Any]:
     return {
-        "org": account.org,
-        "provider": account.provider,
-        "labels": dict(account.labels),
+        "org": org.org,
+        "provider": org.provider,
+        "labels": dict(org.labels),
         "shutdown_date": retirement.day.isoformat(),
         "days_left": retirement.days_left,
         "model_count": len(models),

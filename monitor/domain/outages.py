@@ -1,4 +1,4 @@
-"""What is told when an organisation cannot be watched for a while, and when it can be again."""
+"""News of an organisation that cannot be watched for a while, and that it can be again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.domain.flow import Delivery, Message, Notice, Reason, Severity, Trouble
+from monitor.domain.flow import Reason, Trouble
+from monitor.domain.news import OUTAGE, Delivery, EventType, Message, News, Severity, Subject, SubjectKind
 from monitor.domain.render import moment
-from monitor.domain.routing import OrgRef, Rule, covers
+from monitor.domain.routing import OrgRef, Rule, covers, route
 
-_SUBJECT: Final = "outage"
-_WORDS: Final = ("org_up", "org_down")  # by the number of what was told: odd is down
+_EVENTS: Final = (EventType.ORG_UP, EventType.ORG_DOWN)  # by the number of the news: odd is down
 _WHY: Final = {
     Reason.AUTH: "its key is refused",
     Reason.NOT_ELIGIBLE: "fine-tuning is not open to it",
@@ -35,56 +35,59 @@ class OrgHealthChange:
     trouble: Trouble | None = None
 
 
-def outage_notice(sight: OrgHealthChange, rules: Iterable[Rule], told: Collection[str], now: datetime) -> Notice | None:
-    """That the organisation is down, where the last that was told is that it is up or nothing; and the reverse.
+def outage_subject(org: str) -> Subject:
+    """An organisation as the subject of outages."""
+    return Subject(kind=SubjectKind.ORGANIZATION, org=org, id=OUTAGE)
 
-    What is told is numbered, so that a restart knows which of them was the last. It goes to the rules on `org_down` or
-    `org_up` whose organisations, providers and labels fit. While some rule is on either, it is numbered though nobody
-    hears this one: who only wants to hear of the end of an outage does.
+
+def outage_news(
+    health: OrgHealthChange, rules: Iterable[Rule], notified: Collection[str], now: datetime
+) -> News | None:
+    """That the organisation is down, where the last news was that it is up or there was none; and the reverse.
+
+    The news is numbered, so that a restart knows which was the last: `notified` has the ids of earlier news. It goes
+    to the rules on `org_down` or `org_up` whose organisations, providers and labels fit. While some rule is on either,
+    it is numbered though it has no recipient: who is only on the end of an outage gets that.
     """
-    start = f"{sight.account.org}/{_SUBJECT}/"
-    last = max((int(id_.removeprefix(start)) for id_ in told if id_.startswith(start)), default=0)
-    listening = [rule for rule in rules if rule.on.intersection(_WORDS) and covers(rule.match, sight.account)]
-    seq, org = last + 1, sight.account.org
-    if not listening or sight.up is (seq % 2 == 1):
+    subject = outage_subject(health.account.org)
+    seq = subject.last_seq(notified) + 1
+    wanted = [rule for rule in rules if rule.on.intersection(_EVENTS) and covers(rule.match, health.account)]
+    if not wanted or health.up is (seq % 2 == 1):
         return None
-    word = _WORDS[seq % 2]
-    hearers = dict.fromkeys(notifier for rule in listening if word in rule.on for notifier in rule.notify)
-    message = _message(sight, word, now)
-    return Notice(
-        topic=org,
-        subject=_SUBJECT,
-        seq=seq,
-        deliveries=tuple(Delivery(org=org, job=_SUBJECT, seq=seq, notifier=one, message=message) for one in hearers),
+    event = _EVENTS[seq % 2]
+    message = _message(health, subject, event, now)
+    deliveries = (
+        Delivery(subject=subject, seq=seq, notifier=notifier, message=message)
+        for notifier in route((event,), wanted, lambda _: True)
     )
+    return News(subject=subject, seq=seq, deliveries=tuple(deliveries))
 
 
-def _message(sight: OrgHealthChange, word: str, now: datetime) -> Message:
-    account, trouble = sight.account, sight.trouble if not sight.up else None
+def _message(health: OrgHealthChange, subject: Subject, event: EventType, now: datetime) -> Message:
+    account, trouble = health.account, health.trouble if not health.up else None
     why = f": {_WHY[trouble.reason]}" if trouble is not None else ""
     facts = [("Organisation", account.org), ("Provider", account.provider)]
-    if not sight.up:
-        facts.append(("Last seen", moment(sight.last_success) or "not yet"))
+    if not health.up:
+        facts.append(("Last seen", moment(health.last_success) or "not yet"))
     return Message(
-        type="finetune.org.up" if sight.up else "finetune.org.down",
+        type=subject.type_of(event),
         at=now,
-        title=f"{account.org} is watched again" if sight.up else f"{account.org} cannot be watched{why}",
-        severity=Severity.GOOD if sight.up else Severity.BAD,
-        org=account.org,
-        job=_SUBJECT,
-        word=word,
+        title=f"{account.org} is watched again" if health.up else f"{account.org} cannot be watched{why}",
+        severity=Severity.GOOD if health.up else Severity.BAD,
+        subject=subject,
+        event_type=event,
         facts=tuple(facts),
         error=trouble.text if trouble is not None else None,
-        data=json.dumps(_view(sight, trouble), ensure_ascii=False, allow_nan=False),
+        data=json.dumps(_view(health, trouble), ensure_ascii=False, allow_nan=False),
     )
 
 
-def _view(sight: OrgHealthChange, trouble: Trouble | None) -> dict[str, Any]:
+def _view(health: OrgHealthChange, trouble: Trouble | None) -> dict[str, Any]:
     return {
-        "org": sight.account.org,
-        "provider": sight.account.provider,
-        "labels": dict(sight.account.labels),
-        "last_success": moment(sight.last_success),
+        "org": health.account.org,
+        "provider": health.account.provider,
+        "labels": dict(health.account.labels),
+        "last_success": moment(health.last_success),
         "reason": trouble.reason if trouble is not None else None,
         "error": trouble.text if trouble is not None else None,
     }

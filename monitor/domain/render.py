@@ -1,61 +1,84 @@
-"""What is told of a transition, composed once when it is decided: the text for people and the payload for receivers."""
+"""Renders a transition once, when it is decided: the text for people and the payload for receivers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
-from monitor.domain.flow import Delivery, Message, Severity, Tracked, Transition
+from monitor.domain.flow import Tracked, Transition
 from monitor.domain.model import Basis, Cost, Job, JobError, Status
+from monitor.domain.news import Delivery, EventType, Message, Severity
 from monitor.domain.pricing import dollars, spoken
 from monitor.domain.triage import triage
 
 _SEVERITY: Final = {
-    "succeeded": Severity.GOOD,
-    "failed": Severity.BAD,
-    "cancelled": Severity.WARNING,
-    "stalled": Severity.WARNING,
-    "paused": Severity.WARNING,
+    EventType.SUCCEEDED: Severity.GOOD,
+    EventType.FAILED: Severity.BAD,
+    EventType.CANCELLED: Severity.WARNING,
+    EventType.STALLED: Severity.WARNING,
+    EventType.PAUSED: Severity.WARNING,
 }
-_SAID: Final = {"stalled": "has stalled", "cancelled": "was cancelled", "paused": "is paused", "resumed": "goes on"}
+_VERB: Final = {
+    EventType.STALLED: "has stalled",
+    EventType.CANCELLED: "was cancelled",
+    EventType.PAUSED: "is paused",
+    EventType.MOVING: "is moving again",
+    EventType.GONE: "is gone from the provider",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelling:
+    """What an organisation's messages carry beside the facts."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    monitor_url: str = ""
+    """Where our own page is, without a trailing slash; empty: messages have no link to it."""
 
 
 def build_delivery(
-    transition: Transition, tracked: Tracked, *, notifier: str, word: str, labels: Mapping[str, str]
+    transition: Transition, tracked: Tracked, *, notifier: str, event: EventType, labelling: Labelling
 ) -> Delivery:
-    """The envelope that tells one notifier of a transition."""
-    message = render(transition, tracked, word, labels)
-    return Delivery(org=transition.org, job=transition.job, seq=transition.seq, notifier=notifier, message=message)
+    """The delivery that notifies one notifier of a transition."""
+    message = render(transition, tracked, event, labelling)
+    return Delivery(subject=transition.subject, seq=transition.seq, notifier=notifier, message=message)
 
 
-def render(transition: Transition, tracked: Tracked, word: str, labels: Mapping[str, str]) -> Message:
-    """The message for one word of one transition, ready to be sealed."""
+def render(transition: Transition, tracked: Tracked, event: EventType, labelling: Labelling) -> Message:
+    """The message of one event of one transition, ready to be sealed."""
     job = tracked.job
     failed = job.error if job.status is Status.FAILED else None
     return Message(
-        type=f"finetune.job.{word}",
+        type=transition.subject.type_of(event),
         at=transition.at,
-        title=f"{job.name or job.id} {_SAID.get(word, word)}",
-        severity=_SEVERITY.get(word, Severity.INFO),
-        org=job.org,
-        job=job.id,
-        word=word,
-        facts=tuple(_facts(transition, tracked, word)),
+        title=f"{job.name or job.id} {_VERB.get(event, event)}",
+        severity=_SEVERITY.get(event, Severity.INFO),
+        subject=transition.subject,
+        event_type=event,
+        facts=tuple(_facts(transition, tracked, event)),
         error=_words(failed) if job.status is Status.FAILED else None,
         hint=triage(failed).hint if job.status is Status.FAILED else None,
         link=job.url,
-        data=json.dumps(payload(transition, tracked, labels), ensure_ascii=False, allow_nan=False),
+        monitor_url=job_page(labelling.monitor_url, job),
+        data=json.dumps(payload(transition, tracked, labelling), ensure_ascii=False, allow_nan=False),
     )
 
 
-def payload(transition: Transition, tracked: Tracked, labels: Mapping[str, str]) -> dict[str, Any]:
+def job_page(base: str, job: Job) -> str | None:
+    """Our own page of a job, under this address; None where there is none."""
+    return f"{base}/jobs/{quote(job.org, safe='')}/{quote(job.id, safe='')}" if base else None
+
+
+def payload(transition: Transition, tracked: Tracked, labelling: Labelling) -> dict[str, Any]:
     """The `data` of a webhook."""
     return {
         "org": transition.org,
         "provider": tracked.job.provider,
-        "labels": dict(labels),
+        "labels": dict(labelling.labels),
         "transition": {
             "id": transition.id,
             "seq": transition.seq,
@@ -63,11 +86,11 @@ def payload(transition: Transition, tracked: Tracked, labels: Mapping[str, str])
             "to": transition.after,
             "observed_at": moment(transition.at),
         },
-        "job": job_view(tracked.job, tracked.cost),
+        "job": job_view(tracked.job, tracked.cost, monitor_url=labelling.monitor_url),
     }
 
 
-def job_view(job: Job, cost: Cost | None) -> dict[str, Any]:
+def job_view(job: Job, cost: Cost | None, *, monitor_url: str = "") -> dict[str, Any]:
     """A job for receivers and the JSON API: times in ISO 8601 UTC, spans in whole seconds, money as decimal text."""
     return {
         "id": job.id,
@@ -87,6 +110,7 @@ def job_view(job: Job, cost: Cost | None) -> dict[str, Any]:
         "error": _error_view(job),
         "metadata": job.metadata,
         "url": job.url,
+        "monitor_url": job_page(monitor_url, job),
     }
 
 
@@ -103,7 +127,7 @@ def span(time: timedelta) -> str:
     return " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count) or "0s"
 
 
-def _facts(transition: Transition, tracked: Tracked, word: str) -> Iterator[tuple[str, str]]:
+def _facts(transition: Transition, tracked: Tracked, event: EventType) -> Iterator[tuple[str, str]]:
     job = tracked.job
     yield "Organisation", job.org
     yield "Model", job.model
@@ -113,7 +137,7 @@ def _facts(transition: Transition, tracked: Tracked, word: str) -> Iterator[tupl
         yield "Duration", span(job.run_time)
     if job.queue_time is not None:
         yield "Queued for", span(job.queue_time)
-    if word == "stalled" and tracked.last_activity_at < transition.at:  # else it has stirred since: told late
+    if event is EventType.STALLED and tracked.last_activity_at < transition.at:  # else it has stirred since: told late
         yield "Silent for", span(transition.at - tracked.last_activity_at)
     if job.progress is not None and job.status is not Status.SUCCEEDED:
         yield "Progress", f"{job.progress:.0%}"

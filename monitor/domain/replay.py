@@ -1,4 +1,4 @@
-"""What a replay sends: stored transitions, told again to whom the present routes name."""
+"""What a replay sends: stored transitions, redelivered to whom the present routes name."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from datetime import timedelta
 from typing import Final
 
 from monitor.domain.decide import Policy
-from monitor.domain.flow import Delivery, Message, Tracked, Transition
+from monitor.domain.flow import Tracked, Transition
 from monitor.domain.model import Job, Status
-from monitor.domain.render import build_delivery
-from monitor.domain.routing import route
+from monitor.domain.news import Delivery, EventType, Message, job_subject
+from monitor.domain.render import Labelling, build_delivery
+from monitor.domain.routing import route_job
 
 MOST_LISTED: Final = 10_000
-"""Envelopes of one replay that are named; the rest is counted."""
+"""Deliveries of one replay that are named; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayRequest:
-    """What is to be told again."""
+    """Which transitions to redeliver."""
 
     since: timedelta
     """What was observed within this time."""
@@ -31,7 +32,7 @@ class ReplayRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDelivery:
-    """An envelope that the outbox has."""
+    """A delivery that the outbox has."""
 
     type: str
     title: str
@@ -41,7 +42,7 @@ class StoredDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """A stored transition, its job as that is now, and by notifier the envelopes that tell it."""
+    """A stored transition, its job as that is now, and by notifier the deliveries that it led to."""
 
     transition: Transition
     tracked: Tracked
@@ -50,7 +51,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedDelivery:
-    """One envelope of a replay, without its content."""
+    """One delivery of a replay, without its content."""
 
     org: str
     job: str
@@ -64,29 +65,29 @@ class ReplayedDelivery:
     @property
     def key(self) -> str:
         """That of the delivery."""
-        return f"{self.org}/{self.job}/{self.seq}@{self.notifier}"
+        return f"{job_subject(self.org, self.job).key}/{self.seq}@{self.notifier}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What telling some transitions again comes to."""
+    """What redelivering some transitions comes to."""
 
     deliveries: tuple[ReplayedDelivery, ...] = ()
     """In the order of their transitions."""
     new: tuple[Delivery, ...] = ()
-    """The envelopes of those letters that are new."""
+    """Those deliveries that are new."""
     waiting: int = 0
-    """Envelopes that go out anyhow, and are left as they are."""
+    """Deliveries that go out anyhow, and are left as they are."""
 
     @property
     def again(self) -> tuple[str, ...]:
-        """The keys of the envelopes that go out once more."""
+        """The keys of the deliveries that go out once more."""
         return tuple(delivery.key for delivery in self.deliveries if not delivery.new)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What a replay has done, or would do. At most MOST_LISTED letters are named, all are counted."""
+    """What a replay has done, or would do. At most MOST_LISTED deliveries are named, all are counted."""
 
     deliveries: tuple[ReplayedDelivery, ...] = ()
     again: int = 0
@@ -94,7 +95,7 @@ class Replayed:
     waiting: int = 0
 
     def plus(self, deliveries: Iterable[ReplayedDelivery], waiting: int) -> Replayed:
-        """With these letters too."""
+        """With these deliveries too."""
         more = tuple(deliveries)
         new = sum(delivery.new for delivery in more)
         return Replayed(
@@ -106,49 +107,51 @@ class Replayed:
 
 
 def plan(pasts: Iterable[Past], policies: Mapping[str, Policy], notifier: str | None = None) -> Plan:
-    """Tell these transitions again, as the routes of today want it; to one notifier alone, where it is named.
+    """Redeliver these transitions as the routes of today want it; to one notifier alone, where it is named.
 
-    What the outbox has goes out with the key and the content it had. What it lacks is composed as `decide` would have
-    done. Organisations without a policy are no longer watched, and nothing is told of them.
+    What the outbox has goes out with the key and the content it had. What it lacks is rendered as `decide` would have
+    done. Organisations without a policy are no longer watched, and nothing of them is redelivered.
     """
     deliveries: list[ReplayedDelivery] = []
     new: list[Delivery] = []
     waiting = 0
-    for past, name, word, labels in _hearers(pasts, policies):
+    for past, name, event, labelling in _recipients(pasts, policies):
         stored = past.stored.get(name)
         if notifier not in (None, name):
             continue
         if stored is None:
-            new.append(build_delivery(past.transition, past.tracked, notifier=name, word=word, labels=labels))
-            deliveries.append(_letter(past.transition, name, new[-1].message, new=True))
+            made = build_delivery(past.transition, past.tracked, notifier=name, event=event, labelling=labelling)
+            new.append(made)
+            deliveries.append(_replayed(past.transition, name, made.message, new=True))
         elif stored.waits:
             waiting += 1
         else:
-            deliveries.append(_letter(past.transition, name, stored, new=False))
+            deliveries.append(_replayed(past.transition, name, stored, new=False))
     return Plan(deliveries=tuple(deliveries), new=tuple(new), waiting=waiting)
 
 
-def _hearers(
+def _recipients(
     pasts: Iterable[Past], policies: Mapping[str, Policy]
-) -> Iterator[tuple[Past, str, str, Mapping[str, str]]]:
-    """Each notifier that the routes give a transition, with the word it goes by and the organisation's labels."""
+) -> Iterator[tuple[Past, str, EventType, Labelling]]:
+    """Each notifier that the routes give a transition, with the event it goes by and what its message carries."""
     for past in pasts:
         policy, tracked = policies.get(past.transition.org), as_of(past.tracked, past.transition)
         if policy is not None:
-            for notifier, word in route(past.transition, tracked.job, policy.rules, policy.labels):
-                yield replace(past, tracked=tracked), notifier, word, policy.labels
+            routed = route_job(past.transition, tracked.job, policy.rules, policy.labelling.labels)
+            for notifier, event in routed.items():
+                yield replace(past, tracked=tracked), notifier, event, policy.labelling
 
 
-def _letter(of: Transition, notifier: str, told: Message | StoredDelivery, *, new: bool) -> ReplayedDelivery:
+def _replayed(of: Transition, notifier: str, content: Message | StoredDelivery, *, new: bool) -> ReplayedDelivery:
     return ReplayedDelivery(
-        org=of.org, job=of.job, seq=of.seq, notifier=notifier, type=told.type, title=told.title, new=new
+        org=of.org, job=of.job, seq=of.seq, notifier=notifier, type=content.type, title=content.title, new=new
     )
 
 
 def as_of(tracked: Tracked, transition: Transition) -> Tracked:
-    """The job as it may be told with a transition of its past.
+    """The job as it may be shown with a transition of its past.
 
-    With its newest transition it is told as it is: it has not left that state. With an earlier one, what came later
+    With its newest transition it is shown as it is: it has not left that state. With an earlier one, what came later
     would be false ("started", with an end and a cost). Then it has the status that the transition led to, what never
     changes (name, model, method, metadata, creation), and its start, where it had started. Progress, tokens, cost,
     error, model and end of that moment are not known any more: they are absent, and never those of a later one.

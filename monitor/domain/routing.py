@@ -1,21 +1,18 @@
-"""Who hears of what: the words it goes by, and the rules that match it."""
+"""Who is notified of what: the events that news is of, and the rules that match it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
 
-from monitor.domain.flow import Kind, Transition
+from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import Job, Status
+from monitor.domain.news import EventType
 from monitor.domain.pricing import base_model
 
-WORDS: Final = (
-    "appeared", "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled",
-    "budget", "shutdown", "org_down", "org_up",
-)  # fmt: skip
-DEFAULT_ON: Final = frozenset({"succeeded", "failed", "cancelled", "stalled"})
+DEFAULT_ON: Final = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED, EventType.STALLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,46 +38,56 @@ class OrgRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A configured route: these jobs, on these words, to these notifiers."""
+    """A configured route: these jobs, on these events, to these notifiers."""
 
     match: Match = Match()
-    on: frozenset[str] = DEFAULT_ON
+    on: frozenset[EventType] = DEFAULT_ON
     notify: tuple[str, ...] = ()
 
 
-def words(transition: Transition) -> tuple[str, ...]:
-    """The `on` words of a transition, the most telling first; none for what is never news."""
-    if transition.kind is Kind.STALLED:
-        return ("stalled",)
-    if transition.kind not in (Kind.APPEARED, Kind.MOVED):
+def event_types(transition: Transition) -> tuple[EventType, ...]:
+    """What a transition is news of, the most telling first; nothing for what is never news."""
+    if transition.kind is TransitionKind.STALLED:
+        return (EventType.STALLED,)
+    if transition.kind not in (TransitionKind.APPEARED, TransitionKind.MOVED):
         return ()
-    told = _status_words(transition)
-    if transition.kind is Kind.APPEARED and not transition.after.final:
-        return (*told, "appeared")
-    return told
+    found = _by_status(transition)
+    if transition.kind is TransitionKind.APPEARED and not transition.after.final:
+        return (*found, EventType.APPEARED)
+    return found
 
 
-def _status_words(transition: Transition) -> tuple[str, ...]:
+def _by_status(transition: Transition) -> tuple[EventType, ...]:
     if transition.after.final or transition.after is Status.PAUSED:
-        return (transition.after.value,)
+        return (EventType(transition.after.value),)
     if transition.resumed:
-        return ("resumed",)
+        return (EventType.RESUMED,)
     if transition.after is Status.RUNNING and not transition.restarted:
-        return ("started",)
+        return (EventType.STARTED,)
     return ()
 
 
 def route(
-    transition: Transition, job: Job, rules: Iterable[Rule], labels: Mapping[str, str]
-) -> Iterable[tuple[str, str]]:
-    """The notifiers that hear of it, each once, with the word that the first rule to name it goes by."""
-    told: dict[str, str] = {}
+    events: Sequence[EventType], rules: Iterable[Rule], applies: Callable[[Match], bool]
+) -> Mapping[str, EventType]:
+    """The notifiers that get a piece of news, each once, with the event by which the first rule names it.
+
+    `events` are what it is news of, the most telling first; `applies` says whether a rule's conditions are met.
+    """
+    recipients: dict[str, EventType] = {}
     for rule in rules:
-        word = next((word for word in words(transition) if word in rule.on), None)
-        if word is not None and matches(rule.match, job, labels):
+        event = next((event for event in events if event in rule.on), None)
+        if event is not None and applies(rule.match):
             for notifier in rule.notify:
-                told.setdefault(notifier, word)
-    return told.items()
+                recipients.setdefault(notifier, event)
+    return recipients
+
+
+def route_job(
+    transition: Transition, job: Job, rules: Iterable[Rule], labels: Mapping[str, str]
+) -> Mapping[str, EventType]:
+    """The notifiers that get a transition of a job."""
+    return route(event_types(transition), rules, lambda match: matches(match, job, labels))
 
 
 def matches(match: Match, job: Job, labels: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from monitor.domain.flow import Message
+from monitor.domain.news import Message
 
 
 class Failure(StrEnum):

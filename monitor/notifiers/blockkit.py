@@ -15,7 +15,7 @@ from slack_sdk.models.blocks import (
     TextObject,
 )
 
-from monitor.domain.flow import Message, Severity
+from monitor.domain.news import Message, Severity
 from monitor.domain.text import ELLIPSIS, clean, line
 from monitor.notifiers.base import Attempt
 
@@ -126,7 +126,7 @@ def _context(message: Message, attempt: Attempt) -> list[TextObject]:
     link = safe_link(message.link)
     if link is not None:
         elements.append(MarkdownTextObject(text=f"<{link}|Open the job>", verbatim=True))
-    where = f"{line(message.org, _LABEL)} · {line(message.job, _LABEL)}"
+    where = f"{line(message.subject.org or message.subject.kind, _LABEL)} · {line(message.subject.id, _LABEL)}"
     left = len(message.facts) - _most(message)
     elements.append(_plain(f"{where} · {left} more facts" if left > 0 else where, 2 * _VALUE))
     if attempt.repeated:

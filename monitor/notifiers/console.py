@@ -13,7 +13,7 @@ from typing import Final, Literal, TextIO
 import anyio
 import anyio.to_thread
 
-from monitor.domain.flow import Message, Severity
+from monitor.domain.news import Message, Severity
 from monitor.domain.text import clean, line
 from monitor.notifiers.base import Attempt, Failure, Receipt, SendError
 from monitor.notifiers.settings import Settings

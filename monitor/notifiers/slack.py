@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import aiohttp
 from pydantic import Field, SecretStr, model_validator
 
-from monitor.domain.flow import Message
+from monitor.domain.news import Message
 from monitor.domain.retry_after import retry_after
 from monitor.domain.text import line
 from monitor.notifiers.base import Attempt, Failure, Receipt, SendError

@@ -16,7 +16,7 @@ import aiohttp
 from pydantic import Field, SecretStr, field_validator
 from standardwebhooks.webhooks import Webhook
 
-from monitor.domain.flow import Message
+from monitor.domain.news import Message
 from monitor.domain.retry_after import retry_after
 from monitor.notifiers.base import Attempt, Failure, Receipt, SendError
 from monitor.notifiers.outgoing import Answer, post

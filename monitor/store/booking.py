@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from monitor.domain.costs import Bill, TunedModel, Usage
-from monitor.domain.flow import Notice
+from monitor.domain.news import News
 from monitor.store.documents import to_ms, write
 from monitor.store.rows import OUTBOX, TALLY, model_row, nano, outbox_row
 from monitor.store.schema import CHUNK, bill, book, insert, notice, tuned_model, usage
@@ -89,7 +89,7 @@ class Stock:
 class Announcement:
     """Notices to tell, if they were not told yet."""
 
-    notices: tuple[Notice, ...]
+    notices: tuple[News, ...]
     at: datetime
 
 
@@ -154,7 +154,7 @@ def announce(connection: sa.Connection, told: Announcement) -> tuple[str, ...]:
     fresh = {one.id: one for one in told.notices if one.id not in known}
     if fresh:
         at = to_ms(told.at)
-        connection.execute(_NOTICE, [{"id": id_, "topic": one.topic, "at": at} for id_, one in fresh.items()])
+        connection.execute(_NOTICE, [{"id": id_, "topic": one.subject.topic, "at": at} for id_, one in fresh.items()])
         letters = [outbox_row(letter, told.at) for one in fresh.values() for letter in one.deliveries]
         if letters:
             connection.execute(OUTBOX, letters)

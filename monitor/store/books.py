@@ -10,7 +10,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from monitor.domain.costs import Bill, TunedModel, Usage
-from monitor.domain.flow import Notice
+from monitor.domain.news import News
 from monitor.store import accounts, booking
 from monitor.store.values import Accounts, Booked, Spent
 from monitor.store.writer import Writer, each
@@ -66,19 +66,19 @@ class Books(ABC):
         """The models that jobs have brought forth and those that the provider lists."""
         return await self._read(lambda connection: accounts.tuned_models(connection, orgs))
 
-    async def announce(self, notices: Sequence[Notice], now: datetime) -> tuple[str, ...]:
+    async def announce(self, news: Sequence[News], now: datetime) -> tuple[str, ...]:
         """Enqueue the envelopes of each notice that was never told; gives the ids of those."""
-        if not notices:
+        if not news:
             return ()
-        fresh = await self._writer.run(_announce, booking.Announcement(notices=tuple(notices), at=now))
-        letters = {one.id: len(one.deliveries) for one in notices}
+        fresh = await self._writer.run(_announce, booking.Announcement(notices=tuple(news), at=now))
+        letters = {one.id: len(one.deliveries) for one in news}
         count = sum(letters[id_] for id_ in fresh)
         if count:
             self._enqueued(count)
         return fresh
 
-    async def told(self, topics: Sequence[str]) -> frozenset[str]:
-        """The ids of the notices that were ever told under these topics."""
+    async def notified(self, topics: Sequence[str]) -> frozenset[str]:
+        """The ids of all news of these topics."""
         return await self._read(lambda connection: accounts.told(connection, topics))
 
     async def spent(self, since: datetime | None, orgs: Sequence[str]) -> Spent:

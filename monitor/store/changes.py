@@ -57,7 +57,8 @@ class Changes:
 
     def settled(self, claimed: Claimed) -> None:
         """This envelope was delivered or given up."""
-        self.enqueued([(claimed.delivery.org, claimed.delivery.job)])
+        subject = claimed.delivery.subject
+        self.enqueued([(subject.org or subject.topic, subject.id)])
 
     def enqueued(self, jobs: Iterable[Place]) -> None:
         """Envelopes of these jobs wait again, or are new."""

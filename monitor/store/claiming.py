@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from monitor.domain.flow import Delivery, Message, Severity
+from monitor.domain.news import Delivery, Message, Severity, parse_subject
 from monitor.store.documents import from_ms, legible
 from monitor.store.schema import PENDING, outbox
 from monitor.store.values import Claimed
@@ -105,10 +105,11 @@ def claim(connection: sa.Connection, wanted: Claim) -> tuple[Claimed, ...]:
 
 def _opened(row: Any, owner: str) -> Claimed:
     """The envelope of a claimed row. One that cannot be read is handed out too, to be buried."""
-    created_at, message = from_ms(row.created_at), legible(row.message)
-    blank = Message(type="", at=created_at, title="", severity=Severity.INFO, org=row.org, job=row.job, word="")
+    created_at, subject = from_ms(row.created_at), parse_subject(f"{row.org}/{row.job}")
+    message = legible(row.message, subject)
+    blank = Message(type="", at=created_at, title="", severity=Severity.INFO, subject=subject, event_type=None)
     return Claimed(
-        delivery=Delivery(org=row.org, job=row.job, seq=row.seq, notifier=row.notifier, message=message or blank),
+        delivery=Delivery(subject=subject, seq=row.seq, notifier=row.notifier, message=message or blank),
         attempts=row.attempts,
         created_at=created_at,
         ambiguous=bool(row.ambiguous),

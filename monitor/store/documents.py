@@ -11,8 +11,9 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from monitor.domain.costs import Spending
-from monitor.domain.flow import Message, Tracked
+from monitor.domain.flow import Tracked
 from monitor.domain.model import JobEvent
+from monitor.domain.news import EventType, Message, Severity, Subject
 from monitor.store.errors import BadCursor
 
 T = TypeVar("T")
@@ -27,7 +28,6 @@ _encode = msgspec.json.Encoder().encode
 _tracked = msgspec.json.Decoder(Tracked).decode
 _event = msgspec.json.Decoder(JobEvent).decode
 _spending = msgspec.json.Decoder(Spending).decode
-_message = msgspec.json.Decoder(Message).decode
 _labels = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 
 
@@ -76,12 +76,35 @@ def read_spending(doc: str) -> Spending:
     return _spending(doc)
 
 
-def legible(doc: str) -> Message | None:
+class _StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as documents have it. Its subject is that of its row; older ones call the event type `word`."""
+
+    type: str
+    at: datetime
+    title: str
+    severity: Severity
+    event_type: EventType | None = None
+    word: EventType | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    error: str | None = None
+    hint: str | None = None
+    link: str | None = None
+    monitor_url: str | None = None
+    data: str = "{}"
+
+
+_message = msgspec.json.Decoder(_StoredMessage).decode
+
+
+def legible(doc: str, subject: Subject) -> Message | None:
     """Understand a message of this or an older version; None where it was damaged."""
     try:
-        return _message(doc)
+        stored = _message(doc)
     except msgspec.MsgspecError:
         return None
+    event_type = stored.event_type or stored.word
+    fields = {name: getattr(stored, name) for name in stored.__struct_fields__ if name not in ("event_type", "word")}
+    return Message(**fields, subject=subject, event_type=event_type)
 
 
 def read_labels(doc: str) -> tuple[tuple[str, str], ...]:

@@ -8,8 +8,9 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
-from monitor.domain.flow import Kind, Tracked, Transition
+from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import JobEvent, Status
+from monitor.domain.news import job_subject, parse_subject
 from monitor.store.documents import Whole, cursor, from_ms, legible, maybe_moment, place, read_event, read_tracked
 from monitor.store.schema import event, job, outbox, transition
 from monitor.store.values import JobFile, Listing, Posted
@@ -80,10 +81,11 @@ def job_file(connection: sa.Connection, org: str, job_id: str) -> JobFile | None
     doc = connection.execute(_JOB, wanted).scalar()
     if doc is None:
         return None
+    topic, rest = job_subject(org, job_id).key.split("/", 1)
     return JobFile(
         tracked=read_tracked(doc),
         transitions=tuple(transition_of(row) for row in connection.execute(_TRANSITIONS, wanted)),
-        deliveries=tuple(_posted(row) for row in connection.execute(_DELIVERIES, wanted)),
+        deliveries=tuple(_posted(row) for row in connection.execute(_DELIVERIES, {"b_org": topic, "b_id": rest})),
     )
 
 
@@ -107,7 +109,7 @@ def transition_of(row: sa.Row[Any]) -> Transition:
         job=row.job,
         seq=row.seq,
         at=from_ms(row.at),
-        kind=Kind(row.kind),
+        kind=TransitionKind(row.kind),
         before=Status(row.before) if row.before is not None else None,
         after=Status(row.after),
         resumed=bool(row.resumed),
@@ -116,7 +118,8 @@ def transition_of(row: sa.Row[Any]) -> Transition:
 
 
 def _posted(row: sa.Row[Any]) -> Posted:
-    message = legible(row.message)
+    subject = parse_subject(f"{row.org}/{row.job}")
+    message = legible(row.message, subject)
     return Posted(
         key=row.key,
         notifier=row.notifier,

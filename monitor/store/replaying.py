@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from monitor.domain.flow import Delivery
+from monitor.domain.news import Delivery, parse_subject
 from monitor.domain.replay import Past, StoredDelivery
 from monitor.store.documents import Whole, cursor, from_ms, legible, place, read_tracked
 from monitor.store.listing import transition_of
@@ -89,7 +89,7 @@ def past(connection: sa.Connection, wanted: Since) -> Listing[Past]:
 def _sealed(connection: sa.Connection, values: dict[str, Any]) -> dict[tuple[str, str, int], dict[str, StoredDelivery]]:
     found: dict[tuple[str, str, int], dict[str, StoredDelivery]] = defaultdict(dict)
     for row in connection.execute(_SEALED, values):
-        message = legible(row.message)
+        message = legible(row.message, parse_subject(f"{row.org}/{row.job}"))
         found[row.org, row.job, row.seq][row.notifier] = StoredDelivery(
             type=message.type if message is not None else "",
             title=message.title if message is not None else "",

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from monitor.domain.costs import Spending, TunedModel
-from monitor.domain.flow import Delivery
+from monitor.domain.news import Delivery
 from monitor.store.documents import to_ms, write
 from monitor.store.schema import PENDING, insert, outbox, tally
 
@@ -24,11 +24,12 @@ TALLY: Final = _tally.on_conflict_do_update(
 def outbox_row(one: Delivery, at: datetime) -> Row:
     """A sealed envelope, due at once."""
     now = to_ms(at)
+    topic, rest = one.subject.key.split("/", 1)
     return {
         "key": one.key,
         "notifier": one.notifier,
-        "org": one.org,
-        "job": one.job,
+        "org": topic,
+        "job": rest,
         "seq": one.seq,
         "message": write(one.message),
         "state": PENDING,

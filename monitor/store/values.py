@@ -7,7 +7,8 @@ from datetime import date, datetime
 from typing import Generic, TypeVar
 
 from monitor.domain.costs import Bill, Spending, Usage
-from monitor.domain.flow import Delivery, Tracked, Transition
+from monitor.domain.flow import Tracked, Transition
+from monitor.domain.news import Delivery
 
 T = TypeVar("T")
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from monitor.domain.model import Job, Method, Status
-from monitor.domain.routing import WORDS, Match, OrgRef, Rule, covers, matches, names
+from monitor.domain.news import EventType
+from monitor.domain.routing import Match, OrgRef, Rule, covers, matches, names
 from monitor.terminal import answers
 from monitor.terminal.look import Look, inert
 
-_OF_JOBS: Final = tuple(
-    word for word in WORDS if word not in ("budget", "shutdown", "org_down", "org_up")
-)  # the others are not about a job
+_OTHERS: Final = (EventType.BUDGET, EventType.SHUTDOWN, EventType.ORG_DOWN, EventType.ORG_UP)
+_OF_JOBS: Final = tuple(event for event in EventType if event not in _OTHERS)
 
 
 def explained(shown: answers.Job, labels: Mapping[str, str], rules: Sequence[Rule], look: Look) -> Iterator[str]:
@@ -23,7 +23,7 @@ def explained(shown: answers.Job, labels: Mapping[str, str], rules: Sequence[Rul
         code, verdict = ("dim", f"does not fit: {', '.join(wrong)}") if wrong else ("good", "fits")
         notified = ", ".join(inert(name) for name in rule.notify)
         yield f"route {number}  {look.paint(inert(verdict, 1000), code)}"
-        yield f"  on {' '.join(sorted(rule.on, key=WORDS.index))} → {notified}"
+        yield f"  on {' '.join(_in_order(rule.on))} → {notified}"
     if not rules:
         yield "There are no routes."
     yield ""
@@ -37,10 +37,20 @@ def explained_to_programs(shown: answers.Job, labels: Mapping[str, str], rules: 
     job = _job(shown)
     wrong = [misfits(rule.match, job, labels) for rule in rules]
     routes = [
-        {"route": number, "fits": not why, "why": why, "on": sorted(rule.on, key=WORDS.index), "notify": [*rule.notify]}
+        {
+            "route": number,
+            "fits": not why,
+            "why": why,
+            "on": sorted(rule.on, key=[*EventType].index),
+            "notify": [*rule.notify],
+        }
         for number, (rule, why) in enumerate(zip(rules, wrong, strict=True), start=1)
     ]
     return {"org": job.org, "job": job.id, "routes": routes, "told": _told(job, labels, rules)}
+
+
+def _in_order(events: Iterable[EventType]) -> list[EventType]:
+    return sorted(events, key=[*EventType].index)
 
 
 def misfits(match: Match, job: Job, labels: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from monitor import __version__, notifiers
 from monitor.config import Settings
-from monitor.domain.flow import Message, Severity
+from monitor.domain.news import Message, Severity, Subject, SubjectKind
 from monitor.domain.render import moment
 from monitor.notifiers import Attempt
 from monitor.secret import Redactor
@@ -32,14 +32,14 @@ async def send(settings: Settings, name: str, now: datetime) -> None:
 
 def message(name: str, now: datetime) -> Message:
     """What is sent; its `type` is that of no news, so that receivers can tell it from all news."""
+    subject = Subject(kind=SubjectKind.TEST, org="finetune-monitor", id="test")
     return Message(
         type="finetune.test",
         at=now,
         title="Test message: notifications arrive",
         severity=Severity.INFO,
-        org="finetune-monitor",
-        job="test",
-        word="test",
+        subject=subject,
+        event_type=None,
         facts=(("Notifier", name), ("Sent by", f"finetune-monitor {__version__}")),
         data=json.dumps({"notifier": name, "sent_at": moment(now), "version": __version__}),
     )

@@ -11,8 +11,8 @@ import anyio.to_thread
 
 from monitor.clock import Clock
 from monitor.domain.budgets import Books, Budget, add_up, period_of, since
-from monitor.domain.flow import Notice
-from monitor.domain.notices import budget_notice
+from monitor.domain.news import News
+from monitor.domain.notices import budget_news
 from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.metrics.health import BudgetState, Health
@@ -67,30 +67,32 @@ class BudgetWatcher:
         What the budgets have come to is shown in any case. Raises StoreError.
         """
         orgs = sorted({account.org for budget in self.budgets for account in budget.covers(self.accounts)})
-        found = await self.store.spent(since(self.budgets, now), orgs)
-        told = await self.store.told([budget.topic for budget in self.budgets])
-        books = Books(spendings=found.spendings, active=found.active, usages=found.usages)
+        spent = await self.store.spent(since(self.budgets, now), orgs)
+        notified = await self.store.notified([f"budget:{budget.name}" for budget in self.budgets])
+        books = Books(spendings=spent.spendings, active=spent.active, usages=spent.usages)
         many = len(self.budgets) * (len(books.spendings) + len(books.active) + len(books.usages)) > _MANY
-        states, notices = (
-            await anyio.to_thread.run_sync(self._reckon, books, told, now) if many else self._reckon(books, told, now)
+        states, found = (
+            await anyio.to_thread.run_sync(self._evaluate, books, notified, now)
+            if many
+            else self._evaluate(books, notified, now)
         )
         self.health.budgets = states
-        if not notices or not await self.store.lease(_NAME, self.owner, now, LEASE):
+        if not found or not await self.store.lease(_NAME, self.owner, now, LEASE):
             return ()
-        return await self.store.announce(notices, now)
+        return await self.store.announce(found, now)
 
-    def _reckon(
-        self, books: Books, told: frozenset[str], now: datetime
-    ) -> tuple[tuple[BudgetState, ...], list[Notice]]:
+    def _evaluate(
+        self, books: Books, notified: frozenset[str], now: datetime
+    ) -> tuple[tuple[BudgetState, ...], list[News]]:
         """What each budget has come to, and what is to be told of it."""
-        states, notices = [], []
+        states, found = [], []
         for budget in self.budgets:
             counted = add_up(budget, books, self.accounts, now)
             end = period_of(budget.period, now).end
             states.append(BudgetState(name=budget.name, limit=budget.amount, spent=counted.spent, period_end=end))
-            notice = budget_notice(budget, counted, accounts=self.accounts, rules=self.rules, told=told, now=now)
-            notices += [notice] if notice is not None else []
-        return tuple(states), notices
+            news = budget_news(budget, counted, orgs=self.accounts, rules=self.rules, notified=notified, now=now)
+            found += [news] if news is not None else []
+        return tuple(states), found
 
     def _report(self, told: tuple[str, ...]) -> None:
         if self._memory.store_failed:

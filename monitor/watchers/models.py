@@ -9,7 +9,7 @@ from typing import Final
 
 from monitor.clock import Clock
 from monitor.domain.flow import Trouble
-from monitor.domain.notices import shutdown_notices
+from monitor.domain.notices import shutdown_news
 from monitor.domain.pace import Pace, next_delay
 from monitor.domain.pricing import Prices
 from monitor.domain.retirement import dated, inventory
@@ -82,9 +82,9 @@ class ModelWatcher:
         await self.store.date_models(
             [now_known for was, now_known in zip(known, models, strict=True) if was != now_known]
         )
-        told = await self.store.told([self.account.org])
-        notices = tuple(shutdown_notices(self.account, models, rules=self.rules, told=told, now=now))
-        return await self.store.announce(notices, now)
+        notified = await self.store.notified([self.account.org])
+        news = tuple(shutdown_news(self.account, models, rules=self.rules, notified=notified, now=now))
+        return await self.store.announce(news, now)
 
     async def _look(self) -> float:
         """Look at the list; seconds until the next look."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.clock import Clock
-from monitor.domain.outages import OrgHealthChange, outage_notice
+from monitor.domain.outages import OrgHealthChange, outage_news
 from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.metrics.health import Health
@@ -62,12 +62,12 @@ class OutageWatcher:
     async def look_once(self, now: datetime) -> tuple[str, ...]:
         """One step; gives the ids of what is told by it. Raises StoreError."""
         sights = list(self._sights(self.clock.monotonic()))
-        told = await self.store.told([sight.account.org for sight in sights])
-        found = (outage_notice(sight, self.rules, told, now) for sight in sights)
-        notices = [notice for notice in found if notice is not None]
-        if not notices or not await self.store.lease(_NAME, self.owner, now, LEASE):
+        notified = await self.store.notified([sight.account.org for sight in sights])
+        found = (outage_news(sight, self.rules, notified, now) for sight in sights)
+        news = [one for one in found if one is not None]
+        if not news or not await self.store.lease(_NAME, self.owner, now, LEASE):
             return ()
-        return await self.store.announce(notices, now)
+        return await self.store.announce(news, now)
 
     def _sights(self, monotonic: float) -> Iterator[OrgHealthChange]:
         """The organisations of which something can be said: seen at the last poll, or not for too long."""

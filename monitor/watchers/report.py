@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from monitor.domain.diff import GONE
-from monitor.domain.flow import Change, Kind
+from monitor.domain.flow import Change, TransitionKind
 from monitor.domain.model import Status
 from monitor.log import get_logger
 from monitor.metrics.own import Own
@@ -16,7 +16,7 @@ log = get_logger()
 def report(change: Change, *, now: datetime, own: Own, strange: set[str]) -> None:
     """Log and measure what was committed. `strange`: the statuses that were warned about, which grows."""
     jobs = {tracked.job.id: tracked.job for tracked in change.tracked}
-    news = [transition for transition in change.transitions if transition.kind is not Kind.BASELINE]
+    news = [transition for transition in change.transitions if transition.kind is not TransitionKind.BASELINE]
     if change.based_on == 0:
         log.info("org.first_seen", org=change.org, jobs=len(change.transitions))
     for transition in news:

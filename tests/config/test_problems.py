@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain.routing import WORDS
+from monitor.domain.news import EventType
 from tests.config.conftest import ORGANIZATION, Folder
 
-WORDS_BUT_LAST = [f'"{word}"' for word in WORDS[:-1]]
+WORDS_BUT_LAST = [f'"{word}"' for word in [*EventType][:-1]]
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(folder: Folder) -> None:
@@ -206,7 +206,7 @@ def test_a_notifier_that_no_route_leads_to_is_worth_a_warning(folder: Folder) ->
     assert folder.warnings() == []
 
 
-@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("word", [*EventType])
 def test_every_word_can_be_asked_for(folder: Folder, word: str) -> None:
     folder.write(f"{ORGANIZATION}notifiers: [{{name: out, type: console}}]\nroutes: [{{notify: out, on: {word}}}]")
     assert folder.warnings() == []

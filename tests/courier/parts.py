@@ -12,7 +12,8 @@ from pathlib import Path
 import anyio.lowlevel
 
 from monitor.courier import Courier, DeliveryPolicy, Lanes
-from monitor.domain.flow import Change, Delivery, Message, Severity
+from monitor.domain.flow import Change
+from monitor.domain.news import Delivery, EventType, Message, Severity, job_subject
 from monitor.notifiers.base import Attempt, Failure, Receipt, SendError
 from monitor.store import Store, opened
 from tests.builders import NOON
@@ -128,7 +129,7 @@ class Office:
     async def enqueue(self, *jobs: str, notifier: str = "ops", seqs: Iterable[int] = (1,)) -> None:
         """One envelope for each of the jobs and numbers."""
         envelopes = tuple(
-            Delivery(org="research", job=job, seq=seq, notifier=notifier, message=letter(job))
+            Delivery(subject=job_subject("research", job), seq=seq, notifier=notifier, message=letter(job))
             for job in jobs
             for seq in seqs
         )
@@ -160,9 +161,8 @@ def letter(job: str) -> Message:
         at=NOON,
         title=f"{job} failed",
         severity=Severity.BAD,
-        org="research",
-        job=job,
-        word="failed",
+        subject=job_subject("research", job),
+        event_type=EventType("failed"),
     )
 
 

@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 
 from monitor.courier.replaying import replay, requeue
 from monitor.domain.decide import Policy
-from monitor.domain.flow import Change, Delivery, Kind, Transition
+from monitor.domain.flow import Change, Transition, TransitionKind
 from monitor.domain.model import Status
+from monitor.domain.news import Delivery, job_subject
 from monitor.domain.replay import MOST_LISTED, Replayed, ReplayRequest
 from monitor.domain.routing import Rule
 from monitor.store import Store, opened
@@ -30,7 +31,9 @@ def ended(count: int) -> Change:
         at=NOON,
         tracked=tuple(tracked(job(name, Status.FAILED), seq=2, since=NOON, finalized=True) for name in names),
         transitions=tuple(
-            Transition(org="research", job=name, seq=2, at=NOON, kind=Kind.MOVED, before=None, after=Status.FAILED)
+            Transition(
+                org="research", job=name, seq=2, at=NOON, kind=TransitionKind.MOVED, before=None, after=Status.FAILED
+            )
             for name in names
         ),
     )
@@ -38,7 +41,7 @@ def ended(count: int) -> Change:
 
 def dead(name: str) -> Delivery:
     """An envelope that will be given up."""
-    return Delivery(org="research", job=name, seq=1, notifier="ops", message=letter(name))
+    return Delivery(subject=job_subject("research", name), seq=1, notifier="ops", message=letter(name))
 
 
 async def emptied(store: Store) -> list[str]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.courier.verdict import Bury, Outcome, Park, Postpone, backoff, verdict
-from monitor.domain.flow import Delivery
+from monitor.domain.news import Delivery, job_subject
 from monitor.notifiers.base import Failure
 from monitor.store import Claimed
 from tests.builders import NOON
@@ -17,7 +17,7 @@ TARGET, MESSAGE, OTHER = Failure.TARGET, Failure.MESSAGE, Failure.OTHER
 
 
 def claimed(**over: Any) -> Claimed:
-    delivery = Delivery(org="research", job="a", seq=1, notifier="ops", message=letter("a"))
+    delivery = Delivery(subject=job_subject("research", "a"), seq=1, notifier="ops", message=letter("a"))
     fields: dict[str, Any] = {"attempts": 1, "created_at": NOON, "ambiguous": False, "owner": "me"}
     return Claimed(delivery=delivery, **{**fields, **over})
 

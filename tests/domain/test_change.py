@@ -7,23 +7,27 @@ import pytest
 
 from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.diff import GONE
-from monitor.domain.flow import GONE_AFTER, Change, Delivery, Kind, Known, Observation, Tracked, Transition
+from monitor.domain.flow import GONE_AFTER, Change, Known, Observation, Tracked, Transition, TransitionKind
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method, Metrics, Status, Training
+from monitor.domain.news import Delivery, EventType
 from monitor.domain.pricing import Prices, Rate
-from monitor.domain.render import render
+from monitor.domain.render import Labelling, render
 from monitor.domain.routing import Rule
-from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, known, measured, read, seen, tracked
+from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, known, measured, on, read, seen, tracked
 
 Q, R, F = Status.QUEUED, Status.RUNNING, Status.FAILED
 HOURLY = Rate(models=("o4-mini",), methods=frozenset({Method.REINFORCEMENT}), per_hour=Decimal(100))
 MILLION = Rate(models=("mini",), methods=frozenset({Method.SUPERVISED}), per_million=Decimal(8))
-TOLD = Rule(on=frozenset({"started", "failed", "stalled"}), notify=("chat", "ops"))
+TOLD = Rule(on=on("started", "failed", "stalled"), notify=("chat", "ops"))
 POLICY = Policy(
-    labels={"team": "search"}, stall_after={R: HOUR}, rules=(TOLD,), prices=Prices(training=(HOURLY, MILLION))
+    labelling=Labelling(labels={"team": "search"}),
+    stall_after={R: HOUR},
+    rules=(TOLD,),
+    prices=Prices(training=(HOURLY, MILLION)),
 )
 
 
-def transition(seq: int, kind: Kind, before: Status | None, after: Status, **over: bool) -> Transition:
+def transition(seq: int, kind: TransitionKind, before: Status | None, after: Status, **over: bool) -> Transition:
     return Transition(org="research", job="ftjob-1", seq=seq, at=NOON, kind=kind, before=before, after=after, **over)
 
 
@@ -31,8 +35,8 @@ def test_a_start_is_written_and_told() -> None:
     before = tracked(job(status=Q), seq=4)
     change = decide(known(before, version=7), seen(job(status=R)), POLICY)
     runs = Tracked(job=job(status=R), seq=5, since=NOON, last_activity_at=NOON)
-    moved = transition(5, Kind.MOVED, Q, R)
-    message = render(moved, runs, "started", {"team": "search"})
+    moved = transition(5, TransitionKind.MOVED, Q, R)
+    message = render(moved, runs, EventType.STARTED, Labelling(labels={"team": "search"}))
     assert change == Change(
         org="research",
         based_on=7,
@@ -40,8 +44,7 @@ def test_a_start_is_written_and_told() -> None:
         tracked=(runs,),
         transitions=(moved,),
         deliveries=tuple(
-            Delivery(org="research", job="ftjob-1", seq=5, notifier=notifier, message=message)
-            for notifier in ("chat", "ops")
+            Delivery(subject=moved.subject, seq=5, notifier=notifier, message=message) for notifier in ("chat", "ops")
         ),
     )
     assert [delivery.key for delivery in change.deliveries] == ["research/ftjob-1/5@chat", "research/ftjob-1/5@ops"]
@@ -50,8 +53,8 @@ def test_a_start_is_written_and_told() -> None:
 def test_a_first_sight_is_written_and_not_told() -> None:
     change = decide(Known(org="research"), seen(job(status=F), job("b"), complete=True), POLICY)
     assert change.transitions == (
-        transition(1, Kind.BASELINE, None, F),
-        replace(transition(1, Kind.BASELINE, None, R), job="b"),
+        transition(1, TransitionKind.BASELINE, None, F),
+        replace(transition(1, TransitionKind.BASELINE, None, R), job="b"),
     )
     assert change.tracked == (
         Tracked(
@@ -72,9 +75,9 @@ def test_a_first_sight_is_written_and_not_told() -> None:
 def test_a_stall_is_written_and_told() -> None:
     before = tracked(job(), seq=2, since=NOON - 3 * HOUR, last_activity_at=NOON - 2 * HOUR)
     change = decide(known(before), seen(reads=(read(),)), POLICY)
-    assert change.transitions == (transition(3, Kind.STALLED, R, R),)
+    assert change.transitions == (transition(3, TransitionKind.STALLED, R, R),)
     assert change.tracked == (replace(before, seq=3, stalled=True),), "neither a new status nor a sign of life"
-    assert [(delivery.seq, delivery.message.word) for delivery in change.deliveries] == [(3, "stalled")] * 2
+    assert [(delivery.seq, delivery.message.event_type) for delivery in change.deliveries] == [(3, "stalled")] * 2
 
 
 def test_silence_of_exactly_the_limit_is_no_stall() -> None:
@@ -111,7 +114,7 @@ def test_a_job_that_is_missing_for_the_third_time_is_gone_and_nobody_hears_of_it
     change = decide(known(before), seen(missing=frozenset({"ftjob-1"})), POLICY)
     gone = job(status=Status.UNKNOWN, raw_status=GONE)
     assert change.tracked == (replace(before, job=gone, seq=3, since=NOON, missing=GONE_AFTER),)
-    assert change.transitions == (transition(3, Kind.GONE, R, Status.UNKNOWN),)
+    assert change.transitions == (transition(3, TransitionKind.GONE, R, Status.UNKNOWN),)
     assert change.deliveries == ()
 
 
@@ -141,7 +144,7 @@ def test_a_job_that_started_is_not_tallied_again_when_it_is_gone_or_the_clock_is
 def test_a_job_that_is_back_goes_on_where_it_was() -> None:
     before = tracked(job(status=Status.UNKNOWN, raw_status=GONE), seq=3, missing=GONE_AFTER)
     change = decide(known(before), seen(job()), POLICY)
-    assert change.transitions == (transition(4, Kind.BACK, Status.UNKNOWN, R),)
+    assert change.transitions == (transition(4, TransitionKind.BACK, Status.UNKNOWN, R),)
     assert change.tracked == (Tracked(job=job(), seq=4, since=NOON, last_activity_at=NOON),)
 
 
@@ -189,7 +192,7 @@ def test_behind_a_broken_list_all_is_history_however_new() -> None:
 
 def test_undated_ended_jobs_are_news_after_the_first_sight() -> None:
     change = decide(known(horizon=NOON), seen(job(status=F, created_at=None)), POLICY)
-    assert [one.kind for one in change.transitions] == [Kind.APPEARED]
+    assert [one.kind for one in change.transitions] == [TransitionKind.APPEARED]
 
 
 RFT = job(model="o4-mini", method=Method.REINFORCEMENT)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from monitor.domain.decide import Policy, decide, evolve
-from monitor.domain.flow import RECENT, Kind, Known, Observation
+from monitor.domain.flow import RECENT, Known, Observation, TransitionKind
 from monitor.domain.model import JobError, Status
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, event, job, known, measured, read, seen, started, tracked
 
@@ -16,19 +16,23 @@ POLICY = Policy(stall_after=STALL)
 NEVER = Known(org="research")
 
 
-def kinds(before: Known, look: Observation) -> list[tuple[Kind, Status | None, Status]]:
+def kinds(before: Known, look: Observation) -> list[tuple[TransitionKind, Status | None, Status]]:
     return [(one.kind, one.before, one.after) for one in decide(before, look, POLICY).transitions]
 
 
 @pytest.mark.parametrize(
     ("before", "look", "expected"),
     [
-        pytest.param(NEVER, seen(job(status=R)), [(Kind.BASELINE, None, R)], id="the first sight is a baseline"),
-        pytest.param(known(), seen(job(status=R)), [(Kind.APPEARED, None, R)], id="a job that was not there is new"),
+        pytest.param(
+            NEVER, seen(job(status=R)), [(TransitionKind.BASELINE, None, R)], id="the first sight is a baseline"
+        ),
+        pytest.param(
+            known(), seen(job(status=R)), [(TransitionKind.APPEARED, None, R)], id="a job that was not there is new"
+        ),
         pytest.param(
             known(),
             seen(job(status=Status.FAILED)),
-            [(Kind.APPEARED, None, Status.FAILED)],
+            [(TransitionKind.APPEARED, None, Status.FAILED)],
             id="a job that came and ended while we were away is news",
         ),
         pytest.param(
@@ -40,11 +44,13 @@ def kinds(before: Known, look: Observation) -> list[tuple[Kind, Status | None, S
         pytest.param(
             known(horizon=NOON - HOUR),
             seen(job(status=R, created_at=NOON - 2 * HOUR)),
-            [(Kind.APPEARED, None, R)],
+            [(TransitionKind.APPEARED, None, R)],
             id="but an active one is followed, however old",
         ),
         pytest.param(known(tracked(job(status=R))), seen(job(status=R)), [], id="nothing new is nothing told"),
-        pytest.param(known(tracked(job(status=Q))), seen(job(status=R)), [(Kind.MOVED, Q, R)], id="queued to running"),
+        pytest.param(
+            known(tracked(job(status=Q))), seen(job(status=R)), [(TransitionKind.MOVED, Q, R)], id="queued to running"
+        ),
         pytest.param(
             known(tracked(job(status=Status.SUCCEEDED))), seen(job(status=R)), [], id="final is final, even unsettled"
         ),
@@ -54,7 +60,7 @@ def kinds(before: Known, look: Observation) -> list[tuple[Kind, Status | None, S
         pytest.param(
             known(tracked(job(status=R), missing=2)),
             seen(missing=frozenset({"ftjob-1"})),
-            [(Kind.GONE, R, Status.UNKNOWN)],
+            [(TransitionKind.GONE, R, Status.UNKNOWN)],
             id="missing three times in a row is gone",
         ),
         pytest.param(
@@ -66,13 +72,13 @@ def kinds(before: Known, look: Observation) -> list[tuple[Kind, Status | None, S
         pytest.param(
             known(tracked(job(status=Status.UNKNOWN), missing=3)),
             seen(job(status=R)),
-            [(Kind.BACK, Status.UNKNOWN, R)],
+            [(TransitionKind.BACK, Status.UNKNOWN, R)],
             id="a gone job that is there again is back, which is no news",
         ),
         pytest.param(
             known(tracked(job(status=Status.UNKNOWN), missing=3)),
             seen(job(status=Status.FAILED)),
-            [(Kind.MOVED, Status.UNKNOWN, Status.FAILED)],
+            [(TransitionKind.MOVED, Status.UNKNOWN, Status.FAILED)],
             id="a gone job that ended is news",
         ),
     ],
@@ -103,7 +109,7 @@ def quiet(since: timedelta, *, status: Status = R, stalled: bool = False) -> Kno
     ],
 )  # fmt: skip
 def test_silence(before: Known, look: Observation, told: bool) -> None:
-    assert [kind for kind, _, _ in kinds(before, look)] == ([Kind.STALLED] if told else [])
+    assert [kind for kind, _, _ in kinds(before, look)] == ([TransitionKind.STALLED] if told else [])
 
 
 def test_a_clock_that_was_set_moves_the_memory_along() -> None:

@@ -12,25 +12,25 @@ import pytest
 
 from monitor.domain.budgets import Budget, Period, Sum
 from monitor.domain.costs import TunedModel
-from monitor.domain.flow import Notice, Severity
-from monitor.domain.notices import budget_notice, shutdown_notices
+from monitor.domain.news import News, Severity
+from monitor.domain.notices import budget_news, shutdown_news
 from monitor.domain.routing import Match, OrgRef, Rule
-from tests.builders import DAY, NOON
+from tests.builders import DAY, NOON, on
 
 RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
 LEGAL = OrgRef(org="legal", provider="azure")
 BUDGET = Budget(name="search", amount=Decimal(500), period=Period.MONTH)
-ON_BUDGET = Rule(on=frozenset({"budget"}), notify=("ops",))
+ON_BUDGET = Rule(on=on("budget"), notify=("ops",))
 END = date(2027, 1, 14)
-ON_SHUTDOWN = Rule(on=frozenset({"shutdown"}), notify=("ops",))
+ON_SHUTDOWN = Rule(on=on("shutdown"), notify=("ops",))
 
 
 def crossing(
     spent: str, *, told: Collection[str] = (), budget: Budget = BUDGET, rules: tuple[Rule, ...] = (ON_BUDGET,),
     now: datetime = NOON,
-) -> Notice | None:  # fmt: skip
+) -> News | None:  # fmt: skip
     counted = Sum(computed=Decimal(spent))
-    return budget_notice(budget, counted, accounts=(RESEARCH, LEGAL), rules=rules, told=told, now=now)
+    return budget_news(budget, counted, orgs=(RESEARCH, LEGAL), rules=rules, notified=told, now=now)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_total_is_told_once_for_ever() -> None:
 
 
 @pytest.mark.parametrize(
-    ("match", "on", "hears"),
+    ("match", "events", "hears"),
     [
         pytest.param(Match(), {"budget"}, True, id="a rule without conditions"),
         pytest.param(Match(), {"succeeded", "shutdown"}, False, id="a rule on other words"),
@@ -82,12 +82,12 @@ def test_a_total_is_told_once_for_ever() -> None:
     ],
 )
 def test_who_hears_of_a_budget_is_asked_of_the_organisations_it_covers(
-    match: Match, on: set[str], *, hears: bool
+    match: Match, events: set[str], *, hears: bool
 ) -> None:
     budget = Budget(
         name="search", amount=Decimal(5), period=Period.MONTH, match=Match(orgs=frozenset({"research", "gone"}))
     )
-    rule = Rule(match=match, on=frozenset(on), notify=("ops",))
+    rule = Rule(match=match, on=on(*events), notify=("ops",))
     found = crossing("5", budget=budget, rules=(rule,))
     assert ([one.key for one in found.deliveries] if found else []) == (
         ["budget:search/2026-11/1000@ops"] if hears else []
@@ -95,7 +95,7 @@ def test_who_hears_of_a_budget_is_asked_of_the_organisations_it_covers(
 
 
 def test_a_notifier_of_several_rules_hears_of_a_budget_once() -> None:
-    found = crossing("250", rules=(ON_BUDGET, Rule(on=frozenset({"budget", "failed"}), notify=("chat", "ops"))))
+    found = crossing("250", rules=(ON_BUDGET, Rule(on=on("budget", "failed"), notify=("chat", "ops"))))
     assert found is not None
     assert [one.notifier for one in found.deliveries] == ["ops", "chat"]
     assert len({one.message for one in found.deliveries}) == 1
@@ -107,11 +107,15 @@ def test_a_budget_s_message_has_the_three_sums_apart() -> None:
         name="search", amount=Decimal(500), period=Period.MONTH, include_usage=True,
         match=Match(labels={"team": "search"}, models=("gpt-4o*",)),
     )  # fmt: skip
-    found = budget_notice(budget, counted, accounts=(RESEARCH,), rules=(ON_BUDGET,), told=(), now=NOON)
+    found = budget_news(budget, counted, orgs=(RESEARCH,), rules=(ON_BUDGET,), notified=(), now=NOON)
     assert found is not None
     [delivery] = found.deliveries
     message = delivery.message
-    assert (message.type, message.word, message.severity) == ("finetune.budget.crossed", "budget", Severity.WARNING)
+    assert (message.type, message.event_type, message.severity) == (
+        "finetune.budget.crossed",
+        "budget",
+        Severity.WARNING,
+    )
     assert message.title == "Budget search is at 82 % ($410 of $500 this month)"
     assert message.facts == (
         ("Budget", "search"),
@@ -171,9 +175,9 @@ def models(count: int, base: str = "gpt-4o-mini-2024-07-18", day: date | None = 
     return [TunedModel(org="research", id=name, base=base, shutdown=day) for name in names]
 
 
-def ends(of: list[TunedModel], left: int, *, told: Collection[str] = (), rules: Any = (ON_SHUTDOWN,)) -> list[Notice]:
+def ends(of: list[TunedModel], left: int, *, told: Collection[str] = (), rules: Any = (ON_SHUTDOWN,)) -> list[News]:
     now = datetime(2027, 1, 14, 9, 0, tzinfo=UTC) - timedelta(days=left)
-    return list(shutdown_notices(RESEARCH, of, rules=rules, told=told, now=now))
+    return list(shutdown_news(RESEARCH, of, rules=rules, notified=told, now=now))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +207,11 @@ def test_a_day_is_told_in_one_message_with_all_its_models() -> None:
     [delivery] = notice.deliveries
     message = delivery.message
     assert delivery.key == "research/shutdown:2027-01-14/1@ops"
-    assert (message.type, message.word, message.severity) == ("finetune.model.shutdown", "shutdown", Severity.WARNING)
+    assert (message.type, message.event_type, message.severity) == (
+        "finetune.model.shutdown",
+        "shutdown",
+        Severity.WARNING,
+    )
     assert message.title == "12 fine-tuned models of research stop on 14 January 2027, in 52 days"
     assert message.facts[:3] == (("Organisation", "research"), ("Stops on", "14 January 2027"), ("Days left", "52"))
     assert [value for label, value in message.facts if label == "Model"] == [model.id for model in models(12)]
@@ -273,7 +281,7 @@ def test_two_days_are_two_notices_and_another_organisation_s_models_none() -> No
     ],
 )
 def test_a_rule_hears_of_the_models_it_names(match: Match, count: int) -> None:
-    rule = Rule(match=match, on=frozenset({"shutdown"}), notify=("chat",))
+    rule = Rule(match=match, on=on("shutdown"), notify=("chat",))
     found = ends([*models(2), *models(1, "gpt-4.1-2025-04-14")], 52, rules=(rule,))
     listed = [
         model for notice in found for one in notice.deliveries for model in json.loads(one.message.data)["models"]
@@ -284,8 +292,7 @@ def test_a_rule_hears_of_the_models_it_names(match: Match, count: int) -> None:
 
 def test_a_notifier_of_several_rules_hears_of_all_models_that_any_of_them_names() -> None:
     rules = [
-        Rule(match=Match(models=(pattern,)), on=frozenset({"shutdown"}), notify=("ops",))
-        for pattern in ("*:000", "*:00[01]")
+        Rule(match=Match(models=(pattern,)), on=on("shutdown"), notify=("ops",)) for pattern in ("*:000", "*:00[01]")
     ]
     [notice] = ends(models(3), 52, rules=rules)
     [delivery] = notice.deliveries
@@ -293,6 +300,6 @@ def test_a_notifier_of_several_rules_hears_of_all_models_that_any_of_them_names(
 
 
 def test_what_nobody_hears_is_not_told_yet() -> None:
-    deaf = Rule(on=frozenset({"failed"}), notify=("ops",))
+    deaf = Rule(on=on("failed"), notify=("ops",))
     assert ends(models(1), 52, rules=(deaf,)) == []
     assert crossing("410", rules=(deaf,)) is None

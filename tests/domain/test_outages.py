@@ -8,22 +8,23 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.flow import Notice, Reason, Severity, Trouble
-from monitor.domain.outages import OrgHealthChange, outage_notice
+from monitor.domain.flow import Reason, Trouble
+from monitor.domain.news import News, Severity
+from monitor.domain.outages import OrgHealthChange, outage_news, outage_subject
 from monitor.domain.routing import Match, OrgRef, Rule
-from tests.builders import MINUTE, NOON
+from tests.builders import MINUTE, NOON, on
 
 RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
 REFUSED = Trouble(reason=Reason.AUTH, text="401: the key is refused")
-BOTH = Rule(on=frozenset({"org_down", "org_up"}), notify=("ops", "chat"))
-ON_DOWN = Rule(on=frozenset({"org_down"}), notify=("ops",))
-ON_UP = Rule(on=frozenset({"org_up"}), notify=("chat",))
-ENDS = Rule(on=frozenset({"failed"}), notify=("ops",))
+BOTH = Rule(on=on("org_down", "org_up"), notify=("ops", "chat"))
+ON_DOWN = Rule(on=on("org_down"), notify=("ops",))
+ON_UP = Rule(on=on("org_up"), notify=("chat",))
+ENDS = Rule(on=on("failed"), notify=("ops",))
 
 
-def notice(up: bool, told: Collection[str] = (), *rules: Rule, **over: Any) -> Notice | None:
+def notice(up: bool, told: Collection[str] = (), *rules: Rule, **over: Any) -> News | None:
     fields: dict[str, Any] = {"last_success": NOON - 20 * MINUTE, "trouble": REFUSED, **over}
-    return outage_notice(OrgHealthChange(account=RESEARCH, up=up, **fields), rules or (BOTH,), told, NOON)
+    return outage_news(OrgHealthChange(account=RESEARCH, up=up, **fields), rules or (BOTH,), told, NOON)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def notice(up: bool, told: Collection[str] = (), *rules: Rule, **over: Any) -> N
 def test_outages_and_their_ends_are_told_in_turn(up: bool, told: list[str], expected: str | None) -> None:
     found = notice(up, told)
     assert (found.id if found else None) == expected
-    assert found is None or found.topic == "research"
+    assert found is None or found.subject.topic == "research"
 
 
 @pytest.mark.parametrize(
@@ -101,11 +102,11 @@ def test_an_outage_says_since_when_and_what_was_said() -> None:
     found = notice(False)
     assert found is not None
     (first, second) = found.deliveries
-    assert (first.org, first.job, first.seq, first.key) == ("research", "outage", 1, "research/outage/1@ops")
+    assert (first.subject, first.seq, first.key) == (outage_subject("research"), 1, "research/outage/1@ops")
     assert second.message == first.message
     message = first.message
-    assert (message.type, message.word, message.severity) == ("finetune.org.down", "org_down", Severity.BAD)
-    assert (message.at, message.org, message.job) == (NOON, "research", "outage")
+    assert (message.type, message.event_type, message.severity) == ("finetune.org.down", "org_down", Severity.BAD)
+    assert (message.at, message.subject) == (NOON, outage_subject("research"))
     assert message.facts == (
         ("Organisation", "research"), ("Provider", "openai"), ("Last seen", "2026-11-22T11:40:00Z"),
     )  # fmt: skip
@@ -119,7 +120,7 @@ def test_its_end_says_nothing_of_the_trouble() -> None:
     found = notice(True, ["research/outage/1"])
     assert found is not None
     message = found.deliveries[0].message
-    assert (message.type, message.word, message.severity) == ("finetune.org.up", "org_up", Severity.GOOD)
+    assert (message.type, message.event_type, message.severity) == ("finetune.org.up", "org_up", Severity.GOOD)
     assert (message.title, message.error) == ("research is watched again", None)
     assert message.facts == (("Organisation", "research"), ("Provider", "openai"))
     said = json.loads(message.data or "")

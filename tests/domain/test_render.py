@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.flow import Kind, Severity, Transition
+from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, JobError, Metrics, Status
+from monitor.domain.news import EventType, Severity, job_subject
 from monitor.domain.pricing import spoken
-from monitor.domain.render import job_view, moment, payload, render, span
+from monitor.domain.render import Labelling, job_view, moment, payload, render, span
 from monitor.domain.triage import triage
 from tests.builders import HOUR, MINUTE, NOON, SECOND, job, tracked, trained
 
 
 def moved(after: Status) -> Transition:
     return Transition(
-        org="research", job="ftjob-1", seq=3, at=NOON, kind=Kind.MOVED, before=Status.RUNNING, after=after
+        org="research", job="ftjob-1", seq=3, at=NOON, kind=TransitionKind.MOVED, before=Status.RUNNING, after=after
     )
 
 
@@ -33,9 +34,11 @@ FAILED = job(
 
 
 def test_the_payload_is_the_contract_s() -> None:
-    message = render(moved(Status.FAILED), tracked(FAILED), "failed", {"team": "search"})
+    message = render(moved(Status.FAILED), tracked(FAILED), EventType.FAILED, Labelling(labels={"team": "search"}))
     assert message.type == "finetune.job.failed"
-    assert json.loads(message.data) == payload(moved(Status.FAILED), tracked(FAILED), {"team": "search"})
+    assert json.loads(message.data) == payload(
+        moved(Status.FAILED), tracked(FAILED), Labelling(labels={"team": "search"})
+    )
     assert json.loads(message.data) == {
         "org": "research",
         "provider": "openai",
@@ -72,6 +75,7 @@ def test_the_payload_is_the_contract_s() -> None:
             },
             "metadata": {"env": "prod"},
             "url": "https://platform.openai.com/finetune/ftjob-1",
+            "monitor_url": None,
         },
     }
 
@@ -135,7 +139,7 @@ FULL = job(
     ],
 )
 def test_people_read(of: Job, over: dict[str, Any], word: str, facts: tuple[tuple[str, str], ...]) -> None:
-    assert render(moved(of.status), tracked(of, **over), word, {}).facts == facts
+    assert render(moved(of.status), tracked(of, **over), EventType(word), Labelling()).facts == facts
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,7 @@ def test_people_read(of: Job, over: dict[str, Any], word: str, facts: tuple[tupl
         ("appeared", "bot appeared", Severity.INFO),
         ("started", "bot started", Severity.INFO),
         ("paused", "bot is paused", Severity.WARNING),
-        ("resumed", "bot goes on", Severity.INFO),
+        ("resumed", "bot resumed", Severity.INFO),
         ("succeeded", "bot succeeded", Severity.GOOD),
         ("failed", "bot failed", Severity.BAD),
         ("cancelled", "bot was cancelled", Severity.WARNING),
@@ -152,9 +156,9 @@ def test_people_read(of: Job, over: dict[str, Any], word: str, facts: tuple[tupl
     ],
 )
 def test_each_word_has_its_title_and_severity(word: str, title: str, severity: Severity) -> None:
-    message = render(moved(Status.RUNNING), tracked(job(name="bot", url="https://x/")), word, {})
+    message = render(moved(Status.RUNNING), tracked(job(name="bot", url="https://x/")), EventType(word), Labelling())
     assert (message.type, message.title, message.severity) == (f"finetune.job.{word}", title, severity)
-    assert (message.at, message.org, message.job, message.word) == (NOON, "research", "ftjob-1", word)
+    assert (message.at, message.subject, message.event_type) == (NOON, job_subject("research", "ftjob-1"), word)
     assert (message.link, message.error, message.hint) == ("https://x/", None, None)
 
 
@@ -169,19 +173,21 @@ def test_each_word_has_its_title_and_severity(word: str, title: str, severity: S
     ],
 )
 def test_a_failure_is_told_with_its_reason_and_the_next_step(error: JobError | None, words: str) -> None:
-    message = render(moved(Status.FAILED), tracked(job(status=Status.FAILED, error=error)), "failed", {})
+    message = render(
+        moved(Status.FAILED), tracked(job(status=Status.FAILED, error=error)), EventType.FAILED, Labelling()
+    )
     assert (message.error, message.hint) == (words, triage(error).hint)
 
 
 def test_only_a_failure_has_an_error() -> None:
     healthy = job(error=JobError(code="x"))
-    message = render(moved(Status.RUNNING), tracked(healthy), "stalled", {})
+    message = render(moved(Status.RUNNING), tracked(healthy), EventType.STALLED, Labelling())
     assert (message.error, message.hint) == (None, None)
     assert job_view(healthy, None)["error"] is None
 
 
 def test_texts_of_the_payload_stay_as_they_are() -> None:
-    message = render(moved(Status.RUNNING), tracked(job(name="grüße 🎈")), "started", {})
+    message = render(moved(Status.RUNNING), tracked(job(name="grüße 🎈")), EventType.STARTED, Labelling())
     assert "grüße 🎈" in message.data
 
 
@@ -214,7 +220,7 @@ def test_a_cost_is_spoken(usd: str | None, basis: Basis, words: str) -> None:
 
 def test_the_payload_has_the_exact_cost() -> None:
     costly = tracked(FAILED, cost=Cost(basis=Basis.COMPUTED, usd=Decimal("2.4")))
-    assert payload(moved(Status.FAILED), costly, {})["job"]["cost"] == {"usd": "2.40", "basis": "computed"}
+    assert payload(moved(Status.FAILED), costly, Labelling())["job"]["cost"] == {"usd": "2.40", "basis": "computed"}
     view = job_view(job(), Cost(basis=Basis.ESTIMATED, usd=Decimal("0.978696")))
     assert view["cost"] == {"usd": "0.978696", "basis": "estimated"}
     assert job_view(job(), UNKNOWN_COST)["cost"] == {"usd": None, "basis": "unknown"}

@@ -10,13 +10,26 @@ from typing import Any
 import pytest
 
 from monitor.domain.decide import Policy, decide
-from monitor.domain.flow import Kind, Transition
+from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import Basis, Cost, JobError, Metrics, Status
+from monitor.domain.news import EventType
+from monitor.domain.render import Labelling
 from monitor.domain.replay import MOST_LISTED, Past, Replayed, ReplayedDelivery, StoredDelivery, as_of, plan
 from monitor.domain.routing import Match, Rule
 from tests.builders import HOUR, MINUTE, NOON, job, known, seen, tracked, trained
 
-ALL = frozenset({"appeared", "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled"})
+ALL = frozenset(
+    {
+        EventType.APPEARED,
+        EventType.STARTED,
+        EventType.PAUSED,
+        EventType.RESUMED,
+        EventType.SUCCEEDED,
+        EventType.FAILED,
+        EventType.CANCELLED,
+        EventType.STALLED,
+    }
+)
 PAID = Cost(basis=Basis.COMPUTED, usd=Decimal("2.40"))
 FAILED = job(
     status=Status.FAILED,
@@ -32,7 +45,9 @@ FAILED = job(
 ENDED = tracked(trained(FAILED, latest=Metrics(step=42, steps=100)), seq=3, cost=PAID)
 
 
-def transition(seq: int = 3, after: Status = Status.FAILED, kind: Kind = Kind.MOVED, **over: Any) -> Transition:
+def transition(
+    seq: int = 3, after: Status = Status.FAILED, kind: TransitionKind = TransitionKind.MOVED, **over: Any
+) -> Transition:
     fields: dict[str, Any] = {"at": NOON - (3 - seq) * 10 * MINUTE, "before": Status.QUEUED}
     return Transition(org="research", job="ftjob-1", seq=seq, kind=kind, after=after, **{**fields, **over})
 
@@ -42,7 +57,9 @@ def past(of: Transition | None = None, **stored: StoredDelivery) -> Past:
 
 
 def policies(*rules: Rule, **labels: str) -> dict[str, Policy]:
-    return {"research": Policy(rules=rules or (Rule(on=ALL, notify=("ops", "chat")),), labels=labels)}
+    return {
+        "research": Policy(rules=rules or (Rule(on=ALL, notify=("ops", "chat")),), labelling=Labelling(labels=labels))
+    }
 
 
 WAITS = StoredDelivery(type="t", title="waits", waits=True)
@@ -74,11 +91,11 @@ def test_what_is_told_for_the_first_time_is_what_decide_would_have_told() -> Non
     ("of", "heard"),
     [
         pytest.param(transition(), ["ops", "chat"], id="an end"),
-        pytest.param(transition(1, Status.QUEUED, Kind.APPEARED), ["ops", "chat"], id="an appearance"),
-        pytest.param(transition(2, Status.RUNNING, Kind.STALLED), ["ops", "chat"], id="a stall"),
-        pytest.param(transition(kind=Kind.BASELINE), [], id="history is never news"),
-        pytest.param(transition(2, Status.UNKNOWN, Kind.GONE), [], id="nor is a job that is gone"),
-        pytest.param(transition(2, Status.RUNNING, Kind.BACK), [], id="or back"),
+        pytest.param(transition(1, Status.QUEUED, TransitionKind.APPEARED), ["ops", "chat"], id="an appearance"),
+        pytest.param(transition(2, Status.RUNNING, TransitionKind.STALLED), ["ops", "chat"], id="a stall"),
+        pytest.param(transition(kind=TransitionKind.BASELINE), [], id="history is never news"),
+        pytest.param(transition(2, Status.UNKNOWN, TransitionKind.GONE), [], id="nor is a job that is gone"),
+        pytest.param(transition(2, Status.RUNNING, TransitionKind.BACK), [], id="or back"),
         pytest.param(replace(transition(), org="left"), [], id="an organisation that is not watched any more"),
     ],
 )
@@ -138,7 +155,7 @@ def test_the_start_is_told_where_it_had_been(of: Transition, expected: Any) -> N
 
 
 def test_a_stall_that_is_over_is_told_without_a_silence_that_nobody_remembers() -> None:
-    stall = transition(3, Status.RUNNING, Kind.STALLED)
+    stall = transition(3, Status.RUNNING, TransitionKind.STALLED)
     stirred = tracked(job(), seq=3, last_activity_at=NOON + MINUTE)
     silent = tracked(job(), seq=3, last_activity_at=NOON - HOUR)
     facts = [

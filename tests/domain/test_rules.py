@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.flow import Kind, Reason, Transition, Trouble
+from monitor.domain.flow import Reason, Transition, TransitionKind, Trouble
 from monitor.domain.model import JobError, Status
 from monitor.domain.pace import Pace, next_delay
-from monitor.domain.routing import Match, Rule, matches, route, words
+from monitor.domain.routing import Match, Rule, event_types, matches, route_job
 from monitor.domain.triage import FailureClass, triage
-from tests.builders import NOON, job
+from tests.builders import NOON, job, on
 
 
-def moved(before: Status | None, after: Status, kind: Kind = Kind.MOVED, **over: Any) -> Transition:
+def moved(before: Status | None, after: Status, kind: TransitionKind = TransitionKind.MOVED, **over: Any) -> Transition:
     return Transition(org="research", job="ftjob-1", seq=2, at=NOON, kind=kind, before=before, after=after, **over)
 
 
@@ -22,10 +22,12 @@ S = Status
 @pytest.mark.parametrize(
     ("transition", "expected"),
     [
-        pytest.param(moved(None, S.FAILED, Kind.BASELINE), (), id="a baseline is never told"),
-        pytest.param(moved(None, S.QUEUED, Kind.APPEARED), ("appeared",), id="a new job"),
-        pytest.param(moved(None, S.RUNNING, Kind.APPEARED), ("started", "appeared"), id="a new job that runs already"),
-        pytest.param(moved(None, S.FAILED, Kind.APPEARED), ("failed",), id="a new job that is over"),
+        pytest.param(moved(None, S.FAILED, TransitionKind.BASELINE), (), id="a baseline is never told"),
+        pytest.param(moved(None, S.QUEUED, TransitionKind.APPEARED), ("appeared",), id="a new job"),
+        pytest.param(
+            moved(None, S.RUNNING, TransitionKind.APPEARED), ("started", "appeared"), id="a new job that runs already"
+        ),
+        pytest.param(moved(None, S.FAILED, TransitionKind.APPEARED), ("failed",), id="a new job that is over"),
         pytest.param(moved(S.QUEUED, S.RUNNING), ("started",), id="start"),
         pytest.param(moved(S.PAUSED, S.RUNNING, resumed=True), ("resumed",), id="resume"),
         pytest.param(moved(S.PAUSED, S.QUEUED, resumed=True), ("resumed",), id="resume by way of the queue"),
@@ -33,13 +35,13 @@ S = Status
         pytest.param(moved(S.RUNNING, S.PAUSED), ("paused",), id="pause"),
         pytest.param(moved(S.RUNNING, S.CANCELLED), ("cancelled",), id="cancel"),
         pytest.param(moved(S.RUNNING, S.UNKNOWN), (), id="an unknown status"),
-        pytest.param(moved(S.RUNNING, S.UNKNOWN, Kind.GONE), (), id="gone"),
-        pytest.param(moved(S.UNKNOWN, S.RUNNING, Kind.BACK), (), id="back"),
-        pytest.param(moved(S.RUNNING, S.RUNNING, Kind.STALLED), ("stalled",), id="stall"),
+        pytest.param(moved(S.RUNNING, S.UNKNOWN, TransitionKind.GONE), (), id="gone"),
+        pytest.param(moved(S.UNKNOWN, S.RUNNING, TransitionKind.BACK), (), id="back"),
+        pytest.param(moved(S.RUNNING, S.RUNNING, TransitionKind.STALLED), ("stalled",), id="stall"),
     ],
 )
 def test_a_transition_goes_by(transition: Transition, expected: tuple[str, ...]) -> None:
-    assert words(transition) == expected
+    assert event_types(transition) == expected
 
 
 def test_a_notifier_hears_once_however_many_rules_match() -> None:
@@ -48,7 +50,11 @@ def test_a_notifier_hears_once_however_many_rules_match() -> None:
         Rule(notify=("b", "c"), match=Match(orgs=frozenset({"other"}))),
         Rule(notify=("c", "a", "a")),
     )
-    assert dict(route(moved(S.RUNNING, S.FAILED), job(), rules, {})) == {"a": "failed", "b": "failed", "c": "failed"}
+    assert dict(route_job(moved(S.RUNNING, S.FAILED), job(), rules, {})) == {
+        "a": "failed",
+        "b": "failed",
+        "c": "failed",
+    }
 
 
 @pytest.mark.parametrize(
@@ -90,11 +96,14 @@ def test_all_pairs_of_metadata_must_be_there() -> None:
 
 
 def test_a_notifier_hears_by_the_word_that_its_first_rule_asks_for() -> None:
-    appears = moved(None, S.RUNNING, Kind.APPEARED)
-    rules = (Rule(on=frozenset({"appeared"}), notify=("a",)), Rule(on=frozenset({"started"}), notify=("a", "b")))
-    assert dict(route(appears, job(), rules, {})) == {"a": "appeared", "b": "started"}
-    assert dict(route(appears, job(), rules[::-1], {})) == {"a": "started", "b": "started"}
-    assert not route(moved(None, S.FAILED, Kind.BASELINE), job(), (Rule(notify=("a",)),), {})
+    appears = moved(None, S.RUNNING, TransitionKind.APPEARED)
+    rules = (
+        Rule(on=on("appeared"), notify=("a",)),
+        Rule(on=on("started"), notify=("a", "b")),
+    )
+    assert dict(route_job(appears, job(), rules, {})) == {"a": "appeared", "b": "started"}
+    assert dict(route_job(appears, job(), rules[::-1], {})) == {"a": "started", "b": "started"}
+    assert not route_job(moved(None, S.FAILED, TransitionKind.BASELINE), job(), (Rule(notify=("a",)),), {})
 
 
 def trouble(reason: Reason, retry_after: float | None = None) -> Trouble:

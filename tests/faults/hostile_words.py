@@ -10,9 +10,10 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from monitor.domain.flow import Kind, Message, Severity, Tracked, Transition
+from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import Job, Status
-from monitor.domain.render import render
+from monitor.domain.news import EventType, Message, Severity, job_subject
+from monitor.domain.render import Labelling, render
 from monitor.metrics.health import Health
 from tests.builders import NOON, tracked
 from tests.providers import answers
@@ -55,14 +56,17 @@ def seen(item: dict[str, Any]) -> Tracked | None:
 def told(of: Tracked) -> Message:
     """What a notification of it says."""
     job = of.job
-    moved = Transition(org=job.org, job=job.id, seq=2, at=NOON, kind=Kind.MOVED, before=None, after=job.status)
-    return render(moved, of, job.status.value, {"team": "nlp"})
+    moved = Transition(
+        org=job.org, job=job.id, seq=2, at=NOON, kind=TransitionKind.MOVED, before=None, after=job.status
+    )
+    return render(moved, of, EventType(job.status.value), Labelling(labels={"team": "nlp"}))
 
 
 def raw(nasty: str, status: Status = Status.FAILED) -> Message:
     """A message into which everything came as it was, past the border."""
     return Message(
-        type=nasty, at=NOON, title=nasty, severity=Severity.BAD, org=nasty, job=nasty, word=status.value,
+        type=nasty, at=NOON, title=nasty, severity=Severity.BAD,
+        subject=job_subject(nasty, nasty), event_type=EventType(status.value),
         facts=((nasty, nasty),) * 12, error=nasty, hint=nasty, link=nasty, data=json.dumps({"x": nasty}),
     )  # fmt: skip
 

@@ -16,7 +16,8 @@ import anyio
 from monitor import notifiers
 from monitor.clock import Clock, SystemClock
 from monitor.courier import Courier, DeliveryPolicy, Lanes
-from monitor.domain.flow import Change, Delivery, Message, Severity
+from monitor.domain.flow import Change
+from monitor.domain.news import Delivery, EventType, Message, Severity, job_subject
 from monitor.metrics.own import Own
 from monitor.notifiers import NotifierSettings, SlackSettings, WebhookSettings
 from monitor.secret import Redactor
@@ -59,7 +60,7 @@ class PostOffice:
     async def enqueue(self, *jobs: str, to: tuple[str, ...], **over: Any) -> None:
         """One envelope for each job and notifier, in one transaction."""
         envelopes = tuple(
-            Delivery(org="research", job=job, seq=1, notifier=name, message=message(job, **over))
+            Delivery(subject=job_subject("research", job), seq=1, notifier=name, message=message(job, **over))
             for job in jobs
             for name in to
         )
@@ -118,9 +119,8 @@ def message(job: str, **over: Any) -> Message:
         "at": SystemClock().now(),
         "title": f"{job} failed",
         "severity": Severity.BAD,
-        "org": "research",
-        "job": job,
-        "word": "failed",
+        "subject": job_subject("research", job),
+        "event_type": EventType("failed"),
         "facts": (("Model", "gpt-4o-mini"),),
         "error": "server_error: it broke",
         "data": '{"org":"research","job":{"id":"' + job + '"}}',

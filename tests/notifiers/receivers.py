@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from monitor.domain.flow import Message, Severity
+from monitor.domain.news import EventType, Message, Severity, job_subject
 from monitor.notifiers.base import Attempt
 
 AT = datetime(2026, 11, 22, 10, 15, 2, tzinfo=UTC)
@@ -24,9 +24,8 @@ def message(**over: Any) -> Message:
         "at": AT,
         "title": "support-bot failed",
         "severity": Severity.BAD,
-        "org": "research",
-        "job": "ftjob-abc",
-        "word": "failed",
+        "subject": job_subject("research", "ftjob-abc"),
+        "event_type": EventType("failed"),
         "facts": (("Model", "gpt-4o-mini"), ("Duration", "31m"), ("Trained tokens", "100,000"), ("Cost", "$2.40")),
         "error": "server_error: it broke",
         "hint": "Create the job again.",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from slack_sdk.models.attachments import BlockAttachment
 from slack_sdk.models.blocks import Block
 
-from monitor.domain.flow import Severity
+from monitor.domain.news import Severity, job_subject
 from monitor.notifiers.blockkit import REPEAT, escaped, payload, safe_link
 from tests.notifiers.receivers import attempt, message
 
@@ -22,8 +22,7 @@ HOSTILE = st.text(st.one_of(MARKUP, st.characters()), max_size=60) | st.builds(
 MESSAGES = st.builds(
     message,
     title=HOSTILE,
-    org=HOSTILE,
-    job=HOSTILE,
+    subject=st.builds(job_subject, HOSTILE, HOSTILE),
     severity=st.sampled_from(Severity),
     facts=st.lists(st.tuples(HOSTILE, HOSTILE), max_size=30).map(tuple),
     error=st.none() | HOSTILE,
@@ -102,9 +101,10 @@ def test_whatever_the_text_it_is_inert(sealed: Any) -> None:
         "<!subteam^S1>",
     ],
 )
-@pytest.mark.parametrize("place", ["title", "error", "hint", "org", "job", "link", "facts"])
+@pytest.mark.parametrize("place", ["title", "error", "hint", "subject", "link", "facts"])
 def test_a_trick_in_any_field_is_text(trick: str, place: str) -> None:
-    value: Any = ((trick, trick),) if place == "facts" else trick
+    shapes = {"facts": ((trick, trick),), "subject": job_subject(trick, trick)}
+    value: Any = shapes.get(place, trick)
     assert trick not in json.dumps(payload(message(**{place: value}), attempt()))
 
 

@@ -8,23 +8,24 @@ from decimal import Decimal
 
 from monitor.domain.budgets import Budget, Period, Sum
 from monitor.domain.costs import TunedModel
-from monitor.domain.flow import Message
-from monitor.domain.notices import budget_notice, shutdown_notices
+from monitor.domain.news import Message
+from monitor.domain.notices import budget_news, shutdown_news
 from monitor.domain.routing import OrgRef, Rule
 from monitor.notifiers.blockkit import payload
 from monitor.notifiers.console import card
 from monitor.notifiers.webhook import body
+from tests.builders import on
 from tests.notifiers.receivers import attempt
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 ACCOUNT = OrgRef(org="research", provider="openai")
-RULE = Rule(on=frozenset({"budget", "shutdown"}), notify=("ops",))
+RULE = Rule(on=on("budget", "shutdown"), notify=("ops",))
 
 
 def budget() -> Message:
     of = Budget(name="search", amount=Decimal(500), period=Period.MONTH)
     counted = Sum(computed=Decimal(300), estimated=Decimal(110))
-    notice = budget_notice(of, counted, accounts=(ACCOUNT,), rules=(RULE,), told=(), now=NOW)
+    notice = budget_news(of, counted, orgs=(ACCOUNT,), rules=(RULE,), notified=(), now=NOW)
     assert notice is not None
     return notice.deliveries[0].message
 
@@ -35,7 +36,7 @@ def shutdown(count: int) -> Message:
         TunedModel(org="research", id=f"ft:{base}:acme:{'b' * 180}:{number:03}", base=base, shutdown=end)
         for number in range(count)
     ]
-    [notice] = shutdown_notices(ACCOUNT, models, rules=(RULE,), told=(), now=NOW)
+    [notice] = shutdown_news(ACCOUNT, models, rules=(RULE,), notified=(), now=NOW)
     return notice.deliveries[0].message
 
 
@@ -74,7 +75,7 @@ def test_a_budget_in_slack_has_its_period_as_context_and_leads_to_no_job() -> No
     shown = payload(budget(), attempt())
     assert shown["blocks"][0]["text"]["text"] == "⚠️ Budget search is at 82 % ($410 of $500 this month)"
     context = shown["attachments"][0]["blocks"][-1]
-    assert [element["text"] for element in context["elements"]] == ["budget search · 2026-11"]
+    assert [element["text"] for element in context["elements"]] == ["budget · search/2026-11"]
     assert "Open the job" not in shown_in_slack(budget())
 
 
@@ -86,7 +87,7 @@ def test_a_shutdown_in_slack_shows_all_the_models_it_has_room_for() -> None:
     assert sum(text.startswith("Model\nft:") and text.endswith(f":{n:03}") for n, text in enumerate(fields[3:])) == 20
     assert fields[-1] == "Model\nand 20 more"
     context = shown["attachments"][0]["blocks"][-1]
-    assert [element["text"] for element in context["elements"]] == ["research · shutdown 2027-01-14"]
+    assert [element["text"] for element in context["elements"]] == ["research · 2027-01-14"]
     for line in ("14 January 2027", ":019"):
         assert line in shown["text"]
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitor.domain.flow import Change, CounterIncrement, Delivery, Kind, Message, Severity, Tracked, Transition
+from monitor.domain.flow import Change, CounterIncrement, Tracked, Transition, TransitionKind
 from monitor.domain.model import Cost, Status
+from monitor.domain.news import Delivery, EventType, Message, Severity, job_subject
 from tests.builders import NOON, job, tracked
 
 LEASE = timedelta(minutes=1)
@@ -30,18 +31,29 @@ class StillClock:
 
 
 def message(title: str = "It ended", **over: Any) -> Message:
-    fields: dict[str, Any] = {"at": NOON, "org": "research", "job": "ftjob-1", "word": "succeeded"}
+    fields: dict[str, Any] = {
+        "at": NOON,
+        "subject": job_subject("research", "ftjob-1"),
+        "event_type": EventType.SUCCEEDED,
+    }
     return Message(
         type="finetune.job.succeeded", title=title, severity=Severity.GOOD, data='{"a": "é"}', **{**fields, **over}
     )
 
 
 def delivery(job_id: str = "ftjob-1", seq: int = 1, notifier: str = "ops", org: str = "research") -> Delivery:
-    return Delivery(org=org, job=job_id, seq=seq, notifier=notifier, message=message(job=job_id, org=org))
+    return Delivery(
+        subject=job_subject(org, job_id), seq=seq, notifier=notifier, message=message(subject=job_subject(org, job_id))
+    )
 
 
 def transition(job_id: str = "ftjob-1", seq: int = 1, org: str = "research", **over: Any) -> Transition:
-    fields: dict[str, Any] = {"at": NOON, "kind": Kind.MOVED, "before": Status.QUEUED, "after": Status.RUNNING}
+    fields: dict[str, Any] = {
+        "at": NOON,
+        "kind": TransitionKind.MOVED,
+        "before": Status.QUEUED,
+        "after": Status.RUNNING,
+    }
     return Transition(org=org, job=job_id, seq=seq, **{**fields, **over})
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, TunedModel, Usage
-from monitor.domain.flow import Notice
 from monitor.domain.model import Basis, Cost, Method
+from monitor.domain.news import News, Subject, SubjectKind
 from monitor.store import Booked, Stale, Store
 from tests.builders import DAY, NOON, job, tracked
 from tests.store.conftest import Opening
@@ -219,9 +219,10 @@ async def test_a_day_that_becomes_known_is_kept_and_one_that_is_known_stays(open
         ]
 
 
-def notice(seq: int = 1, *, topic: str = "budget:search", subject: str = "2026-11") -> Notice:
-    letter = replace(delivery(subject, seq), org=topic)
-    return Notice(topic=topic, subject=subject, seq=seq, deliveries=(letter, replace(letter, notifier="chat")))
+def notice(seq: int = 1, *, name: str = "search", period: str = "2026-11") -> News:
+    subject = Subject(kind=SubjectKind.BUDGET, org=None, id=f"{name}/{period}")
+    letter = replace(delivery(seq=seq), subject=subject)
+    return News(subject=subject, seq=seq, deliveries=(letter, replace(letter, notifier="chat")))
 
 
 async def test_a_notice_is_told_once_whoever_decides_it_and_also_after_a_restart(opening: Opening) -> None:
@@ -231,8 +232,8 @@ async def test_a_notice_is_told_once_whoever_decides_it_and_also_after_a_restart
         assert await store.announce([notice(), notice(2)], NOON) == ("budget:search/2026-11/2",)
     async with opening() as store:
         assert await store.announce([notice(2), notice(1)], NOON) == ()
-        assert await store.told(["budget:search"]) == {"budget:search/2026-11/1", "budget:search/2026-11/2"}
-        assert await store.told(["budget:other"]) == frozenset()
+        assert await store.notified(["budget:search"]) == {"budget:search/2026-11/1", "budget:search/2026-11/2"}
+        assert await store.notified(["budget:other"]) == frozenset()
         keys = [one.key for one in (await store.deliveries()).items]
         assert sorted(keys) == [f"budget:search/2026-11/{n}@{who}" for n in (1, 2) for who in ("chat", "ops")]
 

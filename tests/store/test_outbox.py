@@ -18,7 +18,7 @@ async def claim(store: Store, after: timedelta = timedelta(), notifier: str = "o
 
 
 def names(claims: list[Claimed]) -> list[str]:
-    return [f"{one.delivery.job}/{one.delivery.seq}" for one in claims]
+    return [f"{one.delivery.subject.id}/{one.delivery.seq}" for one in claims]
 
 
 async def test_an_envelope_comes_out_as_it_went_in(opening: Opening) -> None:
@@ -171,7 +171,7 @@ async def test_a_restart_hands_out_at_once_what_the_dead_process_had_claimed_and
         await store.commit(letters(delivery("a"), delivery("b")))
         await claim(store, limit=1)
     async with opening() as store:
-        assert [(one.delivery.job, one.ambiguous) for one in await claim(store)] == [("a", True), ("b", False)]
+        assert [(one.delivery.subject.id, one.ambiguous) for one in await claim(store)] == [("a", True), ("b", False)]
 
 
 async def test_a_claim_takes_the_oldest_first_and_no_more_than_asked(opening: Opening) -> None:

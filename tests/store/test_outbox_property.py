@@ -36,7 +36,7 @@ class World:
         fresh = await store.claim(notifier, self.clock.now(), owner="me", limit=2, lease=LEASE)
         for one in fresh:
             of = one.delivery
-            before = {delivery(of.job, seq, of.notifier).key for seq in range(1, of.seq)}
+            before = {delivery(of.subject.id, seq, of.notifier).key for seq in range(1, of.seq)}
             assert before <= self.settled, f"{of.key} came before its turn"
             assert of.key not in self.settled, f"{of.key} came again after it had arrived"
         self.held += fresh

@@ -9,8 +9,9 @@ from sqlite3 import connect
 import anyio
 import pytest
 
-from monitor.domain.flow import Delivery, Transition
+from monitor.domain.flow import Transition
 from monitor.domain.model import Status
+from monitor.domain.news import Delivery
 from monitor.domain.replay import Past, Plan, ReplayedDelivery, StoredDelivery
 from monitor.store import Claimed, Store
 from monitor.store.replaying import PAGE
@@ -26,7 +27,9 @@ async def claim(store: Store, after: timedelta = timedelta(), notifier: str = "o
 
 
 def letter(of: Delivery, *, new: bool = False) -> ReplayedDelivery:
-    return ReplayedDelivery(org=of.org, job=of.job, seq=of.seq, notifier=of.notifier, type="t", title="", new=new)
+    return ReplayedDelivery(
+        org=of.subject.org or "", job=of.subject.id, seq=of.seq, notifier=of.notifier, type="t", title="", new=new
+    )
 
 
 def planned(*again: Delivery, new: tuple[Delivery, ...] = ()) -> Plan:
@@ -96,7 +99,7 @@ async def test_an_envelope_that_is_told_again_is_the_same_and_begins_anew(openin
 async def test_what_waits_or_is_being_sent_is_left_as_it_is(opening: Opening) -> None:
     async with opening() as store:
         await store.commit(letters(delivery("flies"), delivery("put-off")))
-        flying, other = sorted(await claim(store), key=lambda one: one.delivery.job)
+        flying, other = sorted(await claim(store), key=lambda one: one.delivery.subject.id)
         await store.postpone(other, NOON + HOUR, reason="http_500")
         before, mark = (await store.deliveries()).items, store.enqueued
         both = (delivery("flies"), delivery("put-off"))

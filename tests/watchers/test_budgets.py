@@ -21,7 +21,7 @@ from monitor.domain.routing import Match, OrgRef, Rule
 from monitor.metrics.health import BudgetState, Health
 from monitor.store import Store, Unavailable, opened
 from monitor.watchers.budgets import BudgetWatcher
-from tests.builders import DAY, HOUR, NOON, job, tracked
+from tests.builders import DAY, HOUR, NOON, job, on, tracked
 from tests.store.samples import StillClock, change, ended
 
 RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
@@ -65,7 +65,7 @@ def watcher(store: Store, *budgets: Budget, **over: Any) -> BudgetWatcher:
     fields: dict[str, Any] = {
         "budgets": budgets or (SEARCH,),
         "accounts": (RESEARCH, LEGAL),
-        "rules": (Rule(on=frozenset({"budget"}), notify=("ops",)),),
+        "rules": (Rule(on=on("budget"), notify=("ops",)),),
         "clock": StillClock(),
         "health": Health(),
         "owner": "me",
@@ -191,10 +191,10 @@ class Moody:
     store: Store
     failing: bool = False
 
-    async def told(self, topics: Sequence[str]) -> frozenset[str]:
+    async def notified(self, topics: Sequence[str]) -> frozenset[str]:
         if self.failing:
             raise Unavailable("the disk is full")
-        return await self.store.told(topics)
+        return await self.store.notified(topics)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)

@@ -17,9 +17,10 @@ from monitor.domain.decide import Policy
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Basis, Cost
 from monitor.domain.routing import Rule
+from tests.builders import on
 from tests.watchers.test_jobs import Watched, broken, loop, watched
 
-TOLD = Rule(on=frozenset({"started", "succeeded"}), notify=("n",))
+TOLD = Rule(on=on("started", "succeeded"), notify=("n",))
 POLICY = Policy(prices=load_prices(), rules=(TOLD,))
 LINE = b'{"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "tell"}]}\n'
 TEN = LINE * 10

@@ -15,8 +15,9 @@ from aiohttp import web
 from aiolimiter import AsyncLimiter
 
 from monitor.domain.decide import Policy
-from monitor.domain.flow import Kind, Reason
+from monitor.domain.flow import Reason, TransitionKind
 from monitor.domain.model import Status
+from monitor.domain.news import EventType
 from monitor.domain.pace import Pace
 from monitor.domain.routing import Rule
 from monitor.metrics.health import OrgHealth
@@ -30,7 +31,18 @@ from monitor.watchers.jobs import JobWatcher
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
 
 EVERYTHING = Rule(
-    on=frozenset({"appeared", "started", "paused", "resumed", "succeeded", "failed", "stalled"}), notify=("n",)
+    on=frozenset(
+        {
+            EventType.APPEARED,
+            EventType.STARTED,
+            EventType.PAUSED,
+            EventType.RESUMED,
+            EventType.SUCCEEDED,
+            EventType.FAILED,
+            EventType.STALLED,
+        }
+    ),
+    notify=("n",),
 )
 
 
@@ -84,7 +96,7 @@ class Watched:
         assert status == 200, job
         return str(job["id"])
 
-    async def poll(self) -> list[tuple[Kind, Status]]:
+    async def poll(self) -> list[tuple[TransitionKind, Status]]:
         change = await self.watcher.poll_once(self.time.now())
         assert change is not None
         return [(one.kind, one.after) for one in change.transitions]
@@ -141,13 +153,13 @@ async def test_a_job_is_followed_from_its_appearance_to_its_end(tmp_path: Path) 
     async with watched(tmp_path) as of:
         assert await of.poll() == []
         await of.create(suffix="bot")
-        assert await of.poll() == [(Kind.APPEARED, Status.VALIDATING)]
+        assert await of.poll() == [(TransitionKind.APPEARED, Status.VALIDATING)]
         of.time.move(6)
-        assert await of.poll() == [(Kind.MOVED, Status.QUEUED)]
+        assert await of.poll() == [(TransitionKind.MOVED, Status.QUEUED)]
         of.time.move(12)
-        assert await of.poll() == [(Kind.MOVED, Status.RUNNING)]
+        assert await of.poll() == [(TransitionKind.MOVED, Status.RUNNING)]
         of.time.move(60)
-        assert await of.poll() == [(Kind.MOVED, Status.SUCCEEDED)]
+        assert await of.poll() == [(TransitionKind.MOVED, Status.SUCCEEDED)]
         [job] = (await of.store.jobs()).items
         assert job.job.queue_time == timedelta(seconds=15)
         assert job.job.run_time == timedelta(seconds=50)
@@ -183,8 +195,8 @@ async def test_a_stall_is_told_after_an_hour_of_silence(tmp_path: Path) -> None:
         of.time.move(3700)
         change = await of.watcher.tail_once(of.time.now(), [job])
         assert change is not None
-        assert [one.kind for one in change.transitions] == [Kind.STALLED]
-        assert [one.message.word for one in change.deliveries] == ["stalled"]
+        assert [one.kind for one in change.transitions] == [TransitionKind.STALLED]
+        assert [one.message.event_type for one in change.deliveries] == ["stalled"]
 
 
 async def test_a_paused_job_is_told_paused_and_resumed(tmp_path: Path) -> None:
@@ -194,7 +206,7 @@ async def test_a_paused_job_is_told_paused_and_resumed(tmp_path: Path) -> None:
         of.time.move(20)
         await of.poll()
         await of.client.call("POST", f"/fine_tuning/jobs/{job}/pause")
-        assert await of.poll() == [(Kind.MOVED, Status.PAUSED)]
+        assert await of.poll() == [(TransitionKind.MOVED, Status.PAUSED)]
         await of.client.call("POST", f"/fine_tuning/jobs/{job}/resume")
         of.time.move(1)
         await of.poll()
@@ -278,7 +290,7 @@ async def test_broken_event_streams_do_not_stop_the_polls_nor_the_announcements(
         of.faults["events"] = broken()
         await of.create()
         of.time.move(70)
-        assert await of.poll() == [(Kind.APPEARED, Status.SUCCEEDED)]
+        assert await of.poll() == [(TransitionKind.APPEARED, Status.SUCCEEDED)]
         assert of.watcher.health.trouble is not None
         assert [one.type for one in (await of.store.deliveries()).items] == ["finetune.job.succeeded"]
 
@@ -291,7 +303,7 @@ async def test_a_job_deleted_at_the_provider_is_given_up_silently(tmp_path: Path
         of.faults["jobs"] = lambda: web.json_response({"object": "list", "data": [], "has_more": False})
         of.faults[job] = broken(404)
         seen = [await of.poll() for _ in range(4)]
-        assert seen == [[], [], [(Kind.GONE, Status.UNKNOWN)], []]
+        assert seen == [[], [], [(TransitionKind.GONE, Status.UNKNOWN)], []]
         assert [one.type for one in (await of.store.deliveries()).items] == ["finetune.job.appeared"]
 
 

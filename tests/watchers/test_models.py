@@ -25,7 +25,7 @@ from monitor.simulator import Org, Simulation, organisations, serve
 from monitor.source import Source, session
 from monitor.store import Store, opened
 from monitor.watchers.models import ModelWatcher
-from tests.builders import DAY
+from tests.builders import DAY, on
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
 from tests.store.samples import change, ended
 from tests.watchers.test_jobs import Enough, Time
@@ -102,7 +102,7 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
             )  # fmt: skip
             fields: dict[str, Any] = {
                 "account": OrgRef(org=org.name, provider="openai"),
-                "rules": (Rule(on=frozenset({"shutdown"}), notify=("ops",)),),
+                "rules": (Rule(on=on("shutdown"), notify=("ops",)),),
                 "prices": Prices(),
                 "jitter": lambda: 0.0,
                 "owner": "me",

@@ -9,16 +9,20 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.flow import Message, Reason, Severity, Trouble
+from monitor.domain.flow import Reason, Trouble
+from monitor.domain.news import Message, Severity
 from monitor.domain.routing import Match, Rule
 from monitor.metrics.health import Health, OrgHealth
 from monitor.store import Store, opened
 from monitor.watchers.outages import OutageWatcher
-from tests.builders import NOON
+from tests.builders import NOON, on
 from tests.store.samples import StillClock
 
-BOTH = Rule(on=frozenset({"org_down", "org_up"}), notify=("ops",))
-DOWN, UP = Rule(on=frozenset({"org_down"}), notify=("down",)), Rule(on=frozenset({"org_up"}), notify=("up",))
+BOTH = Rule(on=on("org_down", "org_up"), notify=("ops",))
+DOWN, UP = (
+    Rule(on=on("org_down"), notify=("down",)),
+    Rule(on=on("org_up"), notify=("up",)),
+)
 REFUSED = Trouble(reason=Reason.AUTH, text="401: the key is refused")
 
 
@@ -74,7 +78,7 @@ async def test_an_outage_is_told_after_a_quarter_of_an_hour_and_its_end_at_once(
         assert await house.minutes(of, 60, up=True) == ["research/outage/2"]
         assert await house.minutes(of, 60, up=False) == ["research/outage/3"]
         down, up, _ = await messages(store)
-    assert (down.type, down.word, down.severity) == ("finetune.org.down", "org_down", Severity.BAD)
+    assert (down.type, down.event_type, down.severity) == ("finetune.org.down", "org_down", Severity.BAD)
     assert down.title == "research cannot be watched: its key is refused"
     assert down.error == REFUSED.text
     assert json.loads(down.data) == {
@@ -85,7 +89,7 @@ async def test_an_outage_is_told_after_a_quarter_of_an_hour_and_its_end_at_once(
         "reason": "auth",
         "error": "401: the key is refused",
     }
-    assert (up.type, up.word, up.severity) == ("finetune.org.up", "org_up", Severity.GOOD)
+    assert (up.type, up.event_type, up.severity) == ("finetune.org.up", "org_up", Severity.GOOD)
     assert (up.title, up.error) == ("research is watched again", None)
 
 
@@ -110,12 +114,12 @@ async def test_who_wants_to_hear_of_the_end_alone_hears_of_it(house: House) -> N
         of = house.watcher(store, DOWN, UP)
         await house.minutes(of, 20, up=False)
         await house.minutes(of, 1, up=True)
-        assert [one.word for one in await messages(store, "down")] == ["org_down"]
-        assert [one.word for one in await messages(store, "up")] == ["org_up"]
+        assert [one.event_type for one in await messages(store, "down")] == ["org_down"]
+        assert [one.event_type for one in await messages(store, "up")] == ["org_up"]
         only = house.watcher(store, UP)
         await house.minutes(only, 20, up=False)
         await house.minutes(only, 1, up=True)
-        assert [one.word for one in await messages(store, "up")] == ["org_up"]
+        assert [one.event_type for one in await messages(store, "up")] == ["org_up"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +132,7 @@ async def test_who_wants_to_hear_of_the_end_alone_hears_of_it(house: House) -> N
 )
 async def test_a_rule_hears_of_the_organisations_it_is_for(house: House, match: Match, *, hears: bool) -> None:
     async with opened(house.url, clock=house.clock) as store:
-        of = house.watcher(store, Rule(match=match, on=frozenset({"org_down"}), notify=("ops",)))
+        of = house.watcher(store, Rule(match=match, on=on("org_down"), notify=("ops",)))
         assert await house.minutes(of, 20, up=False) == (["research/outage/1"] if hears else [])
 
 

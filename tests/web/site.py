@@ -17,8 +17,9 @@ from yarl import URL
 from monitor.clock import SystemClock
 from monitor.courier.replaying import replay
 from monitor.domain.decide import Policy
-from monitor.domain.flow import Change, Delivery, Kind, Message, Severity, Tracked, Transition
+from monitor.domain.flow import Change, Tracked, Transition, TransitionKind
 from monitor.domain.model import JobEvent
+from monitor.domain.news import Delivery, EventType, Message, Severity, job_subject
 from monitor.domain.replay import Replayed, ReplayRequest
 from monitor.domain.routing import Rule
 from monitor.metrics.health import Health, OrgHealth
@@ -93,7 +94,13 @@ class Answer:
 def transition(of: Tracked) -> Transition:
     """How a job came to where it is."""
     return Transition(
-        org=of.job.org, job=of.job.id, seq=of.seq, at=of.since, kind=Kind.MOVED, before=None, after=of.job.status
+        org=of.job.org,
+        job=of.job.id,
+        seq=of.seq,
+        at=of.since,
+        kind=TransitionKind.MOVED,
+        before=None,
+        after=of.job.status,
     )
 
 
@@ -104,11 +111,10 @@ def delivery(of: Transition, notifier: str) -> Delivery:
         at=of.at,
         title=f"{of.job} {of.after}",
         severity=Severity.INFO,
-        org=of.org,
-        job=of.job,
-        word=of.after.value,
+        subject=job_subject(of.org, of.job),
+        event_type=EventType(of.after.value) if of.after.final else EventType.STARTED,
     )
-    return Delivery(org=of.org, job=of.job, seq=of.seq, notifier=notifier, message=message)
+    return Delivery(subject=job_subject(of.org, of.job), seq=of.seq, notifier=notifier, message=message)
 
 
 @asynccontextmanager

@@ -1,0 +1,175 @@
+"""News: what can be told, of whom, and the sealed message that tells it to one notifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+
+class EventType(StrEnum):
+    """What news is about: the words that a route's `on` takes."""
+
+    APPEARED = "appeared"
+    STARTED = "started"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    STALLED = "stalled"
+    MOVING = "moving"
+    GONE = "gone"
+    BUDGET = "budget"
+    SHUTDOWN = "shutdown"
+    ORG_DOWN = "org_down"
+    ORG_UP = "org_up"
+
+
+class SubjectKind(StrEnum):
+    """What a piece of news is about."""
+
+    JOB = "job"
+    BATCH = "batch"
+    BUDGET = "budget"
+    SHUTDOWN = "shutdown"
+    ORGANIZATION = "organization"
+    TEST = "test"
+
+
+OUTAGE: Final = "outage"
+"""The id of an organisation as the subject of outages."""
+_PREFIX: Final = {
+    SubjectKind.BATCH: "batch:",
+    SubjectKind.SHUTDOWN: "shutdown:",
+    SubjectKind.TEST: "test:",
+}
+_TYPE: Final = {
+    EventType.BUDGET: "finetune.budget.crossed",
+    EventType.SHUTDOWN: "finetune.model.shutdown",
+    EventType.ORG_DOWN: "finetune.org.down",
+    EventType.ORG_UP: "finetune.org.up",
+}
+_JOB_PREFIX: Final = "job:"
+_RESERVED: Final = (*_PREFIX.values(), _JOB_PREFIX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Whom news is about. `org` is None where it is about no single organisation."""
+
+    kind: SubjectKind
+    org: str | None
+    id: str
+    """The provider's id of a job or batch, `NAME/PERIOD` of a budget, the day of a shutdown, OUTAGE."""
+
+    @property
+    def key(self) -> str:
+        """What the keys of its deliveries begin with: `ORG/JOB_ID` of a job.
+
+        Ids are chosen by servers. One that reads like another kind of subject gets a prefix, so that no two subjects
+        share a key.
+        """
+        if self.kind is SubjectKind.BUDGET:
+            return f"budget:{self.id}"  # no organisation's name has a colon
+        id_ = _PREFIX.get(self.kind, "") + self.id
+        if self.kind is SubjectKind.JOB and (self.id == OUTAGE or self.id.startswith(_RESERVED)):
+            id_ = _JOB_PREFIX + self.id
+        return f"{self.org}/{id_}"
+
+    @property
+    def topic(self) -> str:
+        """What its key begins with: the organisation, or `budget:NAME`."""
+        return self.key.split("/", 1)[0]
+
+    def last_seq(self, ids: Iterable[str]) -> int:
+        """The highest number among the ids of this subject's news; 0 where there is none."""
+        start = f"{self.key}/"
+        return max((int(id_.removeprefix(start)) for id_ in ids if id_.startswith(start)), default=0)
+
+    def type_of(self, event: EventType) -> str:
+        """The `type` of a message, such as `finetune.job.failed`."""
+        return _TYPE.get(event) or f"finetune.{self.kind}.{event}"
+
+
+def parse_subject(key: str) -> Subject:
+    """The subject whose deliveries' keys begin so: the inverse of `Subject.key`."""
+    topic, id_ = key.split("/", 1)
+    if topic.startswith("budget:"):
+        return Subject(kind=SubjectKind.BUDGET, org=None, id=key.removeprefix("budget:"))
+    if id_ == OUTAGE:
+        return Subject(kind=SubjectKind.ORGANIZATION, org=topic, id=id_)
+    for kind, prefix in _PREFIX.items():
+        if id_.startswith(prefix):
+            return Subject(kind=kind, org=topic, id=id_.removeprefix(prefix))
+    return job_subject(topic, id_.removeprefix(_JOB_PREFIX))
+
+
+def job_subject(org: str, job_id: str) -> Subject:
+    """A fine-tuning job as the subject of news."""
+    return Subject(kind=SubjectKind.JOB, org=org, id=job_id)
+
+
+class Severity(StrEnum):
+    """How a message should look."""
+
+    GOOD = "good"
+    INFO = "info"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is told, before any channel dresses it. Its texts come from outside: every channel escapes them."""
+
+    type: str
+    """`finetune.job.failed` and so on."""
+    at: datetime
+    title: str
+    severity: Severity
+    subject: Subject
+    event_type: EventType | None
+    """None of a test message, which is no news."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Label and value, ready for people."""
+    error: str | None = None
+    hint: str | None = None
+    link: str | None = None
+    """The vendor's page."""
+    monitor_url: str | None = None
+    """Our own page of the subject."""
+    data: str = "{}"
+    """The webhook's `data`, as JSON text: sent byte for byte on every attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A sealed envelope: one message for one notifier."""
+
+    subject: Subject
+    seq: int
+    notifier: str
+    message: Message
+
+    @property
+    def key(self) -> str:
+        """`org/job/seq@notifier`: the primary key of the outbox and the receiver's idempotency key."""
+        return f"{self.subject.key}/{self.seq}@{self.notifier}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """Something to be told. What has the same id is told once, ever."""
+
+    subject: Subject
+    seq: int
+    """Counted up for each subject: the transition of a job, the threshold of a budget, the milestone of a shutdown."""
+    deliveries: tuple[Delivery, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`SUBJECT/SEQ`: the same for whoever decides it."""
+        return f"{self.subject.key}/{self.seq}"
