@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from multidict import MultiMapping
 
 from monitor.simulator import errors
 from monitor.simulator.errors import ApiError
-from monitor.simulator.orgs import Caller, Org
+from monitor.simulator.orgs import Caller, Org, keyring
 from monitor.simulator.simulation import Simulation
 
 T = TypeVar("T")
@@ -114,19 +115,31 @@ def bearer(orgs: Mapping[str, Caller], sent: Sent, *, also: str | None = None) -
     return caller
 
 
+def rfc3339(at: float, digits: int) -> str:
+    """The moment as ISO 8601 in UTC, with so many digits of a second."""
+    whole, part = divmod(at, 1)
+    fraction = f"{int(part * 10**digits):0{digits}d}"
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{fraction}Z"
+
+
+def by_key(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
+    """The caller whose key comes as a bearer token; raises ApiError 401."""
+    return bearer(keyring(orgs), sent)
+
+
 def token_page(
-    items: Sequence[T], asked: Asked, *, size: str, token: str, most: int, default: int
+    items: Sequence[T], asked: Asked, *, size: str, after: str, most: int, default: int
 ) -> tuple[Sequence[T], str | None]:
     """A page of the lists that continue with a token; raises ApiError 400 for a size or a token that is none.
 
     A size above `most` is taken for `most`. The token hides the number of the first item that is left.
     """
-    wanted, at = asked.query.get(size, str(default)), asked.query.get(token) or "0"
+    wanted, at = asked.query.get(size, str(default)), asked.query.get(after) or "0"
     try:
         count, start = min(int(wanted), most), int(at.removeprefix("p"), 16)
     except ValueError:
-        raise errors.bad(None, f"Invalid {size} or {token}.") from None
+        raise errors.bad(None, f"Invalid {size} or {after}.") from None
     if count < 0 or not 0 <= start <= len(items):
-        raise errors.bad(None, f"Invalid {size} or {token}.")
+        raise errors.bad(None, f"Invalid {size} or {after}.")
     end = start + (count or default)
     return items[start:end], f"p{end:08x}" if end < len(items) else None

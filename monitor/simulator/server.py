@@ -18,13 +18,14 @@ from monitor.simulator.azure import AZURE
 from monitor.simulator.clock import monotonic
 from monitor.simulator.dialect import Asked, Dialect, Route, Sent, Stream
 from monitor.simulator.errors import ApiError
+from monitor.simulator.fireworks import FIREWORKS
 from monitor.simulator.openai import OPENAI
 from monitor.simulator.openai.files import UPLOADS
 from monitor.simulator.orgs import Caller, Org
 from monitor.simulator.simulation import Simulation
 from monitor.simulator.together import TOGETHER
 
-DIALECTS = {dialect.provider: dialect for dialect in (OPENAI, AZURE, TOGETHER)}
+DIALECTS = {dialect.provider: dialect for dialect in (OPENAI, AZURE, TOGETHER, FIREWORKS)}
 
 _CALLER = web.RequestKey("caller", Caller)
 _LIMITS = web.RequestKey("limits", dict[str, str])

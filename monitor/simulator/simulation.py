@@ -125,10 +125,12 @@ class Simulation:
         self._records[caller.org.id].jobs[job.id] = job
         return job
 
-    def start_job(self, org: Org, *, model: str | None = None, method: str = "supervised", **asked: Any) -> Job:
-        """A new job at any provider, over a file of 40 examples with 4000 tokens; `asked` are fields of JobSpec."""
+    def start_job(
+        self, org: Org, *, model: str | None = None, method: str = "supervised", tokens: int = 4000, **asked: Any
+    ) -> Job:
+        """A new job at any provider, over a file of 40 examples; `asked` are fields of JobSpec."""
         caller, at = Caller(org, org.projects[0]), self.now()
-        file = self.add_file(caller, sample_file("", Dataset(40, 4000), project_id=caller.project.id, at=at))
+        file = self.add_file(caller, sample_file("", Dataset(40, tokens), project_id=caller.project.id, at=at))
         chosen = model or next(name for name, way, _ in MODELS[org.provider] if way == method)
         auto = dict.fromkeys(AUTO[method], "auto")
         return self.create_job(

@@ -6,15 +6,15 @@ Shapes and words are those of the `together` package (`together/types/fine_tunin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from monitor.simulator.dialect import Asked, Dialect, Route, Sent, bearer
+from monitor.simulator.dialect import Asked, Dialect, Route, by_key, rfc3339
 from monitor.simulator.draws import derived, noise
 from monitor.simulator.errors import ApiError
 from monitor.simulator.job import Job
-from monitor.simulator.orgs import Caller, Org, keyring
+from monitor.simulator.orgs import Org
 from monitor.simulator.plan import Ending, Mark, Plan, Status
 from monitor.simulator.training import epoch_ends, snapshots, step_metrics
 
@@ -41,9 +41,7 @@ _OF_STATUS = {
 """Type, level and sentence of the events with which a status begins, where they are always the same."""
 
 
-def moment(at: float) -> str:
-    """Milliseconds, and a Z."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+moment = partial(rfc3339, digits=3)
 
 
 def stages(plan: Plan) -> Iterator[tuple[float, str]]:
@@ -285,10 +283,6 @@ def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
     return {"error": {"message": message, "type": error.type, "param": error.param, "code": error.code}}, {}
 
 
-def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
-    return bearer(keyring(orgs), sent)
-
-
 def _configuration(org: Org, address: str, _folder: Path) -> dict[str, Any]:
     return {"base_url": f"{address}/together/v1", "api_key": org.key}
 
@@ -304,7 +298,7 @@ TOGETHER = Dialect(
         Route("GET", "/fine-tunes/{job}/metrics", list_metrics),
         Route("POST", "/fine-tunes/{job}/cancel", cancel),
     ),
-    recognise=recognise,
+    recognise=by_key,
     refuse=refuse,
     configuration=_configuration,
 )
