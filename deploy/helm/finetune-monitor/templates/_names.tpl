@@ -1,9 +1,18 @@
+{{- define "monitor.chart" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 52 | trimSuffix "-" -}}
+{{- end }}
+
 {{- define "monitor.name" -}}
-{{- $release := .Release.Name -}}
-{{- $name := contains .Chart.Name $release | ternary $release (printf "%s-%s" $release .Chart.Name) -}}
+{{- $chart := include "monitor.chart" . -}}
+{{- $name := contains $chart .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $chart) -}}
 {{- .Values.fullnameOverride | default $name | trunc 52 | trimSuffix "-" -}}
 {{- end }}
 
+{{- define "monitor.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "monitor.name" .) "default") -}}
+{{- end }}
+
+{{- /* The chart's own name whatever the objects are called: Prometheus' job is named for it, and the alerts know that. */}}
 {{- define "monitor.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
