@@ -24,8 +24,9 @@ from monitor.simulator.openai.files import UPLOADS
 from monitor.simulator.orgs import Caller, Org
 from monitor.simulator.simulation import Simulation
 from monitor.simulator.together import TOGETHER
+from monitor.simulator.vertex import VERTEX
 
-DIALECTS = {dialect.provider: dialect for dialect in (OPENAI, AZURE, TOGETHER, FIREWORKS)}
+DIALECTS = {dialect.provider: dialect for dialect in (OPENAI, AZURE, TOGETHER, FIREWORKS, VERTEX)}
 
 _CALLER = web.RequestKey("caller", Caller)
 _LIMITS = web.RequestKey("limits", dict[str, str])
