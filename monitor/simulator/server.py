@@ -15,6 +15,7 @@ from aiohttp.typedefs import Middleware
 
 from monitor.simulator import errors
 from monitor.simulator.azure import AZURE
+from monitor.simulator.bedrock import BEDROCK
 from monitor.simulator.clock import monotonic
 from monitor.simulator.dialect import Asked, Dialect, Route, Sent, Stream
 from monitor.simulator.errors import ApiError
@@ -26,7 +27,7 @@ from monitor.simulator.simulation import Simulation
 from monitor.simulator.together import TOGETHER
 from monitor.simulator.vertex import VERTEX
 
-DIALECTS = {dialect.provider: dialect for dialect in (OPENAI, AZURE, TOGETHER, FIREWORKS, VERTEX)}
+DIALECTS = {dialect.provider: dialect for dialect in (OPENAI, AZURE, TOGETHER, FIREWORKS, VERTEX, BEDROCK)}
 
 _CALLER = web.RequestKey("caller", Caller)
 _LIMITS = web.RequestKey("limits", dict[str, str])

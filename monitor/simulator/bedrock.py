@@ -1,0 +1,277 @@
+"""Amazon Bedrock: model-customization jobs, which are in progress from the first moment; their phases tell how far.
+
+Shapes and words are those of botocore's service model `bedrock`. Callers have an API key (bearer) or sign by SigV4,
+which is verified: docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from monitor.simulator import errors
+from monitor.simulator.dialect import Asked, Dialect, Route, Sent, rfc3339, token_page
+from monitor.simulator.draws import derived, noise
+from monitor.simulator.errors import ApiError
+from monitor.simulator.job import Job
+from monitor.simulator.orgs import Caller, Org, keyring
+from monitor.simulator.plan import TERMINAL, Status
+from monitor.simulator.training import step_metrics
+
+REGION = "us-east-1"
+_STATUSES = {
+    Status.SUCCEEDED: "Completed",
+    Status.FAILED: "Failed",
+    Status.CANCELLING: "Stopping",
+    Status.CANCELLED: "Stopped",
+}
+_TYPES = {"reinforcement": "REINFORCEMENT_FINE_TUNING"}
+_ERRORS = {400: "ValidationException", 404: "ResourceNotFoundException", 429: "ThrottlingException"}
+_SIGNED = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/(?P<scope>(?P<date>\d{8})/(?P<region>[\w-]+)/bedrock/aws4_request), ?"
+    r"SignedHeaders=(?P<headers>[\w;-]+), ?Signature=(?P<signature>[0-9a-f]{64})"
+)
+_NOTHING = hashlib.sha256(b"").hexdigest()
+_time = partial(rfc3339, digits=3)
+
+
+def access_key(org: Org) -> tuple[str, str]:
+    """The id and the secret of the organisation's access key."""
+    return f"AKIA{derived(16, org.key, 'id').upper()}", derived(40, org.key, "secret")
+
+
+def job_arn(job: Job) -> str:
+    """The ARN, which has colons and slashes in it."""
+    return f"{_prefix(job)}:model-customization-job/{job.spec.model}/{job.id}"
+
+
+def job_name(job: Job) -> str:
+    """By name a job can be asked for too."""
+    return f"{job.spec.suffix or 'tune'}-{job.id}"
+
+
+def summary(job: Job, now: float) -> dict[str, Any]:
+    """A job as the list shows it."""
+    last = [mark for mark in job.plan.marks if mark.at <= now][-1]
+    shown = {
+        "jobArn": job_arn(job),
+        "baseModelArn": f"arn:aws:bedrock:{REGION}::foundation-model/{job.spec.model}",
+        "jobName": job_name(job),
+        "status": _STATUSES.get(last.status, "InProgress"),
+        "statusDetails": phases(job, now),
+        "lastModifiedTime": _time(last.at),
+        "creationTime": _time(job.created_at),
+        "customizationType": _TYPES.get(job.spec.method, "FINE_TUNING"),
+    }
+    if last.status in TERMINAL:
+        shown["endTime"] = _time(last.at)
+    elif _premature(job):
+        shown["endTime"] = _time(job.created_at)
+    if last.status is Status.SUCCEEDED:
+        shown |= {"customModelArn": _model_arn(job), "customModelName": job.fine_tuned_model}
+    return shown
+
+
+def details(job: Job, now: float) -> dict[str, Any]:
+    """A job as it is shown alone; some have what belongs to their end long before it, as some servers give it."""
+    shown = summary(job, now)
+    name, arn = shown.pop("customModelName", None), shown.pop("customModelArn", None)
+    bucket = f"s3://{job.owner.org.name}-tuning"
+    validation = [{"s3Uri": f"{bucket}/{job.spec.validation_file}.jsonl"}] if job.spec.validation_file else []
+    shown |= {
+        "outputModelName": name or job.fine_tuned_model,
+        "roleArn": f"arn:aws:iam::{job.owner.org.id}:role/tuning",
+        "hyperParameters": {
+            "epochCount": str(job.epochs),
+            "batchSize": str(job.settled["batch_size"]),
+            "learningRate": "0.00001",
+        },
+        "trainingDataConfig": {"s3Uri": f"{bucket}/{job.spec.training_file}.jsonl"},
+        "validationDataConfig": {"validators": validation},
+        "outputDataConfig": {"s3Uri": f"{bucket}/out/"},
+    }
+    if arn:
+        shown |= {"outputModelArn": arn, **_metrics(job)}
+    elif job.plan.status(now) is Status.FAILED:
+        shown["failureMessage"] = job.plan.fault.message if job.plan.fault else "Internal error."
+    elif job.plan.status(now) not in TERMINAL and _premature(job):
+        shown |= {"failureMessage": "Failure Message", "trainingMetrics": {"trainingLoss": 0.0}}
+    return shown
+
+
+def phases(job: Job, now: float) -> dict[str, Any]:
+    """`statusDetails`: there is no queue but the time before the training has a beginning."""
+    starts = [job.created_at, None, job.plan.started_at]
+    starts[1] = next((mark.at for mark in job.plan.marks if mark.status is Status.QUEUED), None)
+    ends = [*starts[1:], job.plan.trained_at]
+    names = ("validationDetails", "dataProcessingDetails", "trainingDetails")
+    return {name: _phase(job, now, *span) for name, span in zip(names, zip(starts, ends, strict=True), strict=True)}
+
+
+def _phase(job: Job, now: float, start: float | None, end: float | None) -> dict[str, str]:
+    if start is None or now < start:
+        return {"status": "NotStarted"}
+    moment, status = start, "InProgress"
+    if end is not None and now >= end:
+        moment, status = end, "Completed"
+    elif (last := job.plan.marks[-1]).at <= now or job.plan.status(now) is Status.CANCELLING:
+        moment, status = min(last.at, now), _STATUSES.get(job.plan.status(now), "InProgress")
+    return {"status": status, "creationTime": _time(start), "lastModifiedTime": _time(moment)}
+
+
+def _premature(job: Job) -> bool:
+    return noise(job.id, "premature") < 0.3
+
+
+def _metrics(job: Job) -> dict[str, Any]:
+    last = step_metrics(job, job.plan.total_steps)
+    found: dict[str, Any] = {"trainingMetrics": {"trainingLoss": last.get("train_loss", 0.0)}}
+    if "full_valid_loss" in last:
+        found["validationMetrics"] = [{"validationLoss": last["full_valid_loss"]}]
+    return found
+
+
+def _prefix(job: Job) -> str:
+    return f"arn:aws:bedrock:{REGION}:{job.owner.org.id}"
+
+
+def _model_arn(job: Job) -> str:
+    return f"{_prefix(job)}:custom-model/{job.spec.model}/{derived(12, job.id, 'model')}"
+
+
+def list_jobs(asked: Asked) -> dict[str, Any]:
+    jobs, wanted = asked.simulation.jobs(asked.org), _filter(asked.query, "creationTime")
+    listed = [(job, summary(job, asked.now)) for job in jobs]
+    found = [shown for job, shown in listed if wanted(shown["status"], shown["jobName"], job.created_at)]
+    return _page("modelCustomizationJobSummaries", found, asked)
+
+
+def _page(name: str, items: Sequence[Mapping[str, Any]], asked: Asked) -> dict[str, Any]:
+    """The newest first, unless it is asked for the other way round."""
+    if asked.query.get("sortOrder") == "Ascending":
+        items = items[::-1]
+    size = asked.query.get("maxResults", "100")
+    if not size.isdecimal() or not 1 <= int(size) <= 1000:
+        raise errors.bad("maxResults", "Value at 'maxResults' failed to satisfy constraint: between 1 and 1000")
+    shown, following = token_page(items, asked, size="maxResults", after="nextToken", most=1000, default=100)
+    return {name: list(shown), **({"nextToken": following} if following else {})}
+
+
+def _filter(query: Mapping[str, str], moment: str) -> Callable[[str, str, float], bool]:
+    """Whether status, name and moment fit `statusEquals`, `nameContains`, `{moment}After` and `…Before`.
+
+    Raises ApiError 400 for a moment that cannot be read.
+    """
+    try:
+        after, before = (
+            datetime.fromisoformat(query[each]).timestamp() if each in query else None
+            for each in (f"{moment}After", f"{moment}Before")
+        )
+    except ValueError:
+        raise errors.bad(moment, "A timestamp cannot be read.") from None
+
+    def wanted(status: str, name: str, at: float) -> bool:
+        if (after is not None and at <= after) or (before is not None and at >= before):
+            return False
+        return query.get("statusEquals", status) == status and query.get("nameContains", "") in name
+
+    return wanted
+
+
+def get(asked: Asked) -> dict[str, Any]:
+    return details(_job(asked), asked.now)
+
+
+def stop(asked: Asked) -> dict[str, Any]:
+    asked.simulation.cancel(asked.org, _job(asked).id)
+    return {}
+
+
+def _job(asked: Asked) -> Job:
+    """The job that an ARN or a name stands for; raises ApiError 404."""
+    wanted = asked.place["job"]
+    for job in asked.simulation.jobs(asked.org):
+        if wanted in (job_arn(job), job_name(job)):
+            return job
+    raise ApiError(404, f"Could not find customization job {wanted}")
+
+
+def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
+    """A message; which error it is stands in a header."""
+    kind = error.code if error.status == 403 else _ERRORS.get(error.status, "InternalServerException")
+    return {"message": error.message}, {"x-amzn-ErrorType": str(kind)}
+
+
+def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
+    """The caller by API key or by signature; raises ApiError 403, since AWS has no 401."""
+    authorization = sent.headers.get("Authorization", "")
+    if not authorization:
+        raise ApiError(403, "Missing Authentication Token", code="MissingAuthenticationTokenException")
+    scheme, _, key = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        caller = keyring(orgs).get(key.strip())
+        if caller is None:
+            raise ApiError(403, "The security token included in the request is invalid.", code="AccessDeniedException")
+        return caller
+    found = _SIGNED.fullmatch(authorization)
+    if found is None:
+        raise ApiError(403, "Authorization header is malformed.", code="IncompleteSignatureException")
+    for org in orgs:
+        key_id, secret = access_key(org)
+        if found["key"] == key_id:
+            if hmac.compare_digest(signature(secret, sent, found), found["signature"]):
+                return Caller(org, org.projects[0])
+            raise ApiError(403, "The request signature we calculated does not match.", code="InvalidSignatureException")
+    raise ApiError(403, "The security token included in the request is invalid.", code="UnrecognizedClientException")
+
+
+def signature(secret: str, sent: Sent, found: Mapping[str, str] | re.Match[str]) -> str:
+    """What SigV4 makes of a request without a body: its path is encoded a second time, as everywhere but in S3."""
+    headers = [(name, " ".join(sent.headers.get(name, "").split())) for name in found["headers"].split(";")]
+    query = "&".join(sorted(pair if "=" in pair else f"{pair}=" for pair in sent.query.split("&") if pair))
+    canonical = "\n".join(
+        [
+            sent.method,
+            quote(sent.path, safe="/~"),
+            query,
+            *(f"{name}:{value}" for name, value in headers),
+            "",
+            found["headers"],
+            sent.headers.get("x-amz-content-sha256", _NOTHING),
+        ]
+    )
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    text = "\n".join(["AWS4-HMAC-SHA256", sent.headers.get("x-amz-date", ""), found["scope"], digest])
+    key = f"AWS4{secret}".encode()
+    for part in (*found["scope"].split("/"), text):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    return key.hex()
+
+
+def _configuration(org: Org, address: str, _folder: Path) -> dict[str, Any]:
+    entry = {"base_url": f"{address}/bedrock", "region": REGION}
+    if org.number % 2:
+        key_id, secret = access_key(org)
+        return {**entry, "access_key_id": key_id, "secret_access_key": secret}
+    return {**entry, "api_key": org.key}
+
+
+BEDROCK = Dialect(
+    provider="bedrock",
+    prefix="/bedrock",
+    routes=(
+        Route("GET", "/model-customization-jobs", list_jobs),
+        Route("POST", "/model-customization-jobs/{job:.+}/stop", stop),
+        Route("GET", "/model-customization-jobs/{job:.+}", get),
+    ),
+    recognise=recognise,
+    refuse=refuse,
+    configuration=_configuration,
+)
