@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -18,26 +18,36 @@ _URLS: Final = ("http", "https", "postgres", "postgresql")
 class Secret:
     """A secret given as text or as a file that is read again whenever it changes."""
 
-    __slots__ = ("_path", "_redactor", "_stamp", "_value")
+    __slots__ = ("_check", "_path", "_redactor", "_stamp", "_value")
 
-    def __init__(self, value: str | None = None, *, path: Path | None = None, redactor: Redactor | None = None) -> None:
+    def __init__(
+        self,
+        value: str | None = None,
+        *,
+        path: Path | None = None,
+        redactor: Redactor | None = None,
+        check: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """`check` raises ValueError for a file's text that cannot be such a secret."""
         self._value = value
         self._path = path
         self._redactor = redactor
+        self._check = check
         self._stamp: tuple[int, int, int] | None = None
         if value and redactor is not None:
             redactor.add([value])
 
     def read(self) -> str:
-        """The secret now. Raises OSError or ValueError (empty or no plain file) when its file gives none."""
+        """The secret now. Raises OSError, or ValueError where its file holds none that is good."""
         if self._path is not None:
             status = self._path.stat()
             stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
             if stamp != self._stamp:
-                self._value = text_of(self._path)
-                self._stamp = stamp
+                text = text_of(self._path)
                 if self._redactor is not None:
-                    self._redactor.add([self._value])
+                    self._redactor.add([text])
+                self._check(text)
+                self._value, self._stamp = text, stamp
         if not self._value:
             raise ValueError("the secret is empty")
         return self._value

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from monitor.config.problems import Flaw, choice
 from monitor.config.sections import Section, mentions, required_secrets, secret_names
+from monitor.notifiers.settings import check_text
 from monitor.secret import text_of
 
 # What Docker, Podman and Kubernetes mount there is theirs to protect.
@@ -75,14 +76,14 @@ def _file_flaws(section: Section, name: str) -> Iterator[Flaw]:
     for at, file in enumerate(value if isinstance(value, list) else [value]):
         where = (*loc, at) if isinstance(value, list) else loc
         if isinstance(file, str):
-            problem = _file_problem(Path(file))
+            problem = _file_problem(section, name, Path(file))
             if problem:
                 yield Flaw(where, problem)
             elif _readable_by_others(Path(file)):
                 yield Flaw(where, "the file can be read by other users; chmod 600 would keep it private", warning=True)
 
 
-def _file_problem(path: Path) -> str | None:
+def _file_problem(section: Section, name: str, path: Path) -> str | None:
     text = _read(path)
     if isinstance(text, FileNotFoundError):
         return "the file does not exist"
@@ -90,8 +91,17 @@ def _file_problem(path: Path) -> str | None:
         return f"the file cannot be read ({text.strerror or type(text).__name__})"
     if isinstance(text, ValueError):
         return str(text)
-    problem = _unusable(text)
+    problem = _unusable(text) or _refused(section, name.removesuffix("_file"), text)
     return f"the secret in the file {problem}" if problem else None
+
+
+def _refused(section: Section, name: str, text: str) -> str | None:
+    """Why the setting would refuse this text if it stood in the configuration itself."""
+    try:
+        check_text(section.model, name, text)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _read(path: Path) -> str | OSError | ValueError:

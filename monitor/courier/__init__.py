@@ -18,16 +18,16 @@ from monitor.courier.memory import Memory
 from monitor.courier.target import DeliveryMetrics, Target
 from monitor.courier.verdict import (
     LONGEST_WAIT,
-    Bury,
+    DeadLetter,
     Delivered,
     DeliveryPolicy,
     Outcome,
-    Park,
     Postpone,
+    Suspend,
     backoff,
     verdict,
 )
-from monitor.notifiers.base import Attempt, Failure, Notifier, SendError
+from monitor.notifiers.base import Attempt, FailureKind, Notifier, SendError
 from monitor.store import Claimed, Store, Unavailable
 
 __all__ = ["Courier", "DeliveryPolicy", "Lanes", "Tally"]
@@ -76,7 +76,7 @@ class Courier:
     async def run(self) -> None:
         """Deliver until it is retired: at once when something is enqueued, else when the next envelope falls due."""
         if not self._memory.retired.is_set():
-            self.metrics.park(self.notifier.name, self._target.parked)
+            self.metrics.park(self.notifier.name, self._target.suspended)
         while not self._memory.retired.is_set():
             mark = self.store.enqueued
             try:
@@ -97,7 +97,7 @@ class Courier:
     async def drain_once(self, now: datetime) -> int:
         """One step: claim what is due, send it, settle it. How many envelopes were tried. Raises StoreError."""
         await self._ledger.catch_up()
-        probe, start = self._target.parked, self.clock.monotonic()
+        probe, start = self._target.suspended, self.clock.monotonic()
         if self._target.rest(start) > 0 or not self._lane.take(start):
             return 0
         claimed: tuple[Claimed, ...] = ()
@@ -129,7 +129,7 @@ class Courier:
             log.error("deliveries.expired", notifier=notifier, count=count)
             for _ in range(count):
                 self.metrics.dead(notifier, "expired")
-            self._memory.odd.clear()  # some of them may be gone
+            self._memory.crashes.clear()  # some of them may be gone
 
     async def _idle(self, seconds: float, mark: int) -> None:
         async with anyio.create_task_group() as group:
@@ -139,10 +139,10 @@ class Courier:
             group.cancel_scope.cancel()
 
     async def _claim(self, now: datetime) -> tuple[Claimed, ...]:
-        one_by_one = self._lane.gap > 0 or self._target.parked or self._target.excess > 0
+        one_by_one = self._lane.gap > 0 or self._target.suspended or self._target.excess > 0
         limit = 1 if one_by_one else _JOBS_AT_ONCE
-        # Long enough for two requests: Slack gets a refused message once more, as plain text.
-        lease = timedelta(seconds=2 * self.policy.timeout + 30)
+        # Long enough for three requests: a probe before a repeat, and a refused message once more as plain text.
+        lease = timedelta(seconds=3 * self.policy.timeout + 30)
         return await self.store.claim(self.notifier.name, now, owner=self.owner, limit=limit, lease=lease)
 
     async def _bring(self, claimed: tuple[Claimed, ...], *, probe: bool) -> None:
@@ -169,10 +169,10 @@ class Courier:
                 raise
 
     async def _deliver(self, claimed: Claimed, probe: bool) -> None:
-        outcome = await self._sent(claimed, probe) if claimed.readable else Bury(reason="unreadable")
+        outcome = await self._sent(claimed, probe) if claimed.readable else DeadLetter(reason="unreadable")
         self._tell(claimed.delivery.key, outcome)
-        if isinstance(outcome, Delivered | Bury):
-            self._memory.odd.pop(claimed.delivery.key, None)
+        if isinstance(outcome, Delivered | DeadLetter):
+            self._memory.crashes.pop(claimed.delivery.key, None)
         await self._ledger.enter(claimed, outcome)
 
     async def _sent(self, claimed: Claimed, probe: bool) -> Outcome:
@@ -184,16 +184,16 @@ class Courier:
             return self._judge(error, claimed, probe=probe)
         except Exception:  # what a channel cannot show must not hold up what is behind it
             log.exception("delivery.crashed", key=key)
-            outcome = self._judge(SendError(Failure.OTHER, "bug"), claimed, probe=probe)
+            outcome = self._judge(SendError(FailureKind.CRASH, "bug"), claimed, probe=probe)
             return replace(outcome, ambiguous=True) if isinstance(outcome, Postpone) else outcome
         self._target.answered(probe=probe)
         return Delivered(reference=receipt.reference)
 
     def _judge(self, error: SendError, claimed: Claimed, *, probe: bool) -> Outcome:
         key, now = claimed.delivery.key, self.clock.monotonic()
-        self._target.failed(error, now, probe=probe)
-        if error.failure is Failure.OTHER:
-            self._memory.odd[key] = self._memory.odd.get(key, 0) + 1
+        self._target.failed(error, now, key=key, probe=probe)
+        if error.kind is FailureKind.CRASH:
+            self._memory.crashes[key] = self._memory.crashes.get(key, 0) + 1
         self._lane.pause(now + self._hold(error, claimed))
         log.debug("delivery.failed", key=key, reason=error.reason, error=str(error), attempt=claimed.attempts)
         return verdict(
@@ -201,15 +201,15 @@ class Courier:
             claimed,
             self.policy,
             jitter=self.jitter(),
-            at_most_once_more=self.notifier.at_most_once_more,
-            odd=self._memory.odd.get(key, 0),
+            idempotent=self.notifier.idempotent,
+            crashes=self._memory.crashes.get(key, 0),
         )
 
     def _hold(self, error: SendError, claimed: Claimed) -> float:
         """For how many seconds the target is left alone: it is not asked for every envelope that waits for it."""
-        if error.failure in {Failure.RATE, Failure.TRANSIENT} and error.retry_after is not None:
+        if error.kind in {FailureKind.RATE, FailureKind.TRANSIENT} and error.retry_after is not None:
             return min(error.retry_after, LONGEST_WAIT)
-        if error.failure is Failure.RATE:
+        if error.kind is FailureKind.RATE:
             return min(backoff(claimed.attempts, self.policy, self.jitter()), _SLOWEST)
         if self._target.excess > 0:
             return min(backoff(self._target.excess, self.policy, self.jitter()), _SLOWEST)
@@ -222,10 +222,10 @@ class Courier:
             case Delivered():
                 self.metrics.sent(name)
                 log.info("delivery.sent", key=key)
-            case Bury():
+            case DeadLetter():
                 self.metrics.dead(name, outcome.reason)
                 log.error("delivery.dead", key=key, reason=outcome.reason)
-            case Park() | Postpone(counted=True):
+            case Suspend() | Postpone(counted=True):
                 self.metrics.failed(name, outcome.reason)
             case Postpone():
                 log.info("delivery.held_back", key=key, reason=outcome.reason, seconds=outcome.delay)

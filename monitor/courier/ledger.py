@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from monitor.clock import Clock
-from monitor.courier.verdict import Bury, Delivered, Outcome, Park, Postpone
+from monitor.courier.verdict import DeadLetter, Delivered, Outcome, Postpone, Suspend
 from monitor.store import Claimed, Store, StoreError, Unavailable
 
 
@@ -45,13 +45,18 @@ class Ledger:
         match outcome:
             case Delivered():
                 await self.store.delivered(claimed, now, reference=outcome.reference)
-            case Bury():
-                await self.store.bury(claimed, now, reason=outcome.reason)
-            case Park() | Postpone():
+            case DeadLetter():
+                await self.store.bury(claimed, now, reason=_reason(outcome))
+            case Suspend() | Postpone():
                 await self.store.postpone(
                     claimed,
                     now + timedelta(seconds=outcome.delay),
-                    reason=outcome.reason,
+                    reason=_reason(outcome),
                     counted=outcome.counted,
                     ambiguous=outcome.ambiguous,
                 )
+
+
+def _reason(outcome: DeadLetter | Postpone | Suspend) -> str:
+    """The closed word, and after a colon what the target answered."""
+    return f"{outcome.reason}: {outcome.answer}" if outcome.answer else outcome.reason

@@ -16,8 +16,8 @@ _SET: Final = 60.0  # a clock that moved by more, other than time does, was set
 class Memory:
     """The memory of one courier."""
 
-    odd: dict[str, int] = field(default_factory=dict)
-    """Failures without a known meaning, by delivery key."""
+    crashes: dict[str, int] = field(default_factory=dict)
+    """How often this program failed to dress or send a delivery, by its key."""
     store_down: bool = False
     retired: anyio.Event = field(default_factory=anyio.Event)
     _expire_at: float = 0.0

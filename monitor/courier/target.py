@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
 
-from monitor.notifiers.base import Failure, SendError
+from monitor.notifiers.base import FailureKind, SendError
 
 log = structlog.get_logger(__name__)
 
-PROBE_EVERY: Final = 3600.0
-"""Seconds between two attempts at a parked target."""
+FIRST_PROBE: Final = 60.0
+"""Seconds until a suspended target is tried again: an ingress that is rolled out answers 404 for as long."""
+LAST_PROBE: Final = 3600.0
+"""The wait between probes doubles up to this, in seconds."""
 _SLOW_DOWN_AFTER: Final = 3
 
 
@@ -38,57 +40,62 @@ class Target:
 
     name: str
     metrics: DeliveryMetrics
-    failures: int = 0
-    """Attempts in a row that it did not answer well."""
+    failing: set[str] = field(default_factory=set)
+    """Keys of the deliveries that failed since it last answered well: one that fails again and again slows no other."""
     probe_at: float | None = None
-    """When it is tried next, monotonic; None unless it is parked."""
+    """When it is tried next, monotonic; None unless it is suspended."""
+    probe_wait: float = FIRST_PROBE
+    """Seconds from the next refusal to the probe after it."""
 
     @property
-    def parked(self) -> bool:
+    def suspended(self) -> bool:
         """Whether it is out of use but for a probe now and then."""
         return self.probe_at is not None
 
     @property
     def excess(self) -> int:
-        """By how many failures in a row it is beyond a passing trouble; from 1 on, it is used one by one, slowly."""
-        return max(self.failures - _SLOW_DOWN_AFTER + 1, 0)
+        """By how many failed deliveries it is beyond a passing trouble; from 1 on, it is used one by one, slowly."""
+        return max(len(self.failing) - _SLOW_DOWN_AFTER + 1, 0)
 
     def rest(self, now: float) -> float:
-        """Seconds until a parked target may be tried; 0 or less where it may be used."""
+        """Seconds until a suspended target may be tried; 0 or less where it may be used."""
         return self.probe_at - now if self.probe_at is not None else 0.0
 
     def answered(self, *, probe: bool) -> None:
         """It took a message, or refused one for what it is: it is well."""
-        self._unpark(probe=probe)
-        if self.failures:
-            log.info("notifier.recovered", notifier=self.name, failures=self.failures)
-        self.failures = 0
+        self._resume(probe=probe)
+        if self.failing:
+            log.info("notifier.recovered", notifier=self.name, deliveries=len(self.failing))
+        self.failing.clear()
 
-    def failed(self, error: SendError, now: float, *, probe: bool) -> None:
-        """An attempt failed."""
-        if error.failure is Failure.MESSAGE:
+    def failed(self, error: SendError, now: float, *, key: str, probe: bool) -> None:
+        """An attempt to send the delivery of this key failed."""
+        if error.kind is FailureKind.MESSAGE:
             self.answered(probe=probe)
-        elif error.failure is Failure.TARGET:
-            self._park(error, now)
+        elif error.kind is FailureKind.TARGET:
+            self._suspend(error, now, probe=probe)
         else:
-            self._unpark(probe=probe)
-            if error.failure in {Failure.TRANSIENT, Failure.AMBIGUOUS}:
-                self._count(error)
+            self._resume(probe=probe)
+            if error.kind in {FailureKind.TRANSIENT, FailureKind.AMBIGUOUS}:
+                self._count(error, key)
 
-    def _count(self, error: SendError) -> None:
-        if self.failures == 0:
+    def _count(self, error: SendError, key: str) -> None:
+        if not self.failing:
             log.warning("notifier.failing", notifier=self.name, reason=error.reason, error=str(error))
-        self.failures += 1
+        self.failing.add(key)
 
-    def _park(self, error: SendError, now: float) -> None:
-        if not self.parked:
-            log.error("notifier.parked", notifier=self.name, reason=error.reason, error=str(error))
+    def _suspend(self, error: SendError, now: float, *, probe: bool) -> None:
+        if not self.suspended:
+            log.error("notifier.suspended", notifier=self.name, reason=error.reason, error=str(error))
             self.metrics.park(self.name, True)
-        self.probe_at = now + PROBE_EVERY
+            self.probe_wait = FIRST_PROBE
+        elif probe:  # those that were in flight with the first one say nothing new
+            self.probe_wait = min(2 * self.probe_wait, LAST_PROBE)
+        self.probe_at = now + self.probe_wait
 
-    def _unpark(self, *, probe: bool) -> None:
-        """Only a probe unparks: others that were in flight with the refused one say nothing new."""
-        if probe and self.parked:
-            log.info("notifier.unparked", notifier=self.name)
+    def _resume(self, *, probe: bool) -> None:
+        """Only a probe resumes: others that were in flight with the refused one say nothing new."""
+        if probe and self.suspended:
+            log.info("notifier.resumed", notifier=self.name)
             self.probe_at = None
             self.metrics.park(self.name, False)

@@ -1,4 +1,4 @@
-"""What a failed attempt means for its envelope and its target."""
+"""What a failed attempt means for its delivery and its target."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from monitor.notifiers.base import Failure, SendError
+from monitor.notifiers.base import FailureKind, SendError
 from monitor.store import Claimed
 
 LONGEST_WAIT: Final = 3600.0
-"""No envelope waits longer for its next attempt, whatever the receiver asks, in seconds."""
-_ODD_ATTEMPTS: Final = 5
+"""No delivery waits longer for its next attempt, whatever the receiver asks, in seconds."""
+_CRASHES: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class DeliveryPolicy:
     retry_base: float = 5.0
     retry_max: float = 600.0
     max_age: timedelta = timedelta(hours=72)
-    """Envelopes that are older are given up."""
+    """Deliveries that are older become dead letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,28 +39,32 @@ class Postpone:
 
     delay: float
     reason: str
+    answer: str = ""
+    """The status and the beginning of the answer, where there was one."""
     counted: bool = True
     ambiguous: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bury:
-    """Give up this envelope; those behind it go out."""
+class DeadLetter:
+    """Give up this delivery; those behind it go out."""
 
     reason: str
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Park:
-    """Stop using the target and keep the envelope, due again after `delay` seconds."""
+class Suspend:
+    """Stop using the target and keep the delivery, due again after `delay` seconds."""
 
     delay: float
     reason: str
+    answer: str = ""
     counted: bool = True
     ambiguous: bool = False
 
 
-Outcome = Delivered | Postpone | Bury | Park
+Outcome = Delivered | Postpone | DeadLetter | Suspend
 
 
 def verdict(
@@ -69,29 +73,38 @@ def verdict(
     policy: DeliveryPolicy,
     *,
     jitter: float,
-    at_most_once_more: bool,
-    odd: int,
-) -> Postpone | Bury | Park:
-    """What follows from a failed attempt. `jitter` is 0 to 1; `odd` counts this envelope's OTHER failures so far."""
-    reason = error.reason
+    idempotent: bool,
+    crashes: int,
+) -> Postpone | DeadLetter | Suspend:
+    """What follows from a failed attempt. `jitter` is 0 to 1; `crashes` counts this delivery's CRASH failures so far.
+
+    A target that is not `idempotent` gets what may have arrived once more at most.
+    """
+    reason, answer = error.reason, evidence(error)
     delay = backoff(claimed.attempts, policy, jitter)
     asked = min(error.retry_after, LONGEST_WAIT) if error.retry_after is not None else None
-    match error.failure:
-        case Failure.MESSAGE:
-            return Bury(reason=reason)
-        case Failure.TARGET:
-            return Park(delay=delay, reason=reason, ambiguous=claimed.ambiguous)
-        case Failure.AMBIGUOUS if at_most_once_more and claimed.ambiguous:
-            return Bury(reason="ambiguous")
-        case Failure.AMBIGUOUS:
-            return Postpone(delay=delay, reason=reason, ambiguous=True)
-        case Failure.OTHER if odd >= _ODD_ATTEMPTS:
-            return Bury(reason=reason)
-        case Failure.RATE if asked is not None:  # a little later than asked, so that not all come at once
+    match error.kind:
+        case FailureKind.MESSAGE:
+            return DeadLetter(reason=reason, answer=answer)
+        case FailureKind.TARGET:
+            return Suspend(delay=delay, reason=reason, answer=answer, ambiguous=claimed.ambiguous)
+        case FailureKind.AMBIGUOUS if claimed.ambiguous and not idempotent:
+            return DeadLetter(reason="ambiguous", answer=answer)
+        case FailureKind.AMBIGUOUS:
+            return Postpone(delay=delay, reason=reason, answer=answer, ambiguous=True)
+        case FailureKind.CRASH if crashes >= _CRASHES:
+            return DeadLetter(reason=reason)
+        case FailureKind.RATE if asked is not None:  # a little later than asked, so that not all come at once
             wait = min(asked + asked * jitter / 10, LONGEST_WAIT)
-            return Postpone(delay=wait, reason=reason, counted=False, ambiguous=claimed.ambiguous)
+            return Postpone(delay=wait, reason=reason, answer=answer, counted=False, ambiguous=claimed.ambiguous)
         case _:  # a limit without a time counts too: else the waits would not grow
-            return Postpone(delay=max(delay, asked or 0.0), reason=reason, ambiguous=claimed.ambiguous)
+            wait = max(delay, asked or 0.0)
+            return Postpone(delay=wait, reason=reason, answer=answer, ambiguous=claimed.ambiguous)
+
+
+def evidence(error: SendError) -> str:
+    """What the target answered, for whoever looks at a dead letter: `413 too large`; empty without an answer."""
+    return f"{error.status} {error.answer}".rstrip() if error.status is not None else ""
 
 
 def backoff(attempts: int, policy: DeliveryPolicy, jitter: float) -> float:

@@ -8,10 +8,10 @@ from typing import Annotated, TextIO
 import aiohttp
 from pydantic import Field
 
-from monitor.notifiers import console, slack, webhook
-from monitor.notifiers.base import Attempt, Failure, Notifier, Receipt, SendError
+from monitor.notifiers.base import Attempt, FailureKind, Notifier, Receipt, SendError
 from monitor.notifiers.console import ConsoleSettings
-from monitor.notifiers.outgoing import session
+from monitor.notifiers.http import session
+from monitor.notifiers.settings import Connections, Settings
 from monitor.notifiers.slack import SlackSettings
 from monitor.notifiers.webhook import WebhookSettings
 from monitor.secret import Redactor
@@ -21,7 +21,7 @@ NotifierSettings = Annotated[SlackSettings | WebhookSettings | ConsoleSettings, 
 __all__ = [
     "Attempt",
     "ConsoleSettings",
-    "Failure",
+    "FailureKind",
     "Notifier",
     "NotifierSettings",
     "Receipt",
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def build(
-    settings: SlackSettings | WebhookSettings | ConsoleSettings,
+    settings: Settings,
     *,
     session: aiohttp.ClientSession,
     redactor: Redactor,
@@ -42,10 +42,6 @@ def build(
     stream: TextIO | None = None,
 ) -> Notifier:
     """The notifier of some settings; `timeout` is for one request, in seconds, `stream` for the console (stdout)."""
-    match settings:
-        case SlackSettings():
-            return slack.build(settings, session=session, redactor=redactor, timeout=timeout)
-        case WebhookSettings():
-            return webhook.build(settings, session=session, redactor=redactor, timeout=timeout)
-        case ConsoleSettings():
-            return console.build(settings, stream=stream or sys.stdout, timeout=timeout)
+    return settings.notifier(
+        Connections(session=session, redactor=redactor, timeout=timeout, stream=stream or sys.stdout)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
 Address = IPv4Address | IPv6Address
 
@@ -13,6 +14,21 @@ _COMPATIBLE: Final = IPv6Network("::/96")  # deprecated by RFC 4291, still under
 _THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
 # Cloud metadata services that are not on a link-local address.
 _METADATA: Final = frozenset({ip_address("fd00:ec2::254"), ip_address("100.100.100.200")})
+
+
+def url_problem(url: str) -> str | None:
+    """What is wrong with a target's URL, without showing it; None where it may be used."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in {"http", "https"} or not host or not url.isprintable() or " " in url:
+        return "must be an http or https URL"
+    try:
+        return objection(host, plain=parts.scheme == "http")
+    except ValueError:  # not an IP address: its addresses are checked at each connection
+        return None
 
 
 def objection(host: str, *, plain: bool, public_only: bool = False) -> str | None:

@@ -15,8 +15,8 @@ import anyio.to_thread
 
 from monitor.domain.news import Message, Severity
 from monitor.domain.text import clean, line
-from monitor.notifiers.base import Attempt, Failure, Receipt, SendError
-from monitor.notifiers.settings import Settings
+from monitor.notifiers.base import Attempt, FailureKind, Receipt, SendError
+from monitor.notifiers.settings import Connections, Settings
 
 _LOOK: Final = {
     Severity.GOOD: ("✔", "32"),
@@ -34,6 +34,15 @@ class ConsoleSettings(Settings):
 
     type: Literal["console"]
 
+    def notifier(self, connections: Connections) -> ConsoleNotifier:
+        """A card printer on the console's stream."""
+        return ConsoleNotifier(
+            name=self.name,
+            stream=connections.stream,
+            timeout=min(connections.timeout, 2.0),
+            lane=f"console:{self.name}",
+        )
+
 
 @dataclass(slots=True, kw_only=True)
 class ConsoleNotifier:
@@ -45,7 +54,7 @@ class ConsoleNotifier:
     """Seconds to wait for a reader that does not read."""
     lane: str
     min_gap: float = 0.0
-    at_most_once_more: bool = False
+    idempotent: bool = True
     one_at_a_time: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     """Cards are not torn apart, and a blocked reader holds one thread."""
 
@@ -55,13 +64,13 @@ class ConsoleNotifier:
         with anyio.move_on_after(2 * self.timeout) as waiting:
             await anyio.to_thread.run_sync(self._print, text, limiter=self.one_at_a_time, abandon_on_cancel=True)
         if waiting.cancelled_caught:
-            raise SendError(Failure.TRANSIENT, "blocked", "the terminal takes no output")
+            raise SendError(FailureKind.TRANSIENT, "blocked", "the terminal takes no output")
         return Receipt()
 
     async def check(self) -> None:
         """Ask whether there is a stream to print to. Raises SendError."""
         if self.stream.closed:
-            raise SendError(Failure.TARGET, "closed", "the output is closed")
+            raise SendError(FailureKind.TARGET, "closed", "the output is closed")
 
     def _print(self, text: str) -> None:
         try:
@@ -76,7 +85,7 @@ class ConsoleNotifier:
             self.stream.write(text)
             self.stream.flush()
         except (OSError, ValueError) as error:
-            raise SendError(Failure.TRANSIENT, "closed", f"cannot print: {type(error).__name__}") from None
+            raise SendError(FailureKind.TRANSIENT, "closed", f"cannot print: {type(error).__name__}") from None
 
     def _write_descriptor(self, descriptor: int, text: bytes) -> None:
         """Write only what fits: a thread that blocks in a write could not be ended, nor the program."""
@@ -85,18 +94,11 @@ class ConsoleNotifier:
             poll.register(descriptor, select.POLLOUT)
             while text:
                 if not poll.poll(self.timeout * 1000):
-                    failure = Failure.AMBIGUOUS if begun else Failure.TRANSIENT
-                    raise SendError(failure, "blocked", "the terminal takes no output")
+                    kind = FailureKind.AMBIGUOUS if begun else FailureKind.TRANSIENT
+                    raise SendError(kind, "blocked", "the terminal takes no output")
                 text, begun = text[os.write(descriptor, text[:_PIPE_BYTES]) :], True
         except (OSError, ValueError) as error:
-            raise SendError(Failure.TRANSIENT, "closed", f"cannot print: {type(error).__name__}") from None
-
-
-def build(settings: ConsoleSettings, *, stream: TextIO, timeout: float) -> ConsoleNotifier:
-    """A card printer on a stream."""
-    return ConsoleNotifier(
-        name=settings.name, stream=stream, timeout=min(timeout, 2.0), lane=f"console:{settings.name}"
-    )
+            raise SendError(FailureKind.TRANSIENT, "closed", f"cannot print: {type(error).__name__}") from None
 
 
 def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = False) -> str:

@@ -1,57 +1,95 @@
 """Slack by incoming webhook or bot token: https://docs.slack.dev/reference/methods/chat.postMessage.
 
-The SDK dresses the message (`blockkit.py`); the request is ours, because its clients follow redirects, take proxies
-from the environment, read answers of any size and log the webhook's URL.
+The SDK dresses the message within Block Kit's limits (https://docs.slack.dev/reference/block-kit); the request is ours,
+because its clients follow redirects, take proxies from the environment, read answers of any size and log the webhook's
+URL.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
-import aiohttp
 from pydantic import Field, SecretStr, model_validator
+from slack_sdk.models.blocks import (
+    Block,
+    ContextBlock,
+    HeaderBlock,
+    MarkdownTextObject,
+    PlainTextObject,
+    SectionBlock,
+    TextObject,
+)
 
-from monitor.domain.news import Message
+from monitor.domain.news import Message, Severity
 from monitor.domain.retry_after import retry_after
-from monitor.domain.text import line
-from monitor.notifiers.base import Attempt, Failure, Receipt, SendError
-from monitor.notifiers.blockkit import payload
-from monitor.notifiers.outgoing import ANSWER_BYTES, Answer, post, url_problem
-from monitor.notifiers.settings import SecretUrl, Settings, secret
-from monitor.secret import Redactor, Secret
+from monitor.domain.text import ELLIPSIS, clean, line
+from monitor.notifiers.address import url_problem
+from monitor.notifiers.base import Answer, Attempt, Card, FailureKind, Outgoing, Receipt, SendError, judge_status
+from monitor.notifiers.settings import HttpSettings, SecretUrl
+from monitor.notifiers.text import REPEAT, SIGNS, cut, safe_link, unlinked
 
-GAP: Final = 1.0  # https://docs.slack.dev/apis/web-api/rate-limits: one message per second and channel
 _API_ANSWER_BYTES: Final = 256 * 1024  # chat.postMessage answers with the whole message
 
-_RATE: Final = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
-_TRANSIENT: Final = frozenset(
-    {"internal_error", "service_unavailable", "request_timeout", "team_added_to_org", "rollup_error"}
-)
-_TARGET: Final = frozenset(
-    {
-        *("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "missing_scope"),
-        *("no_permission", "channel_not_found", "not_in_channel", "is_archived", "ekm_access_denied"),
-        *("org_login_required", "invalid_token", "action_prohibited", "posting_to_general_channel_denied"),
-        *("no_service", "no_active_hooks", "no_team", "channel_is_archived"),
-    }
-)
-_MESSAGE: Final = frozenset(
-    {
-        *("invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long", "no_text"),
-        *("too_many_attachments", "metadata_too_large", "invalid_arguments", "invalid_payload"),
-    }
-)
+# https://docs.slack.dev/reference/methods/chat.postMessage#errors and
+# https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors
+_WORDS: Final = {
+    FailureKind.RATE: "ratelimited rate_limited message_limit_exceeded",
+    FailureKind.TRANSIENT: "internal_error service_unavailable request_timeout team_added_to_org rollup_error",
+    FailureKind.AMBIGUOUS: "fatal_error",
+    FailureKind.MESSAGE: "attachment_payload_limit_exceeded invalid_arguments invalid_attachments invalid_blocks"
+    " invalid_blocks_format invalid_metadata_format invalid_metadata_schema invalid_payload metadata_too_large"
+    " msg_blocks_too_long msg_too_long no_text too_many_attachments too_many_contact_cards",
+    FailureKind.TARGET: "access_denied accesslimited account_inactive action_prohibited channel_is_archived"
+    " channel_not_found deprecated_endpoint ekm_access_denied enterprise_is_restricted invalid_auth invalid_token"
+    " is_archived is_inactive messages_tab_disabled method_deprecated missing_scope no_active_hooks no_permission"
+    " no_service no_service_id no_team not_allowed_token_type not_authed not_in_channel org_login_required"
+    " posting_to_general_channel_denied restricted_action team_access_not_granted team_disabled token_expired"
+    " token_revoked two_factor_setup_required user_not_found",
+    FailureKind.CARD: "cant_update_message edit_window_closed message_not_found",
+}
+_KINDS: Final = {word: kind for kind, words in _WORDS.items() for word in words.split()}
+_WORD: Final = re.compile(r"[a-z][a-z_]{1,60}")
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+# The parts are sized so that the sum stays below the 13 200 block characters that Slack takes (escapes included).
+_HEADER: Final = 150
+_FIELDS: Final = 10  # of a section
+_MANY: Final = 24  # facts, where there is neither error nor hint; then a value has less room
+_LABEL: Final = 80
+_VALUE: Final = 400
+_SHORT_VALUE: Final = 260
+_ERROR: Final = 2900
+_HINT: Final = 1000
+
+_COLOURS: Final = {
+    Severity.GOOD: "#2eb67d",
+    Severity.INFO: "#36c5f0",
+    Severity.WARNING: "#ecb22e",
+    Severity.BAD: "#e01e5a",
+}
+_UNTOUCHED: Final = {
+    "parse": "none",
+    "link_names": False,
+    "mrkdwn": False,
+    "unfurl_links": False,
+    "unfurl_media": False,
+}
 
 
-class SlackSettings(Settings):
+class SlackSettings(HttpSettings):
     """A channel in Slack: an incoming webhook, or a bot's token and a channel."""
+
+    # Slack knows no idempotency key, so a message whose answer was lost is sent once more at most. It takes one message
+    # per second and channel: https://docs.slack.dev/apis/web-api/rate-limits
+    idempotent: ClassVar[bool] = False
+    min_gap: ClassVar[float] = 1.0
+    shared: ClassVar[tuple[str, ...]] = ("webhook_url", "token", "channel")
 
     type: Literal["slack"]
     webhook_url: SecretUrl | None = None
@@ -76,148 +114,185 @@ class SlackSettings(Settings):
             raise ValueError(f"api_url {problem}")
         return self
 
+    def open(self, secrets: Mapping[str, tuple[str, ...]]) -> SlackChannel:
+        """The channel with what opens it now: its webhook's URL or its bot's token."""
+        return SlackChannel(
+            webhook_url=next(iter(secrets["webhook_url"]), None),
+            token=next(iter(secrets["token"]), None),
+            channel=self.channel,
+            api_url=self.api_url,
+        )
 
-@dataclass(slots=True, kw_only=True)
-class SlackNotifier:
-    """One channel. Slack knows no idempotency key, so a message whose answer was lost is sent once more at most."""
 
-    name: str
-    secret: Secret
-    """The webhook's URL, or the bot's token where `channel` is set."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackChannel:
+    """One channel of Slack, or of what speaks like it: Mattermost, Rocket.Chat, Zulip, relays."""
+
+    webhook_url: str | None = field(repr=False)
+    token: str | None = field(repr=False)
     channel: str | None
     api_url: str
-    session: aiohttp.ClientSession
-    redact: Redactor
-    timeout: float
-    lane: str
-    min_gap: float = GAP
-    at_most_once_more: bool = True
 
-    async def send(self, message: Message, attempt: Attempt) -> Receipt:
-        """Deliver it, as plain text where Slack refuses the blocks. Raises SendError."""
-        try:
-            return await self._post(payload(message, attempt), attempt.at)
-        except SendError as error:
-            if error.failure is not Failure.MESSAGE:
-                raise
-        return await self._post(payload(message, attempt, plain=True), attempt.at)
+    def post(self, message: Message, attempt: Attempt) -> Outgoing:
+        """The message with blocks, or as bare text for receivers that refuse them."""
+        return self._request("chat.postMessage", payload(message, attempt))
 
-    async def check(self) -> None:
-        """Ask whether the credentials work, without a message. Raises SendError.
+    def edit(self, card: Card, message: Message, attempt: Attempt) -> Outgoing | None:
+        """`chat.update` by token. It keeps what is left out: empty lists take the blocks off."""
+        if self.token is None:
+            return None
+        content = {"blocks": [], "attachments": [], **payload(message, attempt)}
+        return self._request("chat.update", {**content, "channel": card.place, "ts": card.reference})
 
-        A webhook is sent an empty text, which Slack refuses with `no_text` where the address is right.
+    def judge(self, answer: Answer, now: datetime) -> Receipt | SendError:
+        """What the answer means. Errors of the Web API come with status 200 too.
+
+        Receivers that are not Slack acknowledge in their own words (204, nothing, JSON): what is no error is delivered.
         """
-        try:
-            await self._post({"text": ""}, None, method="auth.test")
-        except SendError as error:
-            if self.channel is not None or error.failure is not Failure.MESSAGE:
-                raise
+        word = _error(answer)
+        if word is not None and answer.status < 500 and answer.status != 429:
+            return _refusal(answer, word, now)
+        if not 200 <= answer.status < 300:
+            return judge_status(answer, now)
+        if answer.html:  # a portal's page, which posted nothing
+            return SendError(FailureKind.TRANSIENT, "not_slack", f"a page answered {answer.status}, and not Slack")
+        if answer.lost:
+            return SendError(FailureKind.AMBIGUOUS, "answer_lost", "the answer broke off")
+        return Receipt(reference=_short(answer.fields.get("ts")), place=_short(answer.fields.get("channel")))
 
-    async def _post(self, content: dict[str, Any], at: datetime | None, *, method: str = "chat.postMessage") -> Receipt:
-        try:
-            key = self.secret.read()
-        except (OSError, ValueError) as error:
-            raise SendError(Failure.TRANSIENT, "secret", f"the secret cannot be read: {type(error).__name__}") from None
-        url, headers, limit = key, {"Content-Type": "application/json; charset=utf-8"}, ANSWER_BYTES
-        if self.channel is not None:
-            url, limit = self.api_url.rstrip("/") + "/" + method, _API_ANSWER_BYTES
-            headers["Authorization"] = f"Bearer {key}"
-            content = {"channel": self.channel, **content}
-        body = json.dumps(content, allow_nan=False).encode()
-        answer = await post(self.session, url, body=body, headers=headers, timeout=self.timeout, limit=limit)
-        verdict = judge_api(answer, at) if self.channel is not None else judge_webhook(answer, at)
-        if isinstance(verdict, SendError):
-            raise SendError(
-                verdict.failure, verdict.reason, self.redact(str(verdict)), retry_after=verdict.retry_after
-            ) from None
-        return verdict
+    def probe(self) -> Outgoing:
+        """`auth.test` by token. A webhook is sent an empty text, which is refused where the address is right."""
+        return self._request("auth.test", {"text": ""})
 
+    def judge_probe(self, answer: Answer, now: datetime) -> SendError | None:
+        """A webhook that misses a text, in whatever words, is alive."""
+        verdict = self.judge(answer, now)
+        if isinstance(verdict, Receipt):
+            return None
+        misses_a_text = verdict.kind is FailureKind.MESSAGE or (answer.status in {400, 422} and not _error(answer))
+        return None if self.token is None and misses_a_text else verdict
 
-def build(
-    settings: SlackSettings, *, session: aiohttp.ClientSession, redactor: Redactor, timeout: float
-) -> SlackNotifier:
-    """The channel of some settings."""
-    text, path = settings.webhook_url or settings.token, settings.webhook_url_file or settings.token_file
-    read = secret(text, path, redactor)
-    if read is None:
-        raise ValueError("a webhook_url or a token is needed")
-    try:
-        identity = read.read()
-    except (OSError, ValueError):  # not there yet: its place tells it apart from others too
-        identity = str(path)
-    return SlackNotifier(
-        name=settings.name,
-        secret=read,
-        channel=settings.channel,
-        api_url=settings.api_url,
-        session=session,
-        redact=redactor,
-        timeout=timeout,
-        lane="slack:" + hashlib.sha256(f"{identity}\n{settings.channel}".encode()).hexdigest(),
-    )
+    def _request(self, method: str, content: dict[str, Any]) -> Outgoing:
+        headers = {"Content-Type": "application/json; charset=utf-8"}
+        if self.token is None:
+            return Outgoing(url=self.webhook_url or "", headers=headers, body=_json(content))
+        return Outgoing(
+            url=f"{self.api_url.rstrip('/')}/{method}",
+            headers={**headers, "Authorization": f"Bearer {self.token}"},
+            body=_json({"channel": self.channel, **content}),
+            limit=_API_ANSWER_BYTES,
+        )
 
 
-def judge_webhook(answer: Answer, at: datetime | None) -> Receipt | SendError:
-    """What an incoming webhook's answer means: only a 200 that says `ok` is one that posted."""
-    text = answer.body.decode("utf-8", "replace").strip()
-    if answer.status == 200 and text == "ok" and not answer.lost:
-        return Receipt()
-    return _refusal(answer, text, at)
+def payload(message: Message, attempt: Attempt) -> dict[str, Any]:
+    """The message for an incoming webhook or chat.postMessage (which needs the channel too).
+
+    Where there are blocks, `text` is what notifications and receivers without Block Kit show; `attempt.plain` leaves
+    the blocks out. Text from outside stands in plain_text objects only, which know no mentions, links or formatting.
+    """
+    shown: dict[str, Any] = {"text": _fallback(message, attempt), **_UNTOUCHED}
+    if attempt.plain:
+        return shown
+    return {
+        **shown,
+        "blocks": [HeaderBlock(text=_plain(_headline(message), _HEADER)).to_dict()],
+        "attachments": [
+            {"color": _COLOURS[message.severity], "blocks": [block.to_dict() for block in _details(message, attempt)]},
+        ],
+    }
 
 
-def judge_api(answer: Answer, at: datetime | None) -> Receipt | SendError:
-    """What the Web API's answer means. Errors come with status 200 too."""
-    text = answer.body.decode("utf-8", "replace").strip()
-    said = _object(text)
-    if answer.status == 200 and said.get("ok") is True:
-        reference = said.get("ts")
-        return Receipt(reference=reference[:40] if isinstance(reference, str) else None)
-    error = said.get("error")
-    return _refusal(answer, error if isinstance(error, str) and said.get("ok") is not True else text, at)
+def _details(message: Message, attempt: Attempt) -> list[Block]:
+    room = _LABEL + _room(message)
+    fields = [_plain(f"{label}\n{value}", room) for label, value in _facts(message)]
+    blocks: list[Block] = [
+        SectionBlock(fields=fields[start : start + _FIELDS]) for start in range(0, len(fields), _FIELDS)
+    ]
+    for text, limit in ((message.error, _ERROR), (message.hint, _HINT)):
+        if text and (shown := clean(text, limit)):
+            blocks.append(SectionBlock(text=_plain(shown, limit)))
+    return [*blocks, ContextBlock(elements=_context(message, attempt))]
 
 
-def _refusal(answer: Answer, text: str, at: datetime | None) -> SendError:
-    wait = retry_after(answer.headers, at) if at is not None else None
-    word = found.group() if (found := re.match(r"[a-z][a-z_]{1,60}(?=\W|$)", text)) else ""
-    failure, reason = _failure(answer, word)
-    said = word or ("nothing" if not text else "what Slack does not answer")
-    shown = line(f"Slack answered {answer.status}: {said}", 200)
-    return SendError(failure, reason, shown, retry_after=wait)
+def _facts(message: Message) -> list[tuple[str, str]]:
+    """Those that there is room for, each on one line."""
+    room = _room(message)
+    return [(line(label, _LABEL), line(value, room)) for label, value in message.facts[: _most(message)]]
 
 
-def _failure(answer: Answer, word: str) -> tuple[Failure, str]:
-    """The class of a failed answer and its word for metrics."""
-    status = answer.status
-    if status == 429 or word in _RATE:
-        return Failure.RATE, "rate_limited"
-    if word == "fatal_error":
-        return Failure.AMBIGUOUS, word
-    if status >= 500 or status == 408:
-        return Failure.TRANSIENT, "server_error"
-    if 300 <= status < 400:
-        return Failure.TRANSIENT, "redirect"  # of a maintenance page, or for the operator to mend
-    if 200 <= status < 300 and answer.lost:
-        return Failure.AMBIGUOUS, "answer_lost"
-    return _by_word(word, answer.headers)
+def _most(message: Message) -> int:
+    return _FIELDS if message.error or message.hint else _MANY
 
 
-def _by_word(word: str, headers: Mapping[str, str]) -> tuple[Failure, str]:
-    if word in _TRANSIENT:
-        return Failure.TRANSIENT, word
-    if word in _MESSAGE:
-        return Failure.MESSAGE, word
-    if word in _TARGET:
-        return Failure.TARGET, word
-    if word.startswith("restricted_action"):
-        return Failure.TARGET, "restricted_action"
-    if "html" in headers.get("content-type", ""):
-        return Failure.TRANSIENT, "not_slack"  # a portal's or a proxy's page, which posted nothing
-    return Failure.OTHER, "other"
+def _room(message: Message) -> int:
+    return _VALUE if len(message.facts) <= _FIELDS or _most(message) == _FIELDS else _SHORT_VALUE
 
 
-def _object(text: str) -> dict[str, Any]:
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
+def _context(message: Message, attempt: Attempt) -> list[TextObject]:
+    elements: list[TextObject] = []
+    link = _link(message)
+    if link is not None:
+        elements.append(MarkdownTextObject(text=f"<{link}|Open the job>", verbatim=True))
+    where = f"{line(message.subject.org or message.subject.kind, _LABEL)} · {line(message.subject.id, _LABEL)}"
+    left = len(message.facts) - _most(message)
+    elements.append(_plain(f"{where} · {left} more facts" if left > 0 else where, 2 * _VALUE))
+    if attempt.repeated:
+        elements.append(_plain(REPEAT, _VALUE))
+    return elements
+
+
+def _headline(message: Message) -> str:
+    return f"{SIGNS[message.severity]} {line(message.title, _HEADER)}"
+
+
+def _fallback(message: Message, attempt: Attempt) -> str:
+    """All of it as lines of text, for readers that show no blocks."""
+    facts = [f"{label}: {value}" for label, value in _facts(message)]
+    texts = [clean(text, limit) for text, limit in ((message.error, _ERROR), (message.hint, _HINT)) if text]
+    lines = [_headline(message), *facts, *filter(None, texts), *([REPEAT] if attempt.repeated else [])]
+    link = _link(message)
+    text = cut("\n".join(map(unlinked, lines)), 2 * (_ERROR + _HINT) + _FIELDS * (_LABEL + _VALUE), _ENTITIES)
+    return f"{text}\n<{link}>" if link is not None else text
+
+
+def _link(message: Message) -> str | None:
+    link = safe_link(message.link)
+    return link.replace("&", "&amp;") if link is not None else None
+
+
+def _plain(text: str, limit: int) -> PlainTextObject:
+    return PlainTextObject(text=cut(text, limit, _ENTITIES) or ELLIPSIS, emoji=False)
+
+
+def _error(answer: Answer) -> str | None:
+    """The word of the error in an answer; empty for an error in other words, None where there is none."""
+    said = answer.fields
+    if said:
+        word = said.get("error")
+        bad = word or said.get("ok") is False or said.get("success") is False or said.get("result") == "error"
+        named = isinstance(word, str) and _WORD.fullmatch(word)
+        if named or (bad and answer.status < 400):
+            return str(word) if named else ""
+        return None
+    text = answer.text
+    first = found.group() if (found := re.match(r"[a-z][a-z_]{1,60}(?=\W|$)", text)) else ""
+    if first in _KINDS or (answer.status >= 400 and "_" in first and first == text):
+        return first
+    return None
+
+
+def _refusal(answer: Answer, word: str, now: datetime) -> SendError:
+    """What an error's word means. A word that nobody knows is not blamed on the message: it stays and waits."""
+    known = "restricted_action" if word.startswith("restricted_action") else word
+    kind = _KINDS.get(known)
+    text = line(f"Slack answered {answer.status}: {word or 'an error in other words'}", 200)
+    wait = retry_after(answer.headers, now)
+    return SendError(kind or FailureKind.TARGET, known if kind else "other", text, retry_after=wait)
+
+
+def _short(value: object) -> str | None:
+    return value[:40] if isinstance(value, str) and value else None
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, allow_nan=False).encode()

@@ -120,6 +120,7 @@ def transition_of(row: sa.Row[Any]) -> Transition:
 def _posted(row: sa.Row[Any]) -> Posted:
     subject = parse_subject(f"{row.org}/{row.job}")
     message = legible(row.message, subject)
+    reason, _, answer = (row.reason or "").partition(": ")
     return Posted(
         key=row.key,
         notifier=row.notifier,
@@ -133,5 +134,6 @@ def _posted(row: sa.Row[Any]) -> Posted:
         created_at=from_ms(row.created_at),
         due_at=from_ms(row.due_at),
         settled_at=maybe_moment(row.settled_at),
-        reason=row.reason,
+        reason=reason or None,
+        answer=answer or None,
     )

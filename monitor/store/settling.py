@@ -54,7 +54,13 @@ _EXPIRE: Final = (
         outbox.c.created_at < sa.bindparam("b_before"),
         outbox.c.owner.is_(None) | (outbox.c.due_at <= sa.bindparam("b_now")),  # not while it is being sent
     )
-    .values(state=DEAD, reason="expired", settled_at=sa.bindparam("b_now"), owner=None)
+    .values(
+        state=DEAD,
+        # the last answer tells why nothing came through
+        reason=sa.case((outbox.c.reason.is_(None), "expired"), else_=sa.literal("expired: ") + outbox.c.reason),
+        settled_at=sa.bindparam("b_now"),
+        owner=None,
+    )
     .returning(outbox.c.notifier)
 )
 _CLOCK_PUT_BACK: Final = (

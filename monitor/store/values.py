@@ -46,6 +46,14 @@ class Posted:
     due_at: datetime
     settled_at: datetime | None
     reason: str | None
+    """Why the last attempt failed, or why it was given up: a closed word."""
+    answer: str | None = None
+    """What the target answered then: its status and at most 300 characters, redacted."""
+
+    @property
+    def why(self) -> str:
+        """The reason and the answer, for people; empty where there is neither."""
+        return ": ".join(filter(None, (self.reason, self.answer)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -147,6 +147,12 @@ class Delivery(Said, frozen=True, kw_only=True):
     due_at: Moment | None = None
     settled_at: Moment | None = None
     reason: str | None = None
+    answer: str | None = None
+
+    @property
+    def why(self) -> str:
+        """The reason and what the receiver answered; empty where there is neither."""
+        return ": ".join(filter(None, (self.reason, self.answer)))
 
 
 class JobFile(Job, frozen=True, kw_only=True):

@@ -134,5 +134,5 @@ def _delivery(of: Delivery) -> tuple[Cell, ...]:
         Cell(str(of.attempts)),
         Cell(words.clock_time(at) if at is not None else ""),
         Cell(inert(of.title)),
-        Cell(inert(of.reason)),
+        Cell(inert(of.why)),
     )

@@ -44,7 +44,7 @@ def test(settings: Settings, name: str) -> int:
         click.echo(f"{inert(name)}: {error}", err=True)
         return CANNOT_ASK
     except SendError as error:
-        click.echo(f"{name}: not accepted ({error.failure}: {error.reason}): {error}", err=True)
+        click.echo(f"{name}: not accepted ({error.kind}: {error.reason}): {error}", err=True)
         return NOT_ACCEPTED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -124,6 +124,6 @@ def _row(of: Delivery) -> tuple[Cell, ...]:
         Cell(inert(of.key, 500)),
         Cell(str(of.attempts)),
         Cell(words.clock_time(of.settled_at) if of.settled_at is not None else ""),
-        Cell(inert(of.reason), "bad"),
+        Cell(inert(of.why), "bad"),
         Cell(inert(of.title)),
     )

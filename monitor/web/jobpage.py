@@ -124,5 +124,5 @@ def _delivery(one: Posted, now: datetime) -> dict[str, Any]:
         "state": one.state,
         "attempts": one.attempts,
         "at": when(one.settled_at or one.created_at, now),
-        "reason": clean(one.reason or "", 200),
+        "reason": clean(one.why, 360),
     }

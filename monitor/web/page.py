@@ -168,7 +168,7 @@ def _letter(one: Posted, snapshot: Snapshot) -> dict[str, Any]:
     return {
         "notifier": clean(one.notifier, 64),
         "title": clean(one.title, 120),
-        "reason": clean(one.reason or "", 200),
+        "reason": clean(one.why, 360),
         "attempts": one.attempts,
         "settled": when(one.settled_at, snapshot.at),
     }

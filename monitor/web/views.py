@@ -93,6 +93,7 @@ def delivery(of: Posted) -> View:
         "due_at": moment(of.due_at),
         "settled_at": moment(of.settled_at),
         "reason": of.reason,
+        "answer": of.answer,
     }
 
 

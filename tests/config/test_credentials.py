@@ -43,6 +43,36 @@ def test_a_secret_is_given_once_and_can_be_read(folder: Folder, given: str, prob
     assert problem in found
 
 
+@pytest.mark.parametrize(
+    ("given", "text", "problem"),
+    [
+        pytest.param("type: webhook, url_file: file", "ws://10.0.0.1/hook", "must be an http", id="another scheme"),
+        pytest.param("type: webhook, url_file: file", "//10.0.0.1/hook", "must be an http", id="no scheme"),
+        pytest.param("type: webhook, url_file: file", "http://8.8.8.8/hook", "plain http is allowed", id="plain"),
+        pytest.param("type: webhook, url_file: file", "hook", "must be an http", id="no URL"),
+        pytest.param("type: slack, webhook_url_file: file", "xoxb-1-2-3", "must be an http", id="a token as a URL"),
+        pytest.param(
+            "type: webhook, url: 'https://a.example/', secret_file: file", "no*base64", "must be base64", id="no key"
+        ),
+        pytest.param(
+            "type: webhook, url: 'https://a.example/', secret_file: [file]", "no*base64", "must be base64", id="of many"
+        ),
+    ],
+)
+def test_what_a_file_holds_is_held_to_what_the_text_would_be(
+    folder: Folder, given: str, text: str, problem: str
+) -> None:
+    folder.secret("file", text)
+    folder.write(
+        "organizations: [{name: a, provider: openai, api_key: sk-0}]\n"
+        f"notifiers: [{{name: n, {given}}}]\nroutes: [{{notify: [n]}}]\n"
+    )
+    (found,) = folder.problems()
+    assert "_file" in found
+    assert f"the secret in the file {problem}" in found
+    assert text not in found
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_secret_file_that_may_not_be_read_is_a_problem(folder: Folder) -> None:
     folder.secret("key", "sk-0", mode=0)

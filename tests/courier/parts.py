@@ -14,7 +14,7 @@ import anyio.lowlevel
 from monitor.courier import Courier, DeliveryPolicy, Lanes
 from monitor.domain.flow import Change
 from monitor.domain.news import Delivery, EventType, Message, Severity, job_subject
-from monitor.notifiers.base import Attempt, Failure, Receipt, SendError
+from monitor.notifiers.base import Attempt, FailureKind, Receipt, SendError
 from monitor.store import Store, opened
 from tests.builders import NOON
 
@@ -78,7 +78,7 @@ class Scripted:
     name: str = "ops"
     lane: str = "lane"
     min_gap: float = 0.0
-    at_most_once_more: bool = False
+    idempotent: bool = True
     tried: list[Attempt] = field(default_factory=list)
 
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
@@ -99,7 +99,7 @@ class Scripted:
         return [attempt.key for attempt in self.tried]
 
 
-def error(failure: Failure, reason: str = "why", retry_after: float | None = None) -> SendError:
+def error(failure: FailureKind, reason: str = "why", retry_after: float | None = None) -> SendError:
     return SendError(failure, reason, "it says no", retry_after=retry_after)
 
 

@@ -8,7 +8,7 @@ import structlog.testing
 
 from monitor.courier import Courier
 from monitor.metrics.own import Own
-from monitor.notifiers.base import Attempt, Failure
+from monitor.notifiers.base import Attempt, FailureKind
 from tests.courier.parts import HOUR, Scripted, Tallied, error, office, step
 
 
@@ -32,7 +32,7 @@ async def test_a_courier_takes_no_letters_of_others(tmp_path: Path) -> None:
 async def test_a_failure_is_tried_again_later_with_the_same_key(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a")
-        target = Scripted([error(Failure.TRANSIENT)])
+        target = Scripted([error(FailureKind.TRANSIENT)])
         courier = here.courier(target)
         await step(here, courier)
         here.clock.move(3.9)
@@ -51,7 +51,7 @@ async def test_one_job_s_messages_keep_their_order_while_other_jobs_go_on(tmp_pa
     async with office(tmp_path) as here:
         await here.enqueue("a", seqs=(1, 2, 3))
         await here.enqueue("b")
-        target = Scripted([error(Failure.TRANSIENT)])
+        target = Scripted([error(FailureKind.TRANSIENT)])
         courier = here.courier(target)
         for _ in range(4):
             await step(here, courier)
@@ -65,7 +65,7 @@ async def test_one_job_s_messages_keep_their_order_while_other_jobs_go_on(tmp_pa
 async def test_a_poison_letter_dies_alone(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a", seqs=(1, 2))
-        courier = here.courier(Scripted([error(Failure.MESSAGE, "message_refused")]))
+        courier = here.courier(Scripted([error(FailureKind.MESSAGE, "message_refused")]))
         await step(here, courier)
         await step(here, courier)
         assert await here.states() == {"a/1@ops": "dead message_refused", "a/2@ops": "sent"}
@@ -77,7 +77,7 @@ async def test_a_limit_holds_the_whole_lane_and_is_no_failure(tmp_path: Path) ->
         await here.enqueue("a", notifier="one")
         await here.enqueue("b", notifier="two")
         await here.enqueue("c", notifier="three")
-        limited = Scripted([error(Failure.RATE, retry_after=30.0)], name="one")
+        limited = Scripted([error(FailureKind.RATE, retry_after=30.0)], name="one")
         first, same = here.courier(limited), here.courier(Scripted(name="two"))
         other = here.courier(Scripted(name="three", lane="another"))
         await step(here, first)
@@ -92,7 +92,7 @@ async def test_a_limit_holds_the_whole_lane_and_is_no_failure(tmp_path: Path) ->
 async def test_a_limit_without_a_time_holds_the_lane_too(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue(*(f"job{number}" for number in range(100)))
-        target = Scripted(always=error(Failure.RATE))
+        target = Scripted(always=error(FailureKind.RATE))
         courier = here.courier(target)
         for _ in range(40):
             await step(here, courier)
@@ -120,21 +120,21 @@ async def test_two_notifiers_of_one_channel_keep_a_second_between_messages(tmp_p
         assert arrived[-1] - arrived[0] < 8
 
 
-async def test_a_target_that_refuses_us_is_parked_probed_each_hour_and_used_again(tmp_path: Path) -> None:
+async def test_a_target_that_refuses_us_is_suspended_probed_ever_more_rarely_and_used_again(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a")
-        target = Scripted([error(Failure.TARGET, "gone"), error(Failure.TARGET, "gone")])
+        target = Scripted([error(FailureKind.TARGET, "gone")] * 9)
         courier = here.courier(target)
         with structlog.testing.capture_logs() as logs:
             await step(here, courier)
             assert here.metrics.parked == {"ops": True}
             await here.enqueue("b", "c")
-            for _ in range(59):
-                here.clock.move(60)
+            for wait in (60, 120, 240, 480, 960, 1920, 3600, 3600):
+                here.clock.move(wait - 1)
                 assert await step(here, courier) == 0
-            here.clock.move(61)
-            assert [await step(here, courier) for _ in range(3)] == [1, 0, 0]
-            here.clock.move(HOUR + 1)
+                here.clock.move(1)
+                assert [await step(here, courier) for _ in range(3)] == [1, 0, 0]
+            here.clock.move(HOUR)
             assert await step(here, courier) == 1
             assert here.metrics.parked == {"ops": False}
             here.clock.move(60)
@@ -142,13 +142,13 @@ async def test_a_target_that_refuses_us_is_parked_probed_each_hour_and_used_agai
                 pass
         assert set((await here.states()).values()) == {"sent"}
         told = [entry["event"] for entry in logs if entry["event"].startswith("notifier.")]
-        assert told == ["notifier.parked", "notifier.unparked"]
+        assert told == ["notifier.suspended", "notifier.resumed"]
 
 
-async def test_a_restart_tries_a_parked_target_at_once(tmp_path: Path) -> None:
+async def test_a_restart_tries_a_suspended_target_at_once(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a")
-        await step(here, here.courier(Scripted(always=error(Failure.TARGET))))
+        await step(here, here.courier(Scripted(always=error(FailureKind.TARGET))))
         here.clock.move(5)
         assert await step(here, here.courier(Scripted())) == 1
         assert await here.states() == {"a/1@ops": "sent"}
@@ -157,7 +157,7 @@ async def test_a_restart_tries_a_parked_target_at_once(tmp_path: Path) -> None:
 async def test_a_lost_answer_is_repeated_once_marked_and_then_given_up(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a", "b")
-        slack = Scripted(always=error(Failure.AMBIGUOUS, "answer_lost"), at_most_once_more=True)
+        slack = Scripted(always=error(FailureKind.AMBIGUOUS, "answer_lost"), idempotent=False)
         courier = here.courier(slack)
         for _ in range(50):
             await step(here, courier)
@@ -169,22 +169,58 @@ async def test_a_lost_answer_is_repeated_once_marked_and_then_given_up(tmp_path:
         assert set((await here.states()).values()) == {"dead ambiguous"}
 
 
-async def test_an_answer_that_nobody_knows_is_tried_five_times(tmp_path: Path) -> None:
+async def test_a_channel_that_crashes_is_tried_five_times(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a")
-        target = Scripted([error(Failure.TRANSIENT)] * 4, always=error(Failure.OTHER, "other"))
+        target = Scripted([error(FailureKind.TRANSIENT)] * 4, always=error(FailureKind.CRASH, "bug"))
         courier = here.courier(target)
         for _ in range(20):
             await step(here, courier)
             here.clock.move(700)
         assert len(target.tried) == 9
-        assert await here.states() == {"a/1@ops": "dead other"}
+        assert await here.states() == {"a/1@ops": "dead bug"}
+
+
+async def test_a_message_that_fails_for_itself_slows_no_other(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("poison")
+
+        async def refuse(attempt: Attempt) -> None:
+            if "poison" in attempt.key:
+                raise error(FailureKind.TRANSIENT, "refused")
+
+        courier = here.courier(Scripted(always=refuse))
+        for _ in range(6):
+            await step(here, courier)
+            here.clock.move(700)
+        assert await here.states() == {"poison/1@ops": "pending refused"}
+        for name in ("a", "b", "c"):
+            await here.enqueue(name)
+            await step(here, courier)
+            assert (await here.states())[f"{name}/1@ops"] == "sent"
+
+
+async def test_a_dead_letter_carries_what_the_target_answered(tmp_path: Path) -> None:
+    refused, slow = error(FailureKind.MESSAGE, "too_large"), error(FailureKind.TRANSIENT, "refused")
+    (refused.status, refused.answer), (slow.status, slow.answer) = (413, "at most: 1 kB"), (402, "")
+    async with office(tmp_path) as here:
+        await here.enqueue("a")
+        await step(here, here.courier(Scripted([refused])))
+        await here.enqueue("b")
+        await step(here, here.courier(Scripted([slow])))
+        here.clock.move(73 * HOUR)
+        await here.courier(Scripted())._round()
+        page = await here.store.deliveries(state="dead", limit=10)
+        assert {(one.key, one.reason, one.answer) for one in page.items} == {
+            ("research/a/1@ops", "too_large", "413 at most: 1 kB"),
+            ("research/b/1@ops", "expired", "refused: 402"),
+        }
 
 
 async def test_a_dead_target_is_not_asked_for_every_letter(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue(*(f"job{number}" for number in range(200)))
-        target = Scripted(always=error(Failure.TRANSIENT))
+        target = Scripted(always=error(FailureKind.TRANSIENT))
         courier = here.courier(target)
         with structlog.testing.capture_logs() as logs:
             for _ in range(600):
@@ -213,7 +249,7 @@ async def test_a_clock_that_is_set_back_does_not_silence_what_was_put_off(tmp_pa
     async with office(tmp_path) as here:
         here.clock.at += timedelta(days=1)
         await here.enqueue("a")
-        target = Scripted([error(Failure.TRANSIENT)])
+        target = Scripted([error(FailureKind.TRANSIENT)])
         courier = here.courier(target)
         await courier._round()
         here.clock.at -= timedelta(days=1)

@@ -10,7 +10,7 @@ from monitor import notifiers
 from monitor.clock import SystemClock
 from monitor.courier import Courier, DeliveryPolicy, Lanes
 from monitor.notifiers import WebhookSettings
-from monitor.notifiers.base import Attempt, Failure, Notifier
+from monitor.notifiers.base import Attempt, FailureKind, Notifier
 from monitor.secret import Redactor
 from monitor.store import Unavailable
 from tests.courier.parts import HOUR, Office, Scripted, error, office, step
@@ -34,8 +34,8 @@ class Failing:
     ("said", "state"),
     [
         pytest.param(None, "sent", id="delivered"),
-        pytest.param(error(Failure.MESSAGE), "dead why", id="refused"),
-        pytest.param(error(Failure.TRANSIENT), "pending why", id="failed"),
+        pytest.param(error(FailureKind.MESSAGE), "dead why", id="refused"),
+        pytest.param(error(FailureKind.TRANSIENT), "pending why", id="failed"),
     ],
 )
 async def test_what_a_full_disk_could_not_take_is_settled_before_anything_is_sent_again(

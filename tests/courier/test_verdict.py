@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.courier.verdict import Bury, Outcome, Park, Postpone, backoff, verdict
+from monitor.courier.verdict import DeadLetter, Outcome, Postpone, Suspend, backoff, verdict
 from monitor.domain.news import Delivery, job_subject
-from monitor.notifiers.base import Failure
+from monitor.notifiers.base import FailureKind
 from monitor.store import Claimed
 from tests.builders import NOON
 from tests.courier.parts import POLICY, error, letter
 
-RATE, TRANSIENT, AMBIGUOUS = Failure.RATE, Failure.TRANSIENT, Failure.AMBIGUOUS
-TARGET, MESSAGE, OTHER = Failure.TARGET, Failure.MESSAGE, Failure.OTHER
+RATE, TRANSIENT, AMBIGUOUS = FailureKind.RATE, FailureKind.TRANSIENT, FailureKind.AMBIGUOUS
+TARGET, MESSAGE, CRASH = FailureKind.TARGET, FailureKind.MESSAGE, FailureKind.CRASH
 
 
 def claimed(**over: Any) -> Claimed:
@@ -53,7 +53,7 @@ def claimed(**over: Any) -> Claimed:
             Postpone(delay=4.0, reason="why", ambiguous=True),
             id="a lost answer is repeated, marked",
         ),
-        pytest.param(AMBIGUOUS, None, {"ambiguous": True}, Bury(reason="ambiguous"), id="but only once"),
+        pytest.param(AMBIGUOUS, None, {"ambiguous": True}, DeadLetter(reason="ambiguous"), id="but only once"),
         pytest.param(
             TRANSIENT,
             None,
@@ -61,27 +61,35 @@ def claimed(**over: Any) -> Claimed:
             Postpone(delay=4.0, reason="why", ambiguous=True),
             id="the mark stays while it did not arrive",
         ),
-        pytest.param(MESSAGE, None, {}, Bury(reason="why"), id="a message that is refused is dead"),
-        pytest.param(TARGET, None, {}, Park(delay=4.0, reason="why"), id="a target that refuses us is parked"),
-        pytest.param(OTHER, None, {}, Postpone(delay=4.0, reason="why"), id="what nobody knows is tried again"),
+        pytest.param(MESSAGE, None, {}, DeadLetter(reason="why"), id="a message that is refused is dead"),
+        pytest.param(TARGET, None, {}, Suspend(delay=4.0, reason="why"), id="a target that refuses us is suspended"),
+        pytest.param(CRASH, None, {}, Postpone(delay=4.0, reason="why"), id="what broke here is tried again"),
     ],
 )
 def test_what_follows_from_a_failure(
-    failure: Failure, asked: float | None, of: dict[str, Any], outcome: Outcome
+    failure: FailureKind, asked: float | None, of: dict[str, Any], outcome: Outcome
 ) -> None:
-    said = verdict(error(failure, retry_after=asked), claimed(**of), POLICY, jitter=1.0, at_most_once_more=True, odd=1)
+    said = verdict(error(failure, retry_after=asked), claimed(**of), POLICY, jitter=1.0, idempotent=False, crashes=1)
     assert said == outcome
 
 
 def test_who_knows_the_key_may_get_it_again_and_again() -> None:
-    said = verdict(error(AMBIGUOUS), claimed(ambiguous=True), POLICY, jitter=1.0, at_most_once_more=False, odd=0)
+    said = verdict(error(AMBIGUOUS), claimed(ambiguous=True), POLICY, jitter=1.0, idempotent=True, crashes=0)
     assert said == Postpone(delay=4.0, reason="why", ambiguous=True)
 
 
-@pytest.mark.parametrize(("odd", "dead"), [(1, False), (4, False), (5, True)])
-def test_what_nobody_knows_is_given_up_at_the_fifth_time(odd: int, *, dead: bool) -> None:
-    said = verdict(error(OTHER), claimed(attempts=30), POLICY, jitter=0.0, at_most_once_more=True, odd=odd)
-    assert isinstance(said, Bury) is dead
+@pytest.mark.parametrize(("crashes", "dead"), [(1, False), (4, False), (5, True)])
+def test_what_breaks_here_is_given_up_at_the_fifth_time(crashes: int, *, dead: bool) -> None:
+    said = verdict(error(CRASH), claimed(attempts=30), POLICY, jitter=0.0, idempotent=False, crashes=crashes)
+    assert isinstance(said, DeadLetter) is dead
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_what_the_target_answered_goes_with_every_outcome(kind: FailureKind) -> None:
+    refused = error(kind)
+    refused.status, refused.answer = 418, "I am a teapot"
+    outcome = verdict(refused, claimed(), POLICY, jitter=1.0, idempotent=True, crashes=0)
+    assert outcome.answer == "418 I am a teapot"
 
 
 @given(st.integers(0, 10**9), st.floats(0, 1))

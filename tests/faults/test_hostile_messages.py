@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from monitor import log
-from monitor.notifiers.blockkit import payload
 from monitor.notifiers.console import card
+from monitor.notifiers.slack import payload
 from monitor.notifiers.webhook import body, signed
 from monitor.web import page
 from tests.faults.hostile_words import ANY, ITEMS, assert_inert, health, many, raw, seen, told
@@ -77,7 +77,7 @@ def assert_slack(shown: dict[str, Any]) -> None:
 def test_d13_slack_mentions_nobody_and_links_nowhere(item: dict[str, Any], repeated: bool, plain: bool) -> None:
     one = seen(item)
     if one is not None:
-        assert_slack(payload(told(one), attempt(repeated=repeated), plain=plain))
+        assert_slack(payload(told(one), attempt(repeated=repeated, plain=plain)))
 
 
 @many

@@ -47,7 +47,11 @@ def content(letter: Letter) -> object:
         pytest.param(say(307, b"", "Location: /elsewhere"), id="D05 307"),
         pytest.param(say(308, b"", "Location: /elsewhere"), id="D05 308"),
         pytest.param(drip, id="D07 headers that never end"),
-        pytest.param(say(418), id="D06 a status that nobody knows"),
+        pytest.param(say(404, b"<html>", "Content-Type: text/html"), id="D06 404 of an ingress"),
+        *(
+            pytest.param(say(status), id=f"D06 {status}")
+            for status in (400, 402, 405, 406, 409, 415, 418, 422, 423, 451)
+        ),
     ],
 )
 async def test_a_passing_fault_costs_one_repetition_with_the_same_id_and_content(tmp_path: Path, act: Act) -> None:
@@ -116,7 +120,7 @@ async def test_d03_a_huge_wait_is_capped_at_an_hour(tmp_path: Path) -> None:
         pytest.param(say(404), "not_found", id="D06 404"),
     ],
 )
-async def test_a_target_that_refuses_us_is_parked_at_once_and_keeps_its_letters(
+async def test_a_target_that_refuses_us_is_suspended_at_once_and_keeps_its_letters(
     tmp_path: Path, act: Act, reason: str
 ) -> None:
     bad, good, clock = Target([act]), Target(), Hands()
@@ -131,7 +135,7 @@ async def test_a_target_that_refuses_us_is_parked_at_once_and_keeps_its_letters(
         await office.enqueue("b", "c", to=("bad", "good"))
         await until(lambda: len(good.letters) == 2, 3)
         await asyncio.sleep(0.5)
-        assert len(bad.letters) == 1, "a parked target is left alone"
+        assert len(bad.letters) == 1, "a suspended target is left alone"
         assert await office.states("bad") == {"pending": 3}
         failed = office.own.registry.get_sample_value(
             "finetune_notifications_failed_total", {"notifier": "bad", "reason": reason}
@@ -148,9 +152,7 @@ async def test_a_target_that_refuses_us_is_parked_at_once_and_keeps_its_letters(
 @pytest.mark.parametrize(
     "act",
     [
-        pytest.param(say(400), id="D06 400"),
         pytest.param(say(413), id="D06 413"),
-        pytest.param(say(422), id="D06 422"),
     ],
 )
 async def test_d15_a_refused_message_is_buried_alone(tmp_path: Path, act: Act) -> None:
@@ -167,7 +169,7 @@ async def test_d15_a_refused_message_is_buried_alone(tmp_path: Path, act: Act) -
 
         await until(settled, 5)
         (dead,) = await office.posted("dead")
-        assert (dead.key, dead.reason) == ("research/poison/1@bad", "message_refused")
+        assert (dead.key, dead.reason) == ("research/poison/1@bad", "too_large")
         assert bad.keys().count("research/poison/1@bad") == 1
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from monitor import notifiers
 from monitor.notifiers import ConsoleSettings
-from monitor.notifiers.base import Failure, Notifier, SendError
+from monitor.notifiers.base import FailureKind, Notifier, SendError
 from monitor.notifiers.console import ConsoleNotifier, card
 from monitor.secret import Redactor
 from tests.notifiers.receivers import attempt, message
@@ -55,7 +55,7 @@ async def test_nobody_reading_is_an_error_and_holds_nothing_up() -> None:
         printer = await console(pipe)
         with pytest.raises(SendError) as caught:
             await printer.send(message(), attempt())
-        assert (caught.value.failure, caught.value.reason) == (Failure.TRANSIENT, "blocked")
+        assert (caught.value.kind, caught.value.reason) == (FailureKind.TRANSIENT, "blocked")
         while len(os.read(reading, 4096)) == 4096 and len(os.read(reading, 65536)) == 65536:
             pass
         await printer.send(message(), attempt())
@@ -68,7 +68,7 @@ async def test_a_reader_that_left_is_an_error() -> None:
     os.close(reading)
     with os.fdopen(writing, "w", encoding="utf-8") as pipe, pytest.raises(SendError) as caught:
         await (await console(pipe)).send(message(), attempt())
-    assert (caught.value.failure, caught.value.reason) == (Failure.TRANSIENT, "closed")
+    assert (caught.value.kind, caught.value.reason) == (FailureKind.TRANSIENT, "closed")
 
 
 async def test_a_closed_stream_is_an_error_and_fails_the_check() -> None:

@@ -11,8 +11,8 @@ from monitor.domain.costs import TunedModel
 from monitor.domain.news import Message
 from monitor.domain.notices import budget_news, shutdown_news
 from monitor.domain.routing import OrgRef, Rule
-from monitor.notifiers.blockkit import payload
 from monitor.notifiers.console import card
+from monitor.notifiers.slack import payload
 from monitor.notifiers.webhook import body
 from tests.builders import on
 from tests.notifiers.receivers import attempt

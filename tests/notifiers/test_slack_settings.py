@@ -20,7 +20,7 @@ async def test_notifiers_of_one_channel_share_its_lane(tmp_path: Path) -> None:
     assert text.lane == file.lane
     assert len({text.lane, other.lane, *(bot.lane for bot in bots)}) == 4
     assert "hooks" not in text.lane
-    assert (text.min_gap, text.at_most_once_more) == (1.0, True)
+    assert (text.min_gap, text.idempotent) == (1.0, False)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from monitor import notifiers
 from monitor.notifiers import NotifierSettings
-from monitor.notifiers.base import Failure, Notifier, SendError
-from monitor.notifiers.outgoing import Answer
-from monitor.notifiers.webhook import body, refusal, signed
+from monitor.notifiers.base import FailureKind, Notifier, SendError
+from monitor.notifiers.webhook import body, signed
 from monitor.secret import Redactor
 from tests.notifiers.receivers import AT, Heard, attempt, message, receiver
 
@@ -114,7 +113,7 @@ async def test_a_file_without_a_usable_key_sends_nothing(tmp_path: Path, content
     async with receiver((200, "")) as target, notifiers.session() as client:
         with pytest.raises(SendError) as caught:
             await built(client, url=target.url, secret_file=path).send(message(), attempt())
-    assert (caught.value.failure, caught.value.reason) == (Failure.TRANSIENT, "secret")
+    assert (caught.value.kind, caught.value.reason) == (FailureKind.TRANSIENT, "secret")
     assert target.heard == []
 
 
@@ -142,45 +141,36 @@ def test_no_text_can_break_an_envelope(kind: str, job: str, text: str) -> None:
     assert all(value.isascii() and value.isprintable() for value in headers.values())
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "failure", "wait"),
-    [
-        pytest.param(200, {}, None, None, id="200 is success"),
-        pytest.param(204, {}, None, None, id="204 is success"),
-        pytest.param(410, {}, Failure.TARGET, None, id="410 parks"),
-        pytest.param(401, {}, Failure.TARGET, None, id="401 parks"),
-        pytest.param(403, {}, Failure.TARGET, None, id="403 parks"),
-        pytest.param(404, {}, Failure.TARGET, None, id="404 parks"),
-        pytest.param(429, {"retry-after": "7"}, Failure.RATE, 7.0, id="429 waits as long as it says"),
-        pytest.param(429, {}, Failure.RATE, None, id="429 without a time"),
-        pytest.param(429, {"retry-after": "99999999999"}, Failure.RATE, 3600.0, id="429 for an hour at most"),
-        pytest.param(429, {"retry-after": "soon"}, Failure.RATE, None, id="429 with nonsense"),
-        pytest.param(429, {"retry-after": "Sun, 22 Nov 2026 10:16:02 GMT"}, Failure.RATE, 60.0, id="429 until a date"),
-        pytest.param(503, {"retry-after": "9"}, Failure.RATE, 9.0, id="503 that says when"),
-        pytest.param(503, {}, Failure.TRANSIENT, None, id="503 that does not"),
-        pytest.param(500, {}, Failure.TRANSIENT, None, id="500"),
-        pytest.param(502, {}, Failure.TRANSIENT, None, id="502"),
-        pytest.param(504, {}, Failure.TRANSIENT, None, id="504"),
-        pytest.param(408, {}, Failure.TRANSIENT, None, id="408"),
-        pytest.param(400, {}, Failure.MESSAGE, None, id="400 refuses the message"),
-        pytest.param(413, {}, Failure.MESSAGE, None, id="413 refuses the message"),
-        pytest.param(422, {}, Failure.MESSAGE, None, id="422 refuses the message"),
-        pytest.param(301, {"location": "https://x"}, Failure.TRANSIENT, None, id="a redirect is a failure"),
-        pytest.param(418, {}, Failure.OTHER, None, id="any other 4xx"),
-    ],
-)
-def test_what_an_answer_means(
-    status: int, headers: dict[str, str], failure: Failure | None, wait: float | None
-) -> None:
-    error = refusal(Answer(status=status, headers=headers, body=b""), AT)
-    assert (error.failure if error else None, error.retry_after if error else None) == (failure, wait)
-
-
-async def test_what_a_receiver_answers_is_shown_to_nobody() -> None:
-    async with receiver((400, "your Authorization was abc <script>")) as target, notifiers.session() as client:
+async def test_a_refusal_is_kept_with_what_the_receiver_said_but_not_in_its_text() -> None:
+    key = base64.b64decode(KEY.removeprefix("whsec_") + "==").hex()
+    said = f"bad signature by {KEY} \x1b[31m<script>\n" + "x" * 900
+    async with receiver((400, said)) as target, notifiers.session() as client:
         with pytest.raises(SendError) as caught:
-            await built(client, url=target.url).send(message(), attempt())
-    assert "script" not in str(caught.value)
+            await built(client, url=target.url, secret=KEY).send(message(), attempt())
+    error = caught.value
+    assert (error.kind, error.reason, error.status) == (FailureKind.TRANSIENT, "refused", 400)
+    assert "script" not in str(error)
+    assert error.answer.startswith("bad signature by [redacted] [31m<script> xxx")
+    assert (len(error.answer), KEY[6:] in error.answer, key in error.answer) == (300, False, False)
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:{}/", "WS://127.0.0.1:{}/", "//127.0.0.1:{}/", "127.0.0.1:{}", "x"])
+async def test_a_file_that_holds_no_url_sends_nothing(tmp_path: Path, url: str) -> None:
+    path = tmp_path / "url"
+    async with receiver((200, "")) as target, notifiers.session() as client:
+        path.write_text(url.format(target.url.rpartition(":")[2]))
+        hook = built(client, url_file=path)
+        with pytest.raises(SendError) as caught:
+            await hook.send(message(), attempt())
+        assert (caught.value.kind, caught.value.reason) == (FailureKind.TRANSIENT, "secret")
+        assert target.heard == []
+        path.write_text(target.url)
+        await hook.send(message(), attempt())
+        assert len(target.heard) == 1
+        path.write_text(url)
+        with pytest.raises(SendError):
+            await hook.send(message(), attempt())
+        assert len(target.heard) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,15 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from monitor.notifiers.base import Failure, SendError
-from monitor.notifiers.outgoing import Answer, post, session, url_problem
+from monitor.notifiers.address import url_problem
+from monitor.notifiers.base import Answer, FailureKind, Outgoing, SendError
+from monitor.notifiers.http import post, session
 from tests.notifiers.receivers import raw, receiver
 
 
 async def posted(url: str, *, timeout: float = 5.0) -> Answer:
     async with session() as client:
-        return await post(client, url, body=b"{}", headers={}, timeout=timeout)
+        return await post(client, Outgoing(url=url, body=b"{}"), timeout=timeout)
 
 
 async def refused(url: str, *, timeout: float = 5.0) -> SendError:
@@ -27,13 +28,13 @@ async def test_what_was_refused_at_the_door_never_arrived() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         error = await refused(f"http://127.0.0.1:{unused.getsockname()[1]}/T000/secret")
-    assert (error.failure, error.reason) == (Failure.TRANSIENT, "unreachable")
+    assert (error.kind, error.reason) == (FailureKind.TRANSIENT, "unreachable")
     assert "secret" not in str(error)
 
 
 async def test_a_host_without_address_is_a_passing_trouble() -> None:
     error = await refused("https://nowhere.invalid/T000/secret")
-    assert (error.failure, error.reason) == (Failure.TRANSIENT, "unreachable")
+    assert (error.kind, error.reason) == (FailureKind.TRANSIENT, "unreachable")
 
 
 async def test_a_connection_cut_after_the_request_may_have_delivered_it() -> None:
@@ -41,7 +42,7 @@ async def test_a_connection_cut_after_the_request_may_have_delivered_it() -> Non
         writer.transport.abort()
 
     async with raw(cut) as url:
-        assert (await refused(url)).failure is Failure.AMBIGUOUS
+        assert (await refused(url)).kind is FailureKind.AMBIGUOUS
 
 
 async def test_half_a_status_line_may_have_delivered_it() -> None:
@@ -49,7 +50,7 @@ async def test_half_a_status_line_may_have_delivered_it() -> None:
         writer.write(b"HTTP/1.1 20")
 
     async with raw(half) as url:
-        assert (await refused(url)).failure is Failure.AMBIGUOUS
+        assert (await refused(url)).kind is FailureKind.AMBIGUOUS
 
 
 async def test_silence_ends_at_the_deadline_and_may_have_delivered_it() -> None:
@@ -59,7 +60,7 @@ async def test_silence_ends_at_the_deadline_and_may_have_delivered_it() -> None:
     async with raw(silent) as url:
         start = time.monotonic()
         error = await refused(url, timeout=0.2)
-    assert error.failure is Failure.AMBIGUOUS
+    assert error.kind is FailureKind.AMBIGUOUS
     assert time.monotonic() - start < 2
 
 
@@ -72,7 +73,7 @@ async def test_headers_that_drip_do_not_outlive_the_deadline() -> None:
             await asyncio.sleep(0.02)
 
     async with raw(drip) as url:
-        assert (await refused(url, timeout=0.2)).failure is Failure.AMBIGUOUS
+        assert (await refused(url, timeout=0.2)).kind is FailureKind.AMBIGUOUS
 
 
 async def test_an_endless_answer_is_read_no_further_than_its_limit() -> None:
@@ -127,7 +128,7 @@ async def test_proxies_and_cookies_stay_out_of_it(monkeypatch: pytest.MonkeyPatc
             monkeypatch.setenv(name, proxy.url)
         async with session() as client:
             for _ in range(2):
-                await post(client, target.url, body=b"{}", headers={}, timeout=5)
+                await post(client, Outgoing(url=target.url, body=b"{}"), timeout=5)
     assert proxy.heard == []
     assert len(target.heard) == 2
     assert "cookie" not in target.heard[1].headers
@@ -142,15 +143,15 @@ async def test_proxies_and_cookies_stay_out_of_it(monkeypatch: pytest.MonkeyPatc
         pytest.param("http://8.8.8.8/", id="public without TLS"),
     ],
 )
-async def test_a_refused_address_parks_the_target_without_a_packet(url: str) -> None:
+async def test_a_refused_address_suspends_the_target_without_a_packet(url: str) -> None:
     error = await refused(url)
-    assert (error.failure, error.reason) == (Failure.TARGET, "address_refused")
+    assert (error.kind, error.reason) == (FailureKind.TARGET, "address_refused")
 
 
 @pytest.mark.parametrize("host", ["2130706433", "127.1", "0x7f000001"])
 async def test_an_address_in_an_unusual_spelling_is_refused(host: str) -> None:
     error = await refused(f"http://{host}:1/")
-    assert error.failure in {Failure.TARGET, Failure.TRANSIENT}
+    assert error.kind in {FailureKind.TARGET, FailureKind.TRANSIENT}
     assert error.reason in {"bad_settings", "unreachable"}
 
 
@@ -179,7 +180,7 @@ async def test_the_address_behind_a_name_is_what_counts(host: str) -> None:
         assert isinstance(client.connector, aiohttp.TCPConnector)
         client.connector._resolver = Rebinding(host)
         with pytest.raises(SendError) as caught:
-            await post(client, "http://hooks.example.com/", body=b"", headers={}, timeout=5)
+            await post(client, Outgoing(url="http://hooks.example.com/"), timeout=5)
     assert caught.value.reason == "address_refused"
 
 
