@@ -44,7 +44,8 @@ def test(settings: Settings, name: str) -> int:
         click.echo(f"{inert(name)}: {error}", err=True)
         return CANNOT_ASK
     except SendError as error:
-        click.echo(f"{name}: not accepted ({error.kind}: {error.reason}): {error}", err=True)
+        said = f": {inert(error.answer, 300)}" if error.answer else ""
+        click.echo(f"{name}: not accepted ({error.kind}: {error.reason}): {error}{said}", err=True)
         return NOT_ACCEPTED
     except KeyboardInterrupt:
         return INTERRUPTED

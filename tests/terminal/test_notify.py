@@ -43,15 +43,16 @@ async def test_a_test_message_arrives_signed_and_is_no_news(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [(401, "target: "), (500, "transient: "), (400, "message: ")], ids=["401", "500", "400"]
+    ("status", "told"), [(401, "target: "), (500, "transient: "), (413, "message: ")], ids=["401", "500", "413"]
 )
 async def test_a_message_that_is_not_accepted_is_exit_code_1_with_the_reason(
     tmp_path: Path, status: int, told: str
 ) -> None:
-    async with webhook(Inbox(answer=lambda body: web.Response(status=status))) as hook:
+    async with webhook(Inbox(answer=lambda body: web.Response(status=status, text="because"))) as hook:
         said = await asked(1, "notify", "test", "hook", "--config", config(tmp_path, hook.url))
     assert (said.exit_code, said.stdout) == (1, "")
     assert said.stderr.startswith(f"hook: not accepted ({told}")
+    assert said.stderr.endswith(f"the receiver answered {status}: because\n")
     assert hook.url not in said.stderr
 
 
