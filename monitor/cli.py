@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from monitor import __version__
-from monitor.terminal.configured import config_option, or_exit
-from monitor.terminal.notifying import notify
-from monitor.terminal.options import one_job, org_option, server_options, shown_options, status_option
+from monitor.terminal import commands
+from monitor.terminal.options import config_option, or_exit
 
 if TYPE_CHECKING:
     from monitor.config import Problem, Settings
-    from monitor.terminal.server import Access
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., None])
@@ -90,10 +88,10 @@ def check(file: Path, online: bool) -> None:
     if online:
         from monitor.app import online as asking  # noqa: PLC0415 - see the module's first line
 
-        problems = asking.check(settings)
-        for problem in problems:
-            click.echo(problem)
-        if problems:
+        checked = asking.check(settings)
+        for one in checked:
+            click.echo(one)
+        if any(one.problem is not None for one in checked):
             sys.exit(1)
     click.echo(f"{file}: good")
 
@@ -161,42 +159,8 @@ def estimate(file: str, model: str, epochs: int | None, method: str | None, as_j
     sys.exit(run(file, wish, as_json=as_json, today=SystemClock().now().date()))
 
 
-@main.command()
-@org_option
-@status_option
-@click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0 for all.")
-@shown_options
-@server_options
-def jobs(access: Access, org: str | None, status: str | None, limit: int, as_json: bool, plain: bool) -> None:
-    """List the jobs that the running daemon knows, newest first."""
-    from monitor.terminal import command  # noqa: PLC0415 - see the module's first line
-
-    sys.exit(command.jobs(access, org=org, status=status, most=limit or None, as_json=as_json, plain=plain))
-
-
-@main.command()
-@one_job
-@shown_options
-@server_options
-def job(access: Access, org: str, job_id: str, as_json: bool, plain: bool) -> None:
-    """Show one job: facts, error, curves of loss and the like, transitions, deliveries."""
-    from monitor.terminal import command  # noqa: PLC0415 - see the module's first line
-
-    sys.exit(command.job(access, org, job_id, as_json=as_json, plain=plain))
-
-
-@main.command()
-@one_job
-@shown_options
-@server_options
-def watch(access: Access, org: str, job_id: str, as_json: bool, plain: bool) -> None:
-    """Follow a job until it ends. Exit 0 succeeded, 1 failed or cancelled, 2 cannot ask, 130 after Ctrl-C."""
-    from monitor.terminal import command  # noqa: PLC0415 - see the module's first line
-
-    sys.exit(command.watch(access, org, job_id, as_json=as_json, plain=plain))
-
-
-main.add_command(notify)
+for _command in commands.ALL:
+    main.add_command(_command)
 
 
 @main.command()

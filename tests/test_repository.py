@@ -61,7 +61,7 @@ def texts() -> Iterator[tuple[Path, str]]:
 
 def locked(name: str) -> dict[str, str]:
     """The distributions of a lock file and their versions."""
-    return dict(re.findall(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+    return dict(re.findall(r"^([a-z0-9][a-z0-9._-]*)(?:\[[^\]]*\])?==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
 
 
 def test_no_function_is_long_and_most_are_short() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -48,9 +49,16 @@ def exit_code(main: Callable[[], Awaitable[None]], tell: Callable[[str], None]) 
         leaves = _leaves(error)
         if not all(isinstance(leaf, StoreError | OSError) for leaf in leaves):
             raise
-        tell("; ".join(dict.fromkeys(str(leaf) for leaf in leaves)))
+        tell("; ".join(dict.fromkeys(map(_reason, leaves))))
         return 1
     return 0
+
+
+def _reason(error: BaseException) -> str:
+    """Why it could not start, and the way out where there is one."""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f'{error.strerror}; choose another with --listen HOST:PORT (make demo ARGS="--listen HOST:PORT")'
+    return str(error)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
+from dataclasses import dataclass
 
 import anyio
 
@@ -17,13 +17,27 @@ from monitor.providers.base import SourceError
 from monitor.secret import Redactor
 
 
-def check(settings: Settings) -> list[str]:
-    """A line for everything that does not work; none when all is well."""
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Checked:
+    """An organisation or a notifier, and what came of asking it."""
+
+    name: str
+    asked: str
+    """What a good answer shows."""
+    problem: str | None
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"{self.name}: {self.problem if self.problem is not None else f'good ({self.asked})'}"
+
+
+def check(settings: Settings) -> list[Checked]:
+    """Ask all of them at once; each is one line, in the order of names."""
     return anyio.run(_check, settings)
 
 
-async def _check(settings: Settings) -> list[str]:
-    problems: list[str] = []
+async def _check(settings: Settings) -> list[Checked]:
+    found: list[Checked] = []
     redactor, clock = Redactor(), SystemClock()
     async with (
         sources.session() as asking,
@@ -34,16 +48,18 @@ async def _check(settings: Settings) -> list[str]:
             asked = source(
                 settings, org, session=asking, clock=clock, redactor=redactor, count=lambda operation, code: None
             )
-            tasks.start_soon(_ask, f"organisation {org.name}", asked.check, problems)
+            tasks.start_soon(_ask, f"organisation {org.name}", "its jobs can be listed", asked.check, found)
         for wanted in settings.notifiers:
             timeout = settings.delivery.timeout.total_seconds()
             notifier = notifiers.build(wanted, session=sending, redactor=redactor, timeout=timeout)
-            tasks.start_soon(_ask, f"notifier {wanted.name}", partial(notifier.check), problems)
-    return sorted(problems)
+            tasks.start_soon(_ask, f"notifier {wanted.name}", "it answers; no message was sent", notifier.check, found)
+    return sorted(found)
 
 
-async def _ask(name: str, question: Callable[[], Awaitable[None]], problems: list[str]) -> None:
+async def _ask(name: str, asked: str, question: Callable[[], Awaitable[None]], found: list[Checked]) -> None:
+    problem = None
     try:
         await question()
     except (SourceError, SendError) as error:
-        problems.append(f"{name}: {error}")
+        problem = str(error)
+    found.append(Checked(name=name, asked=asked, problem=problem))

@@ -1,54 +1,53 @@
-"""What the daemon's JSON API says, as values: what is not known here is passed over, what is impossible refused.
+"""The answers of the daemon's JSON API as values: unknown keys are ignored, impossible values refused.
 
-A daemon may be newer than this program, so that its words (statuses, kinds, classes) are text and no closed sets.
+A daemon may be newer than this program, so statuses, kinds and classes are plain text here.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Final, Generic, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from monitor.domain.model import Basis, Cost, Status
 
-T = TypeVar("T")
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Seconds = Annotated[int, Meta(ge=0, le=10**10)]
 
 FINAL: Final = frozenset(status.value for status in Status if status.final)
-_LARGEST: Final = 12  # digits before the point
-_SMALLEST: Final = -12
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A JSON object of the daemon."""
 
     def __post_init__(self) -> None:
-        """Refuse times that are not UTC: at the edges of the calendar others cannot be converted. Raises ValueError."""
+        """Refuse what cannot be shown: times that are not UTC, and amounts that are not money. Raises ValueError."""
         for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, datetime) and value.utcoffset() != timedelta(0):
-                raise ValueError("a time is not UTC")
+            match getattr(self, name):
+                case datetime() as at if at.utcoffset() != timedelta(0):
+                    raise ValueError("a time is not UTC")
+                case Decimal() as usd if usd and not (usd.is_finite() and -12 <= usd.adjusted() < 12):
+                    raise ValueError("not an amount of money")
 
 
-class Page(Said, Generic[T], frozen=True, kw_only=True):
+class Page(Answer, frozen=True, kw_only=True):
     """One page of a list."""
 
-    data: list[T]
+    data: list[dict[str, Any]]
     next: str | None = None
 
 
-class One(Said, Generic[T], frozen=True, kw_only=True):
+class Single(Answer, frozen=True, kw_only=True):
     """A single object."""
 
-    data: T
+    data: dict[str, Any]
 
 
-class Price(Said, frozen=True, kw_only=True):
+class Price(Answer, frozen=True, kw_only=True):
     """What a job costs, in US dollars."""
 
     basis: str = Basis.UNKNOWN.value
@@ -56,22 +55,16 @@ class Price(Said, frozen=True, kw_only=True):
     low: Decimal | None = None
     high: Decimal | None = None
 
-    def __post_init__(self) -> None:
-        """Refuse what is no amount of money. Raises ValueError."""
-        for amount in (self.usd, self.low, self.high):
-            if amount and not (amount.is_finite() and _SMALLEST <= amount.adjusted() < _LARGEST):
-                raise ValueError("not an amount of money")
-
     @property
     def cost(self) -> Cost:
         """The same as the rest of the program knows it."""
         if self.usd is None:
             return Cost(basis=Basis.UNKNOWN)
-        basis = Basis.COMPUTED if self.basis == Basis.COMPUTED else Basis.ESTIMATED
+        basis = Basis.COMPUTED if self.basis in ("computed", "reported") else Basis.ESTIMATED
         return Cost(basis=basis, usd=self.usd, low=self.low, high=self.high)
 
 
-class Failure(Said, frozen=True, kw_only=True):
+class JobError(Answer, frozen=True, kw_only=True):
     """Why a job failed."""
 
     code: str | None = None
@@ -82,7 +75,7 @@ class Failure(Said, frozen=True, kw_only=True):
     retryable: bool | None = None
 
 
-class Job(Said, frozen=True, kw_only=True):
+class Job(Answer, frozen=True, kw_only=True):
     """A job as it is listed."""
 
     id: str
@@ -98,24 +91,26 @@ class Job(Said, frozen=True, kw_only=True):
     finished_at: Moment | None = None
     estimated_finish: Moment | None = None
     since: Moment | None = None
+    """When the daemon first saw it in this status."""
     queue_seconds: Seconds | None = None
     run_seconds: Seconds | None = None
     trained_tokens: Count | None = None
     progress: Annotated[float, Meta(ge=0, le=1)] | None = None
     cost: Price = Price()
-    error: Failure | None = None
+    error: JobError | None = None
     stalled: bool = False
     labels: dict[str, str] = {}
     metadata: dict[str, str] = {}
     url: str | None = None
+    monitor_url: str | None = None
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
+        """Whether it succeeded, failed or was cancelled."""
         return self.status in FINAL
 
-    def ran(self, now: datetime) -> timedelta | None:
-        """How long it ran, or has been running by now; None where it did not start or that is not known."""
+    def run_time(self, now: datetime) -> timedelta | None:
+        """How long it ran, or has been running by now; None where the start is not known."""
         if self.run_seconds is not None:
             return timedelta(seconds=self.run_seconds)
         if self.started_at is None or self.ended:
@@ -123,7 +118,7 @@ class Job(Said, frozen=True, kw_only=True):
         return max(now - self.started_at, timedelta(0))
 
 
-class Transition(Said, frozen=True, kw_only=True):
+class Transition(Answer, frozen=True, kw_only=True):
     """A change of a job."""
 
     seq: Count
@@ -133,60 +128,48 @@ class Transition(Said, frozen=True, kw_only=True):
     observed_at: Moment
 
 
-class Delivery(Said, frozen=True, kw_only=True):
-    """What was told of a job, or is about to be."""
+class Delivery(Answer, frozen=True, kw_only=True):
+    """A notification, sent or not."""
 
     key: str
-    notifier: str
-    seq: Count
-    state: str
-    type: str = ""
-    title: str = ""
+    notifier: str = ""
+    seq: Count = 0
+    state: str = ""
     attempts: Count = 0
+    title: str = ""
     created_at: Moment | None = None
     due_at: Moment | None = None
     settled_at: Moment | None = None
     reason: str | None = None
     answer: str | None = None
-
-    @property
-    def why(self) -> str:
-        """The reason and what the receiver answered; empty where there is neither."""
-        return ": ".join(filter(None, (self.reason, self.answer)))
+    """What the receiver answered at last: its status and the beginning of its text."""
+    new: bool = False
+    """Of a replay: this notifier was not sent it before."""
 
 
-class JobFile(Job, frozen=True, kw_only=True):
-    """A job and what became of it."""
+class JobDetails(Job, frozen=True, kw_only=True):
+    """A job with its history."""
 
     transitions: list[Transition] = []
     deliveries: list[Delivery] = []
 
 
-class Requeued(Said, frozen=True, kw_only=True):
-    """How many dead letters wait again."""
+class Requeued(Answer, frozen=True, kw_only=True):
+    """How many dead letters were requeued."""
 
     requeued: Count
 
 
-class Letter(Said, frozen=True, kw_only=True):
-    """An envelope of a replay."""
-
-    key: str
-    title: str = ""
-    new: bool = False
-    """There was none for this notifier before."""
-
-
-class Replayed(Said, frozen=True, kw_only=True):
+class Replayed(Answer, frozen=True, kw_only=True):
     """What a replay did, or would do."""
 
     again: Count
     new: Count
     waiting: Count
-    deliveries: list[Letter]
+    deliveries: list[Delivery]
 
 
-class Metrics(Said, frozen=True, kw_only=True):
+class Metrics(Answer, frozen=True, kw_only=True):
     """One measurement."""
 
     step: Count | None = None
@@ -199,19 +182,76 @@ class Metrics(Said, frozen=True, kw_only=True):
     valid_reward: float | None = None
 
 
-class Event(Said, frozen=True, kw_only=True):
+class Event(Answer, frozen=True, kw_only=True):
     """One line of a job's event stream."""
 
     at: Moment | None = None
-    level: str = "info"
-    message: str = ""
     metrics: Metrics | None = None
 
 
-class Org(Said, frozen=True, kw_only=True):
-    """An organisation."""
+class Trouble(Answer, frozen=True, kw_only=True):
+    """Why something does not work."""
+
+    reason: str
+    text: str = ""
+
+
+class CostRecords(Answer, frozen=True, kw_only=True):
+    """How reading an organisation's billed costs goes."""
+
+    last_success: Moment | None = None
+    trouble: Trouble | None = None
+
+
+class Org(Answer, frozen=True, kw_only=True):
+    """An organisation and how watching it goes."""
 
     org: str
+    provider: str = ""
+    labels: dict[str, str] = {}
+    up: bool = False
+    last_success: Moment | None = None
+    next_poll_at: Moment | None = None
+    trouble: Trouble | None = None
+    books: CostRecords | None = None
 
 
-LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+class Budget(Answer, frozen=True, kw_only=True):
+    """A budget and what was spent of it."""
+
+    name: str
+    limit: Decimal
+    spent: Decimal
+    ratio: float
+    period_end: Moment | None = None
+
+
+class TunedModel(Answer, frozen=True, kw_only=True):
+    """A fine-tuned model and when it is shut down."""
+
+    org: str
+    id: str
+    base_model: str = ""
+    shutdown_date: str | None = None
+    days_left: int | None = None
+    listed: bool = True
+    """Whether the provider still has it."""
+
+
+class Amounts(Answer, frozen=True, kw_only=True):
+    """Costs of a day by what they were for, in US dollars."""
+
+    training: Decimal | None = None
+    use: Decimal | None = None
+    other: Decimal | None = None
+
+
+class DailyCosts(Answer, frozen=True, kw_only=True):
+    """The costs of one organisation on one UTC day: computed by the daemon, and billed by the provider."""
+
+    org: str
+    day: str
+    settled: bool = True
+    computed: Amounts
+    billed: Amounts
+    unpriced: Count = 0

@@ -3,51 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
-import anyio
+import click
 
 from monitor.environ import environ
-from monitor.terminal.answers import Org, Page
-from monitor.terminal.asking import AskError, Daemon, daemon
-from monitor.terminal.look import inert
-from monitor.terminal.server import Access, BadServer, server
-
-_PATIENCE: Final = 1.0
-_OFFERED: Final = 100
-# What a shell would run or take apart is never put on a command line.
-_SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+from monitor.terminal.access import Access
+from monitor.terminal.answers import Job, Org
+from monitor.terminal.client import Daemon, connect
+from monitor.terminal.output import inert
 
 Offer = tuple[str, str]
-"""A word and what it stands for."""
+"""A completion and what it stands for."""
+
+_PATIENCE: Final = 1.0  # seconds
+_OFFERED: Final = 100
+# What a shell would run or split is never put on a command line.
+_SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
-def organisations(parameters: Mapping[str, Any]) -> list[Offer]:
-    """The organisations of the daemon that the command line names; none where it does not answer."""
-
-    async def ask(of: Daemon) -> list[Offer]:
-        answer, _ = await of.ask("/api/v1/orgs", {}, Page[Org])
-        return [(one.org, "") for one in answer.data]
-
-    return _offers(parameters, ask)
+def organisations(access: Access) -> list[Offer]:
+    """The organisations of the daemon; none where it does not answer."""
+    return _offers(access, lambda daemon: [(one.org, "") for one, _ in daemon.list("/api/v1/orgs", Org)])
 
 
-def job_ids(parameters: Mapping[str, Any]) -> list[Offer]:
-    """The newest jobs of the organisation on the command line."""
+def job_ids(access: Access, org: str | None) -> list[Offer]:
+    """The newest jobs of an organisation, with their status and name; none where the daemon does not answer."""
 
-    async def ask(of: Daemon) -> list[Offer]:
-        found = of.jobs(org=parameters.get("org"), status=None, most=_OFFERED)
-        return [(one.id, inert(" ".join(filter(None, (one.status, one.name))), 80)) async for one, _ in found]
+    def ask(daemon: Daemon) -> list[Offer]:
+        jobs = daemon.pages("/api/v1/jobs", Job, {"org": org}, most=_OFFERED)
+        return [(job.id, inert(" ".join(filter(None, (job.status, job.name))), 80)) for job, _ in jobs]
 
-    return _offers(parameters, ask)
+    return _offers(access, ask)
 
 
-def _offers(parameters: Mapping[str, Any], ask: Any) -> list[Offer]:
-    named = {name: parameters.get(name) for name in ("url", "user", "password_file", "ca_file")}
+def _offers(access: Access, ask: Callable[[Daemon], list[Offer]]) -> list[Offer]:
     try:
-        asked = daemon(server(Access(**named), environ()), timeout=_PATIENCE)
-        offers: list[Offer] = anyio.run(ask, asked)
-    except (AskError, BadServer):
+        offers = ask(connect(access, environ(), timeout=_PATIENCE))
+    except click.ClickException:
         return []
     return [(word, meaning) for word, meaning in offers if _SAFE.fullmatch(word)]

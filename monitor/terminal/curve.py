@@ -1,4 +1,4 @@
-"""Curves of a training run as characters: braille dots for what was trained, crosses for what was validated."""
+"""Curves of a training run as characters: braille dots for training, crosses for validation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from rich.text import Text
+
 from monitor.terminal.answers import Event, Metrics
-from monitor.terminal.look import Look
+from monitor.terminal.output import ODD
 
 _ROWS: Final = 8
 _WIDEST: Final = 100
@@ -48,7 +50,7 @@ class _Frame:
 
 
 def curves(events: Sequence[Event]) -> Iterator[Curve]:
-    """The curves that events tell, at least two points each."""
+    """The curves of what was measured at two steps or more."""
     measured = sorted((event.metrics for event in events if event.metrics), key=lambda metrics: metrics.step or 0)
     for title, train, valid in (
         ("Loss", "train_loss", "valid_loss"),
@@ -60,44 +62,44 @@ def curves(events: Sequence[Event]) -> Iterator[Curve]:
             yield curve
 
 
-def drawn(curve: Curve, look: Look) -> Iterator[str]:
-    """The lines of a curve: a legend, the canvas with its axis, the first and the last step."""
+def draw(curve: Curve, width: int, *, braille: bool = True) -> Text:
+    """A legend, the canvas with its axis, and the first and last step, in so many columns; stars without `braille`."""
     points = curve.train + curve.valid
     low, high = (extreme(value for _, value in points) for extreme in (min, max))
     labels = [f"{high:.4g}", *[""] * (_ROWS - 2), f"{low:.4g}"]
     margin = max(map(len, labels))
-    wide = max(min(look.columns, _WIDEST) - margin - 5, 10)
-    steps = [step for step, _ in points]
-    first, last = min(steps), max(steps)
-    dots = (1, 1) if look.ascii else (2, 4)
+    wide = max(min(width, _WIDEST) - margin - 5, 10)
+    first, last = min(points)[0], max(points)[0]
+    dots = (2, 4) if braille else (1, 1)
     frame = _Frame(first=first, last=last, low=low, high=high, wide=wide * dots[0], tall=_ROWS * dots[1])
-    yield look.paint(_legend(curve, look), "bold")
-    for label, row in zip(labels, _canvas(curve, frame, look), strict=True):
-        yield f"  {look.paint(f'{label:>{margin}}', 'dim')} {'|' if look.ascii else '│'}{row}".rstrip()
+    text = Text(no_wrap=True, overflow="ignore").append(_legend(curve, braille=braille), "bold")
+    for label, row in zip(labels, _canvas(curve, frame, braille=braille), strict=True):
+        text.append(f"\n  {label:>{margin}} ", "dim").append(f"│{row}".rstrip())
     ends = f"{first:,}{f'step {last:,}':>{max(wide - len(f'{first:,}'), 0)}}"
-    yield look.paint(f"  {'':{margin}}  {ends}", "dim")
+    text.append(f"\n  {'':{margin}}  {ends}", "dim").highlight_words("×", ODD)
+    return text
 
 
-def _legend(curve: Curve, look: Look) -> str:
-    said = [
+def _legend(curve: Curve, *, braille: bool) -> str:
+    parts = [
         f"{name} {sign} {points[0][1]:.4g} → {points[-1][1]:.4g}"
         for name, sign, points in (
-            ("training", "*" if look.ascii else "⠶", curve.train),
+            ("training", "⠶" if braille else "*", curve.train),
             ("validation", "×", curve.valid),
         )
         if points
     ]
-    return f"{curve.title}  {', '.join(said)}"
+    return f"{curve.title}  {', '.join(parts)}"
 
 
-def _canvas(curve: Curve, frame: _Frame, look: Look) -> list[str]:
+def _canvas(curve: Curve, frame: _Frame, *, braille: bool) -> list[str]:
     rows = [[0] * frame.wide for _ in range(frame.tall)]
     for column, row in _joined([frame.at(point) for point in curve.train]):
         rows[row][column] = 1
-    grid = [["*" if dot else " " for dot in row] for row in rows] if look.ascii else _braille(rows)
+    grid = _braille(rows) if braille else [["*" if dot else " " for dot in row] for row in rows]
     across, down = frame.wide // len(grid[0]), frame.tall // len(grid)
     for column, row in (frame.at(point) for point in curve.valid):
-        grid[row // down][column // across] = look.paint("×", "odd")
+        grid[row // down][column // across] = "×"
     return ["".join(row) for row in grid]
 
 

@@ -1,79 +1,122 @@
-"""The options that several commands share. Nothing is imported here that would make `--help` slow."""
+"""The options and arguments that several commands share. Nothing slow is imported here: `--help` must be quick."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
-from monitor.domain.model import Status
-from monitor.terminal.server import DEFAULT, PASSWORD, URL, Access
+from monitor.terminal.access import DEFAULT, PASSWORD, URL, Access
 
 Command = Callable[..., None]
+T = TypeVar("T")
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+CANNOT_ASK: Final = 2
+INTERRUPTED: Final = 130
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+
+config_option = click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="FINETUNE_MONITOR_CONFIG",
+    show_envvar=True,
+    help="The configuration file (YAML).",
+)
 
 
-def server_options(command: Command) -> Command:
-    """Options on where the daemon is; the command gets them as one `access`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What every command that asks the daemon takes: where it is, and how to print its answer."""
 
-    @click.option("--server", "url", metavar="URL", help=f"The daemon; by default ${URL} or {DEFAULT}.")
-    @click.option("--user", help=f"The name for basic authentication; its password is in ${PASSWORD}.")
+    access: Access
+    as_json: bool = False
+    ascii: bool = False
+
+
+def daemon_options(command: Command) -> Command:
+    """Options on the daemon and on the output; the command gets them as one `options`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="JSON, one object a line, for programs.")
+    @click.option("--ascii", "plain", is_flag=True, help="No character beyond ASCII.")
+    @click.option(
+        "--server",
+        "url",
+        metavar="URL",
+        default=DEFAULT,
+        envvar=URL,
+        show_default=True,
+        show_envvar=True,
+        help="The daemon.",
+    )
+    @click.option("--user", help=f"The user name for basic authentication; its password is in ${PASSWORD}.")
     @click.option("--password-file", type=_FILE, help="A file with the password instead.")
     @click.option("--ca-file", type=_FILE, help="Trust the authorities in this PEM file instead of the system's.")
     @wraps(command)
-    def asked(
-        url: str | None, user: str | None, password_file: Path | None, ca_file: Path | None, **others: Any
-    ) -> None:
-        command(access=Access(url=url, user=user, password_file=password_file, ca_file=ca_file), **others)
+    def with_options(*, as_json: bool, plain: bool, **others: Any) -> None:
+        options = Options(access=_access(others), as_json=as_json, ascii=plain)
+        try:
+            command(options=options, **others)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            raise  # nobody reads the output any more: click ends quietly
+        except OSError as error:
+            click.echo(f"Error: cannot print: {error.strerror or error}", err=True)
+            sys.exit(CANNOT_ASK)
 
-    return asked
-
-
-def shown_options(command: Command) -> Command:
-    """Options on how the answer looks."""
-    command = ascii_option(command)
-    return click.option("--json", "as_json", is_flag=True, help="JSON, one object a line, for programs.")(command)
-
-
-def ascii_option(command: Command) -> Command:
-    """For terminals without Unicode."""
-    return click.option("--ascii", "plain", is_flag=True, help="No character beyond ASCII.")(command)
+    return with_options  # fmt: skip
 
 
-def one_job(command: Command) -> Command:
-    """The two words that name a job."""
+def job_arguments(command: Command) -> Command:
+    """The two arguments that name a job."""
     command = click.argument("job_id", shell_complete=_complete_job)(command)
     return click.argument("org", shell_complete=_complete_org)(command)
 
 
 def org_option(command: Command) -> Command:
-    """One organisation."""
-    return click.option("--org", shell_complete=_complete_org, help="Only jobs of this organisation.")(command)
+    """Restrict the answer to one organisation."""
+    return click.option("--org", shell_complete=_complete_org, help="Only this organisation.")(command)
 
 
-def status_option(command: Command) -> Command:
-    """One status."""
-    return click.option("--status", type=click.Choice(list(map(str, Status))), help="Only jobs in this status.")(
-        command
-    )
+def or_exit(file: Path, read: Callable[[], T]) -> T:
+    """What was read from the configuration; otherwise print its problems and exit 1, or 2 where it is unreadable."""
+    from monitor import config  # noqa: PLC0415 - `--help` is quick without it
+
+    try:
+        return read()
+    except config.ConfigError as error:
+        for problem in error.problems:
+            click.echo(problem)
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"{file}: cannot be read: {error.strerror or error}", err=True)
+        sys.exit(2)
 
 
-def _complete_org(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+def _access(given: dict[str, Any]) -> Access:
+    """The options on the daemon, taken out of all that were given."""
+    return Access(**{name: given.pop(name) for name in ("url", "user", "password_file", "ca_file")})
+
+
+def _complete_org(context: click.Context, _parameter: click.Parameter, prefix: str) -> list[CompletionItem]:
     from monitor.terminal import completion  # noqa: PLC0415 - see the module's first line
 
-    return _items(completion.organisations(context.params), begun)
+    return _items(completion.organisations(_access(dict(context.params))), prefix)
 
 
-def _complete_job(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+def _complete_job(context: click.Context, _parameter: click.Parameter, prefix: str) -> list[CompletionItem]:
     from monitor.terminal import completion  # noqa: PLC0415 - see the module's first line
 
-    return _items(completion.job_ids(context.params), begun)
+    return _items(completion.job_ids(_access(dict(context.params)), context.params.get("org")), prefix)
 
 
-def _items(offers: list[tuple[str, str]], begun: str) -> list[CompletionItem]:
-    return [CompletionItem(word, help=meaning or None) for word, meaning in offers if word.startswith(begun)]
+def _items(offers: list[tuple[str, str]], prefix: str) -> list[CompletionItem]:
+    return [CompletionItem(word, help=meaning or None) for word, meaning in offers if word.startswith(prefix)]

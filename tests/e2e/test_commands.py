@@ -85,7 +85,12 @@ routes: [{{notify: [hook, gone]}}]
 """)
         code, out, _ = await command("check", "--config", str(file), "--online")
     assert code == 1
-    assert [line.split(":")[0] for line in out.splitlines()] == ["notifier gone", "organisation bad"]
+    lines = out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "notifier gone", "notifier hook", "organisation bad", "organisation good",
+    ]  # fmt: skip
+    assert lines[1] == "notifier hook: good (it answers; no message was sent)"
+    assert lines[3] == "organisation good: good (its jobs can be listed)"
     assert KEY not in out
     assert hook.bodies == []
 
@@ -192,4 +197,4 @@ async def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
         file.write_text(json.dumps({**settings, "store": {"url": f"sqlite:///{tmp_path}/x.db"}}))
         code, _, err = await command("run", "--config", str(file), "--listen", f"127.0.0.1:{port}")
     assert code == 1
-    assert "address already in use" in err
+    assert "address already in use; choose another with --listen HOST:PORT" in err

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from monitor.domain.model import Basis, Cost, EventKind, JobError, Metrics, Status
-from monitor.terminal.asking import AskError, daemon
-from monitor.terminal.server import Server
+from monitor.terminal.access import Access
+from monitor.terminal.answers import JobDetails
+from monitor.terminal.client import AskError, connect
 from tests.builders import MINUTE, NOON, event, job, measured, tracked, trained
 from tests.faults.hostile_words import NASTY
 from tests.terminal.asked import answer, answering, asked
@@ -64,7 +65,7 @@ async def test_jobs_can_be_chosen_and_a_wrong_choice_is_explained_by_the_daemon(
         nobody = await asked(here.port, "jobs", "--org", "search")
         stranger = await asked(here.port, "jobs", "--org", "stranger")
     assert [json.loads(line)["id"] for line in failed.stdout.splitlines()] == ["ftjob-f"]
-    assert (nobody.exit_code, nobody.stdout) == (0, "There are no such jobs.\n")
+    assert (nobody.exit_code, nobody.stdout) == (0, "No job matches.\n")
     assert (stranger.exit_code, stranger.stdout) == (2, "")
     assert stranger.stderr.endswith(": org must be one of: research, search\n")
 
@@ -79,17 +80,17 @@ async def test_a_job_is_shown_with_its_error_curves_transitions_and_deliveries(t
         said = await asked(here.port, "job", "research", "ftjob-f")
         whole = json.loads((await asked(here.port, "job", "research", "ftjob-f", "--json")).stdout)
     assert said.exit_code == 0
-    lines = said.stdout.splitlines()
+    lines = [line.rstrip() for line in said.stdout.splitlines()]
     assert lines[0] == "✖ failed  support-bot  ftjob-f"
     assert any(line.split() == ["Organisation", "research", "(openai)"] for line in lines)
     assert any(line.split()[:2] == ["Created", "2026-11-22"] for line in lines)
-    assert "  Reason   server_error (provider: may be tried again)" in lines
+    assert "  Reason   server_error (provider: a retry may help)" in lines
     assert "  Message  out of memory" in lines
     assert any(line.startswith("  Hint ") for line in lines)
     assert "Loss  training ⠶ 2 → 0.25, validation × 2.5 → 0.3125" in lines
     assert "Accuracy  training ⠶ 0.01 → 0.08" in lines
     assert lines[lines.index("Transitions") + 2].split()[-1] == "failed"
-    assert lines[lines.index("Deliveries") + 2].split()[:3] == ["chat", "1", "pending"]
+    assert lines[lines.index("Notifications") + 2].split()[:3] == ["chat", "1", "pending"]
     assert (whole["id"], whole["error"]["class"], len(whole["events"])) == ("ftjob-f", "provider", 8)
 
 
@@ -137,15 +138,15 @@ async def test_no_such_job_is_exit_code_2(tmp_path: Path, command: str) -> None:
     async with site(tmp_path) as here:
         said = await asked(here.port, command, "research", "nobody")
     assert (said.exit_code, said.stdout) == (2, "")
-    assert said.stderr == f"http://127.0.0.1:{here.port}: there is no such job\n"
+    assert said.stderr == f"Error: http://127.0.0.1:{here.port}: there is no such job\n"
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        pytest.param(b"", "the connection was closed without an answer (http:// where it is https://?)", id="nothing"),
-        pytest.param(b"220 mail ready\r\n", "the answer is no HTTP that can be understood", id="another protocol"),
-        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500, "the answer is no HTTP", id="headers for ever"),
+        pytest.param(b"", "the connection was closed without an answer (http:// instead of https://?)", id="nothing"),
+        pytest.param(b"220 mail ready\r\n", "the answer is not HTTP", id="another protocol"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500, "the answer is not HTTP", id="headers for ever"),
         pytest.param(answer(b"<html>"), "the answer is not that of a finetune-monitor", id="a page"),
         pytest.param(answer(b"[" * 100_000), "the answer is not that", id="brackets for ever"),
         pytest.param(answer(b'"\xff"'), "the answer is not that", id="no UTF-8"),
@@ -163,13 +164,13 @@ async def test_no_such_job_is_exit_code_2(tmp_path: Path, command: str) -> None:
         pytest.param(answer({"data": [RUNNING], "next": "x"}), "the daemon's pages lead", id="pages in a circle"),
         pytest.param(answer({"data": [], "next": "x"}), "the daemon's pages lead", id="an empty page before others"),
         pytest.param(
-            answer(b"", status="302 Found", headers="Location: http://127.0.0.1:1/\r\n"), "it sends us elsewhere",
+            answer(b"", status="302 Found", headers="Location: http://127.0.0.1:1/\r\n"), "the answer is a redirect",
             id="a redirect"),
-        pytest.param(answer(b"down for \x1b[2J", status="503 Busy"), "it answers with HTTP 503", id="a proxy's error"),
+        pytest.param(answer(b"down for \x1b[2J", status="503 Busy"), "HTTP 503", id="a proxy's error"),
         pytest.param(
             answer({"error": {"message": "no\x1b[2J\u202eway"}}, status="403 No"), "no[2Jway",
             id="a refusal with its reason"),
-        pytest.param(answer(b"", status="401 Who"), "a name and a password are needed", id="an unfriendly door"),
+        pytest.param(answer(b"", status="401 Who"), "a user name and a password are needed", id="an unfriendly door"),
         pytest.param(
             answer(gzip.compress(b'{"data":[]}'), headers="Content-Encoding: gzip\r\n"), "the answer is not that",
             id="compressed, which was not asked for"),
@@ -179,7 +180,7 @@ async def test_an_answer_that_is_none_is_one_line_and_exit_code_2(given: bytes, 
     async with answering(given) as port:
         said = await asked(port, "jobs", "--limit", "0")
     assert (said.exit_code, said.stdout) == (2, "")
-    assert said.stderr.startswith(f"http://127.0.0.1:{port}: {told}")
+    assert said.stderr.startswith(f"Error: http://127.0.0.1:{port}: {told}")
     assert said.stderr.count("\n") == 1
 
 
@@ -189,18 +190,18 @@ async def test_an_answer_without_end_is_cut_off() -> None:
     assert "the answer is larger than 32 MiB" in said.stderr
 
 
-async def test_who_says_nothing_is_not_waited_for_longer_than_the_deadline() -> None:
+def test_who_says_nothing_is_not_waited_for_longer_than_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        of = daemon(Server(host="127.0.0.1", port=silent.getsockname()[1], secure=False), timeout=0.1)
+        of = connect(Access(url=f"http://127.0.0.1:{silent.getsockname()[1]}"), {}, timeout=0.1)
         with pytest.raises(AskError, match=r"no answer within 0\.1 s"):
-            await of.job("research", "x")
+            of.get("/api/v1/jobs/a/b", JobDetails)
 
 
 async def test_where_nobody_listens_it_is_said() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
     said = await asked(port, "jobs")
-    assert (said.exit_code, said.stderr) == (2, f"http://127.0.0.1:{port}: connection refused\n")
+    assert (said.exit_code, said.stderr) == (2, f"Error: http://127.0.0.1:{port}: connection refused\n")
 
 
 async def test_a_newer_daemon_with_words_we_do_not_know_is_understood() -> None:

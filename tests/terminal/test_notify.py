@@ -1,8 +1,9 @@
-"""The `notify` commands: a real message to a real receiver, routes explained, what was told or given up told again."""
+"""The `notify` commands: a real message to a real receiver, routes explained, dead letters, replays."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ async def test_a_message_that_is_not_accepted_is_exit_code_1_with_the_reason(
 
 async def test_an_unknown_notifier_is_exit_code_2_and_the_known_are_named(tmp_path: Path) -> None:
     said = await asked(1, "notify", "test", "pager", "--config", config(tmp_path, "http://127.0.0.1:1/"))
-    assert (said.exit_code, said.stderr) == (2, "pager: there is no such notifier; there are: hook, out\n")
+    assert (said.exit_code, said.stderr) == (2, "Error: pager: there is no such notifier; there are: hook, out\n")
 
 
 async def test_routes_are_explained_for_a_real_job(tmp_path: Path) -> None:
@@ -68,11 +69,11 @@ async def test_routes_are_explained_for_a_real_job(tmp_path: Path) -> None:
         said = await asked(here.port, "notify", "explain", "research", "ftjob-1", "--config", file)
         nobody = await asked(here.port, "notify", "explain", "research", "nobody", "--config", file)
     assert said.stdout.splitlines() == [
-        "route 1  fits",
+        "route 1  matches",
         "  on succeeded failed cancelled stalled → hook",
-        "route 2  fits",
+        "route 2  matches",
         "  on started failed → out, hook",
-        "route 3  does not fit: model is not o4* or o5*, metadata is not env: prod",
+        "route 3  does not match: model is not o4* or o5*, metadata is not env: prod",
         "  on succeeded failed cancelled stalled → out",
         "",
         "appeared   nobody",
@@ -83,6 +84,8 @@ async def test_routes_are_explained_for_a_real_job(tmp_path: Path) -> None:
         "failed     hook, out",
         "cancelled  hook",
         "stalled    hook",
+        "moving     nobody",
+        "gone       nobody",
     ]
     assert (said.exit_code, nobody.exit_code) == (0, 2)
 
@@ -95,16 +98,16 @@ async def test_routes_are_explained_to_programs(tmp_path: Path) -> None:
     found = json.loads(said.stdout)
     assert (found["org"], found["job"]) == ("research", "ftjob-1")
     assert found["routes"][1:] == [
-        {"route": 2, "fits": True, "why": [], "on": ["started", "failed"], "notify": ["out", "hook"]},
+        {"route": 2, "matches": True, "why": [], "on": ["started", "failed"], "notify": ["out", "hook"]},
         {
             "route": 3,
-            "fits": False,
+            "matches": False,
             "why": ["model is not o4* or o5*", "metadata is not env: prod"],
             "on": ["succeeded", "failed", "cancelled", "stalled"],
             "notify": ["out"],
         },
     ]
-    assert (found["told"]["failed"], found["told"]["paused"]) == (["hook", "out"], [])
+    assert (found["recipients"]["failed"], found["recipients"]["paused"]) == (["hook", "out"], [])
 
 
 async def test_dead_letters_are_listed() -> None:
@@ -124,10 +127,23 @@ async def test_dead_letters_are_listed() -> None:
     assert json.loads(programs.stdout) == letter
     assert asked_for == ["/api/v1/deliveries?state=dead&limit=500"] * 2
     async with answering(answer({"data": [], "next": None})) as port:
-        assert (await asked(port, "notify", "dead")).stdout == "There are none.\n"
+        assert (await asked(port, "notify", "dead")).stdout == "There are no dead letters.\n"
 
 
-async def test_dead_letters_are_listed_and_wait_again(tmp_path: Path) -> None:
+async def test_a_dead_letter_says_what_the_receiver_answered() -> None:
+    letter = {
+        "key": "a/b/3@hook",
+        "state": "dead",
+        "reason": "message_refused",
+        "status": 400,
+        "answer": "no \x1b[2Jfield",
+    }
+    async with answering(answer({"data": [letter], "next": None})) as port:
+        said = await asked(port, "notify", "dead")
+    assert said.stdout.splitlines()[1].rstrip().endswith("message_refused  400 no [2Jfield")
+
+
+async def test_dead_letters_are_listed_and_requeued(tmp_path: Path) -> None:
     async with site(tmp_path, changes=lifecycle) as here:
         await here.keep(FAILED, told=("ops", "chat"))
         await buried(here.store)
@@ -135,8 +151,10 @@ async def test_dead_letters_are_listed_and_wait_again(tmp_path: Path) -> None:
         assert set((await states(here)).values()) == {"pending"}
         assert said.exit_code == 0
         assert said.stdout.splitlines()[1].split()[0] == "research/ftjob-1/3@ops"
-        assert said.stdout.splitlines()[2:] == ["1 waits again."]
-        assert (await asked(here.port, "notify", "dead", "--requeue")).stdout == "There are none.\n0 wait again.\n"
+        assert said.stdout.splitlines()[2:] == ["Requeued: 1."]
+        assert (
+            await asked(here.port, "notify", "dead", "--requeue")
+        ).stdout == "There are no dead letters.\nRequeued: 0.\n"
         await buried(here.store)
         await buried(here.store, "chat")
         programs = [
@@ -157,21 +175,21 @@ async def test_a_replay_is_listed_and_counted_and_a_dry_run_changes_nothing(tmp_
         assert await states(here) == {"research/ftjob-1/3@ops": "pending"}
         both = await asked(here.port, "notify", "replay", "--since", "24h")
     assert [line.split() for line in dry.stdout.splitlines()[:3]] == [
-        ["KEY", "HOW", "WHAT"],
-        ["research/ftjob-1/3@ops", "again", "ftjob-1", "failed"],
-        ["research/ftjob-1/3@chat", "new", "tone", "failed"],
+        ["KEY", "SENT", "BEFORE", "MESSAGE"],
+        ["research/ftjob-1/3@ops", "yes", "ftjob-1", "failed"],
+        ["research/ftjob-1/3@chat", "no", "tone", "failed"],
     ]
-    assert dry.stdout.splitlines()[3:] == ["Would wait again: 1; for the first time: 1; still wait: 0."]
+    assert dry.stdout.splitlines()[3:] == ["Would be queued again: 1, for the first time: 1. Already pending: 0."]
     (line,) = one.stdout.splitlines()
     assert [letter["key"] for letter in json.loads(line)["deliveries"]] == ["research/ftjob-1/3@ops"]
-    assert both.stdout.splitlines()[-1] == "Wait again: 0; for the first time: 1; still wait: 1."
+    assert both.stdout.splitlines()[-1] == "Queued again: 0, for the first time: 1. Already pending: 1."
     assert {dry.exit_code, one.exit_code, both.exit_code} == {0}
 
 
 async def test_a_replay_of_nothing_is_one_line(tmp_path: Path) -> None:
     async with site(tmp_path, changes=lifecycle) as here:
         said = await asked(here.port, "notify", "replay", "--since", "500ms")
-    assert (said.exit_code, said.stdout) == (0, "Wait again: 0; for the first time: 0; still wait: 0.\n")
+    assert (said.exit_code, said.stdout) == (0, "Queued again: 0, for the first time: 0. Already pending: 0.\n")
 
 
 @pytest.mark.parametrize("command", [("replay", "--since", "1h"), ("dead", "--requeue")], ids=["replay", "requeue"])
@@ -184,7 +202,7 @@ async def test_a_daemon_that_does_not_allow_it_says_which_setting_would(
         said = await asked(here.port, "notify", *command)
         assert await states(here) == {"research/ftjob-1/3@ops": "dead"}
     assert (said.exit_code, said.stdout) == (2, "")
-    assert said.stderr == f"http://127.0.0.1:{here.port}: server.enable_lifecycle is not set\n"
+    assert said.stderr == f"Error: http://127.0.0.1:{here.port}: server.enable_lifecycle is not set\n"
 
 
 @pytest.mark.parametrize(
@@ -208,10 +226,10 @@ async def test_letters_beyond_those_that_are_named_are_counted_and_no_text_steer
     told = {"dry_run": True, "again": 1000, "new": 300, "waiting": 2, "deliveries": letters}
     async with answering(answer({"data": told})) as port:
         said = await asked(port, "notify", "replay", "--since", "1h", "--dry-run")
-    assert said.stdout.splitlines()[1:] == [
-        "a/b/1@ops  new  x[2Jy",
+    assert [re.sub(" +", " ", line).rstrip() for line in said.stdout.splitlines()[1:]] == [
+        "a/b/1@ops no x[2Jy",
         "and 1,299 more",
-        "Would wait again: 1,000; for the first time: 300; still wait: 2.",
+        "Would be queued again: 1,000, for the first time: 300. Already pending: 2.",
     ]
 
 

@@ -58,11 +58,11 @@ async def test_a_full_disk_is_said_in_one_line() -> None:
         process = await started(port, "jobs", stdout=full)
         os.close(full)
         _, said = await asyncio.wait_for(process.communicate(), 20)
-    assert (process.returncode, said) == (2, b"cannot print: No space left on device\n")
+    assert (process.returncode, said) == (2, b"Error: cannot print: No space left on device\n")
 
 
 def test_help_does_not_load_what_asks_or_shows() -> None:
     code = "import sys; from monitor.cli import main; print(*(m for m in sys.modules if m in %r))"
-    heavy = ("aiohttp", "pydantic", "msgspec", "ssl", "anyio", "monitor.config", "monitor.terminal.asking")
+    heavy = ("aiohttp", "pydantic", "msgspec", "rich", "ssl", "anyio", "monitor.config", "monitor.terminal.client")
     run = subprocess.run([sys.executable, "-c", code % (heavy,)], capture_output=True, text=True, check=True)
     assert run.stdout == "\n"

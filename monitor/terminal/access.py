@@ -1,4 +1,4 @@
-"""Where the daemon is and how one gets in: its URL, and what is needed beside it."""
+"""Where the daemon is and how to authenticate: what the command line says, checked."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+import click
+
 URL: Final = "FINETUNE_MONITOR_SERVER"
 DEFAULT: Final = "http://127.0.0.1:10877"
 PASSWORD: Final = "FINETUNE_MONITOR_PASSWORD"  # noqa: S105 - the name of the variable, not what is in it
 _LARGEST: Final = 4096
 
 
-class BadServer(ValueError):
+class BadServer(click.ClickException):
     """The daemon cannot be asked like this. The text says why, without a password."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """A name and a password for basic authentication."""
+    """A user name and a password for basic authentication."""
 
     user: str
     password: str = field(repr=False)
@@ -41,7 +45,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Its URL, without credentials."""
+        """The URL, without credentials."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.secure else 'http'}://{host}:{self.port}{self.prefix}"
 
@@ -50,23 +54,22 @@ class Server:
 class Access:
     """What the command line says about the daemon."""
 
-    url: str | None = None
+    url: str = DEFAULT
     user: str | None = None
     password_file: Path | None = None
     ca_file: Path | None = None
 
 
 def server(access: Access, environ: Mapping[str, str]) -> Server:
-    """The daemon of a URL; credentials are in the URL, or beside it. Raises BadServer."""
-    url = access.url or environ.get(URL) or DEFAULT
+    """The daemon behind a URL, with credentials from the URL, the options or the environment. Raises BadServer."""
     try:
-        parts = urlsplit(url.rstrip("/"))
+        parts = urlsplit(access.url.rstrip("/"))
         port = parts.port
     except ValueError:
-        raise BadServer("the server's URL cannot be understood") from None
+        raise BadServer("the server's URL is malformed") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadServer("the server's URL must begin with http:// or https:// and a host")
-    if not url.isascii() or parts.query or parts.fragment:
+    if not access.url.isascii() or parts.query or parts.fragment:
         raise BadServer("the server's URL must be scheme, host, port and path in ASCII, and nothing else")
     secure = parts.scheme == "https"
     user = access.user if access.user is not None else _decoded(parts.username)
@@ -85,16 +88,16 @@ def _credentials(
 ) -> Credentials | None:
     if user is None:
         if file is not None:
-            raise BadServer("a password needs a name: --user")
+            raise BadServer("a password needs a user name: --user")
         return None
     if file is not None:
         password = _read(file)
     elif password is None:
         password = environ.get(PASSWORD)
     if password is None:
-        raise BadServer(f"a name needs a password: in the variable {PASSWORD} or in a file, --password-file")
+        raise BadServer(f"a user name needs a password: in the variable {PASSWORD} or in a file, --password-file")
     if ":" in user:
-        raise BadServer("a name for basic authentication has no colon")
+        raise BadServer("a user name for basic authentication has no colon")
     return Credentials(user=user, password=password)
 
 

@@ -1,0 +1,174 @@
+"""The commands that ask a running daemon. Each imports what it needs when it runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from monitor.domain.durations import duration
+from monitor.domain.model import Status
+from monitor.terminal.options import Options, config_option, daemon_options, job_arguments, or_exit, org_option
+
+
+def _duration(_context: click.Context, _option: click.Parameter, text: str | None) -> timedelta | None:
+    try:
+        return duration(text) if text is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+_limit_option = click.option(
+    "--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0 for all."
+)
+
+
+@click.command()
+@org_option
+@click.option("--status", type=click.Choice([*map(str, Status)]), help="Only jobs in this status.")
+@click.option("--active", is_flag=True, help="Only jobs that have not ended.")
+@click.option("--model", metavar="GLOB", help="Only jobs whose model, base or fine-tuned model matches: `gpt-4o*`.")
+@click.option("--since", metavar="DURATION", callback=_duration, help="Only jobs created within: 30m, 24h, 7d.")
+@_limit_option
+@daemon_options
+def jobs(options: Options, limit: int, **wanted: Any) -> None:
+    """List jobs, newest first."""
+    from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
+
+    if wanted["active"] and wanted["status"] is not None:
+        raise click.UsageError("--active and --status exclude each other.")
+    listings.jobs(options, listings.JobFilter(**wanted), limit or None)
+
+
+@click.command()
+@job_arguments
+@daemon_options
+def job(options: Options, org: str, job_id: str) -> None:
+    """Show one job: facts, error, loss curves, transitions, notifications."""
+    from monitor.terminal import job  # noqa: PLC0415 - see the module's first line
+
+    job.show(options, org, job_id)
+
+
+@click.command()
+@job_arguments
+@daemon_options
+def watch(options: Options, org: str, job_id: str) -> None:
+    """Follow a job until it ends. Exit 0 succeeded, 1 failed or cancelled, 2 cannot ask, 130 after Ctrl-C."""
+    from monitor.terminal import watch  # noqa: PLC0415 - see the module's first line
+
+    sys.exit(watch.watch(options, org, job_id))
+
+
+@click.command()
+@daemon_options
+def orgs(options: Options) -> None:
+    """List the organisations and how watching them goes."""
+    from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
+
+    listings.orgs(options)
+
+
+@click.command()
+@daemon_options
+def budgets(options: Options) -> None:
+    """List the budgets and what was spent of them."""
+    from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
+
+    listings.budgets(options)
+
+
+@click.command()
+@org_option
+@_limit_option
+@daemon_options
+def models(options: Options, org: str | None, limit: int) -> None:
+    """List the fine-tuned models and when they are shut down, the next first."""
+    from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
+
+    listings.models(options, org, limit or None)
+
+
+@click.command()
+@org_option
+@click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True, help="How far back.")
+@daemon_options
+def costs(options: Options, org: str | None, days: int) -> None:
+    """List daily costs: computed from prices, and billed where the provider tells."""
+    from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
+
+    listings.costs(options, org, days)
+
+
+@click.command()
+@daemon_options
+def reload(options: Options) -> None:
+    """Make the daemon read its configuration again. Needs server.enable_lifecycle there; SIGHUP always works.
+
+    Exit 0 reloaded, 1 problems (nothing has changed), 2 cannot ask.
+    """
+    from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
+
+    sys.exit(0 if listings.reload(options) else 1)
+
+
+@click.group()
+def notify() -> None:
+    """Test, explain and repeat notifications."""
+
+
+@notify.command("test")
+@click.argument("name")
+@config_option
+def notify_test(name: str, file: Path) -> None:
+    """Send a real test message by the notifier NAME. Exit 0 accepted, 1 not accepted, 2 no such notifier."""
+    from monitor import config  # noqa: PLC0415 - see the module's first line
+    from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
+
+    settings = or_exit(file, lambda: config.load(file, config.environ()))
+    sys.exit(0 if notifications.test(settings, name) else 1)
+
+
+@notify.command("explain")
+@job_arguments
+@config_option
+@daemon_options
+def notify_explain(options: Options, org: str, job_id: str, file: Path) -> None:
+    """Show which routes of the configuration match a job, why others do not, and who is notified of what."""
+    from monitor import config  # noqa: PLC0415 - see the module's first line
+    from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
+
+    settings = or_exit(file, lambda: config.load(file, config.environ()))
+    notifications.explain(options, settings, org, job_id)
+
+
+@notify.command("replay")
+@click.option("--since", metavar="DURATION", required=True, help="How far back: 30m, 24h, 7d; at most store.retention.")
+@click.option("--notifier", metavar="NAME", help="To this notifier only.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be sent.")
+@daemon_options
+def notify_replay(options: Options, since: str, notifier: str | None, dry_run: bool) -> None:
+    """Send the transitions since then again, by the daemon's current routes. Needs server.enable_lifecycle there.
+
+    What was sent or is dead goes out with the same key and content, what is pending is left alone, and what a route or
+    notifier missed that was added since is sent for the first time.
+    """
+    from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
+
+    notifications.replay(options, since=since, notifier=notifier, dry_run=dry_run)
+
+
+@notify.command("dead")
+@click.option("--requeue", is_flag=True, help="Requeue them all; needs server.enable_lifecycle at the daemon.")
+@daemon_options
+def notify_dead(options: Options, requeue: bool) -> None:
+    """List the dead letters, newest first: notifications that were given up."""
+    from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
+
+    notifications.dead(options, requeue=requeue)
+
+
+ALL: Final[tuple[click.Command, ...]] = (jobs, job, watch, orgs, budgets, models, costs, reload, notify)

@@ -1,0 +1,229 @@
+"""One job with everything that is known of it, and how its parts are put into words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import click
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from monitor.clock import SystemClock
+from monitor.domain.pricing import spoken
+from monitor.domain.render import span
+from monitor.domain.text import clean
+from monitor.environ import environ
+from monitor.terminal.answers import Delivery, Event, Job, JobDetails, JobError, Metrics, Transition
+from monitor.terminal.client import connect, job_path
+from monitor.terminal.curve import curves, draw
+from monitor.terminal.options import Options
+from monitor.terminal.output import (
+    BAD,
+    BUSY,
+    GOOD,
+    Column,
+    clock_time,
+    console,
+    facts,
+    inert,
+    moment,
+    status_style,
+    table,
+)
+
+_LONGEST: Final = 4000
+_MOST_EVENTS: Final = 5000
+_STATES: Final = {"sent": GOOD, "pending": BUSY, "dead": BAD}
+_TRANSITIONS: Final = (
+    Column(title="#", right=True),
+    Column(title="OBSERVED", spare=1),
+    Column(title="CHANGE", least=10),
+)
+_DELIVERIES: Final = (
+    Column(title="NOTIFIER", least=8),
+    Column(title="#", right=True),
+    Column(title="STATE"),
+    Column(title="ATTEMPTS", right=True, spare=2),
+    Column(title="TIME", spare=1),
+    Column(title="MESSAGE", least=10, spare=3),
+    Column(title="REASON", least=10),
+)
+
+
+def show(options: Options, org: str, job_id: str) -> None:
+    """Print everything about one job: text, or one JSON object with its events."""
+    daemon = connect(options.access, environ())
+    path = job_path(org, job_id)
+    job, raw = daemon.get(path, JobDetails)
+    events = [*daemon.pages(f"{path}/events", Event, most=_MOST_EVENTS)]
+    if options.as_json:
+        click.echo(json.dumps({**raw, "events": [event.raw for event in events]}))
+        return
+    out = console(ascii_only=options.ascii)
+    for part in details(job, [event.value for event in events], out, SystemClock().now()):
+        out.print(part, crop=False)
+
+
+def details(job: JobDetails, events: Sequence[Event], out: Console, now: datetime) -> Iterator[RenderableType]:
+    """The parts of the page of a job, for a console."""
+    yield heading(job)
+    yield ""
+    yield _indented(facts(_facts(job, events, now)))
+    if job.error is not None:
+        yield Text("\nError", "bold")
+        yield _indented(facts(_error_facts(job.error)))
+    for curve in curves(events):
+        yield ""
+        yield draw(curve, out.width if out.is_terminal else 80, braille=out.encoding.startswith("utf"))
+    if job.transitions:
+        yield Text("\nTransitions", "bold")
+        yield _indented(table(_TRANSITIONS, [_transition_row(one) for one in job.transitions], out.width - 2))
+    if job.deliveries:
+        yield Text("\nNotifications", "bold")
+        yield _indented(table(_DELIVERIES, [_delivery_row(one) for one in job.deliveries], out.width - 2))
+
+
+def heading(job: Job) -> Text:
+    """Which job it is and where it stands, on one line."""
+    style, sign = status_style(job.status, stalled=job.stalled)
+    status = f"{sign} {inert(job.status, 40)}{', stalled' if job.stalled else ''}"
+    return Text.assemble((status, style), "  ", (f"{inert(job.name)}  " if job.name else "", "bold"), inert(job.id))
+
+
+def model(job: Job) -> str:
+    """The base model and the method: `gpt-4o-mini-2024-07-18, dpo`."""
+    return ", ".join(filter(None, (inert(job.model), inert(job.method, 40) if job.method != "unknown" else "")))
+
+
+def cost(job: Job) -> str:
+    """`$2.40`, `about $2.40`, `about $2.40 (between $2.10 and $2.90)`; empty where it is not known."""
+    return spoken(job.cost.cost) if job.cost.usd is not None else ""
+
+
+def short_cost(job: Job) -> str:
+    """`$2.40`, or `~$2.40` for an estimate."""
+    return cost(job).partition(" (")[0].replace("about ", "~")
+
+
+def failure(error: JobError) -> str:
+    """What kind of failure it is, and whether a retry can help."""
+    advice = {True: "a retry may help", False: "a retry unchanged will fail again", None: ""}[error.retryable]
+    kind = ": ".join(filter(None, (inert(error.cls, 40), advice)))
+    return f"{inert(error.code, 80) or 'no reason given'}{f' ({kind})' if kind else ''}"
+
+
+def change(of: Transition) -> Text:
+    """What happened to a job."""
+    style, sign = status_style(of.after, stalled=of.kind in ("stalled", "gone"))
+    return Text(f"{sign} {_change(of)}", style)
+
+
+def latest(events: Sequence[Event]) -> Metrics | None:
+    """The measurement of the highest step; None where nothing was measured."""
+    measured = [event.metrics for event in events if event.metrics is not None and event.metrics.step is not None]
+    return max(measured, key=lambda metrics: metrics.step or 0, default=None)
+
+
+def step(events: Sequence[Event]) -> str:
+    """`step 420 of 1,000`; empty where nothing was measured."""
+    metrics = latest(events)
+    if metrics is None or metrics.step is None:
+        return ""
+    return f"step {metrics.step:,}" + (f" of {metrics.steps:,}" if metrics.steps else "")
+
+
+def run_time(job: Job, now: datetime) -> str:
+    """How long it ran or has been running: since its start, or since it was first seen running; empty before that."""
+    if (ran := job.run_time(now)) is not None:
+        return span(ran)
+    if job.status == "running" and job.since is not None:
+        return f"{span(max(now - job.since, timedelta(0)))} since first seen"
+    return ""
+
+
+def _change(of: Transition) -> str:
+    after = inert(of.after, 40)
+    match of.kind:
+        case "stalled":
+            return f"{after}, no sign of life"
+        case "gone":
+            return "the provider no longer knows the job"
+        case "back":
+            return f"the provider knows the job again: {after}"
+        case "baseline":
+            return f"first seen: {after}"
+        case "appeared":
+            return f"appeared: {after}"
+        case _:
+            return f"{inert(of.before, 40)} → {after}" if of.before and of.before != of.after else after
+
+
+def _facts(job: Job, events: Sequence[Event], now: datetime) -> Iterator[tuple[str, str]]:
+    """Labels and texts, without those that are empty."""
+    share = f"{job.progress:.0%}" if job.progress is not None else ""
+    rows = (
+        ("Organisation", f"{inert(job.org)} ({inert(job.provider, 40)})" if job.provider else inert(job.org)),
+        ("Model", model(job)),
+        ("Fine-tuned model", inert(job.fine_tuned_model)),
+        ("Created", _moment(job.created_at, now)),
+        ("Started", _moment(job.started_at, now)),
+        ("Finished", _moment(job.finished_at, now)),
+        ("Expected finish", _expected_finish(job, now)),
+        ("Queued for", span(timedelta(seconds=job.queue_seconds)) if job.queue_seconds is not None else ""),
+        ("Ran for" if job.ended else "Running for", run_time(job, now)),
+        ("Progress", ", ".join(filter(None, (share, step(events))))),
+        ("Trained tokens", f"{job.trained_tokens:,}" if job.trained_tokens is not None else ""),
+        ("Cost", cost(job) or "unknown"),
+        ("Labels", _pairs(job.labels)),
+        ("Metadata", _pairs(job.metadata)),
+        ("Link", inert(job.url, _LONGEST)),
+        ("Monitor", inert(job.monitor_url, _LONGEST)),
+    )
+    return ((label, text) for label, text in rows if text)
+
+
+def _moment(at: datetime | None, now: datetime) -> str:
+    return moment(at, now) if at is not None else ""
+
+
+def _expected_finish(job: Job, now: datetime) -> str:
+    """The provider's estimate, of a job that is neither over nor trained to 100 %."""
+    at = job.estimated_finish
+    if at is None or job.ended or job.progress == 1:
+        return ""
+    return moment(at, now) if at > now else f"{clock_time(at)}, overdue by {span(now - at)}"
+
+
+def _error_facts(error: JobError) -> Iterator[tuple[str, str]]:
+    yield "Reason", failure(error)
+    for label, text in (("Message", error.message), ("Parameter", error.param), ("Hint", error.hint)):
+        if text:
+            yield label, clean(text, _LONGEST)
+
+
+def _pairs(pairs: Mapping[str, str]) -> str:
+    return ", ".join(f"{inert(key, 80)}: {inert(value)}" for key, value in list(pairs.items())[:50])
+
+
+def _transition_row(of: Transition) -> tuple[str | Text, ...]:
+    return str(of.seq), clock_time(of.observed_at), change(of)
+
+
+def _delivery_row(of: Delivery) -> tuple[str | Text, ...]:
+    return (
+        inert(of.notifier),
+        str(of.seq),
+        Text(inert(of.state, 40), _STATES.get(of.state, "")),
+        str(of.attempts),
+        clock_time(of.settled_at or of.due_at or of.created_at),
+        inert(of.title),
+        inert(": ".join(filter(None, (of.reason, of.answer))), 400),
+    )
+
+
+def _indented(part: RenderableType) -> Padding:
+    return Padding.indent(part, 2)
