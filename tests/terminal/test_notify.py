@@ -135,8 +135,7 @@ async def test_a_dead_letter_says_what_the_receiver_answered() -> None:
         "key": "a/b/3@hook",
         "state": "dead",
         "reason": "message_refused",
-        "status": 400,
-        "answer": "no \x1b[2Jfield",
+        "answer": "400 no \x1b[2Jfield",
     }
     async with answering(answer({"data": [letter], "next": None})) as port:
         said = await asked(port, "notify", "dead")
