@@ -12,7 +12,7 @@ RUN pip --python /opt/finetune-monitor/bin/python install --require-hashes --no-
 COPY requirements-dev.lock ./
 RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } keep' requirements-dev.lock >build.lock \
     && pip install --require-hashes --requirement build.lock
-COPY LICENSE README.md pyproject.toml ./
+COPY LICENSE README.md hatch_build.py pyproject.toml ./
 COPY config/prices.yaml config/prices.yaml
 COPY monitor monitor
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \

@@ -18,7 +18,7 @@ pure := monitor/domain/*,monitor/providers/*
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser observe bench faults soak mutants check fix lock image image-check sbom deploy-tools venv venv-dev
+.PHONY: help site demo test browser observe bench faults soak mutants check fix lock image image-check sbom deploy-tools venv venv-dev
 .PHONY: format lint types layers dependencies locks sizes dockerfile compose kubernetes rules alerts dashboards dashboards-check pictures
 
 help: ## this list
@@ -127,6 +127,9 @@ dashboards: venv-dev ## writes Grafana's dashboards from deploy/grafana/boards
 
 dashboards-check: venv-dev
 	@$(python) -m deploy.grafana.boards --check
+
+site: venv-dev ## the documentation as a site, in site/; every link in it is checked
+	@NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs --quiet build --strict $(ARGS)
 
 pictures: venv-dev ## takes docs/*.png of a running demo: its pages, and the dashboards with Grafana's libraries (npm, Chromium, Prometheus)
 	@$(python) -m tests.deploy.pictures

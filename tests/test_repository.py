@@ -52,9 +52,12 @@ def texts() -> Iterator[tuple[Path, str]]:
     """Every text file that is in the repository or would go into it, but for keys that are no secret."""
     # A checkout may belong to another user, as in a container; git wants to be told that this is meant.
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        path = ROOT / name
+    if (ROOT / ".git").exists():
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        paths = [ROOT / name for name in filter(None, listed.split("\0"))]
+    else:  # an unpacked source distribution, which holds what is in the repository and nothing else
+        paths = sorted(ROOT.rglob("*"))
+    for path in paths:
         if path.is_file():
             yield path, path.read_text(errors="replace")
 

@@ -1,0 +1,131 @@
+"""The guides: a site without a broken link, payloads as they are sent, and commands that do what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio import run_process
+
+from monitor.clock import SystemClock
+from monitor.domain.flow import Transition, TransitionKind
+from monitor.domain.model import Status
+from monitor.domain.news import EventType
+from monitor.domain.render import Labelling, build_delivery
+from monitor.store import opened
+from tests.builders import NOON, job, tracked
+from tests.deploy.promql import ROOT, parsed
+from tests.deploy.tools import installed
+from tests.domain.test_notices import crossing, ends, models
+from tests.domain.test_outages import notice
+from tests.test_readme import shape
+from tests.test_repository import PROJECT
+
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+HOME = PROJECT["project"]["urls"]["Source"]
+OPERATIONS = (DOCS / "operations.md").read_text()
+NOTIFICATIONS = (DOCS / "notifications.md").read_text()
+PAYLOADS = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", NOTIFICATIONS, re.MULTILINE | re.DOTALL)]
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [installed("mkdocs"), "build", "--strict", "--config-file", ROOT / "mkdocs.yml", "--site-dir", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"NO_MKDOCS_2_WARNING": "1"})
+    assert done.returncode == 0, done.stderr
+    pages = {path.relative_to(tmp_path).parent.as_posix() for path in tmp_path.rglob("index.html")}
+    assert pages == {path.relative_to(DOCS).with_suffix("").as_posix().replace("index", ".") for path in PAGES}
+    sources = "".join(path.read_text() for path in tmp_path.rglob("*.html"))
+    assert re.findall(r'(?:<script|<link rel="stylesheet"|<img)[^>]*(?:src|href)="https?:[^"]*"', sources) == []
+
+
+def test_a_broken_link_would_be_found(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("[there](runbooks.md#nothing) [away](nowhere.md)\n")
+    (tmp_path / "docs" / "runbooks.md").write_text("# Runbooks\n")
+    settings = (ROOT / "mkdocs.yml").read_text().partition("nav:")[0]
+    (tmp_path / "mkdocs.yml").write_text(settings)
+    done = subprocess.run([installed("mkdocs"), "build"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "nowhere.md" in done.stderr
+    assert "#nothing" in done.stderr
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "mkdocs.yml", ROOT / "pyproject.toml"], ids=lambda path: path.name)
+def test_links_into_the_repository_lead_somewhere(page: Path) -> None:
+    linked = re.findall(rf"{HOME}/(?:blob|tree|raw)/main/([^)\s\"#]+)", page.read_text())
+    assert [path for path in linked if not (ROOT / path).exists()] == []
+
+
+def test_every_page_is_in_the_navigation_and_on_the_front_page() -> None:
+    def files(of: Any) -> list[str]:
+        if isinstance(of, str):
+            return [of]
+        return [file for one in (of.values() if isinstance(of, dict) else of) for file in files(one)]
+
+    there = {path.relative_to(DOCS).as_posix() for path in PAGES}
+    assert set(files(parsed(ROOT / "mkdocs.yml")["nav"])) == there
+    assert set(re.findall(r"\]\(([\w/]+\.md)\)", (DOCS / "index.md").read_text())) == there - {"index.md"}
+
+
+def sent() -> dict[str, Any]:
+    """The `data` of one real message of each type, as receivers get it."""
+    moved = Transition(
+        org="research", job="a", seq=3, at=NOON, kind=TransitionKind.MOVED, before=Status.RUNNING, after=Status.FAILED
+    )
+    failed = tracked(job(status=Status.FAILED))
+    labelling = Labelling(labels={}, monitor_url="https://monitor.example.com")
+    (up,) = notice(True, ["research/outage/1"]).deliveries[:1]  # type: ignore[union-attr] # it has recipients
+    messages = [
+        build_delivery(moved, failed, notifier="ops", event=EventType.FAILED, labelling=labelling).message,
+        crossing("410").deliveries[0].message,  # type: ignore[union-attr] # it has recipients
+        ends(models(1), 30)[0].deliveries[0].message,
+        notice(False).deliveries[0].message,  # type: ignore[union-attr] # it has recipients
+        up.message,
+    ]
+    return {message.type: json.loads(message.data) for message in messages}
+
+
+def test_every_type_of_message_has_its_payload_in_the_guide() -> None:
+    assert [payload["type"] for payload in PAYLOADS] == list(sent())
+    named = set(re.findall(r"`(finetune\.[a-z]+\.[a-z]+)`", NOTIFICATIONS))
+    jobs = {f"finetune.job.{word}" for word in re.findall(r"`finetune\.job\.(\w+)`", NOTIFICATIONS)}
+    assert named == set(sent()) | jobs
+    assert {name.rpartition(".")[2] for name in jobs} <= set(EventType)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: str(payload["type"]))
+def test_a_payload_of_the_guide_has_the_shape_of_a_real_one(payload: dict[str, Any]) -> None:
+    assert list(payload) == ["type", "timestamp", "data"]
+    assert _types(payload["data"]) == _types(sent()[payload["type"]])
+
+
+def _types(of: Any) -> Any:
+    """The keys in their order, and what each holds; of lists, the first."""
+    if isinstance(of, list):
+        return [_types(one) for one in of[:1]]
+    if isinstance(of, dict):
+        return {key: None if key in ("labels", "metadata") else _types(value) for key, value in of.items()}
+    return shape(of)
+
+
+async def test_the_copy_that_the_guide_makes_of_a_running_store_is_whole_and_starts(tmp_path: Path) -> None:
+    (command,) = re.findall(r'^\$ (python -c "import sqlite3.*)$', OPERATIONS, re.MULTILINE)
+    async with opened(f"sqlite:///{tmp_path}/monitor.db", clock=SystemClock()):
+        await run_process([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path)
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    (tmp_path / "backup.db").rename(restored / "monitor.db")
+    with sqlite3.connect(restored / "monitor.db") as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert copy.execute("SELECT count(*) FROM sqlite_master WHERE name = 'outbox'").fetchone() == (1,)
+    copy.close()
+    async with opened(f"sqlite:///{restored}/monitor.db", clock=SystemClock()):
+        pass
