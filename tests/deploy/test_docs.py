@@ -37,7 +37,15 @@ PAYLOADS = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", NO
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    command = [installed("mkdocs"), "build", "--strict", "--config-file", ROOT / "mkdocs.yml", "--site-dir", tmp_path]
+    command: list[str | Path] = [
+        installed("mkdocs"),
+        "build",
+        "--strict",
+        "--config-file",
+        ROOT / "mkdocs.yml",
+        "--site-dir",
+        tmp_path,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={"NO_MKDOCS_2_WARNING": "1"})
     assert done.returncode == 0, done.stderr
     pages = {path.relative_to(tmp_path).parent.as_posix() for path in tmp_path.rglob("index.html")}
