@@ -64,7 +64,9 @@ class Scenery:
         """Organisations with a past, and with jobs to come unless there are to be none."""
         made = organisations(self.orgs, seed=self.seed, providers=self.providers)
         gap = (120.0 / self.speed, 900.0 / self.speed) if self.jobs else None
-        traffic = Traffic(history=self.jobs, under_way=min(self.jobs, 1), gap=gap, in_use=3)
+        traffic = Traffic(
+            history=self.jobs, under_way=min(self.jobs, 1), gap=gap, in_use=3, batches=self.jobs // 2, batch_gap=gap
+        )
         seed = self.seed if self.seed is not None else made[0].id
         return Simulation(made, pace=Pace().faster(self.speed), traffic=traffic, seed=seed)
 

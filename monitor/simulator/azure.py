@@ -20,6 +20,7 @@ from monitor.simulator.draws import derived, noise
 from monitor.simulator.errors import ApiError
 from monitor.simulator.job import Job
 from monitor.simulator.models import base_name, is_tuned
+from monitor.simulator.openai.batches import BATCHES
 from monitor.simulator.openai.files import FILES
 from monitor.simulator.openai.jobs import JOBS
 from monitor.simulator.openai.models import MODELS
@@ -125,9 +126,9 @@ def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
     """The caller by `api-key`, by an Entra token, or at v1 by the key as a bearer token; raises ApiError 401."""
     keys = keyring(orgs)
     if "/openai/v1/" in sent.path or "api-key" in sent.headers:
-        entra = {_token(org): Caller(org, org.projects[0]) for org in orgs}
+        entra = {_token(org): org.caller for org in orgs}
         return bearer(keys | entra, sent, also="api-key")
-    return bearer({_token(org): Caller(org, org.projects[0]) for org in orgs}, sent)
+    return bearer({_token(org): org.caller for org in orgs}, sent)
 
 
 def entra(org: Org) -> dict[str, str]:
@@ -172,6 +173,8 @@ def _one(shown: dict[str, Any], asked: Asked, dated: bool) -> dict[str, Any]:
             return event_json(shown)
         case "fine_tuning.job.checkpoint":
             return {**shown, "id": shown["id"].replace("ftckpt_", _CHECKPOINT)}
+        case "batch":
+            return {name: value for name, value in shown.items() if name not in ("model", "usage")}
         case "model" if dated:
             return model_json(shown)
     return shown
@@ -182,7 +185,7 @@ def _routes(base: str, *, dated: bool) -> list[Route | Stream]:
         Route(each.method, base + each.path, partial(_translated, each.answer, dated))
         if isinstance(each, Route)
         else Stream(each.method, base + each.path, each.answer)
-        for each in (*JOBS, *FILES, *MODELS)
+        for each in (*JOBS, *FILES, *MODELS, *BATCHES)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Amazon Bedrock: model-customization jobs, which are in progress from the first moment; their phases tell how far.
+"""Amazon Bedrock: customization jobs, which are in progress from the first moment and tell more by phases; batches.
 
 Shapes and words are those of botocore's service model `bedrock`. Callers have an API key (bearer) or sign by SigV4,
 which is verified: docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from monitor.simulator import errors
+from monitor.simulator.batch import BATCH_ENDS, Batch, BatchStatus
 from monitor.simulator.dialect import Asked, Dialect, Route, Sent, rfc3339, token_page
 from monitor.simulator.draws import derived, noise
 from monitor.simulator.errors import ApiError
@@ -31,6 +32,16 @@ _STATUSES = {
     Status.FAILED: "Failed",
     Status.CANCELLING: "Stopping",
     Status.CANCELLED: "Stopped",
+}
+_INVOCATIONS = {
+    BatchStatus.VALIDATING: "Validating",
+    BatchStatus.IN_PROGRESS: "InProgress",
+    BatchStatus.FINALIZING: "InProgress",
+    BatchStatus.CANCELLING: "Stopping",
+    BatchStatus.COMPLETED: "Completed",
+    BatchStatus.FAILED: "Failed",
+    BatchStatus.EXPIRED: "Expired",
+    BatchStatus.CANCELLED: "Stopped",
 }
 _TYPES = {"reinforcement": "REINFORCEMENT_FINE_TUNING"}
 _ERRORS = {400: "ValidationException", 404: "ResourceNotFoundException", 429: "ThrottlingException"}
@@ -185,6 +196,72 @@ def _filter(query: Mapping[str, str], moment: str) -> Callable[[str, str, float]
     return wanted
 
 
+def list_invocations(asked: Asked) -> dict[str, Any]:
+    """Batches of requests to a model."""
+    batches, wanted = asked.simulation.batches(asked.caller), _filter(asked.query, "submitTime")
+    listed = [(batch, invocation(batch, asked.now)) for batch in batches]
+    found = [shown for batch, shown in listed if wanted(shown["status"], shown["jobName"], batch.created_at)]
+    return _page("invocationJobSummaries", found, asked)
+
+
+def get_invocation(asked: Asked) -> dict[str, Any]:
+    return invocation(_batch(asked), asked.now)
+
+
+def stop_invocation(asked: Asked) -> dict[str, Any]:
+    asked.simulation.cancel_batch(asked.caller, _batch(asked).id)
+    return {}
+
+
+def _batch(asked: Asked) -> Batch:
+    wanted = asked.place["job"]
+    for batch in asked.simulation.batches(asked.caller):
+        if wanted in (batch.id, batch_arn(batch)):
+            return batch
+    raise ApiError(404, f"Could not find invocation job {wanted}")
+
+
+def batch_arn(batch: Batch) -> str:
+    """By it, or by its last part alone, a batch can be asked for."""
+    return f"arn:aws:bedrock:{REGION}:{batch.owner.org.id}:model-invocation-job/{batch.id}"
+
+
+def invocation(batch: Batch, now: float) -> dict[str, Any]:
+    """A batch as the list shows it, and GET too; one with refused records is only partially completed."""
+    status, (success, refused) = batch.status(now), batch.counts(now)
+    [at, *_] = [at for at, _ in reversed(batch.marks) if at <= now]
+    word = _INVOCATIONS[status]
+    if status is BatchStatus.VALIDATING:
+        validated = batch.marks[1][0]
+        part = (now - batch.created_at) / (validated - batch.created_at)
+        word = "Submitted" if part < 0.2 else "Validating" if part < 0.7 else "Scheduled"
+    elif status is BatchStatus.COMPLETED and refused:
+        word = "PartiallyCompleted"
+    bucket = f"s3://{batch.owner.org.name}-batches"
+    shown: dict[str, Any] = {
+        "jobArn": batch_arn(batch),
+        "jobName": f"batch-{batch.id}",
+        "modelId": batch.model,
+        "roleArn": f"arn:aws:iam::{batch.owner.org.id}:role/batches",
+        "status": word,
+        "submitTime": _time(batch.created_at),
+        "lastModifiedTime": _time(at),
+        "inputDataConfig": {"s3InputDataConfig": {"s3InputFormat": "JSONL", "s3Uri": f"{bucket}/in.jsonl"}},
+        "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": f"{bucket}/out/"}},
+        "timeoutDurationInHours": 24,
+        "jobExpirationTime": _time(batch.expires_at),
+    }
+    if batch.reached(BatchStatus.IN_PROGRESS, now) is not None:
+        counts = (batch.total, success + refused, success, refused)
+        names = ("totalRecordCount", "processedRecordCount", "successRecordCount", "errorRecordCount")
+        shown |= dict(zip(names, counts, strict=True))
+    if status in BATCH_ENDS:
+        shown["endTime"] = _time(at)
+    if status is BatchStatus.FAILED:
+        shown["message"] = "Input validation failed: the records are not in the format of the model."
+    return shown
+
+
 def get(asked: Asked) -> dict[str, Any]:
     return details(_job(asked), asked.now)
 
@@ -227,7 +304,7 @@ def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
         key_id, secret = access_key(org)
         if found["key"] == key_id:
             if hmac.compare_digest(signature(secret, sent, found), found["signature"]):
-                return Caller(org, org.projects[0])
+                return org.caller
             raise ApiError(403, "The request signature we calculated does not match.", code="InvalidSignatureException")
     raise ApiError(403, "The security token included in the request is invalid.", code="UnrecognizedClientException")
 
@@ -270,6 +347,9 @@ BEDROCK = Dialect(
         Route("GET", "/model-customization-jobs", list_jobs),
         Route("POST", "/model-customization-jobs/{job:.+}/stop", stop),
         Route("GET", "/model-customization-jobs/{job:.+}", get),
+        Route("GET", "/model-invocation-jobs", list_invocations),
+        Route("POST", "/model-invocation-job/{job:.+}/stop", stop_invocation),
+        Route("GET", "/model-invocation-job/{job:.+}", get_invocation),
     ),
     recognise=recognise,
     refuse=refuse,

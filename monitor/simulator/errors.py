@@ -131,6 +131,10 @@ def no_such_job(job_id: str, param: str = "fine_tuning_job_id") -> ApiError:
     return ApiError(404, f"Could not find fine tune: {job_id}", code="fine_tune_not_found", param=param)
 
 
+def no_such_batch(batch_id: str) -> ApiError:
+    return ApiError(404, f"No batch found with id '{batch_id}'.", param="batch_id")
+
+
 def no_such_file(file_id: str) -> ApiError:
     return ApiError(404, f"No such File object: {file_id}", param="id")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from monitor.simulator.batch import BATCH_ENDS, Batch
 from monitor.simulator.dataset import Dataset, training_file, training_file_size
 from monitor.simulator.job import Job
 from monitor.simulator.training import results
@@ -42,6 +43,24 @@ def result_file(job: Job) -> StoredFile:
         project_id=job.owner.project.id,
         body=partial(results, job),
     )
+
+
+def batch_files(batch: Batch, now: float) -> Iterator[StoredFile]:
+    """The answers and the refusals of a batch that is over; a file of nothing is not made."""
+    if batch.status(now) not in BATCH_ENDS:
+        return
+    for count, name, refused in zip(
+        batch.counts(now), (batch.output_file, batch.error_file), (False, True), strict=True
+    ):
+        if count:
+            yield StoredFile(
+                id=name,
+                filename=f"{batch.id}_{'error' if refused else 'output'}.jsonl",
+                purpose="batch_output",
+                created_at=batch.ended_at,
+                project_id=batch.owner.project.id,
+                body=partial(batch.lines, refused=refused),
+            )
 
 
 def sample_file(file_id: str, dataset: Dataset, *, project_id: str, at: float) -> StoredFile:

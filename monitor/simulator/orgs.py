@@ -36,6 +36,11 @@ class Org:
     """Counted from 0 among those of its provider: where a provider lets in by two ways, odd ones take the other."""
 
     @property
+    def caller(self) -> Caller:
+        """Who calls with the key of the first project."""
+        return Caller(self, self.projects[0])
+
+    @property
     def key(self) -> str:
         """The key of the first project."""
         return self.projects[0].key
@@ -66,6 +71,7 @@ class _Naming:
     org: Callable[[Random, str], str]
     key: Callable[[Random], str]
     job: Callable[[Random], str]
+    batch: Callable[[Random], str] = lambda rng: f"batch_{rng.getrandbits(128):032x}"
 
 
 def _uuid(rng: Random) -> str:
@@ -82,6 +88,7 @@ _NAMINGS = {
         org=lambda rng, name: f"{name}-{digits(rng, 4)}",
         key=lambda rng: mark(rng, 84),
         job=lambda rng: f"ftjob-{rng.getrandbits(128):032x}",
+        batch=lambda rng: f"batch_{_uuid(rng)}",
     ),
     "together": _Naming(
         org=lambda rng, _: f"{rng.getrandbits(96):024x}",
@@ -102,6 +109,7 @@ _NAMINGS = {
         org=lambda rng, _: digits(rng, 12),
         key=lambda rng: f"ABSK{mark(rng, 108)}",
         job=lambda rng: mark(rng, 12).lower(),
+        batch=lambda rng: mark(rng, 12).lower(),
     ),
 }
 PROVIDERS = tuple(_NAMINGS)
@@ -117,6 +125,11 @@ def organisations(
     rng = SystemRandom() if seed is None else dice(seed, "organisations")
     places = [(provider, number) for provider in providers for number in range(count)]
     return tuple(_organisation(rng, _name(at), *place, projects) for at, place in enumerate(places))
+
+
+def batch_id(rng: Random, provider: str) -> str:
+    """A batch's id as `provider` makes them."""
+    return _NAMINGS[provider].batch(rng)
 
 
 def job_id(rng: Random, provider: str) -> str:
@@ -143,4 +156,4 @@ def keyring(orgs: Sequence[Org]) -> dict[str, Caller]:
 
 def admin_keyring(orgs: Sequence[Org]) -> dict[str, Caller]:
     """Whose costs each admin key opens."""
-    return {org.admin_key: Caller(org, org.projects[0]) for org in orgs}
+    return {org.admin_key: org.caller for org in orgs}

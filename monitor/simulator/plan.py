@@ -56,6 +56,12 @@ class Pace:
     """From the end to the last event; the other final events fall in between."""
     cancellation: Span = (5.0, 40.0)
     """From the request to cancel to the end, where a provider takes its time; at OpenAI it is at once."""
+    request: Span = (0.05, 2.0)
+    """Between two answers of a batch."""
+    finalizing: Span = (20.0, 120.0)
+    """From a batch's last answer to its files."""
+    window: Span = (86400.0, 86400.0)
+    """What a batch has before it expires."""
     steps: int | None = None
     """Steps of every job; without it they follow from examples, epochs and batch size."""
     told: float = 1.0

@@ -8,15 +8,16 @@ from itertools import count
 from typing import Any
 
 from monitor.simulator import errors
+from monitor.simulator.batch import BATCH_ENDS, Batch, BatchSpec, BatchStatus, cancel_batch, plan_batch
 from monitor.simulator.clock import SimClock
 from monitor.simulator.dataset import Dataset
-from monitor.simulator.draws import dice, mark
-from monitor.simulator.files import StoredFile, result_file, sample_file
+from monitor.simulator.draws import dice, mark, within
+from monitor.simulator.files import StoredFile, batch_files, result_file, sample_file
 from monitor.simulator.job import AUTO, Files, Job, JobSpec, plan_job
 from monitor.simulator.models import is_tuned
-from monitor.simulator.orgs import Caller, Org, job_id
+from monitor.simulator.orgs import Caller, Org, batch_id, job_id
 from monitor.simulator.plan import TERMINAL, Pace, Plan, Status, cancel, pause, resume
-from monitor.simulator.traffic import MODELS, Scene, Traffic, coming, past
+from monitor.simulator.traffic import BATCH_MODELS, MODELS, Scene, Traffic, coming, coming_batches, past, past_batches
 from monitor.simulator.training import snapshots
 
 
@@ -53,7 +54,10 @@ class _Records:
     """What one organisation has, in order of creation; `upcoming` are the jobs that traffic will start."""
 
     upcoming: Iterator[Job]
+    upcoming_batches: Iterator[Batch]
     due: Job | None = None
+    due_batch: Batch | None = None
+    batches: dict[str, Batch] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     files: dict[str, StoredFile] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
@@ -81,8 +85,9 @@ class Simulation:
         start = self.clock()
         for index, org in enumerate(self.orgs):
             scene = Scene(org, self.seed, self.pace, start, first=index == 0)
-            upcoming = coming(scene, self.traffic)
-            records = _Records(upcoming, due=next(upcoming, None))
+            jobs, batches = coming(scene, self.traffic), coming_batches(scene, self.traffic)
+            records = _Records(jobs, batches, due=next(jobs, None), due_batch=next(batches, None))
+            records.batches.update({batch.id: batch for batch in past_batches(scene, self.traffic)})
             self._records[org.id] = records
             for job in past(scene, self.traffic):
                 _adopt(records, job)
@@ -97,6 +102,9 @@ class Simulation:
             while records.due is not None and records.due.created_at <= now:
                 _adopt(records, records.due)
                 records.due = next(records.upcoming, None)
+            while records.due_batch is not None and records.due_batch.created_at <= now:
+                records.batches[records.due_batch.id] = records.due_batch
+                records.due_batch = next(records.upcoming_batches, None)
         return now
 
     def jobs(self, org: Org) -> tuple[Job, ...]:
@@ -129,7 +137,7 @@ class Simulation:
         self, org: Org, *, model: str | None = None, method: str = "supervised", tokens: int = 4000, **asked: Any
     ) -> Job:
         """A new job at any provider, over a file of 40 examples; `asked` are fields of JobSpec."""
-        caller, at = Caller(org, org.projects[0]), self.now()
+        caller, at = org.caller, self.now()
         file = self.add_file(caller, sample_file("", Dataset(40, tokens), project_id=caller.project.id, at=at))
         chosen = model or next(name for name, way, _ in MODELS[org.provider] if way == method)
         auto = dict.fromkeys(AUTO[method], "auto")
@@ -158,14 +166,53 @@ class Simulation:
             raise errors.bad(None, f"Only a paused job can be resumed: {name}", "invalid_job_state")
         return self._edited(org, job, resume)
 
+    def batches(self, caller: Caller) -> tuple[Batch, ...]:
+        """The project's batches, newest first."""
+        self.now()
+        found = reversed(self._records[caller.org.id].batches.values())
+        return tuple(batch for batch in found if batch.owner.project.id == caller.project.id)
+
+    def batch(self, caller: Caller, name: str) -> Batch:
+        """One batch; raises ApiError 404."""
+        found = next((batch for batch in self.batches(caller) if batch.id == name), None)
+        if found is None:
+            raise errors.no_such_batch(name)
+        return found
+
+    def create_batch(self, caller: Caller, spec: BatchSpec) -> Batch:
+        """A new batch."""
+        name = batch_id(dice(self.seed, caller.org.id, "id", next(self._numbers)), caller.org.provider)
+        batch = plan_batch(name, caller, spec, pace=self.pace, at=self.now())
+        self._records[caller.org.id].batches[name] = batch
+        return batch
+
+    def start_batch(self, org: Org, *, total: int = 40, **asked: Any) -> Batch:
+        """A new batch at any provider that has them; `asked` are fields of BatchSpec."""
+        [model, *_] = BATCH_MODELS[org.provider]
+        spec = BatchSpec(input_file=f"file-{'0' * 22}", total=total, **{"model": model, **asked})
+        return self.create_batch(org.caller, spec)
+
+    def cancel_batch(self, caller: Caller, name: str) -> Batch:
+        """Raises ApiError 404, or 409 if the batch is over."""
+        batch = self.batch(caller, name)
+        status = batch.status(self.clock())
+        if status in (*BATCH_ENDS, BatchStatus.CANCELLING):
+            message = f"Cannot cancel a batch with status '{status}'."
+            raise errors.ApiError(409, message, code="invalid_request_error")
+        takes = within(dice(name, "cancellation"), self.pace.cancellation)
+        cancelled = cancel_batch(batch, self.clock(), takes)
+        self._records[caller.org.id].batches[name] = cancelled
+        return cancelled
+
     def files(self, caller: Caller) -> list[StoredFile]:
         """The project's files, newest first, with those that its jobs have made."""
         now = self.now()
         records = self._records[caller.org.id]
-        made = (result_file(job) for job in records.jobs.values() if job.succeeded(now))
+        results = (result_file(job) for job in records.jobs.values() if job.succeeded(now))
+        answers = (file for batch in records.batches.values() for file in batch_files(batch, now))
         found = [
             file
-            for file in (*records.files.values(), *made)
+            for file in (*records.files.values(), *results, *answers)
             if file.project_id == caller.project.id
             and file.id not in records.deleted
             and (file.expires_at is None or now < file.expires_at)
@@ -225,7 +272,7 @@ class Simulation:
         file = next((file for file in self.files(caller) if file.id == file_id), None)
         if file is None:
             raise errors.bad(param, f"'{file_id}' does not exist", "file_not_found")
-        if file.dataset is None:
+        if file.dataset is None or file.purpose != "fine-tune":
             message = f"File '{file_id}' has purpose '{file.purpose}', but 'fine-tune' is required."
             raise errors.bad(param, message, "invalid_file_purpose")
         return file.dataset

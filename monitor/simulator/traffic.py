@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
+from monitor.simulator.batch import Batch, drawn, plan_batch
 from monitor.simulator.dataset import Dataset
 from monitor.simulator.draws import Span, derived, dice, within
 from monitor.simulator.job import AUTO, Files, Job, JobSpec, plan_job
-from monitor.simulator.orgs import Caller, Org, job_id
+from monitor.simulator.orgs import Caller, Org, batch_id, job_id
 from monitor.simulator.plan import Ending, Pace, cancel
 
 _WEEK = 7 * 86400.0
@@ -47,6 +48,12 @@ MODELS = {
     ),
 }
 """Base model, method, and how often they are drawn, for each provider."""
+BATCH_MODELS = {
+    "openai": ("gpt-4o-mini-2024-07-18", "gpt-4.1-2025-04-14"),
+    "azure": ("gpt-4o-mini-2024-07-18", "gpt-4.1-2025-04-14"),
+    "bedrock": ("amazon.nova-lite-v1:0", "anthropic.claude-3-haiku-20240307-v1:0"),
+}
+"""What batches are worked through by, at the providers that have them."""
 _SUFFIXES = ("triage", "summaries", "tone", "router", "extract-v2", "intents", "", "")
 _TEAMS = ("core", "platform", "labs")
 _GRADER = {
@@ -73,6 +80,10 @@ class Traffic:
     """Jobs that were running when it started."""
     gap: Span | None = None
     """Simulated seconds between new jobs; none are started without it."""
+    batches: int = 0
+    """Batches of requests that were over before the simulation started."""
+    batch_gap: Span | None = None
+    """Simulated seconds between new batches; none are started without it."""
     in_use: int = 0
     """Of the models that those have left, how many are used, day and night, from the moment they exist."""
 
@@ -106,6 +117,35 @@ def coming(scene: Scene, traffic: Traffic) -> Iterator[Job]:
         at += within(rng, traffic.gap)
         yield _job(scene, rng, at, Ending.STALL if scene.first and number == _STALLING else None)
         number += 1
+
+
+def past_batches(scene: Scene, traffic: Traffic) -> list[Batch]:
+    """The batches that ended before the start, oldest first; none where a provider has no batches."""
+    if scene.org.provider not in BATCH_MODELS:
+        return []
+    made = []
+    for number in range(traffic.batches):
+        rng = dice(scene.seed, scene.org.id, "batch", number)
+        age = within(rng, (3600.0, traffic.weeks * _WEEK))
+        batch = _batch(scene, rng, 0.0)
+        made.append(batch.moved(scene.start - age - batch.ended_at))
+    return sorted(made, key=lambda batch: batch.created_at)
+
+
+def coming_batches(scene: Scene, traffic: Traffic) -> Iterator[Batch]:
+    """The batches created after the start, without end unless the traffic has no gap for them."""
+    at, number = scene.start, 0
+    while traffic.batch_gap is not None and scene.org.provider in BATCH_MODELS:
+        rng = dice(scene.seed, scene.org.id, "coming batch", number)
+        at += within(rng, traffic.batch_gap)
+        yield _batch(scene, rng, at)
+        number += 1
+
+
+def _batch(scene: Scene, rng: Random, at: float) -> Batch:
+    owner = Caller(scene.org, rng.choice(scene.org.projects))
+    name = batch_id(rng, scene.org.provider)
+    return plan_batch(name, owner, drawn(rng, BATCH_MODELS[scene.org.provider]), pace=scene.pace, at=at)
 
 
 def _ended(scene: Scene, traffic: Traffic, number: int) -> Job:

@@ -22,9 +22,15 @@ STEADY = Pace(
     reinforcement_step=(60, 60),
     evaluation=(20, 20),
     announcement=(8, 8),
+    request=(1, 1),
+    finalizing=(10, 10),
+    cancellation=(20, 20),
     steps=30,
 )
-"""A job of this pace starts 15 s after its creation, trains 30 s, is checked 20 s: over after 65 s, told by 73 s."""
+"""A job of this pace starts 15 s after its creation, trains 30 s, is checked 20 s: over after 65 s, told by 73 s.
+
+A batch begins after 5 s, answers a request a second, and has its files 10 s after the last.
+"""
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 from monitor.simulator import errors
 from monitor.simulator.dialect import Dialect, Sent, bearer
 from monitor.simulator.errors import ApiError
+from monitor.simulator.openai.batches import BATCHES
 from monitor.simulator.openai.costs import COSTS
 from monitor.simulator.openai.files import FILES
 from monitor.simulator.openai.jobs import JOBS
@@ -43,7 +44,7 @@ def _configuration(org: Org, address: str, _folder: Path) -> dict[str, Any]:
 OPENAI = Dialect(
     provider="openai",
     prefix="/v1",
-    routes=(*JOBS, *FILES, *MODELS, *COSTS),
+    routes=(*JOBS, *FILES, *MODELS, *BATCHES, *COSTS),
     recognise=recognise,
     refuse=refuse,
     configuration=_configuration,

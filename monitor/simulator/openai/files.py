@@ -118,7 +118,7 @@ async def _checked(form: _Form, caller: Caller, now: float) -> StoredFile:
         project_id=caller.project.id,
         body=form.path,
         size=form.size,
-        dataset=await anyio.to_thread.run_sync(_examined, form.path) if purpose == "fine-tune" else None,
+        dataset=await anyio.to_thread.run_sync(_examined, form.path) if purpose in ("fine-tune", "batch") else None,
         expires_at=_expiry(form.fields.get("expires_after[anchor]"), form.fields.get("expires_after[seconds]"), now),
     )
 

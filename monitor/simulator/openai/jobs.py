@@ -209,23 +209,24 @@ def read(body: Mapping[str, Any]) -> JobSpec:
     method, hyperparameters, extras = _method(body)
     if method not in base.methods:
         raise errors.bad("method", f"The {method} method is not supported for model {model}.", "unsupported_method")
-    metadata = _metadata(body)
+    metadata, ending = read_metadata(body)
     return JobSpec(
-        training_file=_text(body, "training_file", required=True) or "",
+        training_file=read_text(body, "training_file", required=True) or "",
         model=model,
         method=method,
         hyperparameters=hyperparameters,
         method_extras=extras,
-        validation_file=_text(body, "validation_file"),
+        validation_file=read_text(body, "validation_file"),
         suffix=_suffix(body),
         seed=_seed(body),
         metadata=metadata,
         integrations=_integrations(body),
-        ending=Ending((metadata or {}).get(SWITCH, Ending.SUCCESS)),
+        ending=ending,
     )
 
 
-def _text(body: Mapping[str, Any], name: str, *, required: bool = False) -> str | None:
+def read_text(body: Mapping[str, Any], name: str, *, required: bool = False) -> str | None:
+    """A field that is a text, or None where it is not there; raises ApiError 400."""
     value = body.get(name)
     if value is None and not required:
         return None
@@ -237,7 +238,7 @@ def _text(body: Mapping[str, Any], name: str, *, required: bool = False) -> str 
 
 
 def _model(body: Mapping[str, Any]) -> tuple[str, Base]:
-    name = _text(body, "model", required=True) or ""
+    name = read_text(body, "model", required=True) or ""
     base = base_of(name)
     if base is None or not base.methods:
         message = f"Model {name} is not available for fine-tuning or does not exist."
@@ -291,7 +292,7 @@ def _number(name: str, value: Any) -> Any:
 
 
 def _suffix(body: Mapping[str, Any]) -> str | None:
-    suffix = _text(body, "suffix")
+    suffix = read_text(body, "suffix")
     if suffix is not None and len(suffix) > 64:
         message = f"Invalid 'suffix': string too long. Expected a string with maximum length 64, but got {len(suffix)}."
         raise errors.bad("suffix", message, "string_above_max_length")
@@ -312,9 +313,10 @@ def _integrations(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     return tuple(integrations)
 
 
-def _metadata(body: Mapping[str, Any]) -> dict[str, str] | None:
+def read_metadata(body: Mapping[str, Any]) -> tuple[dict[str, str] | None, Ending]:
+    """The metadata, and the ending that they ask for; raises ApiError 400."""
     if body.get("metadata") is None:
-        return None
+        return None, Ending.SUCCESS
     metadata = dict(_mapping(body, "metadata"))
     if len(metadata) > 16:
         message = "Invalid 'metadata': too many properties. Expected an object with at most 16."
@@ -328,4 +330,4 @@ def _metadata(body: Mapping[str, Any]) -> dict[str, str] | None:
     if metadata.get(SWITCH, Ending.SUCCESS) not in set(Ending):
         choices = ", ".join(repr(each.value) for each in Ending)
         raise errors.bad(f"metadata.{SWITCH}", f"The simulator knows these endings: {choices}.", "invalid_value")
-    return metadata
+    return metadata, Ending(metadata.get(SWITCH, Ending.SUCCESS))
