@@ -142,21 +142,32 @@ def simulate(listen: str, as_json: bool, **asked: Any) -> None:
 @click.option("--model", required=True, help="What to tune: a base model, snapshot or alias, or an `ft:` model.")
 @click.option("--epochs", type=click.IntRange(1, 50), help="As in the job; by default what `auto` is likely to become.")
 @click.option(
-    "--method", type=click.Choice(["supervised", "dpo", "reinforcement"]), help="Told from the file if absent."
+    "--method",
+    type=click.Choice(["supervised", "dpo", "reinforcement"]),
+    help="By default that of the model, or of the file's format.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, with every bad line.")
-def estimate(file: str, model: str, epochs: int | None, method: str | None, as_json: bool) -> None:
-    """Check a training FILE (JSONL, - for standard input) and say its tokens and what training on it would cost.
+@click.option(
+    "--provider",
+    type=click.Choice(["openai", "azure", "together", "fireworks", "vertex", "bedrock"]),
+    default="openai",
+    show_default=True,
+    help="Whose rules the file has to keep.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with every bad line and warning.")
+def estimate(file: str, model: str, epochs: int | None, method: str | None, provider: str, as_json: bool) -> None:
+    """Check a training FILE (JSONL, - for standard input) and report its tokens and what training on it costs.
 
-    Exit 0 good, 1 bad lines, 2 unreadable.
+    Exit 0 good (warnings too), 1 bad lines, 2 unreadable or not trainable.
     """
     from monitor.clock import SystemClock  # noqa: PLC0415 - see the module's first line
     from monitor.domain.model import Method  # noqa: PLC0415 - see the module's first line
     from monitor.estimate.command import run  # noqa: PLC0415 - see the module's first line
-    from monitor.estimate.quote import Wish  # noqa: PLC0415 - see the module's first line
+    from monitor.estimate.quote import EstimateRequest  # noqa: PLC0415 - see the module's first line
 
-    wish = Wish(model=model.strip(), epochs=epochs, method=Method(method) if method else None)
-    sys.exit(run(file, wish, as_json=as_json, today=SystemClock().now().date()))
+    request = EstimateRequest(
+        model=model.strip(), provider=provider, epochs=epochs, method=Method(method) if method else None
+    )
+    sys.exit(run(file, request, json=as_json, today=SystemClock().now().date()))
 
 
 for _command in commands.ALL:

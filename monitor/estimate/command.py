@@ -2,58 +2,76 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date
 
 import click
 
 from monitor.config.prices import price_table
+from monitor.dataset import applicable
 from monitor.domain.pricing import auto_epochs
-from monitor.estimate.blocks import opened
-from monitor.estimate.crew import WorkerLost
-from monitor.estimate.document import document
 from monitor.estimate.findings import Findings, read
-from monitor.estimate.quote import Quote, Wish, quote
-from monitor.estimate.telling import told
+from monitor.estimate.quote import EstimateRequest, Quote, quote
+from monitor.estimate.reading import WorkerLost, opened
+from monitor.estimate.report import GOOD, UNUSABLE, as_json, as_text, verdict
 
-GOOD, BAD_LINES, CANNOT_READ, INTERRUPTED = 0, 1, 2, 130
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
 
 
-def run(name: str, wish: Wish, *, as_json: bool, today: date) -> int:
-    """Estimate a file, `-` for standard input. The exit code: 0 good, 1 bad lines, 2 unreadable, 130 after Ctrl-C."""
+def run(name: str, request: EstimateRequest, *, json: bool, today: date) -> int:
+    """Estimate a file, `-` for standard input. The exit code is that of `verdict`, 130 after Ctrl-C.
+
+    A reader of the output who leaves early changes nothing for a good file, and is never told of bad lines by a 1.
+    """
+    if not applicable(request.provider, request.model, request.method):
+        click.echo(f"{request.provider} publishes no format for {request.method} fine-tuning", err=True)
+        return UNUSABLE
+    shown = click.format_filename(name)
     try:
         with ExitStack() as files:
-            with opened(name) as (file, size), _progress(name, size) as progress:
-                findings = read(file, wish, files, progress)
-            _print(name, findings, _quoted(findings, wish, today), as_json=as_json, today=today)
-            return GOOD if not findings.bad.count and findings.refusal is None else BAD_LINES
-    except BrokenPipeError:
-        raise  # nobody reads what we print any more: click knows what to do
+            with opened(name) as (file, size), _progress(shown, size) as progress:
+                findings = read(file, request, files, progress)
+            quoted = _quoted(findings, request, today)
+            code, _ = verdict(findings, quoted, today)
+            return _printed((as_json if json else _lines)(shown, findings, quoted, today), code)
     except OSError as error:
-        click.echo(f"{name}: cannot be read: {error.strerror or error}", err=True)
-        return CANNOT_READ
+        click.echo(f"{shown}: cannot be read: {error.strerror or error}", err=True)
+        return UNUSABLE
     except WorkerLost as error:
-        click.echo(f"{name}: cannot be counted: {error}", err=True)
-        return CANNOT_READ
+        click.echo(f"{shown}: cannot be counted: {error}", err=True)
+        return UNUSABLE
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _INTERRUPTED
 
 
-def _quoted(findings: Findings, wish: Wish, today: date) -> Quote:
-    epochs = wish.epochs or auto_epochs(findings.examples)
-    return quote(wish, findings.method, findings.size, epochs, table=price_table(), today=today)
+def _quoted(findings: Findings, request: EstimateRequest, today: date) -> Quote:
+    automatic = auto_epochs(findings.examples) if request.provider in {"openai", "azure"} else 1
+    epochs = request.epochs or automatic
+    return quote(request, findings.method, findings.size, epochs, table=price_table(), today=today)
 
 
-def _print(name: str, findings: Findings, quoted: Quote, *, as_json: bool, today: date) -> None:
-    if as_json:
-        for piece in document(name, findings, quoted):
-            click.echo(piece, nl=False)
-        click.echo()
-        return
-    for line in told(name, findings, quoted, today):
-        click.echo(line)
+def _lines(name: str, findings: Findings, quoted: Quote, today: date) -> Iterator[str]:
+    return (f"{line}\n" for line in as_text(name, findings, quoted, today))
+
+
+def _printed(pieces: Iterable[str], code: int) -> int:
+    """Prints, and returns the code, or another one where that was not possible."""
+    try:
+        for piece in pieces:
+            sys.stdout.write(piece)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its exit
+        return GOOD if code == GOOD else _BROKEN_PIPE
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"cannot print: {error.strerror or error}", err=True)
+        return UNUSABLE
+    return code
 
 
 @contextmanager
@@ -65,12 +83,12 @@ def _progress(name: str, size: int | None) -> Iterator[Callable[[int], object]]:
         with click.progressbar(length=size, label=f"reading {name}", file=sys.stderr) as bar:
             yield bar.update
     else:
-        with _counted(name) as count:
+        with _megabytes(name) as count:
             yield count
 
 
 @contextmanager
-def _counted(name: str) -> Iterator[Callable[[int], object]]:
+def _megabytes(name: str) -> Iterator[Callable[[int], object]]:
     total = shown = 0
 
     def count(size: int) -> None:

@@ -1,108 +1,191 @@
-"""A training file read through: what was counted and found in it."""
+"""What was found in a training file; what could grow with the file is kept on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import chain
-from typing import BinaryIO
+from tempfile import TemporaryFile
+from typing import IO, Any, BinaryIO, Final
 
 from monitor.dataset import (
-    MIN_EXAMPLES,
+    FINGERPRINT,
+    METHODS,
+    TO_CHAT,
     BadExample,
+    FileStats,
     Format,
     Measure,
-    Reading,
-    available,
-    band,
-    expected_format,
+    Rules,
+    applicable,
+    chosen,
+    container,
+    foreign,
     format_of,
     lines_of,
+    measured,
     parsed,
-    vocabulary_of,
 )
 from monitor.domain.model import Method
-from monitor.estimate.blocks import Block, blocks
-from monitor.estimate.crew import tallies
-from monitor.estimate.quote import Wish
-from monitor.estimate.remembering import Fingerprints, Spool
+from monitor.estimate.quote import EstimateRequest
+from monitor.estimate.reading import CHUNK, Block, Examiner, blocks_of, examined
 
-METHODS = {Format.PREFERENCE: Method.DPO, Format.REINFORCEMENT: Method.REINFORCEMENT}
+_BUCKETS: Final = 64
+_LISTED: Final = 10_000
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_BOM_WARNING: Final = "begins with a byte order mark, which some readers refuse; remove it: sed '1s/^\\xEF\\xBB\\xBF//'"
+
+
+class Spool:
+    """A list on disk of lines and what was found in them, to be read in order as often as wanted."""
+
+    def __init__(self, files: ExitStack) -> None:
+        self._file: IO[str] = files.enter_context(TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115 - the stack closes it
+        self.count = 0
+
+    def add(self, values: Iterable[tuple[int, str]]) -> None:
+        """Append them. Raises OSError when the disk is full."""
+        for value in values:
+            self._file.write(json.dumps(value) + "\n")
+            self.count += 1
+
+    def __iter__(self) -> Iterator[Any]:
+        """Each as [line, reason]; adding goes on at the end afterwards."""
+        self._file.seek(0)
+        yield from map(json.loads, self._file)
+
+
+class Fingerprints:
+    """Fingerprints of all examples in files by their first byte, so that only a part of them is ever in memory."""
+
+    def __init__(self, files: ExitStack) -> None:
+        opened = (TemporaryFile(buffering=1 << 12) for _ in range(_BUCKETS))  # noqa: SIM115 - the stack closes them
+        self._buckets: list[IO[bytes]] = [files.enter_context(file) for file in opened]
+
+    def add(self, records: bytearray) -> None:
+        """Keep FINGERPRINT records. Raises OSError when the disk is full."""
+        for start in range(0, len(records), FINGERPRINT.size):
+            self._buckets[records[start] % _BUCKETS].write(records[start : start + FINGERPRINT.size])
+
+    def duplicates(self) -> tuple[int, list[tuple[int, int]]]:
+        """How many lines are equal to an earlier one, and of the first 10,000: the line, and the earlier one."""
+        counted = 0
+        listed: list[tuple[int, int]] = []
+        for bucket in self._buckets:
+            first: dict[bytes, int] = {}
+            listed = nsmallest(_LISTED, chain(listed, _equal(bucket, first)))
+            counted += bucket.tell() // FINGERPRINT.size - len(first)
+        return counted, listed
+
+
+def _equal(bucket: IO[bytes], first: dict[bytes, int]) -> Iterator[tuple[int, int]]:
+    """Lines with their earlier equals; `first` receives where each fingerprint was seen first."""
+    bucket.seek(0)
+    for records in iter(lambda: bucket.read(FINGERPRINT.size << 10), b""):
+        for fingerprint, line in FINGERPRINT.iter_unpack(records):
+            earlier = first.setdefault(fingerprint, line)
+            if earlier != line:
+                yield line, earlier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """All of a file."""
+    """What was found in a whole file."""
 
-    format: Format
+    rules: Rules
     method: Method
     size: Measure
-    examples: int
     images: int
     longest: int
     bytes_read: int
     bad: Spool
-    """[line, reason] of every line that is no example."""
-    long: Spool
-    """[line, tokens] of every example beyond the model's limit."""
-    duplicates: tuple[int, list[tuple[int, int]]]
+    """Every line that is no example."""
+    warnings: Spool
+    """What is probably a mistake, and the first 10,000 lines that equal an earlier one."""
+    duplicates: int
+    unusable: str | None
+    """Why the file cannot be read, or is not for this model; None where it can and is."""
+
+    @property
+    def examples(self) -> int:
+        """How many lines are examples."""
+        return self.size.examples or 0
 
     @property
     def refusal(self) -> str | None:
-        """Why the file as a whole would be refused."""
-        if self.examples >= MIN_EXAMPLES:
-            return None
-        return f"the file has {self.examples} example(s), but must have at least {MIN_EXAMPLES}"
+        """Why the provider would refuse the file as a whole, although it can be read."""
+        if self.examples < self.rules.fewest:
+            return f"the file has {self.examples:,} example(s), but must have at least {self.rules.fewest:,}"
+        if self.rules.most is not None and self.examples > self.rules.most:
+            return f"the file has {self.examples:,} examples, but may have at most {self.rules.most:,}"
+        return None
 
 
-def read(file: BinaryIO, wish: Wish, files: ExitStack, progress: Callable[[int], object]) -> Findings:
+def read(file: BinaryIO, request: EstimateRequest, files: ExitStack, progress: Callable[[int], object]) -> Findings:
     """Read a file to its end, in memory that does not grow with it. Raises OSError and WorkerLost."""
-    total = 0
+    head = file.read(CHUNK) or b""
+    rows = applicable(request.provider, request.model, request.method)
+    other = container(head)
+    seen, conversion = _seen_in(head, rows)
+    rules = chosen(rows, seen)
+    bad, warnings, fingerprints = Spool(files), Spool(files), Fingerprints(files)
+    total, bytes_read = FileStats(), 0
 
-    def seen(size: int) -> None:
-        nonlocal total
-        total += size
+    def count(size: int) -> None:
+        nonlocal bytes_read
+        bytes_read += size
         progress(size)
 
-    found = blocks(file, seen)
-    first = next(found, Block(first=1, lines=b""))
-    form = expected_format(wish.model, wish.method) or _format_in(first)
-    bad, long, prints = Spool(files), Spool(files), Fingerprints(files)
-    examples = tokens = images = longest = 0
-    for tally in tallies(chain((first,), found), Reading(model=wish.model, format=form)):
-        examples += tally.examples
-        tokens += tally.tokens
-        images += tally.images
-        longest = max(longest, tally.longest)
-        bad.add(tally.bad)
-        long.add(tally.long)
-        prints.add(tally.prints)
-    method = wish.method or METHODS.get(form, Method.SUPERVISED)
+    if other is not None:
+        count(len(head))
+        bad.add([(1, other)])
+    elif head.startswith(_BYTE_ORDER_MARK) and not rules.byte_order_mark:
+        warnings.add([(1, _BOM_WARNING)])
+    blocks: Iterator[Block] = blocks_of(head, file, count) if other is None else iter(())
+    for stats in examined(blocks, Examiner(model=request.model, rules=rules)):
+        total.examples += stats.examples
+        total.tokens += stats.tokens
+        total.images += stats.images
+        total.longest = max(total.longest, stats.longest)
+        bad.add(stats.bad)
+        warnings.add(stats.warnings)
+        fingerprints.add(stats.fingerprints)
+    duplicates, pairs = fingerprints.duplicates()
+    warnings.add((line, f"is the same as line {first}") for line, first in pairs)
     return Findings(
-        format=form, method=method, size=_size(tokens, examples, wish.model),
-        examples=examples, images=images, longest=longest, bytes_read=total, bad=bad, long=long,
-        duplicates=prints.duplicates(),
-    )  # fmt: skip
+        rules=rules,
+        method=request.method or Method(METHODS.get(rules.format, "supervised")),
+        size=measured(total, request.model),
+        images=total.images,
+        longest=total.longest,
+        bytes_read=bytes_read,
+        bad=bad,
+        warnings=warnings,
+        duplicates=duplicates,
+        unusable=f"the file {other}" if other else conversion if not total.examples else None,
+    )
 
 
-def _format_in(block: Block) -> Format:
-    """The format of the first line that seems to have one; chat, where none does."""
-    return next(_formats(block.lines or b""), Format.CHAT)
-
-
-def _formats(content: bytes) -> Iterator[Format]:
-    for line in lines_of(content):
+def _seen_in(head: bytes, rows: tuple[Rules, ...]) -> tuple[Format | None, str | None]:
+    """The format of the first line that tells one, and why it is none for these rules and what to do, if so."""
+    for line in lines_of(head):
         try:
-            form = format_of(parsed(line.removeprefix(b"\xef\xbb\xbf")))
+            example = parsed(line.removeprefix(_BYTE_ORDER_MARK))
         except BadExample:
             continue
-        if form is not None:
-            yield form
+        if (other := foreign(example, rows[0])) is not None:
+            return None, f"each line is {other[0]}: {other[1]}"
+        if (seen := format_of(example)) is not None:
+            return seen, _wrong_format(seen, rows)
+    return None, None
 
 
-def _size(tokens: int, examples: int, model: str) -> Measure:
-    vocabulary = vocabulary_of(model)
-    exact = vocabulary is not None and available()
-    low, high = (tokens, tokens) if exact else band(tokens, vocabulary)
-    return Measure(tokens=tokens, low=low, high=high, examples=examples, exact=exact)
+def _wrong_format(seen: Format, rows: tuple[Rules, ...]) -> str | None:
+    formats = list(dict.fromkeys(rules.format for rules in rows))
+    if seen in formats:
+        return None
+    wanted = f"the file is in the {seen} format, where {' or '.join(formats)} is expected"
+    return f"{wanted}; convert it: {TO_CHAT}" if seen is Format.COMPLETION and Format.CHAT in formats else wanted

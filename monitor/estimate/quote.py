@@ -1,8 +1,8 @@
-"""What training on some tokens would cost today, what the tuned model will cost in use, and until when both can be."""
+"""What training on some tokens costs today, what the fine-tuned model costs in use, and until when both are offered."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
@@ -22,6 +22,7 @@ class Quote:
     model: str
     base: str
     method: Method
+    provider: str
     size: Measure
     """One epoch."""
     epochs: int
@@ -39,51 +40,54 @@ class Quote:
     closed: date | None
     """The first day on which no job on this base can be created."""
     shutdown: date | None
-    """The first day on which the tuned model does not answer."""
+    """The first day on which the fine-tuned model does not answer."""
     near: tuple[str, ...]
     """Names in the price table that resemble an unknown one."""
+
+    def closed_by(self, today: date) -> bool:
+        """Whether no job can be created any more."""
+        return self.closed is not None and self.closed <= today
 
     @property
     def billable(self) -> Measure:
         """The tokens of all epochs."""
         size, times = self.size, self.epochs
-        return Measure(
-            tokens=size.tokens * times,
-            low=size.low * times,
-            high=size.high * times,
-            examples=size.examples,
-            exact=size.exact,
-        )
+        return replace(size, tokens=size.tokens * times, low=size.low * times, high=size.high * times)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class EstimateRequest:
     """What the user asked for; None where they left it open."""
 
     model: str
+    provider: str = "openai"
     epochs: int | None = None
     method: Method | None = None
 
 
-def quote(wish: Wish, method: Method, size: Measure, epochs: int, *, table: PriceTable, today: date) -> Quote:
+def quote(
+    request: EstimateRequest, method: Method, size: Measure, epochs: int, *, table: PriceTable, today: date
+) -> Quote:
     """The estimate by the prices of today; without a price, all but the dollars."""
-    base = base_model(wish.model)
-    book = load_prices()
-    rows = [row for row in table.prices if row.provider == "openai" and base in row.models]
+    base = base_model(request.model)
+    book = load_prices().of(request.provider)
+    rows = [row for row in table.prices if row.provider == request.provider and base in row.models]
     row = next((row for row in rows if method in row.methods), rows[0] if rows else None)
-    rate = next(
-        (rate for rate in book.training if base in rate.models and method in rate.methods and holds(rate, today)), None
-    )
-    use = next((rate for rate in book.tokens if base in rate.models and holds(rate, today)), None)
+    named = [one for one in book.training if one.provider == request.provider and base in one.models]
+    rate = next((one for one in named if method in one.methods and holds(one, today)), None)
+    used = (one for one in book.tokens if one.provider == request.provider and base in one.models)
+    use = next((one for one in used if holds(one, today)), None)
     per_million = rate.per_million if rate is not None else None
     usd, low, high = (
         None if per_million is None else Decimal(tokens * epochs) * per_million / MILLION
         for tokens in (size.tokens, size.low, size.high)
     )
     return Quote(
-        model=wish.model, base=base, method=method, size=size, epochs=epochs, epochs_given=wish.epochs is not None,
-        usd=usd, low=low, high=high, rate=rate, row=row, use=use, checked=table.checked,
-        closed=_closed(base, book), shutdown=shutdown(f"ft:{base}", book), near=() if row else _near(base, table),
+        model=request.model, base=base, provider=request.provider, method=method, size=size,
+        epochs=epochs, epochs_given=request.epochs is not None, usd=usd, low=low, high=high,
+        rate=rate, row=row, use=use, checked=table.checked,
+        closed=_closed(base, book), shutdown=shutdown(f"ft:{base}", book),
+        near=() if row else _near(base, request.provider, table),
     )  # fmt: skip
 
 
@@ -93,6 +97,6 @@ def _closed(base: str, book: Prices) -> date | None:
     return min(days, default=None)
 
 
-def _near(base: str, table: PriceTable) -> tuple[str, ...]:
-    names = [name for row in table.prices for name in row.models]
+def _near(base: str, provider: str, table: PriceTable) -> tuple[str, ...]:
+    names = [name for row in table.prices if row.provider == provider for name in row.models]
     return tuple(get_close_matches(base, names, n=3, cutoff=0.6))

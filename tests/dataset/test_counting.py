@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from monitor.dataset import Format, Vocabulary, band, vocabulary_of
+from monitor.dataset import RULES, Vocabulary, band, vocabulary_of
 from monitor.dataset import vocabulary as vocabularies
-from monitor.dataset.counting import counting_with
-from monitor.dataset.merging import _long, _short
-from monitor.dataset.weighing import tokens_of
+from monitor.dataset.counting import _long, _short, counting_with
+from monitor.dataset.tokens import tokens_of
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden.json").read_text())
 TEXTS = [pytest.param(text, id=text["name"]) for text in GOLDEN["texts"]]
@@ -32,7 +31,7 @@ def test_a_text_counts_what_openai_counts(golden: dict[str, Any], vocabulary: Vo
 @pytest.mark.parametrize("vocabulary", Vocabulary)
 @pytest.mark.parametrize("chat", [pytest.param(chat, id=str(at)) for at, chat in enumerate(GOLDEN["chats"])])
 def test_a_chat_counts_what_the_cookbook_counts(chat: dict[str, Any], vocabulary: Vocabulary) -> None:
-    assert tokens_of(chat, Format.CHAT, counting_with(vocabulary)) == chat[vocabulary]
+    assert tokens_of(chat, RULES[0], counting_with(vocabulary)) == chat[vocabulary]
 
 
 @pytest.mark.parametrize("vocabulary", Vocabulary)

@@ -28,10 +28,10 @@ def test_a_file_is_counted_exactly_for_a_model_whose_vocabulary_is_known() -> No
 
 
 def test_for_another_model_the_count_has_a_band() -> None:
-    told = measure(line("Where is the station, please?") * 100, "mistral-small")
-    assert told is not None
-    assert not told.exact
-    assert told.low < told.tokens < told.high
+    found = measure(line("Where is the station, please?") * 100, "mistral-small")
+    assert found is not None
+    assert not found.exact
+    assert found.low < found.tokens < found.high
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,30 @@ def test_what_is_no_training_file_has_no_measure(content: bytes) -> None:
     assert measure(content, "gpt-4o") is None
 
 
+@pytest.mark.parametrize(
+    "further",
+    [
+        pytest.param({"metadata": {}}, id="a key that estimate refuses"),
+        pytest.param(
+            {"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}, id="any order"
+        ),
+    ],
+)
+def test_what_a_provider_accepted_is_counted_whatever_the_rules_say(further: dict[str, Any]) -> None:
+    messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "yes", "weight": 1}]
+    further = {"messages": [*messages, *further.pop("messages", [])], **further}
+    found = measure(json.dumps(further).encode(), "gpt-4o")
+    assert found is not None
+    assert found.examples == 1
+
+
 def test_each_line_may_have_its_own_format() -> None:
     answer = [{"role": "assistant", "content": "b"}]
     asked = {"messages": [{"role": "user", "content": "a"}]}
     pair = {"input": asked, "preferred_output": answer, "non_preferred_output": answer}
-    told = measure(json.dumps(pair).encode() + b"\n" + b'{"prompt": "a", "completion": "b"}', "gpt-4o")
-    assert told is not None
-    assert told.examples == 2
+    found = measure(json.dumps(pair).encode() + b"\n" + b'{"prompt": "a", "completion": "b"}', "gpt-4o")
+    assert found is not None
+    assert found.examples == 2
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-3.5-turbo"])
@@ -64,10 +81,10 @@ def test_the_truth_is_within_a_guess_from_the_size(model: str, escape: bool) -> 
     content = b"".join(
         line(text["text"] * text["times"], text["text"], escape=escape) for text in TEXTS if len(text["text"]) > 80
     )
-    told, truth = guess(len(content), model), measure(content, model)
+    found, truth = guess(len(content), model), measure(content, model)
     assert truth is not None
-    assert told.low <= truth.tokens <= told.high
-    assert (told.examples, told.exact) == (None, False)
+    assert found.low <= truth.tokens <= found.high
+    assert (found.examples, found.exact) == (None, False)
 
 
 def test_another_thread_goes_on_while_a_file_is_measured() -> None:
@@ -96,23 +113,23 @@ def test_images_make_the_count_a_lower_bound() -> None:
         {"role": "user", "content": [{"type": "text", "text": "hello"}, image]},
         {"role": "assistant", "content": "yes"},
     ]
-    told = measure(json.dumps({"messages": messages}).encode(), "gpt-4o")
-    assert told is not None
-    assert (told.tokens, told.low, told.high, told.exact) == (13, 13, 13 + 1445, False)
+    found = measure(json.dumps({"messages": messages}).encode(), "gpt-4o")
+    assert found is not None
+    assert (found.tokens, found.low, found.high, found.exact) == (13, 13, 13 + 1445, False)
 
 
 @pytest.mark.parametrize(
     "content",
     [pytest.param(line("a" * 200_000), id="one long line"), pytest.param(line("hello") * 20, id="many lines")],
 )
-def test_whoever_attends_can_end_the_counting(content: bytes) -> None:
+def test_the_checkpoint_can_end_the_counting(content: bytes) -> None:
     calls = 0
 
-    def attend() -> None:
+    def checkpoint() -> None:
         nonlocal calls
         calls += 1
         if calls == 4:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        measure(content, "gpt-4o", attend)
+        measure(content, "gpt-4o", checkpoint)

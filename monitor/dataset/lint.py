@@ -1,0 +1,124 @@
+"""What is allowed in a training file and is probably a mistake: warnings about an example that is good otherwise."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from monitor.dataset.messages import OUTPUTS, Example, Message, shown, unknown_keys
+from monitor.dataset.rules import Format, OtherKeys, Rules, Schema
+from monitor.dataset.vendors import other_keys
+
+_SPECIAL: Final = re.compile(rb"(?:<|\\u003[cC])(\|[\w.:-]{1,40}\|)(?:>|\\u003[eE])")
+_COLONS: Final = ((b'":', b'\\":'), (b'" :', b'\\" :'))
+"""How a key ends in JSON, and what looks like it in a text."""
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def warnings(example: Example, line: bytes, rules: Rules) -> Iterator[str]:
+    """Sentences whose subject is the line."""
+    yield from _duplicate_keys(example, line)
+    if (b"|>" in line or b"|\\u003" in line) and (special := _SPECIAL.search(line)):
+        yield f"has <{special[1].decode()}> in a text, which is ordinary text there and no special token"
+    if rules.schema is not Schema.OPENAI:
+        yield from other_keys(example, rules) if rules.other_keys is OtherKeys.IGNORED else ()
+        return
+    if rules.other_keys is OtherKeys.IGNORED:
+        yield from unknown_keys(example, rules)
+    if rules.format is Format.PREFERENCE:
+        yield from _preference(example)
+    elif "messages" in example:
+        messages = example["messages"]
+        yield from _tool_use(messages, _declared(example))
+        weights = [message.get("weight") for message in messages if message["role"] == "assistant"]
+        if weights and all(weight == 0 for weight in weights):
+            yield "has only weights of 0, so that nothing is learned from it"
+
+
+def _preference(example: Example) -> Iterator[str]:
+    preferred, other = (example[key] for key in OUTPUTS)
+    if preferred == other:
+        yield "has the same preferred and non-preferred output"
+    given = example["input"]
+    found: dict[str, None] = {}
+    for output in (preferred, other):
+        found.update(dict.fromkeys(_tool_use([*given["messages"], *output], _declared(given))))
+    yield from found
+
+
+def _declared(example: Mapping[str, Any]) -> set[str]:
+    tools = [tool["function"]["name"] for tool in example.get("tools") or ()]
+    return {*tools, *(function["name"] for function in example.get("functions") or ())}
+
+
+def _tool_use(messages: Iterable[Message], declared: set[str]) -> Iterator[str]:
+    """Calls without result, results without call, tools that are not declared, arguments that are no JSON object."""
+    waiting: dict[str, int] = {}
+    role = ""
+    for number, message in enumerate(messages, start=1):
+        role = message["role"]
+        if role in {"tool", "function"}:
+            answered = message.get("tool_call_id" if role == "tool" else "name")
+            if answered is not None and waiting.pop(answered, None) is None:
+                yield f"message {number} is the result of a call that is not made before it: {shown(answered)}"
+            continue
+        yield from _unanswered(waiting)
+        waiting = {}
+        for key, function in _calls(message) if role == "assistant" else ():
+            yield from _function(function, f"message {number}", declared)
+            if key is not None:
+                waiting[key] = number
+    if role != "assistant":  # what the last message calls is what the model should learn to call
+        yield from _unanswered(waiting)
+
+
+def _unanswered(waiting: Mapping[str, int]) -> Iterator[str]:
+    return (f"message {number} has a tool call without a result: {shown(key)}" for key, number in waiting.items())
+
+
+def _calls(message: Message) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
+    """Each call by what its result names it, and its function."""
+    for call in message.get("tool_calls") or ():
+        yield call.get("id"), call["function"]
+    if (function := message.get("function_call")) is not None:
+        yield function["name"], function
+
+
+def _function(function: Mapping[str, Any], at: str, declared: set[str]) -> Iterator[str]:
+    if function["name"] not in declared:
+        yield f"{at} calls a tool that is not declared: {shown(function['name'])}"
+    try:
+        if isinstance(_decode(function["arguments"]), dict):
+            return
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    yield f"{at} calls {shown(function['name'])} with arguments that are no JSON object"
+
+
+def _duplicate_keys(example: Example, line: bytes) -> Iterator[str]:
+    """Keys that an object has twice: only the last value counts.
+
+    Nearly every line is done by comparing how many keys it has as an object with how many it seems to have as text.
+    """
+    if sum(line.count(colon) - line.count(escaped) for colon, escaped in _COLONS) <= _keys_in(example):
+        return
+    found: dict[str, None] = {}
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        keys = [key for key, _ in pairs]
+        found.update((key, None) for key in keys if keys.count(key) > 1)
+
+    json.loads(line, object_pairs_hook=note)
+    yield from (f"has the key {shown(key)} twice in one object; the last one counts" for key in found)
+
+
+def _keys_in(value: Mapping[str, Any] | list[Any]) -> int:
+    keys, items = (0, value) if isinstance(value, list) else (len(value), value.values())
+    for item in items:
+        if isinstance(item, dict | list):
+            keys += _keys_in(item)
+    return keys
