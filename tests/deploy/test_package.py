@@ -55,6 +55,7 @@ def test_the_sources_build_the_same_wheel(sources: Path, tmp_path: Path) -> None
     assert names[0] == names[1]
 
 
+@pytest.mark.timeout(300)
 def test_the_sources_test_themselves(sources: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": str(sources), "PYTHONDONTWRITEBYTECODE": "1"}
     picked = ["tests/test_repository.py", "tests/test_readme.py", "tests/config/test_examples.py"]
