@@ -209,7 +209,8 @@ class Org(Answer, frozen=True, kw_only=True):
     org: str
     provider: str = ""
     labels: dict[str, str] = {}
-    up: bool = False
+    up: bool | None = None
+    """None before the first answer."""
     last_success: Moment | None = None
     next_poll_at: Moment | None = None
     trouble: Trouble | None = None

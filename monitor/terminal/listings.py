@@ -216,7 +216,7 @@ def _job_row(job: Job, now: datetime) -> Row:
 
 
 def _org_row(org: Org, now: datetime) -> Row:
-    state = ("up", GOOD) if org.up else ("down", BAD) if org.trouble or org.last_success else ("not reached yet", ODD)
+    state = ("not reached yet", ODD) if org.up is None else ("up", GOOD) if org.up else ("down", BAD)
     records = problem(org.books.trouble) if org.books is not None else ""
     return (
         inert(org.org),

@@ -66,11 +66,14 @@ async def test_an_end_is_told_again_with_the_same_id_and_the_same_content_once(t
         await here.create("tone")
         await here.settled("sent", 1)
         code, said = await here.notify("replay", "--since", "1h", "--dry-run")
-        assert (code, said.splitlines()[-1]) == (0, "Would wait again: 1; for the first time: 0; still wait: 0.")
+        assert (code, said.splitlines()[-1]) == (
+            0,
+            "Would be queued again: 1, for the first time: 0. Already pending: 0.",
+        )
         assert len(hook.ids) == 1
         code, said = await here.notify("replay", "--since", "1h")
-        assert (code, said.splitlines()[-1]) == (0, "Wait again: 1; for the first time: 0; still wait: 0.")
-        assert said.splitlines()[1].split() == [hook.ids[0], "again", "tone", "succeeded"]
+        assert (code, said.splitlines()[-1]) == (0, "Queued again: 1, for the first time: 0. Already pending: 0.")
+        assert said.splitlines()[1].split() == [hook.ids[0], "yes", "tone", "succeeded"]
         await until(lambda: len(hook.ids) > 1)
         await here.settled("sent", 1)
         await rounds(here.daemon, 3)
@@ -90,10 +93,10 @@ async def test_a_receiver_that_was_mended_gets_what_it_had_refused(tmp_path: Pat
         refused = hook.refused
         hook.answer = lambda body: None
         code, said = await here.notify("dead", "--requeue")
-        assert (code, said.splitlines()[-1]) == (0, "2 wait again.")
+        assert (code, said.splitlines()[-1]) == (0, "Requeued: 2.")
         assert said.count("message_refused") == 2
         await here.settled("sent", 2)
-        assert await here.notify("dead") == (0, "There are none.\n")
+        assert await here.notify("dead") == (0, "There are no dead letters.\n")
     assert (refused, hook.refused) == (2, 2)
     assert sorted(body["data"]["job"]["name"] for body in hook.bodies) == ["one", "two"]
 
@@ -130,4 +133,7 @@ async def test_a_route_that_was_added_gets_the_ends_of_the_past_day_once(tmp_pat
 async def test_without_the_setting_both_commands_are_refused(tmp_path: Path) -> None:
     async with webhook() as hook, place(tmp_path, hook, server={"listen": "127.0.0.1:0"}) as here:
         for command_ in (("replay", "--since", "1h"), ("dead", "--requeue")):
-            assert await here.notify(*command_) == (2, f"{here.daemon.url}: server.enable_lifecycle is not set\n")
+            assert await here.notify(*command_) == (
+                2,
+                f"Error: {here.daemon.url}: server.enable_lifecycle is not set\n",
+            )

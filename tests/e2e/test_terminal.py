@@ -129,10 +129,10 @@ async def place(folder: Path, pace: Pace = CALM) -> AsyncIterator[Place]:
 
 @pytest.mark.slow
 async def test_watch_shows_a_bar_that_grows_and_ends_with_the_job(tmp_path: Path) -> None:
-    async with place(tmp_path) as here:
+    async with place(tmp_path, replace(CALM, step=(0.25, 0.26))) as here:
         job_id = await here.create()
         async with terminal("watch", here.org.name, job_id, columns=72, environ=here.server) as shown:
-            assert await asyncio.wait_for(shown.process.wait(), 30) == 0
+            assert await asyncio.wait_for(shown.process.wait(), 50) == 0
             lines = shown.lines
     bars = [line for line in lines if "━" in line]
     assert len({re.findall(r"\d+%", line)[0] for line in bars}) > 1

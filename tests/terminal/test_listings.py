@@ -78,7 +78,7 @@ async def test_filters_that_make_no_sense_are_usage_errors(arguments: list[str],
 
 
 async def test_no_jobs_because_no_organisation_was_reached_is_said_with_the_reason() -> None:
-    unreached = {"org": "research", "up": False, "last_success": None, "trouble": TROUBLE}
+    unreached = {"org": "research", "up": None, "last_success": None, "trouble": TROUBLE}
 
     def give(request: str) -> bytes:
         return answer({"data": [unreached] if "/orgs" in request else [], "next": None})
@@ -94,7 +94,7 @@ async def test_organisations_are_listed_with_what_is_wrong() -> None:
         {"org": "a", "provider": "openai", "up": True, "last_success": "2020-01-01T00:00:00Z", "labels": {"team": "x"},
          "books": {"trouble": {"reason": "not_eligible", "text": "no admin"}}},
         {"org": "b", "provider": "openai", "up": False, "last_success": "2020-01-01T00:00:00Z", "trouble": TROUBLE},
-        {"org": "c", "provider": "azure", "up": False, "last_success": None},
+        {"org": "c", "provider": "azure", "up": None, "last_success": None, "trouble": None, "books": None},
     ]  # fmt: skip
     async with answering(answer({"data": orgs, "next": None})) as port:
         _, *rows = (await asked(port, "orgs")).stdout.splitlines()
