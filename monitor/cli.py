@@ -123,6 +123,8 @@ def demo(seconds: float | None, speed: float, listen: str) -> None:
 )
 @click.option("--jobs", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Past jobs of each.")
 @click.option("--speed", type=_SPEED, default=1.0, show_default=True, help="How fast simulated jobs run.")
+@click.option("--webhook-url", metavar="URL", help="Where openai and azure send webhooks; {org} in it is the name.")
+@click.option("--webhook-secret", metavar="whsec_…", help="What signs them; without it each organisation has its own.")
 @click.option("--seed", type=int, help="The same keys and jobs every time.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print each organisation as an entry of the configuration, in JSON."

@@ -19,7 +19,7 @@ from monitor import app, log
 from monitor.clock import SystemClock
 from monitor.config import Settings, address, settings_from
 from monitor.secret import Redactor
-from monitor.simulator import Org, Pace, Simulation, Traffic, configuration, organisations, serve
+from monitor.simulator import SENDERS, Org, Pace, Simulation, Traffic, configuration, organisations, register, serve
 
 # A job takes seconds here. Everything else is as it would be, and the daemon's clock is the real one.
 _BRISK: Final = Pace(
@@ -59,6 +59,8 @@ class Scenery:
     """Past jobs of each organisation."""
     speed: float
     seed: int | None
+    webhook_url: str | None = None
+    webhook_secret: str | None = None
 
     def simulation(self) -> Simulation:
         """Organisations with a past, and with jobs to come unless there are to be none."""
@@ -69,6 +71,13 @@ class Scenery:
         )
         seed = self.seed if self.seed is not None else made[0].id
         return Simulation(made, pace=Pace().faster(self.speed), traffic=traffic, seed=seed)
+
+    def hook(self, simulation: Simulation, org: Org) -> dict[str, str]:
+        """Have the organisation's provider send webhooks, if it is to; what the configuration needs for it."""
+        if self.webhook_url is None or org.provider not in SENDERS:
+            return {}
+        url = self.webhook_url.replace("{org}", org.name)
+        return {"webhook_secret": register(simulation, org, url, self.webhook_secret).secrets[0]}
 
 
 def simulate(scenery: Scenery, *, listen: str, as_json: bool) -> int:
@@ -137,7 +146,7 @@ async def _simulate(scenery: Scenery, *, listen: str, as_json: bool) -> None:
     with TemporaryDirectory(prefix="finetune-monitor-simulate-") as folder:
         async with serve(simulation, at.host, at.port) as base_url:
             for org in simulation.orgs:
-                entry = configuration(org, base_url, Path(folder))
+                entry = {**configuration(org, base_url, Path(folder)), **scenery.hook(simulation, org)}
                 click.echo(json.dumps(entry) if as_json else _line(entry))
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 async for _ in signals:

@@ -15,9 +15,11 @@ from monitor.simulator.plan import Ending, Pace, Status
 from monitor.simulator.server import application, configuration, serve
 from monitor.simulator.simulation import Simulation, Tokens, UsageKey
 from monitor.simulator.traffic import Traffic
+from monitor.simulator.webhooks import SENDERS, register
 
 __all__ = [
     "PROVIDERS",
+    "SENDERS",
     "SWITCH",
     "Ending",
     "Job",
@@ -35,6 +37,7 @@ __all__ = [
     "application",
     "configuration",
     "organisations",
+    "register",
     "serve",
     "training_file",
 ]

@@ -24,6 +24,7 @@ from monitor.simulator.openai.batches import BATCHES
 from monitor.simulator.openai.files import FILES
 from monitor.simulator.openai.jobs import JOBS
 from monitor.simulator.openai.models import MODELS
+from monitor.simulator.openai.webhooks import WEBHOOKS
 from monitor.simulator.orgs import Caller, Org, keyring
 from monitor.simulator.plan import Status
 
@@ -198,7 +199,11 @@ def _configuration(org: Org, address: str, _folder: Path) -> dict[str, Any]:
 AZURE = Dialect(
     provider="azure",
     prefix="/azure",
-    routes=(*_routes("/openai/v1", dated=False), *_routes("/openai", dated=True)),
+    routes=(
+        *_routes("/openai/v1", dated=False),
+        *_routes("/openai", dated=True),
+        *(replace(each, path=f"/openai/v1/dashboard{each.path}") for each in WEBHOOKS),
+    ),
     recognise=recognise,
     refuse=refuse,
     configuration=_configuration,

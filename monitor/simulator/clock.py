@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 
 
-def _unix_now() -> float:
+def unix_now() -> float:
+    """Real unix seconds."""
     return time.time()  # noqa: TID251 - the simulator imports nothing of the rest, so this is its clock
 
 
 def monotonic() -> float:
     """Real seconds since some moment in the past."""
     return time.monotonic()  # noqa: TID251 - the simulator imports nothing of the rest, so this is its clock
+
+
+async def sleep(seconds: float) -> None:
+    """Wait in real time."""
+    await asyncio.sleep(seconds)  # noqa: TID251 - the simulator imports nothing of the rest, so this is its clock
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class SimClock:
     """
 
     speed: float = 1.0
-    epoch: float = field(default_factory=_unix_now)
+    epoch: float = field(default_factory=unix_now)
     _started: float = field(default_factory=monotonic, init=False, repr=False)
 
     def __call__(self) -> float:

@@ -50,11 +50,6 @@ class Org:
         """The key that opens the organisation's costs, and nothing else."""
         return f"sk-admin-{derived(40, self.key, 'admin')}"
 
-    @property
-    def webhook_secret(self) -> str:
-        """What the provider signs its webhooks with."""
-        return f"whsec_{derived(32, self.key, 'webhook')}"
-
 
 @dataclass(frozen=True)
 class Caller:

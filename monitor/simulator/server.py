@@ -26,6 +26,7 @@ from monitor.simulator.orgs import Caller, Org
 from monitor.simulator.simulation import Simulation
 from monitor.simulator.together import TOGETHER
 from monitor.simulator.vertex import VERTEX
+from monitor.simulator.webhooks import dispatcher
 
 DIALECTS = {dialect.provider: dialect for dialect in (OPENAI, AZURE, TOGETHER, FIREWORKS, VERTEX, BEDROCK)}
 
@@ -100,6 +101,7 @@ def application(simulation: Simulation, *, middlewares: Sequence[Middleware] = (
             app.router.add_route(method, dialect.prefix + path, _open(answer, orgs, simulation))
     app.on_response_prepare.append(_sign)
     app.cleanup_ctx.append(_uploads)
+    app.cleanup_ctx.append(lambda _: dispatcher(simulation))
     return app
 
 
@@ -204,5 +206,5 @@ def configuration(org: Org, base_url: str, folder: Path) -> dict[str, Any]:
     Credentials that clients read from files are written to `folder`.
     """
     dialect = DIALECTS[org.provider]
-    address = base_url.removesuffix("/v1")
-    return {"name": org.name, "provider": org.provider, **dialect.configuration(org, address, folder)}
+    entry = dialect.configuration(org, base_url.removesuffix("/v1"), folder)
+    return {"name": org.name, "provider": org.provider, **entry}

@@ -19,6 +19,7 @@ from monitor.simulator.orgs import Caller, Org, batch_id, job_id
 from monitor.simulator.plan import TERMINAL, Pace, Plan, Status, cancel, pause, resume
 from monitor.simulator.traffic import BATCH_MODELS, MODELS, Scene, Traffic, coming, coming_batches, past, past_batches
 from monitor.simulator.training import snapshots
+from monitor.simulator.webhooks import Endpoint
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Simulation:
     shutdowns: Mapping[str, str] = field(default_factory=dict)
     """ISO dates on which base models stop, where they are not the real ones."""
     usage: dict[UsageKey, Tokens] = field(default_factory=dict, init=False)
+    webhooks: dict[str, dict[str, Endpoint]] = field(default_factory=dict, init=False, repr=False)
+    """Who is told of ends, by the id of the organisation and their own."""
     _records: dict[str, _Records] = field(default_factory=dict, init=False, repr=False)
     _numbers: Iterator[int] = field(default_factory=count, init=False, repr=False)
 
@@ -203,6 +206,15 @@ class Simulation:
         cancelled = cancel_batch(batch, self.clock(), takes)
         self._records[caller.org.id].batches[name] = cancelled
         return cancelled
+
+    def endpoints(self, org: Org) -> dict[str, Endpoint]:
+        """Where the organisation wants its webhooks."""
+        return self.webhooks.setdefault(org.id, {})
+
+    def keep_endpoint(self, org: Org, endpoint: Endpoint) -> Endpoint:
+        """A new endpoint, or one that was changed."""
+        self.endpoints(org)[endpoint.id] = endpoint
+        return endpoint
 
     def files(self, caller: Caller) -> list[StoredFile]:
         """The project's files, newest first, with those that its jobs have made."""

@@ -14,6 +14,7 @@ from monitor.simulator.openai.costs import COSTS
 from monitor.simulator.openai.files import FILES
 from monitor.simulator.openai.jobs import JOBS
 from monitor.simulator.openai.models import MODELS
+from monitor.simulator.openai.webhooks import WEBHOOKS
 from monitor.simulator.orgs import Caller, Org, admin_keyring, keyring
 
 
@@ -44,7 +45,7 @@ def _configuration(org: Org, address: str, _folder: Path) -> dict[str, Any]:
 OPENAI = Dialect(
     provider="openai",
     prefix="/v1",
-    routes=(*JOBS, *FILES, *MODELS, *BATCHES, *COSTS),
+    routes=(*JOBS, *FILES, *MODELS, *BATCHES, *WEBHOOKS, *COSTS),
     recognise=recognise,
     refuse=refuse,
     configuration=_configuration,

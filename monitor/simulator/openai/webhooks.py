@@ -1,0 +1,143 @@
+"""OpenAI's `/webhook_endpoints`: who is told of ends, and by which secret they are signed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import ClientSession, web
+
+from monitor.simulator import errors
+from monitor.simulator.dialect import Asked, Route, Stream
+from monitor.simulator.draws import derived
+from monitor.simulator.openai.jobs import read_text
+from monitor.simulator.openai.pages import cut, named
+from monitor.simulator.orgs import Caller
+from monitor.simulator.simulation import Simulation
+from monitor.simulator.webhooks import EVENT_TYPES, Endpoint, Event, new_secret, send
+
+_MOST_SECRETS = 2
+
+
+def list_endpoints(asked: Asked) -> dict[str, Any]:
+    endpoints = list(asked.simulation.endpoints(asked.org).values())[::-1]
+    shown, more = cut(endpoints, asked.query, default=20, name=lambda each: each.id)
+    return named([endpoint_json(each) for each in shown], more=more)
+
+
+def create(asked: Asked) -> dict[str, Any]:
+    body = asked.body()
+    url = read_text(body, "url", required=True) or ""
+    known = asked.simulation.endpoints(asked.org)
+    made = derived(24, asked.org.key, "endpoint", len(known), asked.now, url)
+    endpoint = Endpoint(
+        id=f"whe_{made}",
+        url=url,
+        secrets=(new_secret(asked.org.key, made),),
+        name=read_text(body, "name") or url,
+        event_types=_event_types(body),
+        created_at=asked.now,
+        updated_at=asked.now,
+    )
+    return _with_secret(asked.simulation.keep_endpoint(asked.org, endpoint))
+
+
+def retrieve(asked: Asked) -> dict[str, Any]:
+    return endpoint_json(_endpoint(asked))
+
+
+def update(asked: Asked) -> dict[str, Any]:
+    found, body = _endpoint(asked), asked.body()
+    changed = replace(
+        found,
+        url=read_text(body, "url") or found.url,
+        name=read_text(body, "name") or found.name,
+        event_types=_event_types(body) if "event_types" in body else found.event_types,
+        updated_at=asked.now,
+    )
+    return endpoint_json(asked.simulation.keep_endpoint(asked.org, changed))
+
+
+def delete(asked: Asked) -> dict[str, Any]:
+    found = _endpoint(asked)
+    del asked.simulation.endpoints(asked.org)[found.id]
+    return {"id": found.id, "object": "webhook_endpoint.deleted", "deleted": True}
+
+
+def rotate(asked: Asked) -> dict[str, Any]:
+    """A new secret; the old one stays good beside it for a day if it is asked for."""
+    found, keep = _endpoint(asked), asked.content and asked.body().get("keep_old_secret_active_for_24_hours")
+    made = new_secret(found.secrets[0], asked.now, "rotated")
+    secrets = (made, *found.secrets)[:_MOST_SECRETS] if keep else (made,)
+    return _with_secret(
+        asked.simulation.keep_endpoint(asked.org, replace(found, secrets=secrets, updated_at=asked.now))
+    )
+
+
+async def test(request: web.Request, simulation: Simulation, caller: Caller) -> web.Response:
+    """Send a sample now, and say how it was answered."""
+    found = _found(simulation, caller, request.match_info["endpoint"])
+    event_type = errors.json_object(await request.read()).get("event_type")
+    if event_type not in EVENT_TYPES:
+        raise errors.bad("event_type", f"Invalid value: '{event_type}'.", "invalid_value")
+    async with ClientSession() as session:
+        status = await send(session, found, Event(event_type, simulation.now(), "test"))
+    if status is None:
+        raise errors.ApiError(502, "The endpoint did not answer.", type="server_error")
+    shown = {"object": "webhook_endpoint.test", "webhook_endpoint_id": found.id, "event_type": event_type}
+    return web.json_response({**shown, "status_code": status, "success": True})
+
+
+def list_event_types(_asked: Asked) -> dict[str, Any]:
+    return {"object": "list", "data": list(EVENT_TYPES)}
+
+
+WEBHOOKS = (
+    Route("GET", "/webhook_endpoints", list_endpoints),
+    Route("POST", "/webhook_endpoints", create),
+    Route("GET", "/webhook_endpoints/{endpoint}", retrieve),
+    Route("POST", "/webhook_endpoints/{endpoint}", update),
+    Route("DELETE", "/webhook_endpoints/{endpoint}", delete),
+    Route("POST", "/webhook_endpoints/{endpoint}/rotate_secret", rotate),
+    Stream("POST", "/webhook_endpoints/{endpoint}/test", test),
+    Route("GET", "/webhook_event_types", list_event_types),
+)
+
+
+def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint as the API shows it: of the secret only the end."""
+    return {
+        "object": "webhook_endpoint",
+        "id": endpoint.id,
+        "name": endpoint.name,
+        "url": endpoint.url,
+        "event_types": list(endpoint.event_types),
+        "created_at": int(endpoint.created_at),
+        "updated_at": int(endpoint.updated_at),
+        "signing_secret_hint": f"whsec_...{endpoint.secrets[0][-4:]}",
+    }
+
+
+def _with_secret(endpoint: Endpoint) -> dict[str, Any]:
+    return {**endpoint_json(endpoint), "signing_secret": endpoint.secrets[0]}
+
+
+def _event_types(body: dict[str, Any]) -> tuple[str, ...]:
+    wanted = body.get("event_types")
+    if not isinstance(wanted, list) or not wanted:
+        raise errors.bad_type("event_types", "an array of strings", wanted)
+    unknown = [each for each in wanted if each not in EVENT_TYPES]
+    if unknown:
+        raise errors.bad("event_types", f"Invalid value: '{unknown[0]}'.", "invalid_value")
+    return tuple(wanted)
+
+
+def _endpoint(asked: Asked) -> Endpoint:
+    return _found(asked.simulation, asked.caller, asked.place["endpoint"])
+
+
+def _found(simulation: Simulation, caller: Caller, name: str) -> Endpoint:
+    found = simulation.endpoints(caller.org).get(name)
+    if found is None:
+        raise errors.ApiError(404, f"No such webhook endpoint: {name}", param="webhook_endpoint_id")
+    return found
