@@ -51,7 +51,12 @@ def beside(settings: Settings, prices: Prices, world: World, sources: Mapping[st
             yield _costs(settings, asking, prices, world, first=pause * (1 + world.jitter()))
     clock = LoopClock(world.clock)
     outages = OutageWatcher(
-        health=world.health, rules=settings.rules, store=world.store, clock=clock, owner=world.owner
+        health=world.health,
+        rules=settings.rules,
+        outbox=world.stores.outbox,
+        leases=world.stores.leases,
+        clock=clock,
+        owner=world.owner,
     )
     yield Task(kind="outages", of="all", run=outages.run, clock=clock)
     if settings.budgets:
@@ -60,7 +65,9 @@ def beside(settings: Settings, prices: Prices, world: World, sources: Mapping[st
             budgets=settings.limits,
             accounts=accounts,
             rules=settings.rules,
-            store=world.store,
+            costs=world.stores.costs,
+            outbox=world.stores.outbox,
+            leases=world.stores.leases,
             clock=clock,
             health=world.health,
             owner=world.owner,
@@ -101,7 +108,9 @@ def _models(settings: Settings, account: OrgRef, prices: Prices, world: World, *
         account=account,
         rules=settings.rules,
         prices=prices,
-        store=world.store,
+        costs=world.stores.costs,
+        outbox=world.stores.outbox,
+        leases=world.stores.leases,
         clock=clock,
         owner=world.owner,
         jitter=world.jitter,
@@ -114,7 +123,8 @@ def _costs(settings: Settings, accounts: AccountSource, prices: Prices, world: W
     clock = LoopClock(world.clock)
     costs = CostWatcher(
         accounts=accounts,
-        store=world.store,
+        store=world.stores.costs,
+        leases=world.stores.leases,
         prices=prices,
         interval=settings.poll.costs_interval.total_seconds(),
         clock=clock,

@@ -27,7 +27,7 @@ from monitor.metrics.own import Own
 from monitor.providers import OrganizationSettings
 from monitor.secret import Redactor, Secret
 from monitor.source import Limits, Source
-from monitor.store import Store
+from monitor.store import Stores
 from monitor.watchers.jobs import JobWatcher
 from monitor.web import Access
 
@@ -36,7 +36,7 @@ from monitor.web import Access
 class World:
     """What all parts share and what outlives a reload."""
 
-    store: Store
+    stores: Stores
     own: Own
     health: Health
     clock: Clock
@@ -98,7 +98,7 @@ def watchers(settings: Settings, prices: Prices, world: World, asked: Mapping[st
     for org in settings.organizations:
         yield JobWatcher(
             source=asked[org.name],
-            store=world.store,
+            store=world.stores.jobs,
             policy=policy(settings, org, prices),
             pace=Pace(
                 interval=settings.poll.interval.total_seconds(),
@@ -134,7 +134,7 @@ def couriers(settings: Settings, world: World) -> Iterator[Courier]:
     delivery = settings.delivery
     for wanted in settings.notifiers:
         yield Courier(
-            store=world.store,
+            outbox=world.stores.outbox,
             notifier=notifiers.build(
                 wanted,
                 session=world.sending,

@@ -8,13 +8,14 @@ from typing import Final
 
 from monitor.clock import Clock
 from monitor.log import get_logger
-from monitor.store import Corrupt, Gone, Store, Unavailable
+from monitor.store import Corrupt, Gone, JobStore, NewerSchema, Unavailable
 
 log = get_logger()
 
 _PRUNE_EVERY: Final = 3600.0
 _PRUNE_RETRY: Final = 30.0
 _RESTART: Final = (1.0, 60.0)
+_LOST: Final = (Gone, Corrupt, NewerSchema)
 
 
 async def supervise(
@@ -23,17 +24,17 @@ async def supervise(
     """Run a loop until it ends by itself. A bug in it is logged and counted, and the loop begins anew: it never
     silences the others.
 
-    Raises Gone and Corrupt: without its database the program must end.
+    Raises Gone, Corrupt and NewerSchema: without its database the program must end.
     """
     wait = _RESTART[0]
     while True:
         started = clock.monotonic()
         try:
             await loop()
-        except (Gone, Corrupt):
+        except _LOST:
             raise
         except Exception as error:
-            if isinstance(error, ExceptionGroup) and (lost := error.subgroup((Gone, Corrupt))):
+            if isinstance(error, ExceptionGroup) and (lost := error.subgroup(_LOST)):
                 raise lost from error
             log.exception("task.failed", task=name)
         else:
@@ -43,7 +44,7 @@ async def supervise(
         await clock.sleep(wait)
 
 
-async def prune(store: Store, clock: Clock, retention: timedelta) -> None:
+async def prune(store: JobStore, clock: Clock, retention: timedelta) -> None:
     """Forget what is older than the retention, now and every hour."""
     while True:
         try:

@@ -75,12 +75,12 @@ class Program:
 
     async def requeue(self) -> int:
         """All dead letters wait again; how many. Raises StoreError."""
-        return await replaying.requeue(self.world.store, self.world.clock.now())
+        return await replaying.requeue(self.world.stores.outbox)
 
     async def replay(self, request: ReplayRequest) -> Replayed:
         """Tell again what was stored, as the present configuration wants it. Raises StoreError."""
         policies = {org.name: policy(self.settings, org, self.prices) for org in self.settings.organizations}
-        return await replaying.replay(self.world.store, policies, request, self.world.clock.now())
+        return await replaying.replay(self.world.stores.outbox, policies, request, self.world.clock.now())
 
     def _read(self) -> tuple[Settings, Prices, tuple[Problem, ...]]:
         settings, warnings = self.read_again()
@@ -110,7 +110,7 @@ class Program:
                     tasks.start_soon(self._keep, "watcher", watcher.source.org, loop, watcher.clock)
                 for task in beside(settings, self.prices, world, asked):
                     tasks.start_soon(self._keep, task.kind, task.of, task.run, task.clock)
-                pruning = partial(prune, world.store, world.clock, settings.store.retention)
+                pruning = partial(prune, world.stores.jobs, world.clock, settings.store.retention)
                 tasks.start_soon(supervise, "pruning", pruning, world.clock, partial(world.own.restarted, "pruning"))
         finally:
             for courier in crew:
@@ -137,7 +137,7 @@ class Program:
 
 def _same_place(old: Settings, new: Settings) -> None:
     """What is open stays open. Raises ValueError."""
-    if old.store.url != new.store.url:
+    if (old.store.url, old.store.url_file) != (new.store.url, new.store.url_file):
         raise ValueError("store.url cannot change while running: restart to use another database")
     if old.outbound != new.outbound:
         raise ValueError("outbound cannot change while running: restart for that")

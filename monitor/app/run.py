@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from types import FrameType
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import anyio
@@ -27,7 +28,7 @@ from monitor.config import Address, Settings, environ, load_prices
 from monitor.log import get_logger
 from monitor.metrics.health import Health
 from monitor.metrics.own import Own
-from monitor.secret import Redactor
+from monitor.secret import Redactor, text_of
 from monitor.store import opened
 
 log = get_logger()
@@ -63,6 +64,7 @@ async def run(
         gc.freeze()  # what was loaded stays: collections that skip it do not hold up the loop under a large scrape
         listening(address)
         tasks.start_soon(world.pulse.run)
+        tasks.start_soon(supervise, "listening", world.stores.listen, world.clock)
         tasks.start_soon(supervise, "memory", partial(memory.keep_trim, world.clock), world.clock)
         tasks.start_soon(supervise, "web configuration", partial(door.watch, world.clock), world.clock)
         reloads = partial(hangup.reload, program)
@@ -78,7 +80,8 @@ def _shown(program: Program, door: web.Door) -> web.Web:
         return web.Limits(job_retention=metrics.job_retention, max_jobs=metrics.max_jobs)
 
     return web.Web(
-        store=world.store,
+        reader=world.stores.reader,
+        costs=world.stores.costs,
         health=world.health,
         own=world.own,
         clock=world.clock,
@@ -102,10 +105,10 @@ def _lifecycle(program: Program) -> web.Lifecycle:
 
 async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redactor, clock: Clock) -> World:
     """Everything that is opened once, and closed when the stack is."""
-    store = await stack.enter_async_context(opened(settings.store.url, clock=clock))
+    stores = await stack.enter_async_context(opened(_database(settings, redactor), clock=clock))
     own = Own(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown"))
     return World(
-        store=store,
+        stores=stores,
         own=own,
         health=Health(),
         clock=clock,
@@ -116,6 +119,15 @@ async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redacto
         stream=sys.stdout,
         pulse=Pulse(clock, own.ticked),
     )
+
+
+def _database(settings: Settings, redactor: Redactor) -> str:
+    """Where the database is. Its password is never shown. Raises OSError or ValueError when it cannot be read."""
+    store = settings.store
+    url = text_of(store.url_file) if store.url_file is not None else store.url.get_secret_value()
+    if password := urlsplit(url).password:
+        redactor.add([password, unquote(password)])
+    return url
 
 
 class _Hangup:

@@ -46,7 +46,9 @@ def shown_secrets(section: Section) -> Iterator[str]:
     """The texts of a section that must never be shown."""
     for name, field in section.model.model_fields.items():
         if mentions(field.annotation, SecretStr):
-            yield from (text for text in _texts(section.node.get(name)) if text != _EMPTY_KEY)
+            yield from (
+                text for text in _texts(section.node.get(name)) if text != _EMPTY_KEY and not text.startswith("sqlite:")
+            )
 
 
 def known_secrets(section: Section, name: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from monitor.config.address import Address, Listen, PublicUrl, address
 from monitor.config.budgets import BudgetSettings
@@ -19,12 +19,15 @@ from monitor.notifiers import NotifierSettings
 from monitor.providers import OrganizationSettings
 
 
-def _sqlite(url: str) -> str:
-    if url.startswith(("postgresql:", "postgresql+", "postgres:")):
-        raise ValueError("PostgreSQL is not available in this version; use sqlite:///FILE")
+def _database(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    if url.startswith("postgresql://"):
+        return value
     if not url.startswith("sqlite:///") or url in {"sqlite:///", "sqlite:///:memory:"} or "?" in url:
-        raise ValueError("should be sqlite:///FILE (sqlite:////FILE for an absolute path)")
-    return url
+        raise ValueError(
+            "should be sqlite:///FILE (sqlite:////FILE for an absolute path), or postgresql://USER:PASSWORD@HOST/DATABASE"
+        )
+    return value
 
 
 Ons = Annotated[
@@ -69,8 +72,11 @@ class Stall(Part):
 class Store(Part):
     """Where the monitor keeps what it knows."""
 
-    url: Annotated[str, AfterValidator(_sqlite)] = "sqlite:///monitor.db"
-    """`sqlite:///FILE`; a relative file is in the working directory."""
+    url: Annotated[SecretStr, AfterValidator(_database)] = SecretStr("sqlite:///monitor.db")
+    """`sqlite:///FILE`, where a relative file is in the working directory, or `postgresql://USER:PASSWORD@HOST/DATABASE`,
+    which several replicas may share."""
+    url_file: Path | None = None
+    """A file with the address, where it holds a password."""
     retention: Annotated[Duration, AfterValidator(between("1d", "3650d"))] = timedelta(days=90)
     """How long ended jobs and their events are kept."""
 

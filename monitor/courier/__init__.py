@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -28,7 +28,7 @@ from monitor.courier.verdict import (
     verdict,
 )
 from monitor.notifiers.base import Attempt, FailureKind, Notifier, SendError
-from monitor.store import Claimed, Store, Unavailable
+from monitor.store import ClaimedDelivery, Outbox, Unavailable
 
 __all__ = ["Courier", "DeliveryPolicy", "Lanes", "Tally"]
 
@@ -50,7 +50,7 @@ async def _wake(call: Callable[[], Awaitable[None]], sleeper: anyio.CancelScope)
 class Courier:
     """Brings one notifier's envelopes, so that a slow target delays no other."""
 
-    store: Store
+    outbox: Outbox
     notifier: Notifier
     clock: Clock
     owner: str
@@ -70,7 +70,7 @@ class Courier:
     def __post_init__(self) -> None:
         """Find the lane that it shares; the state is set this way because the dependencies are frozen."""
         object.__setattr__(self, "_target", Target(name=self.notifier.name, metrics=self.metrics))
-        object.__setattr__(self, "_ledger", Ledger(store=self.store, clock=self.clock))
+        object.__setattr__(self, "_ledger", Ledger(outbox=self.outbox, clock=self.clock))
         object.__setattr__(self, "_lane", self.lanes.lane(self.notifier.lane, self.notifier.min_gap))
 
     async def run(self) -> None:
@@ -78,7 +78,7 @@ class Courier:
         if not self._memory.retired.is_set():
             self.metrics.park(self.notifier.name, self._target.suspended)
         while not self._memory.retired.is_set():
-            mark = self.store.enqueued
+            mark = self.outbox.enqueued
             try:
                 wait = await self._round()
             except Unavailable as error:
@@ -94,15 +94,15 @@ class Courier:
         """Claim nothing more. What is in flight lands and is settled, however long it takes, and `run` ends."""
         self._memory.retired.set()
 
-    async def drain_once(self, now: datetime) -> int:
+    async def drain_once(self) -> int:
         """One step: claim what is due, send it, settle it. How many envelopes were tried. Raises StoreError."""
         await self._ledger.catch_up()
         probe, start = self._target.suspended, self.clock.monotonic()
         if self._target.rest(start) > 0 or not self._lane.take(start):
             return 0
-        claimed: tuple[Claimed, ...] = ()
+        claimed: tuple[ClaimedDelivery, ...] = ()
         try:
-            claimed = await self._claim(now)
+            claimed = await self._claim()
             if claimed:
                 await self._bring(claimed, probe=probe)
         finally:
@@ -113,19 +113,19 @@ class Courier:
         """One step and what belongs to it; how long to wait before the next, in seconds."""
         now = self.clock.now()
         if self._memory.time_to_expire(now, self.clock.monotonic()):
-            await self._expire(now)
-        if await self.drain_once(now):
+            await self._expire()
+        if await self.drain_once():
             return 0.0
         monotonic = self.clock.monotonic()
         rest = max(self._target.rest(monotonic), self._lane.wait(monotonic))
         if rest > 0:
             return min(rest, _LOOK_EVERY)
-        due = await self.store.next_due(self.notifier.name)
-        return _LOOK_EVERY if due is None else min(max((due - now).total_seconds(), _SOON), _LOOK_EVERY)
+        due = await self.outbox.next_due(self.notifier.name)
+        return _LOOK_EVERY if due is None else min(max(due.total_seconds(), _SOON), _LOOK_EVERY)
 
-    async def _expire(self, now: datetime) -> None:
+    async def _expire(self) -> None:
         """Give up what is too old, also of notifiers that are no longer configured."""
-        for notifier, count in (await self.store.expire(now, self.policy.max_age)).items():
+        for notifier, count in (await self.outbox.expire(self.policy.max_age)).items():
             log.error("deliveries.expired", notifier=notifier, count=count)
             for _ in range(count):
                 self.metrics.dead(notifier, "expired")
@@ -133,19 +133,19 @@ class Courier:
 
     async def _idle(self, seconds: float, mark: int) -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(_wake, partial(self.store.wait_enqueued, mark), group.cancel_scope)
+            group.start_soon(_wake, partial(self.outbox.wait_enqueued, mark), group.cancel_scope)
             group.start_soon(_wake, self._memory.retired.wait, group.cancel_scope)
             await self.clock.sleep(seconds)
             group.cancel_scope.cancel()
 
-    async def _claim(self, now: datetime) -> tuple[Claimed, ...]:
+    async def _claim(self) -> tuple[ClaimedDelivery, ...]:
         one_by_one = self._lane.gap > 0 or self._target.suspended or self._target.excess > 0
         limit = 1 if one_by_one else _JOBS_AT_ONCE
         # Long enough for three requests: a probe before a repeat, and a refused message once more as plain text.
         lease = timedelta(seconds=3 * self.policy.timeout + 30)
-        return await self.store.claim(self.notifier.name, now, owner=self.owner, limit=limit, lease=lease)
+        return await self.outbox.claim(self.notifier.name, owner=self.owner, limit=limit, lease=lease)
 
-    async def _bring(self, claimed: tuple[Claimed, ...], *, probe: bool) -> None:
+    async def _bring(self, claimed: tuple[ClaimedDelivery, ...], *, probe: bool) -> None:
         """Send all of them at once. When the program stops meanwhile, they have `grace` seconds to land."""
         landed, shield = anyio.Event(), anyio.CancelScope(shield=True)
 
@@ -168,14 +168,14 @@ class Courier:
                 shield.cancel()
                 raise
 
-    async def _deliver(self, claimed: Claimed, probe: bool) -> None:
+    async def _deliver(self, claimed: ClaimedDelivery, probe: bool) -> None:
         outcome = await self._sent(claimed, probe) if claimed.readable else DeadLetter(reason="unreadable")
         self._tell(claimed.delivery.key, outcome)
         if isinstance(outcome, Delivered | DeadLetter):
             self._memory.crashes.pop(claimed.delivery.key, None)
         await self._ledger.enter(claimed, outcome)
 
-    async def _sent(self, claimed: Claimed, probe: bool) -> Outcome:
+    async def _sent(self, claimed: ClaimedDelivery, probe: bool) -> Outcome:
         key, now = claimed.delivery.key, self.clock.now()
         attempt = Attempt(key=key, at=now, number=claimed.attempts, repeated=claimed.ambiguous)
         try:
@@ -189,7 +189,7 @@ class Courier:
         self._target.answered(probe=probe)
         return Delivered(reference=receipt.reference)
 
-    def _judge(self, error: SendError, claimed: Claimed, *, probe: bool) -> Outcome:
+    def _judge(self, error: SendError, claimed: ClaimedDelivery, *, probe: bool) -> Outcome:
         key, now = claimed.delivery.key, self.clock.monotonic()
         self._target.failed(error, now, key=key, probe=probe)
         if error.kind is FailureKind.CRASH:
@@ -205,7 +205,7 @@ class Courier:
             crashes=self._memory.crashes.get(key, 0),
         )
 
-    def _hold(self, error: SendError, claimed: Claimed) -> float:
+    def _hold(self, error: SendError, claimed: ClaimedDelivery) -> float:
         """For how many seconds the target is left alone: it is not asked for every envelope that waits for it."""
         if error.kind in {FailureKind.RATE, FailureKind.TRANSIENT} and error.retry_after is not None:
             return min(error.retry_after, LONGEST_WAIT)

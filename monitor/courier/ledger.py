@@ -7,19 +7,19 @@ from datetime import timedelta
 
 from monitor.clock import Clock
 from monitor.courier.verdict import DeadLetter, Delivered, Outcome, Postpone, Suspend
-from monitor.store import Claimed, Store, StoreError, Unavailable
+from monitor.store import ClaimedDelivery, Outbox, StoreError, Unavailable
 
 
 @dataclass(slots=True, kw_only=True)
 class Ledger:
     """The outcomes of one courier. While some are kept, nothing may be claimed: it could be sent again and again."""
 
-    store: Store
+    outbox: Outbox
     clock: Clock
-    kept: dict[str, tuple[Claimed, Outcome]] = field(default_factory=dict)
+    kept: dict[str, tuple[ClaimedDelivery, Outcome]] = field(default_factory=dict)
     """By delivery key."""
 
-    async def enter(self, claimed: Claimed, outcome: Outcome) -> None:
+    async def enter(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
         """Store an outcome, or keep it until `catch_up` where the store fails."""
         try:
             await self._settle(claimed, outcome)
@@ -40,17 +40,16 @@ class Ledger:
             except Unavailable:
                 await self.clock.sleep(retry)
 
-    async def _settle(self, claimed: Claimed, outcome: Outcome) -> None:
-        now = self.clock.now()
+    async def _settle(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
         match outcome:
             case Delivered():
-                await self.store.delivered(claimed, now, reference=outcome.reference)
+                await self.outbox.delivered(claimed, reference=outcome.reference)
             case DeadLetter():
-                await self.store.bury(claimed, now, reason=_reason(outcome))
+                await self.outbox.dead_letter(claimed, reason=_reason(outcome))
             case Suspend() | Postpone():
-                await self.store.postpone(
+                await self.outbox.postpone(
                     claimed,
-                    now + timedelta(seconds=outcome.delay),
+                    timedelta(seconds=outcome.delay),
                     reason=_reason(outcome),
                     counted=outcome.counted,
                     ambiguous=outcome.ambiguous,

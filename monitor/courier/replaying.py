@@ -10,12 +10,12 @@ from anyio import to_thread
 
 from monitor.domain.decide import Policy
 from monitor.domain.replay import Replayed, ReplayRequest, plan
-from monitor.store import Store
+from monitor.store import Outbox
 
 log = structlog.get_logger(__name__)
 
 
-async def replay(store: Store, policies: Mapping[str, Policy], request: ReplayRequest, now: datetime) -> Replayed:
+async def replay(outbox: Outbox, policies: Mapping[str, Policy], request: ReplayRequest, now: datetime) -> Replayed:
     """Tell again what the wish names: page by page, each read, decided and committed by itself.
 
     An error leaves what was done before it: the same wish again leaves alone what still waits of that, and tells once
@@ -23,11 +23,11 @@ async def replay(store: Store, policies: Mapping[str, Policy], request: ReplayRe
     """
     told, after = Replayed(), None
     while True:
-        page = await store.past(now - request.since, after=after)
+        page = await outbox.past(now - request.since, after=after)
         planned = await to_thread.run_sync(plan, page.items, policies, request.notifier)
         deliveries = planned.deliveries
         if not request.dry_run:
-            waiting = await store.retell(planned, now)
+            waiting = await outbox.replay(planned)
             deliveries = tuple(letter for letter in deliveries if letter.key in waiting)
         told, after = told.plus(deliveries, planned.waiting), page.next
         if after is None:
@@ -37,8 +37,8 @@ async def replay(store: Store, policies: Mapping[str, Policy], request: ReplayRe
     return told
 
 
-async def requeue(store: Store, now: datetime) -> int:
+async def requeue(outbox: Outbox) -> int:
     """All dead letters wait again; how many. Raises StoreError."""
-    count = await store.requeue(None, now)
+    count = await outbox.requeue(None)
     log.info("deliveries.requeued", count=count)
     return count

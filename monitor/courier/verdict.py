@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from monitor.notifiers.base import FailureKind, SendError
-from monitor.store import Claimed
+from monitor.store import ClaimedDelivery
 
 LONGEST_WAIT: Final = 3600.0
 """No delivery waits longer for its next attempt, whatever the receiver asks, in seconds."""
@@ -69,7 +69,7 @@ Outcome = Delivered | Postpone | DeadLetter | Suspend
 
 def verdict(
     error: SendError,
-    claimed: Claimed,
+    claimed: ClaimedDelivery,
     policy: DeliveryPolicy,
     *,
     jitter: float,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from monitor.clock import Clock
-from monitor.store.changes import Changes, Touched
+from monitor.store.changes import Changes, Place, Touched
 from monitor.store.errors import (
     BadCursor,
     Corrupt,
@@ -19,50 +20,81 @@ from monitor.store.errors import (
     Unavailable,
     Unstorable,
 )
-from monitor.store.values import Accounts, Booked, Claimed, JobFile, Listing, Posted, Spent
+from monitor.store.values import ClaimedDelivery, CostRecords, DeliverySummary, ImportState, JobFile, Listing, Spent
 
 if TYPE_CHECKING:
-    from monitor.store.store import Store
+    from monitor.store.costs import CostStore
+    from monitor.store.database import Database
+    from monitor.store.jobs import JobStore
+    from monitor.store.leases import Leases
+    from monitor.store.outbox import Outbox
+    from monitor.store.reader import Reader
 
 __all__ = [
-    "Accounts",
     "BadCursor",
-    "Booked",
     "Changes",
-    "Claimed",
+    "ClaimedDelivery",
     "Corrupt",
+    "CostRecords",
+    "CostStore",
+    "DeliverySummary",
     "Gone",
+    "ImportState",
     "InUse",
     "JobFile",
+    "JobStore",
+    "Leases",
     "Listing",
     "NewerSchema",
-    "Posted",
+    "Outbox",
+    "Place",
+    "Reader",
     "Spent",
     "Stale",
-    "Store",
     "StoreError",
+    "Stores",
     "Touched",
     "Unavailable",
     "Unstorable",
     "opened",
 ]
 
+_LAZY = {"CostStore": "costs", "JobStore": "jobs", "Leases": "leases", "Outbox": "outbox", "Reader": "reader"}
 
-def __getattr__(name: str) -> Any:
-    if name != "Store":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from monitor.store.store import Store  # noqa: PLC0415 - half a second of imports that only a daemon needs
 
-    return Store
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415 - half a second of imports that only a daemon needs
+
+        return getattr(import_module(f"monitor.store.{_LAZY[name]}"), name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """An open database, as those see it who use it."""
+
+    database: Database
+    leases: Leases
+    jobs: JobStore
+    outbox: Outbox
+    costs: CostStore
+    reader: Reader
+
+    async def listen(self) -> None:
+        """Hear what other replicas change, until cancelled."""
+        await self.database.listen(self.reader.changes.elsewhere)
 
 
 @asynccontextmanager
-async def opened(url: str, *, clock: Clock) -> AsyncIterator[Store]:
-    """The store of this database, which is ours alone until the end of the context.
+async def opened(url: str, *, clock: Clock) -> AsyncIterator[Stores]:
+    """The stores of this database, an SQLite file that is ours alone until the end of the context, or PostgreSQL.
 
     Raises InUse, Unavailable, Corrupt or NewerSchema, each with advice, having changed nothing.
     """
-    from monitor.store.opening import opened_sqlite  # noqa: PLC0415 - as above
+    from monitor.store.opening import opened_database, stores  # noqa: PLC0415 - as above
 
-    async with opened_sqlite(url, clock=clock) as store:
-        yield store
+    async with opened_database(url, clock=clock) as database:
+        yield stores(database, clock)

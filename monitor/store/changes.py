@@ -12,7 +12,6 @@ import anyio
 
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Status
-from monitor.store.values import Claimed
 
 _REMEMBERED: Final = 1000
 
@@ -36,13 +35,21 @@ class Changes:
 
     def __init__(self) -> None:
         self.count = 0
+        self.deliveries = 0
+        """How many deliveries were enqueued."""
         self._latest: deque[Touched] = deque(maxlen=_REMEMBERED)
-        self._news = anyio.Event()
+        self._changed = anyio.Event()
+        self._enqueued = anyio.Event()
 
     async def wait(self, mark: int) -> None:
         """Wait until `count` is another number than `mark`."""
         while self.count == mark:
-            await self._news.wait()
+            await self._changed.wait()
+
+    async def wait_enqueued(self, mark: int) -> None:
+        """Wait until `deliveries` is another number than `mark`."""
+        while self.deliveries == mark:
+            await self._enqueued.wait()
 
     def since(self, mark: int) -> tuple[Touched, ...] | None:
         """What changed since `count` was `mark`, oldest first; None where that is more than is remembered."""
@@ -53,22 +60,34 @@ class Changes:
 
     def jobs(self, tracked: Iterable[Tracked]) -> None:
         """These jobs are stored."""
-        self._tell(Touched(topic="job", org=one.job.org, job=one.job.id, status=one.job.status) for one in tracked)
+        self._add(Touched(topic="job", org=one.job.org, job=one.job.id, status=one.job.status) for one in tracked)
 
-    def settled(self, claimed: Claimed) -> None:
-        """This envelope was delivered or given up."""
-        subject = claimed.delivery.subject
-        self.enqueued([(subject.org or subject.topic, subject.id)])
+    def settled(self, jobs: Iterable[Place]) -> None:
+        """Deliveries of these jobs were sent or dead-lettered, or wait again."""
+        self._add(Touched(topic="delivery", org=org, job=job) for org, job in dict.fromkeys(jobs))
 
-    def enqueued(self, jobs: Iterable[Place]) -> None:
-        """Envelopes of these jobs wait again, or are new."""
-        self._tell(Touched(topic="delivery", org=org, job=job) for org, job in dict.fromkeys(jobs))
+    def enqueued(self, count: int) -> None:
+        """So many deliveries wait that did not before."""
+        if count:
+            self.deliveries += count
+            self._enqueued.set()
+            self._enqueued = anyio.Event()
 
-    def _tell(self, touched: Iterable[Touched]) -> None:
+    def elsewhere(self) -> None:
+        """Another replica has changed something."""
+        self._latest.clear()
+        self.count += 1
+        self._wake()
+        self.enqueued(1)
+
+    def _add(self, touched: Iterable[Touched]) -> None:
         before = self.count
         for one in touched:
             self._latest.append(one)
             self.count += 1
         if self.count != before:
-            self._news.set()
-            self._news = anyio.Event()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()

@@ -11,12 +11,14 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from monitor.domain.costs import Spending
-from monitor.domain.flow import Tracked
-from monitor.domain.model import JobEvent
-from monitor.domain.news import EventType, Message, Severity, Subject
+from monitor.domain.flow import Tracked, Transition, TransitionKind
+from monitor.domain.model import JobEvent, Status
+from monitor.domain.news import EventType, Message, Severity, Subject, parse_subject
 from monitor.store.errors import BadCursor
 
 T = TypeVar("T")
+Row = dict[str, Any]
+"""A row to be written, by column."""
 Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """An integer that a column can hold."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -96,7 +98,7 @@ class _StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
 _message = msgspec.json.Decoder(_StoredMessage).decode
 
 
-def legible(doc: str, subject: Subject) -> Message | None:
+def read_message(doc: str, subject: Subject) -> Message | None:
     """Understand a message of this or an older version; None where it was damaged."""
     try:
         stored = _message(doc)
@@ -107,8 +109,28 @@ def legible(doc: str, subject: Subject) -> Message | None:
     return Message(**fields, subject=subject, event_type=event_type)
 
 
+def subject_of(row: Any) -> Subject:
+    """Whom a row of the outbox is about."""
+    return parse_subject(f"{row.org}/{row.job}")
+
+
+def transition_of(row: Any) -> Transition:
+    """The transition of a row."""
+    return Transition(
+        org=row.org,
+        job=row.job,
+        seq=row.seq,
+        at=from_ms(row.at),
+        kind=TransitionKind(row.kind),
+        before=Status(row.before) if row.before is not None else None,
+        after=Status(row.after),
+        resumed=bool(row.resumed),
+        restarted=bool(row.restarted),
+    )
+
+
 def read_labels(doc: str) -> tuple[tuple[str, str], ...]:
-    """Understand a tally's labels."""
+    """Understand a counter's labels."""
     return _labels(doc)
 
 

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from monitor.store.errors import Corrupt, NewerSchema
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 HEAD: Final = "0003"
 _REVISION = sa.select(sa.column("version_num", sa.Text)).select_from(sa.table("alembic_version"))
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Bring the schema up to date. Raises NewerSchema or Corrupt, having changed nothing."""
-    with engine.begin() as connection:
-        if _revision(connection) != HEAD:
-            _upgrade(connection)
+def migrate(connection: sa.Connection) -> None:
+    """Bring the schema up to date, in the transaction. Raises NewerSchema or Corrupt, having changed nothing."""
+    if _revision(connection) != HEAD:
+        _upgrade(connection)
+
+
+def configuration(connection: sa.Connection | None = None) -> Config:
+    """Where alembic finds the steps, and the connection it runs them on."""
+    from alembic.config import Config  # noqa: PLC0415 - a third of a second that only a change of the schema needs
+
+    config = Config()
+    config.set_main_option("script_location", "monitor.store:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
 
 
 def _revision(connection: sa.Connection) -> str | None:
     """The schema's revision; None of an empty database."""
-    tables = sa.inspect(connection).get_table_names()
+    tables = sa.inspect(connection).get_table_names(connection.dialect.default_schema_name)
     if not tables:
         return None
     if "alembic_version" not in tables:
@@ -30,15 +43,10 @@ def _revision(connection: sa.Connection) -> str | None:
 
 
 def _upgrade(connection: sa.Connection) -> None:
-    # a third of a second that only a schema change is worth
     from alembic import command  # noqa: PLC0415 - a third of a second that only a change of the schema needs
-    from alembic.config import Config  # noqa: PLC0415 - a third of a second that only a change of the schema needs
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - a third of a second that only a change of the schema needs
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
 
-    config = Config()
-    config.set_main_option("script_location", "monitor.store:migrations")
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
+    config = configuration(connection)
     revision = _revision(connection)
     steps = ScriptDirectory.from_config(config).walk_revisions()
     if revision is not None and revision not in {step.revision for step in steps}:

@@ -1,69 +1,63 @@
-"""Opens a database: found sound, brought to our schema, freed of what a dead process left, and closed again."""
+"""From a URL to the stores on the database it names."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
 
-import anyio
 import sqlalchemy as sa
-from anyio import to_thread
 
 from monitor.clock import Clock
-from monitor.store import claiming, leasing
-from monitor.store.documents import to_ms
+from monitor.store import Stores
+from monitor.store.changes import Changes
+from monitor.store.clock_jump import ClockJump
+from monitor.store.costs import CostStore
+from monitor.store.database import Database
 from monitor.store.errors import StoreError
-from monitor.store.faults import translated
-from monitor.store.migrating import migrate
-from monitor.store.sqlite import DatabaseFile, path_of, reader_engine, verify, writer_engine
-from monitor.store.store import Store
-from monitor.store.writer import Writer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Database:
-    """An open database."""
-
-    file: DatabaseFile
-    writer: sa.Engine
-    readers: sa.Engine
-
-    def close(self) -> None:
-        """Readers first: whoever is the last to close moves the WAL into the file, and that is the writer's to do."""
-        self.readers.dispose()
-        self.writer.dispose()
-        self.file.release()
+from monitor.store.jobs import JobStore
+from monitor.store.leases import Leases
+from monitor.store.outbox import Outbox
+from monitor.store.reader import Reader
+from monitor.store.sqlite import SqliteDatabase, opened_sqlite
 
 
 @asynccontextmanager
-async def opened_sqlite(url: str, *, clock: Clock) -> AsyncIterator[Store]:
-    """The store of this file."""
-    database = await to_thread.run_sync(_open, url, clock.now())
-    try:
-        check = database.file.check
-        yield Store(Writer(database.writer, check), database.readers, check, clock)
-    finally:
-        with anyio.CancelScope(shield=True):  # bounded by one last write of the WAL
-            await to_thread.run_sync(database.close)
+async def opened_database(url: str, *, clock: Clock) -> AsyncIterator[Database]:
+    """The database, brought to our schema. Raises StoreError."""
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        async with opened_sqlite(parsed, clock=clock) as sqlite:
+            yield sqlite
+    else:
+        try:
+            from monitor.store.postgresql import opened_postgresql  # noqa: PLC0415 - an extra of the package
+        except ImportError as error:
+            raise StoreError("PostgreSQL needs the extra: pip install 'finetune-monitor[postgres]'") from error
+        async with opened_postgresql(parsed, clock=clock) as postgresql:
+            yield postgresql
 
 
-def _open(url: str, now: datetime) -> _Database:
-    path = path_of(url)
-    database = _Database(file=DatabaseFile(path), writer=writer_engine(path), readers=reader_engine(path))
+def stores(database: Database, clock: Clock) -> Stores:
+    """The stores that stand on it."""
+    changes, leases = Changes(), Leases(database, clock)
+    # elsewhere due times are by the database's clock: that one replica's was set says nothing of them
+    jump = ClockJump(clock) if isinstance(database, SqliteDatabase) else None
+    return Stores(
+        database=database,
+        leases=leases,
+        jobs=JobStore(database=database, leases=leases, changes=changes),
+        outbox=Outbox(database=database, changes=changes, jump=jump),
+        costs=CostStore(database=database),
+        reader=Reader(database=database, changes=changes),
+    )
+
+
+def _parsed(url: str) -> sa.URL:
     try:
-        verify(database.writer)
-        migrate(database.writer)
-        with database.writer.begin() as connection:
-            # we are alone here: whatever is leased was leased by a process that is no more
-            leasing.release_all(connection)
-            claiming.release(connection, to_ms(now))
-        database.file.remember()
-    except (sa.exc.SQLAlchemyError, StoreError) as error:
-        database.close()
-        raise translated(error) from error
-    except BaseException:
-        database.close()
-        raise
-    return database
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise StoreError("the store's URL is none: write sqlite:///monitor.db or postgresql://user@host/db") from error
+    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+        kind = parsed.get_backend_name()
+        raise StoreError(f"a store of kind {kind!r} is not supported: use sqlite:///monitor.db or postgresql://…")
+    return parsed

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, TypeVarTuple
 
+import anyio
 import sqlalchemy as sa
+from anyio import to_thread
 
-from monitor.store.errors import Corrupt, Gone, InUse, StoreError, Unavailable
-from monitor.store.faults import RESTORE
+from monitor.clock import Clock
+from monitor.store import leases, outbox
+from monitor.store.database import POISON, Readers
+from monitor.store.documents import to_ms
+from monitor.store.errors import Corrupt, Gone, InUse, StoreError, Unavailable, Unstorable
+from monitor.store.migrating import migrate
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+RESTORE: Final = "restore it from a backup, or move it away to start afresh (jobs that ended meanwhile are not told)"
 _MAGIC: Final = b"SQLite format 3\0"
 _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
@@ -31,17 +44,27 @@ BUSY_SECONDS: Final = 2.0
 READERS: Final = 2
 
 
-def path_of(url: str) -> Path:
-    """The file that an `sqlite:///` URL names. Raises StoreError."""
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise StoreError("the store's URL is none: write sqlite:///monitor.db or sqlite:////var/lib/x.db") from error
-    if parsed.get_backend_name() != "sqlite":
-        raise StoreError(f"a store of kind {parsed.get_backend_name()!r} is not supported: use sqlite:///monitor.db")
+GROUP: Final = 256
+_AGAIN: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def path_of(parsed: sa.URL) -> Path:
+    """The file that an `sqlite:///` URL names, free of symbolic links. Raises StoreError."""
     if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:") or parsed.query:
         raise StoreError("the store must be a plain file, as in sqlite:///monitor.db: what is in memory is lost")
-    return Path(parsed.database).absolute()
+    return Path(parsed.database).resolve()
 
 
 class DatabaseFile:
@@ -165,3 +188,187 @@ def verify(engine: sa.Engine) -> None:
         raise Corrupt(f"the database is damaged ({'; '.join(map(str, found))[:500]}): {RESTORE}")
     if mode != "wal":
         raise Unavailable(f"the file system cannot carry SQLite's WAL (journal mode {mode}): use a local disk")
+
+
+class _Write:
+    """One caller's write, from the queue to its outcome."""
+
+    __slots__ = ("args", "outcome", "tried", "woken", "work")
+
+    def __init__(self, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.work = work
+        self.args = args
+        self.woken = anyio.Event()
+        self.tried = False
+        self.outcome: Any = Unavailable("the transaction was given up")
+
+    @property
+    def kind(self) -> str:
+        """Which work it is, whatever its arguments."""
+        return self.work.__qualname__
+
+    def run(self, connection: sa.Connection) -> Any:
+        """The result, or the error of this write alone: what it wrote is undone then."""
+        try:
+            with connection.begin_nested():
+                return self.work(connection, *self.args)
+        except POISON as error:
+            return Unstorable(f"this cannot be stored: {type(error).__name__}")
+        except StoreError as error:
+            return error
+
+
+class SqliteDatabase:
+    """The one process of an SQLite file. Group commit: whoever finds the writer idle takes all that waits into one
+    transaction, in which each write succeeds or fails by itself."""
+
+    def __init__(self, file: DatabaseFile, writer: sa.Engine, readers: sa.Engine, clock: Clock) -> None:
+        self._file = file
+        self._engine = writer
+        self._readers = Readers(readers, READERS, translated)
+        self._clock = clock
+        self._queue: deque[_Write] = deque()
+        self._led = False
+        self._turn = anyio.CapacityLimiter(1)
+        self._failing: set[str] = set()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every kind of write that failed has worked since (others prove little: many find nothing to write),
+        and the last read worked."""
+        return not self._failing and self._readers.healthy
+
+    async def write(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
+        """Do the work and wait until it is durable."""
+        write = _Write(work, args)
+        # Shielded, so that a caller who leaves does not take the group with it; what waits here is bounded by
+        # the time SQLite waits for a lock and by the disk.
+        with anyio.CancelScope(shield=True):
+            self._queue.append(write)
+            if self._led:
+                await write.woken.wait()
+            if not write.tried:
+                self._led = True
+                await self._lead()
+        if isinstance(write.outcome, StoreError):
+            raise write.outcome
+        result: T = write.outcome
+        return result
+
+    async def read(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
+        """Ask in a transaction."""
+        return await self._readers.read(self._file.check, work, args)
+
+    def now(self, connection: sa.Connection) -> int:  # noqa: ARG002 - other databases are asked
+        """This process's clock: there is no other process."""
+        return to_ms(self._clock.now())
+
+    def wake(self, connection: sa.Connection) -> None:
+        """There is nobody else to wake."""
+
+    async def listen(self, woken: Callable[[], None]) -> None:  # noqa: ARG002 - as above
+        """Nobody else is there to wake us."""
+        await anyio.sleep_forever()
+
+    async def compact(self) -> None:
+        """Move the WAL into the database and cut it, if no reader needs it."""
+        await to_thread.run_sync(self._checkpoint, limiter=self._turn)
+
+    async def _lead(self) -> None:
+        group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP))]
+        try:
+            await to_thread.run_sync(self._transact, group, limiter=self._turn)
+        finally:
+            for write in group:
+                write.tried = True
+                write.woken.set()
+            if self._queue:
+                self._queue[0].woken.set()  # not tried, so it leads the next group
+            else:
+                self._led = False
+
+    def _transact(self, group: list[_Write]) -> None:
+        kinds = {write.kind for write in group}
+        try:
+            self._file.check()  # before a connection is made anew, which would make a missing file anew
+            with self._engine.begin() as connection:
+                outcomes = [write.run(connection) for write in group]
+                self._file.check()
+        except (sa.exc.SQLAlchemyError, StoreError) as error:
+            self._engine.dispose()  # the next transaction starts on a connection that has seen no failure
+            self._failing |= kinds
+            for write in group:
+                write.outcome = translated(error)
+        else:
+            self._failing -= kinds
+            for write, outcome in zip(group, outcomes, strict=True):
+                write.outcome = outcome
+
+    def _checkpoint(self) -> None:
+        try:
+            with closing(self._engine.raw_connection()) as connection:  # outside of any transaction
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._file.check()
+        except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+            raise translated(error) from error
+
+
+def translated(error: Exception) -> StoreError:
+    """The same failure in our words; a new value each time, as each caller raises its own."""
+    if isinstance(error, StoreError):
+        return type(error)(*error.args)
+    cause = _first(error)
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest says more exactly which
+    if code in _AGAIN:
+        name = getattr(cause, "sqlite_errorname", "")
+        return Unavailable(f"the database cannot be used now: {cause} ({name})")
+    if code in _DAMAGED:
+        return Corrupt(f"the database is damaged ({cause}): {RESTORE}")
+    return StoreError(f"the database refused: {cause}")
+
+
+def _first(error: BaseException) -> BaseException:
+    """The database's first word: a failed write may end the transaction, and then undoing its savepoint fails too."""
+    first, link = error, error.__context__
+    while link is not None:
+        if isinstance(link, sqlite3.Error):
+            first = link
+        link = link.__context__
+    return first
+
+
+@asynccontextmanager
+async def opened_sqlite(url: sa.URL, *, clock: Clock) -> AsyncIterator[SqliteDatabase]:
+    """The database of this file, which is ours alone until the end of the context."""
+    file, writer, readers = await to_thread.run_sync(_open, path_of(url), to_ms(clock.now()))
+    try:
+        yield SqliteDatabase(file, writer, readers, clock)
+    finally:
+        with anyio.CancelScope(shield=True):  # bounded by one last write of the WAL
+            await to_thread.run_sync(_close, file, writer, readers)
+
+
+def _open(path: Path, now: int) -> tuple[DatabaseFile, sa.Engine, sa.Engine]:
+    file, writer, readers = DatabaseFile(path), writer_engine(path), reader_engine(path)
+    try:
+        verify(writer)
+        with writer.begin() as connection:
+            migrate(connection)
+            # we are alone here: whatever is leased was leased by a process that is no more
+            connection.execute(leases.RELEASE_ALL)
+            connection.execute(outbox.RELEASE_ALL, {"b_now": now})
+        file.remember()
+    except (sa.exc.SQLAlchemyError, StoreError) as error:
+        _close(file, writer, readers)
+        raise translated(error) from error
+    except BaseException:
+        _close(file, writer, readers)
+        raise
+    return file, writer, readers
+
+
+def _close(file: DatabaseFile, writer: sa.Engine, readers: sa.Engine) -> None:
+    """Readers first: whoever is the last to close moves the WAL into the file, and that is the writer's to do."""
+    readers.dispose()
+    writer.dispose()
+    file.release()

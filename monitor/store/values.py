@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """An envelope that is ours to send until its lease ends."""
+class ClaimedDelivery:
+    """A delivery that is ours to send until its lease ends."""
 
     delivery: Delivery
     attempts: int
@@ -25,12 +25,12 @@ class Claimed:
     """An earlier attempt may have arrived: its answer was lost, or nobody said what became of it."""
     owner: str
     readable: bool = True
-    """Whether its message is what was sealed; else it can only be buried."""
+    """Whether its message is what was rendered; else it can only be dead-lettered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Posted:
-    """An envelope of the outbox, for people."""
+class DeliverySummary:
+    """A delivery of the outbox, for people."""
 
     key: str
     notifier: str
@@ -71,12 +71,12 @@ class JobFile:
     tracked: Tracked
     transitions: tuple[Transition, ...]
     """Oldest first."""
-    deliveries: tuple[Posted, ...]
+    deliveries: tuple[DeliverySummary, ...]
     """In the order of their transitions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Booked:
+class ImportState:
     """The last days of an organisation's usage and bill that were read whole; None where none was."""
 
     usage_until: date | None = None
@@ -94,7 +94,7 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accounts:
+class CostRecords:
     """Everything that computed and billed costs are compared by."""
 
     spendings: tuple[Spending, ...] = ()

@@ -16,7 +16,7 @@ from monitor.domain.notices import budget_news
 from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.metrics.health import BudgetState, Health
-from monitor.store import Store, Unavailable, Unstorable
+from monitor.store import CostStore, Leases, Outbox, Unavailable, Unstorable
 
 log = get_logger()
 
@@ -40,7 +40,9 @@ class BudgetWatcher:
     accounts: tuple[OrgRef, ...]
     """Every configured organisation."""
     rules: tuple[Rule, ...]
-    store: Store
+    costs: CostStore
+    outbox: Outbox
+    leases: Leases
     clock: Clock
     health: Health
     owner: str
@@ -67,8 +69,8 @@ class BudgetWatcher:
         What the budgets have come to is shown in any case. Raises StoreError.
         """
         orgs = sorted({account.org for budget in self.budgets for account in budget.covers(self.accounts)})
-        spent = await self.store.spent(since(self.budgets, now), orgs)
-        notified = await self.store.notified([f"budget:{budget.name}" for budget in self.budgets])
+        spent = await self.costs.spent(since(self.budgets, now), orgs)
+        notified = await self.outbox.notified([f"budget:{budget.name}" for budget in self.budgets])
         books = Books(spendings=spent.spendings, active=spent.active, usages=spent.usages)
         many = len(self.budgets) * (len(books.spendings) + len(books.active) + len(books.usages)) > _MANY
         states, found = (
@@ -77,9 +79,9 @@ class BudgetWatcher:
             else self._evaluate(books, notified, now)
         )
         self.health.budgets = states
-        if not found or not await self.store.lease(_NAME, self.owner, now, LEASE):
+        if not found or not await self.leases.take(_NAME, self.owner, LEASE):
             return ()
-        return await self.store.announce(found, now)
+        return await self.outbox.announce(found)
 
     def _evaluate(
         self, books: Books, notified: frozenset[str], now: datetime

@@ -21,7 +21,7 @@ from monitor.metrics.health import AccountHealth
 from monitor.providers.base import Malformed, SourceError
 from monitor.providers.base import Unavailable as Unreachable
 from monitor.source.accounts import AccountSource
-from monitor.store import Stale, Store, Unavailable, Unstorable
+from monitor.store import CostStore, Leases, Stale, Unavailable, Unstorable
 from monitor.watchers.rounds import Rounds
 
 log = get_logger()
@@ -40,7 +40,8 @@ class CostWatcher:
     """One organisation's books, read with its admin key."""
 
     accounts: AccountSource
-    store: Store
+    store: CostStore
+    leases: Leases
     prices: Prices
     """The prices of the organisation's provider."""
     interval: float
@@ -70,12 +71,12 @@ class CostWatcher:
         not stored. What was read whole before that is booked, and what was half read is not.
         """
         org = self.accounts.org
-        if not await self.store.lease(f"{org}:costs", self.owner, now, LEASE):
+        if not await self.leases.take(f"{org}:costs", self.owner, LEASE):
             return None
-        booked, today = await self.store.booked(org), now.date()
+        imported, today = await self.store.imported(org), now.date()
         start = first_day(today, self.lookback)
-        usage = next_window(booked.usage_until, today, start, days=_USAGE_DAYS)
-        bills = next_window(booked.bill_until, today, start, days=_BILL_DAYS)
+        usage = next_window(imported.usage_until, today, start, days=_USAGE_DAYS)
+        bills = next_window(imported.bill_until, today, start, days=_BILL_DAYS)
         failure = None
         try:
             await self._usage(usage)
@@ -92,7 +93,7 @@ class CostWatcher:
         models = await self.store.tuned_models([org])
         shared = frozenset(model.id for model in models if model.shared)
         priced = await _aside(lambda: [self._priced(one, shared=one.model in shared) for one in found], of=len(found))
-        await self.store.book_usage(org, priced, until=wanted.until)
+        await self.store.record_usage(org, priced, until=wanted.until)
         for model in {one.model for one in priced if one.usd is None} - self._unpriced:
             self._unpriced.add(model)
             log.warning("usage.unpriced", org=org, model=model)
@@ -104,7 +105,7 @@ class CostWatcher:
 
     async def _bills(self, wanted: ImportWindow, now: datetime) -> None:
         found = await self.accounts.bills(wanted.since, wanted.until)
-        await self.store.book_bill(self.accounts.org, found, since=wanted.since, until=wanted.until, now=now)
+        await self.store.record_bill(self.accounts.org, found, since=wanted.since, until=wanted.until, now=now)
 
     async def _turn(self) -> float:
         """One step, and what to remember of how it went; the seconds to the next."""
@@ -129,7 +130,7 @@ class CostWatcher:
         """Hold what was computed against what was billed. Without the store, what was found before stays."""
         today = now.date()
         try:
-            found = await self.store.accounts(now - _COMPARED, [self.accounts.org])
+            found = await self.store.records(now - _COMPARED, [self.accounts.org])
         except Unavailable:
             return
         since = (now - _COMPARED).date()

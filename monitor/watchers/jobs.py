@@ -20,7 +20,7 @@ from monitor.metrics.health import OrgHealth
 from monitor.metrics.own import Own
 from monitor.providers.base import AuthFailed, NotEligible, RateLimited, SourceError
 from monitor.source import Source, training_size
-from monitor.store import Stale, Store, Unavailable, Unstorable
+from monitor.store import JobStore, Stale, Unavailable, Unstorable
 from monitor.watchers.report import report
 from monitor.watchers.rounds import Rounds
 from monitor.watchers.sizes import Reading, Sizes, wanted
@@ -40,7 +40,7 @@ class JobWatcher:
     """One organisation's jobs. Several organisations are several of these, and none waits for another."""
 
     source: Source
-    store: Store
+    store: JobStore
     policy: Policy
     pace: Pace
     events_interval: float
@@ -71,17 +71,17 @@ class JobWatcher:
 
         Raises SourceError when nothing was seen, StoreError when nothing was stored.
         """
-        known = await self._known(now)
+        known = await self._known()
         return await self._commit(known, await self.source.observe(known, now)) if known is not None else None
 
     async def tail_once(self, now: datetime, jobs: Sequence[str]) -> Change | None:
         """One step: look at the event streams of these jobs alone. None when another replica holds the lease."""
-        known = await self._known(now)
+        known = await self._known()
         return await self._commit(known, await self.source.tail(known, jobs, now)) if known is not None else None
 
-    async def size_once(self, now: datetime) -> Change | None:
+    async def size_once(self) -> Change | None:
         """One step: read one training file for the estimate of its jobs. None when none was to be had."""
-        known = await self._known(now)
+        known = await self._known()
         if known is None:
             return None
         lacking = wanted(known, self.policy.prices.training)
@@ -106,10 +106,10 @@ class JobWatcher:
             return False
         return True
 
-    async def _known(self, now: datetime) -> Known | None:
+    async def _known(self) -> Known | None:
         """What we know, if it is ours to look."""
         org = self.source.org
-        return await self.store.known(org) if await self.store.lease(org, self.owner, now, LEASE) else None
+        return await self.store.known(org) if await self.store.leases.take(org, self.owner, LEASE) else None
 
     async def _commit(self, known: Known, seen: Observation) -> Change:
         monotonic = self.clock.monotonic()
@@ -152,7 +152,7 @@ class JobWatcher:
             if self.health.up is False or self._paused():
                 return
             try:
-                if await self.size_once(self.clock.now()) is None:
+                if await self.size_once() is None:
                     return
             except (Stale, Unstorable) as error:
                 self._note(Trouble(reason=Reason.MALFORMED, text=str(error)), listed=False)

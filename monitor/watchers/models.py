@@ -18,7 +18,7 @@ from monitor.log import get_logger
 from monitor.providers.base import AuthFailed, NotFound, SourceError
 from monitor.source import Source
 from monitor.source.inventory import listed_models
-from monitor.store import Store, Unavailable, Unstorable
+from monitor.store import CostStore, Leases, Outbox, Unavailable, Unstorable
 
 log = get_logger()
 
@@ -45,7 +45,9 @@ class ModelWatcher:
     rules: tuple[Rule, ...]
     prices: Prices
     """Asked about the organisation's provider: days of models whose list does not tell."""
-    store: Store
+    costs: CostStore
+    outbox: Outbox
+    leases: Leases
     clock: Clock
     owner: str
     jitter: Callable[[], float]
@@ -63,34 +65,34 @@ class ModelWatcher:
             often = _OFTEN if await self._tell() else _STORE_RETRY
             await self.clock.sleep(min(due - self.clock.monotonic(), often))
 
-    async def look_once(self, now: datetime) -> None:
+    async def look_once(self) -> None:
         """One step: read the list and keep what is on it; nothing when another replica holds the lease.
 
         A list without any tuned model may be one that the key may not see them on: it takes away nothing that was there
         before. Raises SourceError when it was not read whole, StoreError when it was not stored.
         """
-        if not await self.store.lease(f"{self.account.org}:models", self.owner, now, LEASE):
+        if not await self.leases.take(f"{self.account.org}:models", self.owner, LEASE):
             return
         listed = await listed_models(self.source)
         if stock := inventory(self.account.org, listed, self.prices):
-            await self.store.take_stock(self.account.org, stock)
+            await self.costs.replace_models(self.account.org, stock)
 
     async def tell_once(self, now: datetime) -> tuple[str, ...]:
         """One step: tell of the ends that have come near; gives the ids of what is told by it. Raises StoreError."""
-        known = await self.store.tuned_models([self.account.org])
+        known = await self.costs.tuned_models([self.account.org])
         models = tuple(dated(known, self.prices))
-        await self.store.date_models(
+        await self.costs.date_models(
             [now_known for was, now_known in zip(known, models, strict=True) if was != now_known]
         )
-        notified = await self.store.notified([self.account.org])
+        notified = await self.outbox.notified([self.account.org])
         news = tuple(shutdown_news(self.account, models, rules=self.rules, notified=notified, now=now))
-        return await self.store.announce(news, now)
+        return await self.outbox.announce(news)
 
     async def _look(self) -> float:
         """Look at the list; seconds until the next look."""
         trouble: Trouble | None = None
         try:
-            await self.look_once(self.clock.now())
+            await self.look_once()
         except (AuthFailed, NotFound) as error:
             # The key may not list models, or there is no list: that will not change soon, and jobs tell of models too.
             self._failed(error)

@@ -12,7 +12,7 @@ from monitor.domain.outages import OrgHealthChange, outage_news
 from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.metrics.health import Health
-from monitor.store import Store, Unavailable, Unstorable
+from monitor.store import Leases, Outbox, Unavailable, Unstorable
 
 log = get_logger()
 
@@ -35,7 +35,8 @@ class OutageWatcher:
 
     health: Health
     rules: tuple[Rule, ...]
-    store: Store
+    outbox: Outbox
+    leases: Leases
     clock: Clock
     owner: str
     interval: float = 10.0
@@ -62,12 +63,12 @@ class OutageWatcher:
     async def look_once(self, now: datetime) -> tuple[str, ...]:
         """One step; gives the ids of what is told by it. Raises StoreError."""
         sights = list(self._sights(self.clock.monotonic()))
-        notified = await self.store.notified([sight.account.org for sight in sights])
+        notified = await self.outbox.notified([sight.account.org for sight in sights])
         found = (outage_news(sight, self.rules, notified, now) for sight in sights)
         news = [one for one in found if one is not None]
-        if not news or not await self.store.lease(_NAME, self.owner, now, LEASE):
+        if not news or not await self.leases.take(_NAME, self.owner, LEASE):
             return ()
-        return await self.store.announce(news, now)
+        return await self.outbox.announce(news)
 
     def _sights(self, monotonic: float) -> Iterator[OrgHealthChange]:
         """The organisations of which something can be said: seen at the last poll, or not for too long."""

@@ -19,7 +19,7 @@ from monitor.domain.snapshot import Snapshot
 from monitor.metrics.exposition import render
 from monitor.metrics.health import Health
 from monitor.metrics.own import Own
-from monitor.store import Store
+from monitor.store import CostStore, Reader
 from monitor.web import query, views
 from monitor.web.accepting import accepts_gzip
 from monitor.web.books import BookRoutes
@@ -32,7 +32,7 @@ from monitor.web.stream import Stream
 
 T = TypeVar("T")
 
-_STATES: Final = ("pending", "sent", "dead")  # of monitor.store.Posted
+_STATES: Final = ("pending", "sent", "dead")  # of monitor.store.DeliverySummary
 _MOST_NAMES: Final = 200
 _JOB: Final = "{org:[^/]+}/{job_id:[^/]+}"  # without the pattern, ids with braces would not be found
 _AT_ONCE: Final = 2  # readers of whole snapshots; the others wait their turn
@@ -50,7 +50,8 @@ class Limits:
 class Web:
     """What answers requests. The methods are aiohttp handlers."""
 
-    store: Store
+    reader: Reader
+    costs: CostStore
     health: Health
     own: Own
     clock: Clock
@@ -76,7 +77,7 @@ class Web:
 
     async def ready(self, _request: web.Request) -> web.Response:
         """Whether what is shown can be relied on."""
-        reasons = [] if self.store.healthy else ["the store does not work"]
+        reasons = [] if self.reader.healthy else ["the store does not work"]
         if waiting := self.health.waiting:
             reasons.append(f"not asked yet: {', '.join(waiting)}")
         if reasons:
@@ -105,14 +106,14 @@ class Web:
         given = query.only(request.query, "org", "status", "limit", "after")
         org = query.choice(given, "org", tuple(self.health.orgs))
         status = query.choice(given, "status", tuple(Status))
-        listing = await self.store.jobs(org=org, status=status, limit=query.limit(given, 50), after=given.get("after"))
+        listing = await self.reader.jobs(org=org, status=status, limit=query.limit(given, 50), after=given.get("after"))
         health = self.health.copy()
         return await self._json(lambda: views.page(listing, lambda tracked: views.job(tracked, health)))
 
     async def job(self, request: web.Request) -> web.Response:
         """One job and what became of it."""
         query.only(request.query)
-        file = await self.store.job(request.match_info["org"], request.match_info["job_id"])
+        file = await self.reader.job(request.match_info["org"], request.match_info["job_id"])
         if file is None:
             raise query.NotThere("there is no such job")
         health = self.health.copy()
@@ -122,9 +123,9 @@ class Web:
         """A job's event stream, newest first."""
         given = query.only(request.query, "limit", "after")
         org, job_id = request.match_info["org"], request.match_info["job_id"]
-        if await self.store.job(org, job_id) is None:
+        if await self.reader.job(org, job_id) is None:
             raise query.NotThere("there is no such job")
-        listing = await self.store.events(org, job_id, limit=query.limit(given, 100), after=given.get("after"))
+        listing = await self.reader.events(org, job_id, limit=query.limit(given, 100), after=given.get("after"))
         return await self._json(lambda: views.page(listing, views.event))
 
     async def orgs(self, request: web.Request) -> web.Response:
@@ -137,13 +138,13 @@ class Web:
         """The outbox, newest first."""
         given = query.only(request.query, "state", "limit", "after")
         state = query.choice(given, "state", _STATES)
-        listing = await self.store.deliveries(state=state, limit=query.limit(given, 50), after=given.get("after"))
+        listing = await self.reader.deliveries(state=state, limit=query.limit(given, 50), after=given.get("after"))
         return await self._json(lambda: views.page(listing, views.delivery))
 
     async def look(self) -> Seen:
         """What readers show, read now."""
         limits = self.limits()
-        snapshot = await self.store.snapshot(
+        snapshot = await self.reader.snapshot(
             self.clock.now(),
             orgs=tuple(self.health.orgs),
             job_retention=limits.job_retention,
@@ -154,7 +155,7 @@ class Web:
     def pages(self) -> PageRoutes:
         """What answers people."""
         return PageRoutes(
-            store=self.store,
+            reader=self.reader,
             health=self.health,
             look=self.look,
             now=self.clock.now,
@@ -194,10 +195,10 @@ def application(of: Web) -> web.Application:
     app.router.add_get(f"/api/v1/jobs/{_JOB}/events", of.events)
     app.router.add_get("/api/v1/orgs", of.orgs)
     app.router.add_get("/api/v1/deliveries", of.deliveries)
-    stream = Stream(changes=of.store.changes, health=of.health, door=of.door, clock=of.clock, following=of.following)
+    stream = Stream(changes=of.reader.changes, health=of.health, door=of.door, clock=of.clock, following=of.following)
     app.router.add_get("/api/v1/stream", stream.follow)
     app.on_shutdown.append(stream.close)
-    books = BookRoutes(store=of.store, health=of.health, clock=of.clock)
+    books = BookRoutes(store=of.costs, health=of.health, clock=of.clock)
     app.router.add_get("/api/v1/costs", books.costs)
     app.router.add_get("/api/v1/models", books.models)
     app.router.add_get("/api/v1/budgets", books.budgets)

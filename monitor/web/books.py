@@ -16,7 +16,7 @@ from monitor.domain.pricing import dollars
 from monitor.domain.reconcile import DayCosts, reconcile
 from monitor.domain.render import moment
 from monitor.metrics.health import BudgetState, Health
-from monitor.store import Store
+from monitor.store import CostStore
 from monitor.web import query, views
 
 _DAYS: Final = 30
@@ -27,7 +27,7 @@ _MOST_DAYS: Final = 366
 class BookRoutes:
     """What answers questions about money. The methods are aiohttp handlers."""
 
-    store: Store
+    store: CostStore
     health: Health
     clock: Clock
 
@@ -39,7 +39,7 @@ class BookRoutes:
         orgs = (org,) if org is not None else tuple(self.health.orgs)
         today = self.clock.now().astimezone(UTC).date()
         since = today - timedelta(days=days - 1)
-        found = await self.store.accounts(datetime.combine(since, time(), UTC), orgs)
+        found = await self.store.records(datetime.combine(since, time(), UTC), orgs)
 
         def encode() -> bytes:
             books = reconcile(found.spendings, found.usages, found.bills, since, today)

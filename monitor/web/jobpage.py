@@ -11,7 +11,7 @@ from monitor.domain.flow import Tracked, Transition
 from monitor.domain.model import EventKind, Job, JobEvent
 from monitor.domain.render import moment, span
 from monitor.metrics.labels import clean
-from monitor.store import JobFile, Listing, Posted
+from monitor.store import DeliverySummary, JobFile, Listing
 from monitor.web.drawing import Chart, chart
 from monitor.web.look import page
 from monitor.web.rows import cut, row, when
@@ -117,7 +117,7 @@ def _step(one: Transition, now: datetime) -> dict[str, Any]:
     }
 
 
-def _delivery(one: Posted, now: datetime) -> dict[str, Any]:
+def _delivery(one: DeliverySummary, now: datetime) -> dict[str, Any]:
     return {
         "notifier": clean(one.notifier, 64),
         "title": clean(one.title, 120),

@@ -13,7 +13,7 @@ from monitor.domain.render import moment
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.labels import clean
-from monitor.store import Posted
+from monitor.store import DeliverySummary
 from monitor.web import money
 from monitor.web.look import page
 from monitor.web.rows import When, row, when
@@ -39,7 +39,7 @@ class Beside:
     """What is shown beside the snapshot."""
 
     sparks: Sparks = field(default_factory=dict)
-    dead: Sequence[Posted] = ()
+    dead: Sequence[DeliverySummary] = ()
     """The newest dead letters."""
     parked: frozenset[str] = frozenset()
     """Notifiers whose receivers refuse us for good."""
@@ -164,7 +164,7 @@ def _outbox(snapshot: Snapshot, health: Health, parked: frozenset[str]) -> list[
     ]
 
 
-def _letter(one: Posted, snapshot: Snapshot) -> dict[str, Any]:
+def _letter(one: DeliverySummary, snapshot: Snapshot) -> dict[str, Any]:
     return {
         "notifier": clean(one.notifier, 64),
         "title": clean(one.title, 120),

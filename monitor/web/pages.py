@@ -17,7 +17,7 @@ from monitor.domain.flow import Tracked
 from monitor.domain.model import Training
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.health import Health
-from monitor.store import Store
+from monitor.store import Reader
 from monitor.web import jobpage, page, query
 from monitor.web.accepting import accepts_gzip
 from monitor.web.drawing import spark
@@ -47,7 +47,7 @@ class Seen:
 class PageRoutes:
     """The methods are aiohttp handlers."""
 
-    store: Store
+    reader: Reader
     health: Health
     look: Callable[[], Awaitable[Seen]]
     now: Callable[[], datetime]
@@ -72,13 +72,13 @@ class PageRoutes:
         given = query.only(request.query, "fragment", "after")
         org, job_id = request.match_info["org"], request.match_info["job_id"]
         fragment, packed = "fragment" in given, _packed(request)
-        file = await self.store.job(org, job_id)
+        file = await self.reader.job(org, job_id)
         if file is None:
             gone = partial(jobpage.gone, org, job_id, self.now(), fragment=fragment)
             # a page that is open already shows it, as the news that it is
             return await self._rendered(gone, packed=packed, status=200 if fragment else 404)
-        events = await self.store.events(org, job_id, limit=_EVENTS, after=given.get("after"))
-        measured = await self.store.story(org, job_id, _MEASUREMENTS)
+        events = await self.reader.events(org, job_id, limit=_EVENTS, after=given.get("after"))
+        measured = await self.reader.story(org, job_id, _MEASUREMENTS)
         story = jobpage.Story(file=file, measured=measured, events=events, first="after" not in given, at=self.now())
         return await self._rendered(partial(jobpage.render, story, fragment=fragment), packed=packed)
 
@@ -90,7 +90,7 @@ class PageRoutes:
     async def _status(self, wish: Wish, *, fragment: bool, packed: bool) -> bytes:
         seen = await self.look()
         selection = await to_thread.run_sync(page.select, seen.snapshot, wish, limiter=self.threads)
-        dead = await self.store.deliveries(state="dead", limit=_DEAD_LETTERS)
+        dead = await self.reader.deliveries(state="dead", limit=_DEAD_LETTERS)
         sparks = await self._drawn(selection.active.shown)
         beside = page.Beside(sparks=sparks, dead=dead.items, parked=self.parked(), retention=seen.retention)
         health = self.health.copy()
@@ -106,7 +106,7 @@ class PageRoutes:
         trainings = {(one.job.org, one.job.id): one.job.training for one in jobs}
         stale = [place for place, training in trainings.items() if _outdated(self._sparks.get(place), training)]
         if stale:
-            samples = await self.store.samples(stale, _POINTS)
+            samples = await self.reader.samples(stale, _POINTS)
             drawn = await to_thread.run_sync(
                 lambda: {place: spark(events) for place, events in samples.items()}, limiter=self.threads
             )

@@ -12,7 +12,7 @@ from monitor.domain.flow import Tracked, Transition, Trouble
 from monitor.domain.model import JobEvent
 from monitor.domain.render import job_view, moment
 from monitor.metrics.health import AccountHealth, Health, OrgHealth
-from monitor.store import JobFile, Listing, Posted
+from monitor.store import DeliverySummary, JobFile, Listing
 
 T = TypeVar("T")
 View = dict[str, Any]
@@ -77,7 +77,7 @@ def event(of: JobEvent) -> View:
     }
 
 
-def delivery(of: Posted) -> View:
+def delivery(of: DeliverySummary) -> View:
     """An envelope of the outbox, without its content."""
     return {
         "key": of.key,

@@ -35,9 +35,9 @@ async def furnish(here: Site) -> None:
         told=("chat",),
     )  # fmt: skip
     await here.keep(tracked(job("ftjob-6", org="search", name="ranking")))
-    (claimed, *_) = await here.store.claim("chat", NOON, owner="me", limit=1, lease=timedelta(minutes=1))
-    await here.store.bury(claimed, NOON, reason="no such channel")
-    await here.store.take_stock(
+    (claimed, *_) = await here.store.outbox.claim("chat", owner="me", limit=1, lease=timedelta(minutes=1))
+    await here.store.outbox.dead_letter(claimed, reason="no such channel")
+    await here.store.costs.replace_models(
         "research", [TunedModel(org="research", id="ft:a", base="gpt-4o", shutdown=date(2026, 12, 1), listed=True)]
     )
     here.health.budgets = (BudgetState(name="everybody", limit=Decimal(10), spent=Decimal(9)),)

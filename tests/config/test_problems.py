@@ -107,7 +107,6 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
         pytest.param(
             "server: {web_config_file: x}", "server.web_config_file: cannot be read (No such", id="no web configuration"
         ),
-        pytest.param("store: {url: 'postgresql://u:pw@h/d'}", "PostgreSQL is not available", id="PostgreSQL, not yet"),
         pytest.param("store: {url: 'sqlite://'}", "store.url: should be sqlite:///FILE", id="a store in memory"),
         pytest.param("store: {url: 'mysql://h/d'}", "store.url: should be sqlite:///FILE", id="another database"),
         pytest.param(

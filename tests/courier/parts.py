@@ -11,11 +11,12 @@ from pathlib import Path
 
 import anyio.lowlevel
 
+from monitor.clock import Clock
 from monitor.courier import Courier, DeliveryPolicy, Lanes
 from monitor.domain.flow import Change
 from monitor.domain.news import Delivery, EventType, Message, Severity, job_subject
 from monitor.notifiers.base import Attempt, FailureKind, Receipt, SendError
-from monitor.store import Store, opened
+from monitor.store import Outbox, Stores, opened
 from tests.builders import NOON
 
 HOUR = 3600.0
@@ -107,15 +108,15 @@ def error(failure: FailureKind, reason: str = "why", retry_after: float | None =
 class Office:
     """A store, a clock and the couriers that share them."""
 
-    store: Store
+    store: Stores
     clock: Hands = field(default_factory=Hands)
     metrics: Tallied = field(default_factory=Tallied)
     lanes: Lanes = field(default_factory=Lanes)
     _version: int = 0
 
-    def courier(self, notifier: Scripted, *, store: Store | None = None, grace: float = 8.0) -> Courier:
+    def courier(self, notifier: Scripted, *, outbox: Outbox | None = None, grace: float = 8.0) -> Courier:
         return Courier(
-            store=store or self.store,
+            outbox=outbox or self.store.outbox,
             notifier=notifier,
             clock=self.clock,
             owner="me",
@@ -133,14 +134,14 @@ class Office:
             for job in jobs
             for seq in seqs
         )
-        await self.store.commit(
+        await self.store.jobs.commit(
             Change(org="research", based_on=self._version, at=self.clock.now(), deliveries=envelopes)
         )
         self._version += 1
 
     async def states(self) -> dict[str, str]:
         """Every envelope's state and reason by its key, without the organisation."""
-        page = await self.store.deliveries(limit=500)
+        page = await self.store.reader.deliveries(limit=500)
         return {
             one.key.removeprefix("research/"): one.state if one.reason is None else f"{one.state} {one.reason}"
             for one in page.items
@@ -148,10 +149,10 @@ class Office:
 
 
 @asynccontextmanager
-async def office(path: Path) -> AsyncIterator[Office]:
-    """An office with an empty outbox."""
+async def office(path: Path, *, due_by: Clock | None = None) -> AsyncIterator[Office]:
+    """An office with an empty outbox, whose deliveries fall due by its own clock if by no other."""
     clock = Hands()
-    async with opened(f"sqlite:///{path / 'monitor.db'}", clock=clock) as store:
+    async with opened(f"sqlite:///{path / 'monitor.db'}", clock=due_by or clock) as store:
         yield Office(store, clock)
 
 
@@ -168,4 +169,4 @@ def letter(job: str) -> Message:
 
 async def step(of: Office, courier: Courier) -> int:
     """One step of a courier, now."""
-    return await courier.drain_once(of.clock.now())
+    return await courier.drain_once()

@@ -210,7 +210,7 @@ async def test_a_dead_letter_carries_what_the_target_answered(tmp_path: Path) ->
         await step(here, here.courier(Scripted([slow])))
         here.clock.move(73 * HOUR)
         await here.courier(Scripted())._round()
-        page = await here.store.deliveries(state="dead", limit=10)
+        page = await here.store.reader.deliveries(state="dead", limit=10)
         assert {(one.key, one.reason, one.answer) for one in page.items} == {
             ("research/a/1@ops", "too_large", "413 at most: 1 kB"),
             ("research/b/1@ops", "expired", "refused: 402"),

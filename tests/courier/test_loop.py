@@ -18,16 +18,16 @@ from tests.notifiers.receivers import receiver
 
 
 class Failing:
-    """The real store, whose disk is full now and then."""
+    """The real outbox, whose disk is full now and then."""
 
-    def __init__(self, store: Any) -> None:
-        self._store = store
+    def __init__(self, outbox: Any) -> None:
+        self._outbox = outbox
         self.full = False
 
     def __getattr__(self, name: str) -> Any:
-        if self.full and name in {"claim", "delivered", "postpone", "bury"}:
+        if self.full and name in {"claim", "delivered", "postpone", "dead_letter"}:
             raise Unavailable("the disk is full")
-        return getattr(self._store, name)
+        return getattr(self._outbox, name)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ async def test_what_a_full_disk_could_not_take_is_settled_before_anything_is_sen
 ) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a", seqs=(1, 2))
-        disk = Failing(here.store)
+        disk = Failing(here.store.outbox)
 
         async def fill(_: Attempt) -> None:
             disk.full = True
@@ -51,7 +51,7 @@ async def test_what_a_full_disk_could_not_take_is_settled_before_anything_is_sen
                 raise said
 
         target = Scripted([fill])
-        courier = here.courier(target, store=disk)  # type: ignore[arg-type]  # the store, but for its faults
+        courier = here.courier(target, outbox=disk)  # type: ignore[arg-type]  # the store, but for its faults
         assert await step(here, courier) == 1
         for _ in range(5):
             here.clock.move(HOUR)
@@ -71,7 +71,7 @@ async def test_what_a_full_disk_could_not_take_is_settled_before_anything_is_sen
 async def test_the_loop_outlives_a_full_disk_and_tells_it_once(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a")
-        disk = Failing(here.store)
+        disk = Failing(here.store.outbox)
         disk.full = True
         arrived = anyio.Event()
 
@@ -81,7 +81,7 @@ async def test_the_loop_outlives_a_full_disk_and_tells_it_once(tmp_path: Path) -
         target = Scripted(always=arrive)
         with structlog.testing.capture_logs() as logs:
             async with anyio.create_task_group() as group:
-                group.start_soon(here.courier(target, store=disk).run)  # type: ignore[arg-type]  # but for its faults
+                group.start_soon(here.courier(target, outbox=disk).run)  # type: ignore[arg-type]  # but for its faults
                 await anyio.sleep(0.05)
                 disk.full = False
                 await arrived.wait()
@@ -94,7 +94,7 @@ async def test_the_loop_outlives_a_full_disk_and_tells_it_once(tmp_path: Path) -
 
 def in_real_time(here: Office, target: Notifier, grace: float = 8.0) -> Courier:
     return Courier(
-        store=here.store,
+        outbox=here.store.outbox,
         notifier=target,
         clock=SystemClock(),
         owner="me",
@@ -107,7 +107,7 @@ def in_real_time(here: Office, target: Notifier, grace: float = 8.0) -> Courier:
 
 
 async def test_a_new_letter_wakes_the_loop_at_once(tmp_path: Path) -> None:
-    async with office(tmp_path) as here:
+    async with office(tmp_path, due_by=SystemClock()) as here:
         arrived = anyio.Event()
 
         async def arrive(_: Attempt) -> None:
@@ -132,7 +132,7 @@ async def test_a_new_letter_wakes_the_loop_at_once(tmp_path: Path) -> None:
 async def test_stopping_waits_for_what_is_in_flight_but_not_for_ever(
     tmp_path: Path, lasts: float, grace: float, state: str
 ) -> None:
-    async with office(tmp_path) as here:
+    async with office(tmp_path, due_by=SystemClock()) as here:
         await here.enqueue("a")
         begun = anyio.Event()
 
@@ -165,7 +165,10 @@ async def test_a_notifier_that_crashes_holds_up_no_other_letter_and_may_have_sen
 
 
 async def test_over_http_every_attempt_has_the_same_id_and_body_and_each_job_its_order(tmp_path: Path) -> None:
-    async with office(tmp_path) as here, receiver((500, ""), (503, ""), (429, ""), (204, "")) as target:
+    async with (
+        office(tmp_path, due_by=SystemClock()) as here,
+        receiver((500, ""), (503, ""), (429, ""), (204, "")) as target,
+    ):
         await here.enqueue("a", "b", seqs=(1, 2))
         async with notifiers.session() as client, anyio.create_task_group() as group:
             settings = WebhookSettings(name="ops", type="webhook", url=target.url)  # type: ignore[arg-type]  # as in a file

@@ -14,7 +14,7 @@ from monitor.domain.model import Status
 from monitor.domain.news import Delivery, job_subject
 from monitor.domain.replay import MOST_LISTED, Replayed, ReplayRequest
 from monitor.domain.routing import Rule
-from monitor.store import Store, opened
+from monitor.store import Stores, opened
 from tests.builders import DAY, HOUR, MINUTE, NOON, job, tracked
 from tests.courier.parts import Hands, letter
 
@@ -44,26 +44,26 @@ def dead(name: str) -> Delivery:
     return Delivery(subject=job_subject("research", name), seq=1, notifier="ops", message=letter(name))
 
 
-async def emptied(store: Store) -> list[str]:
+async def emptied(store: Stores) -> list[str]:
     """The keys of what was due, in the order it went out."""
     keys: list[str] = []
-    while claimed := await store.claim("ops", NOON, owner="me", limit=500, lease=MINUTE):
+    while claimed := await store.outbox.claim("ops", owner="me", limit=500, lease=MINUTE):
         for one in claimed:
-            await store.delivered(one, NOON)
+            await store.outbox.delivered(one)
             keys.append(one.delivery.key)
     return keys
 
 
 async def test_what_lacks_is_told_once_and_told_again_it_is_the_same(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path}/x.db", clock=Hands()) as store:
-        await store.commit(ended(450))
-        first = await replay(store, POLICIES, WISH, NOON)
+        await store.jobs.commit(ended(450))
+        first = await replay(store.outbox, POLICIES, WISH, NOON)
         assert (first.again, first.new, first.waiting) == (0, 450, 0)
-        assert await replay(store, POLICIES, WISH, NOON) == Replayed(waiting=450)
+        assert await replay(store.outbox, POLICIES, WISH, NOON) == Replayed(waiting=450)
         keys = await emptied(store)
         assert keys == [f"research/job-{n:05}/2@ops" for n in range(450)]
         with capture_logs() as logs:
-            second = await replay(store, POLICIES, WISH, NOON)
+            second = await replay(store.outbox, POLICIES, WISH, NOON)
         assert (second.again, second.new, second.waiting) == (450, 0, 0)
         assert [one.key for one in second.deliveries] == keys == await emptied(store)
     (line,) = logs
@@ -72,29 +72,29 @@ async def test_what_lacks_is_told_once_and_told_again_it_is_the_same(tmp_path: P
 
 async def test_a_dry_run_says_the_same_and_changes_nothing(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path}/x.db", clock=Hands()) as store:
-        await store.commit(ended(3))
-        mark = store.enqueued
+        await store.jobs.commit(ended(3))
+        mark = store.outbox.enqueued
         with capture_logs() as logs:
-            would = await replay(store, POLICIES, ReplayRequest(since=DAY, dry_run=True), NOON)
-        assert ((await store.deliveries()).items, store.enqueued, logs) == ((), mark, [])
-        assert await replay(store, POLICIES, WISH, NOON) == would
-        assert len((await store.deliveries()).items) == 3
+            would = await replay(store.outbox, POLICIES, ReplayRequest(since=DAY, dry_run=True), NOON)
+        assert ((await store.reader.deliveries()).items, store.outbox.enqueued, logs) == ((), mark, [])
+        assert await replay(store.outbox, POLICIES, WISH, NOON) == would
+        assert len((await store.reader.deliveries()).items) == 3
 
 
 async def test_only_what_was_observed_within_the_time_is_told(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path}/x.db", clock=Hands()) as store:
-        await store.commit(ended(1))
-        assert (await replay(store, POLICIES, ReplayRequest(since=HOUR), NOON + HOUR + MINUTE)).new == 0
-        assert (await replay(store, POLICIES, ReplayRequest(since=HOUR), NOON + HOUR)).new == 1
+        await store.jobs.commit(ended(1))
+        assert (await replay(store.outbox, POLICIES, ReplayRequest(since=HOUR), NOON + HOUR + MINUTE)).new == 0
+        assert (await replay(store.outbox, POLICIES, ReplayRequest(since=HOUR), NOON + HOUR)).new == 1
 
 
 async def test_two_replays_at_once_count_each_envelope_once(tmp_path: Path) -> None:
     told: list[Replayed] = []
     async with opened(f"sqlite:///{tmp_path}/x.db", clock=Hands()) as store:
-        await store.commit(ended(450))
+        await store.jobs.commit(ended(450))
 
         async def one() -> None:
-            told.append(await replay(store, POLICIES, WISH, NOON))
+            told.append(await replay(store.outbox, POLICIES, WISH, NOON))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(one)
@@ -105,17 +105,17 @@ async def test_two_replays_at_once_count_each_envelope_once(tmp_path: Path) -> N
 
 async def test_more_than_can_be_named_is_told_all_the_same(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path}/x.db", clock=Hands()) as store:
-        await store.commit(ended(MOST_LISTED + 5))
-        told = await replay(store, POLICIES, WISH, NOON)
+        await store.jobs.commit(ended(MOST_LISTED + 5))
+        told = await replay(store.outbox, POLICIES, WISH, NOON)
         assert (len(told.deliveries), told.new) == (MOST_LISTED, MOST_LISTED + 5)
-        assert (await replay(store, POLICIES, WISH, NOON)).waiting == MOST_LISTED + 5
+        assert (await replay(store.outbox, POLICIES, WISH, NOON)).waiting == MOST_LISTED + 5
 
 
 async def test_dead_letters_are_requeued_with_a_line_in_the_log(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path}/x.db", clock=Hands()) as store:
-        await store.commit(Change(org="research", based_on=0, at=NOON, deliveries=(dead("a"), dead("b"))))
-        for one in await store.claim("ops", NOON, owner="me", limit=9, lease=MINUTE):
-            await store.bury(one, NOON, reason="r")
+        await store.jobs.commit(Change(org="research", based_on=0, at=NOON, deliveries=(dead("a"), dead("b"))))
+        for one in await store.outbox.claim("ops", owner="me", limit=9, lease=MINUTE):
+            await store.outbox.dead_letter(one, reason="r")
         with capture_logs() as logs:
-            assert await requeue(store, NOON) == 2
+            assert await requeue(store.outbox) == 2
     assert logs == [{"event": "deliveries.requeued", "log_level": "info", "count": 2}]

@@ -7,13 +7,14 @@ from pathlib import Path
 import anyio
 import pytest
 
+from monitor.clock import SystemClock
 from monitor.notifiers.base import Attempt
 from tests.courier.parts import Scripted, office
 from tests.courier.test_loop import Failing, in_real_time
 
 
 async def test_f04_one_that_waits_ends_at_once(tmp_path: Path) -> None:
-    async with office(tmp_path) as here:
+    async with office(tmp_path, due_by=SystemClock()) as here:
         courier = in_real_time(here, Scripted())
         with anyio.fail_after(5):
             async with anyio.create_task_group() as group:
@@ -23,7 +24,7 @@ async def test_f04_one_that_waits_ends_at_once(tmp_path: Path) -> None:
 
 
 async def test_f04_what_is_in_flight_lands_and_what_waits_is_left_to_the_successor(tmp_path: Path) -> None:
-    async with office(tmp_path) as here:
+    async with office(tmp_path, due_by=SystemClock()) as here:
         await here.enqueue("a", seqs=(1, 2))
         begun, over = anyio.Event(), anyio.Event()
 
@@ -53,12 +54,12 @@ async def test_f04_what_is_in_flight_lands_and_what_waits_is_left_to_the_success
 async def test_f04_s01_an_outcome_that_the_disk_did_not_take_is_stored_before_it_leaves(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a")
-        disk = Failing(here.store)
+        disk = Failing(here.store.outbox)
 
         async def fill(_: Attempt) -> None:
             disk.full = True
 
-        courier = here.courier(Scripted([fill]), store=disk)  # type: ignore[arg-type]  # the store, but for its faults
+        courier = here.courier(Scripted([fill]), outbox=disk)  # type: ignore[arg-type]  # the store, but for its faults
         async with anyio.create_task_group() as group:
             group.start_soon(courier.run)
             while not disk.full:  # noqa: ASYNC110 - seen from outside

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from monitor.courier.verdict import DeadLetter, Outcome, Postpone, Suspend, backoff, verdict
 from monitor.domain.news import Delivery, job_subject
 from monitor.notifiers.base import FailureKind
-from monitor.store import Claimed
+from monitor.store import ClaimedDelivery
 from tests.builders import NOON
 from tests.courier.parts import POLICY, error, letter
 
@@ -16,10 +16,10 @@ RATE, TRANSIENT, AMBIGUOUS = FailureKind.RATE, FailureKind.TRANSIENT, FailureKin
 TARGET, MESSAGE, CRASH = FailureKind.TARGET, FailureKind.MESSAGE, FailureKind.CRASH
 
 
-def claimed(**over: Any) -> Claimed:
+def claimed(**over: Any) -> ClaimedDelivery:
     delivery = Delivery(subject=job_subject("research", "a"), seq=1, notifier="ops", message=letter("a"))
     fields: dict[str, Any] = {"attempts": 1, "created_at": NOON, "ambiguous": False, "owner": "me"}
-    return Claimed(delivery=delivery, **{**fields, **over})
+    return ClaimedDelivery(delivery=delivery, **{**fields, **over})
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import anyio
 
 from monitor.clock import SystemClock
 from monitor.source import session
-from monitor.store import Store, opened
+from monitor.store import opened
 from tests.source.books import accounts
 from tests.watchers.books import watcher
 
@@ -21,7 +21,6 @@ from tests.watchers.books import watcher
 async def main(url: str, base_url: str) -> None:
     clock = SystemClock()
     async with opened(url, clock=clock) as store, session() as http:
-        assert isinstance(store, Store)
         await watcher(accounts(base_url, http), store, clock, interval=0.01, jitter=lambda: 0.0).run()
 
 

@@ -62,7 +62,8 @@ async def house(folder: Path, **config: Any) -> AsyncIterator[House]:
     async with site(folder) as shown:
         door = Door(partial(access, file))
         of = Web(
-            store=shown.store, health=shown.health, own=shown.own, clock=_clock(), alive=lambda: True, door=door
+            reader=shown.store.reader, costs=shown.store.costs,
+            health=shown.health, own=shown.own, clock=_clock(), alive=lambda: True, door=door
         )  # fmt: skip
         async with serve(application(of), "127.0.0.1", 0, door.context) as (host, port):
             yield House(shown, door, f"{door.scheme}://{host}:{port}", file)

@@ -21,7 +21,7 @@ from monitor.domain.news import Delivery, EventType, Message, Severity, job_subj
 from monitor.metrics.own import Own
 from monitor.notifiers import NotifierSettings, SlackSettings, WebhookSettings
 from monitor.secret import Redactor
-from monitor.store import Posted, Store, opened
+from monitor.store import DeliverySummary, Stores, opened
 from tests.faults.targets import Target
 
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -51,7 +51,7 @@ def bot(name: str, target: Target, channel: str = "#c") -> SlackSettings:
 class PostOffice:
     """A real store and real couriers over real HTTP."""
 
-    store: Store
+    store: Stores
     own: Own
     clock: Clock
     version: int = 0
@@ -64,21 +64,21 @@ class PostOffice:
             for job in jobs
             for name in to
         )
-        await self.store.commit(
+        await self.store.jobs.commit(
             Change(org="research", based_on=self.version, at=self.clock.now(), deliveries=envelopes)
         )
         self.version += 1
 
-    async def posted(self, state: str | None = None) -> list[Posted]:
+    async def posted(self, state: str | None = None) -> list[DeliverySummary]:
         """The newest 500 envelopes."""
-        return list((await self.store.deliveries(state=state, limit=500)).items)
+        return list((await self.store.reader.deliveries(state=state, limit=500)).items)
 
     async def states(self, notifier: str) -> Counter[str]:
         """How many envelopes of a notifier are in each state."""
         found: Counter[str] = Counter()
         after = None
         while True:
-            page = await self.store.deliveries(limit=500, after=after)
+            page = await self.store.reader.deliveries(limit=500, after=after)
             found.update(one.state for one in page.items if one.notifier == notifier)
             if page.next is None:
                 return found
@@ -97,7 +97,7 @@ async def post_office(
         async with anyio.create_task_group() as tasks:
             for one in settings:
                 courier = Courier(
-                    store=store,
+                    outbox=store.outbox,
                     notifier=notifiers.build(one, session=session, redactor=redactor, timeout=policy.timeout),
                     clock=of,
                     owner="me",

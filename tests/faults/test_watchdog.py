@@ -135,8 +135,8 @@ async def test_g22_a_courier_that_never_comes_back_from_its_target_turns_livenes
 
         its = LoopClock(here.clock)
         courier = Courier(
-            store=here.store, notifier=Scripted([hang]), clock=its, owner="me", policy=POLICY, jitter=lambda: 1.0,
-            lanes=Lanes(), metrics=here.metrics,
+            outbox=here.store.outbox, notifier=Scripted([hang]), clock=its, owner="me", policy=POLICY,
+            jitter=lambda: 1.0, lanes=Lanes(), metrics=here.metrics,
         )  # fmt: skip
         pulse = Pulse(here.clock)
         with pulse.watching("courier of ops", its), structlog.testing.capture_logs() as logs:

@@ -10,7 +10,7 @@ import anyio
 
 from monitor.clock import SystemClock
 from monitor.domain.flow import Change
-from monitor.store import Store, Unavailable, opened
+from monitor.store import Stores, Unavailable, opened
 from tests.builders import event
 from tests.store.samples import full
 
@@ -28,19 +28,19 @@ def long(number: int, events: int) -> Change:
     )
 
 
-async def fill(store: Store, number: int, events: int) -> int:
+async def fill(store: Stores, number: int, events: int) -> int:
     """Commit until there is no room; how many were acknowledged."""
     while True:
         try:
-            await store.commit(long(number, events))
+            await store.jobs.commit(long(number, events))
         except Unavailable:
             return number
         number += 1
 
 
-async def report(when: str, store: Store, done: int) -> None:
-    version = (await store.known("research")).version
-    sys.stdout.write(f"{when} {done} {store.healthy} {version}\n")
+async def report(when: str, store: Stores, done: int) -> None:
+    version = (await store.jobs.known("research")).version
+    sys.stdout.write(f"{when} {done} {store.database.healthy} {version}\n")
 
 
 async def main(url: str) -> None:
@@ -52,7 +52,7 @@ async def main(url: str) -> None:
             done = await fill(store, done, events)
             await report("full", store, done)
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-            await store.commit(long(done, events))
+            await store.jobs.commit(long(done, events))
             done += 1
             await report("again", store, done)
 

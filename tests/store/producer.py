@@ -8,16 +8,16 @@ from itertools import count
 import anyio
 
 from monitor.clock import SystemClock
-from monitor.store import Store, opened
+from monitor.store import Stores, opened
 from tests.store.samples import full
 
 ORGS = tuple(f"org-{number}" for number in range(5))
 
 
-async def produce(store: Store, org: str) -> None:
+async def produce(store: Stores, org: str) -> None:
     """For ever."""
-    for number in count((await store.known(org)).version):
-        await store.commit(full(number, org))
+    for number in count((await store.jobs.known(org)).version):
+        await store.jobs.commit(full(number, org))
         sys.stdout.write(f"{org} {number + 1}\n")
         sys.stdout.flush()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,8 +17,19 @@ LEASE = timedelta(minutes=1)
 class StillClock:
     """A clock that moves only when it is told."""
 
-    def __init__(self) -> None:
-        self.time = NOON
+    def __init__(self, set_database: Callable[[datetime], None] = lambda time: None) -> None:
+        self._time = NOON
+        self._set_database = set_database
+
+    @property
+    def time(self) -> datetime:
+        """The time, on this clock and on the database's."""
+        return self._time
+
+    @time.setter
+    def time(self, time: datetime) -> None:
+        self._time = time
+        self._set_database(time)
 
     def now(self) -> datetime:
         return self.time

@@ -12,7 +12,7 @@ import pytest
 from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, TunedModel, Usage
 from monitor.domain.model import Basis, Cost, Method
 from monitor.domain.news import News, Subject, SubjectKind
-from monitor.store import Booked, Stale, Store
+from monitor.store import ImportState, Stale, Stores
 from tests.builders import DAY, NOON, job, tracked
 from tests.store.conftest import Opening
 from tests.store.samples import change, delivery, ended
@@ -34,22 +34,22 @@ def billed(usd: str, day: date = TODAY, *, item: str = "ft-gpt-4o-mini-2024-07-1
     return Bill(org="research", project=project, line_item=item, day=day, usd=Decimal(usd))
 
 
-async def tallied(store: Store) -> dict[tuple[str, str], int]:
-    snapshot = await store.snapshot(NOON, orgs=ALL, job_retention=DAY, max_jobs=10)
+async def tallied(store: Stores) -> dict[tuple[str, str], int]:
+    snapshot = await store.reader.snapshot(NOON, orgs=ALL, job_retention=DAY, max_jobs=10)
     return {(one.metric, dict(one.labels)["kind"]): one.amount for one in snapshot.counters}
 
 
-async def usages(store: Store) -> dict[date, tuple[int, int, int]]:
-    found = (await store.spent(None, ALL)).usages
+async def usages(store: Stores) -> dict[date, tuple[int, int, int]]:
+    found = (await store.costs.spent(None, ALL)).usages
     return {one.day: (one.tokens.input, one.tokens.cached_input, one.tokens.output) for one in found}
 
 
 async def test_usage_that_is_imported_again_counts_once_and_what_grew_counts_in_full(opening: Opening) -> None:
     async with opening() as store:
         for _ in range(3):
-            await store.book_usage("research", [used(YESTERDAY), used(TODAY)], until=YESTERDAY)
+            await store.costs.record_usage("research", [used(YESTERDAY), used(TODAY)], until=YESTERDAY)
     async with opening() as store:
-        await store.book_usage("research", [used(TODAY, tokens=(150, 10, 60), cents=2)], until=TODAY)
+        await store.costs.record_usage("research", [used(TODAY, tokens=(150, 10, 60), cents=2)], until=TODAY)
         assert await usages(store) == {YESTERDAY: (100, 10, 50), TODAY: (150, 10, 60)}
         assert await tallied(store) == {
             ("usage_tokens", "input"): 250,
@@ -59,13 +59,13 @@ async def test_usage_that_is_imported_again_counts_once_and_what_grew_counts_in_
             ("usage_nanodollars", "cached_input"): 3_000_000,
             ("usage_nanodollars", "output"): 60_000_000,
         }
-        assert await store.booked("research") == Booked(usage_until=TODAY)
+        assert await store.costs.imported("research") == ImportState(usage_until=TODAY)
 
 
 async def test_a_count_that_was_higher_before_stays(opening: Opening) -> None:
     async with opening() as store:
-        await store.book_usage("research", [used(tokens=(100, 10, 50), cents=5)], until=TODAY)
-        await store.book_usage("research", [used(tokens=(90, 20, 0), cents=1)], until=TODAY)
+        await store.costs.record_usage("research", [used(tokens=(100, 10, 50), cents=5)], until=TODAY)
+        await store.costs.record_usage("research", [used(tokens=(90, 20, 0), cents=1)], until=TODAY)
         assert await usages(store) == {TODAY: (100, 20, 50)}
         assert (await tallied(store))["usage_nanodollars", "input"] == 50_000_000
         assert (await tallied(store))["usage_tokens", "output"] == 50
@@ -73,13 +73,13 @@ async def test_a_count_that_was_higher_before_stays(opening: Opening) -> None:
 
 async def test_use_without_a_price_costs_nothing_known_until_there_is_one(opening: Opening) -> None:
     async with opening() as store:
-        await store.book_usage("research", [used(usd=None)], until=TODAY)
+        await store.costs.record_usage("research", [used(usd=None)], until=TODAY)
         assert ("usage_nanodollars", "input") not in await tallied(store)
-        assert [one.usd for one in (await store.spent(None, ALL)).usages] == [None]
-        await store.book_usage("research", [used(cents=3)], until=TODAY)
+        assert [one.usd for one in (await store.costs.spent(None, ALL)).usages] == [None]
+        await store.costs.record_usage("research", [used(cents=3)], until=TODAY)
         assert (await tallied(store))["usage_nanodollars", "input"] == 30_000_000
-        await store.book_usage("research", [used(usd=None)], until=TODAY)
-        [kept] = (await store.spent(None, ALL)).usages
+        await store.costs.record_usage("research", [used(usd=None)], until=TODAY)
+        [kept] = (await store.costs.spent(None, ALL)).usages
         assert kept.usd is not None
         assert kept.usd.input == Decimal("0.03")
 
@@ -87,8 +87,10 @@ async def test_use_without_a_price_costs_nothing_known_until_there_is_one(openin
 async def test_rows_of_one_place_in_one_import_are_added_up(opening: Opening) -> None:
     async with opening() as store:
         for _ in range(2):
-            await store.book_usage("research", [used(), used(), used(batch=True), used(project="p2")], until=TODAY)
-        found = (await store.spent(None, ALL)).usages
+            await store.costs.record_usage(
+                "research", [used(), used(), used(batch=True), used(project="p2")], until=TODAY
+            )
+        found = (await store.costs.spent(None, ALL)).usages
         assert sorted((one.project, one.batch, one.tokens.input) for one in found) == [
             ("p1", False, 200),
             ("p1", True, 100),
@@ -100,26 +102,26 @@ async def test_a_bill_read_again_replaces_its_days_and_no_others(opening: Openin
     async with opening() as store:
         early, late = TODAY - timedelta(days=3), TODAY
         old = [billed("9.00", early - timedelta(days=1)), billed("1.00", early), billed("2.00", TODAY, item="gone")]
-        await store.book_bill("research", old, since=early - timedelta(days=1), until=late, now=NOON)
+        await store.costs.record_bill("research", old, since=early - timedelta(days=1), until=late, now=NOON)
         new = [billed("1.50", early), billed("-0.25", TODAY, item="credit")]
-        await store.book_bill("research", new, since=early, until=late, now=NOON)
-        found = (await store.accounts(NOON - 30 * DAY, ALL)).bills
+        await store.costs.record_bill("research", new, since=early, until=late, now=NOON)
+        found = (await store.costs.records(NOON - 30 * DAY, ALL)).bills
         assert [(one.day, one.line_item.split(",")[0], one.usd) for one in found] == [
             (early - timedelta(days=1), "ft-gpt-4o-mini-2024-07-18", Decimal(9)),
             (early, "ft-gpt-4o-mini-2024-07-18", Decimal("1.5")),
             (TODAY, "credit", Decimal("-0.25")),
         ]
-        assert await store.booked("research") == Booked(bill_until=late)
+        assert await store.costs.imported("research") == ImportState(bill_until=late)
 
 
 async def test_the_month_to_date_is_of_this_month_and_of_the_asked_organisations(opening: Opening) -> None:
     async with opening() as store:
         first, before = TODAY.replace(day=1), TODAY.replace(day=1) - timedelta(days=1)
         rows = [billed("1", before), billed("2", first), billed("3", TODAY), billed("5", TODAY, project="p2")]
-        await store.book_bill("research", rows, since=before, until=TODAY, now=NOON)
-        snapshot = await store.snapshot(NOON, orgs=ALL, job_retention=DAY, max_jobs=10)
+        await store.costs.record_bill("research", rows, since=before, until=TODAY, now=NOON)
+        snapshot = await store.reader.snapshot(NOON, orgs=ALL, job_retention=DAY, max_jobs=10)
         assert snapshot.billed == {("research", "ft-gpt-4o-mini-2024-07-18, input"): Decimal(10)}
-        other = await store.snapshot(NOON, orgs=["search"], job_retention=DAY, max_jobs=10)
+        other = await store.reader.snapshot(NOON, orgs=["search"], job_retention=DAY, max_jobs=10)
         assert other.billed == {}
 
 
@@ -127,10 +129,10 @@ async def test_the_month_so_far_is_summed_up_by_organisation(opening: Opening) -
     async with opening() as store:
         before = spending("ftjob-0", at=NOON.replace(day=1, hour=0) - timedelta(seconds=1), usd="100")
         mine = (before, spending("ftjob-1", usd="1.5"), spending("ftjob-2", usd="2"))
-        await store.commit(change(0, tracked=(ended(),), spendings=mine))
+        await store.jobs.commit(change(0, tracked=(ended(),), spendings=mine))
         unpriced = used(usd=None, project="p2")
-        await store.book_usage("research", [used(cents=1), used(cents=2, batch=True), unpriced], until=TODAY)
-        snapshot = await store.snapshot(NOON, orgs=ALL, job_retention=DAY, max_jobs=10)
+        await store.costs.record_usage("research", [used(cents=1), used(cents=2, batch=True), unpriced], until=TODAY)
+        snapshot = await store.reader.snapshot(NOON, orgs=ALL, job_retention=DAY, max_jobs=10)
         assert snapshot.trained == {"research": Decimal("3.5")}
         assert snapshot.used == {"research": Decimal("0.093")}
 
@@ -138,9 +140,9 @@ async def test_the_month_so_far_is_summed_up_by_organisation(opening: Opening) -
 async def test_bills_of_more_than_a_year_ago_are_given_up(opening: Opening) -> None:
     async with opening() as store:
         old = TODAY - timedelta(days=401)
-        await store.book_bill("research", [billed("1", old)], since=old, until=old, now=NOON)
-        await store.book_bill("research", [billed("1")], since=TODAY, until=TODAY, now=NOON)
-        assert [one.day for one in (await store.accounts(NOON - 500 * DAY, ALL)).bills] == [TODAY]
+        await store.costs.record_bill("research", [billed("1", old)], since=old, until=old, now=NOON)
+        await store.costs.record_bill("research", [billed("1")], since=TODAY, until=TODAY, now=NOON)
+        assert [one.day for one in (await store.costs.records(NOON - 500 * DAY, ALL)).bills] == [TODAY]
 
 
 def spending(id_: str = "ftjob-1", at: datetime = NOON, usd: str = "2.40") -> Spending:
@@ -153,30 +155,32 @@ def spending(id_: str = "ftjob-1", at: datetime = NOON, usd: str = "2.40") -> Sp
 async def test_a_spending_is_booked_once_and_comes_back_as_it_was(opening: Opening) -> None:
     async with opening() as store:
         known = ended(cost=Cost(basis=Basis.COMPUTED, usd=Decimal("2.40")))
-        await store.commit(change(0, tracked=(known, tracked(job("ftjob-2"))), spendings=(spending(),)))
-        await store.commit(change(1, tracked=(known,), spendings=(spending(usd="9"),)))
-        spent = await store.spent(NOON, ALL)
+        await store.jobs.commit(change(0, tracked=(known, tracked(job("ftjob-2"))), spendings=(spending(),)))
+        await store.jobs.commit(change(1, tracked=(known,), spendings=(spending(usd="9"),)))
+        spent = await store.costs.spent(NOON, ALL)
         assert spent.spendings == (spending(),)
         assert [one.job.id for one in spent.active] == ["ftjob-2"]
-        assert (await store.spent(NOON + timedelta(seconds=1), ALL)).spendings == ()
-        assert (await store.spent(None, ["search"])).spendings == ()
+        assert (await store.costs.spent(NOON + timedelta(seconds=1), ALL)).spendings == ()
+        assert (await store.costs.spent(None, ["search"])).spendings == ()
 
 
 async def test_a_stale_change_books_nothing(opening: Opening) -> None:
     async with opening() as store:
-        await store.commit(change(0, tracked=(ended(),)))
+        await store.jobs.commit(change(0, tracked=(ended(),)))
         with pytest.raises(Stale):
-            await store.commit(change(0, tracked=(ended(),), spendings=(spending(),), tuned=(tuned("ft:a"),)))
-        assert (await store.spent(None, ALL)).spendings == ()
-        assert await store.tuned_models(ALL) == ()
+            await store.jobs.commit(change(0, tracked=(ended(),), spendings=(spending(),), tuned=(tuned("ft:a"),)))
+        assert (await store.costs.spent(None, ALL)).spendings == ()
+        assert await store.costs.tuned_models(ALL) == ()
 
 
 async def test_spendings_outlive_their_jobs(opening: Opening) -> None:
     async with opening() as store:
-        await store.commit(change(0, tracked=(ended(at=NOON - 100 * DAY),), spendings=(spending(at=NOON - 100 * DAY),)))
-        await store.prune(NOON, 90 * DAY)
-        assert await store.job("research", "ftjob-1") is None
-        assert len((await store.spent(None, ALL)).spendings) == 1
+        await store.jobs.commit(
+            change(0, tracked=(ended(at=NOON - 100 * DAY),), spendings=(spending(at=NOON - 100 * DAY),))
+        )
+        await store.jobs.prune(NOON, 90 * DAY)
+        assert await store.reader.job("research", "ftjob-1") is None
+        assert len((await store.costs.spent(None, ALL)).spendings) == 1
 
 
 def tuned(id_: str, **over: Any) -> TunedModel:
@@ -187,33 +191,33 @@ async def test_a_model_that_was_listed_and_is_no_more_is_forgotten_one_only_know
     opening: Opening,
 ) -> None:
     async with opening() as store:
-        await store.commit(change(0, tracked=(ended(),), tuned=(tuned("ft:job", shared=True), tuned("ft:both"))))
+        await store.jobs.commit(change(0, tracked=(ended(),), tuned=(tuned("ft:job", shared=True), tuned("ft:both"))))
         end = date(2027, 1, 14)
         listed = [tuned("ft:both", listed=True, shutdown=end), tuned("ft:other", listed=True)]
-        await store.take_stock("research", listed)
-        assert await store.tuned_models(ALL) == (listed[0], tuned("ft:job", shared=True), listed[1])
-        await store.take_stock("search", [])
-        await store.take_stock("research", [tuned("ft:other", listed=True, shutdown=end)])
-        assert [one.id for one in await store.tuned_models(ALL)] == ["ft:job", "ft:other"]
-        snapshot = await store.snapshot(NOON, orgs=ALL, job_retention=DAY, max_jobs=10)
+        await store.costs.replace_models("research", listed)
+        assert await store.costs.tuned_models(ALL) == (listed[0], tuned("ft:job", shared=True), listed[1])
+        await store.costs.replace_models("search", [])
+        await store.costs.replace_models("research", [tuned("ft:other", listed=True, shutdown=end)])
+        assert [one.id for one in await store.costs.tuned_models(ALL)] == ["ft:job", "ft:other"]
+        snapshot = await store.reader.snapshot(NOON, orgs=ALL, job_retention=DAY, max_jobs=10)
         assert [(one.id, one.shutdown) for one in snapshot.models] == [("ft:job", None), ("ft:other", end)]
 
 
 async def test_what_a_job_knows_of_its_model_is_not_lost_when_it_is_listed(opening: Opening) -> None:
     async with opening() as store:
-        await store.commit(change(0, tracked=(ended(),), tuned=(tuned("ft:job", shared=True),)))
-        await store.take_stock("research", [tuned("ft:job", listed=True)])
-        assert [one.shared for one in await store.tuned_models(ALL)] == [True]
+        await store.jobs.commit(change(0, tracked=(ended(),), tuned=(tuned("ft:job", shared=True),)))
+        await store.costs.replace_models("research", [tuned("ft:job", listed=True)])
+        assert [one.shared for one in await store.costs.tuned_models(ALL)] == [True]
 
 
 async def test_a_day_that_becomes_known_is_kept_and_one_that_is_known_stays(opening: Opening) -> None:
     async with opening() as store:
         told_by_provider, later = date(2027, 1, 14), date(2028, 1, 1)
-        await store.commit(
+        await store.jobs.commit(
             change(0, tracked=(ended(),), tuned=(tuned("ft:a"), tuned("ft:b", shutdown=told_by_provider)))
         )
-        await store.date_models([tuned("ft:a", shutdown=later), tuned("ft:b", shutdown=later), tuned("ft:c")])
-        assert [(one.id, one.shutdown) for one in await store.tuned_models(ALL)] == [
+        await store.costs.date_models([tuned("ft:a", shutdown=later), tuned("ft:b", shutdown=later), tuned("ft:c")])
+        assert [(one.id, one.shutdown) for one in await store.costs.tuned_models(ALL)] == [
             ("ft:a", later),
             ("ft:b", told_by_provider),
         ]
@@ -227,32 +231,32 @@ def notice(seq: int = 1, *, name: str = "search", period: str = "2026-11") -> Ne
 
 async def test_a_notice_is_told_once_whoever_decides_it_and_also_after_a_restart(opening: Opening) -> None:
     async with opening() as store:
-        assert await store.announce([notice(), notice()], NOON) == ("budget:search/2026-11/1",)
-        assert store.enqueued == 2
-        assert await store.announce([notice(), notice(2)], NOON) == ("budget:search/2026-11/2",)
+        assert await store.outbox.announce([notice(), notice()]) == ("budget:search/2026-11/1",)
+        assert store.outbox.enqueued == 2
+        assert await store.outbox.announce([notice(), notice(2)]) == ("budget:search/2026-11/2",)
     async with opening() as store:
-        assert await store.announce([notice(2), notice(1)], NOON) == ()
-        assert await store.notified(["budget:search"]) == {"budget:search/2026-11/1", "budget:search/2026-11/2"}
-        assert await store.notified(["budget:other"]) == frozenset()
-        keys = [one.key for one in (await store.deliveries()).items]
+        assert await store.outbox.announce([notice(2), notice(1)]) == ()
+        assert await store.outbox.notified(["budget:search"]) == {"budget:search/2026-11/1", "budget:search/2026-11/2"}
+        assert await store.outbox.notified(["budget:other"]) == frozenset()
+        keys = [one.key for one in (await store.reader.deliveries()).items]
         assert sorted(keys) == [f"budget:search/2026-11/{n}@{who}" for n in (1, 2) for who in ("chat", "ops")]
 
 
 async def test_a_notice_stays_told_when_its_letters_are_forgotten(opening: Opening) -> None:
     async with opening() as store:
-        await store.announce([notice()], NOON)
+        await store.outbox.announce([notice()])
         [first, second] = [
-            (await store.claim(name, NOON, owner="me", limit=5, lease=DAY))[0] for name in ("chat", "ops")
+            (await store.outbox.claim(name, owner="me", limit=5, lease=DAY))[0] for name in ("chat", "ops")
         ]
-        assert await store.delivered(first, NOON)
-        assert await store.delivered(second, NOON)
-        await store.prune(NOON + 100 * DAY, 90 * DAY)
-        assert (await store.deliveries()).items == ()
-        assert await store.announce([notice()], NOON + 100 * DAY) == ()
+        assert await store.outbox.delivered(first)
+        assert await store.outbox.delivered(second)
+        await store.jobs.prune(NOON + 100 * DAY, 90 * DAY)
+        assert (await store.reader.deliveries()).items == ()
+        assert await store.outbox.announce([notice()]) == ()
 
 
 async def test_the_notices_of_one_subject_go_out_in_order(opening: Opening) -> None:
     async with opening() as store:
-        await store.announce([notice(2), notice(1)], NOON)
-        [first] = await store.claim("ops", NOON, owner="me", limit=5, lease=DAY)
+        await store.outbox.announce([notice(2), notice(1)])
+        [first] = await store.outbox.claim("ops", owner="me", limit=5, lease=DAY)
         assert first.delivery.key == "budget:search/2026-11/1@ops"

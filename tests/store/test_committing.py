@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import anyio
 import pytest
 
 from monitor.domain.flow import Change, CounterIncrement, Known
 from monitor.domain.model import Basis, Cost, EventKind, JobError, Metrics, Status, Training
-from monitor.store import Stale, Store, StoreError, Unstorable
+from monitor.store import Stale, StoreError, Stores, Unstorable
 from tests.builders import HOUR, MINUTE, NOON, SECOND, event, job, measured, tracked
-from tests.store.conftest import Opening
+from tests.store.conftest import Opening, Sql
 from tests.store.samples import change, delivery, ended, full, transition
 
 RICH = tracked(
@@ -39,22 +36,22 @@ RICH = tracked(
 )
 
 
-async def tallied(store: Store, org: str = "research") -> dict[str, int]:
-    seen = await store.snapshot(NOON, orgs=[org], job_retention=HOUR, max_jobs=1)
+async def tallied(store: Stores, org: str = "research") -> dict[str, int]:
+    seen = await store.reader.snapshot(NOON, orgs=[org], job_retention=HOUR, max_jobs=1)
     return {one.metric: one.amount for one in seen.counters}
 
 
 async def test_an_organisation_never_seen_has_version_0(opening: Opening) -> None:
     async with opening() as store:
-        assert await store.known("research") == Known(org="research")
+        assert await store.jobs.known("research") == Known(org="research")
 
 
 async def test_what_was_committed_is_known_after_a_restart_to_the_last_field(opening: Opening) -> None:
     seen = change(tracked=(RICH, tracked()), events=(event("a"), event("b", NOON + SECOND)), horizon=NOON)
     async with opening() as store:
-        await store.commit(seen)
+        await store.jobs.commit(seen)
     async with opening() as store:
-        assert await store.known("research") == Known(
+        assert await store.jobs.known("research") == Known(
             org="research",
             version=1,
             jobs={"rich": RICH, "ftjob-1": replace(tracked(), recent=("a", "b"))},
@@ -64,12 +61,12 @@ async def test_what_was_committed_is_known_after_a_restart_to_the_last_field(ope
 
 async def test_a_settled_job_is_known_by_its_name_only(opening: Opening) -> None:
     async with opening() as store:
-        await store.commit(change(tracked=(ended("old"), ended("fresh", finalized=False))))
-        known = await store.known("research")
+        await store.jobs.commit(change(tracked=(ended("old"), ended("fresh", finalized=False))))
+        known = await store.jobs.known("research")
         assert known.final == {"old"}
         assert set(known.jobs) == {"fresh"}
-        await store.commit(change(1, tracked=(ended("fresh"),)))
-        known = await store.known("research")
+        await store.jobs.commit(change(1, tracked=(ended("fresh"),)))
+        known = await store.jobs.known("research")
         assert known.final == {"old", "fresh"}
         assert known.jobs == {}
 
@@ -78,24 +75,24 @@ async def test_a_settled_job_is_known_by_its_name_only(opening: Opening) -> None
 async def test_what_is_remembered_is_what_is_stored(opening: Opening, leased: bool) -> None:
     async with opening() as store:
         if leased:
-            await store.lease("research", "me", NOON, MINUTE)
-        await store.known("research")
-        await store.commit(change(tracked=(tracked(job("a")), tracked(job("b"))), horizon=NOON))
-        await store.commit(change(1, tracked=(tracked(recent=("x", "y")),), events=(event("x"), event("y"))))
-        await store.commit(change(2, tracked=(ended("a"),)))
-        remembered = await store.known("research")
-        assert (await store.known("research") is remembered) is leased
+            await store.leases.take("research", "me", MINUTE)
+        await store.jobs.known("research")
+        await store.jobs.commit(change(tracked=(tracked(job("a")), tracked(job("b"))), horizon=NOON))
+        await store.jobs.commit(change(1, tracked=(tracked(recent=("x", "y")),), events=(event("x"), event("y"))))
+        await store.jobs.commit(change(2, tracked=(ended("a"),)))
+        remembered = await store.jobs.known("research")
+        assert (await store.jobs.known("research") is remembered) is leased
     async with opening() as store:
-        assert await store.known("research") == remembered
+        assert await store.jobs.known("research") == remembered
 
 
 async def test_a_horizon_only_ever_rises_and_is_never_cut_below_its_job(opening: Opening) -> None:
     exact = NOON.replace(microsecond=1)
     async with opening() as store:
-        await store.commit(change(horizon=exact))
-        await store.commit(change(1, tracked=(tracked(),), horizon=NOON - HOUR))
-        await store.commit(change(2, tracked=(tracked(job("b")),)))
-        horizon = (await store.known("research")).horizon
+        await store.jobs.commit(change(horizon=exact))
+        await store.jobs.commit(change(1, tracked=(tracked(),), horizon=NOON - HOUR))
+        await store.jobs.commit(change(2, tracked=(tracked(job("b")),)))
+        horizon = (await store.jobs.known("research")).horizon
         assert horizon is not None
         assert exact <= horizon < exact + SECOND
 
@@ -105,36 +102,35 @@ async def test_a_change_based_on_other_than_the_newest_knowledge_is_stale_and_ch
     opening: Opening, based_on: int
 ) -> None:
     async with opening() as store:
-        await store.lease("research", "me", NOON, MINUTE)
-        await store.commit(full(0))
-        before = await store.known("research")
+        await store.leases.take("research", "me", MINUTE)
+        await store.jobs.commit(full(0))
+        before = await store.jobs.known("research")
         with pytest.raises(Stale):
-            await store.commit(replace(full(5), based_on=based_on))
-        assert await store.known("research") == before
+            await store.jobs.commit(replace(full(5), based_on=based_on))
+        assert await store.jobs.known("research") == before
         assert await tallied(store) == {"changes": 1}
-        await store.commit(full(1))
-        assert (await store.known("research")).version == 2
+        await store.jobs.commit(full(1))
+        assert (await store.jobs.known("research")).version == 2
 
 
-async def test_after_a_stale_change_the_newer_knowledge_is_read(opening: Opening, tmp_path: Path) -> None:
+async def test_after_a_stale_change_the_newer_knowledge_is_read(opening: Opening, sql: Sql) -> None:
     async with opening() as store:
-        await store.lease("research", "me", NOON, MINUTE)
-        await store.commit(full(0))
-        assert (await store.known("research")).version == 1
-        with closing(sqlite3.connect(tmp_path / "monitor.db", isolation_level=None)) as replica:
-            replica.execute("UPDATE organization SET version = 5")
+        await store.leases.take("research", "me", MINUTE)
+        await store.jobs.commit(full(0))
+        assert (await store.jobs.known("research")).version == 1
+        sql("UPDATE organization SET version = 5")
         with pytest.raises(Stale):
-            await store.commit(full(1))
-        assert (await store.known("research")).version == 5
+            await store.jobs.commit(full(1))
+        assert (await store.jobs.known("research")).version == 5
 
 
 async def test_of_two_changes_at_once_on_the_same_knowledge_one_wins(opening: Opening) -> None:
     stale = 0
 
-    async def commit(store: Store, id_: str) -> None:
+    async def commit(store: Stores, id_: str) -> None:
         nonlocal stale
         try:
-            await store.commit(change(tracked=(tracked(job(id_)),)))
+            await store.jobs.commit(change(tracked=(tracked(job(id_)),)))
         except Stale:
             stale += 1
 
@@ -143,23 +139,44 @@ async def test_of_two_changes_at_once_on_the_same_knowledge_one_wins(opening: Op
             for number in range(5):
                 tasks.start_soon(commit, store, f"job-{number}")
         assert stale == 4
-        assert len((await store.known("research")).jobs) == 1
+        assert len((await store.jobs.known("research")).jobs) == 1
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_of_two_replicas_that_see_an_organisation_first_at_once_one_wins(opening: Opening) -> None:
+    outcomes: list[bool] = []
+
+    async def commit(store: Stores, org: str, id_: str) -> None:
+        try:
+            await store.jobs.commit(change(org=org, tracked=(tracked(job(id_, org=org)),)))
+        except Stale:
+            outcomes.append(False)
+        else:
+            outcomes.append(True)
+
+    async with opening() as one, opening() as other:
+        for number in range(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(commit, one, f"org-{number}", "a")
+                tasks.start_soon(commit, other, f"org-{number}", "b")
+            assert len((await one.jobs.known(f"org-{number}")).jobs) == 1
+    assert sorted(outcomes) == [False] * 10 + [True] * 10
 
 
 async def test_an_empty_change_writes_nothing_but_the_first_sight_is_never_empty(opening: Opening) -> None:
     async with opening() as store:
-        await store.commit(change())
-        assert (await store.known("research")).version == 1
-        await store.commit(change(1))
-        assert (await store.known("research")).version == 1
+        await store.jobs.commit(change())
+        assert (await store.jobs.known("research")).version == 1
+        await store.jobs.commit(change(1))
+        assert (await store.jobs.known("research")).version == 1
 
 
 async def test_200_commits_at_once_are_all_stored_and_a_bad_one_among_them_fails_alone(opening: Opening) -> None:
     failures: dict[str, type[StoreError]] = {}
 
-    async def commit(store: Store, one: Change) -> None:
+    async def commit(store: Stores, one: Change) -> None:
         try:
-            await store.commit(one)
+            await store.jobs.commit(one)
         except StoreError as error:
             failures[one.org] = type(error)
 
@@ -172,9 +189,9 @@ async def test_200_commits_at_once_are_all_stored_and_a_bad_one_among_them_fails
             for one in changes:
                 tasks.start_soon(commit, store, one)
         assert failures == {"behind": Stale, "surrogate": Unstorable, "huge": Unstorable}
-        assert store.healthy
-        assert [(await store.known(org)).version for org in failures] == [0, 0, 0]
-        seen = await store.snapshot(NOON, orgs=[one.org for one in changes], job_retention=HOUR, max_jobs=300)
+        assert store.database.healthy
+        assert [(await store.jobs.known(org)).version for org in failures] == [0, 0, 0]
+        seen = await store.reader.snapshot(NOON, orgs=[one.org for one in changes], job_retention=HOUR, max_jobs=300)
         assert len(seen.jobs) == 200
         assert sum(one.amount for one in seen.counters) == 200
         assert seen.backlogs[0].pending == 200
@@ -184,22 +201,22 @@ async def test_a_caller_who_is_cancelled_in_the_middle_leaves_a_whole_commit_beh
     async with opening() as store:
         async with anyio.create_task_group() as tasks:
             for number in range(50):
-                tasks.start_soon(store.commit, full(0, f"org-{number}"))
+                tasks.start_soon(store.jobs.commit, full(0, f"org-{number}"))
             await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
         for number in range(50):
-            known = await store.known(f"org-{number}")
-            kept = await store.job(f"org-{number}", "job-0")
+            known = await store.jobs.known(f"org-{number}")
+            kept = await store.reader.job(f"org-{number}", "job-0")
             assert known.version == len(known.jobs) == (len(kept.deliveries) if kept else 0)
-        await store.commit(full(0, "after"))
-        assert (await store.known("after")).version == 1
+        await store.jobs.commit(full(0, "after"))
+        assert (await store.jobs.known("after")).version == 1
 
 
 async def test_the_same_transition_and_envelope_twice_are_one(opening: Opening) -> None:
     async with opening() as store:
-        await store.commit(change(tracked=(tracked(),), transitions=(transition(),), deliveries=(delivery(),)))
-        await store.commit(change(1, tracked=(tracked(),), transitions=(transition(),), deliveries=(delivery(),)))
-        kept = await store.job("research", "ftjob-1")
+        await store.jobs.commit(change(tracked=(tracked(),), transitions=(transition(),), deliveries=(delivery(),)))
+        await store.jobs.commit(change(1, tracked=(tracked(),), transitions=(transition(),), deliveries=(delivery(),)))
+        kept = await store.reader.job("research", "ftjob-1")
         assert kept is not None
         assert kept.transitions == (transition(),)
         assert [posted.key for posted in kept.deliveries] == ["research/ftjob-1/1@ops"]
@@ -208,30 +225,30 @@ async def test_the_same_transition_and_envelope_twice_are_one(opening: Opening) 
 async def test_tallies_add_up_over_changes_organisations_and_restarts(opening: Opening) -> None:
     one = CounterIncrement(metric="tokens", labels=(("model", "m"),), amount=2)
     async with opening() as store:
-        await store.commit(change(0, "a", tracked=(tracked(job(org="a")),), counters=(one, one)))
-        await store.commit(change(0, "b", tracked=(tracked(job(org="b")),), counters=(one,)))
+        await store.jobs.commit(change(0, "a", tracked=(tracked(job(org="a")),), counters=(one, one)))
+        await store.jobs.commit(change(0, "b", tracked=(tracked(job(org="b")),), counters=(one,)))
     async with opening() as store:
-        await store.commit(change(1, "a", tracked=(tracked(job(org="a")),), counters=(replace(one, amount=4),)))
+        await store.jobs.commit(change(1, "a", tracked=(tracked(job(org="a")),), counters=(replace(one, amount=4),)))
         assert await tallied(store) == {"tokens": 10}
 
 
 async def test_an_event_with_an_absurd_step_is_stored_as_it_was_told(opening: Opening) -> None:
     async with opening() as store:
-        await store.commit(change(events=(measured(2**70),)))
-        assert (await store.events("research", "ftjob-1")).items == (measured(2**70),)
+        await store.jobs.commit(change(events=(measured(2**70),)))
+        assert (await store.reader.events("research", "ftjob-1")).items == (measured(2**70),)
 
 
 async def test_what_no_database_can_hold_is_not_found_and_harms_nothing(opening: Opening) -> None:
     async with opening() as store:
         with pytest.raises(Unstorable):
-            await store.job("research", "\ud800")
-        assert store.healthy
+            await store.reader.job("research", "\ud800")
+        assert store.database.healthy
 
 
 async def test_an_event_is_stored_once_however_often_it_is_read(opening: Opening) -> None:
     async with opening() as store:
-        await store.commit(change(events=(event("a"), measured(1, train_loss=0.5))))
-        await store.commit(change(1, events=(measured(1, train_loss=0.5), event("z", level="warn"))))
-        listed = (await store.events("research", "ftjob-1")).items
+        await store.jobs.commit(change(events=(event("a"), measured(1, train_loss=0.5))))
+        await store.jobs.commit(change(1, events=(measured(1, train_loss=0.5), event("z", level="warn"))))
+        listed = (await store.reader.events("research", "ftjob-1")).items
     assert listed == (event("z", level="warn"), measured(1, train_loss=0.5), event("a"))
     assert listed[1].kind is EventKind.METRICS

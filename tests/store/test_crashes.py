@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from monitor.store import Store
+from monitor.store import Stores
 from tests.builders import HOUR, NOON
 from tests.store.conftest import Opening
 from tests.store.producer import ORGS
@@ -19,14 +19,14 @@ def start(module: str, url: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-async def version_of_whole(store: Store, org: str) -> int:
+async def version_of_whole(store: Stores, org: str) -> int:
     """The organisation's version, once it is clear that every table agrees with it."""
-    known = await store.known(org)
-    seen = await store.snapshot(NOON, orgs=[org], job_retention=HOUR, max_jobs=1)
+    known = await store.jobs.known(org)
+    seen = await store.reader.snapshot(NOON, orgs=[org], job_retention=HOUR, max_jobs=1)
     assert len(known.jobs) == known.version
     assert sum(one.amount for one in seen.counters) == known.version
     for number in range(known.version):
-        kept = await store.job(org, f"job-{number}")
+        kept = await store.reader.job(org, f"job-{number}")
         assert kept is not None
         assert len(kept.transitions) == len(kept.deliveries) == 1
     return known.version
@@ -48,7 +48,7 @@ async def test_a_process_killed_while_it_commits_leaves_whole_changes_and_all_th
         async with opening() as store:
             for org in ORGS:
                 assert await version_of_whole(store, org) >= acknowledged[org]
-            assert len(await store.claim("ops", NOON + HOUR, owner="me", limit=500, lease=HOUR)) > 0
+            assert len(await store.outbox.claim("ops", owner="me", limit=500, lease=HOUR)) > 0
     assert min(acknowledged.values()) > 0
 
 

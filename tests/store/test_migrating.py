@@ -1,13 +1,16 @@
-"""The schema's history leads to the schema, all at once."""
+"""The schema's history leads to the schema, all at once, and loses no row on the way."""
 
 from __future__ import annotations
 
+import gzip
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,47 +18,52 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from monitor.domain.costs import Spending
-from monitor.domain.model import Basis, Cost, Method
-from monitor.store import accounts, migrating
-from monitor.store.documents import to_ms, write_tracked
-from monitor.store.migrating import HEAD, migrate
+from monitor.domain.model import Basis, Cost, Status
+from monitor.store import ImportState, Stores, opened
+from monitor.store.migrating import HEAD, configuration, migrate
 from monitor.store.schema import metadata
 from monitor.store.sqlite import writer_engine
-from tests.builders import NOON
-from tests.store.conftest import Opening
-from tests.store.samples import ended, full
+from tests.builders import HOUR, NOON
+from tests.store.conftest import Opening, Server
+from tests.store.samples import LEASE, StillClock, ended, full
+
+RELEASED = Path(__file__).parent / "data" / "v0002.db.gz"
+"""A database that a released version left behind when it was killed: see `test_a_database_of_a_released_version`."""
 
 
-def test_the_steps_lead_to_the_tables_the_statements_use(tmp_path: Path) -> None:
-    engine = writer_engine(tmp_path / "monitor.db")
-    migrate(engine)
-    with engine.begin() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+@pytest.fixture
+def empty(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    """A database without tables."""
+    if kind == "sqlite":
+        engine = writer_engine(tmp_path / "monitor.db")
+    else:
+        server: Server = request.getfixturevalue("server")
+        engine = sa.create_engine(server.database(), poolclass=sa.NullPool)
+    yield engine
     engine.dispose()
+
+
+def test_the_steps_lead_to_the_tables_the_statements_use(empty: sa.Engine) -> None:
+    with empty.begin() as connection:
+        migrate(connection)
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_the_newest_step_is_the_one_we_take_for_newest() -> None:
-    config = Config()
-    config.set_main_option("script_location", "monitor.store:migrations")
-    config.set_main_option("path_separator", "os")
-    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+    assert ScriptDirectory.from_config(configuration()).get_current_head() == HEAD
 
 
-def test_steps_that_fail_leave_nothing_behind(tmp_path: Path) -> None:
-    engine = writer_engine(tmp_path / "monitor.db")
-    with engine.connect() as connection, connection.begin() as transaction:
-        migrating._upgrade(connection)
+def test_steps_that_fail_leave_nothing_behind(empty: sa.Engine) -> None:
+    with empty.connect() as connection, connection.begin() as transaction:
+        migrate(connection)
         assert sa.inspect(connection).get_table_names()
         transaction.rollback()
-    with engine.begin() as connection:
+    with empty.begin() as connection:
         assert sa.inspect(connection).get_table_names() == []
-    migrate(engine)
-    engine.dispose()
+        migrate(connection)
 
 
 CREATE = (
@@ -66,10 +74,11 @@ CREATE = (
     "import alembic.command, alembic.config, alembic.script\n"
     "engine = writer_engine(Path(sys.argv[1]))\n"
     "with engine.connect(): print('ready', flush=True)\n"
-    "migrate(engine)\n"
+    "with engine.begin() as connection: migrate(connection)\n"
 )
 
 
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("wait", [0.0, 0.01, 0.02, 0.05])
 async def test_a_process_killed_while_it_creates_the_tables_leaves_all_or_none(
     opening: Opening, tmp_path: Path, wait: float
@@ -86,55 +95,108 @@ async def test_a_process_killed_while_it_creates_the_tables_leaves_all_or_none(
     connection.close()
     assert tables == 0 or tables >= len(metadata.tables)
     async with opening() as store:
-        await store.commit(full(0))
+        await store.jobs.commit(full(0))
 
 
-def test_the_books_are_opened_with_what_the_jobs_before_them_cost_and_brought_forth(tmp_path: Path) -> None:
-    path = tmp_path / "monitor.db"
-    _as_first_released(path)
-    done = ended(
-        trained_tokens=300_000,
-        fine_tuned_model="ft:gpt-4o-mini-2024-07-18:acme::abc",
-        metadata={"env": "prod"},
-    )
-    priced = replace(done, cost=Cost(basis=Basis.COMPUTED, usd=Decimal("2.40")))
-    with closing(sqlite3.connect(path)) as connection, connection:
-        columns = "org, id, status, model, created_at, ended_at, settled, basis, doc"
-        row = f"INSERT INTO job ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own names
-        for id_, one, basis in (("ftjob-1", priced, "computed"), ("ftjob-2", replace(done, cost=None), "unknown")):
-            doc = write_tracked(replace(one, job=replace(one.job, id=id_)))
-            ended_at = to_ms(NOON)
-            connection.execute(row, ("research", id_, "succeeded", one.job.model, ended_at, ended_at, 1, basis, doc))
-    engine = writer_engine(path)
-    migrate(engine)
-    with engine.begin() as reading:
-        spent = accounts.spent(reading, accounts.Since(orgs=("research",), at=None))
-        assert spent.spendings == (
-            Spending(
-                org="research",
-                job="ftjob-1",
-                provider="openai",
-                model="gpt-4o-mini-2024-07-18",
-                method=Method.SUPERVISED,
-                at=NOON,
-                usd=Decimal("2.40"),
-                fine_tuned_model="ft:gpt-4o-mini-2024-07-18:acme::abc",
-                metadata={"env": "prod"},
-            ),
-        )
-        assert [(one.id, one.base) for one in accounts.tuned_models(reading, ["research"])] == [
-            ("ft:gpt-4o-mini-2024-07-18:acme::abc", "gpt-4o-mini-2024-07-18")
-        ]
-    engine.dispose()
+OLD_JOB = """{"job":{"org":"research","id":"%s","provider":"openai","model":"gpt-4o-mini-2024-07-18",
+"method":"supervised","status":"succeeded","raw_status":"succeeded","fine_tuned_model":"ft:gpt-4o-mini-2024-07-18:acme::abc",
+"finished_at":"2026-11-22T12:00:00Z","metadata":{"settled":"of its owner"}},"seq":1,"since":"2026-11-22T12:00:00Z",
+"stirred_at":"2026-11-22T12:00:00Z","settled":true,"cost":%s}"""
 
 
-def _as_first_released(path: Path) -> None:
-    """A database with the first tables only."""
-    config = Config()
-    config.set_main_option("script_location", "monitor.store:migrations")
-    config.set_main_option("path_separator", "os")
-    engine = writer_engine(path)
+async def test_the_costs_are_begun_with_what_the_jobs_before_them_cost_and_brought_forth(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "monitor.db")
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(configuration(connection), "0001")
+        for id_, basis, cost in (("a", "computed", '{"basis":"computed","usd":"2.40"}'), ("b", "unknown", "null")):
+            connection.execute(
+                sa.text(
+                    "INSERT INTO job (org, id, status, model, created_at, ended_at, settled, basis, doc)"
+                    " VALUES ('research', :id, 'succeeded', 'm', 1, 1795348800000, 1, :basis, :doc)"
+                ),
+                {"id": id_, "basis": basis, "doc": OLD_JOB % (id_, cost)},
+            )
     engine.dispose()
+    async with opened(f"sqlite:///{tmp_path}/monitor.db", clock=StillClock()) as store:
+        [spent] = (await store.costs.spent(None, ["research"])).spendings
+        assert (spent.job, spent.at, spent.usd) == ("a", NOON, Decimal("2.40"))
+        [model] = await store.costs.tuned_models(["research"])
+        assert (model.id, model.base) == ("ft:gpt-4o-mini-2024-07-18:acme::abc", "gpt-4o-mini-2024-07-18")
+        file = await store.reader.job("research", "b")
+        assert file is not None
+        assert file.tracked.finalized
+        assert file.tracked.job.metadata == {"settled": "of its owner"}
+
+
+async def keys(store: Stores, notifier: str) -> dict[str, bool]:
+    """What is due now and whether it may have arrived, until nothing is."""
+    found: dict[str, bool] = {}
+    while claimed := await store.outbox.claim(notifier, owner="new", limit=10, lease=LEASE):
+        for one in claimed:
+            found[one.delivery.key] = one.ambiguous
+            assert one.readable
+            await store.outbox.delivered(one)
+    return found
+
+
+async def test_a_database_of_a_released_version_is_opened_and_nothing_of_it_is_lost_or_told_again(
+    tmp_path: Path,
+) -> None:
+    path, clock = tmp_path / "monitor.db", StillClock()
+    path.write_bytes(gzip.decompress(RELEASED.read_bytes()))
+    async with opened(f"sqlite:///{path}", clock=clock) as store:
+        known = await store.jobs.known("research")
+        assert (known.version, known.final, known.horizon) == (1, frozenset({"ftjob-done"}), NOON - timedelta(days=30))
+        assert set(known.jobs) == {"rich", "ftjob-runs", "ftjob-fresh"}
+        assert known.jobs["ftjob-runs"].recent == ("e-1", "e-2")
+        assert (known.jobs["rich"].job.status, known.jobs["rich"].missing) == (Status.FAILED, 1)
+        file = await store.reader.job("research", "ftjob-done")
+        assert file is not None
+        priced = Cost(basis=Basis.COMPUTED, usd=Decimal("2.40"))
+        assert file.tracked == ended("ftjob-done", cost=priced, fine_tuned_model="ft:gpt-4o-mini-2024-07-18:acme::abc")
+        assert [one.seq for one in file.transitions] == [1, 2]
+
+        states = {one.key: (one.state, one.reason) for one in (await store.reader.deliveries()).items}
+        assert states == {
+            "research/ftjob-done/1@ops": ("sent", None),
+            "research/ftjob-done/2@ops": ("pending", None),
+            "research/ftjob-runs/1@ops": ("dead", "invalid_blocks"),
+            "research/ftjob-runs/1@chat": ("pending", "http_500"),
+            "research/ftjob-done/2@chat": ("pending", None),
+            "budget:search/2026-11/800@ops": ("pending", None),
+            "research/outage/1@ops": ("pending", None),
+            "research/shutdown:2027-01-14/1@ops": ("pending", None),
+        }
+        told = {
+            "research/outage/1",
+            "research/shutdown:2027-01-14/1",
+            "budget:search/2026-11/800",
+            "budget:all/total/500",
+        }
+        assert await store.outbox.notified(["research", "budget:search", "budget:all"]) == told
+        assert await keys(store, "ops") == dict.fromkeys(
+            (key for key, (state, _) in states.items() if state == "pending" and key.endswith("@ops")), False
+        )
+        assert await keys(store, "chat") == {"research/ftjob-done/2@chat": True}, "its sender was killed"
+        clock.time = NOON + HOUR
+        assert await keys(store, "chat") == {"research/ftjob-runs/1@chat": True}
+        assert await store.outbox.requeue(None) == 1
+
+        spent = await store.costs.spent(None, ["research"])
+        assert [(one.job, one.usd) for one in spent.spendings] == [("ftjob-done", Decimal("2.40"))]
+        assert len(spent.usages) == 3
+        records = await store.costs.records(NOON - timedelta(days=30), ["research"])
+        assert sorted(one.usd for one in records.bills) == [Decimal("-0.25"), Decimal("1.5")]
+        assert await store.costs.imported("research") == ImportState(usage_until=NOON.date(), bill_until=NOON.date())
+        models = await store.costs.tuned_models(["research"])
+        assert [(one.id, one.shutdown, one.shared) for one in models] == [
+            ("ft:gpt-4o-mini-2024-07-18:acme::abc", None, True),
+            ("ft:listed", date(2027, 1, 14), False),
+        ]
+        snapshot = await store.reader.snapshot(NOON, orgs=["research"], job_retention=HOUR, max_jobs=10)
+        assert {one.metric: one.amount for one in snapshot.counters if len(one.labels) < 3} == {
+            "jobs_finished": 3,
+            "cost_nanodollars": 2_400_000_000,
+        }
+        assert replace(snapshot, jobs=()).dropped == 0
+        assert (await store.jobs.known("search")).version == 1

@@ -16,11 +16,16 @@ import sqlalchemy as sa
 
 from monitor.store import Corrupt, Gone, InUse, NewerSchema, StoreError, Unavailable, opened
 from monitor.store.migrating import migrate
-from monitor.store.sqlite import DatabaseFile, writer_engine
-from monitor.store.writer import Writer, each
+from monitor.store.sqlite import DatabaseFile, SqliteDatabase, reader_engine, writer_engine
 from tests.builders import HOUR, NOON
 from tests.store.conftest import Opening
 from tests.store.samples import StillClock, delivery, full, letters
+
+
+@pytest.fixture
+def kind() -> str:
+    """All of this is about files."""
+    return "sqlite"
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ async def test_a_second_process_is_refused_and_told_which_one_was_first(opening:
     async with opening() as store:
         second = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: ASYNC221 - the loop may wait
         assert f"process {os.getpid()}" in second.stdout
-        await store.commit(full(0))
+        await store.jobs.commit(full(0))
     third = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: ASYNC221 - as above
     assert third.stdout == "opened\n"
 
@@ -82,7 +87,7 @@ async def test_the_same_process_is_refused_too(opening: Opening) -> None:
         with pytest.raises(InUse):
             async with opening():
                 pass
-        await store.commit(full(0))
+        await store.jobs.commit(full(0))
 
 
 def overwrite_a_page(path: Path) -> None:
@@ -114,7 +119,7 @@ async def test_a_damaged_database_is_refused_with_advice_and_left_as_it_is(
 ) -> None:
     async with opening() as store:
         for number in range(20):
-            await store.commit(full(number))
+            await store.jobs.commit(full(number))
     harm(path)
     before = content(path)
     for _ in range(2):
@@ -142,7 +147,7 @@ async def test_another_programs_database_is_refused(opening: Opening, path: Path
 
 async def test_a_newer_schema_is_refused(opening: Opening, path: Path) -> None:
     async with opening() as store:
-        await store.commit(full(0))
+        await store.jobs.commit(full(0))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
@@ -168,43 +173,45 @@ async def test_a_file_that_goes_while_in_use_is_noticed_by_every_write_and_read(
     opening: Opening, path: Path, harm: Callable[[Path], object]
 ) -> None:
     async with opening() as store:
-        await store.commit(full(0))
-        await store.prune(NOON, HOUR)
+        await store.jobs.commit(full(0))
+        await store.jobs.prune(NOON, HOUR)
         harm(path)
         size = len(content(path) or b"")
         for _ in range(2):
             with pytest.raises(Gone):
-                await store.commit(full(1))
+                await store.jobs.commit(full(1))
             with pytest.raises(Gone):
-                await store.known("research")
-            assert not store.healthy
+                await store.jobs.known("research")
+            assert not store.database.healthy
         assert len(content(path) or b"") == size
 
 
 async def test_a_file_that_goes_within_a_transaction_is_noticed_before_its_commit(path: Path) -> None:
     file, engine = DatabaseFile(path), writer_engine(path)
-    migrate(engine)
+    with engine.begin() as connection:
+        migrate(connection)
     file.remember()
+    database = SqliteDatabase(file, engine, reader_engine(path), StillClock())
 
     def delete(_: sa.Connection, path: Path) -> None:
         path.unlink()
 
     with pytest.raises(Gone):
-        await Writer(engine, file.check).run(each(delete), path)
+        await database.write(delete, path)
     engine.dispose()
     file.release()
 
 
 async def test_a_database_locked_by_another_program_is_unavailable_and_comes_back(opening: Opening, path: Path) -> None:
     async with opening() as store:
-        await store.commit(full(0))
+        await store.jobs.commit(full(0))
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable, match="locked"):
-            await store.commit(letters(delivery(), based_on=1))
-        assert not store.healthy
-        assert len((await store.known("research")).jobs) == 1
+            await store.jobs.commit(letters(delivery(), based_on=1))
+        assert not store.database.healthy
+        assert len((await store.jobs.known("research")).jobs) == 1
         other.execute("ROLLBACK")
         other.close()
-        await store.commit(letters(delivery(), based_on=1))
-        assert store.healthy
+        await store.jobs.commit(letters(delivery(), based_on=1))
+        assert store.database.healthy

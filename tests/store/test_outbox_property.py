@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
-from monitor.store import Claimed, Store, opened
+from monitor.store import ClaimedDelivery, Stores
 from tests.builders import SECOND
+from tests.store.conftest import Opening, Sql
 from tests.store.samples import LEASE, StillClock, delivery, letters
 
 JOBS, SEQS, NOTIFIERS = ("a", "b"), (1, 2, 3), ("ops", "hook")
@@ -27,13 +27,13 @@ MOVES = st.lists(
 class World:
     """What receivers got, and what couriers hold."""
 
-    clock: StillClock = field(default_factory=StillClock)
-    held: list[Claimed] = field(default_factory=list)
+    clock: StillClock
+    held: list[ClaimedDelivery] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
 
-    async def claim(self, store: Store, notifier: str) -> bool:
-        fresh = await store.claim(notifier, self.clock.now(), owner="me", limit=2, lease=LEASE)
+    async def claim(self, store: Stores, notifier: str) -> bool:
+        fresh = await store.outbox.claim(notifier, owner="me", limit=2, lease=LEASE)
         for one in fresh:
             of = one.delivery
             before = {delivery(of.subject.id, seq, of.notifier).key for seq in range(1, of.seq)}
@@ -42,20 +42,20 @@ class World:
         self.held += fresh
         return bool(fresh)
 
-    async def act(self, store: Store, move: str, which: int) -> None:
+    async def act(self, store: Stores, move: str, which: int) -> None:
         if move == "wait":
             self.clock.time += (which + 1) * LEASE / 3
         elif self.held:
             one = self.held.pop(which % len(self.held))
             if move == "postpone":
-                await store.postpone(one, self.clock.now() + SECOND, reason="r")
+                await store.outbox.postpone(one, SECOND, reason="r")
             elif move != "crash":
                 self.sent.append(one.delivery.key)
-                if move == "deliver" and await store.delivered(one, self.clock.now()):
+                if move == "deliver" and await store.outbox.delivered(one):
                     self.settled.add(one.delivery.key)
 
 
-async def play(store: Store, world: World, moves: list[Move]) -> None:
+async def play(store: Stores, world: World, moves: list[Move]) -> None:
     """The moves of one life of the process; what was held before went with the life before."""
     world.held.clear()
     for move, argument in moves:
@@ -65,7 +65,7 @@ async def play(store: Store, world: World, moves: list[Move]) -> None:
             await world.act(store, move, argument)
 
 
-async def drain(store: Store, world: World) -> None:
+async def drain(store: Stores, world: World) -> None:
     """Couriers that work, long enough for each lease to end."""
     world.held.clear()
     for _ in SEQS:
@@ -76,19 +76,21 @@ async def drain(store: Store, world: World) -> None:
                     await world.act(store, "deliver", 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lives=st.lists(MOVES, min_size=1, max_size=3))
-async def test_every_envelope_is_sent_in_order_whatever_is_lost(lives: list[list[Move]]) -> None:
-    world = World()
+async def test_every_delivery_is_sent_in_order_whatever_is_lost(
+    opening: Opening, clock: StillClock, sql: Sql, lives: list[list[Move]]
+) -> None:
+    world = World(clock)
     every = [delivery(job, seq, notifier) for job in JOBS for seq in SEQS for notifier in NOTIFIERS]
-    with tempfile.TemporaryDirectory() as directory:
-        url = f"sqlite:///{directory}/monitor.db"
-        async with opened(url, clock=world.clock) as store:
-            await store.commit(letters(*every))
-        for moves in lives:
-            async with opened(url, clock=world.clock) as store:
-                await play(store, world, moves)
-        async with opened(url, clock=world.clock) as store:
-            await drain(store, world)
-            assert await store.next_due("ops") is None
+    async with opening() as store:
+        sql("DELETE FROM outbox")
+        sql("DELETE FROM organization")
+        await store.jobs.commit(letters(*every))
+    for moves in lives:
+        async with opening() as store:
+            await play(store, world, moves)
+    async with opening() as store:
+        await drain(store, world)
+        assert await store.outbox.next_due("ops") is None
     assert set(world.sent) == {one.key for one in every} == world.settled

@@ -15,7 +15,7 @@ import anyio.lowlevel
 from monitor.config.prices import load_prices
 from monitor.metrics.health import AccountHealth
 from monitor.source.accounts import AccountSource
-from monitor.store import Store, opened
+from monitor.store import Stores, opened
 from monitor.watchers.costs import CostWatcher
 from tests.source.books import Books, reading
 
@@ -58,7 +58,7 @@ class Bookkeeping:
     """Everything around one watcher."""
 
     watcher: CostWatcher
-    store: Store
+    store: Stores
     books: Books
     time: Time
 
@@ -74,7 +74,7 @@ class Bookkeeping:
 
     async def counters(self, metric: str) -> dict[tuple[str, str], int]:
         """A stored counter of usage, by model and kind."""
-        seen = await self.store.snapshot(
+        seen = await self.store.reader.snapshot(
             self.time.now(), orgs=["research"], job_retention=timedelta(days=1), max_jobs=1
         )
         found = ((dict(one.labels), one.amount) for one in seen.counters if one.metric == metric)
@@ -82,12 +82,12 @@ class Bookkeeping:
 
     async def bills(self) -> dict[tuple[date, str], Decimal]:
         """What is booked of the bill, by day and line item."""
-        found = (await self.store.accounts(datetime(2020, 1, 1, tzinfo=UTC), ["research"])).bills
+        found = (await self.store.costs.records(datetime(2020, 1, 1, tzinfo=UTC), ["research"])).bills
         return {(one.day, one.line_item): one.usd for one in found}
 
     async def usage(self) -> dict[tuple[date, str], int]:
         """All tokens that are booked, by day and model."""
-        found = (await self.store.spent(None, ["research"])).usages
+        found = (await self.store.costs.spent(None, ["research"])).usages
         sums: dict[tuple[date, str], int] = {}
         for one in found:
             tokens = one.tokens.input + one.tokens.cached_input + one.tokens.output
@@ -95,7 +95,7 @@ class Bookkeeping:
         return sums
 
 
-def watcher(accounts: AccountSource, store: Store, time: Any, **over: Any) -> CostWatcher:
+def watcher(accounts: AccountSource, store: Stores, time: Any, **over: Any) -> CostWatcher:
     """With the packaged prices, hourly."""
     fields: dict[str, Any] = {
         "prices": load_prices(),
@@ -106,7 +106,7 @@ def watcher(accounts: AccountSource, store: Store, time: Any, **over: Any) -> Co
         "jitter": lambda: 0.5,
         "lookback": timedelta(days=30),
     }
-    return CostWatcher(accounts=accounts, store=store, **{**fields, **over})
+    return CostWatcher(accounts=accounts, store=store.costs, leases=store.leases, **{**fields, **over})
 
 
 @asynccontextmanager

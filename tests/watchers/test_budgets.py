@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +19,7 @@ from monitor.domain.costs import Spending
 from monitor.domain.model import Basis, Cost, Method
 from monitor.domain.routing import Match, OrgRef, Rule
 from monitor.metrics.health import BudgetState, Health
-from monitor.store import Store, Unavailable, opened
+from monitor.store import Outbox, Stores, Unavailable, opened
 from monitor.watchers.budgets import BudgetWatcher
 from tests.builders import DAY, HOUR, NOON, job, on, tracked
 from tests.store.samples import StillClock, change, ended
@@ -28,7 +28,7 @@ RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
 LEGAL = OrgRef(org="legal", provider="openai")
 SEARCH = Budget(name="search", match=Match(labels={"team": "search"}), amount=Decimal(500), period=Period.MONTH)
 EVERYTHING = Budget(name="all", amount=Decimal(1000), period=Period.TOTAL)
-Opening = Callable[[], AbstractAsyncContextManager[Store]]
+Opening = Callable[[], AbstractAsyncContextManager[Stores]]
 
 
 class Enough(Exception):
@@ -61,7 +61,7 @@ def opening(tmp_path: Path, clock: StillClock) -> Opening:
     return lambda: opened(f"sqlite:///{tmp_path}/monitor.db", clock=clock)
 
 
-def watcher(store: Store, *budgets: Budget, **over: Any) -> BudgetWatcher:
+def watcher(store: Stores, *budgets: Budget, **over: Any) -> BudgetWatcher:
     fields: dict[str, Any] = {
         "budgets": budgets or (SEARCH,),
         "accounts": (RESEARCH, LEGAL),
@@ -71,27 +71,27 @@ def watcher(store: Store, *budgets: Budget, **over: Any) -> BudgetWatcher:
         "owner": "me",
         "jitter": lambda: 0.0,
     }
-    return BudgetWatcher(store=store, **{**fields, **over})
+    return BudgetWatcher(costs=store.costs, outbox=store.outbox, leases=store.leases, **{**fields, **over})
 
 
-async def spend(store: Store, usd: int, id_: str, at: datetime = NOON, org: str = "research") -> None:
+async def spend(store: Stores, usd: int, id_: str, at: datetime = NOON, org: str = "research") -> None:
     """A job ends, and its cost is booked with its end."""
     booked = Spending(org=org, job=id_, provider="openai", model="m", method=Method.SUPERVISED, at=at, usd=Decimal(usd))
     one = ended(id_, at, org=org, cost=Cost(basis=Basis.COMPUTED, usd=Decimal(usd)))
-    version = (await store.known(org)).version
-    await store.commit(change(version, org, at=at, tracked=(one,), spendings=(booked,)))
+    version = (await store.jobs.known(org)).version
+    await store.jobs.commit(change(version, org, at=at, tracked=(one,), spendings=(booked,)))
 
 
-async def begin(store: Store, usd: int, id_: str) -> None:
+async def begin(store: Stores, usd: int, id_: str) -> None:
     """A job is under way that will have cost so much."""
     one = tracked(job(id_), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(usd)))
-    version = (await store.known("research")).version
-    await store.commit(change(version, tracked=(one,)))
+    version = (await store.jobs.known("research")).version
+    await store.jobs.commit(change(version, tracked=(one,)))
 
 
-async def letters(store: Store) -> list[str]:
+async def letters(store: Stores) -> list[str]:
     """The keys of all envelopes, in order."""
-    return sorted(one.key for one in (await store.deliveries()).items)
+    return sorted(one.key for one in (await store.reader.deliveries()).items)
 
 
 async def test_what_was_crossed_is_told_and_shown(opening: Opening) -> None:
@@ -147,14 +147,16 @@ async def test_a_new_period_begins_anew_and_a_clock_set_back_tells_nothing_twice
         assert told == [("budget:search/2026-11/1000",), ("budget:search/2026-12/500",), (), (), ()]
 
 
-async def test_a_replica_without_the_lease_shows_and_does_not_tell(opening: Opening) -> None:
-    async with opening() as store:
+async def test_a_replica_without_the_lease_shows_and_does_not_tell(tmp_path: Path) -> None:
+    clock = StillClock()
+    async with opened(f"sqlite:///{tmp_path}/monitor.db", clock=clock) as store:
         await spend(store, 410, "a")
-        assert await store.lease(":budgets", "another", NOON, timedelta(minutes=1))
+        assert await store.leases.take(":budgets", "another", timedelta(minutes=1))
         of = watcher(store)
         assert await of.look_once(NOON) == ()
         assert [state.spent for state in of.health.budgets] == [Decimal(410)]
-        assert await of.look_once(NOON + timedelta(minutes=2)) == ("budget:search/2026-11/800",)
+        clock.time += timedelta(minutes=2)
+        assert await of.look_once(clock.now()) == ("budget:search/2026-11/800",)
 
 
 async def test_what_nobody_hears_is_told_when_somebody_does(opening: Opening) -> None:
@@ -178,7 +180,7 @@ async def test_the_message_is_sealed_when_it_is_decided(opening: Opening) -> Non
     async with opening() as store:
         await spend(store, 410, "a")
         await watcher(store).look_once(NOON)
-        claimed = await store.claim("ops", NOON, owner="me", limit=5, lease=timedelta(minutes=1))
+        claimed = await store.outbox.claim("ops", owner="me", limit=5, lease=timedelta(minutes=1))
         [message] = [one.delivery.message for one in claimed]
         assert message.title == "Budget search is at 82 % ($410 of $500 this month)"
         assert json.loads(message.data)["budget"]["spent"] == "410.00"
@@ -186,26 +188,26 @@ async def test_the_message_is_sealed_when_it_is_decided(opening: Opening) -> Non
 
 @dataclass
 class Moody:
-    """A real store whose reads fail for a while."""
+    """A real outbox whose reads fail for a while."""
 
-    store: Store
+    outbox: Outbox
     failing: bool = False
 
     async def notified(self, topics: Sequence[str]) -> frozenset[str]:
         if self.failing:
             raise Unavailable("the disk is full")
-        return await self.store.notified(topics)
+        return await self.outbox.notified(topics)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
+        return getattr(self.outbox, name)
 
 
 async def test_the_loop_goes_on_when_the_store_fails(tmp_path: Path) -> None:
     clock = Stopping(naps=6)
     async with opened(f"sqlite:///{tmp_path}/monitor.db", clock=clock) as store:
         await spend(store, 410, "a")
-        moody: Any = Moody(store, failing=True)
-        of = watcher(moody, clock=clock, interval=30.0)
+        moody: Any = Moody(store.outbox, failing=True)
+        of = replace(watcher(store, clock=clock, interval=30.0), outbox=moody)
 
         def mend() -> None:
             moody.failing = False

@@ -32,7 +32,7 @@ async def test_the_first_import_starts_with_the_month_before_and_ends_today(tmp_
         assert [await of.read(), await of.read()] == [False, True]
         assert await of.usage() == totals(of.books.usage)
         assert await of.bills() == amounts(of.books.costs)
-        assert (await of.store.booked("research")).usage_until == TODAY
+        assert (await of.store.costs.imported("research")).usage_until == TODAY
         assert min(since for _, since, _ in of.books.asked) == OCTOBER
 
 
@@ -118,7 +118,7 @@ async def test_a_million_tokens_cost_what_they_cost_on_that_day(
     at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
     async with bookkeeping(tmp_path, books, at=at) as of:
         await of.read_all()
-        (booked,) = (await of.store.spent(None, ["research"])).usages
+        (booked,) = (await of.store.costs.spent(None, ["research"])).usages
         assert booked.usd is not None
         assert [booked.usd.input, booked.usd.output] == list(map(Decimal, dollars))
         counters = await of.counters("usage_nanodollars")
@@ -131,16 +131,20 @@ async def test_batches_and_shared_training_data_have_their_own_prices(tmp_path: 
     row = used(model, input=10**6, output=0)
     books = Books(today=date(2026, 1, 10), usage={date(2026, 1, 10): [row, row | {"batch": True}]})
     async with bookkeeping(tmp_path, books, at=datetime(2026, 1, 10, 12, tzinfo=UTC)) as of:
-        await of.store.take_stock("research", [])
+        await of.store.costs.replace_models("research", [])
         await of.read_all()
-        dollars = {one.batch: one.usd.total for one in (await of.store.spent(None, ["research"])).usages if one.usd}
+        dollars = {
+            one.batch: one.usd.total for one in (await of.store.costs.spent(None, ["research"])).usages if one.usd
+        }
         assert dollars == {False: 4, True: 2}
     (tmp_path / "shared").mkdir()
     async with bookkeeping(tmp_path / "shared", books, at=datetime(2026, 1, 10, 12, tzinfo=UTC)) as of:
         shared = TunedModel(org="research", id=model, base="o4-mini-2025-04-16", listed=True, shared=True)
-        await of.store.take_stock("research", [shared])
+        await of.store.costs.replace_models("research", [shared])
         await of.read_all()
-        dollars = {one.batch: one.usd.total for one in (await of.store.spent(None, ["research"])).usages if one.usd}
+        dollars = {
+            one.batch: one.usd.total for one in (await of.store.costs.spent(None, ["research"])).usages if one.usd
+        }
         assert dollars == {False: 2, True: 1}
 
 
@@ -148,7 +152,7 @@ async def test_a_model_without_a_price_has_tokens_and_no_cost(tmp_path: Path) ->
     model = "ft:gpt-7:acme::AbC"
     async with bookkeeping(tmp_path, Books(usage={TODAY: [used(model)]})) as of:
         await of.read_all()
-        (booked,) = (await of.store.spent(None, ["research"])).usages
+        (booked,) = (await of.store.costs.spent(None, ["research"])).usages
         assert booked.usd is None
         assert (await of.counters("usage_tokens"))[model, "input"] == 1000
         assert (model, "input") not in await of.counters("usage_nanodollars")
@@ -163,7 +167,7 @@ async def test_of_a_stretch_whose_second_page_fails_nothing_is_booked_and_all_of
         with pytest.raises(Unavailable):
             await of.read()
         assert (await of.usage() if name == "usage" else await of.bills()) == {}
-        booked = await of.store.booked("research")
+        booked = await of.store.costs.imported("research")
         assert (booked.usage_until if name == "usage" else booked.bill_until) is None
         await of.read_all()
         assert await of.usage() == totals(of.books.usage)
@@ -183,7 +187,7 @@ async def test_a_clock_that_was_ahead_leaves_no_hole(tmp_path: Path) -> None:
         await of.read_all()
         of.time.move(400 * 86400)
         await of.watcher.read_once(of.time.now())
-        assert (await of.store.booked("research")).usage_until != TODAY
+        assert (await of.store.costs.imported("research")).usage_until != TODAY
         of.time.at = NOON
         of.books.costs[TODAY - 20 * DAY] = [billed(5, "found again")]
         await of.read_all()
@@ -193,10 +197,10 @@ async def test_a_clock_that_was_ahead_leaves_no_hole(tmp_path: Path) -> None:
 
 async def test_somebody_else_s_lease_is_respected_and_the_jobs_have_another(tmp_path: Path) -> None:
     async with bookkeeping(tmp_path, full()) as of:
-        assert await of.store.lease("research", "another", of.time.now(), timedelta(minutes=3))
+        assert await of.store.leases.take("research", "another", timedelta(minutes=3))
         assert await of.read() is False
         of.time.move(3600)
-        assert await of.store.lease("research:costs", "another", of.time.now(), timedelta(minutes=3))
+        assert await of.store.leases.take("research:costs", "another", timedelta(minutes=3))
         assert await of.read() is None
 
 

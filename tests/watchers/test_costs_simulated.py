@@ -28,7 +28,7 @@ async def test_the_use_of_models_costs_what_the_simulated_bill_says(tmp_path: Pa
         reader = watcher(accounts(base_url, http, org=org.name, secret=Secret(org.admin_key)), store, time)
         while not await reader.read_once(time.now()):
             pass
-        booked = await store.accounts(time.now() - timedelta(days=40), [org.name])
+        booked = await store.costs.records(time.now() - timedelta(days=40), [org.name])
     assert len({one.model for one in booked.usages}) == 6
     today = time.now().date()
     books = reconcile(booked.spendings, booked.usages, booked.bills, today - timedelta(days=30), today)

@@ -124,7 +124,7 @@ async def test_a_store_that_is_gone_ends_the_loop(tmp_path: Path) -> None:
 
 async def test_another_replica_s_reading_is_no_success_of_ours(tmp_path: Path) -> None:
     async with bookkeeping(tmp_path, some()) as of:
-        assert await of.store.lease("research:costs", "another", of.time.now(), timedelta(days=2))
+        assert await of.store.leases.take("research:costs", "another", timedelta(days=2))
         waits = await turns(of, 3)
         assert of.watcher.health.last_success is None
         assert waits == [pytest.approx(3600 * 0.975)] * 2

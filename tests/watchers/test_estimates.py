@@ -52,11 +52,11 @@ def asked(of: Watched, operation: str) -> int:
 
 
 async def size(of: Watched) -> bool:
-    return await of.watcher.size_once(of.time.now()) is not None
+    return await of.watcher.size_once() is not None
 
 
 async def job_of(of: Watched, job: str) -> Tracked:
-    found = await of.store.job("research", job)
+    found = await of.store.reader.job("research", job)
     assert found is not None
     return found.tracked
 
@@ -79,9 +79,9 @@ async def test_a_file_of_100_000_tokens_is_about_two_dollars_forty_and_then_exac
         done = await job_of(of, job)
         assert done.job.trained_tokens == 300_000
         assert done.cost == Cost(basis=Basis.COMPUTED, usd=Decimal("2.40"))
-        spent = await of.store.spent(None, ["research"])
+        spent = await of.store.costs.spent(None, ["research"])
         assert [(one.job, one.usd) for one in spent.spendings] == [(job, Decimal("2.40"))]
-        assert [model.id for model in await of.store.tuned_models(["research"])] == [done.job.fine_tuned_model]
+        assert [model.id for model in await of.store.costs.tuned_models(["research"])] == [done.job.fine_tuned_model]
 
 
 async def test_a_file_is_read_once_for_all_its_jobs_and_never_again(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ async def test_a_file_is_read_once_for_all_its_jobs_and_never_again(tmp_path: Pa
         assert (await job_of(of, jobs[-1])).size in sizes
         assert (asked(of, "get_file"), asked(of, "get_content")) == (1, 1)
         again = replace(of.watcher, sizes=type(of.watcher.sizes)(), rounds=type(of.watcher.rounds)())
-        assert await again.size_once(of.time.now()) is None
+        assert await again.size_once() is None
         await again.poll_once(of.time.now())
         assert (await job_of(of, jobs[0])).size in sizes
         assert asked(of, "get_file") == 1, "after a restart the jobs still know"
@@ -273,7 +273,7 @@ async def test_jobs_that_are_not_paid_by_their_file_are_left_alone(tmp_path: Pat
         without = replace(of.watcher, policy=Policy())
         await create(of)
         await without.poll_once(of.time.now())
-        assert await without.size_once(of.time.now()) is None
+        assert await without.size_once() is None
         assert asked(of, "get_file") == 0
 
 

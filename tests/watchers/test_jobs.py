@@ -26,7 +26,7 @@ from monitor.providers.openai import OpenAI
 from monitor.secret import Redactor, Secret
 from monitor.simulator import Simulation, organisations, serve
 from monitor.source import Source, session
-from monitor.store import Store, opened
+from monitor.store import Stores, opened
 from monitor.watchers.jobs import JobWatcher
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
 
@@ -82,7 +82,7 @@ class Watched:
     """Everything around one watcher."""
 
     watcher: JobWatcher
-    store: Store
+    store: Stores
     client: Client
     time: Time
     own: Own
@@ -139,7 +139,7 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
             "events_interval": 60.0,
         }
         watcher = JobWatcher(
-            source=source, store=store, clock=time, health=OrgHealth(org=org.name, provider="openai"), own=own,
+            source=source, store=store.jobs, clock=time, health=OrgHealth(org=org.name, provider="openai"), own=own,
             owner="me", jitter=lambda: 0.5, **{**fields, **over},
         )  # fmt: skip
         yield Watched(watcher, store, Client(http, base_url, org), time, own, faults)
@@ -160,14 +160,14 @@ async def test_a_job_is_followed_from_its_appearance_to_its_end(tmp_path: Path) 
         assert await of.poll() == [(TransitionKind.MOVED, Status.RUNNING)]
         of.time.move(60)
         assert await of.poll() == [(TransitionKind.MOVED, Status.SUCCEEDED)]
-        [job] = (await of.store.jobs()).items
+        [job] = (await of.store.reader.jobs()).items
         assert job.job.queue_time == timedelta(seconds=15)
         assert job.job.run_time == timedelta(seconds=50)
         of.time.move(11)
         assert await of.poll() == []
-        known = await of.store.known(of.watcher.source.org)
+        known = await of.store.jobs.known(of.watcher.source.org)
         assert known.final == {job.job.id}
-        messages = [event.message for event in (await of.store.events("research", job.job.id)).items]
+        messages = [event.message for event in (await of.store.reader.events("research", job.job.id)).items]
         assert messages[0] == "The job has successfully completed"
 
 
@@ -210,23 +210,23 @@ async def test_a_paused_job_is_told_paused_and_resumed(tmp_path: Path) -> None:
         await of.client.call("POST", f"/fine_tuning/jobs/{job}/resume")
         of.time.move(1)
         await of.poll()
-        told = [one.type for one in (await of.store.deliveries()).items]
+        told = [one.type for one in (await of.store.reader.deliveries()).items]
         assert told == ["finetune.job.resumed", "finetune.job.paused", "finetune.job.started"]
 
 
 async def test_an_unchanged_poll_writes_nothing(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         await of.poll()
-        version = (await of.store.known("research")).version
+        version = (await of.store.jobs.known("research")).version
         change = await of.watcher.poll_once(of.time.now())
         assert change is not None
         assert change.empty
-        assert (await of.store.known("research")).version == version
+        assert (await of.store.jobs.known("research")).version == version
 
 
 async def test_somebody_else_s_lease_is_respected(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
-        assert await of.store.lease("research", "another", of.time.now(), timedelta(minutes=3))
+        assert await of.store.leases.take("research", "another", timedelta(minutes=3))
         assert await of.watcher.poll_once(of.time.now()) is None
         assert await of.watcher.tail_once(of.time.now(), ["x"]) is None
 
@@ -292,7 +292,7 @@ async def test_broken_event_streams_do_not_stop_the_polls_nor_the_announcements(
         of.time.move(70)
         assert await of.poll() == [(TransitionKind.APPEARED, Status.SUCCEEDED)]
         assert of.watcher.health.trouble is not None
-        assert [one.type for one in (await of.store.deliveries()).items] == ["finetune.job.succeeded"]
+        assert [one.type for one in (await of.store.reader.deliveries()).items] == ["finetune.job.succeeded"]
 
 
 async def test_a_job_deleted_at_the_provider_is_given_up_silently(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ async def test_a_job_deleted_at_the_provider_is_given_up_silently(tmp_path: Path
         of.faults[job] = broken(404)
         seen = [await of.poll() for _ in range(4)]
         assert seen == [[], [], [(TransitionKind.GONE, Status.UNKNOWN)], []]
-        assert [one.type for one in (await of.store.deliveries()).items] == ["finetune.job.appeared"]
+        assert [one.type for one in (await of.store.reader.deliveries()).items] == ["finetune.job.appeared"]
 
 
 async def test_a_clock_set_a_day_ahead_stalls_nothing(tmp_path: Path) -> None:

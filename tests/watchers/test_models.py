@@ -23,7 +23,7 @@ from monitor.providers.openai import OpenAI
 from monitor.secret import Redactor, Secret
 from monitor.simulator import Org, Simulation, organisations, serve
 from monitor.source import Source, session
-from monitor.store import Store, opened
+from monitor.store import Stores, opened
 from monitor.watchers.models import ModelWatcher
 from tests.builders import DAY, on
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
@@ -43,7 +43,7 @@ class Watched:
 
     watchers: list[ModelWatcher]
     clients: list[Client]
-    store: Store
+    store: Stores
     time: Time
     answers: dict[str, Callable[[], web.Response]]
     """Instead of the simulator's list of models: `answer()`, or nothing."""
@@ -64,14 +64,14 @@ class Watched:
 
     async def messages(self) -> list[dict[str, Any]]:
         """What is to be told; it counts as told then."""
-        claimed = await self.store.claim("ops", self.time.now(), owner="me", limit=100, lease=timedelta(minutes=1))
+        claimed = await self.store.outbox.claim("ops", owner="me", limit=100, lease=timedelta(minutes=1))
         for one in claimed:
-            await self.store.delivered(one, self.time.now())
+            await self.store.outbox.delivered(one)
         return [{"title": one.delivery.message.title, **json.loads(one.delivery.message.data)} for one in claimed]
 
     async def inventory(self) -> dict[str, date | None]:
         org = self.one.account.org
-        return {model.id: model.shutdown for model in await self.store.tuned_models([org])}
+        return {model.id: model.shutdown for model in await self.store.costs.tuned_models([org])}
 
 
 @asynccontextmanager
@@ -107,7 +107,14 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
                 "jitter": lambda: 0.0,
                 "owner": "me",
             }
-            return ModelWatcher(source=source, store=store, clock=time, **{**fields, **over})
+            return ModelWatcher(
+                source=source,
+                costs=store.costs,
+                outbox=store.outbox,
+                leases=store.leases,
+                clock=time,
+                **{**fields, **over},
+            )
 
         clients = [Client(http, base_url, org) for org in simulation.orgs]
         yield Watched([watcher(org) for org in simulation.orgs], clients, store, time, answers, asked)
@@ -129,11 +136,11 @@ async def test_twelve_fine_tunes_in_three_organisations_are_three_notices_with_t
         of.at(MIDWINTER)
         for _ in range(3):
             for watcher in of.watchers:
-                await watcher.look_once(of.time.now())
+                await watcher.look_once()
                 await watcher.tell_once(of.time.now())
         messages = await of.messages()
         listed = {one["org"]: sorted(model["id"] for model in one["models"]) for one in messages}
-        mine = sorted([model.id for model in await of.store.tuned_models([of.one.account.org])])
+        mine = sorted([model.id for model in await of.store.costs.tuned_models([of.one.account.org])])
     assert [one["title"] for one in sorted(messages, key=lambda one: str(one["org"]))] == [
         f"4 fine-tuned models of {org} stop on 14 January 2027, in 52 days" for org in ("research", "search", "support")
     ]
@@ -145,7 +152,7 @@ async def test_twelve_fine_tunes_in_three_organisations_are_three_notices_with_t
 async def test_each_milestone_is_told_once_however_often_it_is_looked(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         await of.tune(of.clients[0], 1)
-        await of.one.look_once(of.time.now())
+        await of.one.look_once()
         told: dict[int, tuple[str, ...]] = {}
         for left in (115, 91, 90, 52, 31, 30, 8, 7, 2, 1, 0, -1):
             of.at(datetime(2027, 1, 14, 6, tzinfo=UTC) - left * DAY)
@@ -160,7 +167,7 @@ async def test_a_model_that_comes_later_is_told_with_the_next_milestone(tmp_path
         await of.tune(of.clients[0], 1)
         for when, count in ((MIDWINTER, 1), (MIDWINTER + 1 * DAY, 0), (MIDWINTER + 22 * DAY, 2)):
             of.at(when)
-            await of.one.look_once(when)
+            await of.one.look_once()
             assert len(await of.one.tell_once(when)) == (count > 0)
             assert [len(one["models"]) for one in await of.messages()] == ([count] if count else [])
             if count == 1:
@@ -185,12 +192,12 @@ async def test_where_the_list_cannot_be_read_the_results_of_jobs_are_told_of(
     prices = Prices(ends=(ModelEnd(models=(MINI,), fine_tuned=JANUARY),))
     async with watched(tmp_path, prices=prices) as of:
         listed = TunedModel(org="research", id=f"ft:{MINI}:acme:old:1", base=MINI, shutdown=JANUARY, listed=True)
-        await of.store.take_stock("research", [listed])
+        await of.store.costs.replace_models("research", [listed])
         made = TunedModel(org="research", id=f"ft:{MINI}:acme:new:2", base=MINI)
-        await of.store.commit(change(tracked=(ended(),), tuned=(made,)))
+        await of.store.jobs.commit(change(tracked=(ended(),), tuned=(made,)))
         of.answers["answer"] = answer
         with pytest.raises(raised):
-            await of.one.look_once(MIDWINTER)
+            await of.one.look_once()
         assert await of.one.tell_once(MIDWINTER) == ("research/shutdown:2027-01-14/1",)
         of.at(MIDWINTER)
         [message] = await of.messages()
@@ -211,7 +218,7 @@ async def test_what_the_list_says_of_ends_is_read_with_care(tmp_path: Path) -> N
     ]
     async with watched(tmp_path) as of:
         of.answers["answer"] = says(*lines)
-        await of.one.look_once(MIDWINTER)
+        await of.one.look_once()
         found = await of.inventory()
     assert found == {
         f"ft:{MINI}:a:own:1": date(2027, 3, 1),
@@ -225,11 +232,11 @@ async def test_what_the_list_says_of_ends_is_read_with_care(tmp_path: Path) -> N
 async def test_a_model_that_is_deleted_is_forgotten_and_a_job_s_result_is_not(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         made = TunedModel(org="research", id="a-gateway-s-name", base=MINI)
-        await of.store.commit(change(tracked=(ended(),), tuned=(made,)))
+        await of.store.jobs.commit(change(tracked=(ended(),), tuned=(made,)))
         of.answers["answer"] = says(line("ft:x:a:b:1"), line("ft:x:a:b:2"))
-        await of.one.look_once(MIDWINTER)
+        await of.one.look_once()
         of.answers["answer"] = says(line("ft:x:a:b:2"))
-        await of.one.look_once(MIDWINTER + DAY)
+        await of.one.look_once()
         assert set(await of.inventory()) == {"ft:x:a:b:2", "a-gateway-s-name"}
 
 
@@ -237,16 +244,16 @@ async def test_a_model_that_is_deleted_is_forgotten_and_a_job_s_result_is_not(tm
 async def test_a_list_without_tuned_models_takes_nothing_away(tmp_path: Path, lines: list[object]) -> None:
     async with watched(tmp_path) as of:
         of.answers["answer"] = says(line(MINI), line("ft:x:a:b:1"))
-        await of.one.look_once(MIDWINTER)
+        await of.one.look_once()
         of.answers["answer"] = says(*lines)
-        await of.one.look_once(MIDWINTER + DAY)
+        await of.one.look_once()
         assert set(await of.inventory()) == {"ft:x:a:b:1"}
 
 
 async def test_pages_are_read_where_more_are_promised_and_a_long_list_is_one_page(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         of.answers["answer"] = says(*(line(f"ft:x:a:b:{number}") for number in range(250)))
-        await of.one.look_once(MIDWINTER)
+        await of.one.look_once()
         assert len(await of.inventory()) == 250
         pages = [says(line("ft:x:a:b:1"), has_more=True), says(line("ft:x:a:b:2"), has_more=False)]
 
@@ -254,14 +261,14 @@ async def test_pages_are_read_where_more_are_promised_and_a_long_list_is_one_pag
             return pages.pop(0)()
 
         of.answers["answer"] = next_page
-        await of.one.look_once(MIDWINTER + DAY)
+        await of.one.look_once()
         assert set(await of.inventory()) == {"ft:x:a:b:1", "ft:x:a:b:2"}
 
 
 async def test_another_replica_s_lease_is_respected(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
-        assert await of.store.lease("research:models", "another", MIDWINTER, timedelta(minutes=3))
-        await of.one.look_once(MIDWINTER)
+        assert await of.store.leases.take("research:models", "another", timedelta(minutes=3))
+        await of.one.look_once()
         assert of.asked == []
 
 

@@ -13,9 +13,9 @@ from monitor.domain.flow import Reason, Trouble
 from monitor.domain.news import Message, Severity
 from monitor.domain.routing import Match, Rule
 from monitor.metrics.health import Health, OrgHealth
-from monitor.store import Store, opened
+from monitor.store import Stores, opened
 from monitor.watchers.outages import OutageWatcher
-from tests.builders import NOON, on
+from tests.builders import on
 from tests.store.samples import StillClock
 
 BOTH = Rule(on=on("org_down", "org_up"), notify=("ops",))
@@ -38,9 +38,16 @@ class House:
         self.url = f"sqlite:///{folder}/monitor.db"
         self.org = research()
 
-    def watcher(self, store: Store, *rules: Rule) -> OutageWatcher:
+    def watcher(self, store: Stores, *rules: Rule) -> OutageWatcher:
         health = Health(orgs={"research": self.org})
-        return OutageWatcher(health=health, rules=rules or (BOTH,), store=store, clock=self.clock, owner="me")
+        return OutageWatcher(
+            health=health,
+            rules=rules or (BOTH,),
+            outbox=store.outbox,
+            leases=store.leases,
+            clock=self.clock,
+            owner="me",
+        )
 
     async def minutes(self, of: OutageWatcher, count: int, *, up: bool | None) -> list[str]:
         """What is told in so many minutes in which the polls go well or not."""
@@ -59,12 +66,12 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-async def messages(store: Store, notifier: str = "ops") -> list[Message]:
+async def messages(store: Stores, notifier: str = "ops") -> list[Message]:
     told = []
-    while claimed := await store.claim(notifier, NOON + timedelta(days=1), owner="me", limit=9, lease=timedelta(1)):
+    while claimed := await store.outbox.claim(notifier, owner="me", limit=9, lease=timedelta(1)):
         for one in claimed:
             told.append(one.delivery.message)
-            await store.delivered(one, NOON)
+            await store.outbox.delivered(one)
     return told
 
 
@@ -144,6 +151,6 @@ async def test_nothing_is_remembered_where_nobody_listens(house: House) -> None:
 
 async def test_the_leaseholder_alone_tells(house: House) -> None:
     async with opened(house.url, clock=house.clock) as store:
-        assert await store.lease(":outages", "another", house.clock.now(), timedelta(minutes=19, seconds=30))
+        assert await store.leases.take(":outages", "another", timedelta(minutes=19, seconds=30))
         assert await house.minutes(house.watcher(store), 19, up=False) == []
         assert await house.minutes(house.watcher(store), 20, up=False) == ["research/outage/1"]

@@ -20,7 +20,7 @@ from monitor.domain.pace import Pace
 from monitor.metrics.health import OrgHealth
 from monitor.metrics.own import Own
 from monitor.source import session
-from monitor.store import Store, opened
+from monitor.store import Stores, opened
 from monitor.watchers.jobs import JobWatcher
 from tests.builders import HOUR
 from tests.source.servers import Api, event, job, serving, source
@@ -36,7 +36,7 @@ class Watched:
     """One organisation's watcher, its API and its store."""
 
     watcher: JobWatcher
-    store: Store
+    store: Stores
     api: Api
     time: Time = field(default_factory=Time)
 
@@ -50,12 +50,12 @@ class Watched:
         await self.watcher.poll_once(self.time.now())
 
     async def cost(self, id_: str = "ftjob-1") -> Cost | None:
-        found = await self.store.job("research", id_)
+        found = await self.store.reader.job("research", id_)
         assert found is not None
         return found.tracked.cost
 
     async def booked(self) -> Decimal:
-        return sum((one.usd for one in (await self.store.spent(None, ["research"])).spendings), Decimal(0))
+        return sum((one.usd for one in (await self.store.costs.spent(None, ["research"])).spendings), Decimal(0))
 
 
 @asynccontextmanager
@@ -67,7 +67,7 @@ async def watched(tmp_path: Path, api: Api) -> AsyncIterator[Watched]:
         opened(f"sqlite:///{tmp_path}/m.db", clock=time) as store,
     ):
         watcher = JobWatcher(
-            source=source(url, session=http, clock=time).source, store=store, policy=Policy(prices=load_prices()),
+            source=source(url, session=http, clock=time).source, store=store.jobs, policy=Policy(prices=load_prices()),
             pace=Pace(), events_interval=60.0, clock=time, health=OrgHealth(org="research", provider="openai"),
             own=Own(), owner="me", jitter=lambda: 0.0,
         )  # fmt: skip

@@ -24,7 +24,7 @@ from monitor.domain.replay import Replayed, ReplayRequest
 from monitor.domain.routing import Rule
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.own import Own
-from monitor.store import Store, opened
+from monitor.store import Stores, opened
 from monitor.web import Lifecycle, Web, application, serve
 from tests.builders import NOON
 
@@ -41,7 +41,7 @@ class Noon(SystemClock):
 class Site:
     """What is being shown, and a client that looks at it."""
 
-    store: Store
+    store: Stores
     health: Health
     own: Own
     client: aiohttp.ClientSession
@@ -63,7 +63,7 @@ class Site:
         org = jobs[0].job.org
         based_on = self.stored.get(org, 0)
         moved = tuple(transition(one) for one in jobs)
-        await self.store.commit(
+        await self.store.jobs.commit(
             Change(
                 org=org,
                 based_on=based_on,
@@ -124,7 +124,7 @@ async def site(
     notifiers: tuple[str, ...] = (),
     hosts: frozenset[str] = frozenset(),
     port: int = 0,
-    changes: Callable[[Store], Lifecycle] | None = None,
+    changes: Callable[[Stores], Lifecycle] | None = None,
 ) -> AsyncIterator[Site]:
     """A site over an empty store, with `research` alone by default; `changes` makes what may be changed over HTTP."""
     known = orgs or (OrgHealth(org="research", provider="openai", labels={"team": "nlp"}),)
@@ -139,7 +139,8 @@ async def site(
     ):
         found = Site(store=store, health=health, own=own, client=client, host="", port=0)
         web = Web(
-            store=store,
+            reader=store.reader,
+            costs=store.costs,
             health=health,
             own=own,
             clock=Noon(),
@@ -152,7 +153,7 @@ async def site(
             yield found
 
 
-def lifecycle(store: Store, *, notifiers: tuple[str, ...] = ("ops", "chat")) -> Lifecycle:
+def lifecycle(store: Stores, *, notifiers: tuple[str, ...] = ("ops", "chat")) -> Lifecycle:
     """All that may be changed: every notifier hears of every end in `research`, and a reload finds a mistake."""
     policies = {"research": Policy(rules=(Rule(notify=notifiers),))}
 
@@ -161,11 +162,11 @@ def lifecycle(store: Store, *, notifiers: tuple[str, ...] = ("ops", "chat")) -> 
 
     async def again(request: ReplayRequest) -> Replayed:
         with capture_logs():  # commands of this process print
-            return await replay(store, policies, request, NOON)
+            return await replay(store.outbox, policies, request, NOON)
 
     return Lifecycle(
         reload=reload,
-        requeue=lambda: store.requeue(None, NOON),
+        requeue=lambda: store.outbox.requeue(None),
         replay=again,
         notifiers=lambda: notifiers,
         retention=lambda: timedelta(days=90),

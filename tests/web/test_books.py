@@ -35,17 +35,17 @@ async def kept(here: Site, model: str = "ft:a") -> None:
     )  # fmt: skip
     tuned = TunedModel(org="research", id=model, base=BASE, shutdown=date(2027, 1, 14))
     change = Change(org="research", based_on=0, at=NOON, tracked=(tracked(job()),), spendings=(spent,), tuned=(tuned,))
-    await here.store.commit(change)
+    await here.store.jobs.commit(change)
     usd = TokenDollars(input=Decimal("0.1"), cached_input=Decimal(0), output=Decimal("0.2"))
     used = Usage(
         org="research", project="", model=model, day=TODAY, batch=False, tokens=TokenCount(input=1, output=2), usd=usd
     )
-    await here.store.book_usage("research", [used], until=TODAY)
+    await here.store.costs.record_usage("research", [used], until=TODAY)
     items = {"gpt-4o-mini fine-tuning training": "2.5", "ft-gpt-4o-mini, input": "0.25", "storage": "1"}
     bills = [
         Bill(org="research", project="", line_item=item, day=TODAY, usd=Decimal(usd)) for item, usd in items.items()
     ]
-    await here.store.book_bill("research", bills, since=TODAY, until=TODAY, now=NOON)
+    await here.store.costs.record_bill("research", bills, since=TODAY, until=TODAY, now=NOON)
 
 
 async def test_costs_by_day_hold_computed_beside_billed(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ async def test_costs_by_day_hold_computed_beside_billed(tmp_path: Path) -> None:
 async def test_as_many_days_are_shown_as_are_asked_for(tmp_path: Path) -> None:
     async with site(tmp_path, org(), org("search")) as here:
         late = Bill(org="search", project="", line_item="x", day=TODAY - timedelta(days=9), usd=Decimal(1))
-        await here.store.book_bill("search", [late], since=late.day, until=TODAY, now=NOON)
+        await here.store.costs.record_bill("search", [late], since=late.day, until=TODAY, now=NOON)
         assert len(data(await here.get("/api/v1/costs?days=10"))) == 1
         assert data(await here.get("/api/v1/costs?days=9")) == []
         assert data(await here.get("/api/v1/costs?days=10&org=research")) == []
@@ -82,7 +82,9 @@ async def test_a_question_that_makes_no_sense_is_refused(tmp_path: Path, asked: 
 async def test_models_are_listed_by_their_end(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         await kept(here)
-        await here.store.take_stock("research", [TunedModel(org="research", id="ft:0", base=BASE, listed=True)])
+        await here.store.costs.replace_models(
+            "research", [TunedModel(org="research", id="ft:0", base=BASE, listed=True)]
+        )
         first, second = data(await here.get("/api/v1/models"))
         assert first == {
             "org": "research",
@@ -138,7 +140,7 @@ async def test_the_page_shows_budgets_the_month_and_what_ends(tmp_path: Path) ->
 async def test_what_has_ended_is_not_shown_as_ending(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         gone = TunedModel(org="research", id="ft:gone", base=BASE, shutdown=TODAY, listed=True)
-        await here.store.take_stock("research", [gone])
+        await here.store.costs.replace_models("research", [gone])
         assert "ft:gone" not in (await here.get("/")).text
 
 

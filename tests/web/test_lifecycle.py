@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from monitor.domain.model import Status
-from monitor.store import Store
-from tests.builders import MINUTE, NOON, job, tracked
+from monitor.store import Stores
+from tests.builders import MINUTE, job, tracked
 from tests.web.site import Answer, Site, lifecycle, site
 
 RELOAD, REQUEUE, REPLAY = "/-/reload", "/-/requeue", "/-/replay?since=24h"
@@ -29,15 +29,15 @@ def said(answer: Answer) -> str:
     return answer.text.removesuffix("\n")
 
 
-async def buried(store: Store, notifier: str = "ops") -> None:
+async def buried(store: Stores, notifier: str = "ops") -> None:
     """Give up what waits for a notifier."""
-    for one in await store.claim(notifier, NOON, owner="me", limit=9, lease=MINUTE):
-        await store.bury(one, NOON, reason="http_400")
+    for one in await store.outbox.claim(notifier, owner="me", limit=9, lease=MINUTE):
+        await store.outbox.dead_letter(one, reason="http_400")
 
 
 async def states(here: Site) -> dict[str, str]:
     """The outbox: key and state."""
-    return {one.key: one.state for one in (await here.store.deliveries()).items}
+    return {one.key: one.state for one in (await here.store.reader.deliveries()).items}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from monitor.domain.model import Status
 from monitor.store import Changes
 from monitor.web import Door, serve
 from monitor.web.stream import Stream
-from tests.builders import NOON, job, tracked
+from tests.builders import job, tracked
 from tests.web.site import Noon, Site, site
 from tests.web.test_pages import NASTY
 
@@ -74,8 +74,8 @@ async def test_what_is_committed_is_told_at_once(tmp_path: Path) -> None:
     async with site(tmp_path) as here, following(here) as heard:
         await here.keep(tracked(job(status=Status.FAILED)), told=("chat",))
         assert await heard.next() == ("job", {"org": "research", "job": "ftjob-1", "status": "failed"})
-        (claimed,) = await here.store.claim("chat", NOON, owner="me", limit=1, lease=timedelta(minutes=1))
-        await here.store.delivered(claimed, NOON)
+        (claimed,) = await here.store.outbox.claim("chat", owner="me", limit=1, lease=timedelta(minutes=1))
+        await here.store.outbox.delivered(claimed)
         assert await heard.next() == ("delivery", {"org": "research", "job": "ftjob-1"})
         here.health.orgs["research"].up = False
         assert await heard.next() == ("org", {"org": "research", "up": False})

@@ -12,19 +12,19 @@ _LEAST: Final = timedelta(minutes=5)
 _NONE: Final = timedelta(0)
 
 
-class Ageing:
+class ClockJump:
     """Compares the wall clock with time that passed. A wait in the outbox is measured between two readings of a wall
     clock; one that starts in 1970 and is then set right would make everything in there half a century old."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._owed = _NONE
-        self._look()
+        self._read()
 
     def take(self) -> timedelta:
         """By how much the clock was set ahead since this was asked last; 0 where it was not, or by little."""
         wall, steady = self._wall, self._steady
-        self._look()
+        self._read()
         jump = (self._wall - wall) - timedelta(seconds=self._steady - steady)
         if jump > _LEAST:
             self._owed += jump
@@ -35,5 +35,5 @@ class Ageing:
         """It was not accounted for after all."""
         self._owed += owed
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         self._wall, self._steady = self._clock.now(), self._clock.monotonic()

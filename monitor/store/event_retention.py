@@ -10,33 +10,33 @@ from monitor.domain.flow import RECENT
 
 MOST: Final = 1000
 """Events kept of one job."""
-_OLD: Final = 400  # what is left of those before the newest RECENT: well under MOST, so that thinning is rare
-_TOLD: Final = 300  # of them, lines that are no measurements
+_OLD: Final = 400  # what is left of those before the newest RECENT: well under MOST, so that this is rare
+_LINES: Final = 300  # of them, lines that are no measurements
 _FIRST: Final = 20  # how many of these are from the beginning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """An event as far as thinning cares."""
+    """An event as far as its retention cares."""
 
     pos: int
     step: int | None
     measured: bool
 
 
-def thinned(marks: Sequence[Mark]) -> frozenset[int]:
+def superfluous(marks: Sequence[Mark]) -> frozenset[int]:
     """The positions to delete, given a job's events oldest first.
 
-    The newest RECENT are the watermark and stay. Before them, measurements are thinned evenly over the steps, first
+    The newest RECENT are the watermark and stay. Before them, measurements are kept evenly over the steps, first
     and last kept; other lines stay, but for the oldest middle ones where there are very many.
     """
     if len(marks) <= MOST:
         return frozenset()
     old = marks[:-RECENT]
-    told = [mark for mark in old if not mark.measured]
-    if len(told) > _TOLD:
-        told = told[:_FIRST] + told[_FIRST - _TOLD :]
-    kept = {mark.pos for mark in told}
+    lines = [mark for mark in old if not mark.measured]
+    if len(lines) > _LINES:
+        lines = lines[:_FIRST] + lines[_FIRST - _LINES :]
+    kept = {mark.pos for mark in lines}
     kept.update(_evenly([mark for mark in old if mark.measured], _OLD - len(kept)))
     return frozenset(mark.pos for mark in old) - kept
 

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.domain.flow import RECENT
 from monitor.domain.model import JobEvent
-from monitor.store.thinning import MOST, Mark, thinned
+from monitor.store.event_retention import MOST, Mark, superfluous
 from tests.builders import NOON, SECOND, event, measured, tracked
 from tests.store.conftest import Opening
 from tests.store.samples import change
@@ -41,12 +41,12 @@ def marks(count: int, *, told_every: int = 0, start: int = 1) -> list[Mark]:
     ],
 )
 def test_a_long_stream_is_cut_well_below_the_limit(given: list[Mark], left: range) -> None:
-    assert len(given) - len(thinned(given)) in left
+    assert len(given) - len(superfluous(given)) in left
 
 
 def test_the_first_the_last_and_the_newest_stay() -> None:
     given = marks(3000, told_every=10)
-    gone = thinned(given)
+    gone = superfluous(given)
     assert not gone & {mark.pos for mark in given[-RECENT:]}
     assert not gone & {1, given[-RECENT - 1].pos, 10}
 
@@ -55,7 +55,7 @@ def test_measurements_are_thinned_evenly_even_when_they_were_thinned_before() ->
     given: list[Mark] = []
     for start in range(1, 20_001, 100):
         given += marks(100, start=start)
-        gone = thinned(given)
+        gone = superfluous(given)
         given = [mark for mark in given if mark.pos not in gone]
     old = [mark.step or 0 for mark in given[:-RECENT]]
     gaps = [right - left for left, right in pairwise(old)]
@@ -70,17 +70,17 @@ async def test_a_stored_job_keeps_a_bounded_stream_and_its_watermark(opening: Op
     async with opening() as store:
         for version, start in enumerate(range(0, len(stream), batch)):
             recent = tuple(one.id for one in stream[: start + batch][-RECENT:])
-            await store.commit(
+            await store.jobs.commit(
                 change(version, tracked=(tracked(recent=recent),), events=tuple(stream[start : start + batch]))
             )
         kept: list[JobEvent] = []
-        page = await store.events("research", "ftjob-1", limit=700)
+        page = await store.reader.events("research", "ftjob-1", limit=700)
         kept += page.items
         while page.next:
-            page = await store.events("research", "ftjob-1", limit=700, after=page.next)
+            page = await store.reader.events("research", "ftjob-1", limit=700, after=page.next)
             kept += page.items
     async with opening() as store:
-        known = await store.known("research")
+        known = await store.jobs.known("research")
     assert len(kept) <= MOST
     assert kept[-1] == stream[0]
     assert kept[:RECENT] == stream[::-1][:RECENT]
@@ -90,8 +90,8 @@ async def test_a_stored_job_keeps_a_bounded_stream_and_its_watermark(opening: Op
 async def test_old_lines_that_are_read_again_do_not_become_the_newest(opening: Opening) -> None:
     stream = [event(f"e-{number}", NOON + number * SECOND) for number in range(1500)]
     async with opening() as store:
-        await store.commit(change(tracked=(tracked(),), events=tuple(stream)))
-        await store.commit(change(1, tracked=(tracked(),), events=tuple(stream[100:300])))
+        await store.jobs.commit(change(tracked=(tracked(),), events=tuple(stream)))
+        await store.jobs.commit(change(1, tracked=(tracked(),), events=tuple(stream[100:300])))
     async with opening() as store:
-        known = await store.known("research")
+        known = await store.jobs.known("research")
     assert known.jobs["ftjob-1"].recent == tuple(one.id for one in stream[-RECENT:])

@@ -1,0 +1,380 @@
+"""What was spent, used and billed, and which tuned models there are."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, TunedModel, Usage
+from monitor.store import counters
+from monitor.store.database import Database
+from monitor.store.documents import Row, read_spending, read_tracked, to_ms, write
+from monitor.store.schema import bill, book, insert, job, spending, tuned_model, usage
+from monitor.store.values import CostRecords, ImportState, Spent
+
+NANO: Final = 1_000_000_000
+_KINDS: Final = ("input", "cached_input", "output")
+_PRICES: Final = tuple(f"{kind}_nanodollars" for kind in _KINDS)
+_FIGURES: Final = (*_KINDS, *_PRICES)
+_BILLS_KEPT: Final = timedelta(days=400)  # a year can be compared with the one before
+_ALWAYS: Final = -(2**62)
+
+_org = sa.bindparam("b_org", type_=sa.Text)
+_orgs = sa.bindparam("b_orgs", type_=sa.Text, expanding=True)
+_id = sa.bindparam("b_id", type_=sa.Text)
+_day, _until = sa.bindparam("b_day", type_=sa.Text), sa.bindparam("b_until", type_=sa.Text)
+_since = sa.bindparam("b_since", type_=sa.BigInteger)
+
+
+def _sums(amount: sa.ColumnElement[int]) -> tuple[sa.ColumnElement[int], sa.ColumnElement[int]]:
+    """Whole dollars and the rest: their sums stay within 64 bits where that of nano-dollars would not."""
+    return sa.func.sum(amount // NANO), sa.func.sum(amount % NANO)
+
+
+_IMPORTED: Final = sa.select(book).where(book.c.org == _org)
+_MODELS: Final = (
+    sa.select(tuned_model).where(tuned_model.c.org.in_(_orgs)).order_by(tuned_model.c.org, tuned_model.c.id)
+)
+_TRAINING: Final = (
+    sa.select(spending.c.doc)
+    .where(spending.c.org.in_(_orgs), spending.c.at >= _since)
+    .order_by(spending.c.at, spending.c.org, spending.c.job)
+)
+_ACTIVE: Final = (
+    sa.select(job.c.doc).where(job.c.org.in_(_orgs), job.c.ended_at.is_(None)).order_by(job.c.org, job.c.id)
+)
+_USAGES: Final = sa.select(usage).where(usage.c.org.in_(_orgs), usage.c.day >= _day).order_by(usage.c.day)
+_BILLS: Final = sa.select(bill).where(bill.c.org.in_(_orgs), bill.c.day >= _day).order_by(bill.c.day)
+_BILLED: Final = (
+    sa.select(bill.c.org, bill.c.line_item, *_sums(bill.c.nanodollars))
+    .where(bill.c.org.in_(_orgs), bill.c.day >= _day, bill.c.day <= _until)
+    .group_by(bill.c.org, bill.c.line_item)
+    .order_by(bill.c.org, bill.c.line_item)
+)
+_TRAINED: Final = (
+    sa.select(spending.c.org, *_sums(spending.c.nanodollars))
+    .where(spending.c.org.in_(_orgs), spending.c.at >= _since)
+    .group_by(spending.c.org)
+)
+_USED: Final = (
+    sa.select(usage.c.org, *(part for name in _PRICES for part in _sums(usage.c[name])))
+    .where(usage.c.org.in_(_orgs), usage.c.day >= _day)
+    .group_by(usage.c.org)
+)
+
+_USAGES_BETWEEN: Final = sa.select(usage).where(usage.c.org == _org, usage.c.day >= _day, usage.c.day <= _until)
+_usage = insert(usage)
+_USAGE: Final = _usage.on_conflict_do_update(
+    index_elements=["org", "project", "model", "day", "batch"],
+    set_={name: _usage.excluded[name] for name in _FIGURES},
+)
+_BILL: Final = insert(bill)
+_CLEAR_BILLS: Final = sa.delete(bill).where(bill.c.org == _org, bill.c.day >= _day, bill.c.day <= _until)
+_OLD_BILLS: Final = sa.delete(bill).where(bill.c.org == _org, bill.c.day < _day)
+_book = insert(book)
+_IMPORTED_UNTIL: Final = {
+    name: _book.on_conflict_do_update(index_elements=["org"], set_={name: _book.excluded[name]})
+    for name in ("usage_until", "bill_until")
+}
+_RECORD_TRAINING: Final = insert(spending).on_conflict_do_nothing(index_elements=["org", "job"])
+_ADD_MODEL: Final = insert(tuned_model).on_conflict_do_nothing(index_elements=["org", "id"])
+_LISTED: Final = sa.select(tuned_model.c.id).where(tuned_model.c.org == _org, tuned_model.c.listed == 1)
+_DELETE_MODEL: Final = sa.delete(tuned_model).where(tuned_model.c.org == _org, tuned_model.c.id == _id)
+_model = insert(tuned_model)
+_LIST_MODEL: Final = _model.on_conflict_do_update(
+    index_elements=["org", "id"],
+    set_={
+        "base": _model.excluded.base,
+        "shutdown": _model.excluded.shutdown,
+        "listed": 1,
+        "shared": sa.case((_model.excluded.shared == 1, 1), else_=tuned_model.c.shared),
+    },
+)
+_DATE_MODEL: Final = (
+    sa.update(tuned_model)
+    .where(tuned_model.c.org == _org, tuned_model.c.id == _id, tuned_model.c.shutdown.is_(None))
+    .values(shutdown=_day)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostStore:
+    """Costs and models. Every method may raise StoreError."""
+
+    database: Database
+
+    async def record_usage(self, org: str, usages: Sequence[Usage], *, until: date) -> None:
+        """Keep what tuned models were used for on days that were read whole; `until` is the last of them.
+
+        A day that was there is replaced, but no count ever falls. What grew is counted.
+        """
+        await self.database.write(_record_usage, org, usages, until)
+
+    async def record_bill(self, org: str, bills: Sequence[Bill], *, since: date, until: date, now: datetime) -> None:
+        """Let the days from `since` to `until`, which were read whole, say what the bill says now."""
+        await self.database.write(_record_bill, org, bills, since, until, now)
+
+    async def imported(self, org: str) -> ImportState:
+        """How far the two imports have come."""
+        return await self.database.read(_imported, org)
+
+    async def replace_models(self, org: str, models: Sequence[TunedModel]) -> None:
+        """Keep the provider's own list, read whole: what it once listed and lists no more is forgotten."""
+        await self.database.write(_replace_models, org, models)
+
+    async def date_models(self, models: Sequence[TunedModel]) -> None:
+        """Keep when these models end, where that was not known."""
+        if models:
+            await self.database.write(_date_models, models)
+
+    async def tuned_models(self, orgs: Sequence[str]) -> tuple[TunedModel, ...]:
+        """The models that jobs have brought forth and those that the provider lists."""
+        return await self.database.read(read_models, orgs)
+
+    async def spent(self, since: datetime | None, orgs: Sequence[str]) -> Spent:
+        """What was spent from that moment on (None: ever), and what active jobs are spending."""
+        return await self.database.read(_spent, _from(since, orgs))
+
+    async def records(self, since: datetime, orgs: Sequence[str]) -> CostRecords:
+        """What was computed, used and billed from that moment on."""
+        return await self.database.read(_records, _from(since, orgs))
+
+
+def record_training(connection: sa.Connection, spendings: Sequence[Spending]) -> None:
+    """Keep what training has cost, each job's once."""
+    rows = [
+        {"org": one.org, "job": one.job, "at": to_ms(one.at), "nanodollars": _nano(one.usd), "doc": write(one)}
+        for one in spendings
+    ]
+    if rows:
+        connection.execute(_RECORD_TRAINING, rows)
+
+
+def add_models(connection: sa.Connection, models: Sequence[TunedModel]) -> None:
+    """Keep the models that jobs have brought forth; what is known of one already stays."""
+    if models:
+        connection.execute(_ADD_MODEL, [_model_row(one) for one in models])
+
+
+def read_models(connection: sa.Connection, orgs: Sequence[str]) -> tuple[TunedModel, ...]:
+    """The models of these organisations."""
+    return tuple(
+        TunedModel(
+            org=row.org,
+            id=row.id,
+            base=row.base,
+            shutdown=_date(row.shutdown),
+            listed=bool(row.listed),
+            shared=bool(row.shared),
+        )
+        for row in connection.execute(_MODELS, {"b_orgs": tuple(orgs)})
+    )
+
+
+def billed_month(connection: sa.Connection, orgs: Sequence[str], today: date) -> dict[tuple[str, str], Decimal]:
+    """What was billed this month, by organisation and line item."""
+    wanted = {"b_orgs": tuple(orgs), "b_day": today.replace(day=1).isoformat(), "b_until": today.isoformat()}
+    return {(org, item): _total(sums) for org, item, *sums in connection.execute(_BILLED, wanted)}
+
+
+def computed_since(
+    connection: sa.Connection, orgs: Sequence[str], since: datetime
+) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """By organisation: what training cost since then, and what use did, as far as there are prices."""
+    trained, used = (connection.execute(statement, _from(since, orgs)) for statement in (_TRAINED, _USED))
+    return _by_org(trained), _by_org(used)
+
+
+def _by_org(rows: Iterable[Any]) -> dict[str, Decimal]:
+    return {org: _total(sums) for org, *sums in rows if None not in sums}
+
+
+def _total(sums: Sequence[int]) -> Decimal:
+    """From pairs of whole dollars and nano-dollars."""
+    return Decimal(sum(int(whole) for whole in sums[::2])) + _usd(sum(int(rest) for rest in sums[1::2]))
+
+
+def _from(since: datetime | None, orgs: Sequence[str]) -> Row:
+    """The parameters of what is read from a moment on, or ever."""
+    return {
+        "b_orgs": tuple(orgs),
+        "b_since": to_ms(since) if since is not None else _ALWAYS,
+        "b_day": since.date().isoformat() if since is not None else "",
+    }
+
+
+def _imported(connection: sa.Connection, org: str) -> ImportState:
+    row = connection.execute(_IMPORTED, {"b_org": org}).first()
+    if row is None:
+        return ImportState()
+    return ImportState(usage_until=_date(row.usage_until), bill_until=_date(row.bill_until))
+
+
+def _spent(connection: sa.Connection, wanted: Row) -> Spent:
+    return Spent(
+        spendings=tuple(map(read_spending, connection.execute(_TRAINING, wanted).scalars())),
+        active=tuple(map(read_tracked, connection.execute(_ACTIVE, wanted).scalars())),
+        usages=tuple(map(_read_usage, connection.execute(_USAGES, wanted))),
+    )
+
+
+def _records(connection: sa.Connection, wanted: Row) -> CostRecords:
+    return CostRecords(
+        spendings=tuple(map(read_spending, connection.execute(_TRAINING, wanted).scalars())),
+        usages=tuple(map(_read_usage, connection.execute(_USAGES, wanted))),
+        bills=tuple(map(_read_bill, connection.execute(_BILLS, wanted))),
+    )
+
+
+def _record_usage(connection: sa.Connection, org: str, usages: Sequence[Usage], until: date) -> None:
+    if usages:
+        days = sorted(one.day for one in usages)
+        wanted = {"b_org": org, "b_day": days[0].isoformat(), "b_until": days[-1].isoformat()}
+        before = {_place(row): row for row in map(dict, connection.execute(_USAGES_BETWEEN, wanted).mappings())}
+        rows = [_grown(before.get(_place(row)), row) for row in _merged(usages)]
+        connection.execute(_USAGE, rows)
+        amounts = Counter[tuple[str, str]]()
+        for row in rows:
+            for counter, amount in _growth(before.get(_place(row)) or {}, row):
+                amounts[counter] += amount
+        counters.add(connection, {counter: amount for counter, amount in amounts.items() if amount > 0})
+    _imported_until(connection, org, "usage_until", until)
+
+
+def _record_bill(
+    connection: sa.Connection, org: str, bills: Sequence[Bill], since: date, until: date, now: datetime
+) -> None:
+    """Late items come in, and what was taken back goes."""
+    connection.execute(_CLEAR_BILLS, {"b_org": org, "b_day": since.isoformat(), "b_until": until.isoformat()})
+    connection.execute(_OLD_BILLS, {"b_org": org, "b_day": (now - _BILLS_KEPT).date().isoformat()})
+    amounts = defaultdict[tuple[str, str, str], int](int)
+    for one in bills:
+        amounts[one.project, one.line_item, one.day.isoformat()] += _nano(one.usd)
+    rows = [
+        {"org": org, "project": project, "line_item": item, "day": day, "nanodollars": amount}
+        for (project, item, day), amount in amounts.items()
+    ]
+    if rows:
+        connection.execute(_BILL, rows)
+    _imported_until(connection, org, "bill_until", until)
+
+
+def _imported_until(connection: sa.Connection, org: str, name: str, day: date) -> None:
+    connection.execute(_IMPORTED_UNTIL[name], {"org": org, name: day.isoformat()})
+
+
+def _replace_models(connection: sa.Connection, org: str, models: Sequence[TunedModel]) -> None:
+    """The list is the truth about what it once listed; what is only known from jobs stays."""
+    names = {one.id for one in models}
+    gone = [name for name in connection.execute(_LISTED, {"b_org": org}).scalars() if name not in names]
+    if gone:
+        connection.execute(_DELETE_MODEL, [{"b_org": org, "b_id": name} for name in gone])
+    if models:
+        connection.execute(_LIST_MODEL, [_model_row(one) for one in models])
+
+
+def _date_models(connection: sa.Connection, models: Sequence[TunedModel]) -> None:
+    rows = [{"b_org": one.org, "b_id": one.id, "b_day": one.shutdown.isoformat()} for one in models if one.shutdown]
+    if rows:
+        connection.execute(_DATE_MODEL, rows)
+
+
+def _merged(usages: Sequence[Usage]) -> list[Row]:
+    """One row for each place; rows that share one are added up."""
+    rows: dict[tuple[str, ...], Row] = {}
+    for one in usages:
+        row = _usage_row(one)
+        same = rows.get(_place(row))
+        rows[_place(row)] = row if same is None else row | {name: _sum(same[name], row[name]) for name in _FIGURES}
+    return list(rows.values())
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return row["org"], row["project"], row["model"], row["day"], str(row["batch"])
+
+
+def _grown(was: Row | None, now: Row) -> Row:
+    if was is None:
+        return now
+    return now | {name: max(was[name] or 0, now[name]) if now[name] is not None else was[name] for name in _FIGURES}
+
+
+def _growth(was: Row, now: Row) -> Iterator[tuple[tuple[str, str], int]]:
+    for kind, price in zip(_KINDS, _PRICES, strict=True):
+        labels = write((("org", now["org"]), ("model", now["model"]), ("kind", kind)))
+        yield ("usage_tokens", labels), now[kind] - (was.get(kind) or 0)
+        yield ("usage_nanodollars", labels), (now[price] or 0) - (was.get(price) or 0)
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
+
+def _usage_row(one: Usage) -> Row:
+    return {
+        "org": one.org,
+        "project": one.project,
+        "model": one.model,
+        "day": one.day.isoformat(),
+        "batch": int(one.batch),
+        **{kind: getattr(one.tokens, kind) for kind in _KINDS},
+        **{
+            name: _nano(getattr(one.usd, kind)) if one.usd else None for kind, name in zip(_KINDS, _PRICES, strict=True)
+        },
+    }
+
+
+def _read_usage(row: Any) -> Usage:
+    prices = (row.input_nanodollars, row.cached_input_nanodollars, row.output_nanodollars)
+    usd = None
+    if None not in prices:
+        usd = TokenDollars(input=_usd(prices[0]), cached_input=_usd(prices[1]), output=_usd(prices[2]))
+    return Usage(
+        org=row.org,
+        project=row.project,
+        model=row.model,
+        day=date.fromisoformat(row.day),
+        batch=bool(row.batch),
+        tokens=TokenCount(input=row.input, cached_input=row.cached_input, output=row.output),
+        usd=usd,
+    )
+
+
+def _read_bill(row: Any) -> Bill:
+    return Bill(
+        org=row.org,
+        project=row.project,
+        line_item=row.line_item,
+        day=date.fromisoformat(row.day),
+        usd=_usd(row.nanodollars),
+    )
+
+
+def _model_row(one: TunedModel) -> Row:
+    return {
+        "org": one.org,
+        "id": one.id,
+        "base": one.base,
+        "shutdown": one.shutdown.isoformat() if one.shutdown is not None else None,
+        "listed": int(one.listed),
+        "shared": int(one.shared),
+    }
+
+
+def _nano(usd: Decimal) -> int:
+    """Whole nano-dollars; the rest is cut."""
+    return int(usd * NANO)
+
+
+def _usd(nanodollars: int) -> Decimal:
+    return Decimal(nanodollars) / NANO
+
+
+def _date(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text is not None else None

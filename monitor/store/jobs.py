@@ -1,0 +1,300 @@
+"""What the watchers of jobs know, and what they change: whole decisions, each based on the newest knowledge."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from monitor.domain.decide import evolve
+from monitor.domain.flow import RECENT, Change, Known, Tracked, Transition
+from monitor.domain.model import EventKind, JobEvent
+from monitor.store import counters
+from monitor.store.changes import Changes
+from monitor.store.costs import add_models, record_training
+from monitor.store.database import Database
+from monitor.store.documents import (
+    UNKNOWN_TIME,
+    Row,
+    maybe_moment,
+    read_tracked,
+    to_ms,
+    to_ms_up,
+    write,
+    write_tracked,
+)
+from monitor.store.errors import Stale
+from monitor.store.event_retention import MOST, Mark, superfluous
+from monitor.store.leases import Leases
+from monitor.store.outbox import enqueue
+from monitor.store.schema import CHUNK, DEAD, PENDING, SENT, event, insert, job, organization, outbox, transition
+
+_BIG: Final = 2**62  # columns hold 64 bits
+BATCH: Final = 200
+"""Jobs, or deliveries, that are forgotten in one transaction: it must not hold others up."""
+
+_org, _id = sa.bindparam("b_org", type_=sa.Text), sa.bindparam("b_id", type_=sa.Text)
+_of_job = (event.c.org == _org) & (event.c.job == _id)
+
+_ORGANIZATION: Final = sa.select(organization.c.version, organization.c.horizon).where(organization.c.name == _org)
+_UNFINISHED: Final = sa.select(job.c.id, job.c.doc).where(job.c.org == _org, job.c.settled == 0)
+_FINISHED: Final = sa.select(job.c.id).where(job.c.org == _org, job.c.settled == 1)
+_RECENT: Final = (
+    sa.select(event.c.job, event.c.id)
+    .where(event.c.org == _org, event.c.job.in_(sa.bindparam("b_jobs", expanding=True)))
+    .order_by(event.c.at, event.c.pos)
+)
+
+# A row that is not there cannot be locked: of two replicas that see an organisation first, the second waits here.
+_BEGIN: Final = insert(organization).values(version=0, seen_at=0).on_conflict_do_nothing(index_elements=["name"])
+_VERSION: Final = sa.select(organization.c.version).where(organization.c.name == _org).with_for_update()
+_ADVANCE: Final = (
+    sa.update(organization)
+    .where(organization.c.name == _org)
+    .values(version=organization.c.version + 1, seen_at=sa.bindparam("b_at", type_=sa.BigInteger))
+)
+_RAISE_HORIZON: Final = (
+    sa.update(organization)
+    .where(
+        organization.c.name == _org,
+        sa.func.coalesce(organization.c.horizon, -_BIG) < sa.bindparam("b_horizon", type_=sa.BigInteger),
+    )
+    .values(horizon=sa.bindparam("b_horizon", type_=sa.BigInteger))
+)
+_job = insert(job)
+_JOB: Final = _job.on_conflict_do_update(
+    index_elements=["org", "id"],
+    set_={
+        name: _job.excluded[name] for name in ("status", "model", "created_at", "ended_at", "settled", "basis", "doc")
+    },
+)
+_EVENT: Final = insert(event).on_conflict_do_nothing(index_elements=["org", "job", "id"])
+_TRANSITION: Final = insert(transition).on_conflict_do_nothing(index_elements=["org", "job", "seq"])
+
+_COUNT: Final = sa.select(sa.func.count()).select_from(event).where(_of_job)
+_MARKS: Final = sa.select(event.c.pos, event.c.step, event.c.kind).where(_of_job).order_by(event.c.at, event.c.pos)
+_DELETE_EVENT: Final = sa.delete(event).where(event.c.pos == sa.bindparam("b_pos", type_=sa.BigInteger))
+
+_before = sa.bindparam("b_before", type_=sa.BigInteger)
+_waits = (
+    sa.select(sa.literal(1))
+    .select_from(outbox)
+    .where(outbox.c.org == job.c.org, outbox.c.job == job.c.id, outbox.c.state == PENDING)
+    .correlate(job)
+    .exists()
+)
+_OLD_JOBS: Final = (
+    sa.select(job.c.org, job.c.id, job.c.created_at)
+    .where(job.c.slim == 0, job.c.ended_at < _before, ~_waits)
+    .order_by(job.c.ended_at)
+    .limit(BATCH)
+)
+_OLD_DELIVERIES: Final = (
+    sa.select(outbox.c.key).where(outbox.c.settled_at < _before, outbox.c.state.in_([SENT, DEAD])).limit(BATCH)
+)
+_FORGET: Final = tuple(
+    sa.delete(table).where(table.c.org == _org, table.c.job == _id) for table in (event, transition, outbox)
+)
+_DELETE_JOB: Final = sa.delete(job).where(job.c.org == _org, job.c.id == _id)
+_STUB: Final = sa.update(job).where(job.c.org == _org, job.c.id == _id).values(slim=1)
+_DELETE_DELIVERY: Final = sa.delete(outbox).where(outbox.c.key == sa.bindparam("b_key", type_=sa.Text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStore:
+    """The organisations' jobs. Every method may raise StoreError."""
+
+    database: Database
+    leases: Leases
+    changes: Changes
+    _known: dict[str, tuple[int, Known]] = field(default_factory=dict, init=False, repr=False)
+    """By organisation, with the term of the lease in which nobody else can have changed it."""
+
+    async def known(self, org: str) -> Known:
+        """What was known of the organisation; remembered while its lease is ours."""
+        term = self.leases.term(org)
+        found = self._known.get(org)
+        if found is not None and found[0] == term:
+            return found[1]
+        known = await self.database.read(_read_known, org)
+        self._remember(term, known)
+        return known
+
+    async def commit(self, change: Change) -> None:
+        """Make the change durable, whole. Raises Stale when it was decided on knowledge that is not the newest."""
+        if change.empty:
+            return
+        before = self._known.pop(change.org, None)  # whatever happens, it is not the newest any more
+        await self.database.write(self._commit, change)
+        if before is not None and before[0] == self.leases.term(change.org) and before[1].version == change.based_on:
+            self._remember(before[0], evolve(before[1], change))
+        self.changes.jobs(change.tracked)
+        self.changes.enqueued(len(change.deliveries))
+
+    async def prune(self, now: datetime, retention: timedelta) -> int:
+        """Forget jobs that ended before the retention and deliveries settled before it; says how many jobs."""
+        before, total = to_ms(now - retention), 0
+        while True:
+            jobs, deliveries = await self.database.write(_prune, before)
+            total += jobs
+            if not jobs and not deliveries:
+                break
+        if total:
+            self._known.clear()
+        await self.database.compact()
+        return total
+
+    def _remember(self, term: int | None, known: Known) -> None:
+        newest = self._known.get(known.org)
+        if term is not None and (newest is None or newest[0] != term or newest[1].version < known.version):
+            self._known[known.org] = term, known
+
+    def _commit(self, connection: sa.Connection, change: Change) -> None:
+        now = self.database.now(connection)
+        if change.based_on == 0:
+            connection.execute(_BEGIN, {"name": change.org})
+        version = connection.execute(_VERSION, {"b_org": change.org}).scalar() or 0
+        if version != change.based_on:
+            raise Stale(f"{change.org} is at version {version}, the change is based on {change.based_on}")
+        self.leases.fence(connection, change.org, now)
+        _write(connection, change, now)
+        for job_id in _perhaps_long(change):
+            _thin(connection, change.org, job_id)
+        if change.deliveries:
+            self.database.wake(connection)
+
+
+def _read_known(connection: sa.Connection, org: str) -> Known:
+    """Everything a decision needs of the past. Jobs that are done with are given by name only, never decoded."""
+    found = connection.execute(_ORGANIZATION, {"b_org": org}).first()
+    if found is None:
+        return Known(org=org)
+    docs = dict(connection.execute(_UNFINISHED, {"b_org": org}).all())
+    recent = _recent(connection, org, list(docs))
+    return Known(
+        org=org,
+        version=found.version,
+        jobs={id_: replace(read_tracked(doc), recent=recent.get(id_, ())) for id_, doc in docs.items()},
+        final=frozenset(connection.execute(_FINISHED, {"b_org": org}).scalars()),
+        horizon=maybe_moment(found.horizon),
+    )
+
+
+def _recent(connection: sa.Connection, org: str, jobs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    ids: dict[str, list[str]] = defaultdict(list)
+    for start in range(0, len(jobs), CHUNK):
+        for job_id, id_ in connection.execute(_RECENT, {"b_org": org, "b_jobs": jobs[start : start + CHUNK]}):
+            ids[job_id].append(id_)
+    return {job_id: tuple(found[-RECENT:]) for job_id, found in ids.items()}
+
+
+def _write(connection: sa.Connection, change: Change, now: int) -> None:
+    connection.execute(_ADVANCE, {"b_org": change.org, "b_at": to_ms(change.at)})
+    if change.horizon is not None:
+        _execute(connection, _RAISE_HORIZON, [{"b_org": change.org, "b_horizon": to_ms_up(change.horizon)}])
+    _execute(connection, _JOB, [_job_row(one) for one in change.tracked])
+    _execute(connection, _EVENT, [_event_row(one) for one in change.events])
+    _execute(connection, _TRANSITION, [_transition_row(one) for one in change.transitions])
+    enqueue(connection, change.deliveries, now)
+    record_training(connection, change.spendings)
+    add_models(connection, change.tuned)
+    amounts = Counter[tuple[str, str]]()
+    for one in change.counters:
+        amounts[one.metric, write(one.labels)] += one.amount
+    counters.add(connection, amounts)
+
+
+def _job_row(tracked: Tracked) -> Row:
+    one = tracked.job
+    ended_at = (one.finished_at or one.created_at or tracked.since) if one.status.final else tracked.since
+    return {
+        "org": one.org,
+        "id": one.id,
+        "status": one.status.value,
+        "model": one.model,
+        "created_at": max(to_ms(one.created_at), UNKNOWN_TIME) if one.created_at is not None else UNKNOWN_TIME,
+        "ended_at": None if tracked.active else to_ms(ended_at),
+        "settled": int(tracked.finalized),
+        "basis": tracked.cost.basis.value if tracked.cost is not None and one.status.final else None,
+        "doc": write_tracked(tracked),
+    }
+
+
+def _event_row(one: JobEvent) -> Row:
+    step = one.metrics.step if one.metrics is not None else None
+    return {
+        "org": one.org,
+        "job": one.job,
+        "id": one.id,
+        "at": to_ms(one.at) if one.at is not None else UNKNOWN_TIME,
+        "kind": one.kind.value,
+        "step": step if abs(step or 0) < _BIG else None,
+        "doc": write(one),
+    }
+
+
+def _transition_row(one: Transition) -> Row:
+    return {
+        "org": one.org,
+        "job": one.job,
+        "seq": one.seq,
+        "at": to_ms(one.at),
+        "kind": one.kind.value,
+        "before": one.before.value if one.before is not None else None,
+        "after": one.after.value,
+        "resumed": int(one.resumed),
+        "restarted": int(one.restarted),
+    }
+
+
+def _perhaps_long(change: Change) -> Iterator[str]:
+    """Jobs that may have too many events now: `recent` counts them up to RECENT, which spares asking the database."""
+    short = {one.job.id for one in change.tracked if 0 < len(one.recent) < RECENT}
+    for job_id, fresh in Counter(one.job for one in change.events).items():
+        if job_id not in short or fresh > RECENT:
+            yield job_id
+
+
+def _thin(connection: sa.Connection, org: str, job_id: str) -> None:
+    of = {"b_org": org, "b_id": job_id}
+    if connection.execute(_COUNT, of).scalar_one() <= MOST:
+        return
+    marks = [
+        Mark(pos=pos, step=step, measured=kind == EventKind.METRICS)
+        for pos, step, kind in connection.execute(_MARKS, of)
+    ]
+    connection.execute(_DELETE_EVENT, [{"b_pos": pos} for pos in sorted(superfluous(marks))])
+
+
+def _prune(connection: sa.Connection, before: int) -> tuple[int, int]:
+    """Forget one batch of jobs that ended, or were gone, before that moment, and of deliveries settled before it."""
+    rows = connection.execute(_OLD_JOBS, {"b_before": before}).all()
+    # A horizon hides every unknown ended job from before it. So a job is only deleted where its creation is known and
+    # past retention too; the others are kept as stubs, so that they stay known by name.
+    deleted = [row for row in rows if UNKNOWN_TIME < row.created_at < before]
+    stubs = [row for row in rows if not UNKNOWN_TIME < row.created_at < before]
+    for statement in _FORGET:
+        _execute(connection, statement, [_key(row) for row in rows])
+    _execute(connection, _DELETE_JOB, [_key(row) for row in deleted])
+    _execute(connection, _STUB, [_key(row) for row in stubs])
+    horizons: dict[str, int] = {}
+    for row in deleted:
+        # a millisecond more, as columns cut what is smaller
+        horizons[row.org] = max(horizons.get(row.org, 0), row.created_at + 1)
+    _execute(connection, _RAISE_HORIZON, [{"b_org": org, "b_horizon": at} for org, at in sorted(horizons.items())])
+    keys = connection.execute(_OLD_DELIVERIES, {"b_before": before}).scalars().all()
+    _execute(connection, _DELETE_DELIVERY, [{"b_key": key} for key in keys])
+    return len(rows), len(keys)
+
+
+def _key(row: Any) -> Row:
+    return {"b_org": row.org, "b_id": row.id}
+
+
+def _execute(connection: sa.Connection, statement: sa.Executable, rows: list[Row]) -> None:
+    if rows:
+        connection.execute(statement, rows)

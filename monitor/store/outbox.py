@@ -1,0 +1,477 @@
+"""The outbox: deliveries wait, are claimed in order for each job and notifier, and sent, retried or dead-lettered."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from monitor.domain.news import Delivery, Message, News, Severity, Subject
+from monitor.domain.replay import Past, Plan, StoredDelivery
+from monitor.log import get_logger
+from monitor.store.changes import Changes, Place
+from monitor.store.clock_jump import ClockJump
+from monitor.store.database import Database
+from monitor.store.documents import (
+    Row,
+    Whole,
+    cursor,
+    from_ms,
+    place,
+    read_message,
+    read_tracked,
+    subject_of,
+    to_ms,
+    transition_of,
+    write,
+)
+from monitor.store.errors import StoreError
+from monitor.store.schema import CHUNK, DEAD, PENDING, SENT, insert, job, notice, outbox, transition
+from monitor.store.values import ClaimedDelivery, Listing
+
+log = get_logger()
+
+_MS: Final = timedelta(milliseconds=1)
+_SKEW: Final = timedelta(minutes=1) // _MS
+"""How far clocks may differ before a time in the future counts as a clock that was put back."""
+PAGE: Final = 200
+"""Transitions that are read, decided and written at a time by a replay."""
+
+_notifier = sa.bindparam("b_notifier", type_=sa.Text)
+_now = sa.bindparam("b_now", type_=sa.BigInteger)
+_owner = sa.bindparam("b_owner", type_=sa.Text)
+_due_at = sa.bindparam("b_due_at", type_=sa.BigInteger)
+_keys = sa.bindparam("b_keys", type_=sa.Text, expanding=True)
+
+_ENQUEUE: Final = insert(outbox).on_conflict_do_nothing(index_elements=["key"]).returning(outbox.c.key)
+_MESSAGES: Final = sa.select(outbox.c.key, outbox.c.message).where(outbox.c.key.in_(_keys))
+
+_earlier = outbox.alias("earlier")
+_waiting = outbox.alias("waiting")
+_first_of_job = ~(
+    sa.select(sa.literal(1))
+    .select_from(_earlier)
+    .where(
+        _earlier.c.org == _waiting.c.org,
+        _earlier.c.job == _waiting.c.job,
+        _earlier.c.notifier == _waiting.c.notifier,
+        _earlier.c.state == PENDING,
+        _earlier.c.seq < _waiting.c.seq,
+    )
+    .correlate(_waiting)
+    .exists()
+)
+# A common table, as PostgreSQL may run a plain subquery more than once and then lock more than its limit.
+_due = (
+    sa.select(_waiting.c.key)
+    .where(_waiting.c.state == PENDING, _waiting.c.notifier == _notifier, _waiting.c.due_at <= _now, _first_of_job)
+    .order_by(_waiting.c.due_at, _waiting.c.created_at, _waiting.c.org, _waiting.c.job)
+    .limit(sa.bindparam("b_limit", type_=sa.Integer))
+    .with_for_update(skip_locked=True)
+    .cte("due")
+)
+_CLAIM: Final = (
+    sa.update(outbox)
+    .where(outbox.c.key.in_(sa.select(_due.c.key)))
+    .values(
+        attempts=outbox.c.attempts + 1,
+        # nobody said what became of the claim before
+        ambiguous=sa.case((outbox.c.owner.is_not(None), 1), else_=outbox.c.ambiguous),
+        owner=_owner,
+        due_at=_due_at,
+        touched_at=_now,
+    )
+    .returning(
+        outbox.c.org,
+        outbox.c.job,
+        outbox.c.seq,
+        outbox.c.notifier,
+        outbox.c.message,
+        outbox.c.attempts,
+        outbox.c.created_at,
+        outbox.c.ambiguous,
+    )
+)
+_NEXT_DUE: Final = sa.select(sa.func.min(_waiting.c.due_at)).where(
+    _waiting.c.state == PENDING, _waiting.c.notifier == _notifier, _first_of_job
+)
+RELEASE_ALL: Final = (
+    sa.update(outbox)
+    .where(outbox.c.state == PENDING, outbox.c.owner.is_not(None))
+    .values(due_at=_now, touched_at=_now, owner=None, ambiguous=1)
+)
+"""What a process that is no more had claimed is due at once. It may have been sent."""
+
+# the attempt's number fences a claim that was retaken under the same name
+_ours = (
+    (outbox.c.key == sa.bindparam("b_key", type_=sa.Text))
+    & (outbox.c.state == PENDING)
+    & (outbox.c.owner == _owner)
+    & (outbox.c.attempts == sa.bindparam("b_attempts", type_=sa.BigInteger))
+)
+_reason = sa.bindparam("b_reason", type_=sa.Text)
+_SETTLE: Final = (
+    sa.update(outbox)
+    .where(_ours)
+    .values(
+        state=sa.bindparam("b_state", type_=sa.Text),
+        settled_at=_now,
+        reason=_reason,
+        reference=sa.bindparam("b_reference", type_=sa.Text),
+        owner=None,
+    )
+)
+_POSTPONE: Final = (
+    sa.update(outbox)
+    .where(_ours)
+    .values(
+        due_at=_due_at,
+        touched_at=_now,
+        reason=_reason,
+        attempts=outbox.c.attempts - sa.bindparam("b_uncounted", type_=sa.BigInteger),
+        ambiguous=sa.case((sa.bindparam("b_ambiguous", type_=sa.Integer) == 1, 1), else_=outbox.c.ambiguous),
+        owner=None,
+    )
+)
+_EXPIRE: Final = (
+    sa.update(outbox)
+    .where(
+        outbox.c.state == PENDING,
+        outbox.c.created_at < sa.bindparam("b_before", type_=sa.BigInteger),
+        outbox.c.owner.is_(None) | (outbox.c.due_at <= _now),  # not while it is being sent
+    )
+    .values(
+        state=DEAD,
+        # the last answer tells why nothing came through
+        reason=sa.case((outbox.c.reason.is_(None), "expired"), else_=sa.literal("expired: ") + outbox.c.reason),
+        settled_at=_now,
+        owner=None,
+    )
+    .returning(outbox.c.notifier)
+)
+_CLOCK_PUT_BACK: Final = (
+    sa.update(outbox)
+    .where(
+        outbox.c.state == PENDING,
+        outbox.c.owner.is_(None),
+        outbox.c.due_at > _now,
+        outbox.c.touched_at > sa.bindparam("b_future", type_=sa.BigInteger),
+    )
+    .values(due_at=_now, touched_at=_now)
+)
+_jump = sa.bindparam("b_jump", type_=sa.BigInteger)
+_CLOCK_SET_AHEAD: Final = (
+    sa.update(outbox)
+    # what is younger than the jump was put there after it
+    .where(outbox.c.state == PENDING, outbox.c.created_at <= _now - _jump)
+    .values(created_at=outbox.c.created_at + _jump)
+)
+
+_anew = {
+    "state": PENDING,
+    # its age and its attempts begin anew, or it would be dead again at once
+    "created_at": _now,
+    "due_at": _now,
+    "touched_at": _now,
+    "attempts": 0,
+    "ambiguous": 0,  # whoever asks for it knows that it may have arrived
+    "reason": None,
+    "settled_at": None,
+    "reference": None,
+}
+_REQUEUE_ALL: Final = (
+    sa.update(outbox).where(outbox.c.state == DEAD).values(_anew).returning(outbox.c.org, outbox.c.job)
+)
+_REQUEUE: Final = _REQUEUE_ALL.where(outbox.c.key.in_(_keys))
+_AGAIN: Final = (
+    sa.update(outbox)
+    .where(outbox.c.key.in_(_keys), outbox.c.state.in_([SENT, DEAD]))
+    .values(_anew)
+    .returning(outbox.c.key)
+)
+
+# by job and number, not by time: what goes out in order must wait in order
+_PAGE: Final = (
+    sa.select(transition, job.c.doc)
+    .join(job, (job.c.org == transition.c.org) & (job.c.id == transition.c.job))
+    .where(
+        transition.c.at >= sa.bindparam("b_since", type_=sa.BigInteger),
+        sa.tuple_(transition.c.org, transition.c.job, transition.c.seq)
+        > sa.tuple_(
+            sa.bindparam("b_org", type_=sa.Text),
+            sa.bindparam("b_job", type_=sa.Text),
+            sa.bindparam("b_seq", type_=sa.BigInteger),
+        ),
+    )
+    .order_by(transition.c.org, transition.c.job, transition.c.seq)
+    .limit(PAGE)
+)
+_observed = _PAGE.subquery("observed")
+_DELIVERIES_OF_PAGE: Final = sa.select(
+    outbox.c.org, outbox.c.job, outbox.c.seq, outbox.c.notifier, outbox.c.state, outbox.c.message
+).join(
+    _observed,
+    (outbox.c.org == _observed.c.org) & (outbox.c.job == _observed.c.job) & (outbox.c.seq == _observed.c.seq),
+)
+
+_ANNOUNCED: Final = sa.select(notice.c.id).where(notice.c.topic.in_(sa.bindparam("b_topics", expanding=True)))
+_ANNOUNCE: Final = insert(notice).on_conflict_do_nothing(index_elements=["id"]).returning(notice.c.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outbox:
+    """What is to be sent, and what became of it, by the database's clock. Every method may raise StoreError."""
+
+    database: Database
+    changes: Changes
+    jump: ClockJump | None = None
+    """Where the database's clock is this process's, by how much that was set."""
+
+    @property
+    def enqueued(self) -> int:
+        """A number that grows whenever deliveries wait that did not before."""
+        return self.changes.deliveries
+
+    async def wait_enqueued(self, mark: int) -> None:
+        """Wait until `enqueued` is another number than `mark`."""
+        await self.changes.wait_enqueued(mark)
+
+    async def announce(self, news: Sequence[News]) -> tuple[str, ...]:
+        """Enqueue the deliveries of what was never announced; gives the ids of that."""
+        if not news:
+            return ()
+        fresh = await self.database.write(self._announce, news)
+        self.changes.enqueued(sum(len(one.deliveries) for one in fresh))
+        return tuple(one.id for one in fresh)
+
+    async def notified(self, topics: Sequence[str]) -> frozenset[str]:
+        """The ids of all news of these topics that was ever announced."""
+        return await self.database.read(_notified, topics)
+
+    async def claim(self, notifier: str, *, owner: str, limit: int, lease: timedelta) -> tuple[ClaimedDelivery, ...]:
+        """Lease due deliveries, oldest first, and of each job only the first that is not settled."""
+        return await self.database.write(self._claim, notifier, owner, limit, lease // _MS)
+
+    async def delivered(self, claimed: ClaimedDelivery, *, reference: str | None = None) -> bool:
+        """It arrived. False when the claim was no longer ours, so that nothing changed."""
+        return await self._settle(claimed, {"b_state": SENT, "b_reason": None, "b_reference": reference})
+
+    async def dead_letter(self, claimed: ClaimedDelivery, *, reason: str) -> bool:
+        """It will not arrive: it is kept to be looked at and asked for again."""
+        return await self._settle(claimed, {"b_state": DEAD, "b_reason": reason, "b_reference": None})
+
+    async def postpone(
+        self,
+        claimed: ClaimedDelivery,
+        delay: timedelta,
+        *,
+        reason: str,
+        counted: bool = True,
+        ambiguous: bool = False,
+    ) -> bool:
+        """Try again later. Not `counted`, the attempt was none; `ambiguous`, it may have arrived."""
+        values = {
+            "b_delay": delay // _MS,
+            "b_reason": reason,
+            "b_uncounted": int(not counted),
+            "b_ambiguous": int(ambiguous),
+        }
+        return await self.database.write(self._settled, _POSTPONE, claimed, values)
+
+    async def expire(self, max_age: timedelta) -> Mapping[str, int]:
+        """Dead-letter what has waited longer, and say how many for each notifier.
+
+        A clock that is set ahead makes nothing older; what was put off by one that has been put back since is due.
+        """
+        jump = self.jump.take() if self.jump is not None else timedelta(0)
+        try:
+            return await self.database.write(self._expire, max_age // _MS, jump // _MS)
+        except StoreError:
+            if self.jump is not None:
+                self.jump.give_back(jump)
+            raise
+
+    async def next_due(self, notifier: str) -> timedelta | None:
+        """How long until `claim` will find something, as things are; negative when it is overdue."""
+        return await self.database.read(self._next_due, notifier)
+
+    async def requeue(self, keys: Sequence[str] | None) -> int:
+        """Dead letters wait again, as if they were new: those of the keys, or all. Says how many."""
+        jobs = await self.database.write(self._requeue, keys)
+        self.changes.settled(jobs)
+        self.changes.enqueued(len(jobs))
+        return len(jobs)
+
+    async def past(self, since: datetime, *, after: str | None = None) -> Listing[Past]:
+        """A page of the transitions observed since then, each with its deliveries; each job's in their order."""
+        return await self.database.read(_past, since, after)
+
+    async def replay(self, plan: Plan) -> frozenset[str]:
+        """Let the plan's deliveries wait, as if all were new. Gives the keys of those that did not wait before."""
+        if not plan.deliveries:
+            return frozenset()
+        waiting = await self.database.write(self._replay, plan)
+        self.changes.settled((one.org, one.job) for one in plan.deliveries if one.key in waiting)
+        self.changes.enqueued(len(waiting))
+        return waiting
+
+    async def _settle(self, claimed: ClaimedDelivery, values: Row) -> bool:
+        if settled := await self.database.write(self._settled, _SETTLE, claimed, values):
+            self.changes.settled([_place(claimed.delivery.subject)])
+        return settled
+
+    def _settled(self, connection: sa.Connection, statement: sa.Update, claimed: ClaimedDelivery, values: Row) -> bool:
+        """Whether the claim was still ours, so that this changed it."""
+        now = self.database.now(connection)
+        ours = {"b_key": claimed.delivery.key, "b_owner": claimed.owner, "b_attempts": claimed.attempts, "b_now": now}
+        if "b_delay" in values:
+            ours["b_due_at"] = now + values["b_delay"]
+        return connection.execute(statement, values | ours).rowcount == 1
+
+    def _announce(self, connection: sa.Connection, news: Sequence[News]) -> tuple[News, ...]:
+        now = self.database.now(connection)
+        by_id = {one.id: one for one in news}
+        rows = [{"id": id_, "topic": one.subject.topic, "at": now} for id_, one in by_id.items()]
+        new = frozenset(connection.execute(_ANNOUNCE, rows).scalars())
+        fresh = tuple(one for id_, one in by_id.items() if id_ in new)
+        if enqueue(connection, [delivery for one in fresh for delivery in one.deliveries], now):
+            self.database.wake(connection)
+        return fresh
+
+    def _claim(
+        self, connection: sa.Connection, notifier: str, owner: str, limit: int, lease: int
+    ) -> tuple[ClaimedDelivery, ...]:
+        now = self.database.now(connection)
+        values = {"b_notifier": notifier, "b_now": now, "b_due_at": now + lease, "b_owner": owner, "b_limit": limit}
+        rows = connection.execute(_CLAIM, values).all()
+        return tuple(_claimed(row, owner) for row in sorted(rows, key=lambda row: (row.created_at, row.org, row.job)))
+
+    def _expire(self, connection: sa.Connection, max_age: int, jump: int) -> Mapping[str, int]:
+        now = self.database.now(connection)
+        if jump > 0:
+            connection.execute(_CLOCK_SET_AHEAD, {"b_now": now, "b_jump": jump})
+        connection.execute(_CLOCK_PUT_BACK, {"b_now": now, "b_future": now + _SKEW})
+        return Counter(connection.execute(_EXPIRE, {"b_now": now, "b_before": now - max_age}).scalars())
+
+    def _next_due(self, connection: sa.Connection, notifier: str) -> timedelta | None:
+        due_at = connection.execute(_NEXT_DUE, {"b_notifier": notifier}).scalar()
+        return (due_at - self.database.now(connection)) * _MS if due_at is not None else None
+
+    def _requeue(self, connection: sa.Connection, keys: Sequence[str] | None) -> tuple[Place, ...]:
+        now = self.database.now(connection)
+        if keys is None:
+            results = [connection.execute(_REQUEUE_ALL, {"b_now": now})]
+        else:
+            results = [connection.execute(_REQUEUE, {"b_now": now, "b_keys": chunk}) for chunk in _chunks(keys)]
+        jobs = tuple((row.org, row.job) for result in results for row in result)
+        if jobs:
+            self.database.wake(connection)
+        return jobs
+
+    def _replay(self, connection: sa.Connection, plan: Plan) -> frozenset[str]:
+        now = self.database.now(connection)
+        waiting: set[str] = set()
+        for keys in _chunks(plan.again):
+            waiting.update(connection.execute(_AGAIN, {"b_now": now, "b_keys": keys}).scalars())
+        waiting |= enqueue(connection, plan.new, now)
+        if waiting:
+            self.database.wake(connection)
+        return frozenset(waiting)
+
+
+def enqueue(connection: sa.Connection, deliveries: Sequence[Delivery], now: int) -> frozenset[str]:
+    """Let the deliveries wait, due at once; gives the keys of those that are new. The same one twice is one."""
+    if not deliveries:
+        return frozenset()
+    rows = {one.key: _row(one, now) for one in deliveries}
+    new = frozenset(connection.execute(_ENQUEUE, list(rows.values())).scalars())
+    for keys in _chunks([key for key in rows if key not in new]):
+        for key, message in connection.execute(_MESSAGES, {"b_keys": keys}):
+            if message != rows[key]["message"]:
+                log.error("delivery.conflict", key=key, advice="another message has this key: it is not sent")
+    return new
+
+
+def _place(subject: Subject) -> Place:
+    return subject.org or subject.topic, subject.id
+
+
+def _row(one: Delivery, now: int) -> Row:
+    topic, rest = one.subject.key.split("/", 1)
+    return {
+        "key": one.key,
+        "notifier": one.notifier,
+        "org": topic,
+        "job": rest,
+        "seq": one.seq,
+        "message": write(one.message),
+        "state": PENDING,
+        "created_at": now,
+        "due_at": now,
+        "touched_at": now,
+        "attempts": 0,
+        "ambiguous": 0,
+    }
+
+
+def _claimed(row: Any, owner: str) -> ClaimedDelivery:
+    """The delivery of a claimed row. One that cannot be read is handed out too, to be dead-lettered."""
+    created_at, subject = from_ms(row.created_at), subject_of(row)
+    message = read_message(row.message, subject)
+    blank = Message(type="", at=created_at, title="", severity=Severity.INFO, subject=subject, event_type=None)
+    return ClaimedDelivery(
+        delivery=Delivery(subject=subject, seq=row.seq, notifier=row.notifier, message=message or blank),
+        attempts=row.attempts,
+        created_at=created_at,
+        ambiguous=bool(row.ambiguous),
+        owner=owner,
+        readable=message is not None,
+    )
+
+
+def _notified(connection: sa.Connection, topics: Sequence[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for chunk in _chunks(topics):
+        found.update(connection.execute(_ANNOUNCED, {"b_topics": chunk}).scalars())
+    return frozenset(found)
+
+
+def _past(connection: sa.Connection, since: datetime, after: str | None) -> Listing[Past]:
+    org, job_id, seq = place(after, tuple[str, str, Whole]) if after is not None else ("", "", 0)
+    values = {"b_since": to_ms(since), "b_org": org, "b_job": job_id, "b_seq": seq}
+    rows = connection.execute(_PAGE, values).all()
+    found = _deliveries_of_page(connection, values) if rows else {}
+    return Listing(
+        items=tuple(
+            Past(
+                transition=transition_of(row),
+                tracked=read_tracked(row.doc),
+                stored=found.get((row.org, row.job, row.seq), {}),
+            )
+            for row in rows
+        ),
+        next=cursor(rows[-1].org, rows[-1].job, rows[-1].seq) if len(rows) == PAGE else None,
+    )
+
+
+def _deliveries_of_page(
+    connection: sa.Connection, values: Row
+) -> Mapping[tuple[str, str, int], dict[str, StoredDelivery]]:
+    found: dict[tuple[str, str, int], dict[str, StoredDelivery]] = defaultdict(dict)
+    for row in connection.execute(_DELIVERIES_OF_PAGE, values):
+        message = read_message(row.message, subject_of(row))
+        found[row.org, row.job, row.seq][row.notifier] = StoredDelivery(
+            type=message.type if message is not None else "",
+            title=message.title if message is not None else "",
+            waits=row.state == PENDING,
+        )
+    return found
+
+
+def _chunks(values: Sequence[str]) -> Iterator[list[str]]:
+    """The values, as many at a time as a statement may have."""
+    return (list(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK))

@@ -1,0 +1,201 @@
+"""A PostgreSQL database that several replicas share, also behind a pooler of transactions such as pgbouncer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar, TypeVarTuple
+from uuid import uuid4
+
+import anyio
+import psycopg
+import sqlalchemy as sa
+from anyio import to_thread
+
+from monitor.clock import Clock
+from monitor.store.database import POISON, Readers
+from monitor.store.errors import Corrupt, Gone, NewerSchema, StoreError, Unavailable, Unstorable
+from monitor.store.migrating import HEAD, migrate
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+WRITERS: Final = 4
+READERS: Final = 3
+_TRIES: Final = 3
+_LISTEN_RETRY: Final = 10.0
+_CHANNEL: Final = "finetune_monitor"
+_SCHEMA_LOCK: Final = 0x66696E65  # "fine", in the space of advisory locks, which all programs of a database share
+_CONNECT: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    # pgbouncer before 1.21: a prepared statement belongs to a server connection that strangers use next
+    "prepare_threshold": None,
+    # a server that is cut off is noticed before a lease ends: nothing else bounds a wait for its answer
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "finetune-monitor",
+}
+# Local to the transaction: a pooler refuses them at connect, and a SET for the session leaks to the next client.
+_LIMITS: Final = sa.text(
+    "SELECT set_config('statement_timeout', '20s', true), set_config('lock_timeout', '5s', true),"
+    " set_config('idle_in_transaction_session_timeout', '30s', true)"
+)
+_SHARE: Final = sa.text(f"SELECT pg_advisory_xact_lock_shared({_SCHEMA_LOCK})")
+_EXCLUDE: Final = sa.text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+_REVISION: Final = sa.text("SELECT version_num FROM alembic_version")
+# not now(), which stands still within a transaction
+_NOW: Final = sa.text("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+_NOTIFY: Final = sa.text("SELECT pg_notify(:channel, :sender)")
+
+_AGAIN: Final = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58"})
+"""Classes of SQLSTATE that another try may overcome: connection, read-only, login, conflict, resources, operator."""
+_DAMAGED: Final = frozenset({"XX001", "XX002"})
+_TOO_LONG: Final = "54"  # an indexed text of more than 2,700 bytes: an error of the program class, for a value's fault
+
+
+class PostgresqlDatabase:
+    """One replica's way to the database. Each write is a transaction of its own."""
+
+    def __init__(self, url: sa.URL, clock: Clock) -> None:
+        self._url = url.set(drivername="postgresql+psycopg")
+        self._engine = self._connected(WRITERS)
+        reading = self._connected(READERS)
+        self._reading = reading
+        self._readers = Readers(
+            reading.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), READERS, translated
+        )
+        self._writing = anyio.CapacityLimiter(WRITERS)
+        self._failing: set[str] = set()
+        self._clock = clock
+        self._name = uuid4().hex
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every kind of write that failed has worked since, and the last read worked."""
+        return not self._failing and self._readers.healthy
+
+    async def write(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
+        """Do the work in a transaction; again where it met another replica's."""
+        # Shielded, as a thread cannot be stopped and its outcome must be known; bounded by the limits of a connection.
+        with anyio.CancelScope(shield=True):
+            try:
+                result = await to_thread.run_sync(self._transact, work, args, limiter=self._writing)
+            except (Unavailable, Gone, NewerSchema, Corrupt):
+                self._failing.add(work.__qualname__)
+                raise
+        self._failing.discard(work.__qualname__)
+        return result
+
+    async def read(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
+        """Ask in a transaction that sees one state of the database."""
+        return await self._readers.read(lambda: None, work, args)
+
+    def now(self, connection: sa.Connection) -> int:
+        """The database's clock, which all replicas share."""
+        return int(connection.execute(_NOW).scalar_one())
+
+    def wake(self, connection: sa.Connection) -> None:
+        """Tell who listens, once for each transaction, when it commits."""
+        connection.execute(_NOTIFY, {"channel": _CHANNEL, "sender": self._name})
+
+    async def listen(self, woken: Callable[[], None]) -> None:
+        """Hear of other replicas' writes for as long as a connection lasts, and connect again.
+
+        Behind a pooler of transactions nothing is ever heard, and nobody says so: couriers look by themselves too.
+        """
+        while True:
+            try:
+                async with await self._direct() as connection:
+                    await connection.execute(f"LISTEN {_CHANNEL}")
+                    async for notice in connection.notifies():
+                        if notice.payload != self._name:
+                            woken()
+            except psycopg.Error:
+                await self._clock.sleep(_LISTEN_RETRY)
+
+    async def compact(self) -> None:
+        """PostgreSQL does that by itself."""
+
+    def open(self) -> None:
+        """Bring the database to our schema, with no replica writing meanwhile. Raises StoreError."""
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_EXCLUDE)
+                migrate(connection)
+        except sa.exc.SQLAlchemyError as error:
+            raise translated(error) from error
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+        self._reading.dispose()
+
+    def _connected(self, size: int) -> sa.Engine:
+        return sa.create_engine(
+            self._url,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=True,  # a server that was restarted leaves dead connections in the pool
+            hide_parameters=True,  # errors are shown, and parameters hold texts from outside
+            connect_args=_CONNECT,
+        )
+
+    async def _direct(self) -> psycopg.AsyncConnection[Any]:
+        _, options = self._engine.dialect.create_connect_args(self._url)
+        return await psycopg.AsyncConnection.connect(**options, **_CONNECT, autocommit=True)
+
+    def _transact(self, work: Callable[[sa.Connection, *Ts], T], args: tuple[*Ts]) -> T:
+        for last in (*[False] * (_TRIES - 1), True):
+            try:
+                with self._engine.begin() as connection:
+                    self._admitted(connection)
+                    return work(connection, *args)
+            except POISON as error:
+                raise Unstorable(f"this cannot be stored: {type(error).__name__}") from error
+            except sa.exc.SQLAlchemyError as error:
+                if last or not _state(error).startswith("40"):  # deadlocks and conflicts, undone by the server
+                    raise translated(error) from error
+        raise AssertionError("the last try returns or raises")
+
+    def _admitted(self, connection: sa.Connection) -> None:
+        """Raise NewerSchema once a newer replica has migrated the database; it waits for us to end before it does."""
+        connection.execute(_LIMITS)
+        connection.execute(_SHARE)
+        revision = connection.execute(_REVISION).scalar()
+        if revision != HEAD:
+            raise NewerSchema(f"the database has schema {revision} now: another replica runs a newer version")
+
+
+def translated(error: Exception) -> StoreError:
+    """The same failure in our words. The texts of the driver hold no password."""
+    if isinstance(error, StoreError):
+        return type(error)(*error.args)
+    state = _state(error)
+    cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    if state.startswith(_TOO_LONG):
+        return Unstorable(f"this cannot be stored: {cause}")
+    if state in _DAMAGED:
+        return Corrupt(f"the database is damaged ({cause}): restore it from a backup")
+    if state == "42P01":
+        return Gone(f"the tables were dropped while in use: {cause}")
+    if state[:2] in _AGAIN or (not state and isinstance(error, (sa.exc.OperationalError, sa.exc.TimeoutError))):
+        return Unavailable(f"the database cannot be used now: {cause}")
+    return StoreError(f"the database refused: {cause}")
+
+
+def _state(error: Exception) -> str:
+    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+
+
+@asynccontextmanager
+async def opened_postgresql(url: sa.URL, *, clock: Clock) -> AsyncIterator[PostgresqlDatabase]:
+    """The database at this address, brought to our schema. Nothing is freed: other replicas may be at work."""
+    database = PostgresqlDatabase(url, clock)
+    try:
+        await to_thread.run_sync(database.open)
+        yield database
+    finally:
+        with anyio.CancelScope(shield=True):  # bounded: idle connections are closed
+            await to_thread.run_sync(database.close)

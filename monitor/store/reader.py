@@ -1,0 +1,267 @@
+"""What is shown: a snapshot for metrics and the status page, and the pages of the JSON API, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from monitor.domain.flow import Tracked
+from monitor.domain.model import Basis, EventKind, JobEvent, Status
+from monitor.domain.news import job_subject
+from monitor.domain.snapshot import Backlog, Snapshot
+from monitor.store import costs, counters
+from monitor.store.changes import Changes, Place
+from monitor.store.database import Database
+from monitor.store.documents import (
+    Row,
+    Whole,
+    cursor,
+    from_ms,
+    maybe_moment,
+    place,
+    read_event,
+    read_message,
+    read_tracked,
+    subject_of,
+    to_ms,
+    transition_of,
+)
+from monitor.store.schema import CHUNK, PENDING, event, job, outbox, transition
+from monitor.store.values import DeliverySummary, JobFile, Listing
+
+T = TypeVar("T")
+
+_in_orgs = job.c.org.in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True))
+_active = job.c.ended_at.is_(None)
+_ended = job.c.ended_at >= sa.bindparam("b_since", type_=sa.BigInteger)
+_most = sa.bindparam("b_most", type_=sa.Integer)
+_jobs = sa.select(job.c.org, job.c.id, job.c.doc).limit(_most)
+_ACTIVE: Final = _jobs.where(_in_orgs, _active).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
+_ENDED: Final = _jobs.where(_in_orgs, _ended).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
+_ALL: Final = sa.select(sa.func.count()).select_from(job).where(_in_orgs, _active | _ended)
+_COUNTS: Final = sa.select(job.c.org, job.c.status, sa.func.count()).where(_in_orgs).group_by(job.c.org, job.c.status)
+_UNPRICED: Final = (
+    sa.select(job.c.org, job.c.model, sa.func.count())
+    .where(_in_orgs, job.c.basis == Basis.UNKNOWN.value)
+    .group_by(job.c.org, job.c.model)
+)
+_BACKLOGS: Final = (
+    sa.select(outbox.c.notifier, sa.func.count(), sa.func.min(outbox.c.created_at))
+    .where(outbox.c.state == PENDING)
+    .group_by(outbox.c.notifier)
+    .order_by(outbox.c.notifier)
+)
+
+_newest_jobs = sa.select(job.c.created_at, job.c.org, job.c.id, job.c.doc).order_by(
+    job.c.created_at.desc(), job.c.org.desc(), job.c.id.desc()
+)
+_newest_events = sa.select(event.c.at, event.c.pos, event.c.doc).order_by(event.c.at.desc(), event.c.pos.desc())
+_newest_deliveries = sa.select(outbox).order_by(outbox.c.created_at.desc(), outbox.c.key.desc())
+_org, _id = sa.bindparam("b_org", type_=sa.Text), sa.bindparam("b_id", type_=sa.Text)
+_JOB: Final = sa.select(job.c.doc).where(job.c.org == _org, job.c.id == _id)
+_TRANSITIONS: Final = (
+    sa.select(transition).where(transition.c.org == _org, transition.c.job == _id).order_by(transition.c.seq)
+)
+_DELIVERIES: Final = (
+    sa.select(outbox).where(outbox.c.org == _org, outbox.c.job == _id).order_by(outbox.c.seq, outbox.c.notifier)
+)
+_of_job = (event.c.org == _org) & (event.c.job == _id)
+_STORY: Final = (
+    sa.select(event.c.doc)
+    .where(_of_job, event.c.kind.in_([EventKind.METRICS.value, EventKind.CHECKPOINT.value]))
+    .order_by(event.c.at.desc(), event.c.pos.desc())
+    .limit(_most)
+)
+# Answered by the index of identities alone: no document of a long job is touched that is not drawn.
+_POSITIONS: Final = sa.select(event.c.pos).where(_of_job)
+_AT: Final = sa.select(event.c.pos, event.c.org, event.c.job, event.c.doc).where(
+    event.c.pos.in_(sa.bindparam("b_positions", type_=sa.BigInteger, expanding=True)),
+    event.c.kind == EventKind.METRICS.value,
+)
+
+Decoded = dict[Place, tuple[str, Tracked]]
+"""Jobs with their documents: most have not changed by the next snapshot, and keep their identity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Everything that is shown. Every method may raise StoreError, and those that take a cursor BadCursor."""
+
+    database: Database
+    changes: Changes
+    _decoded: Decoded = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the database works."""
+        return self.database.healthy
+
+    async def snapshot(
+        self, now: datetime, *, orgs: Sequence[str], job_retention: timedelta, max_jobs: int
+    ) -> Snapshot:
+        """Everything readers show of these organisations, as of one moment."""
+        since = now - job_retention
+        seen, decoded = await self.database.read(_snapshot, now, tuple(orgs), since, max_jobs, self._decoded.copy())
+        self._decoded.clear()
+        self._decoded.update(decoded)
+        return seen
+
+    async def jobs(
+        self, *, org: str | None = None, status: Status | None = None, limit: int = 50, after: str | None = None
+    ) -> Listing[Tracked]:
+        """Jobs, newest created first."""
+        query = _newest_jobs
+        if org is not None:
+            query = query.where(job.c.org == org)
+        if status is not None:
+            query = query.where(job.c.status == status.value)
+        if after is not None:
+            before = place(after, tuple[Whole, str, str])
+            query = query.where(sa.tuple_(job.c.created_at, job.c.org, job.c.id) < before)
+        return await self.database.read(
+            _listing, query, limit, lambda row: read_tracked(row.doc), lambda row: (row.created_at, row.org, row.id)
+        )
+
+    async def job(self, org: str, job_id: str) -> JobFile | None:
+        """One job and what became of it; None when it is not known."""
+        return await self.database.read(_job_file, {"b_org": org, "b_id": job_id})
+
+    async def events(self, org: str, job_id: str, *, limit: int = 100, after: str | None = None) -> Listing[JobEvent]:
+        """A job's events, newest first."""
+        query = _newest_events.where(event.c.org == org, event.c.job == job_id)
+        if after is not None:
+            query = query.where(sa.tuple_(event.c.at, event.c.pos) < place(after, tuple[Whole, Whole]))
+        return await self.database.read(
+            _listing, query, limit, lambda row: read_event(row.doc), lambda row: (row.at, row.pos)
+        )
+
+    async def story(self, org: str, job_id: str, most: int) -> Sequence[JobEvent]:
+        """The newest measurements and checkpoints of one job, oldest first."""
+        return await self.database.read(_story, {"b_org": org, "b_id": job_id, "b_most": most})
+
+    async def samples(self, jobs: Sequence[Place], most: int) -> Mapping[Place, Sequence[JobEvent]]:
+        """About `most` measurements of each job, oldest first, spread over all it has. A place is `(org, id)`."""
+        return await self.database.read(_samples, jobs, most)
+
+    async def deliveries(
+        self, *, state: str | None = None, limit: int = 50, after: str | None = None
+    ) -> Listing[DeliverySummary]:
+        """Deliveries, newest first."""
+        query = _newest_deliveries
+        if state is not None:
+            query = query.where(outbox.c.state == state)
+        if after is not None:
+            query = query.where(sa.tuple_(outbox.c.created_at, outbox.c.key) < place(after, tuple[Whole, str]))
+        return await self.database.read(_listing, query, limit, _summary, lambda row: (row.created_at, row.key))
+
+
+def _snapshot(
+    connection: sa.Connection, now: datetime, orgs: Sequence[str], since: datetime, max_jobs: int, decoded: Decoded
+) -> tuple[Snapshot, Decoded]:
+    shown: Row = {"b_orgs": orgs, "b_since": to_ms(since)}
+    jobs = _shown(connection, shown, max_jobs, decoded)
+    total = connection.execute(_ALL, shown).scalar_one()
+    today = now.astimezone(UTC)
+    trained, used = costs.computed_since(connection, orgs, datetime(today.year, today.month, 1, tzinfo=UTC))
+    seen = Snapshot(
+        at=now,
+        jobs=tuple(tracked for _, tracked in jobs.values()),
+        dropped=total - len(jobs),
+        counts={(org, Status(status)): n for org, status, n in connection.execute(_COUNTS, {"b_orgs": orgs})},
+        unpriced={(org, model): n for org, model, n in connection.execute(_UNPRICED, {"b_orgs": orgs})},
+        counters=tuple(counters.read(connection, orgs)),
+        billed=costs.billed_month(connection, orgs, today.date()),
+        trained=trained,
+        used=used,
+        models=costs.read_models(connection, orgs),
+        backlogs=tuple(
+            Backlog(notifier=notifier, pending=count, oldest=from_ms(oldest))
+            for notifier, count, oldest in connection.execute(_BACKLOGS)
+        ),
+    )
+    return seen, jobs
+
+
+def _shown(connection: sa.Connection, shown: Row, max_jobs: int, decoded: Decoded) -> Decoded:
+    rows = list(connection.execute(_ACTIVE, {**shown, "b_most": max_jobs}))
+    rows += connection.execute(_ENDED, {**shown, "b_most": max_jobs - len(rows)})
+    jobs: Decoded = {}
+    for org, id_, doc in rows:
+        before = decoded.get((org, id_))
+        jobs[org, id_] = before if before is not None and before[0] == doc else (doc, read_tracked(doc))
+    return jobs
+
+
+def _listing(
+    connection: sa.Connection,
+    query: sa.Select[Any],
+    limit: int,
+    item: Callable[[sa.Row[Any]], T],
+    mark: Callable[[sa.Row[Any]], tuple[int | str, ...]],
+) -> Listing[T]:
+    rows = connection.execute(query.limit(limit + 1)).all()
+    shown = rows[:limit]
+    more = len(rows) > len(shown) > 0
+    return Listing(items=tuple(item(row) for row in shown), next=cursor(*mark(shown[-1])) if more else None)
+
+
+def _job_file(connection: sa.Connection, wanted: Row) -> JobFile | None:
+    doc = connection.execute(_JOB, wanted).scalar()
+    if doc is None:
+        return None
+    topic, rest = job_subject(wanted["b_org"], wanted["b_id"]).key.split("/", 1)
+    return JobFile(
+        tracked=read_tracked(doc),
+        transitions=tuple(transition_of(row) for row in connection.execute(_TRANSITIONS, wanted)),
+        deliveries=tuple(_summary(row) for row in connection.execute(_DELIVERIES, {"b_org": topic, "b_id": rest})),
+    )
+
+
+def _summary(row: sa.Row[Any]) -> DeliverySummary:
+    message = read_message(row.message, subject_of(row))
+    reason, _, answer = (row.reason or "").partition(": ")
+    return DeliverySummary(
+        key=row.key,
+        notifier=row.notifier,
+        org=row.org,
+        job=row.job,
+        seq=row.seq,
+        type=message.type if message is not None else "",
+        title=message.title if message is not None else "",
+        state=row.state,
+        attempts=row.attempts,
+        created_at=from_ms(row.created_at),
+        due_at=from_ms(row.due_at),
+        settled_at=maybe_moment(row.settled_at),
+        reason=reason or None,
+        answer=answer or None,
+    )
+
+
+def _story(connection: sa.Connection, wanted: Row) -> tuple[JobEvent, ...]:
+    return tuple(read_event(doc) for (doc,) in connection.execute(_STORY, wanted))[::-1]
+
+
+def _samples(connection: sa.Connection, jobs: Iterable[Place], most: int) -> Mapping[Place, Sequence[JobEvent]]:
+    found: dict[Place, list[JobEvent]] = {}
+    wanted: list[int] = []
+    for org, job_id in jobs:
+        found[org, job_id] = []
+        wanted += _spread(sorted(connection.execute(_POSITIONS, {"b_org": org, "b_id": job_id}).scalars()), most)
+    rows: list[sa.Row[int, str, str, str]] = []
+    for start in range(0, len(wanted), CHUNK):
+        rows += connection.execute(_AT, {"b_positions": wanted[start : start + CHUNK]})
+    for _, org, job_id, doc in sorted(rows):
+        found[org, job_id].append(read_event(doc))
+    return found
+
+
+def _spread(positions: Sequence[int], most: int) -> list[int]:
+    """At most so many of them, first and last among them."""
+    if len(positions) <= most:
+        return list(positions)
+    return [positions[index * (len(positions) - 1) // (most - 1)] for index in range(most)]
