@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import sys
@@ -44,6 +45,17 @@ def _providers(_context: click.Context, _option: click.Parameter, text: str) -> 
     if unknown or not named:
         raise click.BadParameter(f"should be some of {', '.join(PROVIDERS)}")
     return named
+
+
+def _secret(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """The text, if webhooks can be signed by it."""
+    try:
+        key = base64.b64decode((text or "").removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if text is not None and len(key) < 24:
+        raise click.BadParameter("should be whsec_ and at least 24 bytes in base64")
+    return text
 
 
 def _listen_option(default: str | None, text: str) -> Callable[[F], F]:
@@ -124,7 +136,12 @@ def demo(seconds: float | None, speed: float, listen: str) -> None:
 @click.option("--jobs", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Past jobs of each.")
 @click.option("--speed", type=_SPEED, default=1.0, show_default=True, help="How fast simulated jobs run.")
 @click.option("--webhook-url", metavar="URL", help="Where openai and azure send webhooks; {org} in it is the name.")
-@click.option("--webhook-secret", metavar="whsec_…", help="What signs them; without it each organisation has its own.")
+@click.option(
+    "--webhook-secret",
+    metavar="whsec_…",
+    callback=_secret,
+    help="What signs them; without it each organisation has its own.",
+)
 @click.option("--seed", type=int, help="The same keys and jobs every time.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print each organisation as an entry of the configuration, in JSON."
@@ -134,9 +151,9 @@ def simulate(listen: str, as_json: bool, **asked: Any) -> None:
 
     Prints a line for each organisation: name, provider, base URL, key, and what else its configuration needs.
     """
-    from monitor import demo as show  # noqa: PLC0415 - see the module's first line
+    from monitor import simulate as alone  # noqa: PLC0415 - see the module's first line
 
-    sys.exit(show.simulate(show.Scenery(**asked), listen=listen, as_json=as_json))
+    sys.exit(alone.run(alone.Scenery(**asked), listen=listen, as_json=as_json))
 
 
 @main.command()

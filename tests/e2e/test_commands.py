@@ -198,3 +198,31 @@ async def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
         code, _, err = await command("run", "--config", str(file), "--listen", f"127.0.0.1:{port}")
     assert code == 1
     assert "address already in use; choose another with --listen HOST:PORT" in err
+
+
+async def test_simulate_prints_every_provider_as_it_goes_into_the_configuration() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "monitor", "simulate", "--listen", "127.0.0.1:0", "--orgs", "1", "--jobs", "0", "--json",
+        "--provider", "openai,azure,together,fireworks,vertex,bedrock", "--webhook-url", "http://127.0.0.1:9/{org}",
+        stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    entries = [json.loads(await asyncio.wait_for(process.stdout.readline(), 40)) for _ in range(6)]
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+    common = {"name", "provider", "base_url"}
+    assert {entry["provider"]: entry.keys() - common for entry in entries} == {
+        "openai": {"api_key", "admin_key", "organization", "webhook_secret"},
+        "azure": {"api_key", "webhook_secret"},
+        "together": {"api_key"},
+        "fireworks": {"account", "api_key"},
+        "vertex": {"project", "locations", "token_file"},
+        "bedrock": {"region", "api_key"},
+    }
+    assert len({entry["name"] for entry in entries}) == 6
+
+
+@pytest.mark.parametrize("option", [("--provider", "openai,nobody"), ("--webhook-secret", "whsec_short")])
+async def test_simulate_refuses_what_it_cannot_serve(option: tuple[str, str]) -> None:
+    code, _, err = await command("simulate", *option)
+    assert (code, option[0] in err) == (2, True)
