@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,6 +14,12 @@ MASK: Final = "[redacted]"
 LARGEST: Final = 64 * 1024  # bytes; nothing that large is a secret
 _PART: Final = 12  # a leak is any part this long
 _CHUNK: Final = 6  # every part of 11 or more characters holds one whole aligned chunk
+_BETWEEN: Final = bytes(32 if not 0x21 <= byte < 0x7F or byte in b'",:{}[]\\' else byte for byte in range(256))
+"""Turns what stands between the words of JSON's bytes into blanks."""
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_MOST_CLEAN: Final = 50_000  # words that are remembered as harmless: ids come again with every poll
+_SECRETIVE: Final = re.compile(r"auth|key|token|secret|passw|cookie|credential|signature|session", re.IGNORECASE)
 _URLS: Final = ("http", "https", "postgres", "postgresql")
 
 
@@ -76,6 +84,12 @@ class Redactor:
     def __init__(self) -> None:
         self._secrets: set[str] = set()
         self._places: dict[str, list[tuple[str, int]]] = {}
+        self._chunks: set[bytes] = set()
+        """Those of the places, as they would stand in a word."""
+        self._odd: list[bytes] = []
+        """Those that no word can hold."""
+        self._clean: set[bytes] = set()
+        """Words that hold no chunk."""
 
     def add(self, secrets: Iterable[str]) -> None:
         """Learn secrets; of a URL only what follows its host. Under six characters they are too common to look for."""
@@ -84,6 +98,30 @@ class Redactor:
             self._secrets.add(secret)
             for start in range(0, len(secret) - _CHUNK + 1, _CHUNK):
                 self._places.setdefault(secret[start : start + _CHUNK], []).append((secret, start))
+        if fresh:
+            self._clean.clear()
+            raw = {chunk.encode("utf-8", "surrogatepass") for chunk in self._places}
+            self._chunks = {chunk for chunk in raw if chunk.translate(_BETWEEN) == chunk}
+            self._odd = list(raw - self._chunks)
+
+    def suspects(self, body: bytes) -> bool:
+        """Whether an answer may hold a part of a secret, in any spelling that JSON knows.
+
+        To look at the words of the raw answer costs a tenth of looking at every value that is read from it; those that
+        were looked at before, nothing.
+        """
+        if not body.isascii() or any(sign in body for sign in (b"\\", b"\0", b"\x7f")):
+            body = _plain(body)
+        words = set(body.translate(_BETWEEN).split()) - self._clean
+        harmless = {word for word in words if not self._within(word)}
+        if len(self._clean) + len(harmless) > _MOST_CLEAN:
+            self._clean.clear()
+        self._clean |= harmless
+        return len(harmless) < len(words) or any(chunk in body for chunk in self._odd)
+
+    def _within(self, word: bytes) -> bool:
+        chunks = self._chunks
+        return any(word[at : at + _CHUNK] in chunks for at in range(len(word) - _CHUNK + 1))
 
     def __call__(self, text: str) -> str:
         """The text without the secrets; also without those that would appear once invisible characters are left out."""
@@ -107,6 +145,30 @@ class Redactor:
             left, right = _extent(text, at, secret, start)
             if right - left >= min(_PART, len(secret)):
                 yield left, right
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether the value of a header or a parameter has to be kept secret: names tell, else what no word looks like.
+
+    `X-Scope: fine-tuning` is a word of the configuration; to mask it would hide what the provider says.
+    """
+    if _SECRETIVE.search(name):
+        return True
+    return len(value) >= _PART and bool(re.search(r"[0-9]", value)) and bool(re.search(r"[A-Za-z]", value))
+
+
+def _plain(body: bytes) -> bytes:
+    """JSON's text without escapes, and without what cannot be seen when it is shown."""
+    text = body.decode(json.detect_encoding(body), "replace")
+    if "\\" in text:
+        text = _ESCAPE.sub(_unescaped, text)
+    unseen = {ord(letter): None for letter in set(text) if not letter.isprintable() and letter not in "\t\n\r"}
+    return (text.translate(unseen) if unseen else text).encode("utf-8", "replace")
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    code, letter = found.groups()
+    return chr(int(code, 16)) if code else _ESCAPES.get(letter, letter)
 
 
 def _hidden(secret: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from monitor.domain.flow import EventsRead, Known, Observation, Tracked
 from monitor.domain.model import EventKind, Job, JobEvent, Method, Metrics, Status, Training
 from monitor.domain.news import EventType
+from monitor.providers.openai.naming import NAMING
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -27,6 +28,9 @@ def job(id: str = "ftjob-1", status: Status = Status.RUNNING, **over: Any) -> Jo
         "raw_status": status.value,
         "created_at": NOON - HOUR,
     }
+    model = over.get("model", "")
+    if NAMING.is_tuned(model):
+        fields["base_model"] = NAMING.base_model(model)
     return Job(id=id, status=status, **{**fields, **over})
 
 

@@ -11,9 +11,8 @@ from ruamel.yaml import YAML
 
 from monitor.config import settings_from
 from monitor.domain.flow import Transition, TransitionKind
-from monitor.domain.model import Basis, Cost, Status
+from monitor.domain.model import Basis, Cost, FailureClass, Status
 from monitor.domain.render import Labelling, payload
-from monitor.domain.triage import FailureClass
 from monitor.metrics.families import families
 from monitor.metrics.own import Own
 from tests.builders import NOON, job, tracked

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from monitor.app.build import World
+from monitor.app.build import World, prices_of
 from monitor.app.pulse import LoopClock
 from monitor.clock import Clock
 from monitor.config import Settings
 from monitor.domain.pricing import Prices
 from monitor.domain.routing import OrgRef
 from monitor.metrics.health import AccountHealth, Health
-from monitor.providers import OrganizationSettings
-from monitor.providers.base import Accounts
-from monitor.secret import Redactor, Secret
+from monitor.providers.base import Billing
 from monitor.source import Source
-from monitor.source.accounts import AccountSource
+from monitor.source.billing import BillingSource
 from monitor.watchers.budgets import BudgetWatcher
 from monitor.watchers.costs import CostWatcher
 from monitor.watchers.models import ModelWatcher
@@ -41,14 +39,18 @@ class Task:
 
 def beside(settings: Settings, prices: Prices, world: World, sources: Mapping[str, Source]) -> Iterator[Task]:
     """Every loop that watches something else than jobs. `sources` are those of the organisations, by name."""
-    accounts = tuple(OrgRef(org=org.name, provider=org.provider, labels=org.labels) for org in settings.organizations)
+    accounts = tuple(
+        OrgRef(org=org.name, provider=org.provider, labels=org.labels, naming=sources[org.name].provider.naming)
+        for org in settings.organizations
+    )
     pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())
     for account, org in zip(accounts, settings.organizations, strict=True):
-        prices = prices.of(org.provider)
-        yield _models(settings, account, prices, world, source=sources[org.name], first=pause * (1 + world.jitter()))
-        if (dialect := org.accounts()) is not None:
-            asking = account_source(org, dialect, like=sources[org.name], redactor=world.redactor)
-            yield _costs(settings, asking, prices, world, first=pause * (1 + world.jitter()))
+        source = sources[org.name]
+        own = prices_of(settings, source.provider, org.name, prices)
+        yield _models(settings, account, own, world, source=source, first=pause * (1 + world.jitter()))
+        if (billing := source.provider.billing) is not None:
+            asking = billing_source(billing, like=source)
+            yield _costs(settings, asking, own, world, first=pause * (1 + world.jitter()))
     clock = LoopClock(world.clock)
     outages = OutageWatcher(
         health=world.health,
@@ -77,25 +79,15 @@ def beside(settings: Settings, prices: Prices, world: World, sources: Mapping[st
         yield Task(kind="budgets", of="all", run=partial(budgets.run, pause), clock=clock)
 
 
-def account_source(org: OrganizationSettings, dialect: Accounts, *, like: Source, redactor: Redactor) -> AccountSource:
-    """How an organisation's books are read: with its admin key, by the session and within the limits of its source."""
-    text = org.admin_key.get_secret_value() if org.admin_key is not None else None
-    return AccountSource(
-        org=org.name,
-        dialect=dialect,
-        secret=Secret(text, path=org.admin_key_file, redactor=redactor),
-        session=like.session,
-        limiter=like.limiter,
-        redact=redactor,
-        clock=like.clock,
-        count=like.count,
-        limits=like.limits,
-    )
+def billing_source(billing: Billing, *, like: Source) -> BillingSource:
+    """How usage and bill are read: with the admin key, by the client of the jobs else."""
+    client = replace(like.client, auth=billing.auth, headers=billing.headers)
+    return BillingSource(client=client, billing=billing)
 
 
 def refresh_books(health: Health, settings: Settings) -> None:
     """Let the health know exactly the organisations whose books are read, and forget budgets that are gone."""
-    readable = [org.name for org in settings.organizations if org.accounts() is not None]
+    readable = [org.name for org in settings.organizations if org.vendor().billing is not None]
     health.accounts = {name: health.accounts.get(name) or AccountHealth(org=name) for name in readable}
     names = {budget.name for budget in settings.budgets}
     health.budgets = tuple(budget for budget in health.budgets if budget.name in names)
@@ -119,7 +111,7 @@ def _models(settings: Settings, account: OrgRef, prices: Prices, world: World, *
     return Task(kind="models", of=account.org, run=partial(models.run, first), clock=clock)
 
 
-def _costs(settings: Settings, accounts: AccountSource, prices: Prices, world: World, *, first: float) -> Task:
+def _costs(settings: Settings, accounts: BillingSource, prices: Prices, world: World, *, first: float) -> Task:
     clock = LoopClock(world.clock)
     costs = CostWatcher(
         accounts=accounts,

@@ -11,6 +11,7 @@ from typing import TextIO
 
 import aiohttp
 from aiolimiter import AsyncLimiter
+from pydantic import SecretStr
 
 from monitor import notifiers
 from monitor.app.pulse import LoopClock, Pulse
@@ -25,8 +26,9 @@ from monitor.domain.render import Labelling
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.own import Own
 from monitor.providers import OrganizationSettings
-from monitor.secret import Redactor, Secret
-from monitor.source import Limits, Source
+from monitor.providers.base import Provider
+from monitor.secret import Redactor, Secret, is_secret
+from monitor.source import Client, Limits, Source, Transport
 from monitor.store import Stores
 from monitor.watchers.jobs import JobWatcher
 from monitor.web import Access
@@ -41,7 +43,7 @@ class World:
     health: Health
     clock: Clock
     redactor: Redactor
-    asking: aiohttp.ClientSession
+    asking: Transport
     sending: aiohttp.ClientSession
     owner: str
     """This process, as the store's leases know it."""
@@ -53,29 +55,40 @@ class World:
 
 
 def source(
-    settings: Settings, org: OrganizationSettings, *, session: aiohttp.ClientSession, clock: Clock, redactor: Redactor,
-    count: Callable[[str, str], None],
-) -> Source:  # fmt: skip
-    """How one organisation is asked. `count` hears of every request: operation and status code."""
-    rate = settings.poll.max_requests_per_second
-    return Source(
+    settings: Settings,
+    org: OrganizationSettings,
+    *,
+    transport: Transport,
+    clock: Clock,
+    redactor: Redactor,
+    own: Own | None = None,
+) -> Source:
+    """How one organisation is asked. `own` counts the requests, and what is left out of the answers."""
+    provider, rate = org.vendor(), settings.poll.max_requests_per_second
+    client = Client(
         org=org.name,
-        dialect=org.dialect(),
-        secret=api_key(org, redactor),
-        session=session,
+        base_url=provider.base_url,
+        auth=provider.auth,
+        secrets={name: Secret(text, path=path, redactor=redactor) for name, (text, path) in org.credentials().items()},
+        headers=provider.headers,
+        own_headers=_hidden(org.headers, redactor),
+        header_lines=Secret(path=org.headers_file, redactor=redactor) if org.headers_file is not None else None,
+        own_query=_hidden(org.query, redactor),
+        transport=transport,
         limiter=AsyncLimiter(max(rate, 1.0), max(rate, 1.0) / rate),
         redact=redactor,
         clock=clock,
-        count=count,
-        lookback=settings.poll.lookback,
+        count=partial(own.requested, org.name) if own is not None else lambda operation, code: None,
+        skip=partial(own.skipped, org.name) if own is not None else lambda reason, items: None,
         limits=Limits(timeout=settings.poll.timeout.total_seconds()),
     )
+    return Source(client=client, provider=provider, lookback=settings.poll.lookback)
 
 
-def api_key(org: OrganizationSettings, redactor: Redactor) -> Secret:
-    """The key of one organisation."""
-    text = org.api_key.get_secret_value() if org.api_key is not None else None
-    return Secret(text, path=org.api_key_file, redactor=redactor)
+def _hidden(values: Mapping[str, SecretStr], redactor: Redactor) -> dict[str, Secret]:
+    """The values of headers or parameters; those that are words of the configuration may be shown."""
+    texts = {name: value.get_secret_value() for name, value in values.items()}
+    return {name: Secret(text, redactor=redactor if is_secret(name, text) else None) for name, text in texts.items()}
 
 
 def sources(settings: Settings, world: World) -> dict[str, Source]:
@@ -84,13 +97,19 @@ def sources(settings: Settings, world: World) -> dict[str, Source]:
         org.name: source(
             settings,
             org,
-            session=world.asking,
+            transport=world.asking,
             clock=world.clock,
             redactor=world.redactor,
-            count=partial(world.own.requested, org.name),
+            own=world.own,
         )
         for org in settings.organizations
     }
+
+
+def prices_of(settings: Settings, provider: Provider, org: str, prices: Prices) -> Prices:
+    """The prices that hold for one organisation."""
+    like = settings.pricing.like_of(org)
+    return prices.of(provider.name, seller=like or provider.seller, naming=provider.naming)
 
 
 def watchers(settings: Settings, prices: Prices, world: World, asked: Mapping[str, Source]) -> Iterator[JobWatcher]:
@@ -99,7 +118,7 @@ def watchers(settings: Settings, prices: Prices, world: World, asked: Mapping[st
         yield JobWatcher(
             source=asked[org.name],
             store=world.stores.jobs,
-            policy=policy(settings, org, prices),
+            policy=policy(settings, org, prices_of(settings, asked[org.name].provider, org.name, prices)),
             pace=Pace(
                 interval=settings.poll.interval.total_seconds(),
                 idle_interval=settings.poll.idle_interval.total_seconds(),

@@ -40,14 +40,12 @@ async def _check(settings: Settings) -> list[Checked]:
     found: list[Checked] = []
     redactor, clock = Redactor(), SystemClock()
     async with (
-        sources.session() as asking,
+        sources.transport() as asking,
         notifiers.session(public_only=settings.outbound.public_only) as sending,
         anyio.create_task_group() as tasks,
     ):
         for org in settings.organizations:
-            asked = source(
-                settings, org, session=asking, clock=clock, redactor=redactor, count=lambda operation, code: None
-            )
+            asked = source(settings, org, transport=asking, clock=clock, redactor=redactor)
             tasks.start_soon(_ask, f"organisation {org.name}", "its jobs can be listed", asked.check, found)
         for wanted in settings.notifiers:
             timeout = settings.delivery.timeout.total_seconds()

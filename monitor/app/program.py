@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from monitor.app.beside import beside, refresh_books
-from monitor.app.build import World, couriers, policy, refresh, sources, watchers
+from monitor.app.build import World, couriers, policy, prices_of, refresh, sources, watchers
 from monitor.app.loops import prune, supervise
 from monitor.clock import Clock
 from monitor.config import ConfigError, Problem, Settings, load_prices
@@ -79,7 +79,10 @@ class Program:
 
     async def replay(self, request: ReplayRequest) -> Replayed:
         """Tell again what was stored, as the present configuration wants it. Raises StoreError."""
-        policies = {org.name: policy(self.settings, org, self.prices) for org in self.settings.organizations}
+        policies = {
+            org.name: policy(self.settings, org, prices_of(self.settings, org.vendor(), org.name, self.prices))
+            for org in self.settings.organizations
+        }
         return await replaying.replay(self.world.stores.outbox, policies, request, self.world.clock.now())
 
     def _read(self) -> tuple[Settings, Prices, tuple[Problem, ...]]:

@@ -113,7 +113,7 @@ async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redacto
         health=Health(),
         clock=clock,
         redactor=redactor,
-        asking=await stack.enter_async_context(sources.session()),
+        asking=await stack.enter_async_context(sources.transport()),
         sending=await stack.enter_async_context(notifiers.session(public_only=settings.outbound.public_only)),
         owner=uuid4().hex,
         stream=sys.stdout,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from importlib.resources import files
@@ -160,12 +161,20 @@ class PriceTable(Part):
 
 def load_prices(override: Path | None = None) -> Prices:
     """All prices and dates, those of the override first. Raises ConfigError, or OSError for a file it cannot read."""
-    tables = [price_table(override)] if override is not None else []
-    rows = [row for table in (*tables, price_table()) for row in table.prices]
+    own = _prices(price_table(override), published=False) if override is not None else Prices()
+    packaged = _prices(price_table(), published=True)
     return Prices(
-        training=tuple(rate for row in rows for rate in row.rates),
-        tokens=tuple(rate for row in rows for rate in row.token_rates),
-        ends=tuple(end for row in rows for end in row.ends),
+        training=(*own.training, *packaged.training),
+        tokens=(*own.tokens, *packaged.tokens),
+        ends=(*own.ends, *packaged.ends),
+    )
+
+
+def _prices(table: PriceTable, *, published: bool) -> Prices:
+    return Prices(
+        training=tuple(replace(rate, published=published) for row in table.prices for rate in row.rates),
+        tokens=tuple(replace(rate, published=published) for row in table.prices for rate in row.token_rates),
+        ends=tuple(replace(end, published=published) for row in table.prices for end in row.ends),
     )
 
 

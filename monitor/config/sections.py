@@ -49,7 +49,15 @@ def models(kind: Any) -> Iterator[type[BaseModel]]:
 
 def secret_names(model: type[BaseModel]) -> tuple[str, ...]:
     """The fields that may also be given as a file: `x` where there is `x_file`."""
-    return tuple(name for name in model.model_fields if f"{name}_file" in model.model_fields)
+    return tuple(
+        name
+        for name, field in model.model_fields.items()
+        if f"{name}_file" in model.model_fields and get_origin(_bare(field.annotation)) is not dict
+    )
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def required_secrets(model: type[BaseModel]) -> tuple[str, ...]:

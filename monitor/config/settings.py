@@ -153,11 +153,43 @@ class Route(Part):
         return Rule(match=self.match.match, on=frozenset(self.on), notify=self.notify)
 
 
+class SellerRule(Part):
+    """Whose published prices hold for an organisation that is not at the seller's own address."""
+
+    org: Annotated[Words, Field(min_length=1)]
+    """Names of organisations."""
+    like: Literal["openai", "azure", "together", "fireworks", "vertex", "bedrock"]
+    """The provider that published them."""
+
+
+def _one(value: object) -> object:
+    """`pricing:` may be a list of its parts."""
+    if isinstance(value, list):
+        files = [part["file"] for part in value if isinstance(part, dict) and "file" in part]
+        rules = [part for part in value if not (isinstance(part, dict) and "file" in part)]
+        return {"sellers": rules, **({"file": files[-1]} if files else {})}
+    if isinstance(value, dict) and "org" in value and "sellers" not in value:
+        rule = {key: value[key] for key in ("org", "like") if key in value}
+        return {**{key: each for key, each in value.items() if key not in rule}, "sellers": [rule]}
+    return value
+
+
 class Pricing(Part):
-    """What training costs."""
+    """What training costs. Built-in prices hold where the seller is that published them."""
 
     file: Path | None = None
     """A price table whose rows come before the packaged ones; relative to the configuration file."""
+    sellers: tuple[SellerRule, ...] = ()
+    """Organisations elsewhere for which published prices hold, too; `{org: NAME, like: openai}` is short for one."""
+
+    def like_of(self, org: str) -> str | None:
+        """The seller whose prices hold for an organisation; None where that is not said."""
+        return next((rule.like for rule in self.sellers if org in rule.org), None)
+
+
+PricingSection = Annotated[
+    Pricing, BeforeValidator(_one, json_schema_input_type=Pricing | SellerRule | list[Pricing | SellerRule])
+]
 
 
 class Log(Part):
@@ -185,7 +217,9 @@ class Settings(Part):
     """Where notifications can go."""
     routes: tuple[Route, ...] = ()
     """Who hears of what."""
-    pricing: Pricing = Pricing()
+    pricing: Annotated[
+        Pricing, BeforeValidator(_one, json_schema_input_type=Pricing | SellerRule | list[SellerRule])
+    ] = Pricing()
     budgets: tuple[BudgetSettings, ...] = ()
     """How much may be spent."""
     log: Log = Log()

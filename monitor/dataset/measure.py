@@ -18,7 +18,7 @@ from monitor.dataset.messages import BadExample
 from monitor.dataset.rules import Format, Rules, example_limit, lenient
 from monitor.dataset.tokens import images_of, tokens_of
 from monitor.dataset.vocabulary import BANDS, Vocabulary, available, token_counter, vocabulary_of
-from monitor.domain.pricing import base_model
+from monitor.providers.openai.naming import base_model
 
 FINGERPRINT: Final = struct.Struct(">8sQ")
 _LINE_END: Final = b"\r\n \t"

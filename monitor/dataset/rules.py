@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 from typing import Final
 
-from monitor.domain.pricing import base_model
+from monitor.providers.openai.naming import base_model
 
 
 class Format(StrEnum):

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Final
 
-from monitor.domain.pricing import base_model
+from monitor.providers.openai.naming import base_model
 
 Count = Callable[[str], int]
 """The tokens of one text. Special tokens in it are ordinary text."""

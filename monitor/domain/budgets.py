@@ -149,7 +149,7 @@ def _was_for(match: Match, spending: Spending, accounts: Mapping[str, OrgRef], s
         account is not None
         and span.has(spending.at.astimezone(UTC).date())
         and covers(match, account)
-        and names(match, spending.model, spending.fine_tuned_model)
+        and names(match, spending.model, spending.base_model, spending.fine_tuned_model)
         and match.metadata.items() <= spending.metadata.items()
     )
 
@@ -158,8 +158,9 @@ def _used(match: Match, usages: Iterable[Usage], accounts: Mapping[str, OrgRef],
     """The known costs of use. Use has no metadata: where a budget asks for some, none of it counts."""
     for usage in usages if not match.metadata else ():
         account = accounts.get(usage.org)
-        counts = account is not None and covers(match, account) and names(match, usage.model)
-        if counts and usage.usd is not None and span.has(usage.day):
+        if account is None or usage.usd is None or not (covers(match, account) and span.has(usage.day)):
+            continue
+        if names(match, usage.model, account.naming.base_model(usage.model)):
             yield usage.usd.total
 
 

@@ -22,6 +22,7 @@ class Spending:
     at: datetime
     """When it ended; where that is not told, when we saw it, or when history began."""
     usd: Decimal
+    base_model: str = ""
     fine_tuned_model: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 

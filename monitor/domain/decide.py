@@ -20,9 +20,9 @@ from monitor.domain.flow import (
     Transition,
     TransitionKind,
 )
-from monitor.domain.model import Job, JobEvent
+from monitor.domain.model import Job, JobEvent, Status
 from monitor.domain.news import Delivery
-from monitor.domain.pricing import EMPTY, Prices, base_model, estimate, price, shutdown
+from monitor.domain.pricing import EMPTY, Prices, estimate, price, shutdown
 from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import Rule, route_job
 from monitor.domain.training import in_order
@@ -171,7 +171,9 @@ def _priced(step: _Step, prices: Prices) -> _Step:
     if job.status.final:
         cost = price(job, prices.training, settled=now.finalized)
         return replace(step, now=replace(now, cost=cost))
-    return replace(step, now=replace(now, cost=estimate(job, now.size, prices.training, paused=now.paused)))
+    return replace(
+        step, now=replace(now, cost=estimate(job, now.size, prices.training, paused=now.paused, naming=prices.naming))
+    )
 
 
 def _computed(tracked: Tracked | None) -> Decimal | None:
@@ -190,38 +192,53 @@ def _spendings(step: _Step) -> Iterator[Spending]:
     if usd is None or _computed(step.was) is not None:
         return
     job = now.job
+    at = job.finished_at or _ended(step)
+    if at is None:
+        return
     yield Spending(
         org=job.org,
         job=job.id,
         provider=job.provider,
         model=job.model,
         method=job.method,
-        at=job.finished_at or _ended_unseen(step) or now.since,
+        at=at,
         usd=usd,
+        base_model=job.base_model,
         fine_tuned_model=job.fine_tuned_model,
         metadata=job.metadata,
     )
 
 
-def _ended_unseen(step: _Step) -> datetime | None:
-    """Where history has no end, what is known of its time: its costs are of then, and not of our first sight."""
+def _ended(step: _Step) -> datetime | None:
+    """When a job ended whose end has no time: when we saw it; of history, what is known of its time at all.
+
+    What was over at first sight and has no time is of no day that we know: its costs are not those of today.
+    """
     job, transition = step.now.job, step.transition
-    baseline = transition is not None and transition.kind is TransitionKind.BASELINE
-    return job.started_at or job.created_at if baseline else None
+    told = job.started_at or job.created_at
+    if transition is not None and transition.kind is TransitionKind.BASELINE:
+        return told
+    return None if step.was is None and told is None else step.now.since
 
 
 def _tuned(step: _Step, prices: Prices) -> Iterator[TunedModel]:
     """The model that a job has brought forth, when that becomes known."""
     job, was = step.now.job, step.was
-    if job.fine_tuned_model is None or (was is not None and was.job.fine_tuned_model is not None):
+    made = _made(job)
+    if made is None or (was is not None and _made(was.job) is not None):
         return
     yield TunedModel(
         org=job.org,
-        id=job.fine_tuned_model,
-        base=base_model(job.model),
-        shutdown=shutdown(job.fine_tuned_model, prices.of(job.provider)),
+        id=made,
+        base=job.base,
+        shutdown=shutdown(job.base, prices, tuned=True),
         shared=job.shared,
     )
+
+
+def _made(job: Job) -> str | None:
+    """The model that is there: some servers give it its name when the job is created."""
+    return job.fine_tuned_model if job.status is Status.SUCCEEDED else None
 
 
 def _deliveries(step: _Step, policy: Policy) -> Iterator[Delivery]:

@@ -50,10 +50,13 @@ class EventKind(StrEnum):
 
 
 class Basis(StrEnum):
-    """Where a cost comes from: guessed before the end, computed from trained tokens or hours, or not to be had."""
+    """Where a cost comes from: guessed before the end, computed from trained tokens or hours, the vendor's own figure
+    for the job, or not to be had.
+    """
 
     ESTIMATED = "estimated"
     COMPUTED = "computed"
+    REPORTED = "reported"
     UNKNOWN = "unknown"
 
 
@@ -70,10 +73,22 @@ class Cost:
     @property
     def computed(self) -> Decimal | None:
         """The amount, where it is no estimate."""
-        return self.usd if self.basis is Basis.COMPUTED else None
+        return self.usd if self.basis in (Basis.COMPUTED, Basis.REPORTED) else None
 
 
 UNKNOWN_COST = Cost(basis=Basis.UNKNOWN)
+
+
+class FailureClass(StrEnum):
+    """Who can mend a failure; the `reason` label of `finetune_job_failures_total`."""
+
+    FILE = "data"
+    MODERATION = "moderation"
+    PROVIDER = "provider"
+    QUOTA = "quota"
+    PERMISSION = "permission"
+    SETTINGS = "settings"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +98,10 @@ class JobError:
     code: str | None = None
     message: str | None = None
     param: str | None = None
+    failure: FailureClass | None = None
+    """What the vendor's documentation says of this code; None where it says nothing."""
+    hint: str | None = None
+    """What to do next, where the code says more than its class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +161,8 @@ class Job:
     raw_status: str = ""
     """The provider's own word, for people; bounded in length."""
     name: str | None = None
+    base_model: str = ""
+    """What `model` was tuned from, where that is itself a tuned model."""
     fine_tuned_model: str | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
@@ -158,7 +179,16 @@ class Job:
     shared: bool = False
     """Its training data is shared with the provider, who asks less for the use of some tuned models then."""
     url: str | None = None
+    reported_usd: Decimal | None = None
+    """The vendor's own figure of what the job cost, or will have cost where it is not over."""
+    reported_progress: float | None = None
+    """The vendor's own figure, 0 to 1; where there are steps, those count."""
     training: Training = Training()
+
+    @property
+    def base(self) -> str:
+        """The model that was trained, or what that was tuned from: the name that has a price."""
+        return self.base_model or self.model
 
     @property
     def progress(self) -> float | None:
@@ -166,7 +196,7 @@ class Job:
         done, total = self.training.latest.step, self.training.latest.steps
         if self.status is Status.SUCCEEDED:
             return 1.0
-        return min(done / total, 1.0) if done is not None and total else None
+        return min(done / total, 1.0) if done is not None and total else self.reported_progress
 
     @property
     def queue_time(self) -> timedelta | None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 from monitor.domain.costs import TokenCount, TokenDollars
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, Method, Training, TrainingSize
+from monitor.domain.naming import UNNAMED, USUAL_EPOCHS, Naming
 
 MILLION: Final = Decimal(1_000_000)
 DEAREST: Final = Decimal(10_000_000)
 """Dollars of one job, or of one model's use on one day: what comes to more has a figure that is wrong."""
 _HOUR: Final = Decimal(3600)
 _CENT: Final = Decimal("0.01")
-_TARGET_EPOCHS: Final = 3
-_LEAST_EXAMPLES: Final = 100
-_MOST_EXAMPLES: Final = 25_000
-_MOST_EPOCHS: Final = 25
 _FEWEST: Final = 10  # examples, or OpenAI refuses the file
 _LONGEST: Final = 65_536  # tokens of one example; what is longer is cut
 _SHORTEST: Final = 10  # tokens of one example: a question and an answer of a word each
@@ -40,6 +37,8 @@ class Rate:
     valid_from: date | None = None
     valid_until: date | None = None
     """The last day it holds."""
+    published: bool = False
+    """It came with the program: it is what the provider itself published."""
 
 
 Rates = tuple[Rate, ...]
@@ -69,6 +68,8 @@ class TokenRate:
     valid_from: date | None = None
     valid_until: date | None = None
     """The last day it holds."""
+    published: bool = False
+    """It came with the program: it is what the provider itself published."""
 
     def of(self, *, batch: bool, shared: bool) -> TokenPrices | None:
         """The prices of one way of use."""
@@ -90,6 +91,7 @@ class ModelEnd:
     base: date | None = None
     """The first day on which the base does not answer."""
     fine_tuned: date | None = None
+    published: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,25 +101,28 @@ class Prices:
     training: Rates = ()
     tokens: tuple[TokenRate, ...] = ()
     ends: tuple[ModelEnd, ...] = ()
-    provider: str = "openai"
-    """Whose models `use_cost`, `shutdown` and `training_window` are asked about."""
+    naming: Naming = UNNAMED
+    """How the models are named to which they belong."""
 
-    def of(self, provider: str) -> Prices:
-        """The same prices, asked about another provider's models."""
-        return self if provider == self.provider else replace(self, provider=provider)
+    def of(self, provider: str, *, seller: str | None, naming: Naming = UNNAMED) -> Prices:
+        """The prices that hold for one organisation.
+
+        Published ones hold for the `seller` that published them, None where the organisation is at none; those of the
+        operator's own file hold for every organisation of the provider.
+        """
+
+        def held(rows: tuple[_Row, ...]) -> tuple[_Row, ...]:
+            return tuple(
+                replace(row, provider=provider)
+                for row in rows
+                if row.provider == (seller if row.published else provider)
+            )
+
+        return Prices(training=held(self.training), tokens=held(self.tokens), ends=held(self.ends), naming=naming)
 
 
+_Row = TypeVar("_Row", Rate, TokenRate, ModelEnd)
 EMPTY: Final = Prices()
-
-
-def base_model(model: str) -> str:
-    """The base of a model name: `gpt-4o-mini-2024-07-18` of `ft:gpt-4o-mini-2024-07-18:org:name:id:ckpt-step-100`.
-
-    Models of before 2023 are called `curie:ft-org-2021-…`; bills and deprecations write `ft-gpt-4o-2024-08-06`.
-    """
-    if model.startswith("ft:"):
-        return model.split(":")[1]
-    return model.split(":ft-", maxsplit=1)[0].removeprefix("ft-")
 
 
 def use_cost(
@@ -129,7 +134,7 @@ def use_cost(
     Cached tokens are not taken for input where a model has no price for them: such a model has no cache that we know
     of, so that nobody has said what they cost.
     """
-    per_million = _token_prices(base_model(model), day, prices, batch=batch, shared=shared)
+    per_million = _token_prices(prices.naming.base_model(model), day, prices, batch=batch, shared=shared)
     if per_million is None:
         return None
     input_, cached = _cost(tokens.input, per_million.input), _cost(tokens.cached_input, per_million.cached_input)
@@ -139,15 +144,14 @@ def use_cost(
     return TokenDollars(input=input_, cached_input=cached, output=output)
 
 
-def shutdown(model: str, prices: Prices) -> date | None:
-    """The first day on which a base or a fine-tuned model does not answer; None where no end is known."""
-    base = base_model(model)
-    return _first(end.base if base == model else end.fine_tuned for end in _ends(base, prices))
+def shutdown(base: str, prices: Prices, *, tuned: bool = False) -> date | None:
+    """The first day on which a base, or what was `tuned` from it, does not answer; None where no end is known."""
+    return _first(end.fine_tuned if tuned else end.base for end in _ends(base, prices))
 
 
 def training_window(model: str, prices: Prices) -> tuple[date | None, date | None]:
     """The first day on which jobs of a base could be created, and the first on which they cannot; None: not known."""
-    ends = _ends(base_model(model), prices)
+    ends = _ends(prices.naming.base_model(model), prices)
     return _first(end.opened for end in ends), _first(end.closed for end in ends)
 
 
@@ -159,15 +163,13 @@ def holds(rate: Rate | TokenRate, day: date | None) -> bool:
 
 
 def _token_prices(base: str, day: date, prices: Prices, *, batch: bool, shared: bool) -> TokenPrices | None:
-    named: Iterable[TokenRate] = (
-        rate for rate in prices.tokens if rate.provider == prices.provider and base in rate.models
-    )
+    named: Iterable[TokenRate] = (rate for rate in prices.tokens if base in rate.models)
     rate = next((rate for rate in named if holds(rate, day)), None)
     return rate.of(batch=batch, shared=shared) if rate is not None else None
 
 
 def _ends(base: str, prices: Prices) -> list[ModelEnd]:
-    return [end for end in prices.ends if end.provider == prices.provider and base in end.models]
+    return [end for end in prices.ends if base in end.models]
 
 
 def _first(days: Iterable[date | None]) -> date | None:
@@ -186,10 +188,13 @@ def _cost(tokens: int, per_million: Decimal | None) -> Decimal | None:
 def price(job: Job, rates: Iterable[Rate], *, settled: bool = True) -> Cost:
     """What an ended job cost; UNKNOWN when there is no price or no sound quantity. Never a guess, never 0 for unknown.
 
+    The vendor's own figure for the job, where it tells one, is REPORTED. Otherwise:
     Supervised and DPO: trained tokens, which already include the epochs, times the price per million.
     Reinforcement: hours of the core training loop as its steps tell them, rounded to two decimals as on OpenAI's
     invoices; UNKNOWN where a step did not tell. Until the job is `settled`, more steps may come: ESTIMATED by then.
     """
+    if job.reported_usd is not None:
+        return _credible(Cost(basis=Basis.REPORTED, usd=job.reported_usd)) or UNKNOWN_COST
     rate = rate_of(job, rates)
     if rate is None:
         return UNKNOWN_COST
@@ -202,19 +207,29 @@ def price(job: Job, rates: Iterable[Rate], *, settled: bool = True) -> Cost:
 
 
 def estimate(
-    job: Job, size: TrainingSize | None, rates: Iterable[Rate], *, paused: timedelta = timedelta(0)
+    job: Job,
+    size: TrainingSize | None,
+    rates: Iterable[Rate],
+    *,
+    paused: timedelta = timedelta(0),
+    naming: Naming = UNNAMED,
 ) -> Cost | None:
     """What an active job will have cost; None where nothing is known to reckon with.
 
+    Where the vendor tells an amount, that is it.
     Supervised and DPO: the trained tokens where they are told already, else the training file's, times the epochs.
     Reinforcement: all steps last as long as those that are done. Where no step tells its seconds, the time it has run
     is shared out among them, which is more than will be asked: what lies between the steps is not billed.
     """
+    if job.reported_usd is not None:
+        return _credible(Cost(basis=Basis.ESTIMATED, usd=job.reported_usd))
     rate = rate_of(job, rates)
     if rate is None:
         return None
     if rate.per_hour is None:
-        return None if rate.per_million is None else _credible(_by_tokens(job, size, rate.per_million))
+        if rate.per_million is None:
+            return None
+        return _credible(_by_tokens(job, size, rate.per_million, naming.auto_epochs))
     seconds = _whole_loop(job, paused)
     return None if seconds is None else _credible(Cost(basis=Basis.ESTIMATED, usd=_for_time(seconds, rate.per_hour)))
 
@@ -222,21 +237,11 @@ def estimate(
 def rate_of(job: Job, rates: Iterable[Rate]) -> Rate | None:
     """The first row that names the job's provider, base model and method and holds on its day."""
     day = _day(job.finished_at or job.started_at or job.created_at)
-    base = base_model(job.model)
+    base = job.base
     for rate in rates:
         if rate.provider == job.provider and base in rate.models and job.method in rate.methods and holds(rate, day):
             return rate
     return None
-
-
-def auto_epochs(examples: int) -> int:
-    """What "auto" becomes: three epochs, but 100 to 25 000 examples in all (OpenAI's cookbook, "Data preparation")."""
-    examples = max(examples, 1)
-    if examples * _TARGET_EPOCHS < _LEAST_EXAMPLES:
-        return min(_MOST_EPOCHS, _LEAST_EXAMPLES // examples)
-    if examples * _TARGET_EPOCHS > _MOST_EXAMPLES:
-        return max(1, _MOST_EXAMPLES // examples)
-    return _TARGET_EPOCHS
 
 
 def dollars(usd: Decimal) -> str:
@@ -250,7 +255,7 @@ def spoken(cost: Cost) -> str:
     """For people: `$2.40`, `about $2.40`, `about $2.40 (between $2.10 and $2.90)`, `unknown`."""
     if cost.usd is None:
         return "unknown"
-    if cost.basis is Basis.COMPUTED:
+    if cost.computed is not None:
         return _cents(cost.usd)
     if cost.low is None or cost.high is None:
         return f"about {_cents(cost.usd)}"
@@ -262,11 +267,13 @@ def _cents(usd: Decimal) -> str:
     return f"${dollars(usd.quantize(_CENT) if usd >= _CENT else usd)}"
 
 
-def _by_tokens(job: Job, size: TrainingSize | None, per_million: Decimal) -> Cost | None:
+def _by_tokens(
+    job: Job, size: TrainingSize | None, per_million: Decimal, auto_epochs: Callable[[int], int]
+) -> Cost | None:
     told = job.trained_tokens
     if size is None:
         return None if told is None else Cost(basis=Basis.ESTIMATED, usd=_for_tokens(told, per_million))
-    fewest, likely, most = _epochs(job, size)
+    fewest, likely, most = _epochs(job, size, auto_epochs)
     if told is not None and told >= size.low * fewest:  # less can only be what was trained so far
         return Cost(basis=Basis.ESTIMATED, usd=_for_tokens(told, per_million))
     usd = _for_tokens(size.tokens * likely, per_million)
@@ -276,7 +283,7 @@ def _by_tokens(job: Job, size: TrainingSize | None, per_million: Decimal) -> Cos
     return Cost(basis=Basis.ESTIMATED, usd=usd, low=low, high=high)
 
 
-def _epochs(job: Job, size: TrainingSize) -> tuple[int, int, int]:
+def _epochs(job: Job, size: TrainingSize, auto_epochs: Callable[[int], int]) -> tuple[int, int, int]:
     """How many epochs it will be: at least, likely, at most."""
     if job.epochs is not None:
         return job.epochs, job.epochs, job.epochs
@@ -284,7 +291,7 @@ def _epochs(job: Job, size: TrainingSize) -> tuple[int, int, int]:
         epochs = auto_epochs(size.examples)
         return epochs, epochs, epochs
     most, fewest = max(_FEWEST, size.high // _SHORTEST), max(_FEWEST, size.low // _LONGEST)
-    return auto_epochs(most), _TARGET_EPOCHS, auto_epochs(fewest)
+    return auto_epochs(most), USUAL_EPOCHS, auto_epochs(fewest)
 
 
 def _by_time(training: Training, per_hour: Decimal, *, settled: bool) -> Cost:

@@ -8,12 +8,10 @@ from datetime import UTC, date, datetime
 from typing import Final
 
 from monitor.domain.costs import TunedModel
-from monitor.domain.pricing import Prices, base_model, shutdown
+from monitor.domain.pricing import Prices, shutdown
 
 MILESTONES: Final = (90, 30, 7, 1)
 """Days before the end at which it is told; the first is number 1."""
-_SNAPSHOT: Final = ":ckpt-step-"
-_KINSHIP: Final = 4  # parts of `ft:BASE:ORG:NAME:ID` that a model has in common with the snapshots of its training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +21,12 @@ class ListedModel:
     id: str
     shutdown: date | None = None
     """The first day it does not answer any more; None where the list does not say."""
+    base: str | None = None
+    """What it was tuned from; None where it is itself a base."""
+    family: str | None = None
+    """What a tuned model and the snapshots of its training have in common."""
+    snapshot: bool = False
+    """A state of a training before its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,26 +53,26 @@ def inventory(org: str, listed: Iterable[ListedModel], prices: Prices) -> tuple[
     That is its own day, else that of its base on the same list, else the packaged one. Snapshots of a training are
     left out where its model is there: they end together.
     """
-    days = {one.id: one.shutdown for one in listed}
-    tuned = [name for name in days if name.startswith("ft:") and name.count(":") > 1]
-    whole = {_family(name) for name in tuned if _SNAPSHOT not in name}
+    models = {one.id: one for one in listed}
+    days = {name: one.shutdown for name, one in models.items()}
+    whole = {one.family for one in models.values() if one.base is not None and not one.snapshot}
     return tuple(
         TunedModel(
             org=org,
             id=name,
-            base=base_model(name),
-            shutdown=days[name] or days.get(base_model(name)) or shutdown(name, prices),
+            base=one.base,
+            shutdown=one.shutdown or days.get(one.base) or shutdown(one.base, prices, tuned=True),
             listed=True,
         )
-        for name in tuned
-        if _SNAPSHOT not in name or _family(name) not in whole
+        for name, one in models.items()
+        if one.base is not None and not (one.snapshot and one.family in whole)
     )
 
 
 def dated(models: Iterable[TunedModel], prices: Prices) -> Iterator[TunedModel]:
     """The models, with the packaged day where they have none of their own."""
     for model in models:
-        yield model if model.shutdown else replace(model, shutdown=shutdown(f"ft:{model.base}", prices))
+        yield model if model.shutdown else replace(model, shutdown=shutdown(model.base, prices, tuned=True))
 
 
 def retirements(models: Iterable[TunedModel], now: datetime) -> tuple[Retirement, ...]:
@@ -88,7 +92,3 @@ def retirements(models: Iterable[TunedModel], now: datetime) -> tuple[Retirement
         )
         for (day, org), group in sorted(groups.items())
     )
-
-
-def _family(name: str) -> tuple[str, ...]:
-    return tuple(name.split(":")[:_KINSHIP])

@@ -9,8 +9,8 @@ from typing import Final
 
 from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import Job, Status
+from monitor.domain.naming import UNNAMED, Naming
 from monitor.domain.news import EventType
-from monitor.domain.pricing import base_model
 
 DEFAULT_ON: Final = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED, EventType.STALLED})
 
@@ -34,6 +34,8 @@ class OrgRef:
     org: str
     provider: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    naming: Naming = UNNAMED
+    """Of its vendor's models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ def matches(match: Match, job: Job, labels: Mapping[str, str]) -> bool:
     """Whether a job of an organisation with these labels is one the rule is for."""
     return (
         covers(match, OrgRef(org=job.org, provider=job.provider, labels=labels))
-        and names(match, job.model, job.fine_tuned_model)
+        and names(match, job.model, job.base, job.fine_tuned_model)
         and match.metadata.items() <= job.metadata.items()
     )
 
@@ -108,7 +110,7 @@ def covers(match: Match, account: OrgRef) -> bool:
     )
 
 
-def names(match: Match, model: str, tuned: str | None = None) -> bool:
-    """Whether a model, the base it was tuned from, or what was made of it, has a name the rule is for."""
-    known = (model, base_model(model), tuned or "")
+def names(match: Match, *models: str | None) -> bool:
+    """Whether one of these is a model the rule is for: a model, the base it was tuned from, what was made of it."""
+    known = [name for name in models if name]
     return not match.models or any(fnmatchcase(name, pattern) for pattern in match.models for name in known)

@@ -12,11 +12,11 @@ import click
 
 from monitor.config.prices import price_table
 from monitor.dataset import applicable
-from monitor.domain.pricing import auto_epochs
 from monitor.estimate.findings import Findings, read
 from monitor.estimate.quote import EstimateRequest, Quote, quote
 from monitor.estimate.reading import WorkerLost, opened
 from monitor.estimate.report import GOOD, UNUSABLE, as_json, as_text, verdict
+from monitor.providers.openai.naming import auto_epochs
 
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141

@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from monitor.config.prices import PriceRow, PriceTable, load_prices
 from monitor.dataset import Measure
 from monitor.domain.model import Method
-from monitor.domain.pricing import MILLION, Prices, Rate, TokenRate, base_model, holds, shutdown, training_window
+from monitor.domain.pricing import MILLION, Prices, Rate, TokenRate, holds, shutdown, training_window
+from monitor.providers.openai.naming import NAMING, base_model
 
 SOURCES = {"A": "the provider's own page", "B": "two or more others agree", "C": "one other source; not used"}
 
@@ -70,7 +71,7 @@ def quote(
 ) -> Quote:
     """The estimate by the prices of today; without a price, all but the dollars."""
     base = base_model(request.model)
-    book = load_prices().of(request.provider)
+    book = load_prices().of(request.provider, seller=request.provider, naming=NAMING)
     rows = [row for row in table.prices if row.provider == request.provider and base in row.models]
     row = next((row for row in rows if method in row.methods), rows[0] if rows else None)
     named = [one for one in book.training if one.provider == request.provider and base in one.models]
@@ -86,7 +87,7 @@ def quote(
         model=request.model, base=base, provider=request.provider, method=method, size=size,
         epochs=epochs, epochs_given=request.epochs is not None, usd=usd, low=low, high=high,
         rate=rate, row=row, use=use, checked=table.checked,
-        closed=_closed(base, book), shutdown=shutdown(f"ft:{base}", book),
+        closed=_closed(base, book), shutdown=shutdown(base, book, tuned=True),
         near=() if row else _near(base, request.provider, table),
     )  # fmt: skip
 

@@ -25,6 +25,7 @@ OPERATIONS: Final = (
     "list_usage",
     "list_costs",
 )
+SKIP_REASONS: Final = frozenset({"not_an_object", "bad_id", "bad_figure", "bad_row", "foreign", "empty"})
 _CODES: Final = frozenset({*(str(code) for code in range(100, 600)), "timeout", "error"})
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _MOST_REASONS: Final = 64
@@ -63,6 +64,12 @@ class Own:
             "finetune_api_requests",
             "Requests to the provider's API, by operation and HTTP status code (or timeout, error).",
             ["org", "operation", "code"],
+            registry=into,
+        )
+        self._skipped = Counter(
+            "finetune_items_skipped",
+            "Items of the provider's answers that were left out, or lack a figure, because it makes no sense.",
+            ["org", "reason"],
             registry=into,
         )
         self._poll_duration = Histogram(
@@ -169,6 +176,11 @@ class Own:
         """One request was answered with this HTTP status, or ended in `timeout` or `error`."""
         known = operation if operation in OPERATIONS else OTHER
         self._requests.labels(self._org(org), known, code if code in _CODES else OTHER).inc()
+
+    def skipped(self, org: str, reason: str, items: int) -> None:
+        """So many items of an answer were left out, or lack a figure."""
+        known = reason if reason in SKIP_REASONS else OTHER
+        self._skipped.labels(self._org(org), known).inc(items)
 
     def detected(self, seconds: float) -> None:
         """A job's end was stored this long after it happened."""

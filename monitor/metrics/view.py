@@ -10,9 +10,8 @@ from typing import Final
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import CounterIncrement, Tracked
-from monitor.domain.model import Method, Status
+from monitor.domain.model import FailureClass, Method, Status
 from monitor.domain.snapshot import Backlog, Snapshot
-from monitor.domain.triage import FailureClass
 from monitor.metrics.health import Health
 from monitor.metrics.labels import ID, OTHER, UNKNOWN, Models, clean, one_of
 

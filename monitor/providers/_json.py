@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from monitor.providers.base import Malformed, Response
+
+T = TypeVar("T")
 
 _MOST_ITEMS: Final = 10_000
 _MOST_VALUES: Final = 400_000  # 8 MiB of `[],[],` would be 200 MB of objects; a real page of that size has 150 000
@@ -20,13 +23,14 @@ Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class RawPage:
     """A page of a list, before its items are understood."""
 
     objects: tuple[Object, ...]
     skipped: int
     """Items that are no objects."""
-    has_more: object
+    envelope: Object
+    """What is said beside the items."""
 
     @property
     def count(self) -> int:
@@ -82,13 +86,49 @@ def obj(response: Response) -> Object:
     return value
 
 
-def listing(response: Response) -> Listing:
-    """The body, which has to be a page: an object with a list as `data`."""
+def raw_page(response: Response, key: str = "data", *, optional: bool = False) -> RawPage:
+    """The body, which has to be a page: an object with a list under this key. Raises Malformed.
+
+    `optional`: an empty list may be left out, as proto3's JSON does.
+    """
     page = obj(response)
-    items = page.get("data")
+    items = page.get(key)
+    if items is None and optional:
+        items = []
     if not isinstance(items, list):
-        raise Malformed("the answer is not a list: it has no `data`")
+        raise Malformed(f"the answer is not a list: it has no `{key}`")
     if len(items) > _MOST_ITEMS:
         raise Malformed(f"the page has more than {_MOST_ITEMS} items")
     objects = tuple(item for item in items if isinstance(item, dict))
-    return Listing(objects=objects, skipped=len(items) - len(objects), has_more=page.get("has_more"))
+    return RawPage(objects=objects, skipped=len(items) - len(objects), envelope=page)
+
+
+Skip = str
+"""Why an item is left out: a word for a metric's label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partial(Generic[T]):
+    """An item that was understood, without so many figures that make no sense."""
+
+    item: T
+    left_out: int = 0
+
+
+def understood(
+    page: RawPage, understand: Callable[[Object], Partial[T] | Skip]
+) -> tuple[tuple[T, ...], dict[str, int]]:
+    """The items that make sense, and how many of the others there are, by reason.
+
+    One bad item does not hide its siblings.
+    """
+    items: list[T] = []
+    skipped = Counter({"not_an_object": page.skipped})
+    for each in page.objects:
+        found = understand(each)
+        if isinstance(found, Partial):
+            items.append(found.item)
+            skipped["bad_figure"] += found.left_out
+        else:
+            skipped[found] += 1
+    return tuple(items), {reason: count for reason, count in skipped.items() if count}

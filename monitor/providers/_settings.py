@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from monitor.providers.base import Accounts
+from monitor.providers.base import Provider
 
+_PORTS: Final = {"http": 80, "https": 443}
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+# What the HTTP library decides, and what would let a configuration change the meaning of a request.
+_NOT_OURS: Final = frozenset(
+    {
+        "accept-encoding", "connection", "content-length", "content-type", "cookie", "expect", "host", "te", "trailer",
+        "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # Ours, and those with a meaning in Prometheus: a second value under one of these names would hide the first.
 _TAKEN: Final = frozenset(
@@ -32,7 +42,7 @@ def _label_names(labels: dict[str, str]) -> dict[str, str]:
 
 
 def _address(url: str) -> str:
-    """An http or https URL without a trailing slash. Complaints leave the value out: it may hold a password."""
+    """An http or https URL in its one canonical form. Complaints leave the value out: it may hold a password."""
     try:
         parts = urlsplit(url)
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -43,8 +53,27 @@ def _address(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("credentials do not belong in a URL")
     if parts.query or parts.fragment or url.endswith(("?", "#")):
-        raise ValueError("a base URL has no query and no fragment")
-    return url.rstrip("/")
+        raise ValueError("a base URL has no query and no fragment; parameters go into `query`")
+    return canonical(url)
+
+
+def canonical(url: str) -> str:
+    """The one spelling of a URL: the host in lower case without a trailing dot, no default port, no empty segments."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, _PORTS[parts.scheme]) else f":{parts.port}"
+    path = re.sub("/{2,}", "/", parts.path).rstrip("/")
+    return f"{parts.scheme}://{host}{port}{path}"
+
+
+def _header_names(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name) or name.lower() in _NOT_OURS:
+            raise ValueError("a name is not one of a header that may be set")
+        if not value.get_secret_value().isascii() or not value.get_secret_value().isprintable():
+            raise ValueError("a header's value has characters that none may have")
+    return headers
 
 
 BaseUrl = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"format": "uri"})]
@@ -55,16 +84,52 @@ Labels = Annotated[
 ]
 
 
+Headers = Annotated[dict[str, SecretStr], AfterValidator(_header_names), Field(max_length=32)]
+Query = Annotated[dict[Annotated[str, Field(min_length=1, max_length=128)], SecretStr], Field(max_length=32)]
+
+
 class Organization(BaseModel):
     """One organisation (or project) whose jobs are watched."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
-    required_secrets: ClassVar[tuple[str, ...]] = ("api_key",)
+    required_secrets: ClassVar[tuple[str, ...]] = ()
     """Each of these is given as itself or as a file."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     """The `org` label of metrics and notifications; unique."""
+    labels: Labels = Field(default_factory=dict)
+    """Labels for aggregates, notifications and routes, such as the team."""
+    headers: Headers = Field(default_factory=dict)
+    """Headers that are sent with every request, such as those that a gateway asks for; their values may be secrets."""
+    headers_file: Path | None = None
+    """A file with more of them, `Name: value` on each line, read again whenever it changes."""
+    query: Query = Field(default_factory=dict)
+    """Parameters that are sent with every request; their values may be secrets."""
+    watch: tuple[Literal["fine_tuning"], ...] = Field(default=("fine_tuning",), min_length=1)
+    """What is watched."""
+
+    def vendor(self) -> Provider:
+        """What can be asked of this organisation's server."""
+        raise NotImplementedError
+
+    def credentials(self) -> Mapping[str, tuple[str | None, Path | None]]:
+        """By the names of the settings, the secrets that are given: as text, or as a file."""
+        found: dict[str, tuple[str | None, Path | None]] = {}
+        for name in type(self).model_fields:
+            text, path = getattr(self, name), getattr(self, f"{name}_file", None)
+            if isinstance(text, SecretStr):
+                found[name] = (text.get_secret_value(), None)
+            elif isinstance(path, Path) and name != "headers":
+                found[name] = (None, path)
+        return found
+
+
+class KeyedOrganization(Organization):
+    """One that is asked with an API key."""
+
+    required_secrets: ClassVar[tuple[str, ...]] = ("api_key",)
+
     api_key: SecretStr | None = None
     """The API key. It needs to read fine-tuning jobs, and files where costs are to be estimated; nothing else."""
     api_key_file: Path | None = None
@@ -73,9 +138,3 @@ class Organization(BaseModel):
     """The signing secret of the provider's webhooks to `/webhooks/{name}`; several while it is being rotated."""
     webhook_secret_file: Path | None = None
     """A file with the signing secret."""
-    labels: Labels = Field(default_factory=dict)
-    """Labels for aggregates, notifications and routes, such as the team."""
-
-    def accounts(self) -> Accounts | None:
-        """How to read the organisation's books; None where its provider has none, or where there is no key for them."""
-        return None

@@ -8,7 +8,12 @@ from typing import Any, Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_2200: Final = 7_258_118_400
+_LATEST: Final = _EPOCH + timedelta(seconds=_YEAR_2200)
 _GREATEST: Final = 10**15
+_NUMBER: Final = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?\s*")
+_LONGEST_NUMBER: Final = 40
+_LONGEST_TIME: Final = 48
+_NONE: Final = ("", 0, "0")  # how servers say that a figure is not there
 _HUGE: Final = 1e300
 _BREAKS: Final = re.compile(r"[\t\n\r\x0b\x0c\u2028\u2029]+")
 # Control characters, marks that turn the direction of text, and lone surrogates, which no database takes.
@@ -47,29 +52,52 @@ def cursor(value: object) -> str | None:
 
 
 def number(value: object) -> float | None:
-    """A finite number."""
-    if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+    """A finite number, also one that is written as text: proto3's JSON has all its large integers in quotes."""
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER and _NUMBER.fullmatch(value):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if -_HUGE < value < _HUGE else None
 
 
 def whole(value: object, *, least: int = 1) -> int | None:
-    """A whole number from `least` to 10^15, also where it is written with a fraction of zero."""
+    """A whole number from `least` to 10^15, also where it is written with a fraction of zero, or as text."""
     amount = number(value)
     return int(amount) if amount is not None and amount.is_integer() and least <= amount <= _GREATEST else None
 
 
 def moment(value: object) -> datetime | None:
-    """Unix seconds, or milliseconds where seconds would be beyond the year 2200; to the millisecond, as we store it.
+    """A time in whatever spelling it comes; to the millisecond, as we store it.
 
-    Zero and less is how some servers say that there is none.
+    Unix seconds, or milliseconds where seconds would be beyond the year 2200, as numbers or as text; ISO 8601 with or
+    without a fraction (of any length) and a zone, which is UTC where it is not said. Zero, null, empty text and what
+    lies before 1970 is how servers say that there is none.
     """
     seconds = number(value)
-    if seconds is not None and seconds > _YEAR_2200:
+    if seconds is None:
+        return _written(value) if isinstance(value, str) else None
+    if seconds > _YEAR_2200:
         seconds /= 1000
-    if seconds is None or not 0 < seconds <= _YEAR_2200:
+    return _EPOCH + timedelta(milliseconds=int(seconds * 1000)) if 0 < seconds <= _YEAR_2200 else None
+
+
+def _written(words: str) -> datetime | None:
+    """A date and time in ISO 8601."""
+    words = words.strip()
+    if not 10 <= len(words) <= _LONGEST_TIME or not words[0].isdigit():
         return None
-    return _EPOCH + timedelta(milliseconds=int(seconds * 1000))
+    try:
+        at = datetime.fromisoformat(words)
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    cut = at.replace(microsecond=at.microsecond // 1000 * 1000)
+    return cut if _EPOCH < cut <= _LATEST else None
+
+
+def odd(value: object, found: object) -> bool:
+    """Whether a figure was told, but made no sense."""
+    return found is None and value is not None and value not in _NONE
 
 
 def texts(value: object, limit: int, most: int) -> tuple[str, ...]:

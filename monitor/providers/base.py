@@ -1,15 +1,16 @@
-"""What a provider's dialect is: requests and responses as values, and the errors of that border. No I/O."""
+"""What a provider is: its capabilities as values of pure functions, and the errors of that border. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from monitor.domain.costs import Bill, Usage
 from monitor.domain.flow import Reason, Trouble
 from monitor.domain.model import Job, JobEvent
+from monitor.domain.naming import UNNAMED, Naming
 from monitor.domain.retirement import ListedModel
 
 T = TypeVar("T")
@@ -17,12 +18,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A GET to make, relative to the base URL. Path segments from outside are already percent-encoded."""
+    """A request to make. Path segments from outside are already percent-encoded."""
 
     operation: str
     """`list_jobs`, `get_job`, `list_events`, `get_file`, …: the metric label."""
     path: str
+    """Relative to the base URL of the provider; or a whole URL, where the vendor has more than one host."""
     params: tuple[tuple[str, str], ...] = ()
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    def following(self, **params: str) -> Request:
+        """The same request with these parameters set anew: the next page of a list."""
+        kept = tuple((name, value) for name, value in self.params if name not in params)
+        return replace(self, params=(*kept, *params.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,23 +50,193 @@ class Page(Generic[T]):
     """One page of a list."""
 
     items: tuple[T, ...]
-    next: str | None
-    """The cursor to hand to the next request; None at the end."""
-    skipped: int = 0
-    """Items that could not be understood; their siblings are in `items`."""
+    next: Request | None = None
+    """How to ask for the page behind it; None at the end."""
+    guessed: bool = False
+    """That there is more is not said: the page is full, and the server leaves out whether it is the last."""
+    stuck: bool = False
+    """More is promised, but there is nothing to ask on with."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """How many items were left out, or lack a figure that made no sense, by reason: `not_an_object`, `bad_id`,
+    `foreign`, `bad_figure`, …; what is sound of their siblings is in `items`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[T]):
+    """A request whose answer is one thing."""
+
+    request: Request
+    read: Callable[[Response], T]
+    """Understands the answer. Raises NotFound and other SourceErrors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(Generic[T]):
+    """A list that is read page by page. In which order it comes is found out while it is read."""
+
+    first: Request
+    read: Callable[[Request, Response], Page[T]]
+    """Understands the answer to a request for a page of it. Raises SourceError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobList:
+    """One list of jobs. A vendor with a list for each method, or for each location, has several."""
+
+    pages: Listing[Job]
+    one: Callable[[str], Call[Job]]
+    """One of its jobs, by id."""
+    has: Callable[[str], bool] = lambda job_id: True
+    """Whether a job of this id would be on this list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Training files, by id."""
+
+    length: Callable[[str], Call[int]]
+    """The length in bytes, at least 1."""
+    content: Callable[[str], Call[bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket(Generic[T]):
-    """What a provider's books have of one span of time."""
+    """What a provider's usage or bill has of one span of time."""
 
     start: datetime
-    """Told twice, a bucket that starts at the same moment is the same bucket."""
+    """Listed twice, a bucket that starts at the same moment is the same bucket."""
     items: tuple[T, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Billing:
+    """What tuned models were used for, and what was billed, day by day; both days of a range are in it."""
+
+    auth: Auth
+    headers: Mapping[str, str]
+    usage: Callable[[date, date], Listing[Bucket[Usage]]]
+    """Usage of tuned models alone, without prices."""
+    bill: Callable[[date, date], Listing[Bucket[Bill]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """What a webhook of the vendor says, once its signature is good: which job to look at, and the delivery's id."""
+
+    id: str
+    job: str | None
+    """None where it is about something else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """The vendor's webhooks."""
+
+    verify: Callable[[Mapping[str, str], bytes, tuple[str, ...], datetime], Hint]
+    """Check headers (lower-case names), body, signing secrets and the time. Raises PushRefused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A request as it leaves, for who signs it."""
+
+    method: str
+    url: str
+    body: bytes = b""
+
+
+class Auth(Protocol):
+    """How a request proves who asks: pure, from secrets that are read when they are needed."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the settings that it needs: `api_key`, …"""
+        ...
+
+    def grant(self, secrets: Mapping[str, str], now: datetime) -> Call[Token] | None:
+        """How to get an access token; None where none is needed."""
+        ...
+
+    def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:
+        """The headers that carry the proof; an access token is among the secrets, as `token`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """An access token that ends."""
+
+    text: str
+    seconds: float
+    """How long it is good for, from when it was given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyAuth:
+    """A key, or a token that somebody else keeps fresh in a file, in a header."""
+
+    secret: str = "api_key"  # noqa: S105 - the name of a setting
+    header: str = "Authorization"
+    prefix: str = "Bearer "
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key alone."""
+        return (self.secret,)
+
+    def grant(self, secrets: Mapping[str, str], now: datetime) -> None:
+        """No token is needed."""
+
+    def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:
+        """The key in its header."""
+        return {self.header: self.prefix + secrets[self.secret]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAuth:
+    """OAuth: secrets are exchanged for an access token, again before it ends."""
+
+    secrets: tuple[str, ...]
+    exchange: Callable[[Mapping[str, str], datetime], Call[Token]]
+
+    def grant(self, secrets: Mapping[str, str], now: datetime) -> Call[Token]:
+        """The exchange."""
+        return self.exchange(secrets, now)
+
+    def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:
+        """The token as a bearer."""
+        return {"Authorization": f"Bearer {secrets['token']}"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One organisation at its vendor: what can be asked there, and how. None is what the vendor does not have."""
+
+    name: str
+    """`openai`, `azure`, …"""
+    base_url: str
+    """Without a trailing slash."""
+    auth: Auth
+    jobs: tuple[JobList, ...]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every request; no secrets."""
+    events: Callable[[str, Container[str]], Listing[JobEvent]] | None = None
+    """The event stream of a job, by its id; of the events that are known little needs to be read.
+
+    One that is not there raises NotFound.
+    """
+    files: Files | None = None
+    models: Listing[ListedModel] | None = None
+    """Raises NotFound where there is no such list."""
+    billing: Billing | None = None
+    push: Push | None = None
+    naming: Naming = UNNAMED
+    seller: str | None = None
+    """Whose published prices hold at this host; None at a copy of an API."""
+
+
 class SourceError(Exception):
-    """A look that failed. The text is safe to show and bounded; `trouble` is the same as a value."""
+    """A request or a poll that failed. The text is safe to show and bounded; `trouble` is the same as a value."""
 
     reason: ClassVar[Reason] = Reason.UNAVAILABLE
 
@@ -77,7 +257,7 @@ class AuthFailed(SourceError):
 
 
 class NotEligible(SourceError):
-    """The organisation may not use fine-tuning (quota spent, platform wound down)."""
+    """The organisation may not use fine-tuning (quota spent, platform wound down, a licence is missing)."""
 
     reason = Reason.NOT_ELIGIBLE
 
@@ -112,91 +292,9 @@ class NotFound(SourceError):
     reason = Reason.MALFORMED
 
 
-class Border(Protocol):
-    """Where requests go, and how they prove who asks."""
+class PushRefused(Exception):
+    """A webhook that is not the vendor's, or makes no sense. `result` is the label of the counter."""
 
-    @property
-    def base_url(self) -> str:
-        """Where the requests go, without a trailing slash."""
-        ...
-
-    def headers(self, key: str) -> Mapping[str, str]:
-        """Headers of every request, the credentials among them."""
-        ...
-
-
-class Dialect(Border, Protocol):
-    """A vendor's language, pure: what to ask, and what the answers mean."""
-
-    provider: str
-    """`openai`, `azure`, …"""
-    has_events: bool
-    """Whether jobs have an event stream of their own."""
-
-    def list_jobs(self, after: str | None) -> Request:
-        """A page of jobs; None asks for the first."""
-        ...
-
-    def read_jobs(self, org: str, response: Response) -> Page[Job]:
-        """Understand a page of jobs. Raises SourceError."""
-        ...
-
-    def get_job(self, job_id: str) -> Request:
-        """One job."""
-        ...
-
-    def read_job(self, org: str, response: Response) -> Job:
-        """Understand one job. Raises NotFound and other SourceErrors."""
-        ...
-
-    def list_events(self, job_id: str, after: str | None) -> Request:
-        """A page of one job's events, newest first."""
-        ...
-
-    def read_events(self, org: str, job_id: str, response: Response) -> Page[JobEvent]:
-        """Understand a page of events. Raises SourceError."""
-        ...
-
-    def get_file(self, file_id: str) -> Request:
-        """What is known of one file."""
-        ...
-
-    def read_file(self, response: Response) -> int:
-        """The file's length in bytes, at least 1. Raises NotFound and other SourceErrors."""
-        ...
-
-    def get_content(self, file_id: str) -> Request:
-        """The content of one file."""
-        ...
-
-    def read_content(self, response: Response) -> bytes:
-        """The content. Raises NotFound and other SourceErrors."""
-        ...
-
-    def list_models(self, after: str | None) -> Request:
-        """A page of the models that there are; None asks for the first."""
-        ...
-
-    def read_models(self, response: Response) -> Page[ListedModel]:
-        """Understand a page of models. Raises NotFound where there is no such list, and other SourceErrors."""
-        ...
-
-
-class Accounts(Border, Protocol):
-    """A vendor's books, pure: what tuned models were used for, and what was billed. Both days of a range are in it."""
-
-    def list_usage(self, since: date, until: date, page: str | None) -> Request:
-        """A page of the daily usage of models; None asks for the first."""
-        ...
-
-    def read_usage(self, org: str, response: Response) -> Page[Bucket[Usage]]:
-        """Understand a page of usage: tuned models alone, without prices. Raises SourceError."""
-        ...
-
-    def list_bills(self, since: date, until: date, page: str | None) -> Request:
-        """A page of the daily bill; None asks for the first."""
-        ...
-
-    def read_bills(self, org: str, response: Response) -> Page[Bucket[Bill]]:
-        """Understand a page of the bill. Raises SourceError."""
-        ...
+    def __init__(self, result: str, text: str) -> None:
+        super().__init__(text)
+        self.result = result

@@ -1,7 +1,8 @@
-"""HTTP for any provider: one look at an organisation's jobs and events, within bounds, as a value."""
+"""HTTP for any provider: one poll of an organisation's jobs and events, within bounds, as a value."""
 
+from monitor.source.client import Client
 from monitor.source.files import training_size
-from monitor.source.observing import Source
-from monitor.source.transport import Limits, session
+from monitor.source.jobs import Source
+from monitor.source.transport import Limits, Transport, transport
 
-__all__ = ["Limits", "Source", "session", "training_size"]
+__all__ = ["Client", "Limits", "Source", "Transport", "training_size", "transport"]

@@ -1,10 +1,12 @@
-"""One GET over HTTP: bounded in time and size, never redirected, its failures in words that are safe to show."""
+"""One request over HTTP: bounded in time and size, never redirected, its failures in words that are safe to show."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import resource
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import anyio
@@ -12,10 +14,14 @@ from yarl import URL
 
 from monitor import __version__
 from monitor.providers.base import Malformed, SourceError, TimedOut, Unavailable
-from monitor.source.connecting import Connector, Room
 from monitor.source.inflate import ENCODINGS
+from monitor.source.resolver import Resolver
 
 _CHUNK: Final = 64 * 1024
+_IDLE: Final = 75.0  # seconds; longer than the usual poll interval: a TLS handshake costs ten small requests
+_CONNECTIONS: Final = 1000  # far above what is in flight; a bound, so that hanging servers cannot take all descriptors
+# Descriptors of the database and the log; of the others, half are for readers (`web/crowd.py`) and notifiers.
+_OWN: Final = 24
 _SMALL: Final = 256 * 1024  # bytes of an answer that are always had; a usual page is smaller
 _FAILURES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientSSLError, "no TLS connection"),
@@ -62,44 +68,86 @@ class Answer:
         return (self.status, self.encoding, self.body) == (other.status, other.encoding, other.body)
 
 
-def session(*, proxy: str | None = None) -> aiohttp.ClientSession:
-    """The one session of the program. It takes nothing from the environment and keeps nothing of any server.
+@dataclass(slots=True)
+class MemoryBudget:
+    """What the answers of all servers together may take, so that many hostile ones cost no more than a few."""
 
-    To be made inside the event loop, and closed by who makes it.
+    left: int = 48 * 1024 * 1024
+    """Bytes for what is large of answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transport:
+    """The program's one way to the providers, and what all requests of it share."""
+
+    session: aiohttp.ClientSession
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
+    decode_limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))
+    """Threads in which large answers are read."""
+    file_limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    """Of training files that are counted: it takes so long that answers must not wait for it."""
+    waits: dict[str, float] = field(default_factory=dict)
+    """Until when, in monotonic seconds, a server wants to hear nothing of a key; by a digest of both."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Gives no connection on which something came that was not asked for: it would answer the next request, and
+    every later one on that connection would get the answer of the one before it.
     """
-    return aiohttp.ClientSession(
-        connector=Connector(),
+
+    async def connect(self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout) -> Any:
+        """A connection that is clean. Raises aiohttp's errors."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            # Where a release of aiohttp has no such word, the connection is taken as it is.
+            if not getattr(connection.protocol, "should_close", False):
+                return connection
+            connection.close()
+
+
+@asynccontextmanager
+async def transport(*, proxy: str | None = None) -> AsyncIterator[Transport]:
+    """The transport, until the end of the context. It takes nothing from the environment, and keeps no cookies."""
+    async with aiohttp.ClientSession(
+        connector=_Connector(limit=connections(), keepalive_timeout=_IDLE, resolver=Resolver()),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"finetune-monitor/{__version__}", "Accept-Encoding": ENCODINGS},
         timeout=aiohttp.ClientTimeout(total=None),  # every request has its own deadline
         trust_env=False,
         auto_decompress=False,
+        read_bufsize=_CHUNK,
         proxy=proxy,
-    )
+    ) as session:
+        yield Transport(session=session)
 
 
-async def get(http: aiohttp.ClientSession, url: URL, headers: Mapping[str, str], limits: Limits) -> Answer:
+def connections() -> int:
+    """How many there may be, so that the program keeps descriptors for itself."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(min(_CONNECTIONS, (descriptors - _OWN) // 2), 8) if descriptors > 0 else _CONNECTIONS
+
+
+async def exchange(
+    of: Transport, url: URL, headers: Mapping[str, str], limits: Limits, *, method: str = "GET", body: bytes = b""
+) -> Answer:
     """One answer to its end. Raises SourceError.
 
     A connection that turns out to be dead is replaced once; aiohttp does that for every GET.
     """
     try:
         with anyio.fail_after(limits.timeout):
-            async with http.get(url, headers=headers, allow_redirects=False) as response:
-                body = await _body(response, limits.max_bytes, room(http))
-                return Answer(status=response.status, headers=_lower(response.headers), body=body)
+            async with of.session.request(
+                method, url, headers=headers, data=body or None, allow_redirects=False
+            ) as response:
+                read = await _body(response, limits.max_bytes, of.memory)
+                return Answer(status=response.status, headers=_lower(response.headers), body=read)
     except TimeoutError:
         raise TimedOut(f"no complete answer within {limits.timeout:g} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise _failure(error) from None
 
 
-def room(http: aiohttp.ClientSession) -> Room:
-    """What all answers of the session share."""
-    return http.connector.room if isinstance(http.connector, Connector) else Room()
-
-
-async def _body(response: aiohttp.ClientResponse, limit: int, shared: Room) -> bytes:
+async def _body(response: aiohttp.ClientResponse, limit: int, shared: MemoryBudget) -> bytes:
     if (response.content_length or 0) > limit:
         raise Malformed(f"the answer is larger than {limit} bytes")
     body, taken = bytearray(), 0

@@ -259,14 +259,14 @@ class SqliteDatabase:
         """Ask in a transaction."""
         return await self._readers.read(self._file.check, work, args)
 
-    def now(self, connection: sa.Connection) -> int:  # noqa: ARG002 - other databases are asked
+    def now(self, connection: sa.Connection) -> int:
         """This process's clock: there is no other process."""
         return to_ms(self._clock.now())
 
     def wake(self, connection: sa.Connection) -> None:
         """There is nobody else to wake."""
 
-    async def listen(self, woken: Callable[[], None]) -> None:  # noqa: ARG002 - as above
+    async def listen(self, woken: Callable[[], None]) -> None:
         """Nobody else is there to wake us."""
         await anyio.sleep_forever()
 

@@ -20,7 +20,7 @@ from monitor.log import get_logger
 from monitor.metrics.health import AccountHealth
 from monitor.providers.base import Malformed, SourceError
 from monitor.providers.base import Unavailable as Unreachable
-from monitor.source.accounts import AccountSource
+from monitor.source.billing import BillingSource
 from monitor.store import CostStore, Leases, Stale, Unavailable, Unstorable
 from monitor.watchers.rounds import Rounds
 
@@ -39,7 +39,7 @@ _MANY: Final = 500  # lines of the books: to reckon with one takes 20 µs
 class CostWatcher:
     """One organisation's books, read with its admin key."""
 
-    accounts: AccountSource
+    accounts: BillingSource
     store: CostStore
     leases: Leases
     prices: Prices

@@ -17,7 +17,7 @@ from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.providers.base import AuthFailed, NotFound, SourceError
 from monitor.source import Source
-from monitor.source.inventory import listed_models
+from monitor.source.models import listed_models
 from monitor.store import CostStore, Leases, Outbox, Unavailable, Unstorable
 
 log = get_logger()

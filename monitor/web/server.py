@@ -66,7 +66,7 @@ class _Protocol(web.RequestHandler):
         request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - it repeats the request
+        message: str | None = None,
     ) -> web.StreamResponse:
         """Answer a malformed request (not worth a log line: anybody can send them) or a failed handler."""
         if status >= 500:

@@ -43,7 +43,7 @@ def test_one_organisation_is_enough_and_everything_else_has_its_documented_defau
         "metrics": {"job_retention": "1d", "max_jobs": 5000},
         "notifiers": [],
         "routes": [],
-        "pricing": {"file": None},
+        "pricing": {"file": None, "sellers": []},
         "budgets": [],
         "log": {"level": "info", "format": "json"},
     }

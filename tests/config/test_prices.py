@@ -14,6 +14,7 @@ from monitor.config.prices import price_table
 from monitor.domain.costs import TokenCount
 from monitor.domain.model import Basis, Method, Status
 from monitor.domain.pricing import price, shutdown, training_window, use_cost
+from monitor.providers.openai.naming import NAMING
 from tests.builders import job
 from tests.config.conftest import Folder
 
@@ -135,7 +136,8 @@ prices:
 
 
 def test_an_override_comes_first_for_use_and_ends_too_and_hides_only_what_it_says(folder: Folder) -> None:
-    book = load_prices(folder.write(USE).file)
+    both = load_prices(folder.write(USE).file)
+    book = both.of("openai", seller="openai", naming=NAMING)
     million = TokenCount(input=1_000_000)
     own = use_cost("gpt-4o-mini", DAY.date(), million, book)
     assert own is not None
@@ -145,13 +147,13 @@ def test_an_override_comes_first_for_use_and_ends_too_and_hides_only_what_it_say
     packaged = use_cost("gpt-4o-mini-2024-07-18", DAY.date(), million, book)
     assert packaged is not None
     assert packaged.input == Decimal("0.30"), "the other provider's row is not ours"
-    theirs = use_cost("gpt-4o-mini-2024-07-18", DAY.date(), million, book.of("azure"))
+    theirs = use_cost("gpt-4o-mini-2024-07-18", DAY.date(), million, both.of("azure", seller=None))
     assert theirs is not None
     assert theirs.input == Decimal(9)
-    assert shutdown("ft:gpt-4o-mini:acme::x", book) == date(2028, 1, 1)
+    assert shutdown("gpt-4o-mini", book, tuned=True) == date(2028, 1, 1)
     assert shutdown("gpt-4o-mini", book) == date(2027, 1, 14)
     assert training_window("gpt-4o-mini", book) == (date(2024, 7, 23), date(2027, 1, 6))
-    assert load_prices().of("openai") == load_prices()
+    assert load_prices().of("openai", seller=None).training == (), "what came with the program is for its seller"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from monitor.config import load_prices
 from monitor.domain.costs import TokenCount, TokenDollars
 from monitor.domain.model import Method, Status
 from monitor.domain.pricing import Prices, rate_of, shutdown, training_window, use_cost
+from monitor.providers.openai.naming import NAMING
 from tests.builders import NOON, job
 
 MILLION = 1_000_000
@@ -21,7 +22,7 @@ Three = tuple[str, str | None, str]
 
 @pytest.fixture(scope="module")
 def book() -> Prices:
-    return load_prices()
+    return load_prices().of("openai", seller="openai", naming=NAMING)
 
 
 # Per million tokens: training; input, cached input and output of the tuned model; the same over the Batch API.
@@ -159,14 +160,15 @@ ENDS: list[tuple[str, str | None, str]] = [
 @pytest.mark.parametrize(("model", "base", "tuned"), ENDS)
 def test_models_end(book: Prices, model: str, base: str, tuned: str) -> None:
     assert shutdown(model, book) == date.fromisoformat(base)
-    for name in (f"ft:{model}:acme:bot:abc", f"ft:{model}:acme::abc:ckpt-step-9", f"{model}:ft-acme-2021-03-04-05"):
-        assert shutdown(name, book) == date.fromisoformat(tuned)
+    assert shutdown(model, book, tuned=True) == date.fromisoformat(tuned)
 
 
 def test_a_model_that_nobody_knows_has_no_known_end(book: Prices) -> None:
     assert shutdown("gpt-4o-2024-05-13", book) is None
-    assert shutdown("ft:llama:acme::abc", book) is None
-    assert shutdown("gpt-4o-mini", book.of("azure")) is None, "every provider has a calendar of its own"
+    assert shutdown("llama", book, tuned=True) is None
+    assert shutdown("gpt-4o-mini", load_prices().of("azure", seller="azure")) is None, (
+        "every provider has a calendar of its own"
+    )
 
 
 OPEN: list[tuple[str, Any, Any]] = [

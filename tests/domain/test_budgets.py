@@ -15,9 +15,10 @@ from monitor.domain.budgets import Books, Budget, Period, Span, Sum, add_up, cro
 from monitor.domain.costs import Spending, TokenCount, TokenDollars, Usage
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method
 from monitor.domain.routing import Match, OrgRef
+from monitor.providers.openai.naming import NAMING
 from tests.builders import NOON, job, tracked
 
-RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
+RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"}, naming=NAMING)
 LEGAL = OrgRef(org="legal", provider="azure", labels={"team": "law"})
 ACCOUNTS = (RESEARCH, LEGAL)
 MODEL = "gpt-4o-mini-2024-07-18"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method, Metrics, Status, Training, TrainingSize
-from monitor.domain.pricing import Rate, auto_epochs, estimate, price, spoken
+from monitor.domain.pricing import Rate, estimate, price, spoken
 from monitor.domain.render import job_view
+from monitor.providers.openai.naming import NAMING, auto_epochs
 from tests.builders import HOUR, MINUTE, NOON, job
 
 EIGHT = Rate(models=("turbo",), methods=frozenset({Method.SUPERVISED, Method.DPO}), per_million=Decimal(8))
@@ -77,7 +78,7 @@ def about(usd: str, low: str | None = None, high: str | None = None) -> Cost:
 def test_a_job_that_is_paid_by_tokens_will_cost(
     over: dict[str, Any], size: TrainingSize | None, cost: Cost | None
 ) -> None:
-    assert estimate(job(**{"model": "turbo", **over}), size, RATES) == cost
+    assert estimate(job(**{"model": "turbo", **over}), size, RATES, naming=NAMING) == cost
 
 
 def rft(**training: Any) -> Any:

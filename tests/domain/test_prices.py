@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -15,11 +16,11 @@ from monitor.domain.pricing import (
     Prices,
     TokenPrices,
     TokenRate,
-    base_model,
     shutdown,
     training_window,
     use_cost,
 )
+from monitor.providers.openai.naming import NAMING
 
 
 def prices(input_: int | None, cached: int | None, output: int | None) -> TokenPrices:
@@ -31,7 +32,7 @@ def prices(input_: int | None, cached: int | None, output: int | None) -> TokenP
 
 
 OLD, TODAY = date(2025, 1, 1), date(2026, 11, 22)
-BOOK = Prices(
+EVERYBODYS = Prices(
     tokens=(
         TokenRate(
             models=("mini", "mini-2024"), prices=prices(4, 1, 16), batch=prices(2, None, 8), valid_from=date(2025, 1, 2)
@@ -54,6 +55,7 @@ BOOK = Prices(
         ModelEnd(models=("mini",), base=date(2029, 1, 1), fine_tuned=date(2027, 2, 1)),
     ),
 )
+BOOK = EVERYBODYS.of("openai", seller=None, naming=NAMING)
 ALL = TokenCount(input=1_000_000, cached_input=2_000_000, output=500_000)
 
 
@@ -103,31 +105,34 @@ def test_a_kind_of_token_without_a_price_makes_the_whole_unknown(kind: str) -> N
 
 
 def test_every_provider_has_rows_of_its_own() -> None:
-    azure = BOOK.of("azure")
+    azure = EVERYBODYS.of("azure", seller=None)
     assert use_cost("mini", TODAY, ALL, azure) == paid("7", "14", "3.5")
     assert use_cost("share", TODAY, ALL, azure) is None
-    assert (shutdown("mini", azure), shutdown("ft:mini::x", azure)) == (date(2030, 1, 1), date(2031, 1, 1))
+    assert (shutdown("mini", azure), shutdown("mini", azure, tuned=True)) == (date(2030, 1, 1), date(2031, 1, 1))
     assert training_window("mini", azure) == (None, None)
-    assert azure.of("openai") == BOOK
-    assert BOOK.of("openai") is BOOK
+
+
+def test_published_prices_hold_for_their_seller_and_those_of_the_operators_file_for_the_provider() -> None:
+    published = replace(EVERYBODYS, training=(), tokens=tuple(replace(rate, published=True) for rate in BOOK.tokens))
+    elsewhere = published.of("openai", seller=None)
+    assert use_cost("mini", TODAY, ALL, elsewhere) is None
+    assert shutdown("mini", elsewhere) is not None, "the operator's own file has it"
+    like = published.of("together", seller="openai")
+    assert use_cost("mini", TODAY, ALL, like) == use_cost("mini", TODAY, ALL, BOOK)
 
 
 @pytest.mark.parametrize(
-    ("model", "end"),
+    ("base", "tuned", "end"),
     [
-        pytest.param("mini", date(2027, 1, 14), id="the base, by the first row that knows"),
-        pytest.param("ft:mini:acme:bot:x", date(2027, 2, 1), id="what was tuned from it"),
-        pytest.param("ft:mini:acme::x:ckpt-step-100", date(2027, 2, 1), id="a checkpoint"),
-        pytest.param("mini:ft-acme-2021-06-01-00-00-00", date(2027, 2, 1), id="a name of the first days"),
-        pytest.param("ft-mini", date(2027, 2, 1), id="a name as bills write it"),
-        pytest.param("share", date(2027, 1, 14), id="another base"),
-        pytest.param("ft:share:acme::x", None, id="the base's end is not that of its tuned models"),
-        pytest.param("else", None, id="nobody knows it"),
-        pytest.param("ft:", None, id="no name"),
+        pytest.param("mini", False, date(2027, 1, 14), id="the base, by the first row that knows"),
+        pytest.param("mini", True, date(2027, 2, 1), id="what was tuned from it"),
+        pytest.param("share", False, date(2027, 1, 14), id="another base"),
+        pytest.param("share", True, None, id="the base's end is not that of its tuned models"),
+        pytest.param("else", False, None, id="nobody knows it"),
     ],
 )
-def test_a_model_ends(model: str, end: date | None) -> None:
-    assert shutdown(model, BOOK) == end
+def test_a_model_ends(base: str, tuned: bool, end: date | None) -> None:
+    assert shutdown(base, BOOK, tuned=tuned) == end
 
 
 def test_a_base_can_be_tuned_within_its_window() -> None:
@@ -140,25 +145,3 @@ def test_an_empty_book_knows_nothing() -> None:
     assert use_cost("mini", TODAY, TokenCount(), EMPTY) is None
     assert shutdown("mini", EMPTY) is None
     assert training_window("mini", EMPTY) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("model", "base"),
-    [
-        ("gpt-4o-mini-2024-07-18", "gpt-4o-mini-2024-07-18"),
-        ("ft:gpt-4o-mini-2024-07-18:acme:bot:id", "gpt-4o-mini-2024-07-18"),
-        ("ft:gpt-4o-mini-2024-07-18:acme:bot:id:ckpt-step-100", "gpt-4o-mini-2024-07-18"),
-        ("ft:babbage-002:acme::id", "babbage-002"),
-        ("curie:ft-acme-2021-03-04-05-06-07", "curie"),
-        ("davinci:ft-acme:bot-2021-03-04-05-06-07", "davinci"),
-        ("ft-gpt-4o-2024-08-06", "gpt-4o-2024-08-06"),
-        ("ft-ada", "ada"),
-        ("ft-llama:ft-x", "llama"),
-        ("somebody/ft-llama", "somebody/ft-llama"),
-        ("llama:8b", "llama:8b"),
-        ("ft:", ""),
-        ("", ""),
-    ],
-)
-def test_a_model_name_leads_to_its_base(model: str, base: str) -> None:
-    assert base_model(model) == base

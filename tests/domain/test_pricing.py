@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.domain.model import Basis, Cost, Method, Metrics, Status, Training
-from monitor.domain.pricing import Rate, base_model, dollars, estimate, price
+from monitor.domain.pricing import Rate, dollars, estimate, price
 from tests.builders import HOUR, NOON, job
 
 TOKENS = frozenset({Method.SUPERVISED, Method.DPO})
@@ -105,9 +105,3 @@ HALF = Training(latest=Metrics(step=5, steps=10), loop_seconds=1800.0, counted_s
 def test_an_active_job_will_cost(over: dict[str, Any], usd: str | None) -> None:
     expected = Cost(basis=Basis.ESTIMATED, usd=Decimal(usd)) if usd is not None else None
     assert estimate(job(**over), None, RATES) == expected
-
-
-def test_the_base_of_a_model() -> None:
-    assert base_model("ft:gpt-4o:acme:bot:id") == "gpt-4o"
-    assert base_model("gpt-4o") == "gpt-4o"
-    assert base_model("ft:") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from monitor.domain.costs import TunedModel
 from monitor.domain.pricing import ModelEnd, Prices
 from monitor.domain.retirement import ListedModel, dated, inventory, retirements
+from monitor.providers.openai.naming import NAMING
 
 BASE = "gpt-4o-mini-2024-07-18"
 END = date(2027, 1, 14)
@@ -33,9 +35,15 @@ def test_a_listed_model_ends_on_the_day_that_is_nearest_to_the_truth(
     listed: dict[str, date | None], expected: date
 ) -> None:
     names = {"own": f"ft:{BASE}:acme:bot:abc", "base": BASE}
-    lines = [ListedModel(id=names[key], shutdown=day) for key, day in listed.items()]
+    lines = [replace(line(names[key]), shutdown=day) for key, day in listed.items()]
     [found] = inventory("research", lines, BOOK)
     assert found == tuned(shutdown=expected, listed=True)
+
+
+def line(name: str) -> ListedModel:
+    """As its vendor names it."""
+    base = NAMING.base_model(name) if NAMING.is_tuned(name) else None
+    return ListedModel(id=name, base=base, family=NAMING.family_of(name), snapshot=NAMING.is_snapshot(name))
 
 
 def test_base_models_and_snapshots_of_a_listed_model_are_none_of_the_inventory() -> None:
@@ -47,7 +55,7 @@ def test_base_models_and_snapshots_of_a_listed_model_are_none_of_the_inventory()
         f"ft:{BASE}:acme:lost:ghi:ckpt-step-10",
         "ft:nonsense",
     ]
-    found = [model.id for model in inventory("research", [ListedModel(id=name) for name in names], Prices())]
+    found = [model.id for model in inventory("research", map(line, names), Prices())]
     assert found == [f"ft:{BASE}:acme:bot:abc", f"ft:{BASE}:acme:lost:ghi:ckpt-step-10"]
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from monitor.domain.flow import Reason, Transition, TransitionKind, Trouble
-from monitor.domain.model import JobError, Status
+from monitor.domain.model import FailureClass, JobError, Status
 from monitor.domain.pace import Pace, next_delay
 from monitor.domain.routing import Match, Rule, event_types, matches, route_job
-from monitor.domain.triage import FailureClass, triage
+from monitor.domain.triage import triage
 from tests.builders import NOON, job, on
 
 
@@ -88,6 +88,11 @@ def test_a_model_goes_by_its_name_its_base_and_what_is_made_of_it(pattern: str, 
     assert matches(Match(models=(pattern,)), again, {}) is expected
 
 
+def test_what_the_vendor_says_of_a_code_comes_before_its_words() -> None:
+    told = JobError(code="server_error", message="quota", failure=FailureClass.PROVIDER, hint="Ask them.")
+    assert (triage(told).cls, triage(told).hint) == (FailureClass.PROVIDER, "Ask them.")
+
+
 def test_all_pairs_of_metadata_must_be_there() -> None:
     of = job(metadata={"env": "prod", "run": "7"})
     assert matches(Match(metadata={"env": "prod"}), of, {})
@@ -155,7 +160,7 @@ def test_the_bound_doubles_with_each_failure(pace: Pace, failures: int, longest:
             "moderation",
         ),
         (JobError(code="insufficient_quota"), FailureClass.QUOTA),
-        (JobError(code="training_not_available"), FailureClass.PERMISSION),
+        (JobError(code="x", failure=FailureClass.PERMISSION), FailureClass.PERMISSION),
         (JobError(message="The job failed due to an internal error"), FailureClass.PROVIDER),
         (JobError(code="x", param="hyperparameters.n_epochs"), FailureClass.SETTINGS),
     ],
@@ -165,11 +170,3 @@ def test_a_failure_is_of_class(error: JobError | None, expected: FailureClass) -
     assert failure.cls == expected
     assert failure.hint
     assert failure.retryable is (expected in (FailureClass.PROVIDER, FailureClass.QUOTA))
-
-
-def test_that_training_was_closed_to_the_organisation_is_explained() -> None:
-    hint = triage(JobError(code="Training_not_available")).hint
-    assert "may not create new jobs any more" in hint
-    assert "from 2027-01-06 on" in hint
-    assert "Its jobs and tuned models can still be read." in hint
-    assert triage(JobError(code="permission_denied")).hint != hint

@@ -86,14 +86,25 @@ ENDLESS = replace(DONE, finished_at=None, created_at=NOON - 40 * DAY)
         pytest.param(
             Known(org="research"), replace(ENDLESS, started_at=NOON - 39 * DAY), NOON - 39 * DAY, id="but of its start"
         ),
-        pytest.param(
-            Known(org="research"), replace(ENDLESS, created_at=None), NOON, id="where there is any time of it"
-        ),
     ],
 )
 def test_a_cost_without_an_end_is_booked(before: Known, ended: Job, at: datetime) -> None:
     [spending] = decide(before, seen(ended), replace(POLICY, lookback=50 * DAY)).spendings
     assert spending.at == at
+
+
+@pytest.mark.parametrize("before", [Known(org="research"), known()], ids=["at first sight", "later"])
+def test_a_cost_of_no_time_at_all_is_not_one_of_today(before: Known) -> None:
+    change = decide(before, seen(replace(ENDLESS, created_at=None)), POLICY)
+    assert [one.cost is not None and one.cost.usd for one in change.tracked] == [SPENT.usd]
+    assert change.spendings == ()
+
+
+def test_a_model_is_there_when_its_job_has_succeeded() -> None:
+    early = replace(ACTIVE, fine_tuned_model=MADE.id)
+    failed = replace(DONE, status=Status.FAILED)
+    assert decide(known(), seen(early), POLICY).tuned == decide(known(), seen(failed), POLICY).tuned == ()
+    assert decide(known(tracked(early)), seen(DONE), POLICY).tuned == (MADE,)
 
 
 def test_an_estimate_an_unknown_cost_and_a_failure_without_tokens_are_not_booked() -> None:
@@ -119,10 +130,10 @@ def test_a_model_is_listed_when_it_is_first_named_however_late() -> None:
 
 
 def test_a_model_knows_its_base_its_provider_s_calendar_and_whether_its_data_is_shared() -> None:
-    again = replace(DONE, model="ft:turbo:acme::w", shared=True)
+    again = replace(DONE, model="ft:turbo:acme::w", base_model="turbo", shared=True)
     assert decide(known(), seen(again), POLICY).tuned == (replace(MADE, shared=True),)
-    elsewhere = replace(DONE, provider="azure")
-    assert decide(known(), seen(elsewhere), POLICY).tuned == (replace(MADE, shutdown=None),)
+    elsewhere = replace(POLICY, prices=POLICY.prices.of("azure", seller=None))
+    assert decide(known(), seen(DONE), elsewhere).tuned == (replace(MADE, shutdown=None),)
 
 
 def sized(of: Job, *, at: int = 0) -> Observation:

@@ -12,7 +12,7 @@ import sys
 import anyio
 
 from monitor.clock import SystemClock
-from monitor.source import session
+from monitor.source import transport
 from monitor.store import opened
 from tests.source.books import accounts
 from tests.watchers.books import watcher
@@ -20,7 +20,7 @@ from tests.watchers.books import watcher
 
 async def main(url: str, base_url: str) -> None:
     clock = SystemClock()
-    async with opened(url, clock=clock) as store, session() as http:
+    async with opened(url, clock=clock) as store, transport() as http:
         await watcher(accounts(base_url, http), store, clock, interval=0.01, jitter=lambda: 0.0).run()
 
 

@@ -22,7 +22,7 @@ from monitor.clock import SystemClock
 from monitor.config.prices import load_prices
 from monitor.domain.costs import TokenCount
 from monitor.domain.pricing import use_cost
-from monitor.source import session
+from monitor.source import transport
 from monitor.store import opened
 from tests.source.books import Books, accounts, billed, broken_off, refused, used
 from tests.source.servers import serving
@@ -112,7 +112,7 @@ async def test_killed_while_it_imports_the_books_are_the_server_s_and_nothing_co
     seed = time.time()
     print("seed", seed)
     books, url = moving(seed), f"sqlite:///{tmp_path}/m.db"
-    async with serving(books) as base_url, session() as http:
+    async with serving(books) as base_url, transport() as http:
         async with bookkeeper(url, base_url) as process:
             for _ in range(kills):
                 await killed_once(process, books)

@@ -126,6 +126,7 @@ def full() -> tuple[str, str]:
     own.polled("research", 0.2)
     own.poll_failed("research", Reason.AUTH)
     own.requested("research", "list_jobs", "200")
+    own.skipped("research", "bad_id", 2)
     own.detected(3.0)
     own.sent("chat")
     own.failed("chat", "timeout")

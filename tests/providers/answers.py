@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 from monitor.domain.model import Job, JobEvent
-from monitor.providers import OpenAI
-from monitor.providers.base import Page, Response
+from monitor.domain.retirement import ListedModel
+from monitor.providers.base import Page, Provider, Request, Response
+from monitor.providers.openai import provider
 
 SAMPLES = Path(__file__).parent / "samples"
-DIALECT = OpenAI(base_url="https://api.openai.com/v1")
+OPENAI = provider("research", "https://api.openai.com/v1")
 CREATED = 1_721_764_800
 
 
@@ -25,9 +27,33 @@ def page_of(*items: object) -> Response:
     return response({"object": "list", "data": list(items), "has_more": False})
 
 
+def read_jobs(answer: Response, of: Provider = OPENAI, request: Request | None = None) -> Page[Job]:
+    """What is understood of a page of jobs."""
+    pages = of.jobs[0].pages
+    return pages.read(request or pages.first, answer)
+
+
+def read_job(answer: Response, of: Provider = OPENAI, job_id: str = "ftjob-1") -> Job:
+    """What is understood of the answer about one job."""
+    return of.jobs[0].one(job_id).read(answer)
+
+
+def read_events(answer: Response, known: Container[str] = (), of: Provider = OPENAI) -> Page[JobEvent]:
+    """What is understood of a page of events."""
+    assert of.events is not None
+    pages = of.events("ftjob-1", known)
+    return pages.read(pages.first, answer)
+
+
+def read_models(answer: Response, of: Provider = OPENAI) -> Page[ListedModel]:
+    """What is understood of a page of models."""
+    assert of.models is not None
+    return of.models.read(of.models.first, answer)
+
+
 def jobs(*items: object) -> Page[Job]:
     """What is understood of these job objects."""
-    return DIALECT.read_jobs("research", page_of(*items))
+    return read_jobs(page_of(*items))
 
 
 def job(**fields: Any) -> Job:
@@ -38,10 +64,22 @@ def job(**fields: Any) -> Job:
 
 def events(*items: object) -> Page[JobEvent]:
     """What is understood of these event objects."""
-    return DIALECT.read_events("research", "ftjob-1", page_of(*items))
+    return read_events(page_of(*items))
 
 
 def event(**fields: Any) -> JobEvent:
     """An event as a server describes it, with these fields."""
     (found,) = events({"id": "ftevent-1", "created_at": CREATED, "level": "info", "message": "x", **fields}).items
     return found
+
+
+def cursor(page: Page[Any], name: str = "after") -> str | None:
+    """What the next page is asked for with; empty where more is promised and there is nothing to ask on with."""
+    if page.next is None:
+        return "" if page.stuck else None
+    return dict(page.next.params)[name]
+
+
+def left_out(page: Page[Any]) -> int:
+    """How many items a page has that were left out."""
+    return sum(count for reason, count in page.skipped.items() if reason != "bad_figure")

@@ -18,8 +18,8 @@ from monitor.providers import OpenAISettings
         ({"base_url": "https://ü/"}, "not an http or https URL"),
         ({"base_url": "https://user@x/"}, "credentials do not belong in a URL"),
         ({"base_url": "https://:secret@x/"}, "credentials do not belong in a URL"),
-        ({"base_url": "https://x/?a=b"}, "a base URL has no query and no fragment"),
-        ({"base_url": "https://x/#"}, "a base URL has no query and no fragment"),
+        ({"base_url": "https://x/?a=b"}, "a base URL has no query and no fragment; parameters go into `query`"),
+        ({"base_url": "https://x/#"}, "a base URL has no query and no fragment; parameters go into `query`"),
         ({"labels": {"org": "x"}}, "'org' is taken by the monitor's own metrics"),
         (
             {"labels": {"a-b": "x"}},

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from monitor.domain.costs import Bill, TokenCount, Usage
-from monitor.providers import OpenAIAccounts, OpenAISettings
+from monitor.providers import OpenAISettings
 from monitor.providers.base import (
     AuthFailed,
     Bucket,
+    KeyAuth,
     Malformed,
     NotEligible,
     Page,
@@ -22,9 +23,11 @@ from monitor.providers.base import (
     SourceError,
     Unavailable,
 )
-from tests.providers.answers import response
+from monitor.providers.openai import provider
+from monitor.providers.openai.billing import bill, usage
+from tests.providers.answers import cursor as cursor_of
+from tests.providers.answers import left_out, response
 
-ACCOUNTS = OpenAIAccounts(base_url="https://api.openai.com/v1")
 DAY = date(2026, 11, 1)
 START = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp())
 MODEL = "ft:gpt-4o-mini-2024-07-18:acme:bot:AbC123"
@@ -57,20 +60,32 @@ def billed(value: object, line_item: object = "ft-gpt-4o-2024-08-06, input", **f
     }  # fmt: skip
 
 
+def read_usage(answer: Response) -> Page[Bucket[Usage]]:
+    """What is understood of a page of usage."""
+    listing = usage("research", None, DAY, DAY)
+    return listing.read(listing.first, answer)
+
+
+def read_bill(answer: Response) -> Page[Bucket[Bill]]:
+    """What is understood of a page of the bill."""
+    listing = bill("research", None, DAY, DAY)
+    return listing.read(listing.first, answer)
+
+
 def usages(*rows: object) -> tuple[tuple[Usage, ...], int]:
     """What is understood of a day's rows, and how many were skipped."""
-    found = ACCOUNTS.read_usage("research", page(bucket(*rows)))
-    return found.items[0].items, found.skipped
+    found = read_usage(page(bucket(*rows)))
+    return found.items[0].items, left_out(found)
 
 
 def bills(*rows: object) -> tuple[tuple[Bill, ...], int]:
     """The same of the bill."""
-    found = ACCOUNTS.read_bills("research", page(bucket(*rows)))
-    return found.items[0].items, found.skipped
+    found = read_bill(page(bucket(*rows)))
+    return found.items[0].items, left_out(found)
 
 
 def test_usage_is_asked_for_by_model_project_and_batch_for_whole_days() -> None:
-    request = ACCOUNTS.list_usage(DAY, date(2026, 11, 3), None)
+    request = usage("research", None, DAY, date(2026, 11, 3)).first
     assert (request.operation, request.path) == ("list_usage", "/organization/usage/completions")
     assert request.params == (
         ("start_time", str(START)),
@@ -84,7 +99,7 @@ def test_usage_is_asked_for_by_model_project_and_batch_for_whole_days() -> None:
 
 
 def test_the_bill_is_asked_for_by_project_and_line_item_and_goes_on_at_a_page() -> None:
-    request = ACCOUNTS.list_bills(DAY, date(2027, 10, 31), "page_2")
+    request = bill("research", None, DAY, date(2027, 10, 31)).first.following(page="page_2")
     assert request.path == "/organization/costs"
     assert request.params[3:] == (
         ("limit", "31"),
@@ -95,14 +110,13 @@ def test_the_bill_is_asked_for_by_project_and_line_item_and_goes_on_at_a_page() 
 
 
 def test_where_one_project_is_watched_only_its_books_are_asked_for() -> None:
-    one = OpenAIAccounts(base_url="https://api.openai.com/v1", organization="org-1", project="proj_1")
-    for request in (one.list_usage(DAY, DAY, None), one.list_bills(DAY, DAY, None)):
-        assert ("project_ids[]", "proj_1") in request.params
-    assert one.headers("sk-admin-1") == {
-        "Accept": "application/json",
-        "Authorization": "Bearer sk-admin-1",
-        "OpenAI-Organization": "org-1",
-    }
+    url = "https://api.openai.com/v1"
+    one = provider("research", url, organization="org-1", project="proj_1", billed=True).billing
+    assert one is not None
+    for listing in (one.usage(DAY, DAY), one.bill(DAY, DAY)):
+        assert ("project_ids[]", "proj_1") in listing.first.params
+    assert one.headers == {"OpenAI-Organization": "org-1"}, "an admin key belongs to no project"
+    assert one.auth == KeyAuth(secret="admin_key")
 
 
 @pytest.mark.parametrize(
@@ -117,8 +131,7 @@ def test_books_are_there_with_an_admin_key(fields: dict[str, Any], there: bool) 
     settings = OpenAISettings.model_validate(
         {"name": "research", "provider": "openai", "api_key": "sk-1", "project": "proj_1", **fields}
     )
-    expected = OpenAIAccounts(base_url="https://api.openai.com/v1", project="proj_1") if there else None
-    assert settings.accounts() == expected
+    assert (settings.vendor().billing is not None) is there
 
 
 def test_cached_tokens_are_among_the_input_and_counted_apart() -> None:
@@ -205,7 +218,7 @@ def test_rows_that_add_up_to_more_than_can_be_are_counted_and_not_added() -> Non
 
 def test_usage_that_is_not_told_by_model_is_no_answer() -> None:
     with pytest.raises(Malformed, match="by model"):
-        ACCOUNTS.read_usage("research", page(bucket(used(model=None))))
+        read_usage(page(bucket(used(model=None))))
 
 
 @pytest.mark.parametrize(
@@ -252,9 +265,9 @@ def test_an_amount_that_is_none_is_counted_and_hides_no_other(row: object) -> No
 @pytest.mark.parametrize("amount", [b"NaN", b"1e9999", b"-Infinity", b"1" * 5000])
 def test_a_number_that_no_json_has_is_no_amount(amount: bytes) -> None:
     body = json.dumps({"data": [bucket(billed(77.5), billed(2))], "has_more": False}).encode()
-    found = ACCOUNTS.read_bills("research", response(body.replace(b"77.5", amount)))
+    found = read_bill(response(body.replace(b"77.5", amount)))
     assert [line.usd for line in found.items[0].items] == [2]
-    assert found.skipped == 1
+    assert left_out(found) == 1
 
 
 def test_a_line_item_is_kept_by_its_name_on_one_line_and_within_bounds() -> None:
@@ -292,8 +305,8 @@ def test_of_more_models_than_are_kept_those_that_were_used_most_are() -> None:
     ],
 )
 def test_where_a_page_leads(more: object, following: object, cursor: str | None) -> None:
-    found: Page[Bucket[Bill]] = ACCOUNTS.read_bills("research", page(bucket(), more=more, following=following))
-    assert found.next == cursor
+    found: Page[Bucket[Bill]] = read_bill(page(bucket(), more=more, following=following))
+    assert cursor_of(found, "page") == cursor
 
 
 @pytest.mark.parametrize(
@@ -311,16 +324,16 @@ def test_where_a_page_leads(more: object, following: object, cursor: str | None)
     ],
 )
 def test_a_page_that_is_none_concludes_nothing(body: object) -> None:
-    for read in (ACCOUNTS.read_usage, ACCOUNTS.read_bills):
+    for read in (read_usage, read_bill):
         with pytest.raises(Malformed):
-            read("research", response(body))
+            read(response(body))
 
 
 def test_a_day_without_rows_is_a_day() -> None:
     told = page(bucket(), None, {"start_time": START + 86400, "results": None})
-    found = ACCOUNTS.read_bills("research", told)
+    found = read_bill(told)
     assert [len(one.items) for one in found.items] == [0, 0]
-    assert found.skipped == 1
+    assert left_out(found) == 1
 
 
 @pytest.mark.parametrize(
@@ -335,7 +348,7 @@ def test_a_day_without_rows_is_a_day() -> None:
     ],
 )
 def test_refusals_are_errors(status: int, error: dict[str, str], kind: type[SourceError]) -> None:
-    for read in (ACCOUNTS.read_usage, ACCOUNTS.read_bills):
+    for read in (read_usage, read_bill):
         with pytest.raises(kind) as raised:
-            read("research", response({"error": error}, status))
+            read(response({"error": error}, status))
         assert type(raised.value) is kind

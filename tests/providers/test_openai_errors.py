@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.flow import Reason, Trouble
-from monitor.providers import OpenAI
 from monitor.providers.base import (
     AuthFailed,
     Malformed,
@@ -21,13 +20,12 @@ from monitor.providers.base import (
     TimedOut,
     Unavailable,
 )
-
-DIALECT = OpenAI(base_url="https://api.openai.com/v1")
+from tests.providers.answers import read_events, read_job, read_jobs
 
 
 def refused(status: int, body: bytes) -> SourceError:
     with pytest.raises(SourceError) as caught:
-        DIALECT.read_jobs("research", Response(status=status, body=body))
+        read_jobs(Response(status=status, body=body))
     return caught.value
 
 
@@ -72,9 +70,9 @@ def test_a_refusal_says_who_has_to_act(status: int, body: bytes, expected: type[
 
 def test_a_missing_job_is_not_found_and_a_missing_list_is_a_wrong_address() -> None:
     with pytest.raises(NotFound):
-        DIALECT.read_job("research", Response(status=404, body=envelope("No such job")))
+        read_job(Response(status=404, body=envelope("No such job")))
     with pytest.raises(NotFound):
-        DIALECT.read_events("research", "ftjob-1", Response(status=404))
+        read_events(Response(status=404))
     assert "base_url" in str(refused(404, b""))
     assert "base_url" in str(refused(302, b""))
 

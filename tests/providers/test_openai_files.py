@@ -5,36 +5,37 @@ from __future__ import annotations
 import pytest
 
 from monitor.providers.base import AuthFailed, Malformed, NotFound, Request, Response, SourceError, Unavailable
-from tests.providers.answers import DIALECT, response
+from monitor.providers.openai.calls import FILES
+from tests.providers.answers import response
 
 FILE = {"id": "file-1", "object": "file", "bytes": 120_000, "filename": "examples.jsonl", "purpose": "fine-tune"}
 
 
 def test_files_are_asked_for_by_id() -> None:
-    assert DIALECT.get_file("file-1") == Request(operation="get_file", path="/files/file-1")
-    assert DIALECT.get_content("a/b c?") == Request(operation="get_content", path="/files/a%2Fb%20c%3F/content")
-    assert DIALECT.get_file("../x").path == "/files/..%2Fx"
+    assert FILES.length("file-1").request == Request(operation="get_file", path="/files/file-1")
+    assert FILES.content("a/b c?").request == Request(operation="get_content", path="/files/a%2Fb%20c%3F/content")
+    assert FILES.length("../x").request.path == "/files/..%2Fx"
 
 
 def test_a_file_has_a_length() -> None:
-    assert DIALECT.read_file(response(FILE)) == 120_000
+    assert FILES.length("file-1").read(response(FILE)) == 120_000
 
 
 @pytest.mark.parametrize("length", [None, 0, -1, "many", True, 1.5, [], 10**16])
 def test_what_has_no_length_is_no_file(length: object) -> None:
     with pytest.raises(Malformed, match="the answer is not a file: it has no length"):
-        DIALECT.read_file(response({**FILE, "bytes": length}))
+        FILES.length("file-1").read(response({**FILE, "bytes": length}))
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{"])
 def test_what_is_no_object_is_no_file(body: bytes) -> None:
     with pytest.raises(Malformed):
-        DIALECT.read_file(response(body))
+        FILES.length("file-1").read(response(body))
 
 
 @pytest.mark.parametrize("body", [b'{"messages": []}\n', b"", b"\xff\x00", b"<html>"])
 def test_a_content_is_taken_as_it_is(body: bytes) -> None:
-    assert DIALECT.read_content(Response(status=200, body=body)) == body
+    assert FILES.content("file-1").read(Response(status=200, body=body)) == body
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_a_content_is_taken_as_it_is(body: bytes) -> None:
     ],
 )
 def test_a_refusal_is_an_error(status: int, kind: type[SourceError], said: str) -> None:
-    for read in (DIALECT.read_file, DIALECT.read_content):
+    for read in (FILES.length("file-1").read, FILES.content("file-1").read):
         with pytest.raises(SourceError) as caught:
             read(Response(status=status))
         assert type(caught.value) is kind

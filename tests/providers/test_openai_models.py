@@ -8,10 +8,10 @@ from datetime import date
 import pytest
 
 from monitor.domain.retirement import ListedModel
-from monitor.providers import OpenAI
 from monitor.providers.base import AuthFailed, Malformed, NotFound, RateLimited, Response, SourceError, Unavailable
-
-DIALECT = OpenAI(base_url="https://api.openai.com/v1")
+from monitor.providers.openai.models import MODELS
+from tests.providers.answers import cursor as cursor_of
+from tests.providers.answers import left_out, read_models
 
 
 def answer(*models: object, status: int = 200, **more: object) -> Response:
@@ -19,17 +19,16 @@ def answer(*models: object, status: int = 200, **more: object) -> Response:
 
 
 def test_one_request_asks_for_all_models() -> None:
-    asked = DIALECT.list_models(None)
+    asked = MODELS.first
     assert (asked.operation, asked.path, asked.params) == ("list_models", "/models", ())
-    assert DIALECT.list_models("m-1").params == (("after", "m-1"),)
 
 
 def test_a_model_has_a_name_and_perhaps_an_end() -> None:
-    page = DIALECT.read_models(
+    page = read_models(
         answer({"id": "gpt-4.1", "object": "model", "shutdown_date": "2027-01-14"}, {"id": "gpt-6"}, {"id": None}, 7)
     )
     assert page.items == (ListedModel(id="gpt-4.1", shutdown=date(2027, 1, 14)), ListedModel(id="gpt-6"))
-    assert (page.skipped, page.next) == (2, None)
+    assert (left_out(page), cursor_of(page)) == (2, None)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +36,7 @@ def test_a_model_has_a_name_and_perhaps_an_end() -> None:
     [None, "", "soon", "2027-1-14", "2027-02-30", "20270114", "2027-01-14T00:00:00Z", 1799884800, True, {}, ["x"]],
 )
 def test_what_is_no_date_is_no_end(said: object) -> None:
-    assert DIALECT.read_models(answer({"id": "m", "shutdown_date": said})).items == (ListedModel(id="m"),)
+    assert read_models(answer({"id": "m", "shutdown_date": said})).items == (ListedModel(id="m"),)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,7 @@ def test_what_is_no_date_is_no_end(said: object) -> None:
     ],
 )
 def test_a_next_page_is_asked_for_only_where_it_is_promised(response: Response, following: str | None) -> None:
-    assert DIALECT.read_models(response).next == following
+    assert cursor_of(read_models(response)) == following
 
 
 @pytest.mark.parametrize(
@@ -72,4 +71,4 @@ def test_a_next_page_is_asked_for_only_where_it_is_promised(response: Response, 
 )
 def test_refusals_are_typed(response: Response, error: type[SourceError]) -> None:
     with pytest.raises(error):
-        DIALECT.read_models(response)
+        read_models(response)

@@ -18,7 +18,19 @@ from monitor.providers.base import (
     SourceError,
     Unavailable,
 )
-from tests.providers.answers import CREATED, DIALECT, event, events, job, jobs, response
+from monitor.providers.openai.calls import events as _events
+from tests.providers.answers import (
+    CREATED,
+    OPENAI,
+    event,
+    events,
+    job,
+    jobs,
+    left_out,
+    read_job,
+    read_jobs,
+    response,
+)
 
 AT = datetime.fromtimestamp(CREATED, UTC)
 
@@ -27,16 +39,16 @@ AT = datetime.fromtimestamp(CREATED, UTC)
     ("ask", "expected"),
     [
         (
-            lambda: DIALECT.list_jobs(None),
+            lambda: OPENAI.jobs[0].pages.first,
             Request(operation="list_jobs", path="/fine_tuning/jobs", params=(("limit", "100"),)),
         ),
         (
-            lambda: DIALECT.list_jobs("ftjob-9"),
+            lambda: OPENAI.jobs[0].pages.first.following(after="ftjob-9"),
             Request(operation="list_jobs", path="/fine_tuning/jobs", params=(("limit", "100"), ("after", "ftjob-9"))),
         ),
-        (lambda: DIALECT.get_job("a/b c"), Request(operation="get_job", path="/fine_tuning/jobs/a%2Fb%20c")),
+        (lambda: OPENAI.jobs[0].one("a/b c").request, Request(operation="get_job", path="/fine_tuning/jobs/a%2Fb%20c")),
         (
-            lambda: DIALECT.list_events("a/b", "ev?1"),
+            lambda: _events("research", "a/b").first.following(after="ev?1"),
             Request(
                 operation="list_events",
                 path="/fine_tuning/jobs/a%2Fb/events",
@@ -68,17 +80,17 @@ def test_it_asks(ask: Callable[[], Request], expected: Request) -> None:
 )
 def test_an_answer_that_is_none_says_why(body: bytes, text: str) -> None:
     with pytest.raises(Malformed) as caught:
-        DIALECT.read_jobs("research", response(body))
+        read_jobs(response(body))
     assert str(caught.value) == text
 
 
 def test_a_page_may_have_as_many_items_as_the_bound() -> None:
-    assert DIALECT.read_jobs("research", response(b'{"data":[' + b"1," * 9_999 + b"1]}")).skipped == 10_000
+    assert left_out(read_jobs(response(b'{"data":[' + b"1," * 9_999 + b"1]}"))) == 10_000
 
 
 def test_what_is_no_job_says_so() -> None:
     with pytest.raises(Malformed, match=r"^the answer is not a job: it has no usable id$"):
-        DIALECT.read_job("research", response({"id": ""}))
+        read_job(response({"id": ""}))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +136,7 @@ def test_what_is_no_job_says_so() -> None:
 def test_a_refusal_says(status: int, code: str, one: bool, kind: type[SourceError], text: str) -> None:
     answer = response({"error": {"code": code}}, status)
     with pytest.raises(SourceError) as caught:
-        DIALECT.read_job("research", answer) if one else DIALECT.read_jobs("research", answer)
+        read_job(answer) if one else read_jobs(answer)
     assert type(caught.value) is kind
     assert str(caught.value) == text
 
@@ -144,13 +156,13 @@ def test_a_refusal_says(status: int, code: str, one: bool, kind: type[SourceErro
 )
 def test_a_refusal_repeats_what_the_server_says(body: object, detail: str) -> None:
     with pytest.raises(Unavailable) as caught:
-        DIALECT.read_jobs("research", response(body, 500))
+        read_jobs(response(body, 500))
     assert str(caught.value) == f"500: the server failed ({detail})"
 
 
 def test_a_refusal_is_cut() -> None:
     with pytest.raises(Unavailable) as caught:
-        DIALECT.read_jobs("research", response({"error": {"message": "m" * 9999}}, 500))
+        read_jobs(response({"error": {"message": "m" * 9999}}, 500))
     assert len(str(caught.value)) == 300
     assert str(caught.value).endswith("m…")
 
@@ -238,8 +250,8 @@ def test_an_event_without_an_id_is_known_by_all_that_it_says() -> None:
 
 
 def test_an_event_of_which_little_is_told() -> None:
-    assert events({}).skipped == 1
-    assert events({"message": "x"}, {"created_at": CREATED}, {"id": "e"}).skipped == 0
+    assert left_out(events({})) == 1
+    assert left_out(events({"message": "x"}, {"created_at": CREATED}, {"id": "e"})) == 0
     assert events({"id": "e"}).items == (
         JobEvent(org="research", job="ftjob-1", id="e", at=None, level="info", message=""),
     )

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from monitor.providers import OpenAI, OpenAISettings, OrganizationSettings
-from monitor.providers._settings import Organization
+from monitor.providers import OpenAISettings, OrganizationSettings
+from monitor.providers.base import Outgoing
+from tests.builders import NOON
 
 ADAPTER: TypeAdapter[OpenAISettings] = TypeAdapter(OrganizationSettings)
 
@@ -18,19 +19,19 @@ def settings(**fields: Any) -> OpenAISettings:
 
 
 def test_the_least_there_can_be() -> None:
-    assert settings(api_key="sk-x").dialect() == OpenAI(base_url="https://api.openai.com/v1")
+    found = settings(api_key="sk-x").vendor()
+    assert (found.name, found.base_url, found.billing, found.seller) == (
+        "openai", "https://api.openai.com/v1", None, "openai",
+    )  # fmt: skip
     assert settings().required_secrets == ("api_key",)
 
 
 def test_the_key_goes_with_its_organisation_and_project() -> None:
-    dialect = settings(organization="org-abc", project="proj_abc").dialect()
-    assert dict(dialect.headers("sk-x")) == {
-        "Accept": "application/json",
-        "Authorization": "Bearer sk-x",
-        "OpenAI-Organization": "org-abc",
-        "OpenAI-Project": "proj_abc",
-    }
-    assert "OpenAI-Organization" not in settings().dialect().headers("sk-x")
+    found = settings(organization="org-abc", project="proj_abc").vendor()
+    assert found.headers == {"OpenAI-Organization": "org-abc", "OpenAI-Project": "proj_abc"}
+    asked = Outgoing(method="GET", url="https://api.openai.com/v1/models")
+    assert found.auth.headers({"api_key": "sk-x"}, asked, NOON) == {"Authorization": "Bearer sk-x"}
+    assert settings().vendor().headers == {}
 
 
 @pytest.mark.parametrize("secret", ["whsec_a", ["whsec_a", "whsec_b"]])
@@ -47,9 +48,13 @@ def test_webhook_secrets_are_one_or_several_and_never_shown(secret: object) -> N
         ("https://eu.api.openai.com/v1/", "https://eu.api.openai.com/v1"),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         ("http://[::1]:8000/a/b//", "http://[::1]:8000/a/b"),
+        ("HTTPS://API.OpenAI.com:443//v1", "https://api.openai.com/v1"),
+        ("https://api.openai.com./v1", "https://api.openai.com/v1"),
+        ("http://gateway:80/V1", "http://gateway/V1"),
+        ("http://gateway:443/v1", "http://gateway:443/v1"),
     ],
 )
-def test_a_base_url_loses_its_last_slashes(url: str, expected: str) -> None:
+def test_a_base_url_has_one_spelling(url: str, expected: str) -> None:
     assert settings(base_url=url).base_url == expected
 
 
@@ -106,5 +111,35 @@ def test_every_field_is_described_in_the_schema() -> None:
     assert [name for name, field in fields.items() if not field.get("description")] == []
 
 
-def test_a_provider_without_books_has_none() -> None:
-    assert Organization(name="research").accounts() is None
+@pytest.mark.parametrize(
+    ("base_url", "seller"),
+    [
+        ("https://api.openai.com/v1", "openai"),
+        ("https://eu.api.openai.com/v1", "openai"),
+        ("https://api.openai.com.evil.example/v1", None),
+        ("https://api.tokenfactory.nebius.com/v1", None),
+    ],
+)
+def test_published_prices_hold_at_the_host_of_who_published_them(base_url: str, seller: str | None) -> None:
+    assert settings(base_url=base_url).vendor().seller == seller
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"headers": {"Host": "x"}}, id="the host"),
+        pytest.param({"headers": {"Content-Length": "0"}}, id="the length"),
+        pytest.param({"headers": {"X Y": "x"}}, id="a name with a space"),
+        pytest.param({"headers": {"X-Y": "a\r\nX-Z: b"}}, id="a header in a header"),
+        pytest.param({"query": {"": "x"}}, id="a parameter without a name"),
+        pytest.param({"watch": []}, id="nothing to watch"),
+    ],
+)
+def test_headers_and_parameters_that_cannot_be_sent_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        settings(**fields)
+
+
+def test_the_values_of_headers_and_parameters_are_not_shown() -> None:
+    found = settings(headers={"X-Key": "verysecret"}, query={"sig": "verysecret"})
+    assert "verysecret" not in repr(found)

@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 from aiolimiter import AsyncLimiter
 
 from monitor.clock import SystemClock
-from monitor.providers import OpenAIAccounts
+from monitor.providers.openai import provider
 from monitor.secret import Redactor, Secret
-from monitor.source import Limits, session
-from monitor.source.accounts import AccountSource
+from monitor.source import Client, Limits, Transport, transport
+from monitor.source.billing import BillingSource
 from tests.source.servers import serving
 
 ADMIN_KEY = "sk-admin-Qp7xW2mZr9LtVb4NcY6DfHsJ1gKaE8uX"
@@ -103,25 +102,30 @@ def broken_off() -> web.StreamResponse:
     return web.Response(body=json.dumps({"data": [_bucket(TODAY, [used()])]}).encode()[:-20])
 
 
-def accounts(base_url: str, http: aiohttp.ClientSession, **over: Any) -> AccountSource:
+def accounts(base_url: str, http: Transport, **over: Any) -> BillingSource:
     """Who reads them, as `research`."""
-    redactor = Redactor()
+    redactor, org = Redactor(), over.pop("org", "research")
+    billing = provider(org, base_url, billed=True).billing
+    assert billing is not None
+    of = {"deadline": over.pop("deadline")} if "deadline" in over else {}
     fields: dict[str, Any] = {
-        "org": "research",
-        "dialect": OpenAIAccounts(base_url=base_url),
-        "secret": Secret(ADMIN_KEY, redactor=redactor),
-        "session": http,
+        "org": org,
+        "base_url": base_url,
+        "auth": billing.auth,
+        "headers": billing.headers,
+        "secrets": {"admin_key": over.pop("secret", Secret(ADMIN_KEY, redactor=redactor))},
+        "transport": http,
         "limiter": AsyncLimiter(1000, 1.0),
         "redact": redactor,
         "clock": SystemClock(),
         "count": lambda operation, code: None,
         "limits": Limits(timeout=5.0),
     }
-    return AccountSource(**{**fields, **over})
+    return BillingSource(client=Client(**{**fields, **over}), billing=billing, **of)
 
 
 @asynccontextmanager
-async def reading(books: Books, **over: Any) -> AsyncIterator[AccountSource]:
+async def reading(books: Books, **over: Any) -> AsyncIterator[BillingSource]:
     """A server with these books, and a source that reads them."""
-    async with serving(books) as base_url, session() as http:
+    async with serving(books) as base_url, transport() as http:
         yield accounts(base_url, http, **over)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 from aiolimiter import AsyncLimiter
 
@@ -19,9 +18,10 @@ from monitor import source as sources
 from monitor.clock import SystemClock
 from monitor.domain.flow import Known
 from monitor.domain.model import Status
-from monitor.providers import OpenAI
+from monitor.providers.base import Provider
+from monitor.providers.openai import provider
 from monitor.secret import Redactor, Secret
-from monitor.source import Limits, Source
+from monitor.source import Client, Limits, Source, Transport
 from tests import builders as b
 from tests.builders import NOON
 
@@ -179,30 +179,37 @@ class Asked:
     counted: list[tuple[str, str]]
 
 
-def source(base_url: str, *, session: aiohttp.ClientSession, **over: Any) -> Asked:
+def source(base_url: str, *, transport: Transport, **over: Any) -> Asked:
     """A source that asks this server, as `research`, fast and with short limits."""
     counted: list[tuple[str, str]] = []
     redactor = Redactor()
+    org = over.pop("org", "research")
+    vendor: Provider = over.pop("vendor", provider(org, base_url))
+    of = {name: over.pop(name) for name in ("lookback", "deadline") if name in over}
     fields: dict[str, Any] = {
-        "org": "research",
-        "dialect": OpenAI(base_url=base_url),
-        "secret": Secret(KEY, redactor=redactor),
-        "session": session,
+        "org": org,
+        "base_url": vendor.base_url,
+        "auth": vendor.auth,
+        "headers": vendor.headers,
+        "secrets": {"api_key": over.pop("secret", Secret(KEY, redactor=redactor))},
+        "transport": transport,
         "limiter": AsyncLimiter(1000, 1.0),
         "redact": redactor,
         "clock": SystemClock(),
         "count": lambda operation, code: counted.append((operation, code)),
-        "lookback": timedelta(days=30),
         "limits": Limits(**{"timeout": 5.0, **over.pop("limits", {})}),
     }
-    return Asked(source=Source(**{**fields, **over}), counted=counted)
+    client = Client(**{**fields, **over})
+    return Asked(
+        source=Source(client=client, provider=vendor, **{"lookback": timedelta(days=30), **of}), counted=counted
+    )
 
 
 @asynccontextmanager
 async def asking(base_url: str, *, proxy: str | None = None, **over: Any) -> AsyncIterator[Asked]:
     """The same, with a session of its own."""
-    async with sources.session(proxy=proxy) as session:
-        yield source(base_url, session=session, **over)
+    async with sources.transport(proxy=proxy) as transport:
+        yield source(base_url, transport=transport, **over)
 
 
 RUNNING, SUCCEEDED = Status.RUNNING, Status.SUCCEEDED

@@ -10,7 +10,6 @@ from aiohttp import web
 
 from monitor.domain.flow import Known
 from monitor.source import training_size
-from monitor.source.transport import room
 from tests.builders import NOON
 from tests.source.servers import Api, Handler, asking, body, job, serving
 
@@ -55,7 +54,7 @@ async def test_others_are_read_while_files_are_counted() -> None:
     async with serving(api(line("a" * 4_000_000))) as url, asking(url) as asked:
         counting = [asyncio.create_task(training_size(asked.source, f"file-{n}", MODEL, longest=4.0)) for n in range(3)]
         await asyncio.sleep(1)
-        assert room(asked.source.session).files.available_tokens == 0
+        assert asked.source.client.transport.file_limiter.available_tokens == 0
         seen = await asyncio.wait_for(asked.source.observe(NEVER, NOON), 3)
         assert len(seen.jobs) == 60
         assert not any(task.done() for task in counting)

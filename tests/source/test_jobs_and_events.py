@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from aiohttp import web
 
 from monitor.domain.flow import Known, Observation, Reason, Tracked
 from monitor.domain.model import EventKind, Status
-from monitor.providers import OpenAI
+from monitor.providers.openai import provider
 from tests import builders as b
 from tests.builders import NOON
 from tests.source.servers import (
@@ -218,12 +219,9 @@ async def test_a_stream_that_was_there_does_not_go_away() -> None:
     assert seen.trouble is not None
 
 
-async def test_a_dialect_without_events_is_not_asked_for_them() -> None:
-    class Mute(OpenAI):
-        has_events = False
-
+async def test_a_vendor_without_events_is_not_asked_for_them() -> None:
     api = Api(jobs=[job("ftjob-1")])
-    async with serving(api) as url, asking(url, dialect=Mute(base_url=url)) as asked:
+    async with serving(api) as url, asking(url, vendor=replace(provider("research", url), events=None)) as asked:
         seen = await asked.source.observe(b.known(version=5), NOON)
     assert (read(seen), api.asked) == ({"ftjob-1": ([], True)}, ["jobs"])
 

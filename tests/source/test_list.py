@@ -36,19 +36,28 @@ async def test_the_first_look_walks_to_the_end_of_the_list() -> None:
     assert api.asked == ["jobs", "jobs?after=ftjob-151", "jobs?after=ftjob-51"]
 
 
-async def test_the_first_look_stops_behind_the_lookback() -> None:
+async def test_at_first_sight_of_what_ended_before_the_lookback_only_the_newest_is_kept() -> None:
     api = Api(jobs=history(500))
     async with serving(api) as url, asking(url, lookback=timedelta(minutes=150)) as asked:
         seen = await asked.source.observe(NEVER, NOON)
-    assert (len(seen.jobs), seen.complete) == (200, True)
+    assert (len(seen.jobs), seen.jobs[-1].id, seen.complete) == (152, "ftjob-349", True)
 
 
-async def test_the_first_look_goes_on_past_the_lookback_while_jobs_there_are_active() -> None:
+async def test_at_first_sight_active_jobs_are_found_however_far_behind_the_lookback() -> None:
     jobs = history(500)
-    jobs[150]["status"] = "running"
+    jobs[450]["status"] = "running"
+    jobs[470]["status"] = "paused"
     async with serving(Api(jobs=jobs)) as url, asking(url, lookback=timedelta(minutes=110)) as asked:
         seen = await asked.source.observe(NEVER, NOON)
-    assert len(seen.jobs) == 300
+    assert {job.id for job in seen.jobs if not job.status.final} == {"ftjob-50", "ftjob-30"}
+
+
+async def test_that_the_past_cannot_be_read_does_not_keep_the_present_from_being_seen() -> None:
+    api = Api(jobs=history(500), faults={"jobs?after=ftjob-201": answering(lambda: refusal(500))})
+    async with serving(api) as url, asking(url, lookback=timedelta(minutes=110)) as asked:
+        seen = await asked.source.observe(NEVER, NOON)
+    assert (len(seen.jobs), seen.listed) == (112, True)
+    assert seen.trouble is not None
 
 
 async def test_a_shuffled_list_is_read_to_its_end_at_first_and_later() -> None:
@@ -56,7 +65,7 @@ async def test_a_shuffled_list_is_read_to_its_end_at_first_and_later() -> None:
     async with serving(Api(jobs=jobs)) as url, asking(url, lookback=timedelta(0)) as asked:
         first = await asked.source.observe(NEVER, NOON)
         later = await asked.source.observe(known(final={jobs[0]["id"]}), NOON)
-    assert (len(first.jobs), len(later.jobs)) == (250, 249)
+    assert (len(first.jobs), len(later.jobs)) == (2, 249)
 
 
 async def test_a_list_with_the_oldest_first_is_read_to_its_end() -> None:

@@ -13,10 +13,10 @@ import pytest
 from aiohttp import web
 
 from monitor.domain.flow import Known, Observation
-from monitor.providers import OpenAI
 from monitor.providers.base import AuthFailed, Malformed, SourceError, Unavailable
+from monitor.providers.openai import provider
 from monitor.secret import Secret
-from monitor.source import session
+from monitor.source import transport
 from tests import builders as b
 from tests.builders import NOON
 from tests.source.servers import KEY, Api, answering, asking, body, event, job, listing, refusal, serving, source
@@ -37,7 +37,7 @@ def leaks(text: str) -> bool:
 
 async def test_a_request_carries_the_key_the_account_and_our_name() -> None:
     api = Api()
-    async with serving(api) as url, asking(url, dialect=OpenAI(base_url=url, project="proj_abc")) as asked:
+    async with serving(api) as url, asking(url, vendor=provider("research", url, project="proj_abc")) as asked:
         await asked.source.check()
     (headers,) = api.headers
     assert headers["Authorization"] == f"Bearer {KEY}"
@@ -60,11 +60,10 @@ async def test_no_redirect_is_followed(status: int) -> None:
 async def test_no_cookie_is_sent_back_nor_to_others() -> None:
     api = Api(faults={"jobs": answering(body(listing(), Set_Cookie="session=1; Path=/"))})
     other = Api()
-    async with serving(api) as url, serving(other) as other_url, session() as shared:
+    async with serving(api) as url, serving(other) as other_url, transport() as shared:
         for each in (url, url, other_url):
             # By name: cookies of bare addresses are kept by no client.
-            dialect = OpenAI(base_url=each.replace("127.0.0.1", "localhost"))
-            asked = source(each, dialect=dialect, session=shared)
+            asked = source(each.replace("127.0.0.1", "localhost"), transport=shared)
             await asked.source.check()
     assert [headers.get("Cookie") for headers in api.headers + other.headers] == [None, None, None]
 

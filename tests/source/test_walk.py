@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.model import Job, Status
-from monitor.providers.base import Page, Unavailable
-from monitor.source.look import Look
+from monitor.providers.base import Page, Request, Unavailable
+from monitor.source.poll import ListRead, Poll
 from monitor.source.walk import CursorRefused, Endless, pages
 from tests import builders as b
 from tests.builders import MINUTE, NOON
 
-Read = Callable[[str | None], Awaitable[Page[Job]]]
+Read = Callable[[Request], Awaitable[Page[Job]]]
+FIRST = Request(operation="list_jobs", path="/jobs")
 
 
 def reading(
@@ -25,13 +26,14 @@ def reading(
     """Reads pages of so many jobs. `refuse`: which requests, counted from 0, are told that the cursor is unknown."""
     asked = [] if asked is None else asked
 
-    async def read(after: str | None) -> Page[Job]:
+    async def read(request: Request) -> Page[Job]:
+        after = dict(request.params).get("after")
         asked.append(after)
         if len(asked) - 1 in refuse and after is not None:
             raise CursorRefused("gone")
         start = 0 if after is None else [job.id for job in jobs].index(after) + 1
         items = tuple(jobs[start : start + size])
-        return Page(items=items, next=items[-1].id if start + size < len(jobs) else None)
+        return Page(items=items, next=request.following(after=items[-1].id) if start + size < len(jobs) else None)
 
     return read
 
@@ -41,12 +43,12 @@ def dated(count: int) -> list[Job]:
     return [b.job(f"ftjob-{n}", Status.SUCCEEDED, created_at=NOON - n * MINUTE) for n in range(count)]
 
 
-async def walked(look: Look, read: Read) -> int:
-    """Take pages until the look has enough; how many it took."""
-    count = 0
-    async for page in pages(read, most=500):
+async def walked(poll: Poll, read: Read) -> int:
+    """Take pages until the poll has enough; how many it took."""
+    count, one = 0, ListRead()
+    async for _, page in pages(read, FIRST, most=500):
         count += 1
-        if look.take(page):
+        if poll.take(one, page):
             break
     return count
 
@@ -54,39 +56,40 @@ async def walked(look: Look, read: Read) -> int:
 @given(new=st.integers(0, 60), old=st.integers(1, 60), size=st.integers(1, 25))
 async def test_all_new_jobs_are_found_in_as_many_pages_as_they_fill(new: int, old: int, size: int) -> None:
     jobs = dated(new + old)
-    look = Look(known=b.known(final=frozenset(job.id for job in jobs[new:])), now=NOON, lookback=timedelta(days=30))
-    assert await walked(look, reading(jobs, size)) == new // size + 1
-    assert [job.id for job in look.observation("research").jobs] == [job.id for job in jobs[:new]]
+    poll = Poll(known=b.known(final=frozenset(job.id for job in jobs[new:])), now=NOON, lookback=timedelta(days=30))
+    assert await walked(poll, reading(jobs, size)) == new // size + 1
+    assert [job.id for job in poll.observation("research").jobs] == [job.id for job in jobs[:new]]
 
 
 @given(order=st.permutations(range(30)), known=st.sets(st.integers(0, 29)), size=st.integers(2, 30))
 async def test_only_behind_a_part_that_is_sorted_may_a_walk_stop(order: list[int], known: set[int], size: int) -> None:
     jobs = [dated(30)[n] for n in order]
     final = frozenset(f"ftjob-{n}" for n in known)
-    look = Look(known=b.known(final=final), now=NOON, lookback=timedelta(days=30))
-    read = size * await walked(look, reading(jobs, size))
+    poll = Poll(known=b.known(final=final), now=NOON, lookback=timedelta(days=30))
+    read = size * await walked(poll, reading(jobs, size))
     assert read >= len(jobs) or (order[:read] == sorted(order[:read]) and known & set(order[:read]))
-    assert {job.id for job in look.observation("research").jobs} == {job.id for job in jobs[:read]} - final
+    assert {job.id for job in poll.observation("research").jobs} == {job.id for job in jobs[:read]} - final
 
 
 @given(refuse=st.sets(st.integers(0, 12), max_size=1), size=st.integers(1, 20))
 async def test_one_refused_cursor_loses_nothing(refuse: set[int], size: int) -> None:
     jobs = dated(20)
-    found = {job.id async for page in pages(reading(jobs, size, refuse=sorted(refuse)), most=100) for job in page.items}
+    walk = pages(reading(jobs, size, refuse=sorted(refuse)), FIRST, most=100)
+    found = {job.id async for _, page in walk for job in page.items}
     assert len(found) == 20
 
 
 async def test_a_second_refusal_ends_the_walk() -> None:
     asked: list[str | None] = []
     with pytest.raises(Endless):
-        async for _ in pages(reading(dated(20), 5, refuse=range(99), asked=asked), most=100):
+        async for _ in pages(reading(dated(20), 5, refuse=range(99), asked=asked), FIRST, most=100):
             pass
     assert asked == [None, "ftjob-4", None, "ftjob-4"]
 
 
 async def test_other_errors_are_the_callers() -> None:
-    async def read(_: str | None) -> Page[Job]:
+    async def read(_: Request) -> Page[Job]:
         raise Unavailable("down")
 
     with pytest.raises(Unavailable):
-        await anext(pages(read, most=3))
+        await anext(pages(read, FIRST, most=3))

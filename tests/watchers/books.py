@@ -14,7 +14,8 @@ import anyio.lowlevel
 
 from monitor.config.prices import load_prices
 from monitor.metrics.health import AccountHealth
-from monitor.source.accounts import AccountSource
+from monitor.providers.openai.naming import NAMING
+from monitor.source.billing import BillingSource
 from monitor.store import Stores, opened
 from monitor.watchers.costs import CostWatcher
 from tests.source.books import Books, reading
@@ -95,10 +96,10 @@ class Bookkeeping:
         return sums
 
 
-def watcher(accounts: AccountSource, store: Stores, time: Any, **over: Any) -> CostWatcher:
+def watcher(accounts: BillingSource, store: Stores, time: Any, **over: Any) -> CostWatcher:
     """With the packaged prices, hourly."""
     fields: dict[str, Any] = {
-        "prices": load_prices(),
+        "prices": load_prices().of("openai", seller="openai", naming=NAMING),
         "interval": 3600.0,
         "clock": time,
         "health": AccountHealth(org=accounts.org),

@@ -8,7 +8,7 @@ from pathlib import Path
 from monitor.domain.reconcile import LineItemKind, drift, reconcile
 from monitor.secret import Secret
 from monitor.simulator import Simulation, Traffic, organisations, serve
-from monitor.source import session
+from monitor.source import transport
 from monitor.store import opened
 from tests.simulator.conftest import NOON, STEADY, HandClock
 from tests.source.books import accounts
@@ -22,7 +22,7 @@ async def test_the_use_of_models_costs_what_the_simulated_bill_says(tmp_path: Pa
     org = simulation.orgs[0]
     async with (
         serve(simulation) as base_url,
-        session() as http,
+        transport() as http,
         opened(f"sqlite:///{tmp_path}/m.db", clock=time) as store,
     ):
         reader = watcher(accounts(base_url, http, org=org.name, secret=Secret(org.admin_key)), store, time)

@@ -12,7 +12,6 @@ from typing import Any
 import anyio
 import pytest
 from aiohttp import web
-from aiolimiter import AsyncLimiter
 
 from monitor.domain.decide import Policy
 from monitor.domain.flow import Reason, TransitionKind
@@ -22,13 +21,13 @@ from monitor.domain.pace import Pace
 from monitor.domain.routing import Rule
 from monitor.metrics.health import OrgHealth
 from monitor.metrics.own import Own
-from monitor.providers.openai import OpenAI
-from monitor.secret import Redactor, Secret
+from monitor.secret import Secret
 from monitor.simulator import Simulation, organisations, serve
-from monitor.source import Source, session
+from monitor.source import transport
 from monitor.store import Stores, opened
 from monitor.watchers.jobs import JobWatcher
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
+from tests.source.servers import source as asking
 
 EVERYTHING = Rule(
     on=frozenset(
@@ -119,20 +118,13 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
 
     async with (
         serve(simulation, middlewares=[break_down]) as base_url,
-        session() as http,
+        transport() as http,
         opened(f"sqlite:///{tmp_path}/m.db", clock=time) as store,
     ):
-        source = Source(
-            org=org.name,
-            dialect=OpenAI(base_url=base_url),
-            secret=Secret(org.key),
-            session=http,
-            limiter=AsyncLimiter(1000, 1),
-            redact=Redactor(),
-            clock=time,
+        source = asking(
+            base_url, transport=http, org=org.name, secret=Secret(org.key), clock=time,
             count=lambda operation, code: own.requested(org.name, operation, code),
-            lookback=timedelta(days=30),
-        )
+        ).source  # fmt: skip
         fields: dict[str, Any] = {
             "policy": Policy(rules=(EVERYTHING,), stall_after={Status.RUNNING: timedelta(hours=1)}),
             "pace": Pace(),
@@ -142,7 +134,7 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
             source=source, store=store.jobs, clock=time, health=OrgHealth(org=org.name, provider="openai"), own=own,
             owner="me", jitter=lambda: 0.5, **{**fields, **over},
         )  # fmt: skip
-        yield Watched(watcher, store, Client(http, base_url, org), time, own, faults)
+        yield Watched(watcher, store, Client(http.session, base_url, org), time, own, faults)
 
 
 def broken(status: int = 500, **headers: str) -> Callable[[], web.Response]:

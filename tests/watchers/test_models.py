@@ -12,21 +12,20 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiolimiter import AsyncLimiter
 from structlog.testing import capture_logs
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.pricing import ModelEnd, Prices
 from monitor.domain.routing import OrgRef, Rule
 from monitor.providers.base import AuthFailed, Malformed, NotFound, SourceError, Unavailable
-from monitor.providers.openai import OpenAI
-from monitor.secret import Redactor, Secret
+from monitor.secret import Secret
 from monitor.simulator import Org, Simulation, organisations, serve
-from monitor.source import Source, session
+from monitor.source import transport
 from monitor.store import Stores, opened
 from monitor.watchers.models import ModelWatcher
 from tests.builders import DAY, on
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
+from tests.source.servers import source as asking
 from tests.store.samples import change, ended
 from tests.watchers.test_jobs import Enough, Time
 
@@ -90,16 +89,12 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
 
     async with (
         serve(simulation, middlewares=[instead]) as base_url,
-        session() as http,
+        transport() as http,
         opened(f"sqlite:///{tmp_path}/m.db", clock=time) as store,
     ):
 
         def watcher(org: Org) -> ModelWatcher:
-            source = Source(
-                org=org.name, dialect=OpenAI(base_url=base_url), secret=Secret(org.key), session=http,
-                limiter=AsyncLimiter(1000, 1), redact=Redactor(), clock=time, count=lambda operation, code: None,
-                lookback=timedelta(days=30),
-            )  # fmt: skip
+            source = asking(base_url, transport=http, org=org.name, secret=Secret(org.key), clock=time).source
             fields: dict[str, Any] = {
                 "account": OrgRef(org=org.name, provider="openai"),
                 "rules": (Rule(on=on("shutdown"), notify=("ops",)),),
@@ -116,7 +111,7 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
                 **{**fields, **over},
             )
 
-        clients = [Client(http, base_url, org) for org in simulation.orgs]
+        clients = [Client(http.session, base_url, org) for org in simulation.orgs]
         yield Watched([watcher(org) for org in simulation.orgs], clients, store, time, answers, asked)
 
 

@@ -19,7 +19,8 @@ from monitor.domain.model import UNKNOWN_COST, Basis, Cost
 from monitor.domain.pace import Pace
 from monitor.metrics.health import OrgHealth
 from monitor.metrics.own import Own
-from monitor.source import session
+from monitor.providers.openai.naming import NAMING
+from monitor.source import transport
 from monitor.store import Stores, opened
 from monitor.watchers.jobs import JobWatcher
 from tests.builders import HOUR
@@ -63,11 +64,11 @@ async def watched(tmp_path: Path, api: Api) -> AsyncIterator[Watched]:
     time = Time()
     async with (
         serving(api) as url,
-        session() as http,
+        transport() as http,
         opened(f"sqlite:///{tmp_path}/m.db", clock=time) as store,
     ):
         watcher = JobWatcher(
-            source=source(url, session=http, clock=time).source, store=store.jobs, policy=Policy(prices=load_prices()),
+            source=source(url, transport=http, clock=time).source, store=store.jobs, policy=Policy(prices=PRICES),
             pace=Pace(), events_interval=60.0, clock=time, health=OrgHealth(org="research", provider="openai"),
             own=Own(), owner="me", jitter=lambda: 0.0,
         )  # fmt: skip
@@ -154,6 +155,9 @@ async def test_what_was_trained_before_a_pause_and_after_it_is_paid_when_the_job
         assert await of.cost() == Cost(basis=Basis.COMPUTED, usd=Decimal(200))
         await of.look()
         assert await of.booked() == 200
+
+
+PRICES = load_prices().of("openai", seller="openai", naming=NAMING)
 
 
 async def test_a_job_with_an_absurd_figure_hides_no_other(tmp_path: Path) -> None:

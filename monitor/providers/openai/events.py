@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Final
 
 from monitor.domain.model import EventKind, JobEvent, Metrics
-from monitor.providers._json import Object
-from monitor.providers._values import identifier, moment, number, sub, text, whole
+from monitor.providers._json import Object, Partial, Skip
+from monitor.providers._values import identifier, moment, number, odd, sub, text, whole
 
 _LEVELS: Final = {"warn": "warn", "warning": "warn", "error": "error"}
 _LONGEST_STEP: Final = 31 * 86_400.0  # seconds: what is longer is no duration of a step
@@ -41,33 +41,47 @@ _FIGURES: Final[Mapping[str, str]] = {
     "valid_accuracy": "valid_accuracy",
     "valid_mean_token_accuracy": "valid_accuracy",
     "full_valid_mean_token_accuracy": "valid_accuracy",
+    "critic_rewards_mean": "train_reward",  # Bedrock mantle
     "train_mean_reward": "train_reward",
     "valid_mean_reward": "valid_reward",
     "full_valid_mean_reward": "valid_reward",
 }
 
 
-def understand(org: str, job_id: str, item: Object) -> JobEvent | None:
-    """One event; None where it has neither id nor content."""
-    message = text(item.get("message"), 2_000) or ""
-    kind, at = text(item.get("type"), 64), moment(item.get("created_at"))
+def understand(org: str, job_id: str, known: Container[str], item: Object) -> Partial[JobEvent] | Skip:
+    """One event; or why it is none: it has neither id nor content.
+
+    Of those that are known nothing but the time is read, by which the order of the stream shows.
+    """
+    at, id_ = moment(item.get("created_at")), identifier(item.get("id"))
+    if id_ is not None and id_ in known:
+        return Partial(JobEvent(org=org, job=job_id, id=id_, at=at, level="info", message=""))
+    message, kind = text(item.get("message"), 2_000) or "", text(item.get("type"), 64)
     if item.get("id") is None and not message and at is None:
-        return None
+        return "empty"
     metrics = _metrics(item.get("data"), message)
     level = item.get("level")
-    return JobEvent(
+    event = JobEvent(
         org=org,
         job=job_id,
-        id=identifier(item.get("id")) or _fingerprint(at, kind, message, metrics),
+        id=id_ or fingerprint(at, kind, message, metrics),
         at=at,
         level=_LEVELS.get(level, "info") if isinstance(level, str) else "info",
-        message=message,
+        message=_with_code(message, item.get("data")),
         kind=_kind(kind, message, metrics),
         metrics=metrics,
     )
+    return Partial(event, int(at is None and odd(item.get("created_at"), at)))
 
 
-def _fingerprint(*content: object) -> str:
+def _with_code(message: str, details: object) -> str:
+    """The code and the parameter that error events carry as data, where the message does not say them."""
+    told = (text(sub(details, name), 128) for name in ("error_code", "error_param"))
+    missing = [word for word in told if word is not None and word not in message]
+    return f"{message} ({', '.join(missing)})" if missing else message
+
+
+def fingerprint(*content: object) -> str:
     """An id of what is told, the same however often it is listed."""
     return "content-" + hashlib.sha256(repr(content).encode()).hexdigest()[:32]
 

@@ -5,15 +5,18 @@ The official examples break the official schema, so that every field is optional
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 from urllib.parse import quote
 
 from monitor.domain.model import Job, JobError, Method, Status
-from monitor.providers._json import Object
-from monitor.providers._values import identifier, moment, pairs, sub, text, texts, whole
+from monitor.providers._json import Object, Partial, Skip
+from monitor.providers._values import identifier, moment, odd, pairs, sub, text, texts, whole
+from monitor.providers.openai.naming import NAMING, blamed
 
-# OpenAI's words, then those of Azure OpenAI and of LiteLLM, which speak the same language.
+# OpenAI's words, then those of Azure OpenAI, LiteLLM and LLMariner, which speak the same language.
 STATUSES: Final[Mapping[str, Status]] = {
     "validating_files": Status.VALIDATING,
     "queued": Status.QUEUED,
@@ -23,6 +26,7 @@ STATUSES: Final[Mapping[str, Status]] = {
     "failed": Status.FAILED,
     "cancelled": Status.CANCELLED,
     "created": Status.QUEUED,
+    "creating": Status.QUEUED,  # LLMariner's word for a job that waits
     "pending": Status.QUEUED,
     "notRunning": Status.QUEUED,
     "pausing": Status.RUNNING,  # still running; PAUSED follows
@@ -37,30 +41,44 @@ _METHODS: Final[Mapping[str, Method]] = {
     "dpo": Method.DPO,
     "reinforcement": Method.REINFORCEMENT,
 }
+_AZURE_SUFFIX: Final = re.compile(r".+\.ft-[0-9a-f]{16,64}-(?P<suffix>.+)")
 _ERROR_TEXT: Final = 2_000
 
 
-def understand(org: str, item: Object, *, provider: str, page_url: str | None) -> Job | None:
-    """One job; None where it has no usable id. `page_url` is where the vendor shows a job, without its id."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teller:
+    """Who tells of jobs."""
+
+    org: str
+    """As the configuration names it."""
+    provider: str
+    page_url: str | None = None
+    """Where the vendor shows a job, without its id."""
+    organization: str | None = None
+    """As the vendor names it: jobs of another one are not ours."""
+
+
+def understand(teller: Teller, item: Object) -> Partial[Job] | Skip:
+    """One job, or why it is none: it has no usable id, or belongs to another organisation."""
     job_id = identifier(item.get("id"))
     if job_id is None:
-        return None
-    raw = item.get("status")
+        return "bad_id"
+    if foreign(teller, item):
+        return "foreign"
+    figures: dict[str, Any] = {name: parse(item.get(name)) for name, parse in _FIGURES.items()}
+    raw, model = item.get("status"), text(item.get("model"), 256) or "unknown"
     fine_tuned_model = text(item.get("fine_tuned_model"), 256)
-    return Job(
-        org=org,
+    job = Job(
+        org=teller.org,
         id=job_id,
-        provider=provider,
-        model=text(item.get("model"), 256) or "unknown",
+        provider=teller.provider,
+        model=model,
+        base_model=NAMING.base_model(model) if NAMING.is_tuned(model) else "",
         method=_method(item.get("method")),
         status=STATUSES.get(raw, Status.UNKNOWN) if isinstance(raw, str) else Status.UNKNOWN,
         raw_status=text(raw, 64) or "",
-        name=text(item.get("user_provided_suffix"), 128) or _suffix(fine_tuned_model),
+        name=text(item.get("user_provided_suffix") or item.get("suffix"), 128) or _suffix(fine_tuned_model),
         fine_tuned_model=fine_tuned_model,
-        created_at=moment(item.get("created_at")),
-        finished_at=moment(item.get("finished_at")),
-        estimated_finish=moment(item.get("estimated_finish")),
-        trained_tokens=whole(item.get("trained_tokens")),
         epochs=_epochs(item),
         training_file=text(item.get("training_file"), 256),
         validation_file=text(item.get("validation_file"), 256),
@@ -68,8 +86,32 @@ def understand(org: str, item: Object, *, provider: str, page_url: str | None) -
         error=_error(item.get("error")),
         metadata=pairs(item.get("metadata")),
         shared=item.get("shared_with_openai") is True,
-        url=None if page_url is None else page_url + quote(job_id, safe=""),
+        reported_progress=_progress(item),
+        url=None if teller.page_url is None else teller.page_url + quote(job_id, safe=""),
+        **figures,
     )
+    return Partial(job, sum(odd(item.get(name), found) for name, found in figures.items()))
+
+
+def foreign(teller: Teller, item: Object) -> bool:
+    """Whether a job says that it belongs to another organisation than the configured one."""
+    ours, theirs = teller.organization or "", item.get("organization_id")
+    said = isinstance(theirs, str) and theirs.startswith("org-") and ours.startswith("org-")
+    return said and theirs != ours
+
+
+_FIGURES: Final[Mapping[str, Callable[[object], Any]]] = {
+    "created_at": moment,
+    "finished_at": moment,
+    "estimated_finish": moment,
+    "trained_tokens": whole,
+}
+
+
+def _progress(item: Object) -> float | None:
+    """Nebius tells the steps in the job itself."""
+    done, steps = whole(item.get("trained_steps"), least=0), whole(item.get("total_steps"))
+    return min(done / steps, 1.0) if done is not None and steps else None
 
 
 def _method(method: object) -> Method:
@@ -81,9 +123,12 @@ def _method(method: object) -> Method:
 
 
 def _suffix(model: str | None) -> str | None:
-    """The fourth part of `ft:<base>:<org>:<suffix>:<id>`."""
+    """The fourth part of `ft:<base>:<org>:<suffix>:<id>`, or what follows Azure's `<base>.ft-<id>-`."""
     parts = (model or "").split(":")
-    return text(parts[3], 128) if len(parts) >= 5 and parts[0] == "ft" else None
+    if len(parts) >= 5 and parts[0] == "ft":
+        return text(parts[3], 128)
+    found = _AZURE_SUFFIX.fullmatch(model or "")
+    return text(found["suffix"], 128) if found else None
 
 
 def _epochs(item: Object) -> int | None:
@@ -105,4 +150,4 @@ def _error(error: object) -> JobError | None:
         message=text(sub(error, "message"), _ERROR_TEXT),
         param=text(sub(error, "param"), 256),
     )
-    return None if found == JobError() else found
+    return None if found == JobError() else blamed(found)

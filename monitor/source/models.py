@@ -7,26 +7,28 @@ from contextlib import aclosing
 import anyio
 
 from monitor.domain.retirement import ListedModel
-from monitor.providers.base import Page, TimedOut
-from monitor.source.observing import Source
+from monitor.providers.base import Page, Request, TimedOut
+from monitor.source.jobs import Source
 from monitor.source.walk import pages
 
 
 async def listed_models(source: Source) -> tuple[ListedModel, ...]:
-    """Every model on the list, base models among them.
+    """Every model on the list, base models among them; none where the vendor has no such list.
 
     Raises SourceError when it was not read to its end: of half a list nothing can be said to be missing. NotFound is
     that of a server without such a list.
     """
-    dialect, found = source.dialect, dict[str, ListedModel]()
+    listing, client, found = source.provider.models, source.client, dict[str, ListedModel]()
+    if listing is None:
+        return ()
 
-    async def page(after: str | None) -> Page[ListedModel]:
-        return await source.ask(dialect.list_models(after), dialect.read_models)
+    async def read(request: Request) -> Page[ListedModel]:
+        return await client.page(request, listing.read)
 
     with anyio.move_on_after(source.deadline) as scope:
-        async with aclosing(pages(page, most=source.limits.max_pages)) as walk:
-            async for one in walk:
-                found.update({model.id: model for model in one.items})
+        async with aclosing(pages(read, listing.first, most=client.limits.max_pages)) as walk:
+            async for _, page in walk:
+                found.update({model.id: model for model in page.items})
     if scope.cancelled_caught:
         raise TimedOut(f"the list of models took longer than {source.deadline:g} s")
     return tuple(found.values())

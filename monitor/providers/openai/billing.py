@@ -1,22 +1,27 @@
-"""OpenAI's own books: what models were used for and what was billed, day by day, as an admin key may read them."""
+"""OpenAI's usage and costs: what models were used for and what was billed, day by day (UTC), as an admin key may read.
+
+platform.openai.com/docs/api-reference/usage
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from heapq import nlargest
 from typing import Any, Final, TypeVar
 
 from monitor.domain.costs import Bill, TokenCount, Usage
-from monitor.providers._json import Object, obj
-from monitor.providers._openai_errors import refusal
+from monitor.providers._json import Object, raw_page
+from monitor.providers._refusals import refusal
 from monitor.providers._values import cursor, identifier, moment, sub, text, whole
-from monitor.providers.base import Bucket, Malformed, Page, Request, Response
+from monitor.providers.base import Bucket, Listing, Malformed, Page, Request, Response
+from monitor.providers.openai.naming import NAMING
+from monitor.providers.openai.shape import RULES
 
 T = TypeVar("T")
+_Rows = tuple[datetime, tuple[Object, ...]]
 
 _PLAIN: Final = (str, int, float)
 _USAGE_DAYS: Final = 7  # buckets of a page; OpenAI allows 31, but a large organisation's would not fit into an answer
@@ -27,106 +32,89 @@ _MOST_TOKENS: Final = 10**12  # of one model in one day
 _MOST_DOLLARS: Final = Decimal(10_000_000)  # of one line in one day
 _NANO: Final = Decimal("1e-9")
 _LONGEST_LINE: Final = 128
-# Also of before 2023: `curie:ft-org-2021-03-03-21-44-20`.
-_TUNED: Final = re.compile(r"ft:.+|[^:]+:ft-.+", re.IGNORECASE)
 _UNNAMED: Final = "unknown"
 _REST: Final = "other"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAIAccounts:
-    """OpenAI's usage and costs API (platform.openai.com/docs/api-reference/usage). Days are UTC."""
-
-    base_url: str
-    organization: str | None = None
-    project: str | None = None
-    """Where only one project is watched, only its books are read."""
-
-    def headers(self, key: str) -> Mapping[str, str]:
-        """The admin key, and the organisation it has to be of. It belongs to no project."""
-        wanted = {
-            "Accept": "application/json",
-            "Authorization": f"Bearer {key}",
-            "OpenAI-Organization": self.organization,
-        }
-        return {name: value for name, value in wanted.items() if value is not None}
-
-    def list_usage(self, since: date, until: date, page: str | None) -> Request:
-        """A page of the daily usage by model, project and batch."""
-        params = self._params(since, until, page, most=_USAGE_DAYS, by=("model", "project_id", "batch"))
-        return Request(operation="list_usage", path="/organization/usage/completions", params=params)
-
-    def read_usage(self, org: str, response: Response) -> Page[Bucket[Usage]]:
-        """What tuned models were used for. Raises SourceError."""
-        found = _page(response)
-        rows = [row for _, each in found.items for row in each]
-        if rows and not any(row.get("model") for row in rows):
-            raise Malformed("the usage is not told by model")
-        buckets, skipped = [], found.skipped
-        for start, each in found.items:
-            items, odd = _usages(org, start.date(), each)
-            buckets.append(Bucket(start=start, items=items))
-            skipped += odd
-        return Page(items=tuple(buckets), next=found.next, skipped=skipped)
-
-    def list_bills(self, since: date, until: date, page: str | None) -> Request:
-        """A page of the daily bill by project and line item."""
-        params = self._params(since, until, page, most=_BILL_DAYS, by=("project_id", "line_item"))
-        return Request(operation="list_costs", path="/organization/costs", params=params)
-
-    def read_bills(self, org: str, response: Response) -> Page[Bucket[Bill]]:
-        """What was billed. Amounts in another currency are skipped. Raises SourceError."""
-        found = _page(response)
-        buckets, skipped = [], found.skipped
-        for start, each in found.items:
-            items, odd = _bills(org, start.date(), each)
-            buckets.append(Bucket(start=start, items=items))
-            skipped += odd
-        return Page(items=tuple(buckets), next=found.next, skipped=skipped)
-
-    def _params(
-        self, since: date, until: date, page: str | None, *, most: int, by: tuple[str, ...]
-    ) -> tuple[tuple[str, str], ...]:
-        # Lists are spelt as OpenAI's own client spells them.
-        wanted = (
-            ("start_time", str(_midnight(since))),
-            ("end_time", str(_midnight(until + timedelta(days=1)))),
-            ("bucket_width", "1d"),
-            ("limit", str(min(max((until - since).days + 1, 1), most))),
-            *(("group_by[]", name) for name in by),
-            ("project_ids[]", self.project),
-            ("page", page),
-        )
-        return tuple((name, value) for name, value in wanted if value is not None)
+def usage(org: str, project: str | None, since: date, until: date) -> Listing[Bucket[Usage]]:
+    """The daily usage of tuned models, by model, project and batch. Where one project is watched, its alone."""
+    params = _params(since, until, project, most=_USAGE_DAYS, by=("model", "project_id", "batch"))
+    first = Request(operation="list_usage", path="/organization/usage/completions", params=params)
+    return Listing(first=first, read=partial(_read_usage, org))
 
 
-_Rows = tuple[datetime, tuple[Object, ...]]
+def bill(org: str, project: str | None, since: date, until: date) -> Listing[Bucket[Bill]]:
+    """The daily bill, by project and line item. Amounts in another currency are left out."""
+    params = _params(since, until, project, most=_BILL_DAYS, by=("project_id", "line_item"))
+    first = Request(operation="list_costs", path="/organization/costs", params=params)
+    return Listing(first=first, read=partial(_read_bill, org))
 
 
-def _page(response: Response) -> Page[_Rows]:
+def _read_usage(org: str, request: Request, response: Response) -> Page[Bucket[Usage]]:
+    found = _page(request, response)
+    rows = [row for _, each in found.items for row in each]
+    if rows and not any(row.get("model") for row in rows):
+        raise Malformed("the usage is not told by model")
+    return _buckets(found, partial(_usages, org))
+
+
+def _read_bill(org: str, request: Request, response: Response) -> Page[Bucket[Bill]]:
+    return _buckets(_page(request, response), partial(_bills, org))
+
+
+def _buckets(
+    found: Page[_Rows], understand: Callable[[date, tuple[Object, ...]], tuple[tuple[T, ...], int]]
+) -> Page[Bucket[T]]:
+    buckets, skipped = [], sum(found.skipped.values())
+    for start, rows in found.items:
+        items, left_out = understand(start.date(), rows)
+        buckets.append(Bucket(start=start, items=items))
+        skipped += left_out
+    counted = {"bad_row": skipped} if skipped else {}
+    return Page(items=tuple(buckets), next=found.next, stuck=found.stuck, skipped=counted)
+
+
+def _params(
+    since: date, until: date, project: str | None, *, most: int, by: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    # Lists are spelt as OpenAI's own client spells them.
+    wanted = (
+        ("start_time", str(_midnight(since))),
+        ("end_time", str(_midnight(until + timedelta(days=1)))),
+        ("bucket_width", "1d"),
+        ("limit", str(min(max((until - since).days + 1, 1), most))),
+        *(("group_by[]", name) for name in by),
+        ("project_ids[]", project),
+    )
+    return tuple((name, value) for name, value in wanted if value is not None)
+
+
+def _page(request: Request, response: Response) -> Page[_Rows]:
     """The buckets of a page and their rows. A bucket without a date or without rows makes the page useless."""
     if response.status in (404, 410):
         raise Malformed(f"{response.status}: this server tells no usage and no costs; is base_url right?")
-    if (error := refusal(response, one=False)) is not None:
+    if (error := refusal(response, one=False, rules=RULES)) is not None:
         raise error
-    page = obj(response)
-    told = page.get("data")
-    if not isinstance(told, list):
-        raise Malformed("the answer is not a page: it has no `data`")
-    if len(told) > _MOST_BUCKETS:
+    raw = raw_page(response)
+    if raw.count > _MOST_BUCKETS:
         raise Malformed(f"the page has more than {_MOST_BUCKETS} buckets")
-    buckets, skipped = [], 0
-    for each in told:
-        if not isinstance(each, dict):
-            skipped += 1
-            continue
+    page, buckets, skipped = raw.envelope, [], raw.skipped
+    for each in raw.objects:
         start, rows = moment(each.get("start_time")), each.get("results", ...)
         if start is None or not (rows is None or isinstance(rows, list)):
             raise Malformed("a bucket has no date or no results")
         found = _distinct(rows or ())
         skipped += sum(not isinstance(row, dict) for row in rows or ())
         buckets.append((start, found))
-    return Page(items=tuple(buckets), next=_next(page), skipped=skipped)
+    more, following = page.get("has_more"), cursor(page.get("next_page"))
+    if more is False:
+        following = None
+    return Page(
+        items=tuple(buckets),
+        next=None if following is None else request.following(page=following),
+        stuck=more is True and following is None,
+        skipped={"bad_row": skipped},
+    )
 
 
 def _distinct(rows: Iterable[Any]) -> tuple[Object, ...]:
@@ -142,21 +130,13 @@ def _said(row: Object) -> frozenset[tuple[str, object]]:
     return frozenset((f"{name}:{type(value).__name__}", value) for name, value in plain)
 
 
-def _next(page: Object) -> str | None:
-    """Where more is promised, the cursor of it; empty where there is none to ask on with."""
-    more, following = page.get("has_more"), cursor(page.get("next_page"))
-    if more is True:
-        return following or ""
-    return following if more is None else None
-
-
 def _usages(org: str, day: date, rows: Iterable[Object]) -> tuple[tuple[Usage, ...], int]:
     """The use of tuned models, and how many rows could not be understood or are beyond the bound."""
     found: dict[tuple[str, str, bool], TokenCount] = {}
     skipped = 0
     for row in rows:
         model = identifier(row.get("model"))
-        if model is None or not _TUNED.fullmatch(model):
+        if model is None or not NAMING.is_tuned(model):
             skipped += model is None
             continue
         tokens = _tokens(row)

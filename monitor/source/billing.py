@@ -1,23 +1,22 @@
-"""Reads an organisation's books at its provider: whole stretches of days, or nothing of them."""
+"""Reads an organisation's usage and bill at its provider: whole ranges of days, or nothing of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import partial
 from typing import Final, Protocol, TypeVar
 
 import anyio
 import structlog
 
 from monitor.domain.costs import Bill, Usage
-from monitor.providers.base import Accounts, Bucket, Malformed, Page, Request, Response, TimedOut
-from monitor.source.asking import Asking
+from monitor.providers.base import Billing, Bucket, Listing, Malformed, Request, TimedOut
+from monitor.source.client import Client
 
 
 class Dated(Protocol):
-    """What the books have: usage or a line of the bill."""
+    """Usage, or a line of the bill."""
 
     @property
     def day(self) -> date:
@@ -33,54 +32,52 @@ _MOST_PAGES: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountSource(Asking):
-    """One organisation's books. Its key is the admin key."""
+class BillingSource:
+    """One organisation's usage and bill. Its client has the admin key."""
 
-    dialect: Accounts
+    client: Client
+    billing: Billing
     deadline: float = 60.0
-    """Seconds for one stretch, all its pages."""
+    """Seconds for one range of days, all its pages."""
     _skipped: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def org(self) -> str:
+        """The organisation, as the configuration names it."""
+        return self.client.org
 
     async def usage(self, since: date, until: date) -> tuple[Usage, ...]:
         """What tuned models were used for from one day to another, both of them whole; without prices.
 
         Raises SourceError, and nothing may be concluded of any of the days then.
         """
-        ask = partial(self.dialect.list_usage, since, until)
-        found = await self._whole("usage", ask, partial(self.dialect.read_usage, self.org))
-        return within(found, since, until)
+        return within(await self._whole("usage", self.billing.usage(since, until)), since, until)
 
     async def bills(self, since: date, until: date) -> tuple[Bill, ...]:
         """What was billed from one day to another, both of them whole. Raises SourceError as `usage` does."""
-        ask = partial(self.dialect.list_bills, since, until)
-        found = await self._whole("bill", ask, partial(self.dialect.read_bills, self.org))
-        return within(found, since, until)
+        return within(await self._whole("bill", self.billing.bill(since, until)), since, until)
 
     async def check(self, day: date) -> None:
-        """Ask for the books of one day. Raises SourceError."""
+        """Ask for usage and bill of one day. Raises SourceError."""
         await self.usage(day, day)
         await self.bills(day, day)
 
-    async def _whole(
-        self, name: str, ask: Callable[[str | None], Request], read: Callable[[Response], Page[Bucket[T]]]
-    ) -> tuple[T, ...]:
+    async def _whole(self, name: str, listing: Listing[Bucket[T]]) -> tuple[T, ...]:
         """Every page. A bucket that comes again was told anew: what it says last counts."""
         buckets: dict[datetime, Bucket[T]] = {}
-        skipped, cursor = 0, None
-        cursors: set[str] = set()
+        skipped, request, asked = 0, listing.first, set[Request]()
         with anyio.move_on_after(self.deadline) as scope:
-            while cursor is None or cursor not in cursors:
-                if cursor is not None:
-                    cursors.add(cursor)
-                page = await self.ask(ask(cursor), read)
+            while request not in asked and len(asked) < _MOST_PAGES:
+                asked.add(request)
+                page = await self.client.page(request, listing.read)
                 buckets |= {bucket.start: bucket for bucket in page.items}
-                skipped += page.skipped
+                skipped += sum(page.skipped.values())
                 if page.next is None:
+                    if page.stuck:
+                        break
                     self._note(name, skipped)
                     return tuple(item for bucket in buckets.values() for item in bucket.items)
-                if not page.next or len(cursors) >= _MOST_PAGES:
-                    break
-                cursor = page.next
+                request = page.next
         if scope.cancelled_caught:
             raise TimedOut(f"the {name} was not told within {self.deadline:g} s")
         raise Malformed(f"the pages of the {name} lead nowhere")

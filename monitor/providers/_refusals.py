@@ -1,0 +1,106 @@
+"""What refusals mean, whoever refuses: by status, by the vendor's own codes, and in the server's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.providers._json import decode
+from monitor.providers._values import sub, text
+from monitor.providers.base import (
+    AuthFailed,
+    Malformed,
+    NotEligible,
+    NotFound,
+    RateLimited,
+    Response,
+    SourceError,
+    Unavailable,
+)
+
+_LONGEST: Final = 300
+_MEANINGS: Final[Mapping[int, tuple[type[SourceError], str]]] = {
+    401: (AuthFailed, "the key is refused"),
+    402: (NotEligible, "payment is required"),
+    403: (AuthFailed, "the key may not do this"),
+    408: (Unavailable, "the server gave up waiting"),
+    409: (Unavailable, "the server is at odds with itself"),
+    429: (RateLimited, "too many requests"),
+}
+_KEYS: Final = ("code", "type", "status", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a vendor's codes or words mean, where they come with one of these statuses, or with any."""
+
+    words: re.Pattern[str]
+    kind: type[SourceError]
+    meaning: str
+    statuses: frozenset[int] = frozenset()
+
+    def fits(self, status: int, words: str) -> bool:
+        """Whether it is about this refusal."""
+        return (not self.statuses or status in self.statuses) and self.words.search(words) is not None
+
+
+def refusal(response: Response, *, one: bool, what: str = "job", rules: Iterable[Rule] = ()) -> SourceError | None:
+    """The error that a response is; None for a success. `one`: one job (or `what`) was asked for, not a list."""
+    status = response.status
+    if 200 <= status < 300:
+        return None
+    if 300 <= status < 400:
+        return Malformed(f"{status}: redirect refused; is base_url right?")
+    said, code = _envelope(response)
+    kind, meaning = _meaning(status, f"{code} {said}", one=one, what=what, rules=rules)
+    return kind(_cut(f"{status}: {meaning}", code, said))
+
+
+def granted(response: Response, *, what: str, rules: Iterable[Rule] = ()) -> Response:
+    """The answer about one thing, where it is no refusal. Raises SourceError."""
+    if (error := refusal(response, one=True, what=what, rules=rules)) is not None:
+        raise error
+    return response
+
+
+def _meaning(status: int, words: str, *, one: bool, what: str, rules: Iterable[Rule]) -> tuple[type[SourceError], str]:
+    for rule in rules:
+        if rule.fits(status, words):
+            return rule.kind, rule.meaning
+    if status in (404, 410):
+        if one:
+            return NotFound, f"no such {what}"
+        return Malformed, f"there is no {what} list here; is base_url right?"
+    if status >= 500:
+        return Unavailable, "the server failed"
+    return _MEANINGS.get(status, (Malformed, "the request is refused"))
+
+
+def _envelope(response: Response) -> tuple[str, str]:
+    """Message and code of `{"error": {"message", "type", "code"}}`, or of what others make of it.
+
+    Google says `{"error": {"code": 403, "message", "status"}}`, AWS `{"message"}` with the code in a header, OAuth
+    `{"error": "invalid_client", "error_description"}`, grpc-gateway `{"code": 5, "message"}`.
+    """
+    try:
+        body = decode(response)
+    except Malformed:
+        return "", response.headers.get("x-amzn-errortype", "")
+    error = sub(body, "error")
+    places = (
+        sub(error, "message"), sub(body, "error_description"), error,
+        sub(body, "message"), sub(body, "Message"), sub(body, "detail"),
+    )  # fmt: skip
+    said = next(filter(None, (text(each, _LONGEST) for each in places)), "")
+    codes = [text(sub(error, key), 64) for key in _KEYS]
+    if isinstance(error, str) and sub(body, "error_description") is not None:
+        codes.append(text(error, 64))
+    codes.append(text(response.headers.get("x-amzn-errortype"), 64))
+    return said, " ".join(code for code in codes if code is not None)
+
+
+def _cut(meaning: str, code: str, said: str) -> str:
+    detail = ": ".join(filter(None, (code, said)))
+    return text(f"{meaning} ({detail})" if detail else meaning, _LONGEST) or meaning

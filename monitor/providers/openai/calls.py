@@ -1,0 +1,87 @@
+"""What is asked of OpenAI's API, and of its copies: jobs, their events, and training files."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from functools import partial
+from typing import Final
+from urllib.parse import quote
+
+from monitor.domain.model import Job, JobEvent
+from monitor.providers._json import Partial, obj
+from monitor.providers._refusals import granted, refusal
+from monitor.providers._values import whole
+from monitor.providers.base import Call, Files, JobList, Listing, Malformed, NotFound, Page, Request, Response
+from monitor.providers.openai import events as _events
+from monitor.providers.openai.jobs import Teller, understand
+from monitor.providers.openai.shape import RULES, first_page, read_page
+
+_JOBS: Final = "/fine_tuning/jobs"
+_NO_EVENTS: Final = frozenset({404, 405, 410, 501})  # what copies of the API say that have no event streams
+
+
+def job_list(teller: Teller) -> JobList:
+    """The organisation's jobs."""
+    return JobList(
+        pages=Listing(first=first_page("list_jobs", _JOBS), read=partial(_read_jobs, teller)),
+        one=partial(_job, teller),
+    )
+
+
+def events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEvent]:
+    """One job's events. Of those that are known nothing but the time is read."""
+    first = first_page("list_events", f"{_JOBS}/{quote(job_id, safe='')}/events")
+    return Listing(first=first, read=partial(_read_events, org, job_id, known))
+
+
+def _read_jobs(teller: Teller, request: Request, response: Response) -> Page[Job]:
+    return read_page(request, response, partial(understand, teller), one=False)
+
+
+def _job(teller: Teller, job_id: str) -> Call[Job]:
+    request = Request(operation="get_job", path=f"{_JOBS}/{quote(job_id, safe='')}")
+    return Call(request=request, read=partial(_read_job, teller))
+
+
+def _read_job(teller: Teller, response: Response) -> Job:
+    if (error := refusal(response, one=True, rules=RULES)) is not None:
+        raise error
+    found = understand(teller, obj(response))
+    if isinstance(found, Partial):
+        return found.item
+    if found == "foreign":
+        raise Malformed("the answer is a job of another organisation")
+    raise Malformed("the answer is not a job: it has no usable id")
+
+
+def _read_events(org: str, job_id: str, known: Container[str], request: Request, response: Response) -> Page[JobEvent]:
+    """A page of events. Raises SourceError, NotFound where there is no such stream.
+
+    Gateways that have none still answer: Portkey makes a job of the word `events`.
+    """
+    if response.status in _NO_EVENTS or (response.status == 200 and "data" not in obj(response)):
+        raise NotFound(f"{response.status}: there are no events of this job here")
+    return read_page(request, response, partial(_events.understand, org, job_id, known), one=True)
+
+
+def _file(file_id: str) -> Call[int]:
+    return Call(request=Request(operation="get_file", path=f"/files/{quote(file_id, safe='')}"), read=_read_length)
+
+
+def _read_length(response: Response) -> int:
+    length = whole(obj(granted(response, what="file", rules=RULES)).get("bytes"))
+    if length is None:
+        raise Malformed("the answer is not a file: it has no length")
+    return length
+
+
+def _content(file_id: str) -> Call[bytes]:
+    path = f"/files/{quote(file_id, safe='')}/content"
+    return Call(
+        request=Request(operation="get_content", path=path),
+        read=lambda response: granted(response, what="file", rules=RULES).body,
+    )
+
+
+FILES: Final = Files(length=_file, content=_content)
+"""Training files; the key needs to be allowed to read them."""

@@ -1,0 +1,65 @@
+"""What OpenAI's list of models says: which there are, and when they stop answering."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Final
+
+from monitor.domain.retirement import ListedModel
+from monitor.providers._json import Object, Partial, Skip, raw_page, understood
+from monitor.providers._refusals import refusal
+from monitor.providers._values import cursor, identifier
+from monitor.providers.base import Listing, NotFound, Page, Request, Response
+from monitor.providers.openai.naming import NAMING
+from monitor.providers.openai.shape import RULES
+
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NO_LIST: Final = frozenset({404, 405, 410, 501})  # what copies of the API say that leave the list out
+
+
+def read(request: Request, response: Response) -> Page[ListedModel]:
+    """A page of the list. Raises SourceError, NotFound where there is no such list.
+
+    OpenAI's has one page, however long, and ignores cursors: a next one is asked for only where it is promised.
+    """
+    if response.status in _NO_LIST:
+        raise NotFound(f"{response.status}: there is no list of models here")
+    if (error := refusal(response, one=False, what="model", rules=RULES)) is not None:
+        raise error
+    page = raw_page(response)
+    items, skipped = understood(page, _model)
+    if page.envelope.get("has_more") is not True:
+        return Page(items=items, skipped=skipped)
+    last = cursor(page.objects[-1].get("id")) if page.objects else None
+    if last is None:
+        return Page(items=items, skipped=skipped, stuck=True)
+    return Page(items=items, skipped=skipped, next=request.following(after=last))
+
+
+MODELS: Final = Listing(first=Request(operation="list_models", path="/models"), read=read)
+"""All models, base models and the organisation's own; only copies of the API have more than one page."""
+
+
+def _model(item: Object) -> Partial[ListedModel] | Skip:
+    name = identifier(item.get("id"))
+    if name is None:
+        return "bad_id"
+    model = ListedModel(
+        id=name,
+        shutdown=_day(item.get("shutdown_date")),
+        base=NAMING.base_model(name) if NAMING.is_tuned(name) else None,
+        family=NAMING.family_of(name),
+        snapshot=NAMING.is_snapshot(name),
+    )
+    return Partial(model)
+
+
+def _day(value: object) -> date | None:
+    """A date as `YYYY-MM-DD`; None for null, and for what is none."""
+    if not isinstance(value, str) or not _DAY.fullmatch(value):
+        return None
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        return None

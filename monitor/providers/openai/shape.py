@@ -1,0 +1,82 @@
+"""How OpenAI's lists go on and how it refuses, and what servers that copy its API make of both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from monitor.providers._json import Object, Partial, RawPage, Skip, raw_page, understood
+from monitor.providers._refusals import Rule, refusal
+from monitor.providers._values import cursor
+from monitor.providers.base import AuthFailed, NotEligible, Page, Request, Response
+
+T = TypeVar("T")
+
+LIMIT: Final = 100  # no maximum is documented; 100 is seen in the wild, the default of 20 costs five times the requests
+# platform.openai.com, "Error codes"; OpenAI's deprecations page, "Update to OpenAI's self-serve fine-tuning".
+RULES: Final = (
+    Rule(
+        re.compile(r"training_not_available", re.IGNORECASE),
+        NotEligible,
+        "this organisation may not create fine-tuning jobs any more, and from 2027-01-06 on nobody may; "
+        "its jobs and models can still be read",
+        frozenset({403}),
+    ),
+    Rule(
+        re.compile(r"unsupported_country", re.IGNORECASE),
+        NotEligible,
+        "fine-tuning is not open to this organisation's country",
+        frozenset({403}),
+    ),
+    # What waiting does not cure: the plan's money is spent.
+    Rule(
+        re.compile(r"insufficient_quota|credit_balance|billing|hard.limit|spend(ing)?.limit", re.IGNORECASE),
+        NotEligible,
+        "the quota is spent",
+        frozenset({429}),
+    ),
+    # LiteLLM answers 500 without a licence, and 400 "No connected db." to a key that is not its own (1.108.7).
+    Rule(
+        re.compile(r"only premium users|litellm.enterprise|litellm_license", re.IGNORECASE),
+        NotEligible,
+        "this LiteLLM proxy has no licence for fine-tuning jobs; its pass-through at /openai_passthrough needs none",
+    ),
+    Rule(
+        re.compile(
+            r"invalid_api_key|incorrect api key|no_db_connection|token_not_found_in_db|expired_key|"
+            r"authentication error|invalid.proxy.server.token|access denied due to invalid subscription key",
+            re.IGNORECASE,
+        ),
+        AuthFailed,
+        "the key is refused",
+    ),
+)
+
+
+def first_page(operation: str, path: str) -> Request:
+    """The request for the first page of a list."""
+    return Request(operation=operation, path=path, params=(("limit", str(LIMIT)),))
+
+
+def read_page(
+    request: Request, response: Response, understand: Callable[[Object], Partial[T] | Skip], *, one: bool
+) -> Page[T]:
+    """What a page of a list says. `one`: the list belongs to one job. Raises SourceError."""
+    if (error := refusal(response, one=one, rules=RULES)) is not None:
+        raise error
+    page = raw_page(response)
+    items, skipped = understood(page, understand)
+    more = page.envelope.get("has_more")
+    told = isinstance(more, bool)
+    if not (more if told else page.count >= LIMIT):
+        return Page(items=items, skipped=skipped)
+    last = _last_id(page)
+    if last is None:
+        return Page(items=items, skipped=skipped, stuck=True)
+    return Page(items=items, skipped=skipped, next=request.following(after=last), guessed=not told)
+
+
+def _last_id(page: RawPage) -> str | None:
+    """What the next page is asked for with: the last item's id, in whatever shape the server knows it."""
+    return next((id_ for each in reversed(page.objects) if (id_ := cursor(each.get("id"))) is not None), None)

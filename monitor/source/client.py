@@ -1,0 +1,263 @@
+"""How one organisation is asked: at its pace, with its credentials, and every failure is a SourceError that shows no
+secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import Enum
+from operator import is_
+from typing import Final, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+import structlog
+from aiolimiter import AsyncLimiter
+from yarl import URL
+
+from monitor.clock import Clock
+from monitor.domain.retry_after import retry_after
+from monitor.providers.base import (
+    Auth,
+    AuthFailed,
+    Call,
+    Malformed,
+    NotEligible,
+    Outgoing,
+    Page,
+    RateLimited,
+    Request,
+    Response,
+    SourceError,
+    TimedOut,
+    Token,
+    Unavailable,
+)
+from monitor.secret import Redactor, Secret
+from monitor.source.inflate import inflate
+from monitor.source.transport import Answer, Limits, Transport, exchange
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+_LIGHT: Final = 16 * 1024  # bytes as they came: compressed ones can still become a thousand times as many
+_LONGEST_WAIT: Final = 3600.0  # seconds; a server that asks for more is asked again before
+_MARGIN: Final = 300.0  # seconds before its end at which an access token is replaced
+_OURS: Final = frozenset({"org", "provider"})  # words of the configuration, whatever a secret looks like
+
+
+@dataclass(slots=True)
+class _Token:
+    """The present access token."""
+
+    text: str = ""
+    until: float = -math.inf
+    """Monotonic seconds."""
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """One organisation's requests."""
+
+    org: str
+    base_url: str
+    auth: Auth
+    secrets: Mapping[str, Secret]
+    """By the names of the settings that they come from."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    own_headers: Mapping[str, Secret] = field(default_factory=dict)
+    """What the operator wants to be sent besides, and instead."""
+    header_lines: Secret | None = None
+    """The same from a file, `Name: value` on each line."""
+    own_query: Mapping[str, Secret] = field(default_factory=dict)
+    transport: Transport
+    limiter: AsyncLimiter
+    """The organisation's budget of requests."""
+    redact: Redactor
+    clock: Clock
+    count: Callable[[str, str], None]
+    """Told the operation and the status code of each request; `timeout` or `error` where there was none."""
+    skip: Callable[[str, int], None] = lambda reason, items: None
+    """Told how many items of an answer were left out, and why."""
+    limits: Limits = field(default_factory=Limits)
+    _token: _Token = field(default_factory=_Token, init=False, repr=False)
+
+    async def call(self, call: Call[T]) -> T:
+        """The answer, understood. Raises SourceError."""
+        return await self.understood(await self.answer(call.request), call.read)
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer as it came. Raises SourceError when there is none."""
+        secrets = self._secrets()
+        waiting = self._waiting(secrets)
+        if (left := self.transport.waits.get(waiting, 0.0) - self.clock.monotonic()) > 0:
+            raise RateLimited(f"the server asked to be left alone for another {left:.0f} s", retry_after=left)
+        if (grant := self.auth.grant(secrets, self.clock.now())) is not None:
+            secrets = {**secrets, "token": await self._access(grant)}
+        answer = await self._send(request, secrets)
+        if answer.status == 401:
+            self._token.until = -math.inf
+        if answer.status in (429, 503) and (wait := self._asked_wait(answer)) is not None:
+            self.transport.waits[waiting] = self.clock.monotonic() + wait
+        return answer
+
+    async def understood(self, answer: Answer, read: Callable[[Response], T]) -> T:
+        """What an answer means. Raises SourceError, with the wait that the server asks for."""
+        try:
+            if len(answer.body) > _LIGHT:
+                return await self._in_thread(lambda: self._read(answer, self._inflated(answer), read))
+            body = self._inflated(answer)
+            if _laborious(body):
+                return await self._in_thread(lambda: self._read(answer, body, read))
+            return self._read(answer, body, read)
+        except SourceError as error:
+            waits = isinstance(error, (RateLimited, Unavailable, NotEligible))
+            wait = self._asked_wait(answer) if waits else None
+            raise type(error)(self.redact(str(error)), retry_after=wait) from None
+
+    async def page(self, request: Request, read: Callable[[Request, Response], Page[T]]) -> Page[T]:
+        """A page of a list. Raises SourceError."""
+        return self.counted(await self.call(Call(request=request, read=lambda response: read(request, response))))
+
+    def counted(self, page: Page[T]) -> Page[T]:
+        """The page, once what is missing in it is counted."""
+        for reason, items in page.skipped.items():
+            self.skip(reason, items)
+        return page
+
+    def _inflated(self, answer: Answer) -> bytes:
+        return inflate(answer.body, answer.encoding, self.limits.max_bytes)
+
+    def _read(self, answer: Answer, body: bytes, read: Callable[[Response], T]) -> T:
+        found = read(Response(status=answer.status, headers=answer.headers, body=body))
+        if isinstance(found, (bytes, int)):  # a training file, which nobody is shown
+            return found
+        return scrubbed(found, self.redact) if self.redact.suspects(body) else found
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(work, limiter=self.transport.decode_limiter)
+
+    async def _send(self, request: Request, secrets: Mapping[str, str] | None) -> Answer:
+        """Make the request, signed where there are secrets."""
+        try:
+            url = self._url(request, own=secrets is not None)
+        except ValueError:
+            raise Malformed("the request cannot be made: is base_url right?") from None
+        headers = {"Accept": "application/json", **dict(request.headers)}
+        if secrets is not None:
+            outgoing = Outgoing(method=request.method, url=str(url), body=request.body)
+            signed = self.auth.headers(secrets, outgoing, self.clock.now())
+            headers = {**headers, **self.headers, **signed, **self._own_headers()}
+        await self.limiter.acquire()
+        try:
+            answer = await exchange(self.transport, url, headers, self.limits, method=request.method, body=request.body)
+        except SourceError as error:
+            self.count(request.operation, "timeout" if isinstance(error, TimedOut) else "error")
+            raise
+        self.count(request.operation, str(answer.status))
+        return answer
+
+    def _url(self, request: Request, *, own: bool) -> URL:
+        whole = request.path.startswith(("https://", "http://"))
+        url = URL(request.path if whole else self.base_url + request.path, encoded=True)
+        params = list(request.params)
+        if own:
+            params += [(name, self._text(name, secret)) for name, secret in self.own_query.items()]
+        return url.with_query(params) if params else url
+
+    async def _access(self, grant: Call[Token]) -> str:
+        """The access token, where there is a good one; else a new one. Raises SourceError."""
+        token = self._token
+        async with token.lock:
+            if self.clock.monotonic() < token.until:
+                return token.text
+            fresh = await self.understood(await self._send(grant.request, None), grant.read)
+            self.redact.add([fresh.text])
+            token.text = fresh.text
+            token.until = self.clock.monotonic() + max(fresh.seconds - _MARGIN, fresh.seconds / 2)
+            return token.text
+
+    def _secrets(self) -> Mapping[str, str]:
+        return {name: self._text(name, self.secrets[name]) for name in self.auth.secrets}
+
+    def _own_headers(self) -> dict[str, str]:
+        own = {name: self._text(f"header {name}", secret) for name, secret in self.own_headers.items()}
+        if self.header_lines is None:
+            return own
+        text = _read(self.header_lines, "file of headers", printable=False)
+        return {**own, **header_lines(text)}
+
+    def _text(self, name: str, secret: Secret) -> str:
+        return _read(secret, _SPOKEN.get(name, name), printable=True)
+
+    def _waiting(self, secrets: Mapping[str, str]) -> str:
+        """Who must not be asked: this server, with these credentials."""
+        said = "\n".join((str(URL(self.base_url).origin()), *(f"{name}={text}" for name, text in secrets.items())))
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def _asked_wait(self, answer: Answer) -> float | None:
+        """The seconds that the server asks for."""
+        wait = retry_after(answer.headers, self.clock.now(), cap=math.inf)
+        if wait is not None and wait > _LONGEST_WAIT:
+            log.warning("retry_after.capped", org=self.org, asked=wait, waits=_LONGEST_WAIT)
+            return _LONGEST_WAIT
+        return wait
+
+
+_SPOKEN: Final = {"api_key": "API key", "admin_key": "admin key"}
+
+
+def _read(secret: Secret, name: str, *, printable: bool) -> str:
+    """The secret's text. Raises AuthFailed."""
+    try:
+        text = secret.read()
+    except OSError as error:
+        raise AuthFailed(f"the {name}'s file cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise AuthFailed(f"the {name} is empty, or its file is not text") from None
+    if printable and not (text.isascii() and text.isprintable() and (" " not in text or name.startswith("header"))):
+        raise AuthFailed(f"the {name} has characters that no key has")
+    return text
+
+
+def header_lines(text: str) -> dict[str, str]:
+    """Headers, `Name: value` on each line. Raises AuthFailed."""
+    found: dict[str, str] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if not (colon and name and value and line.isascii() and line.isprintable()) or " " in name:
+            raise AuthFailed("the file of headers has a line that is not `Name: value`")
+        found[name] = value
+    return found
+
+
+def _laborious(body: bytes) -> bool:
+    """Whether reading it would hold the event loop for longer than others should wait: far more than 100 jobs."""
+    return len(body) > 256 * 1024 or body.count(b"{") > 2_000
+
+
+def scrubbed(value: T, redact: Redactor) -> T:
+    """A value with all texts of the provider redacted; the same object where that changes nothing."""
+    return cast("T", _scrubbed(value, redact))
+
+
+def _scrubbed(value: object, redact: Redactor) -> object:
+    if isinstance(value, str):
+        return value if isinstance(value, Enum) else redact(value)
+    if isinstance(value, tuple):
+        items = tuple(_scrubbed(item, redact) for item in value)
+        return value if all(map(is_, items, value)) else items
+    if isinstance(value, dict):
+        return {redact(key): _scrubbed(item, redact) for key, item in value.items()} if value else value
+    if isinstance(value, Request):  # how to go on is for the server, not for people
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        olds = ((each.name, getattr(value, each.name)) for each in fields(value) if each.name not in _OURS)
+        news = {name: new for name, old in olds if (new := _scrubbed(old, redact)) is not old}
+        return replace(value, **news) if news else value
+    return value

@@ -1,0 +1,311 @@
+"""Polls one organisation: its job lists, what is missing in them, and the event streams of what changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, TypeVar
+
+import anyio
+import structlog
+
+from monitor.domain.flow import Known, Observation
+from monitor.domain.model import Job, JobEvent
+from monitor.providers.base import JobList, Listing, Malformed, NotFound, Page, Provider, Request, Response, SourceError
+from monitor.source.client import Client
+from monitor.source.poll import ListRead, Poll, Stream, stream
+from monitor.source.transport import Answer
+from monitor.source.walk import CursorRefused, Endless, Order, Refused, pages
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+_REFUSED: Final = frozenset({400, 404, 410, 422})  # what servers say to a cursor whose item is gone
+_REFUSALS: Final = 3  # polls in a row, after which it is believed that more is not to be had
+_KEPT: Final = 1024 * 1024  # bytes of a page that is kept to be compared
+_NO_STREAMS: Final = 3  # jobs in a row without an event stream, after which none is asked for
+_AGAIN: Final = 3600.0  # seconds until one is asked for again
+
+
+@dataclass(slots=True)
+class _ListMemory:
+    """What is remembered of a job list from one poll to the next."""
+
+    start: Request | None = None
+    """Where a list that comes oldest first goes on; None for its first page."""
+    order: Order = Order.UNKNOWN
+    request: Request | None = None
+    answer: Answer | None = None
+    page: Page[Job] | None = None
+    """The page that was read first, as it last came, and what it meant."""
+    skipped: int = 0
+    refused: int = 0
+    """Polls in a row in which the server refused its own cursors."""
+
+
+@dataclass(slots=True)
+class _StreamMemory:
+    """What is remembered of an event stream from one reading to the next."""
+
+    start: Request | None = None
+    """Where a stream that comes oldest first goes on; None for its first page."""
+    order: Order = Order.UNKNOWN
+    digest: bytes = b""
+    ids: frozenset[str] = frozenset()
+    """The page that was read first, as it last came, and the events on it."""
+
+
+@dataclass(slots=True)
+class _Memory:
+    lists: list[_ListMemory] = field(default_factory=list)
+    streams: dict[str, _StreamMemory] = field(default_factory=dict)
+    without_stream: set[str] = field(default_factory=set)
+    """Jobs without an event stream, since there was last one."""
+    streams_after: float = 0.0
+    """Monotonic seconds until which no stream is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One organisation at its provider: what is to be seen there."""
+
+    client: Client
+    provider: Provider
+    lookback: timedelta
+    """How far back ended jobs are taken at first sight."""
+    deadline: float = 60.0
+    """Seconds for one poll, all of it."""
+    _memory: _Memory = field(default_factory=_Memory, init=False, repr=False)
+
+    @property
+    def org(self) -> str:
+        """The organisation, as the configuration names it."""
+        return self.client.org
+
+    async def observe(self, known: Known, now: datetime) -> Observation:
+        """Read the job lists, jobs that are missing in them, and the event streams of what changed.
+
+        Raises SourceError when no list was read: nothing may be concluded then. What went wrong after that is the
+        observation's trouble, and what it has is sound.
+        """
+        poll = Poll(known=known, now=now, lookback=self.lookback)
+        with anyio.move_on_after(self.deadline) as scope:
+            await self._list(poll)
+            await self._each(poll, poll.absent(), self._find)
+            await self._each(poll, poll.streams(), self._read_stream)
+        if scope.cancelled_caught:
+            poll.late(self.deadline)
+        streams = self._memory.streams
+        for job_id in streams.keys() - known.jobs.keys() - poll.jobs.keys():
+            del streams[job_id]
+        return poll.observation(self.org)
+
+    async def tail(self, known: Known, job_ids: Sequence[str], now: datetime) -> Observation:
+        """Read event streams alone. Jobs that are not known are left out."""
+        poll = Poll(known=known, now=now, lookback=self.lookback, listing=False)
+        streams = [stream(known.jobs[job_id]) for job_id in job_ids if job_id in known.jobs]
+        with anyio.move_on_after(self.deadline) as scope:
+            await self._each(poll, streams, self._read_stream)
+        if scope.cancelled_caught:
+            poll.late(self.deadline)
+        return poll.observation(self.org)
+
+    async def check(self) -> None:
+        """Ask for one page of each job list. Raises SourceError."""
+        for wanted in self.provider.jobs:
+            await self.client.page(wanted.pages.first, wanted.pages.read)
+
+    async def _list(self, poll: Poll) -> None:
+        memories = self._memory.lists
+        memories += (_ListMemory() for _ in self.provider.jobs[len(memories) :])
+        reads = []
+        for wanted, memory in zip(self.provider.jobs, memories, strict=True):
+            reads.append(ListRead(order=memory.order))
+            await self._list_one(poll, wanted, memory, reads[-1])
+        poll.all_listed(reads)
+
+    async def _list_one(self, poll: Poll, wanted: JobList, memory: _ListMemory, read: ListRead) -> None:
+        start = None if poll.first else memory.start
+        fetch = partial(self._jobs, wanted.pages, memory, start or wanted.pages.first)
+        last = start
+        try:
+            walk = pages(fetch, wanted.pages.first, most=self.client.limits.max_pages, start=start)
+            async with aclosing(walk):
+                async for request, page in walk:
+                    last = request
+                    read.reached = poll.take(read, page) or read.reached
+                    if read.reached and not poll.first and not poll.another():
+                        break
+        except SourceError as error:
+            self._broken(poll, memory, read, error)
+        else:
+            memory.refused = 0
+            memory.order = read.order
+            memory.start = last if read.order is Order.OLDEST_FIRST else None
+        read.reached = read.reached or read.error is None
+
+    def _broken(self, poll: Poll, memory: _ListMemory, read: ListRead, error: SourceError) -> None:
+        """What it means that a list was not read to its end."""
+        memory.start = None
+        if read.reached:  # behind what is known: the jobs that are not found there are asked for one by one
+            if not isinstance(error, Endless):
+                poll.note(error)
+        elif isinstance(error, Refused):
+            memory.refused += 1
+            # What is reported now, no later poll goes behind: a server that has only a bad moment is asked again.
+            accepted = poll.first or memory.refused >= _REFUSALS
+            poll.endless(read, error) if accepted else poll.broken_off(read, error)
+        elif isinstance(error, Endless):
+            poll.endless(read, error)
+        else:
+            poll.broken_off(read, error)
+
+    async def _jobs(self, listing: Listing[Job], memory: _ListMemory, start: Request, request: Request) -> Page[Job]:
+        """A page of jobs. An answer that is the same as the last one to the first request is not read again."""
+        answer = await self._continued(request, listing.first)
+        same = request == memory.request and memory.answer is not None and answer.same(memory.answer)
+        if same and memory.page is not None:
+            return memory.page
+        page = await self._understood(request, answer, listing.read)
+        if request == start:
+            skipped = sum(page.skipped.values())
+            if skipped > memory.skipped:
+                log.warning("jobs.not_understood", org=self.org, count=skipped, reasons=dict(page.skipped))
+            memory.skipped = skipped
+            kept = len(answer.body) <= _KEPT
+            memory.request, memory.answer, memory.page = (request, answer, page) if kept else (None, None, None)
+        return page
+
+    async def _find(self, poll: Poll, job_id: str) -> None:
+        """Ask for a job that is not on its list."""
+        wanted = next((one for one in self.provider.jobs if one.has(job_id)), None)
+        if wanted is None:
+            return
+        try:
+            job = await self.client.call(wanted.one(job_id))
+        except NotFound:
+            poll.missing.add(job_id)
+            return
+        if job.id != job_id:
+            raise Malformed("asked for one job, the server answered with another")
+        poll.found(job)
+
+    async def _read_stream(self, poll: Poll, wanted: Stream) -> None:
+        """Read an event stream to what is known, or to its end."""
+        events = self.provider.events
+        memory, now = self._memory, self.client.clock.monotonic()
+        if events is None or (now < memory.streams_after and not wanted.recent):
+            poll.reads.append(wanted.read({}, whole=True))
+            return
+        found: dict[str, JobEvent] = {}
+        of = memory.streams.setdefault(wanted.job, _StreamMemory())
+        listing = events(wanted.job, frozenset() if wanted.whole else wanted.recent)
+        try:
+            whole = await self._events(wanted, listing, of, found)
+        except Endless as error:
+            poll.note(error)
+            whole = wanted.whole  # more cannot be had: an ended job has to be settled some time
+        except NotFound:
+            # Copies of the API may have no event streams; but one that was there does not go away.
+            if wanted.recent:
+                raise
+            whole = True
+            memory.without_stream.add(wanted.job)
+            if len(memory.without_stream) >= _NO_STREAMS:
+                memory.streams_after = now + _AGAIN
+        else:
+            memory.without_stream.clear()
+        poll.reads.append(wanted.read(found, whole=whole, order=of.order))
+
+    async def _events(
+        self, wanted: Stream, listing: Listing[JobEvent], of: _StreamMemory, found: dict[str, JobEvent]
+    ) -> bool:
+        """Collect the events of a stream. True when it was read to its end, False when to what is known."""
+        start = of.start if wanted.recent and not wanted.whole else None
+        fetch = partial(self._events_page, listing, of, wanted, start or listing.first)
+        order, last, end = of.order, None, start
+        walk = pages(fetch, listing.first, most=self.client.limits.max_event_pages, start=start)
+        async with aclosing(walk):
+            async for request, page in walk:
+                end = request
+                order = _order(order, last, page.items)
+                last = next((event.at for event in reversed(page.items) if event.at is not None), last)
+                for event in page.items:
+                    found.setdefault(event.id, event)
+                of.order = order
+                if page is _UNCHANGED:
+                    return False
+                if not wanted.whole and order is Order.NEWEST_FIRST and _known(wanted, page.items):
+                    return False
+        of.start = end if order is Order.OLDEST_FIRST else None
+        return wanted.whole or (start is None and wanted.recent.isdisjoint(found))
+
+    async def _events_page(
+        self, listing: Listing[JobEvent], of: _StreamMemory, wanted: Stream, start: Request, request: Request
+    ) -> Page[JobEvent]:
+        """A page of events; `_UNCHANGED` where it is the first, as it was, and all that was on it is known."""
+        answer = await self._continued(request, listing.first)
+        if request != start:
+            return await self._understood(request, answer, listing.read)
+        digest = hashlib.blake2b(answer.body, digest_size=16, key=request.path.encode()[-64:]).digest()
+        if digest == of.digest and not wanted.whole and of.ids <= wanted.recent:
+            return _UNCHANGED
+        page = await self._understood(request, answer, listing.read)
+        settled = page.next is None or of.order is Order.NEWEST_FIRST
+        of.digest, of.ids = (digest, frozenset(event.id for event in page.items)) if settled else (b"", frozenset())
+        return page
+
+    async def _each(self, poll: Poll, items: Iterable[T], work: Callable[[Poll, T], Awaitable[None]]) -> None:
+        """Do this for every item, a few at a time, for as long as the provider bears it."""
+        wanted = list(items)
+        if not wanted:
+            return
+        queue = iter(wanted)
+
+        async def worker() -> None:
+            for item in queue:
+                if poll.halted:
+                    return
+                try:
+                    await work(poll, item)
+                except SourceError as error:
+                    poll.note(error)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(min(self.client.limits.concurrency, len(wanted))):
+                group.start_soon(worker)
+
+    async def _continued(self, request: Request, first: Request) -> Answer:
+        """The answer to a request for a page. Raises CursorRefused where the server does not know where to go on."""
+        answer = await self.client.answer(request)
+        if request != first and answer.status in _REFUSED:
+            raise CursorRefused(f"{answer.status}: the server does not know where to go on")
+        return answer
+
+    async def _understood(
+        self, request: Request, answer: Answer, read: Callable[[Request, Response], Page[T]]
+    ) -> Page[T]:
+        return self.client.counted(await self.client.understood(answer, partial(read, request)))
+
+
+_UNCHANGED: Final[Page[JobEvent]] = Page(items=())
+
+
+def _known(wanted: Stream, events: Sequence[JobEvent]) -> bool:
+    return any(event.id in wanted.recent for event in events)
+
+
+def _order(order: Order, last: datetime | None, events: Sequence[JobEvent]) -> Order:
+    """By the times of the events; where these say nothing, such as in a burst of one second, by their steps."""
+    found = order.with_times([last, *(event.at for event in events)])
+    if found is not Order.UNKNOWN:
+        return found
+    steps = [event.metrics.step for event in events if event.metrics is not None and event.metrics.step is not None]
+    if steps and steps == sorted(steps) and steps[0] < steps[-1]:
+        return Order.OLDEST_FIRST
+    return Order.NEWEST_FIRST if steps and steps == sorted(steps, reverse=True) and steps[0] > steps[-1] else found

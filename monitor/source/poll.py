@@ -1,0 +1,239 @@
+"""What one poll of an organisation has brought so far, and what is still to be asked. Pure: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from monitor.domain.flow import EventsRead, Known, Observation, Tracked
+from monitor.domain.model import Job, JobEvent
+from monitor.providers.base import AuthFailed, NotEligible, Page, RateLimited, SourceError, TimedOut, Unavailable
+from monitor.source.walk import Order
+
+_PATIENCE: Final = 3  # failures of the server in one poll, after which it is left alone until the next
+_FEW: Final = 10  # jobs that are asked for one by one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """An event stream to read."""
+
+    job: str
+    recent: frozenset[str] = frozenset()
+    """Events that are known: older ones are, too."""
+    whole: bool = False
+    """Whether to read it to its beginning, whatever is known."""
+
+    def read(self, events: Mapping[str, JobEvent], *, whole: bool, order: Order = Order.NEWEST_FIRST) -> EventsRead:
+        """What the reading of it brought, newest first: everything, or what is not known."""
+        found = [event for event in events.values() if whole or event.id not in self.recent]
+        if order is Order.OLDEST_FIRST:
+            found.reverse()
+        return EventsRead(job=self.job, events=tuple(found), whole=whole)
+
+
+@dataclass(slots=True, kw_only=True)
+class ListRead:
+    """The reading of one job list in this poll."""
+
+    order: Order = Order.UNKNOWN
+    reached: bool = False
+    """It was read to what is known, or to the lookback, or to wherever it led."""
+    error: SourceError | None = None
+    """What broke the reading off: between the jobs it found and those that are known there may be others."""
+    _last: datetime | None = None
+
+    def take(self, page: Page[Job]) -> datetime | None:
+        """What a page tells of the list's order; the oldest time so far, where it is sorted by time."""
+        times = [job.created_at for job in page.items]
+        self.order = self.order.with_times([self._last, *times])
+        self._last = next((at for at in reversed(times) if at is not None), self._last)
+        return self._last if self.order is Order.NEWEST_FIRST else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Poll:
+    """A poll in progress."""
+
+    known: Known
+    now: datetime
+    lookback: timedelta
+    jobs: dict[str, Job] = field(default_factory=dict)
+    listing: bool = True
+    """Whether it looks at the job lists; else at event streams alone."""
+    reads: list[EventsRead] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+    listed: bool = False
+    """All job lists were read, each as far as it led."""
+    complete: bool = True
+    """Each was read to its end, or to where it is known."""
+    halted: bool = False
+    """The provider wants no more requests now."""
+    failures: int = 0
+    error: SourceError | None = None
+    _lists: dict[str, ListRead] = field(default_factory=dict)
+    """By job, the list that has it."""
+    _old: Job | None = None
+    """The newest of the ended jobs from before the lookback: what is older than that is history."""
+    _sought: int | None = None
+    """How many jobs were absent when it was last worth another page."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this organisation was never seen before."""
+        return self.known.version == 0
+
+    def take(self, read: ListRead, page: Page[Job]) -> bool:
+        """Add a page of a list. True when all that lies behind it is known.
+
+        That can only be said of a list that is sorted; any other is read to its end. So is every list at first sight,
+        because jobs that are still active may be older than the lookback.
+        """
+        oldest = read.take(page)
+        for job in page.items:
+            if self.first:
+                self._take_first(read, job)
+            elif not read.reached or job.id in self.known.jobs:  # behind what is known nothing is news
+                self.found(job, read)
+        if self.first:
+            read.reached = read.reached or (oldest is not None and oldest < self.now - self.lookback)
+            return False
+        return oldest is not None and self._known_territory(page, oldest)
+
+    def _take_first(self, read: ListRead, job: Job) -> None:
+        """Of the ended jobs from before the lookback, the newest is enough: it says where history begins."""
+        created, old = job.created_at, self._old.created_at if self._old is not None else None
+        if not job.status.final or created is None or created >= self.now - self.lookback:
+            self.found(job, read)
+        elif old is None or created > old:
+            self._old = job
+
+    def _known_territory(self, page: Page[Job], oldest: datetime) -> bool:
+        horizon = self.known.horizon
+        if horizon is not None and oldest <= horizon:
+            return True
+        return any(job.id in self.known.jobs or job.id in self.known.final for job in page.items)
+
+    def found(self, job: Job, read: ListRead | None = None) -> None:
+        """Add a job. Seen twice, it is as it was first (newer answers come first), but an end is an end."""
+        before = self.jobs.get(job.id)
+        if before is None or (job.status.final and not before.status.final):
+            self.jobs[job.id] = job
+            if read is not None:
+                self._lists[job.id] = read
+
+    def note(self, error: SourceError) -> None:
+        """Remember what stopped us from seeing more; the worst counts."""
+        grave = isinstance(error, (AuthFailed, NotEligible, RateLimited))
+        if self.error is None or (grave and not self.halted):
+            self.error = error
+        self.failures += isinstance(error, Unavailable)
+        self.halted = self.halted or grave or self.failures >= _PATIENCE
+
+    def broken_off(self, read: ListRead, error: SourceError) -> None:
+        """The reading of a list ended in an error: what is known of the jobs that were found is sound.
+
+        The others are not reported before the reading succeeds: once they are known, none would go behind them, to
+        those that this one did not reach.
+        """
+        read.error, self.complete = error, False
+
+    def endless(self, read: ListRead, error: SourceError) -> None:
+        """The list led nowhere. What it gave is all there is."""
+        if self.jobs:
+            read.reached, self.complete = True, False
+            self.note(error)
+        else:
+            self.broken_off(read, error)
+
+    def all_listed(self, reads: Sequence[ListRead]) -> None:
+        """The lists were read. Raises the error of one where nothing can be concluded without it.
+
+        That is where no list could be read; and at first sight, where one will be there soon. A list that is refused,
+        or is none, does not keep the others from being watched.
+        """
+        errors = [read.error for read in reads if read.error is not None]
+        passing = [error for error in errors if isinstance(error, (Unavailable, RateLimited))]
+        if errors and ((len(errors) == len(reads) and not self.jobs) or (self.first and (passing or len(reads) == 1))):
+            raise (passing or errors)[0]
+        for error in errors:
+            self.note(error)
+        self.listed = True
+        self.halted = self.halted or bool(passing) or len(reads) == len(errors) > 0
+
+    def late(self, deadline: float) -> None:
+        """Time is up. Raises TimedOut where the list was not read."""
+        error = TimedOut(f"the poll took longer than {deadline:g} s")
+        if self.listing and not self.listed and (self.first or not self.jobs):
+            raise error
+        if not self.listed:
+            for read in self._lists.values():
+                read.error = read.error or (None if read.reached else error)
+            self.complete = False
+        self.listed = self.listing
+        self.note(error)
+
+    def absent(self) -> list[str]:
+        """Active jobs that were not listed."""
+        return [id_ for id_, tracked in self.known.jobs.items() if tracked.active and id_ not in self.jobs]
+
+    def another(self) -> bool:
+        """Whether one more page of the list is cheaper than to ask for each job that is absent.
+
+        Behind what is known there is nothing new. But who follows hundreds of jobs finds them there by the hundred.
+        """
+        absent = len(self.absent())
+        fruitful = self._sought is None or absent < self._sought - 1
+        self._sought = absent
+        return fruitful and absent > _FEW
+
+    def streams(self) -> list[Stream]:
+        """The event streams to read now: of what is new, of what changed, and once more of what is over.
+
+        The streams of the other active jobs are read in their own rhythm.
+        """
+        return [*self._of_changed(), *self._of_ended()]
+
+    def _of_changed(self) -> Iterator[Stream]:
+        for job in self._reported():
+            was = self.known.jobs.get(job.id)
+            if was is None and not self._history(job):
+                yield Stream(job=job.id)
+            elif was is not None and was.job.status is not job.status and not was.job.status.final:
+                yield stream(was)
+
+    def _history(self, job: Job) -> bool:
+        """An ended job that is no news."""
+        horizon = self.known.horizon
+        old = horizon is not None and job.created_at is not None and job.created_at <= horizon
+        return job.status.final and (self.first or old)
+
+    def _of_ended(self) -> Iterator[Stream]:
+        return (stream(was, whole=True) for was in self.known.jobs.values() if was.ready_to_finalize(self.now))
+
+    def _reported(self) -> Iterator[Job]:
+        for job in self.jobs.values():
+            read = self._lists.get(job.id)
+            whole = read is None or read.error is None
+            if job.id in self.known.jobs or (whole and job.id not in self.known.final):
+                yield job
+
+    def observation(self, org: str) -> Observation:
+        """What was seen, as a value."""
+        return Observation(
+            org=org,
+            at=self.now,
+            jobs=(*self._reported(), *((self._old,) if self._old is not None else ())),
+            reads=tuple(self.reads),
+            missing=frozenset(self.missing),
+            listed=self.listed,
+            complete=self.complete,
+            trouble=None if self.error is None else self.error.trouble,
+        )
+
+
+def stream(was: Tracked, *, whole: bool = False) -> Stream:
+    """The event stream of a job that we know."""
+    return Stream(job=was.job.id, recent=frozenset(was.recent), whole=whole)
