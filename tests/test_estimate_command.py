@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,6 +204,28 @@ def test_what_is_another_kind_of_file_is_told_once_with_what_converts_it(
     assert error in as_json["error"]
     assert as_json["good"] is False
     assert as_json["bad_lines"][0]["line"] == 1
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="the conversions are commands of jq")
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        pytest.param('{"prompt": "a", "completion": "b"}', [], id="prompt and completion"),
+        pytest.param(
+            '{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}', [], id="ShareGPT"
+        ),
+        pytest.param('{"instruction": "a", "input": "b", "output": "c"}', [], id="Alpaca"),
+        pytest.param('{"prompt": "a", "chosen": "b", "rejected": "c"}', [], id="TRL"),
+        pytest.param(line("a").decode().strip(), ["--provider", "vertex"], id="OpenAI's for Gemini"),
+        pytest.param("[" + line("a").decode().strip() + "]", [], id="arrays"),
+    ],
+)
+def test_the_conversion_that_is_named_makes_a_good_file(tmp_path: Path, line: str, options: list[str]) -> None:
+    (tmp_path / "FILE").write_text(f"{line}\n" * 12)
+    model = "gemini-2.5-flash" if options else "gpt-4o"
+    report = estimated(tmp_path / "FILE", "--model", model, *options, code=2)
+    subprocess.run(report.partition("convert it: ")[2], shell=True, cwd=tmp_path, check=True)  # noqa: S602 - our own command
+    assert read_as_json(tmp_path / "train.jsonl", "--model", model, *options)["examples"] == 12
 
 
 def test_a_file_without_a_good_example_has_no_prices(file: Path) -> None:

@@ -23,7 +23,7 @@ def warnings(example: Example, line: bytes, rules: Rules) -> Iterator[str]:
     """Sentences whose subject is the line."""
     yield from _duplicate_keys(example, line)
     if (b"|>" in line or b"|\\u003" in line) and (special := _SPECIAL.search(line)):
-        yield f"has <{special[1].decode()}> in a text, which is ordinary text there and no special token"
+        yield f"has <{special[1].decode()}> in a text: it looks like a special token, and is ordinary text"
     if rules.schema is not Schema.OPENAI:
         yield from other_keys(example, rules) if rules.other_keys is OtherKeys.IGNORED else ()
         return

@@ -109,83 +109,51 @@ _GUIDES: Final = "https://developers.openai.com/api/docs/guides/"
 _WEB_IMAGES: Final = Images(most=64, types=("jpeg", "png", "webp"))
 _COMPLETION_MODELS: Final = r"(?:babbage|davinci|curie|ada)\b"
 _CHAT: Final = Rules(
-    provider="openai",
-    format=Format.CHAT,
-    source=_GUIDES + "supervised-fine-tuning",
-    models=rf"^(?!{_COMPLETION_MODELS}|o\d)",
-    fewest=10,
-    other_keys=OtherKeys.REFUSED,
-    roles=frozenset({"system", "developer", "user", "assistant", "tool", "function"}),
-    last="assistant",
+    provider="openai", format=Format.CHAT, source=_GUIDES + "supervised-fine-tuning",
+    models=rf"^(?!{_COMPLETION_MODELS}|o\d)", fewest=10, other_keys=OtherKeys.REFUSED,
+    roles=frozenset({"system", "developer", "user", "assistant", "tool", "function"}), last="assistant",
     images=_WEB_IMAGES,  # guides/vision-fine-tuning
     vision=r"^gpt-4o(?:-2024-08-06)?$",
-)
+)  # fmt: skip
 _PREFERENCE: Final = replace(
-    _CHAT,
-    format=Format.PREFERENCE,
-    source=_GUIDES + "direct-preference-optimization",
-    last=None,
-    images=None,
+    _CHAT, format=Format.PREFERENCE, source=_GUIDES + "direct-preference-optimization", last=None, images=None,
     vision="",
-)
+)  # fmt: skip
 _REINFORCEMENT: Final = replace(
-    _CHAT,
-    format=Format.REINFORCEMENT,
-    source=_GUIDES + "reinforcement-fine-tuning",
-    models=rf"^(?!gpt-[34]|{_COMPLETION_MODELS})",
-    other_keys=OtherKeys.KEPT,
-    roles=frozenset({"developer", "user", "assistant", "tool"}),
-    last="user",
-    vision="",
-)
+    _CHAT, format=Format.REINFORCEMENT, source=_GUIDES + "reinforcement-fine-tuning",
+    models=rf"^(?!gpt-[34]|{_COMPLETION_MODELS})", other_keys=OtherKeys.KEPT,
+    roles=frozenset({"developer", "user", "assistant", "tool"}), last="user", vision="",
+)  # fmt: skip
 _COMPLETION: Final = replace(
-    _CHAT,
-    format=Format.COMPLETION,
-    source="https://platform.openai.com/docs/api-reference/fine-tuning/completions-input",
-    models=r"^(?!gpt-|o\d)",
+    _CHAT, format=Format.COMPLETION,
+    source="https://platform.openai.com/docs/api-reference/fine-tuning/completions-input", models=r"^(?!gpt-|o\d)",
     last=None,
-)
+)  # fmt: skip
 _AZURE: Final = "https://learn.microsoft.com/azure/foundry/openai/how-to/"
 
 _TOGETHER: Final = Rules(
-    provider="together",
-    format=Format.CHAT,
-    source="https://docs.together.ai/docs/fine-tuning/data-preparation",
-    weighted=frozenset({"system", "user", "assistant", "tool"}),
-    system_first=True,
-    alternate=True,
+    provider="together", format=Format.CHAT, source="https://docs.together.ai/docs/fine-tuning/data-preparation",
+    weighted=frozenset({"system", "user", "assistant", "tool"}), system_first=True, alternate=True,
     images=Images(most=10, types=("jpeg", "png", "webp"), embedded=True),  # docs/fine-tuning/vision
-    one_format=True,
-    call_ids=False,
-)
+    one_format=True, call_ids=False,
+)  # fmt: skip
 _FIREWORKS: Final = Rules(
-    provider="fireworks",
-    format=Format.CHAT,
-    source="https://docs.fireworks.ai/fine-tuning/fine-tuning-models",
-    fewest=3,
-    most=3_000_000,
-    weighted=frozenset({"system", "user", "assistant", "tool"}),
-    system_first=True,
+    provider="fireworks", format=Format.CHAT, source="https://docs.fireworks.ai/fine-tuning/fine-tuning-models",
+    fewest=3, most=3_000_000, weighted=frozenset({"system", "user", "assistant", "tool"}), system_first=True,
     images=Images(types=("jpeg", "jpg", "png"), embedded=True),  # fine-tuning/fine-tuning-vlm
     call_ids=False,
-)
+)  # fmt: skip
 _GEMINI: Final = Rules(
-    provider="vertex",
-    format=Format.CHAT,
+    provider="vertex", format=Format.CHAT,
     source="https://docs.cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-supervised-tuning-prepare",
-    models="gemini",
-    schema=Schema.GEMINI,
-    roles=frozenset({"user", "model", "function", "tool"}),
-    last="model",
+    models="gemini", schema=Schema.GEMINI, roles=frozenset({"user", "model", "function", "tool"}), last="model",
     images=Images(),
-)
+)  # fmt: skip
 _VERTEX_OPEN: Final = Rules(
-    provider="vertex",
-    format=Format.CHAT,
+    provider="vertex", format=Format.CHAT,
     source="https://docs.cloud.google.com/vertex-ai/generative-ai/docs/models/open-model-tuning",
-    models="^(?!.*gemini)",
-    last="assistant",
-)
+    models="^(?!.*gemini)", last="assistant",
+)  # fmt: skip
 _NOVA: Final = Rules(
     provider="bedrock",
     format=Format.CHAT,
@@ -206,34 +174,22 @@ _NOVA: Final = Rules(
     ),
 )
 _BEDROCK_RFT: Final = Rules(
-    provider="bedrock",
-    format=Format.REINFORCEMENT,
+    provider="bedrock", format=Format.REINFORCEMENT,
     source="https://docs.aws.amazon.com/bedrock/latest/userguide/rft-prepare-data.html",
-    models="^(?!.*(?:claude|anthropic|titan))",
-    fewest=100,
-    most=20_000,
-    other_keys=OtherKeys.KEPT,
-    system_first=True,
-)
+    models="^(?!.*(?:claude|anthropic|titan))", fewest=100, most=20_000, other_keys=OtherKeys.KEPT, system_first=True,
+)  # fmt: skip
 _BEDROCK_TEXT: Final = Rules(
-    provider="bedrock",
-    format=Format.COMPLETION,
+    provider="bedrock", format=Format.COMPLETION,
     source="https://docs.aws.amazon.com/bedrock/latest/userguide/preparing-text-data.html",
     models="^(?!.*(?:nova|claude|anthropic))",
-)
+)  # fmt: skip
 _CLAUDE: Final = Rules(
-    provider="bedrock",
-    format=Format.CHAT,
-    source="https://platform.claude.com/cookbook/finetuning-finetuning-on-bedrock",
-    models="claude|anthropic",
-    schema=Schema.ANTHROPIC,
-    fewest=32,  # and the most: docs.aws.amazon.com/general/latest/gr/bedrock.html
-    most=10_000,
-    other_keys=OtherKeys.REFUSED,
-    roles=frozenset({"user", "assistant"}),
-    last="assistant",
+    provider="bedrock", format=Format.CHAT,
+    source="https://platform.claude.com/cookbook/finetuning-finetuning-on-bedrock", models="claude|anthropic",
+    schema=Schema.ANTHROPIC, fewest=32,  # and the most: docs.aws.amazon.com/general/latest/gr/bedrock.html
+    most=10_000, other_keys=OtherKeys.REFUSED, roles=frozenset({"user", "assistant"}), last="assistant",
     alternate=True,
-)
+)  # fmt: skip
 
 RULES: Final = (
     _CHAT,
@@ -241,26 +197,15 @@ RULES: Final = (
     _REINFORCEMENT,
     _COMPLETION,
     replace(
-        _CHAT,
-        provider="azure",
-        source=_AZURE + "fine-tuning",
-        vision=r"^gpt-4(?:o|\.1)(?:-\d{4}|$)",
+        _CHAT, provider="azure", source=_AZURE + "fine-tuning", vision=r"^gpt-4(?:o|\.1)(?:-\d{4}|$)",
         byte_order_mark=True,
     ),
     replace(
-        _PREFERENCE,
-        provider="azure",
-        source=_AZURE + "fine-tuning-direct-preference-optimization",
-        output_roles=frozenset({"assistant", "tool"}),
-        one_output=False,
-        byte_order_mark=True,
+        _PREFERENCE, provider="azure", source=_AZURE + "fine-tuning-direct-preference-optimization",
+        output_roles=frozenset({"assistant", "tool"}), one_output=False, byte_order_mark=True,
     ),
     replace(
-        _REINFORCEMENT,
-        provider="azure",
-        source=_AZURE + "reinforcement-fine-tuning",
-        images=None,
-        most=50_000,
+        _REINFORCEMENT, provider="azure", source=_AZURE + "reinforcement-fine-tuning", images=None, most=50_000,
         byte_order_mark=True,
     ),
     replace(_COMPLETION, provider="azure", source=_AZURE + "fine-tuning", byte_order_mark=True),
@@ -271,19 +216,14 @@ RULES: Final = (
     _FIREWORKS,
     replace(_FIREWORKS, format=Format.PREFERENCE, source="https://docs.fireworks.ai/fine-tuning/dpo-fine-tuning"),
     replace(
-        _FIREWORKS,
-        format=Format.REINFORCEMENT,
-        source="https://fireworks.ai/docs/fine-tuning/reinforcement-fine-tuning-models",
-        other_keys=OtherKeys.KEPT,
+        _FIREWORKS, format=Format.REINFORCEMENT,
+        source="https://fireworks.ai/docs/fine-tuning/reinforcement-fine-tuning-models", other_keys=OtherKeys.KEPT,
     ),
     _GEMINI,
     replace(
-        _GEMINI,
-        format=Format.PREFERENCE,
+        _GEMINI, format=Format.PREFERENCE,
         source="https://docs.cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-preference-tuning-prepare",
-        last="user",
-        images=None,
-        most=10_000_000,
+        last="user", images=None, most=10_000_000,
     ),
     replace(
         _GEMINI,
@@ -297,18 +237,14 @@ RULES: Final = (
     replace(_VERTEX_OPEN, format=Format.COMPLETION, last=None),
     _NOVA,
     replace(_NOVA, format=Format.PREFERENCE),
-    _BEDROCK_RFT,
     _CLAUDE,
     _BEDROCK_TEXT,
     replace(
-        _BEDROCK_TEXT,
-        format=Format.CHAT,
-        schema=Schema.CONVERSE,
-        roles=frozenset({"user", "assistant"}),
-        last="assistant",
-        alternate=True,
+        _BEDROCK_TEXT, format=Format.CHAT, schema=Schema.CONVERSE, roles=frozenset({"user", "assistant"}),
+        last="assistant", alternate=True,
     ),
-)
+    _BEDROCK_RFT,
+)  # fmt: skip
 
 PROVIDERS: Final = tuple(dict.fromkeys(rules.provider for rules in RULES))
 

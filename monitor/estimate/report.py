@@ -51,7 +51,7 @@ def as_text(name: str, findings: Findings, quote: Quote, today: date) -> Iterato
     what = f"{findings.examples:,} {findings.rules.format} example{'' if findings.examples == 1 else 's'}"
     yield f"{name}: {what}, {findings.bytes_read:,} bytes"
     if findings.bad.count:
-        yield f"{findings.bad.count:,} bad line(s) are not in the figures."
+        yield f"Not in the figures: {findings.bad.count:,} bad line{'' if findings.bad.count == 1 else 's'}."
     if not findings.examples:
         return
     yield ""

@@ -121,13 +121,13 @@ def test_no_warning_of(example: dict[str, Any]) -> None:
         ),
         pytest.param(
             chat({**QUESTION, "content": "a<|im_start|>b"}, ANSWER),
-            "has <|im_start|> in a text, which is ordinary text there and no special token",
+            "has <|im_start|> in a text: it looks like a special token, and is ordinary text",
             id="a special token",
         ),
         pytest.param(
             b'{"messages": [{"role": "user", "content": "\\u003c|endoftext|\\u003e"},'
             b' {"role": "assistant", "content": "b"}]}',
-            "has <|endoftext|> in a text, which is ordinary text there and no special token",
+            "has <|endoftext|> in a text: it looks like a special token, and is ordinary text",
             id="a special token, escaped",
         ),
     ],
