@@ -16,7 +16,7 @@ from monitor import app, log
 from monitor.clock import SystemClock
 from monitor.config import Settings, settings_from
 from monitor.secret import Redactor
-from monitor.simulator import Org, Pace, Simulation, Traffic, organisations, serve
+from monitor.simulator import Org, Pace, Simulation, Traffic, configuration, organisations, serve
 
 # A job takes seconds here. Everything else is as it would be, and the daemon's clock is the real one.
 _BRISK: Final = Pace(
@@ -29,6 +29,8 @@ _BRISK: Final = Pace(
     steps=60,
     told=1500.0,
 )
+_PROVIDERS: Final = ("openai", "openai", "openai")
+"""Whose dialect each organisation speaks."""
 _ENDING: Final = "gpt-4.1-mini-2025-04-14"
 _ENDS_IN: Final = timedelta(days=20)
 """From today, so that what warns of shutdowns has something to warn of whenever the demo is started."""
@@ -48,7 +50,8 @@ def start(*, seconds: float | None, speed: float, listen: str) -> int:
 async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: Redactor) -> None:
     traffic = Traffic(history=12, under_way=1, gap=(1.5 / speed, 5.0 / speed), in_use=2)
     shutdowns = {_ENDING: (SystemClock().now() + _ENDS_IN).date().isoformat()}
-    simulation = Simulation(organisations(3), pace=_BRISK.faster(speed), traffic=traffic, shutdowns=shutdowns)
+    made = organisations(1, providers=_PROVIDERS)
+    simulation = Simulation(made, pace=_BRISK.faster(speed), traffic=traffic, shutdowns=shutdowns)
     with TemporaryDirectory(prefix="finetune-monitor-demo-") as folder:
         async with serve(simulation) as base_url:
             settings = settings_from(_tree(simulation.orgs, base_url, Path(folder), listen=listen, speed=speed))
@@ -62,18 +65,7 @@ async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: R
 def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, speed: float) -> dict[str, Any]:
     """A configuration like a user's, with intervals that suit jobs of seconds."""
     return {
-        "organizations": [
-            {
-                "name": org.name,
-                "provider": "openai",
-                "base_url": base_url,
-                "api_key": org.key,
-                "admin_key": org.admin_key,
-                "organization": org.id,
-                "labels": {"team": org.name},
-            }
-            for org in orgs
-        ],
+        "organizations": [{**configuration(org, base_url, folder), "labels": {"team": org.name}} for org in orgs],
         "poll": {
             "interval": "500ms",
             "idle_interval": "1s",

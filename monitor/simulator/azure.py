@@ -201,6 +201,7 @@ AZURE = Dialect(
     prefix="/azure",
     routes=(
         *_routes("/openai/v1", dated=False),
+        *_routes("/api/projects/{foundry}/openai/v1", dated=False),
         *_routes("/openai", dated=True),
         *(replace(each, path=f"/openai/v1/dashboard{each.path}") for each in WEBHOOKS),
     ),

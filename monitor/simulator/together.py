@@ -5,8 +5,9 @@ Shapes and words are those of the `together` package (`together/types/fine_tunin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +74,13 @@ def stage(job: Job, now: float) -> tuple[float, str]:
 def job_json(job: Job, now: float, *, whole: bool) -> dict[str, Any]:
     """A job as the list shows it, or as it is shown alone, which is the `whole`."""
     began, status = stage(job, now)
-    heard = list(events(job, now))
     dpo = job.spec.method == "dpo"
     shown: dict[str, Any] = {
         "id": job.id,
         "status": status,
         "user_id": derived(24, job.owner.org.id, "user"),
         "created_at": moment(job.created_at),
-        "updated_at": heard[-1]["created_at"],
+        "updated_at": moment(_happened(job, now)[-1][0]),
         "started_at": None if status in ("pending", "queued") else moment(began),
         "model": job.spec.model,
         "model_output_name": job.fine_tuned_model,
@@ -100,17 +100,26 @@ def job_json(job: Job, now: float, *, whole: bool) -> dict[str, Any]:
         **_amounts(job, now),
         **_early_stop(job, status),
     }
-    return shown | _alone(job, now, heard) if whole else shown
+    return shown | _alone(job, now) if whole else shown
 
 
 def events(job: Job, now: float) -> Iterator[dict[str, Any]]:
     """What has happened by `now`, oldest first."""
-    for at, kind, level, message, more in sorted(_happenings(job), key=lambda each: each[0]):
-        if at <= now:
-            yield _event(job, at, kind, level, message, more)
+    return (_event(job, *happening) for happening in _happened(job, now))
 
 
 _Happening = tuple[float, str, str, str, dict[str, Any]]
+
+
+@lru_cache(maxsize=1024)
+def _timeline(job: Job) -> tuple[_Happening, ...]:
+    """Everything that is planned, in order; kept as in `training.timeline`."""
+    return tuple(sorted(_happenings(job), key=lambda each: each[0]))
+
+
+def _happened(job: Job, now: float) -> tuple[_Happening, ...]:
+    planned = _timeline(job)
+    return planned[: bisect_right(planned, now, key=lambda each: each[0])]
 
 
 def _happenings(job: Job) -> Iterator[_Happening]:
@@ -210,12 +219,13 @@ def _early_stop(job: Job, status: str) -> dict[str, Any]:
     return {"early_stopped": True, "early_stopping_best_step": step, "early_stopping_best_metric": best}
 
 
-def _alone(job: Job, now: float, heard: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _alone(job: Job, now: float) -> dict[str, Any]:
+    heard = list(events(job, now))
     done = stage(job, now)[1] == "completed"
     name = f"{job.owner.org.name}/{job.fine_tuned_model.rpartition('/')[2]}"
     return {
         "job_id": derived(12, job.id, "job"),
-        "events": list(heard),
+        "events": heard,
         "epochs_completed": sum(each["type"].lower() == "epoch_complete" for each in heard),
         "param_count": 8_030_261_248,
         "queue_depth": 0,

@@ -167,6 +167,7 @@ Headers = Callable[[Org], dict[str, str]]
     [
         pytest.param("/openai/v1" + JOBS, lambda org: {"api-key": org.key}, 200, id="v1, api-key"),
         pytest.param("/openai/v1" + JOBS, lambda org: {"Authorization": f"Bearer {org.key}"}, 200, id="v1, bearer"),
+        pytest.param("/api/projects/p/openai/v1" + JOBS, lambda org: {"api-key": org.key}, 200, id="of a project"),
         pytest.param("/openai/v1" + JOBS, lambda org: {"api-key": "no"}, 401, id="v1, a wrong key"),
         pytest.param("/openai/v1" + JOBS, lambda _: {}, 401, id="v1, nothing"),
         pytest.param(f"/openai{JOBS}?api-version=1", lambda org: {"api-key": org.key}, 200, id="dated, api-key"),
