@@ -27,14 +27,14 @@ _BRISK: Final = Pace(
     evaluation=(0.3, 1.0),
     announcement=(0.5, 1.0),
     steps=60,
-    told=1500.0,
+    reported=1500.0,
 )
 _PROVIDERS: Final = ("openai", "openai", "openai")
 """Whose dialect each organisation speaks."""
 _ENDING: Final = "gpt-4.1-mini-2025-04-14"
 _ENDS_IN: Final = timedelta(days=20)
 """From today, so that what warns of shutdowns has something to warn of whenever the demo is started."""
-_TOLD: Final = [
+_EVENT_TYPES: Final = [
     "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled", "budget", "shutdown",
     "org_down", "org_up",
 ]  # fmt: skip
@@ -78,7 +78,7 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
         "store": {"url": f"sqlite:///{folder / 'monitor.db'}"},
         "server": {"listen": listen},
         "notifiers": [{"name": "terminal", "type": "console"}],
-        "routes": [{"on": _TOLD, "notify": ["terminal"]}],
+        "routes": [{"on": _EVENT_TYPES, "notify": ["terminal"]}],
         "budgets": [
             {"name": f"{orgs[0].name}-today", "match": {"org": [orgs[0].name]}, "amount": 100, "period": "day"},
             {"name": "everybody", "amount": 1000, "include_usage": True},

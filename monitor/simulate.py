@@ -18,7 +18,7 @@ from monitor.simulator import SENDERS, Org, Pace, Simulation, Traffic, configura
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scenery:
+class Options:
     """What `simulate` is to simulate."""
 
     providers: tuple[str, ...]
@@ -49,22 +49,22 @@ class Scenery:
         return {"webhook_secret": register(simulation, org, url, self.webhook_secret).secrets[0]}
 
 
-def run(scenery: Scenery, *, listen: str, as_json: bool) -> int:
+def run(options: Options, *, listen: str, as_json: bool) -> int:
     """Serve until interrupted. The exit code."""
     try:
-        anyio.run(partial(_serve, scenery, address(listen), as_json=as_json))
+        anyio.run(partial(_serve, options, address(listen), as_json=as_json))
     except OSError as error:
         click.echo(f"cannot start: {error.strerror}; choose another with --listen HOST:PORT", err=True)
         return 1
     return 0
 
 
-async def _serve(scenery: Scenery, at: Address, *, as_json: bool) -> None:
-    simulation = scenery.simulation()
+async def _serve(options: Options, at: Address, *, as_json: bool) -> None:
+    simulation = options.simulation()
     with TemporaryDirectory(prefix="finetune-monitor-simulate-") as folder:
         async with serve(simulation, at.host, at.port) as base_url:
             for org in simulation.orgs:
-                entry = {**configuration(org, base_url, Path(folder)), **scenery.hook(simulation, org)}
+                entry = {**configuration(org, base_url, Path(folder)), **options.hook(simulation, org)}
                 click.echo(json.dumps(entry) if as_json else _line(entry))
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 async for _ in signals:

@@ -23,7 +23,7 @@ def within(rng: Random, span: Span) -> float:
     return rng.uniform(*span)
 
 
-def mark(rng: Random, length: int) -> str:
+def alphanumeric(rng: Random, length: int) -> str:
     """`length` letters and digits, as the API's ids end."""
     return "".join(rng.choices(_ALPHABET, k=length))
 

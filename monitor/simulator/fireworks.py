@@ -114,12 +114,12 @@ def _settings(job: Job) -> dict[str, Any]:
 def _progress(job: Job, now: float) -> dict[str, Any]:
     """Proto JSON: a zero is left out."""
     step, total = job.plan.step(now), job.plan.total_steps
-    told = {
+    reported = {
         "percent": step * 100 // total,
         "epoch": min(step * job.epochs // total, job.epochs - 1),
         "inputTokens": job.trained_tokens * step // total,
     }
-    return {"jobProgress": {name: value for name, value in told.items() if value}}
+    return {"jobProgress": {name: value for name, value in reported.items() if value}}
 
 
 def _supervised(job: Job, now: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
 
-from monitor.simulator.draws import derived, dice, digits, mark
+from monitor.simulator.draws import alphanumeric, derived, dice, digits
 
 _NAMES = ("research", "search", "support", "growth", "legal", "translation", "finance", "robotics")
 
@@ -75,36 +75,36 @@ def _uuid(rng: Random) -> str:
 
 _NAMINGS = {
     "openai": _Naming(
-        org=lambda rng, _: f"org-{mark(rng, 24)}",
-        key=lambda rng: f"sk-proj-{mark(rng, 40)}",
-        job=lambda rng: f"ftjob-{mark(rng, 24)}",
+        org=lambda rng, _: f"org-{alphanumeric(rng, 24)}",
+        key=lambda rng: f"sk-proj-{alphanumeric(rng, 40)}",
+        job=lambda rng: f"ftjob-{alphanumeric(rng, 24)}",
     ),
     "azure": _Naming(
         org=lambda rng, name: f"{name}-{digits(rng, 4)}",
-        key=lambda rng: mark(rng, 84),
+        key=lambda rng: alphanumeric(rng, 84),
         job=lambda rng: f"ftjob-{rng.getrandbits(128):032x}",
         batch=lambda rng: f"batch_{_uuid(rng)}",
     ),
     "together": _Naming(
         org=lambda rng, _: f"{rng.getrandbits(96):024x}",
-        key=lambda rng: f"tgp_v1_{mark(rng, 43)}",
+        key=lambda rng: f"tgp_v1_{alphanumeric(rng, 43)}",
         job=lambda rng: f"ft-{_uuid(rng)}",
     ),
     "fireworks": _Naming(
-        org=lambda rng, name: f"{name}-{mark(rng, 6).lower()}",
-        key=lambda rng: f"fw_{mark(rng, 24)}",
-        job=lambda rng: mark(rng, 8).lower(),
+        org=lambda rng, name: f"{name}-{alphanumeric(rng, 6).lower()}",
+        key=lambda rng: f"fw_{alphanumeric(rng, 24)}",
+        job=lambda rng: alphanumeric(rng, 8).lower(),
     ),
     "vertex": _Naming(
         org=lambda rng, name: f"{name}-{digits(rng, 6)}",
-        key=lambda rng: f"ya29.{mark(rng, 60)}",
+        key=lambda rng: f"ya29.{alphanumeric(rng, 60)}",
         job=lambda rng: digits(rng, 19),
     ),
     "bedrock": _Naming(
         org=lambda rng, _: digits(rng, 12),
-        key=lambda rng: f"ABSK{mark(rng, 108)}",
-        job=lambda rng: mark(rng, 12).lower(),
-        batch=lambda rng: mark(rng, 12).lower(),
+        key=lambda rng: f"ABSK{alphanumeric(rng, 108)}",
+        job=lambda rng: alphanumeric(rng, 12).lower(),
+        batch=lambda rng: alphanumeric(rng, 12).lower(),
     ),
 }
 PROVIDERS = tuple(_NAMINGS)
@@ -140,7 +140,7 @@ def _organisation(rng: Random, name: str, provider: str, number: int, projects: 
     naming = _NAMINGS[provider]
     org_id = naming.org(rng, name)
     names = ["default", *(f"project-{number}" for number in range(2, (projects if provider == "openai" else 1) + 1))]
-    made = (Project(id=f"proj_{mark(rng, 24)}", name=each, key=naming.key(rng)) for each in names)
+    made = (Project(id=f"proj_{alphanumeric(rng, 24)}", name=each, key=naming.key(rng)) for each in names)
     return Org(id=org_id, name=name, projects=tuple(made), provider=provider, number=number)
 
 

@@ -64,14 +64,14 @@ class Pace:
     """What a batch has before it expires."""
     steps: int | None = None
     """Steps of every job; without it they follow from examples, epochs and batch size."""
-    told: float = 1.0
+    reported: float = 1.0
     """Seconds of the core training loop that are reported, and billed, for each second that a step takes."""
 
     def faster(self, speed: float) -> Pace:
         """The same life, `speed` times as fast, on a clock that is not."""
-        spans = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("steps", "told")}
+        spans = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("steps", "reported")}
         faster: dict[str, Any] = {name: (low / speed, high / speed) for name, (low, high) in spans.items()}
-        return replace(self, **faster, told=self.told * speed)
+        return replace(self, **faster, reported=self.reported * speed)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Durations:
     evaluation: float
     announcement: float
     cancellation: float = 0.0
-    told: float = 1.0
+    reported: float = 1.0
     """As in Pace."""
 
 

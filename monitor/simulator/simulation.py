@@ -11,7 +11,7 @@ from monitor.simulator import errors
 from monitor.simulator.batch import BATCH_ENDS, Batch, BatchSpec, BatchStatus, cancel_batch, plan_batch
 from monitor.simulator.clock import SimClock
 from monitor.simulator.dataset import Dataset
-from monitor.simulator.draws import dice, mark, within
+from monitor.simulator.draws import alphanumeric, dice, within
 from monitor.simulator.files import StoredFile, batch_files, result_file, sample_file
 from monitor.simulator.job import AUTO, Files, Job, JobSpec, plan_job
 from monitor.simulator.models import is_tuned
@@ -80,7 +80,7 @@ class Simulation:
     """ISO dates on which base models stop, where they are not the real ones."""
     usage: dict[UsageKey, Tokens] = field(default_factory=dict, init=False)
     webhooks: dict[str, dict[str, Endpoint]] = field(default_factory=dict, init=False, repr=False)
-    """Who is told of ends, by the id of the organisation and their own."""
+    """Who is notified of ends, by the id of the organisation and their own."""
     _records: dict[str, _Records] = field(default_factory=dict, init=False, repr=False)
     _numbers: Iterator[int] = field(default_factory=count, init=False, repr=False)
 
@@ -241,7 +241,7 @@ class Simulation:
     def add_file(self, caller: Caller, file: StoredFile) -> StoredFile:
         """Keep an upload under a new id."""
         rng = dice(self.seed, caller.org.id, "id", next(self._numbers))
-        named = replace(file, id=f"file-{mark(rng, 22)}", created_at=self.now())
+        named = replace(file, id=f"file-{alphanumeric(rng, 22)}", created_at=self.now())
         self._records[caller.org.id].files[named.id] = named
         return named
 

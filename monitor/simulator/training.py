@@ -39,8 +39,8 @@ class Event:
 
 def events(job: Job, now: float) -> tuple[Event, ...]:
     """What has happened by `now`, oldest first."""
-    told = timeline(job)
-    return told[: bisect_right(told, now, key=lambda event: event.at)]
+    planned = timeline(job)
+    return planned[: bisect_right(planned, now, key=lambda event: event.at)]
 
 
 @lru_cache(maxsize=128)
@@ -78,11 +78,11 @@ def _of_mark(job: Job, mark: Mark, index: int) -> Iterator[Event]:
 
 
 def _farewell(job: Job, mark: Mark) -> Iterator[Event]:
-    """What was made is told after `finished_at`: a burst, then a last word."""
+    """What was made is reported after `finished_at`: a burst, then a last word."""
     lag = job.plan.durations.announcement
     for step, name in snapshots(job)[:-1]:
-        told = f"Checkpoint created at step {step} with Snapshot ID: {name}"
-        yield Event(f"checkpoint.{step}", mark.at + lag / 4, told)
+        message = f"Checkpoint created at step {step} with Snapshot ID: {name}"
+        yield Event(f"checkpoint.{step}", mark.at + lag / 4, message)
     yield Event("model", mark.at + lag / 4, f"New fine-tuned model created: {job.fine_tuned_model}")
     yield Event("completed", mark.at + lag, "The job has successfully completed")
 
@@ -205,7 +205,7 @@ def _rewards(job: Job, step: int) -> dict[str, Any]:
 
 
 def _reinforcement_details(job: Job, step: int) -> dict[str, Any]:
-    seconds = job.plan.durations.step * job.plan.durations.told
+    seconds = job.plan.durations.step * job.plan.durations.reported
     tokens = int(400 + 800 * noise(job.id, step, "tokens"))
     evaluated = step in eval_steps(job)
     parts = {"eval": 0.2 if evaluated else 0.0, "sampling": 0.5, "training": 0.25, "full_iteration": 1.0}

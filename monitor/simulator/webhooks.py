@@ -64,13 +64,13 @@ class Event:
 
     @property
     def id(self) -> str:
-        """The id in the body; `webhook-id`, by which repeats are told, is another one."""
+        """The id in the body; `webhook-id`, which repeats share, is another one."""
         return f"evt_{derived(32, self.type, self.subject, self.at)}"
 
     def body(self) -> bytes:
         """What is sent: nothing but the id says what ended, and nothing says whose it is."""
-        told = {"object": "event", "id": self.id, "type": self.type, "created_at": int(self.at)}
-        return json.dumps({**told, "data": {"id": self.subject}}).encode()
+        event = {"object": "event", "id": self.id, "type": self.type, "created_at": int(self.at)}
+        return json.dumps({**event, "data": {"id": self.subject}}).encode()
 
 
 def ends(simulation: Simulation, org: Org, since: float, until: float) -> Iterator[Event]:
@@ -148,7 +148,7 @@ def _due(simulation: Simulation, since: float, until: float) -> Iterator[tuple[E
 
 
 def register(simulation: Simulation, org: Org, url: str, secret: str | None = None) -> Endpoint:
-    """Tell `url` of all that ends at `org`, signed by `secret` or by a new one."""
+    """Notify `url` of all that ends at `org`, signed by `secret` or by a new one."""
     name = derived(24, org.key, "endpoint", url)
     endpoint = Endpoint(id=f"whe_{name}", url=url, secrets=(secret or new_secret(org.key, url),))
     return simulation.keep_endpoint(org, endpoint)

@@ -187,7 +187,7 @@ def _runs(job: Job) -> Iterator[tuple[float, Decimal]]:
     plan = job.plan
     for run in plan.runs:
         ended = plan.ended_at if run is plan.runs[-1] else run.end
-        seconds = (run.last - run.first) * round(run.seconds * plan.durations.told, 1)
+        seconds = (run.last - run.first) * round(run.seconds * plan.durations.reported, 1)
         if ended is not None and seconds:
             yield ended, round(Decimal(seconds) / 3600, 2)
 

@@ -42,8 +42,8 @@ def retrieve(asked: Asked) -> dict[str, Any]:
 
 def list_events(asked: Asked) -> dict[str, Any]:
     job = _job(asked)
-    told = events(job, asked.now)[::-1]
-    shown, more = cut(told, asked.query, default=20, name=lambda event: event_id(job, event))
+    happened = events(job, asked.now)[::-1]
+    shown, more = cut(happened, asked.query, default=20, name=lambda event: event_id(job, event))
     return {"object": "list", "data": [event_json(job, event) for event in shown], "has_more": more}
 
 

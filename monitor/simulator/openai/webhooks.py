@@ -1,4 +1,4 @@
-"""OpenAI's `/webhook_endpoints`: who is told of ends, and by which secret they are signed."""
+"""OpenAI's `/webhook_endpoints`: who is notified of ends, and by which secret."""
 
 from __future__ import annotations
 
