@@ -56,28 +56,32 @@ async def run(
         program = Program(settings=settings, prices=prices, world=world, read_again=read_again, adopt=adopt)
         refresh(world.health, settings)
         listen = settings.server.listen
-        door = web.Door(partial(access, settings.server.web_config_file))
-        app = web.application(_shown(program, door))
-        bound = await stack.enter_async_context(web.serve(app, listen.host, listen.port, door.context))
-        address = f"{door.scheme}://{Address(*bound)}"
+        control = web.AccessControl(partial(access, settings.server.web_config_file))
+        app = web.application(_shown(program, control))
+        bound = await stack.enter_async_context(web.serve(app, listen.host, listen.port, control.context))
+        address = f"{control.scheme}://{Address(*bound)}"
         log.info("listening", address=address)
         gc.freeze()  # what was loaded stays: collections that skip it do not hold up the loop under a large scrape
         listening(address)
         tasks.start_soon(world.pulse.run)
         tasks.start_soon(supervise, "listening", world.stores.listen, world.clock)
         tasks.start_soon(supervise, "memory", partial(memory.keep_trim, world.clock), world.clock)
-        tasks.start_soon(supervise, "web configuration", partial(door.watch, world.clock), world.clock)
+        tasks.start_soon(supervise, "web configuration", partial(control.watch, world.clock), world.clock)
         reloads = partial(hangup.reload, program)
         tasks.start_soon(supervise, "reloading", reloads, world.clock, partial(world.own.restarted, "reloading"))
         await program.run()
 
 
-def _shown(program: Program, door: web.Door) -> web.Web:
+def _shown(program: Program, access_control: web.AccessControl) -> web.Web:
     world = program.world
 
     def limits() -> web.Limits:
         metrics = program.settings.metrics
-        return web.Limits(job_retention=metrics.job_retention, max_jobs=metrics.max_jobs)
+        return web.Limits(
+            job_retention=metrics.job_retention,
+            max_jobs=metrics.max_jobs,
+            monitor_url=program.settings.server.url,
+        )
 
     return web.Web(
         reader=world.stores.reader,
@@ -88,13 +92,13 @@ def _shown(program: Program, door: web.Door) -> web.Web:
         alive=world.pulse.alive,
         limits=limits,
         hosts=frozenset({program.settings.server.listen.host, *program.settings.server.hosts}),
-        lifecycle=_lifecycle(program) if program.settings.server.enable_lifecycle else None,
-        door=door,
+        actions=_actions(program) if program.settings.server.enable_lifecycle else None,
+        access=access_control,
     )
 
 
-def _lifecycle(program: Program) -> web.Lifecycle:
-    return web.Lifecycle(
+def _actions(program: Program) -> web.AdminActions:
+    return web.AdminActions(
         reload=program.reload,
         requeue=program.requeue,
         replay=program.replay,

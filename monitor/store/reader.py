@@ -59,6 +59,11 @@ _BACKLOGS: Final = (
 _newest_jobs = sa.select(job.c.created_at, job.c.org, job.c.id, job.c.doc).order_by(
     job.c.created_at.desc(), job.c.org.desc(), job.c.id.desc()
 )
+_FINISHED: Final = (
+    sa.select(job.c.ended_at, job.c.org, job.c.id, job.c.doc)
+    .where(_in_orgs, job.c.ended_at < sa.bindparam("b_before", type_=sa.BigInteger), job.c.slim == 0)
+    .order_by(job.c.ended_at.desc(), job.c.org.desc(), job.c.id.desc())
+)
 _newest_events = sa.select(event.c.at, event.c.pos, event.c.doc).order_by(event.c.at.desc(), event.c.pos.desc())
 _newest_deliveries = sa.select(outbox).order_by(outbox.c.created_at.desc(), outbox.c.key.desc())
 _org, _id = sa.bindparam("b_org", type_=sa.Text), sa.bindparam("b_id", type_=sa.Text)
@@ -124,6 +129,18 @@ class Reader:
             query = query.where(sa.tuple_(job.c.created_at, job.c.org, job.c.id) < before)
         return await self.database.read(
             _listing, query, limit, lambda row: read_tracked(row.doc), lambda row: (row.created_at, row.org, row.id)
+        )
+
+    async def finished_before(
+        self, before: datetime, *, orgs: Sequence[str], limit: int, after: str | None = None
+    ) -> Listing[Tracked]:
+        """Jobs of these organisations that ended, or were found to be gone, before a moment; the last one first."""
+        query = _FINISHED.params(b_orgs=tuple(orgs), b_before=to_ms(before))
+        if after is not None:
+            older = place(after, tuple[Whole, str, str])
+            query = query.where(sa.tuple_(job.c.ended_at, job.c.org, job.c.id) < older)
+        return await self.database.read(
+            _listing, query, limit, lambda row: read_tracked(row.doc), lambda row: (row.ended_at, row.org, row.id)
         )
 
     async def job(self, org: str, job_id: str) -> JobFile | None:

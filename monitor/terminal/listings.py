@@ -130,7 +130,7 @@ def budgets(options: Options) -> None:
 
 def models(options: Options, org: str | None, limit: int | None) -> None:
     """Print the fine-tuned models, those that are shut down first before the others, at most so many."""
-    found = connect(options.access, environ()).list("/api/v1/models", TunedModel, {"org": org})
+    found = [*connect(options.access, environ()).pages("/api/v1/models", TunedModel, {"org": org})]
     count = _print(options, found[:limit], _MODELS, _model_row, empty="No fine-tuned model is known.")
     if count < len(found):
         click.echo(f"There are {len(found) - count:,} more models: {_hint(count)}.", err=True)
@@ -139,7 +139,7 @@ def models(options: Options, org: str | None, limit: int | None) -> None:
 def costs(options: Options, org: str | None, days: int) -> None:
     """Print daily costs by organisation, newest first: computed from prices, and billed by the provider."""
     daemon = connect(options.access, environ())
-    found = daemon.list("/api/v1/costs", DailyCosts, {"org": org, "days": str(days)})
+    found = [*daemon.pages("/api/v1/costs", DailyCosts, {"org": org, "days": str(days)})]
     _print(options, found, _COSTS, _cost_row, empty=f"There are no costs of the last {days} days.")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from monitor.web.access import Access, AccessControl
+from monitor.web.admin import AdminActions
 from monitor.web.app import Limits, Web, application
-from monitor.web.door import Access, Door
-from monitor.web.lifecycle import Lifecycle
 from monitor.web.server import serve
 
-__all__ = ["Access", "Door", "Lifecycle", "Limits", "Web", "application", "serve"]
+__all__ = ["Access", "AccessControl", "AdminActions", "Limits", "Web", "application", "serve"]

@@ -10,8 +10,11 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from monitor.log import get_logger
 from monitor.store import BadCursor, StoreError
 from monitor.web.query import BadQuestion, NotThere
+
+log = get_logger()
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -34,7 +37,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _STRANGE: Final = "this server is not known by that name: ask by its address, or allow the name"
 _JSON: Final = ("/api/", "/-/requeue", "/-/replay")
 _ALLOW: Final = "Allow"
-_SAID: Final = {404: "there is nothing at this address", 405: "this address can only be read (GET, HEAD)"}
+_STATUS: Final[Mapping[type[Exception], int]] = {BadQuestion: 400, BadCursor: 400, NotThere: 404, StoreError: 503}
+_TEXTS: Final = {404: "there is nothing at this address", 405: "this address can only be read (GET, HEAD)"}
 
 
 async def harden(_request: web.Request, response: web.StreamResponse) -> None:
@@ -109,21 +113,27 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A middleware that says what went wrong in the manner of the address."""
     try:
         return await handler(request)
-    except (BadQuestion, BadCursor) as error:
-        return refusal(request.path, 400, str(error))
-    except NotThere as error:
-        return refusal(request.path, 404, str(error))
-    except StoreError as error:
-        return refusal(request.path, 503, str(error))
+    except tuple(_STATUS) as error:
+        status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+        return refusal(request.path, status, str(error))
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        allowed = error.headers.get(_ALLOW)
-        said = _ONLY_POST if allowed == "POST" else _SAID.get(error.status, error.reason.lower())
-        answer = refusal(request.path, error.status, said)
-        if allowed is not None:
-            answer.headers[_ALLOW] = allowed
-        return answer
+        return _http_error(request.path, error)
+    except Exception as error:
+        if request.writer.output_size > 0:
+            raise  # an answer has begun: aiohttp logs it and breaks the connection off
+        log.error("web.failed", method=request.method, path=request.path, exc_info=error)
+        return refusal(request.path, 500, "something went wrong here; the log says what")
+
+
+def _http_error(path: str, error: web.HTTPException) -> web.Response:
+    allowed = error.headers.get(_ALLOW)
+    text = _ONLY_POST if allowed == "POST" else _TEXTS.get(error.status, error.reason.lower())
+    answer = refusal(path, error.status, text)
+    if allowed is not None:
+        answer.headers[_ALLOW] = allowed
+    return answer
 
 
 def refusal(path: str, status: int, message: str) -> web.Response:

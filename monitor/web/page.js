@@ -1,4 +1,4 @@
-// Keeps a page that is open up to date: it hears of changes, fetches the page's inside anew and moves what is there to it.
+// Keeps an open page up to date: it follows changes, fetches the page's inside again and moves what is there to it.
 "use strict";
 (() => {
   const REST = 1000; // ms between two fetches, and five times as long as the last one took
@@ -14,6 +14,18 @@
   let last = -Infinity;
   let asked = 0;
   document.documentElement.classList.add("scripted");
+
+  // Local time beside UTC: in the tooltip of each moment, and below those that are written out.
+  const zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+  const localize = (inside) => {
+    for (const time of inside.querySelectorAll("time[datetime]")) {
+      const at = new Date(time.dateTime);
+      if (!time.dateTime.includes("T") || Number.isNaN(at.getTime())) continue;
+      const local = zone.format(at);
+      time.title = `${local} · ${time.dateTime}`;
+      if (time.classList.contains("stamp") && at.getTimezoneOffset()) time.dataset.local = local;
+    }
+  };
 
   const say = (state, words) => {
     if (live.dataset.state === state) return;
@@ -81,6 +93,7 @@
       const fresh = new DOMParser().parseFromString(text, "text/html");
       const inside = fresh.querySelector("main");
       if (!inside) throw new Error("no page");
+      localize(inside);
       sync(main, inside);
       document.title = fresh.title;
       main.dispatchEvent(new Event("fresh"));
@@ -172,7 +185,7 @@
     refill();
   });
 
-  // Says the figures under the pointer.
+  // Shows the figures under the pointer.
   main.addEventListener("pointermove", (event) => {
     const drawing = event.target.closest && event.target.closest(".chart svg");
     if (!drawing) return;
@@ -183,12 +196,13 @@
     for (const point of JSON.parse(chart.dataset.points)) {
       if (!near || Math.abs(point[0] - share) < Math.abs(near[0] - share)) near = point;
     }
-    const told = ["training", "validation"].map((word, index) =>
+    const figures = ["training", "validation"].map((word, index) =>
       near[index + 2] === null ? "" : `${word} ${Number(near[index + 2].toPrecision(4))}`);
-    chart.querySelector(".readout").textContent = [`step ${near[1]}`, ...told.filter(Boolean)].join(" · ");
+    chart.querySelector(".readout").textContent = [`step ${near[1]}`, ...figures.filter(Boolean)].join(" · ");
     chart.querySelector(".cursor").setAttribute("d", `M${1000 * near[0]} 0V300`);
   });
 
+  localize(main);
   listen();
   later(ANYWAY);
 })();

@@ -1,10 +1,10 @@
-"""What answers people: the status page and the pages of jobs. Rendered in worker threads, read from the store."""
+"""What answers people: the status page and the pages of jobs. Read from the store, rendered in worker threads."""
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -14,33 +14,27 @@ from aiohttp import hdrs, web
 from anyio import to_thread
 
 from monitor.domain.flow import Tracked
-from monitor.domain.model import Training
+from monitor.domain.model import Status, Training
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.health import Health
-from monitor.store import Reader
-from monitor.web import jobpage, page, query
-from monitor.web.accepting import accepts_gzip
+from monitor.store import BadCursor, Reader
+from monitor.web import job_page, query, status_page
 from monitor.web.drawing import spark
-from monitor.web.look import POLICY
-from monitor.web.sharing import Shared
-from monitor.web.wish import Wish, wished
+from monitor.web.job_rows import GONE, ended_at
+from monitor.web.page_query import PER_PAGE, EarlierJobs, PageQuery, parse_page_query
+from monitor.web.single_flight import SingleFlight
+from monitor.web.style import POLICY
 
 _DEAD_LETTERS: Final = 10
 _POINTS: Final = 40  # of a small curve
 _MEASUREMENTS: Final = 1000
 _EVENTS: Final = 50
 _MOST_SPARKS: Final = 500  # what was drawn first goes first
+_SEARCH_STEP: Final = 50  # jobs that are read at once when older ones are searched
+_SEARCH_STEPS: Final = 20  # for one page; the next page goes on from there
+_FINISHED: Final = frozenset({"", GONE, *(status.value for status in Status if status.final)})
 
 Spark = tuple[str, str] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What the status page is made of, as of one moment."""
-
-    snapshot: Snapshot
-    retention: timedelta
-    """How far back its jobs reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,23 +43,25 @@ class PageRoutes:
 
     reader: Reader
     health: Health
-    look: Callable[[], Awaitable[Seen]]
+    read_snapshot: Callable[[], Awaitable[Snapshot]]
+    window: Callable[[], timedelta]
+    """How far back the ended jobs of a snapshot reach."""
     now: Callable[[], datetime]
-    parked: Callable[[], frozenset[str]]
-    """The notifiers that are out of use."""
-    shared: Shared
+    suspended: Callable[[], frozenset[str]]
+    """The notifiers whose receivers refuse us for good."""
+    shared: SingleFlight
     threads: anyio.CapacityLimiter
     _sparks: dict[tuple[str, str], tuple[Training, Spark]] = field(default_factory=dict)
     """Small curves, and what was known of the training when they were drawn."""
 
     async def status(self, request: web.Request) -> web.Response:
         """The status page, or what is inside it for a page that is there already."""
-        wish, fragment, packed = wished(request.query), "fragment" in request.query, _packed(request)
+        wanted, fragment, packed = parse_page_query(request.query), "fragment" in request.query, _packed(request)
 
         async def make() -> bytes:
-            return await self._status(wish, fragment=fragment, packed=packed)
+            return await self._status(wanted, fragment=fragment, packed=packed)
 
-        return _html(await self.shared.get(("page", wish, fragment, packed), make), packed=packed)
+        return _html(await self.shared.get(("page", wanted, fragment, packed), make), packed=packed)
 
     async def job(self, request: web.Request) -> web.Response:
         """One job, with a page of its events."""
@@ -74,35 +70,75 @@ class PageRoutes:
         fragment, packed = "fragment" in given, _packed(request)
         file = await self.reader.job(org, job_id)
         if file is None:
-            gone = partial(jobpage.gone, org, job_id, self.now(), fragment=fragment)
+            missing = partial(job_page.render_missing, org, job_id, self.now(), fragment=fragment)
             # a page that is open already shows it, as the news that it is
-            return await self._rendered(gone, packed=packed, status=200 if fragment else 404)
-        events = await self.reader.events(org, job_id, limit=_EVENTS, after=given.get("after"))
-        measured = await self.reader.story(org, job_id, _MEASUREMENTS)
-        story = jobpage.Story(file=file, measured=measured, events=events, first="after" not in given, at=self.now())
-        return await self._rendered(partial(jobpage.render, story, fragment=fragment), packed=packed)
+            return await self._rendered(missing, packed=packed, status=200 if fragment else 404)
+        health = self.health.orgs.get(org)
+        story = job_page.JobStory(
+            file=file,
+            labels=dict(health.labels) if health is not None else {},
+            measured=await self.reader.story(org, job_id, _MEASUREMENTS),
+            events=await self.reader.events(org, job_id, limit=_EVENTS, after=given.get("after")),
+            first="after" not in given,
+            at=self.now(),
+        )
+        return await self._rendered(partial(job_page.render, story, fragment=fragment), packed=packed)
 
     async def _rendered(self, render: Callable[[], bytes], *, packed: bool, status: int = 200) -> web.Response:
         """A page, made in a worker thread."""
         content = await to_thread.run_sync(lambda: _pack(render(), packed=packed), limiter=self.threads)
         return _html(content, packed=packed, status=status)
 
-    async def _status(self, wish: Wish, *, fragment: bool, packed: bool) -> bytes:
-        seen = await self.look()
-        selection = await to_thread.run_sync(page.select, seen.snapshot, wish, limiter=self.threads)
-        dead = await self.reader.deliveries(state="dead", limit=_DEAD_LETTERS)
-        sparks = await self._drawn(selection.active.shown)
-        beside = page.Beside(sparks=sparks, dead=dead.items, parked=self.parked(), retention=seen.retention)
+    async def _status(self, wanted: PageQuery, *, fragment: bool, packed: bool) -> bytes:
+        window, snapshot = self.window(), await self.read_snapshot()
+        selection = await to_thread.run_sync(status_page.select, snapshot, wanted, limiter=self.threads)
+        extras = status_page.PageExtras(
+            sparks=await self._drawn(selection.active.shown),
+            earlier=await self._earlier(wanted, snapshot.at - window),
+            dead=(await self.reader.deliveries(state="dead", limit=_DEAD_LETTERS)).items,
+            suspended=self.suspended(),
+            window=window,
+        )
         health = self.health.copy()
 
         def show() -> bytes:
-            html = page.render(seen.snapshot, health, wish=wish, selection=selection, beside=beside, fragment=fragment)
+            html = status_page.render(
+                snapshot, health, query=wanted, selection=selection, extras=extras, fragment=fragment
+            )
             return _pack(html, packed=packed)
 
         return await to_thread.run_sync(show, limiter=self.threads)
 
-    async def _drawn(self, jobs: tuple[Tracked, ...]) -> page.Sparks:
-        """The small curves of these jobs; those whose training went on are drawn anew."""
+    async def _earlier(self, wanted: PageQuery, before: datetime) -> EarlierJobs:
+        """A page of the jobs that finished before the window, by index; a search goes back a bounded number of jobs."""
+        if wanted.status not in _FINISHED:
+            return EarlierJobs()
+        found: list[Tracked] = []
+        most, cursor, last = PER_PAGE["ended"], wanted.older or None, None
+        for _ in range(_SEARCH_STEPS):
+            try:
+                listing = await self.reader.finished_before(
+                    before,
+                    orgs=tuple(self.health.orgs),
+                    limit=_SEARCH_STEP if wanted.filters else most,
+                    after=cursor,
+                )
+            except BadCursor:  # people type addresses
+                return await self._earlier(replace(wanted, older=""), before)
+            found += filter(wanted.matches, listing.items)
+            cursor, last = listing.next, listing.items[-1] if listing.items else None
+            if cursor is None or len(found) >= most:
+                break
+        cut_off = cursor is not None and len(found) < most and last is not None
+        return EarlierJobs(
+            shown=tuple(found),
+            newest=wanted.address(older="") if wanted.older else None,
+            older=wanted.address(older=cursor) if cursor is not None else None,
+            until=(ended_at(last) or last.job.created_at) if cut_off and last is not None else None,
+        )
+
+    async def _drawn(self, jobs: tuple[Tracked, ...]) -> status_page.Sparks:
+        """The small curves of these jobs; those whose training went on are drawn again."""
         trainings = {(one.job.org, one.job.id): one.job.training for one in jobs}
         stale = [place for place, training in trainings.items() if _outdated(self._sparks.get(place), training)]
         if stale:
@@ -123,7 +159,7 @@ def _outdated(drawn: tuple[Training, Spark] | None, training: Training) -> bool:
 
 
 def _packed(request: web.Request) -> bool:
-    return accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
+    return query.accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
 
 
 def _pack(html: bytes, *, packed: bool) -> bytes:

@@ -1,14 +1,22 @@
-"""What a request asks for: its query parameters, checked, with a sentence for whoever got them wrong."""
+"""What a request asks for: checked query parameters, pages of lists in memory, and whether gzip is accepted."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final, Protocol, TypeVar
 
-MOST_ITEMS: Final = 500
-_LONGEST: Final = 1024
+import msgspec
 
-T = TypeVar("T", bound=str)
+from monitor.store import Listing
+
+MOST_ITEMS: Final = 500
+_PAGE: Final = 100  # items, where no limit is given
+_LONGEST: Final = 1024
+_REFUSED: Final = frozenset({"q=0", "q=0.0", "q=0.00", "q=0.000"})
+
+T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 
 
 class BadQuestion(Exception):
@@ -61,7 +69,7 @@ def whole(given: Mapping[str, str], name: str, *, otherwise: int, most: int) -> 
     return int(text)
 
 
-def choice(given: Mapping[str, str], name: str, known: Collection[T]) -> T | None:
+def choice(given: Mapping[str, str], name: str, known: Collection[Word]) -> Word | None:
     """One of a closed set, None where it is not given. Raises BadQuestion."""
     text = given.get(name)
     if text is None:
@@ -70,3 +78,29 @@ def choice(given: Mapping[str, str], name: str, known: Collection[T]) -> T | Non
         if value == text:
             return value
     raise BadQuestion(f"{name} must be one of: {', '.join(known)}")
+
+
+def paged(items: Iterable[T], key: Callable[[T], tuple[str | int, ...]], given: Mapping[str, str]) -> Listing[T]:
+    """The page of a list in memory that `limit` and `after` ask for, sorted by `key`, which tells its items apart.
+
+    What comes or goes between two pages makes no other item appear twice or not at all. Raises BadQuestion.
+    """
+    most, rest = limit(given, _PAGE), sorted(items, key=key)
+    if (after := given.get("after")) is not None:
+        try:
+            place = tuple(msgspec.json.decode(urlsafe_b64decode(after.encode("ascii"))))
+            rest = [item for item in rest if key(item) > place]
+        except (ValueError, TypeError):
+            raise BadQuestion("after is no cursor of this list") from None
+    shown = tuple(rest[:most])
+    following = urlsafe_b64encode(msgspec.json.encode(key(shown[-1]))).decode() if len(rest) > most else None
+    return Listing(items=shown, next=following)
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether the client takes gzip (RFC 9110, section 12.5.3)."""
+    for offer in accept_encoding.lower().split(","):
+        coding, *parameters = (part.strip() for part in offer.split(";"))
+        if coding == "gzip":
+            return not {parameter.replace(" ", "") for parameter in parameters} & _REFUSED
+    return False

@@ -14,10 +14,10 @@ from monitor.clock import Clock
 from monitor.metrics.health import Health
 from monitor.store import Changes, Touched
 from monitor.web import query
-from monitor.web.door import Door
+from monitor.web.access import AccessControl
 from monitor.web.guard import refusal
 
-_LOOK_EVERY: Final = 1.0  # seconds: organisations go up and down without a commit, and readers without a word
+_CHECK_EVERY: Final = 1.0  # seconds: organisations go up and down without a commit, and readers without a word
 _GATHER: Final = 0.1  # seconds between two writes, so that a busy store does not write to each reader at each commit
 _ROOM: Final = 16 * 1024  # bytes that wait for one reader
 _HELLO: Final = b"retry: 3000\nevent: hello\ndata: {}\n\n"
@@ -34,10 +34,10 @@ class Stream:
 
     changes: Changes
     health: Health
-    door: Door
+    access: AccessControl
     clock: Clock
     most: int = 100
-    """Readers at once; whoever comes then is told to come later."""
+    """Readers at once; whoever comes then is asked to come later."""
     heartbeat: float = 15.0
     """Seconds of silence after which a comment is sent."""
     patience: float = 5.0
@@ -58,7 +58,7 @@ class Stream:
             try:
                 await response.prepare(request)
                 if request.method != hdrs.METH_HEAD:
-                    await self._tell(request, response)
+                    await self._send_changes(request, response)
             except ConnectionError:
                 pass  # the reader has gone, which is how most streams end
             finally:
@@ -70,31 +70,31 @@ class Stream:
         for scope in self.following:
             scope.cancel()
 
-    async def _tell(self, request: web.Request, response: web.StreamResponse) -> None:
+    async def _send_changes(self, request: web.Request, response: web.StreamResponse) -> None:
         if request.transport is not None:
             request.transport.set_write_buffer_limits(high=_ROOM)
-        orgs, access = self.health.orgs, self.door.access
-        mark, ups, heard = self.changes.count, self._ups(), self.clock.monotonic()
+        orgs, access = self.health.orgs, self.access.current
+        mark, ups, sent_at = self.changes.count, self._ups(), self.clock.monotonic()
         await self._write(request, response, _HELLO)
         # A reload makes new organisations, and a new web configuration a new access: readers come in again then.
-        while self.health.orgs is orgs and self.door.access is access:
-            with anyio.move_on_after(_LOOK_EVERY):
+        while self.health.orgs is orgs and self.access.current is access:
+            with anyio.move_on_after(_CHECK_EVERY):
                 await self.changes.wait(mark)
             if request.transport is None or request.transport.is_closing():
                 return
             touched, mark = self.changes.since(mark), self.changes.count
             before, ups = ups, self._ups()
-            said = b"".join(_lines(touched, before, ups))
-            if not said and self.clock.monotonic() - heard >= self.heartbeat:
-                said = _STILL_HERE
-            if said:
-                heard = self.clock.monotonic()
-                await self._write(request, response, said)
+            text = b"".join(_lines(touched, before, ups))
+            if not text and self.clock.monotonic() - sent_at >= self.heartbeat:
+                text = _STILL_HERE
+            if text:
+                sent_at = self.clock.monotonic()
+                await self._write(request, response, text)
                 await self.clock.sleep(_GATHER)
 
-    async def _write(self, request: web.Request, response: web.StreamResponse, said: bytes) -> None:
+    async def _write(self, request: web.Request, response: web.StreamResponse, text: bytes) -> None:
         with anyio.move_on_after(self.patience) as waiting:
-            await response.write(said)
+            await response.write(text)
         if waiting.cancelled_caught:
             if request.transport is not None:
                 request.transport.abort()

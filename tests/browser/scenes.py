@@ -19,12 +19,13 @@ ORGS = (
 
 
 async def furnish(here: Site) -> None:
-    """Running, queued, stalled and ended jobs of two organisations, curves, a dead letter, money, ends of models."""
+    """Jobs in every state of two organisations, curves, a dead letter, costs, shutdowns of models."""
     running = job(name="support-bot", started_at=NOON - 40 * MINUTE, training_file="file-1", epochs=3)
     await here.keep(
         tracked(trained(running, latest=Metrics(step=60, steps=100)), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(3))),
         tracked(job("ftjob-2", Status.QUEUED, name="triage", created_at=NOON - 5 * MINUTE)),
-        tracked(job("ftjob-3", name="router", model="gpt-4.1-2025-04-14"), stalled=True),
+        tracked(job("ftjob-3", name="router-" + "W" * 64, model="gpt-4.1-2025-04-14"), stalled=True, cost=Cost(
+            basis=Basis.ESTIMATED, usd=Decimal("1234.74"), low=Decimal("999.2"), high=Decimal("2345.6"))),
         failed(),
         tracked(
             job("ftjob-5", Status.SUCCEEDED, name="tone", created_at=NOON - 2 * HOUR, started_at=NOON - 110 * MINUTE,

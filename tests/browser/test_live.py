@@ -17,6 +17,12 @@ from tests.web.site import site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # of the browser, which all share
 
+CUT_OFF = """() => [...document.querySelectorAll("td:not(.curve), tbody th, dd")].filter((cell) => {
+  const edge = cell.closest("table, dl").getBoundingClientRect().right + 1;
+  return cell.scrollWidth > cell.clientWidth + 1 || cell.getBoundingClientRect().right > edge;
+}).map((cell) => cell.textContent.trim().slice(0, 60))"""
+"""What does not fit into its cell, or whose cell does not fit into its table."""
+
 RUN_INTO_THEIR_VALUES = """() => {
   const pen = document.createElement("canvas").getContext("2d");
   return [...document.querySelectorAll("td[data-label]")].filter((cell) => {
@@ -150,6 +156,29 @@ async def test_a_phone_shows_all_of_it_without_scrolling_sideways(tmp_path: Path
             assert await page.evaluate("document.documentElement.scrollWidth") <= 360
             assert await page.evaluate(RUN_INTO_THEIR_VALUES) == []
             assert await violations(page) == []
+
+
+@pytest.mark.parametrize("width", [390, 800, 900, 1024, 1280, 1920])
+async def test_no_width_cuts_a_cell_off_or_scrolls_sideways(tmp_path: Path, look: Look, width: int) -> None:
+    async with site(tmp_path, *ORGS, notifiers=("chat",)) as here:
+        await furnish(here)
+        async with look(here, viewport={"width": width, "height": 900}) as page:
+            await live(page)
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            assert await page.evaluate(CUT_OFF) == []
+
+
+async def test_moments_are_told_in_local_time_beside_utc(tmp_path: Path, look: Look) -> None:
+    async with site(tmp_path, *ORGS, notifiers=("chat",)) as here:
+        await furnish(here)
+        async with look(here, "/jobs/research/ftjob-5", timezone_id="Asia/Tokyo", locale="en-GB") as page:
+            await live(page)
+            finished = page.locator("#details + .facts time").last
+            assert await finished.inner_text() == "2026-11-22 11:00:00 UTC"
+            assert await finished.get_attribute("data-local") == "22 Nov 2026, 20:00:00 GMT+9"
+            assert (await page.locator(".tile time").first.get_attribute("title") or "").startswith(
+                "22 Nov 2026, 20:00"
+            )
 
 
 async def test_without_scripts_the_tables_and_filters_are_there(tmp_path: Path, look: Look) -> None:

@@ -1,4 +1,4 @@
-"""The real server on a real store, behind a door of its own."""
+"""The real server on a real store, behind access control of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import aiohttp
 import bcrypt
 
 from monitor.app.build import access
-from monitor.web import Door, Web, application, serve
+from monitor.web import AccessControl, Web, application, serve
 from tests.faults.certificates import SERVER
 from tests.web.site import Site, site
 
@@ -35,10 +35,10 @@ def basic(name: str, password: str) -> dict[str, str]:
 
 @dataclass
 class House:
-    """A site behind a door of its own."""
+    """A site behind access control of its own."""
 
     site: Site
-    door: Door
+    access: AccessControl
     url: str
     file: Path
 
@@ -60,13 +60,13 @@ async def house(folder: Path, **config: Any) -> AsyncIterator[House]:
     file = folder / "web.yml"
     file.write_text(json.dumps(config), encoding="utf-8")
     async with site(folder) as shown:
-        door = Door(partial(access, file))
+        control = AccessControl(partial(access, file))
         of = Web(
             reader=shown.store.reader, costs=shown.store.costs,
-            health=shown.health, own=shown.own, clock=_clock(), alive=lambda: True, door=door
+            health=shown.health, own=shown.own, clock=_clock(), alive=lambda: True, access=control
         )  # fmt: skip
-        async with serve(application(of), "127.0.0.1", 0, door.context) as (host, port):
-            yield House(shown, door, f"{door.scheme}://{host}:{port}", file)
+        async with serve(application(of), "127.0.0.1", 0, control.context) as (host, port):
+            yield House(shown, control, f"{control.scheme}://{host}:{port}", file)
 
 
 def _clock() -> Any:

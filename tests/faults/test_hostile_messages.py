@@ -19,7 +19,7 @@ from monitor import log
 from monitor.notifiers.console import card
 from monitor.notifiers.slack import payload
 from monitor.notifiers.webhook import body, signed
-from monitor.web import page
+from monitor.web import status_page
 from tests.faults.hostile_words import ANY, ITEMS, assert_inert, health, many, raw, seen, told
 from tests.faults.post_office import SIGNING
 from tests.metrics.scrapes import snapshot, text
@@ -157,7 +157,7 @@ def test_d12_a_megabyte_costs_little_and_is_cut(char: str) -> None:
             "error": {"code": huge, "message": huge}, "metadata": {f"{n}{huge}": huge for n in range(3)}}  # fmt: skip
     one = seen(item)
     assert one is not None
-    assert len(page.render(snapshot(one), health())) < 60_000
+    assert len(status_page.render(snapshot(one), health())) < 60_000
     assert len(text(snapshot(one))) < 60_000
     assert len(body(told(one))) < 64_000
     assert time.perf_counter() - began < 4

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.domain.model import Job
-from monitor.web import page, views
+from monitor.web import api, status_page
 from tests.builders import tracked
 from tests.faults.hostile_words import ITEMS, NASTY, assert_inert, health, many, plainly, seen
 from tests.metrics.scrapes import OPENMETRICS, series, snapshot, text
@@ -29,9 +29,9 @@ def test_h01_the_page_has_the_elements_it_would_have_with_plain_names(item: dict
     one = seen(item)
     if one is None:
         return
-    html = page.render(snapshot(one), health()).decode()
+    html = status_page.render(snapshot(one), health()).decode()
     shown = Seen(html)
-    plain = Seen(page.render(snapshot(replace(one, job=plainly(one.job))), health()).decode())
+    plain = Seen(status_page.render(snapshot(replace(one, job=plainly(one.job))), health()).decode())
     assert shown.tags == plain.tags
     assert [name for name, _ in shown.attributes] == [name for name, _ in plain.attributes]
     for name, value in shown.attributes:
@@ -51,7 +51,7 @@ def test_h03_the_json_api_shows_what_the_border_let_in_and_nothing_executes(item
     one = seen(item)
     if one is None:
         return
-    shown = json.loads(views.encoded(views.job(one, health())))["data"]
+    shown = json.loads(api.encoded(api.job(one, health())))["data"]
     assert (shown["id"], shown["model"], shown["metadata"]) == (one.job.id, one.job.model, one.job.metadata)
     assert_inert(json.dumps(shown, ensure_ascii=False))
 

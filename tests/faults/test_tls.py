@@ -54,14 +54,14 @@ async def test_g34_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Pa
     async with house(tmp_path, tls_server_config=files(tmp_path)) as here:
         assert (await asyncio.to_thread(peer, here.url, client_side()))[0] == "first"
         shutil.copy(RENEWED.cert, tmp_path / "tls.crt")  # and the key a moment later, as renewals go
-        await here.door.refresh()
+        await here.access.refresh()
         assert (await asyncio.to_thread(peer, here.url, client_side()))[0] == "first"
         shutil.copy(RENEWED.key, tmp_path / "tls.key")
-        await here.door.refresh()
+        await here.access.refresh()
         assert (await asyncio.to_thread(peer, here.url, client_side()))[0] == "second"
         assert (await asyncio.to_thread(peer, here.url, client_side(), "monitor.example.com"))[0] == "second"
         (tmp_path / "tls.key").write_text("nonsense", encoding="utf-8")
-        await here.door.refresh()
+        await here.access.refresh()
         assert (await asyncio.to_thread(peer, here.url, client_side()))[0] == "second"
 
 
@@ -85,7 +85,7 @@ async def test_g34_clients_must_be_signed_by_the_authority_that_is_configured_no
         kept = client_side(CLIENT, highest=highest)
         assert await outcome(kept) == 200
         shutil.copy(AUTHORITY.with_name("stranger.crt"), tmp_path / "ca.pem")
-        await here.door.refresh()
+        await here.access.refresh()
         assert await outcome(kept) == 0
         assert await outcome(client_side(IMPOSTOR, highest=highest)) == 200
 
@@ -94,7 +94,7 @@ async def test_g34_what_an_open_listener_cannot_change_is_refused_aloud(tmp_path
     async with house(tmp_path, tls_server_config=files(tmp_path)) as here:
         with capture_logs() as logs:
             here.write()
-            await here.door.refresh()
+            await here.access.refresh()
         assert [line["event"] for line in logs] == ["web_config.refused"]
         assert await here.get(tls=client_side()) == 200
 

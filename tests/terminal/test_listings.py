@@ -12,7 +12,7 @@ import pytest
 
 from monitor.clock import SystemClock
 from tests.terminal.asked import answer, answering, asked
-from tests.web.site import lifecycle, org, site
+from tests.web.site import admin_actions, org, site
 
 NOW = SystemClock().now()
 TROUBLE = {"reason": "auth", "text": "the key is refused\x1b[2J"}
@@ -153,7 +153,7 @@ async def test_costs_are_listed_computed_beside_billed() -> None:
         "unpriced",
     ]
     assert json.loads(programs.stdout) == day
-    assert asked_for == ["/api/v1/costs?org=a&days=7", "/api/v1/costs?days=30"]
+    assert asked_for == ["/api/v1/costs?org=a&days=7&limit=500", "/api/v1/costs?days=30&limit=500"]
 
 
 @pytest.mark.parametrize("command", ["orgs", "budgets", "models", "costs"])
@@ -167,7 +167,7 @@ async def test_the_real_api_is_understood(tmp_path: Path, command: str) -> None:
 
 
 async def test_a_reload_that_finds_problems_is_exit_code_1(tmp_path: Path) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         said, programs = await asked(here.port, "reload"), await asked(here.port, "reload", "--json")
     assert (said.exit_code, programs.exit_code) == (1, 1)
     assert said.stdout.splitlines()[1:] == ["line 1: wrong", "line 2: wrong"]

@@ -13,8 +13,8 @@ from monitor.domain.model import Status
 from tests.builders import job, tracked
 from tests.e2e.receivers import SIGNING, Inbox, webhook
 from tests.terminal.asked import answer, answering, asked
-from tests.web.site import lifecycle, site
-from tests.web.test_lifecycle import FAILED, buried, states
+from tests.web.site import admin_actions, site
+from tests.web.test_admin import FAILED, buried, states
 
 
 def config(folder: Path, hook: str) -> str:
@@ -143,7 +143,7 @@ async def test_a_dead_letter_says_what_the_receiver_answered() -> None:
 
 
 async def test_dead_letters_are_listed_and_requeued(tmp_path: Path) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops", "chat"))
         await buried(here.store)
         said = await asked(here.port, "notify", "dead", "--requeue")
@@ -165,7 +165,7 @@ async def test_dead_letters_are_listed_and_requeued(tmp_path: Path) -> None:
 
 
 async def test_a_replay_is_listed_and_counted_and_a_dry_run_changes_nothing(tmp_path: Path) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops",))
         await buried(here.store)
         dry = await asked(here.port, "notify", "replay", "--since", "24h", "--dry-run")
@@ -186,7 +186,7 @@ async def test_a_replay_is_listed_and_counted_and_a_dry_run_changes_nothing(tmp_
 
 
 async def test_a_replay_of_nothing_is_one_line(tmp_path: Path) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         said = await asked(here.port, "notify", "replay", "--since", "500ms")
     assert (said.exit_code, said.stdout) == (0, "Queued again: 0, for the first time: 0. Already pending: 0.\n")
 
@@ -214,7 +214,7 @@ async def test_a_daemon_that_does_not_allow_it_says_which_setting_would(
     ],
 )
 async def test_a_wrong_wish_is_explained_with_exit_code_2(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         said = await asked(here.port, "notify", "replay", *words)
     assert (said.exit_code, said.stdout) == (2, "")
     assert told in said.stderr

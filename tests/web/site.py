@@ -25,7 +25,7 @@ from monitor.domain.routing import Rule
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.own import Own
 from monitor.store import Stores, opened
-from monitor.web import Lifecycle, Web, application, serve
+from monitor.web import AdminActions, Limits, Web, application, serve
 from tests.builders import NOON
 
 
@@ -124,7 +124,8 @@ async def site(
     notifiers: tuple[str, ...] = (),
     hosts: frozenset[str] = frozenset(),
     port: int = 0,
-    changes: Callable[[Stores], Lifecycle] | None = None,
+    monitor_url: str = "",
+    changes: Callable[[Stores], AdminActions] | None = None,
 ) -> AsyncIterator[Site]:
     """A site over an empty store, with `research` alone by default; `changes` makes what may be changed over HTTP."""
     known = orgs or (OrgHealth(org="research", provider="openai", labels={"team": "nlp"}),)
@@ -146,14 +147,15 @@ async def site(
             clock=Noon(),
             alive=lambda: found.alive,
             hosts=hosts,
-            lifecycle=changes(store) if changes is not None else None,
+            limits=lambda: Limits(monitor_url=monitor_url),
+            actions=changes(store) if changes is not None else None,
             following=found.streams,
         )
         async with serve(application(web), "127.0.0.1", port) as (found.host, found.port):
             yield found
 
 
-def lifecycle(store: Stores, *, notifiers: tuple[str, ...] = ("ops", "chat")) -> Lifecycle:
+def admin_actions(store: Stores, *, notifiers: tuple[str, ...] = ("ops", "chat")) -> AdminActions:
     """All that may be changed: every notifier hears of every end in `research`, and a reload finds a mistake."""
     policies = {"research": Policy(rules=(Rule(notify=notifiers),))}
 
@@ -164,7 +166,7 @@ def lifecycle(store: Stores, *, notifiers: tuple[str, ...] = ("ops", "chat")) ->
         with capture_logs():  # commands of this process print
             return await replay(store.outbox, policies, request, NOON)
 
-    return Lifecycle(
+    return AdminActions(
         reload=reload,
         requeue=lambda: store.outbox.requeue(None),
         replay=again,

@@ -46,6 +46,14 @@ async def test_a_job_looks_as_in_notifications_and_says_where_it_belongs(tmp_pat
     assert shown["since"] == "2026-11-22T11:58:00Z"
 
 
+async def test_a_job_has_a_link_to_its_own_page(tmp_path: Path) -> None:
+    async with site(tmp_path, monitor_url="https://monitor.example.com/base") as here:
+        await here.keep(tracked(job("a/b")))
+        (listed,) = data(await here.get("/api/v1/jobs"))
+        alone = data(await here.get("/api/v1/jobs/research/a%2Fb"))
+    assert listed["monitor_url"] == alone["monitor_url"] == "https://monitor.example.com/base/jobs/research/a%2Fb"
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [

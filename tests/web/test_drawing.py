@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.model import Status
-from monitor.web.drawing import HEIGHT, WIDTH, chart, spark
-from monitor.web.timeline import timeline
+from monitor.web.drawing import HEIGHT, WIDTH, chart, spark, timeline
 from tests.builders import DAY, HOUR, MINUTE, NOON, job, measured, tracked
 
 ANYTHING = st.none() | st.floats(allow_nan=False, allow_infinity=False)
@@ -123,3 +122,17 @@ def test_lanes_are_for_those_who_did_something_of_late_and_the_rest_is_counted()
     assert found is not None
     assert [lane.org for lane in found.lanes] == [f"z{n:02}" for n in range(20)]
     assert found.more == 5
+
+
+def test_what_was_over_at_first_sight_is_a_mark_where_it_began() -> None:
+    found = timeline([tracked(job("a", Status.FAILED, created_at=NOON - 14 * HOUR))], NOON, DAY)
+    assert found is None or [bar.run for lane in found.lanes for bar in lane.bars] == [4.0]
+    found = timeline([tracked(job("a", Status.FAILED, created_at=NOON - 40 * MINUTE)), tracked(job("b"))], NOON, DAY)
+    assert found is not None
+    assert [bar.run for lane in found.lanes for bar in lane.bars if bar.status == "failed"] == [4.0]
+
+
+def test_only_a_job_that_waits_is_drawn_as_waiting() -> None:
+    found = timeline([tracked(job("a")), tracked(job("b", Status.QUEUED))], NOON, DAY)
+    assert found is not None
+    assert {bar.status: bar.queue for lane in found.lanes for bar in lane.bars} == {"running": 0.0, "queued": 1000.0}

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.flow import Reason, Trouble
-from monitor.domain.model import Basis, Cost, JobError, Metrics, Status
-from monitor.web.accepting import accepts_gzip
-from monitor.web.look import POLICY
-from monitor.web.rows import https
-from tests.builders import HOUR, MINUTE, NOON, event, job, tracked, trained
+from monitor.domain.flow import GONE_AFTER, Reason, Tracked, Trouble
+from monitor.domain.model import Basis, Cost, JobError, Metrics, Status, TrainingSize
+from monitor.web.job_rows import https
+from monitor.web.query import accepts_gzip
+from monitor.web.style import POLICY
+from tests.builders import DAY, HOUR, MINUTE, NOON, event, job, tracked, trained
 from tests.metrics.scrapes import OPENMETRICS, of, series
 from tests.web.site import org, site
 
@@ -40,7 +40,7 @@ NASTY = (
 
 
 TABLES = {"table", "thead", "tbody", "tr", "th", "td"}
-ADDED = TABLES | {"q", "svg", "rect", "details", "summary"}
+ADDED = TABLES | {"q", "svg", "rect", "details", "summary", "i"}
 """Elements of a page with jobs that one without them has not."""
 
 
@@ -92,7 +92,7 @@ async def test_the_page_tells_what_goes_on(tmp_path: Path) -> None:
     seen = Seen(answer.text)
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     for words in (
-        "1 of 2 organisations is in trouble: search",
+        "1 of 2 organisations is failing: search",
         "The key is refused.",
         "support",
         "running stalled",
@@ -117,11 +117,11 @@ async def test_the_page_says_which_notifiers_reach_nobody(tmp_path: Path) -> Non
         refused = Seen((await here.get("/")).text).text
         here.own.park("chat", parked=False)
         mended = Seen((await here.get("/")).text).text
-    assert "Nobody hears of anything by chat : the receiver refuses our messages" in refused
-    assert "chat 0 – parked its receiver refuses us" in refused
+    assert "Delivery to chat is suspended: the receiver refuses our messages" in refused
+    assert "chat 0 – suspended the receiver refuses our messages; one attempt an hour" in refused
     assert "gone 1 0s ago not configured" in refused
     assert "chat 0 – in use" in mended
-    assert "Nobody hears" not in mended
+    assert "suspended" not in mended
 
 
 async def test_the_page_says_that_its_timeline_has_no_room_for_all_organisations(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ async def test_a_job_that_is_not_there_has_a_page_with_a_way_back(tmp_path: Path
 async def test_an_empty_monitor_has_a_page_too(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         seen = Seen((await here.get("/")).text)
-    for words in ("not asked yet", "No job is active.", "No job has ended lately.", "No notifier is configured."):
+    for words in ("not polled yet", "No job is active.", "No job has finished in the last 24 h.", "No notifier is"):
         assert words in seen.text
 
 
@@ -192,6 +192,83 @@ async def test_nasty_names_are_inert_on_the_page(tmp_path: Path, nasty: str) -> 
     assert "49" not in seen.text
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", answer.text)
     assert len(answer.body) < 60_000
+
+
+def past(number: int, **over: Any) -> Tracked:
+    """A job that succeeded so many days ago."""
+    at = NOON - number * DAY
+    fields = {"name": f"past-{number}", "created_at": at - HOUR, "finished_at": at, **over}
+    return tracked(job(f"ftjob-past-{number}", Status.SUCCEEDED, **fields))
+
+
+async def test_jobs_of_long_ago_are_listed_page_by_page(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(tracked(job()), *(past(number) for number in range(2, 42)))
+        shown, path = [], "/"
+        while path:
+            answer = Seen((await here.get(path)).text)
+            shown.append(re.findall(r"past-\d+(?= )", " ".join(dict.fromkeys(answer.words))))
+            links = [value for name, value in answer.attributes if name == "href" and "older=" in value]
+            path = f"/{links[-1]}" if links and len(shown) < 5 else ""
+    assert [len(dict.fromkeys(page)) for page in shown] == [15, 15, 10]
+    assert [name for page in shown for name in dict.fromkeys(page)] == [f"past-{number}" for number in range(2, 42)]
+
+
+@pytest.mark.parametrize("asked", ["q=past-20", "q=ftjob-past-20&status=succeeded", "model=odd"])
+async def test_a_search_reaches_all_that_is_stored(tmp_path: Path, asked: str) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(*(past(number, model="odd" if number == 20 else "gpt-4.1") for number in range(2, 42)))
+        shown = Seen((await here.get(f"/?{asked}")).text).text
+    assert "past-20" in shown
+    assert "past-21" not in shown
+
+
+async def test_a_search_goes_back_a_bounded_number_of_jobs_at_a_time(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(*(past(number) for number in range(2, 1103)))
+        first = Seen((await here.get("/?q=past-1101")).text)
+        (link,) = (value for name, value in first.attributes if name == "href" and "older=" in value)
+        second = Seen((await here.get(f"/{link}")).text)
+    assert "No job that matches was found back to 1001d ago ." in first.text
+    assert "Search further back" in first.text
+    assert "ftjob-past-1101" in second.text
+
+
+async def test_a_cursor_that_is_none_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(past(2))
+        assert "past-2" in (await here.get("/?older=nonsense")).text
+
+
+async def test_a_job_that_is_gone_is_not_active_and_is_called_gone(tmp_path: Path) -> None:
+    gone = tracked(job("ftjob-9", Status.UNKNOWN, name="lost"), missing=GONE_AFTER, seq=2)
+    async with site(tmp_path) as here:
+        await here.keep(tracked(job(name="here")), gone)
+        everything = Seen((await here.get("/")).text)
+        answer = await here.get("/?status=gone")
+    assert everything.text.startswith("(1) finetune-monitor")
+    assert "not polled yet · 1 active" in everything.text
+    assert "lost" in answer.text.partition('id="ended"')[2]
+    assert "No active job matches." in answer.text
+
+
+async def test_what_was_over_at_first_sight_has_no_made_up_end(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(tracked(job(status=Status.FAILED, created_at=NOON - 14 * HOUR)))
+        shown = Seen((await here.get("/")).text).text
+    assert "failed before it was first seen" in shown
+    assert "0 Failed, last 24 h" in shown or "Failed, last 24 h 0" in shown
+
+
+async def test_a_job_page_has_its_history_and_notifications_before_the_events(tmp_path: Path) -> None:
+    size = TrainingSize(tokens=1200, low=1100, high=1300, examples=40, exact=False)
+    async with site(tmp_path) as here:
+        await here.keep(tracked(job(), size=size), events=(event("ev-1"),), told=("chat",))
+        answer = (await here.get("/jobs/research/ftjob-1")).text
+    places = [answer.index(f'id="{name}"') for name in ("details", "transitions", "deliveries", "events")]
+    assert places == sorted(places)
+    for words in ("team: nlp", "Examples 40", "Tokens in one epoch 1,100 to 1,300", "2026-11-22 11:00:00 UTC"):
+        assert words in Seen(answer).text
 
 
 async def test_the_policy_names_the_digest_of_the_very_style_on_the_page(tmp_path: Path) -> None:
@@ -282,7 +359,7 @@ async def test_many_readers_at_once_are_all_answered_while_the_loop_turns(tmp_pa
 async def test_ready_waits_for_the_first_poll_of_every_organisation(tmp_path: Path) -> None:
     async with site(tmp_path, org(tried=False), org("search")) as here:
         waiting = await here.get("/-/ready")
-        assert (waiting.status, waiting.text) == (503, "not asked yet: research\n")
+        assert (waiting.status, waiting.text) == (503, "not polled yet: research\n")
         here.health.orgs["research"].tried = True
         assert (await here.get("/-/ready")).status == 200
 

@@ -1,4 +1,4 @@
-"""The addresses that change something, for operators who asked for them: reload, requeue, replay."""
+"""The addresses that change something, where the operator enabled them: reload, requeue, replay."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from monitor.domain.durations import duration, spoken
 from monitor.domain.replay import Replayed, ReplayedDelivery, ReplayRequest
-from monitor.web import query, views
+from monitor.web import api, query
 from monitor.web.guard import Handler, refusal
 
 _OWN_SITES: Final = ("same-origin", "none")
@@ -21,24 +21,24 @@ _OFF: Final = "server.enable_lifecycle is not set"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lifecycle:
-    """What the program can be told to do."""
+class AdminActions:
+    """What an operator may change over HTTP."""
 
     reload: Callable[[], Awaitable[Sequence[str]]]
     """Gives what was wrong, a line each, without secrets; nothing where the new configuration holds."""
     requeue: Callable[[], Awaitable[int]]
-    """Lets all dead letters wait again; gives how many."""
+    """Requeues all dead letters; gives how many."""
     replay: Callable[[ReplayRequest], Awaitable[Replayed]]
     notifiers: Callable[[], Sequence[str]]
     """The names of those that there are now."""
     retention: Callable[[], timedelta]
-    """For how long transitions and envelopes are kept now."""
+    """For how long transitions and deliveries are kept now."""
 
 
-Change = Callable[[Lifecycle, web.Request], Awaitable[web.Response]]
+Change = Callable[[AdminActions, web.Request], Awaitable[web.Response]]
 
 
-def changing(allowed: Lifecycle | None, change: Change, *, otherwise: str = "") -> Handler:
+def changing(allowed: AdminActions | None, change: Change, *, otherwise: str = "") -> Handler:
     """What answers a POST that changes something. `allowed` is None where the operator did not ask for it."""
 
     async def answer(request: web.Request) -> web.Response:
@@ -51,14 +51,14 @@ def changing(allowed: Lifecycle | None, change: Change, *, otherwise: str = "") 
     return answer
 
 
-def add_lifecycle(router: web.UrlDispatcher, allowed: Lifecycle | None) -> None:
+def add_admin_actions(router: web.UrlDispatcher, allowed: AdminActions | None) -> None:
     """The addresses."""
     router.add_post("/-/reload", changing(allowed, _reload, otherwise="; SIGHUP reloads too"))
     router.add_post("/-/requeue", changing(allowed, _requeue))
     router.add_post("/-/replay", changing(allowed, _replay))
 
 
-async def _reload(of: Lifecycle, _request: web.Request) -> web.Response:
+async def _reload(of: AdminActions, _request: web.Request) -> web.Response:
     problems = await of.reload()
     if problems:
         said = "".join(f"{problem}\n" for problem in problems)
@@ -66,22 +66,22 @@ async def _reload(of: Lifecycle, _request: web.Request) -> web.Response:
     return web.Response(text="reloaded\n")
 
 
-async def _requeue(of: Lifecycle, request: web.Request) -> web.Response:
+async def _requeue(of: AdminActions, request: web.Request) -> web.Response:
     query.only(request.query)
-    return _json(views.encoded({"requeued": await of.requeue()}))
+    return _json(api.encoded({"requeued": await of.requeue()}))
 
 
-async def _replay(of: Lifecycle, request: web.Request) -> web.Response:
+async def _replay(of: AdminActions, request: web.Request) -> web.Response:
     wanted = _replay_request(of, request.query)
     replayed = await of.replay(wanted)
-    return _json(await to_thread.run_sync(lambda: views.encoded(_replayed_view(wanted, replayed))))
+    return _json(await to_thread.run_sync(lambda: api.encoded(_replayed_view(wanted, replayed))))
 
 
-def _replay_request(of: Lifecycle, parameters: query.Parameters) -> ReplayRequest:
+def _replay_request(of: AdminActions, parameters: query.Parameters) -> ReplayRequest:
     """What is asked for. Raises BadQuestion.
 
-    No further back than the store remembers: who had heard of an older transition is not known any more, and it could
-    be told a second time with another content.
+    No further back than the store remembers: who was notified of an older transition is not known any more, and it
+    could be sent a second time with another content.
     """
     given = query.only(parameters, "since", "notifier", "dry_run")
     try:
@@ -97,17 +97,17 @@ def _replay_request(of: Lifecycle, parameters: query.Parameters) -> ReplayReques
     )
 
 
-def _replayed_view(request: ReplayRequest, replayed: Replayed) -> views.View:
+def _replayed_view(request: ReplayRequest, replayed: Replayed) -> api.View:
     return {
         "dry_run": request.dry_run,
         "again": replayed.again,
         "new": replayed.new,
         "waiting": replayed.waiting,
-        "deliveries": [_letter_view(letter) for letter in replayed.deliveries],
+        "deliveries": [_delivery_view(one) for one in replayed.deliveries],
     }
 
 
-def _letter_view(of: ReplayedDelivery) -> dict[str, Any]:
+def _delivery_view(of: ReplayedDelivery) -> dict[str, Any]:
     return {
         "key": of.key,
         "notifier": of.notifier,

@@ -1,4 +1,4 @@
-"""How pages look: templates, the one style, the one script, and the policy that lets a browser run nothing else."""
+"""Templates, the one style, the one script, and the policy that lets a browser run nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ POLICY: Final = (
 """Digests allow exactly our style and script; a nonce would allow whatever got hold of it."""
 
 
-def page(template: str, shown: dict[str, Any], *, fragment: bool) -> bytes:
+def render_template(template: str, shown: dict[str, Any], *, fragment: bool) -> bytes:
     """A page as UTF-8; a fragment of it is its title and what is inside, without style and script."""
     text = _templates().get_template(template).render(**shown, fragment=fragment)
     return text.encode("utf-8", "replace")
@@ -39,7 +39,7 @@ def page(template: str, shown: dict[str, Any], *, fragment: bool) -> bytes:
 
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
-    """Made by the first who looks; each template is compiled once."""
+    """Made when it is first needed; each template is compiled once."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("monitor.web", "templates"),
         autoescape=True,

@@ -1,14 +1,21 @@
-"""Who may come in, and how: TLS, passwords and headers of the web configuration, read anew when a file changes."""
+"""Who may come in, and how: TLS, passwords and headers of the web configuration, read again when a file changes."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import hmac
+import os
 import ssl
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import anyio
+import bcrypt
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from anyio import to_thread
@@ -16,12 +23,16 @@ from anyio import to_thread
 from monitor.clock import Clock
 from monitor.log import get_logger
 from monitor.web.guard import Handler, refusal
-from monitor.web.passwords import Busy, Passwords
 from monitor.web.tls import Tls, server_context
 
 log = get_logger()
 
-_LOOK_EVERY: Final = 1.0
+_CHECK_EVERY: Final = 1.0  # seconds
+_AT_ONCE: Final = 2  # a check of a password takes a core for up to seconds: the program needs the others
+_MOST_WAITING: Final = 64
+_MOST_PER_ADDRESS: Final = 8  # so that a flood from one address leaves the others their turn
+_MOST_KNOWN: Final = 100
+_BCRYPT_BYTES: Final = 72  # what bcrypt looks at; the library refuses more, others cut
 _CHALLENGE: Final = 'Basic realm="finetune-monitor", charset="UTF-8"'
 
 Stamp = tuple[tuple[int, int, int], ...]
@@ -45,8 +56,8 @@ class Access:
         return (*named, *(self.tls.files if self.tls is not None else ()))
 
 
-class Door:
-    """The present access. A change that cannot be read changes nothing and is said once."""
+class AccessControl:
+    """The present access. A change that cannot be read changes nothing and is logged once."""
 
     def __init__(self, read: Callable[[], Access] = Access) -> None:
         """`read` raises ValueError or OSError, both with texts that are safe to show, and so does this."""
@@ -63,7 +74,7 @@ class Door:
         return self._access.headers
 
     @property
-    def access(self) -> Access:
+    def current(self) -> Access:
         """The present reading: another one is another object."""
         return self._access
 
@@ -75,7 +86,7 @@ class Door:
     async def watch(self, clock: Clock) -> None:
         """Look for changes for ever."""
         while True:
-            await clock.sleep(_LOOK_EVERY)
+            await clock.sleep(_CHECK_EVERY)
             await self.refresh()
 
     async def refresh(self) -> None:
@@ -90,8 +101,8 @@ class Door:
             except (ValueError, OSError) as error:
                 log.error("web_config.refused", error=str(error))
                 return
-            if _fixed(access) != _fixed(self._access):
-                log.error("web_config.refused", error="which TLS is spoken changes with a restart only")
+            if (refused := _refused(self._access, access)) is not None:
+                log.error("web_config.refused", error=refused)
                 return
             if access.users != self._access.users:
                 self._passwords = Passwords(access.users)
@@ -107,8 +118,8 @@ class Door:
                 return await handler(request)
             given = request.headers.getall(hdrs.AUTHORIZATION, [])
             try:
-                admitted = len(given) == 1 and await self._passwords.admit(given[0])
-            except Busy:
+                admitted = len(given) == 1 and await self._passwords.admit(given[0], request.remote)
+            except TooManyChecks:
                 answer = refusal(request.path, 503, "too many passwords are being checked")
                 answer.headers[hdrs.RETRY_AFTER] = "1"
                 return answer
@@ -138,6 +149,18 @@ class Door:
         return outer
 
 
+def _refused(now: Access, wanted: Access) -> str | None:
+    """Why a reading cannot replace the present one.
+
+    A file that an editor has emptied, or a full disk has cut, is good YAML without users: it must not let everybody in.
+    """
+    if now.users and not wanted.users:
+        return "the users are gone; that nobody needs a password any more takes a restart"
+    if _fixed(now) != _fixed(wanted):
+        return "which TLS is spoken changes with a restart only"
+    return None
+
+
 def _fixed(access: Access) -> tuple[object, ...] | None:
     """What a listener that is open cannot change."""
     tls = access.tls
@@ -155,3 +178,84 @@ def _stamp_of(path: Path) -> tuple[int, int, int]:
     except OSError:
         return (0, 0, 0)
     return (status.st_mtime_ns, status.st_ino, status.st_size)
+
+
+class TooManyChecks(Exception):
+    """Too many passwords wait to be checked."""
+
+
+class Passwords:
+    """The users of one reading of the configuration (RFC 7617), against bcrypt hashes, without holding the loop.
+
+    What was right once is known by its digest, in memory only.
+    """
+
+    def __init__(self, users: Mapping[str, str]) -> None:
+        self._users = {name.encode(): hashed.encode() for name, hashed in users.items()}
+        self._hashes = tuple(self._users.values())
+        self._key = os.urandom(32)
+        self._right: dict[bytes, None] = {}
+        self._checking: dict[bytes, anyio.Event] = {}
+        self._by_address: Counter[str | None] = Counter()
+        self._threads = anyio.CapacityLimiter(_AT_ONCE)
+
+    def __bool__(self) -> bool:
+        """Whether there are users, so that a password is needed at all."""
+        return bool(self._users)
+
+    async def admit(self, authorization: str, address: str | None) -> bool:
+        """Whether this Authorization header is that of a user. Raises TooManyChecks, of this address or of all."""
+        given = _credentials(authorization)
+        if given is None:
+            return False
+        digest = hmac.digest(self._key, b"\0".join(given), hashlib.sha256)
+        while (event := self._checking.get(digest)) is not None:  # many come at once with the same password
+            await event.wait()
+        if digest in self._right:
+            return True
+        if len(self._checking) >= _MOST_WAITING or self._by_address[address] >= _MOST_PER_ADDRESS:
+            raise TooManyChecks
+        done = self._checking[digest] = anyio.Event()
+        self._by_address[address] += 1
+        try:
+            right = await to_thread.run_sync(self._check, *given, limiter=self._threads)
+        finally:
+            self._by_address -= Counter([address])  # which drops an address that has none left
+            del self._checking[digest]
+            done.set()
+        if right:
+            self._remember(digest)
+        return right
+
+    def _check(self, name: bytes, password: bytes) -> bool:
+        hashed = self._users.get(name)
+        try:
+            same = bcrypt.checkpw(password[:_BCRYPT_BYTES], hashed or self._stand_in(name))
+        except ValueError:  # such as a NUL in the password
+            return False
+        return same and hashed is not None
+
+    def _stand_in(self, name: bytes) -> bytes:
+        """The hash that an unknown name is checked against: always the same user's, and as costly as any user's.
+
+        So neither the time of one refusal nor that of many tells which names there are.
+        """
+        return self._hashes[int.from_bytes(hmac.digest(self._key, name, hashlib.sha256)) % len(self._hashes)]
+
+    def _remember(self, digest: bytes) -> None:
+        while len(self._right) >= _MOST_KNOWN:
+            del self._right[next(iter(self._right))]
+        self._right[digest] = None
+
+
+def _credentials(authorization: str) -> tuple[bytes, bytes] | None:
+    """Name and password of a header; None where it has none."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(encoded.strip().encode("ascii"), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    name, colon, password = decoded.partition(b":")
+    return (name, password) if colon else None

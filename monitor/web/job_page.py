@@ -1,8 +1,8 @@
-"""The page of one job: facts, curves, what happened, and who was told."""
+"""The page of one job: details, curves, history, notifications and events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -13,8 +13,8 @@ from monitor.domain.render import moment, span
 from monitor.metrics.labels import clean
 from monitor.store import DeliverySummary, JobFile, Listing
 from monitor.web.drawing import Chart, chart
-from monitor.web.look import page
-from monitor.web.rows import cut, row, when
+from monitor.web.job_rows import cut, job_row, when
+from monitor.web.style import render_template
 
 _MOST_FILES: Final = 10
 _MOST_CHECKPOINTS: Final = 50
@@ -22,10 +22,12 @@ _MOST_METADATA: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class JobStory:
     """All that is shown of one job."""
 
     file: JobFile
+    labels: Mapping[str, str]
+    """Of its organisation."""
     measured: Sequence[JobEvent]
     """Measurements and checkpoints, oldest first."""
     events: Listing[JobEvent]
@@ -34,24 +36,27 @@ class Story:
     at: datetime
 
 
-def gone(org: str, job_id: str, now: datetime, *, fragment: bool = False) -> bytes:
+def render_missing(org: str, job_id: str, now: datetime, *, fragment: bool = False) -> bytes:
     """What stands where a job is not, or not any more."""
     shown = {"root": "../../", "at": moment(now), "org": clean(org, 64), "job_id": clean(job_id, 200)}
-    return page("gone.html", shown, fragment=fragment)
+    return render_template("missing.html", shown, fragment=fragment)
 
 
-def render(story: Story, *, fragment: bool = False) -> bytes:
+def render(story: JobStory, *, fragment: bool = False) -> bytes:
     """The page as UTF-8. Called in a worker thread."""
     tracked, now = story.file.tracked, story.at
-    job = tracked.job
+    job, row = tracked.job, job_row(tracked, now)
     shown: dict[str, Any] = {
         "root": "../../",
         "at": moment(now),
         "org": clean(job.org, 64),
         "job_id": clean(job.id, 1000),
-        "row": row(tracked, now),
-        "api": f"../../api/v1/{row(tracked, now).page}",
-        "facts": [(label, value) for label, value in _facts(tracked) if value],
+        "row": row,
+        "api": f"../../api/v1/{row.page}",
+        "times": [(label, moment(at)) for label, at in _times(tracked) if at is not None],
+        "details": [(label, value) for label, value in _details(tracked) if value],
+        "metadata": [(clean(key, 64), clean(text, 200)) for key, text in list(job.metadata.items())[:_MOST_METADATA]],
+        "labels": [clean(f"{key}: {text}", 128) for key, text in story.labels.items()],
         "charts": list(_charts(story.measured)),
         "checkpoints": [_line(one) for one in story.measured if one.kind is EventKind.CHECKPOINT][-_MOST_CHECKPOINTS:],
         "events": [_line(one) for one in story.events.items],
@@ -60,7 +65,7 @@ def render(story: Story, *, fragment: bool = False) -> bytes:
         "transitions": [_step(one, now) for one in reversed(story.file.transitions)],
         "deliveries": [_delivery(one, now) for one in reversed(story.file.deliveries)],
     }
-    return page("job.html", shown, fragment=fragment)
+    return render_template("job.html", shown, fragment=fragment)
 
 
 def _charts(measured: Sequence[JobEvent]) -> Iterator[Chart]:
@@ -73,21 +78,27 @@ def _charts(measured: Sequence[JobEvent]) -> Iterator[Chart]:
             yield found
 
 
-def _facts(tracked: Tracked) -> Iterator[tuple[str, str | None]]:
+def _times(tracked: Tracked) -> Iterator[tuple[str, datetime | None]]:
     job = tracked.job
+    yield "Created", job.created_at
+    yield "Started", job.started_at
+    yield "Finished", job.finished_at
+    yield "Last activity", tracked.last_activity_at if tracked.active else None
+
+
+def _details(tracked: Tracked) -> Iterator[tuple[str, str | None]]:
+    job, size = tracked.job, tracked.size
     yield "Provider", clean(job.provider, 64)
     yield "Method", job.method.value
-    yield "Provider's word", clean(job.raw_status, 80) if job.raw_status != job.status.value else None
-    yield "Created", moment(job.created_at)
-    yield "Started", moment(job.started_at)
-    yield "Finished", moment(job.finished_at)
-    yield "Waited for", span(job.queue_time) if job.queue_time is not None else None
+    yield "Status at the provider", clean(job.raw_status, 80) if job.raw_status != job.status.value else None
+    yield "Queued for", span(job.queue_time) if job.queue_time is not None else None
     yield "Ran for", span(job.run_time) if job.run_time is not None else None
     yield "Trained tokens", f"{job.trained_tokens:,}" if job.trained_tokens is not None else None
     yield "Epochs", f"{job.epochs:,}" if job.epochs is not None else None
+    if size is not None:
+        yield "Examples", f"{size.examples:,}" if size.examples is not None else None
+        yield "Tokens in one epoch", f"{size.tokens:,}" if size.exact else f"{size.low:,} to {size.high:,}"
     yield from _files(job)
-    for key, value in list(job.metadata.items())[:_MOST_METADATA]:
-        yield clean(key, 64), clean(value, 200)
 
 
 def _files(job: Job) -> Iterator[tuple[str, str | None]]:
@@ -124,5 +135,5 @@ def _delivery(one: DeliverySummary, now: datetime) -> dict[str, Any]:
         "state": one.state,
         "attempts": one.attempts,
         "at": when(one.settled_at or one.created_at, now),
-        "reason": clean(one.why, 360),
+        "reason": cut(one.why, 360),
     }

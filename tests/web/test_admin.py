@@ -11,7 +11,7 @@ import pytest
 from monitor.domain.model import Status
 from monitor.store import Stores
 from tests.builders import MINUTE, job, tracked
-from tests.web.site import Answer, Site, lifecycle, site
+from tests.web.site import Answer, Site, admin_actions, site
 
 RELOAD, REQUEUE, REPLAY = "/-/reload", "/-/requeue", "/-/replay?since=24h"
 FAILED = tracked(job(status=Status.FAILED, name="tone"), seq=3)
@@ -70,7 +70,7 @@ async def test_nothing_is_changed_where_the_operator_did_not_ask_for_it(tmp_path
     ],
 )
 async def test_a_page_of_another_site_changes_nothing(tmp_path: Path, path: str, headers: dict[str, str]) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops",))
         await buried(here.store)
         answer = await post(here, path, **headers)
@@ -82,14 +82,14 @@ async def test_a_page_of_another_site_changes_nothing(tmp_path: Path, path: str,
 @pytest.mark.parametrize("path", [RELOAD, REQUEUE, REPLAY])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
 async def test_only_a_post_changes_anything(tmp_path: Path, path: str, method: str) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         answer = await here.get(path, method=method)
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")
     assert method == "HEAD" or said(answer) == "this address takes a POST"
 
 
 async def test_a_reload_that_finds_mistakes_says_them(tmp_path: Path) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         answer = await post(
             here, RELOAD, **{"Sec-Fetch-Site": "same-origin", "Origin": f"http://127.0.0.1:{here.port}"}
         )
@@ -98,7 +98,7 @@ async def test_a_reload_that_finds_mistakes_says_them(tmp_path: Path) -> None:
 
 
 async def test_dead_letters_wait_again_and_are_counted(tmp_path: Path) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops", "chat"))
         await buried(here.store)
         answers = [await post(here, REQUEUE), await post(here, REQUEUE)]
@@ -112,7 +112,7 @@ async def test_a_replay_says_what_is_told_again_and_what_is_new(tmp_path: Path) 
     again = {**of_it, "key": "research/ftjob-1/3@ops", "notifier": "ops", "title": "ftjob-1 failed", "new": False}
     new = {**of_it, "key": "research/ftjob-1/3@chat", "notifier": "chat", "title": "tone failed", "new": True}
     told: dict[str, Any] = {"again": 1, "new": 1, "waiting": 0, "deliveries": [again, new]}
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops",))
         await buried(here.store)
         dry = await post(here, f"{REPLAY}&dry_run=true")
@@ -126,7 +126,7 @@ async def test_a_replay_says_what_is_told_again_and_what_is_new(tmp_path: Path) 
 
 
 async def test_one_notifier_alone_is_told_again(tmp_path: Path) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED)
         answer = await post(here, f"{REPLAY}&notifier=chat")
         assert [one["key"] for one in json.loads(answer.text)["data"]["deliveries"]] == ["research/ftjob-1/3@chat"]
@@ -159,7 +159,7 @@ async def test_one_notifier_alone_is_told_again(tmp_path: Path) -> None:
     ],
 )
 async def test_a_wrong_question_changes_nothing_and_is_explained(tmp_path: Path, path: str, told: str) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops",))
         await buried(here.store)
         answer = await post(here, f"/-/{path}")
@@ -168,5 +168,5 @@ async def test_a_wrong_question_changes_nothing_and_is_explained(tmp_path: Path,
 
 
 async def test_the_longest_time_is_that_for_which_the_store_remembers(tmp_path: Path) -> None:
-    async with site(tmp_path, changes=lifecycle) as here:
+    async with site(tmp_path, changes=admin_actions) as here:
         assert (await post(here, "/-/replay?since=90d")).status == 200

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -73,7 +74,33 @@ async def test_as_many_days_are_shown_as_are_asked_for(tmp_path: Path) -> None:
         assert data(await here.get("/api/v1/costs?days=10&org=research")) == []
 
 
-@pytest.mark.parametrize("asked", ["days=0", "days=367", "days=x", "org=nobody", "limit=1"])
+async def pages(here: Site, path: str) -> list[list[Any]]:
+    """All pages of a list, two items each."""
+    found: list[list[Any]] = []
+    after = ""
+    while len(found) < 9:
+        answer = await here.get(f"{path}?limit=2{after}")
+        found.append(data(answer))
+        if (following := json.loads(answer.body)["next"]) is None:
+            break
+        after = f"&after={quote(following)}"
+    return found
+
+
+async def test_costs_and_models_come_in_pages(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    async with site(tmp_path, *(org(name) for name in names)) as here:
+        for name in names:
+            bill = Bill(org=name, project="", line_item="x", day=TODAY, usd=Decimal(1))
+            await here.store.costs.record_bill(name, [bill], since=TODAY, until=TODAY, now=NOON)
+            model = TunedModel(org=name, id="ft:1", base=BASE, shutdown=None if name < "c" else TODAY, listed=True)
+            await here.store.costs.replace_models(name, [model])
+        costs, models = await pages(here, "/api/v1/costs"), await pages(here, "/api/v1/models")
+    assert [[one["org"] for one in page] for page in costs] == [["a", "b"], ["c", "d"], ["e"]]
+    assert [[one["org"] for one in page] for page in models] == [["c", "d"], ["e", "a"], ["b"]]
+
+
+@pytest.mark.parametrize("asked", ["days=0", "days=367", "days=x", "org=nobody", "limit=0", "after=x"])
 async def test_a_question_that_makes_no_sense_is_refused(tmp_path: Path, asked: str) -> None:
     async with site(tmp_path) as here:
         assert (await here.get(f"/api/v1/costs?{asked}")).status == 400

@@ -1,8 +1,8 @@
-"""What somebody wants to see of the status page: filters, order and which page, as its address tells them."""
+"""What the status page is asked to show: filters, order and page, as its address says them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,27 +12,27 @@ from urllib.parse import urlencode
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Status
 from monitor.metrics.labels import clean
+from monitor.web.job_rows import GONE, ended_at, status
 from monitor.web.query import Parameters
 
 STALLED: Final = "stalled"
-STATES: Final = (*(status.value for status in Status), STALLED)
+STATES: Final = (*(status.value for status in Status), STALLED, GONE)
 PER_PAGE: Final = {"active": 50, "ended": 15}
 _LONGEST: Final = 200
+_LONGEST_CURSOR: Final = 1024
 _MOST_PAGES: Final = 10_000
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
-
-Order = Callable[[Tracked], Any]
 
 
 def _cost(one: Tracked) -> Decimal:
     return -one.cost.usd if one.cost is not None and one.cost.usd is not None else Decimal(1)
 
 
-def _newest(one: Tracked) -> Any:
-    return one.job.finished_at or (one.since if one.job.status.final else one.job.created_at) or _LONG_AGO
+def _newest(one: Tracked) -> datetime:
+    return (one.job.created_at if one.active else ended_at(one) or one.job.created_at) or _LONG_AGO
 
 
-ORDERS: Final[Mapping[str, tuple[str, Order, bool]]] = {
+ORDERS: Final[Mapping[str, tuple[str, Callable[[Tracked], Any], bool]]] = {
     "newest": ("Newest first", _newest, True),
     "oldest": ("Oldest first", _newest, False),
     "name": ("Name", lambda one: (one.job.name or one.job.id).casefold(), False),
@@ -43,7 +43,7 @@ ORDERS: Final[Mapping[str, tuple[str, Order, bool]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class PageQuery:
     """Empty filters let everything through. Pages are counted from 1."""
 
     org: str = ""
@@ -54,6 +54,8 @@ class Wish:
     sort: str = "newest"
     active: int = 1
     ended: int = 1
+    older: str = ""
+    """The cursor of a page of the jobs that finished before the others."""
 
     @property
     def filters(self) -> bool:
@@ -62,55 +64,56 @@ class Wish:
 
     def address(self, **over: str | int) -> str:
         """The same page with something else wanted: a query string, or `.` where nothing is out of the ordinary."""
-        usual = asdict(Wish())
+        usual = asdict(PageQuery())
         asked = {name: value for name, value in {**asdict(self), **over}.items() if value != usual[name]}
         return "?" + urlencode(asked, errors="replace") if asked else "."
 
-    def chosen(self, jobs: tuple[Tracked, ...]) -> list[Tracked]:
+    def chosen(self, jobs: Iterable[Tracked]) -> list[Tracked]:
         """The jobs that are let through, in the order that is wanted."""
-        words = self.q.casefold().split()
         _, order, largest_first = ORDERS[self.sort]
-        return sorted((one for one in jobs if self._lets(one, words)), key=order, reverse=largest_first)
+        return sorted(filter(self.matches, jobs), key=order, reverse=largest_first)
 
-    def _lets(self, one: Tracked, words: list[str]) -> bool:
+    def matches(self, one: Tracked) -> bool:
+        """Whether a job is let through."""
         job = one.job
         if self.org and self.org != clean(job.org, 64):
             return False
-        if self.status and not (one.stalled if self.status == STALLED else self.status == job.status.value):
+        if self.status and not (one.stalled if self.status == STALLED else self.status == status(one)):
             return False
         if self.model and self.model != clean(job.model, 80):
             return False
-        if not words:
+        if not self.q:
             return True
         text = f"{job.name or ''}\n{job.id}\n{job.org}\n{job.model}\n{job.fine_tuned_model or ''}".casefold()
-        return all(word in text for word in words)
+        return all(word in text for word in self.q.casefold().split())
 
 
-def wished(parameters: Parameters) -> Wish:
+def parse_page_query(parameters: Parameters) -> PageQuery:
     """What the address asks for. People type addresses: what makes no sense is as if it were not there."""
 
-    def first(name: str) -> str:
-        return clean(parameters.getall(name)[0], _LONGEST) if name in set(parameters) else ""
+    def first(name: str, longest: int = _LONGEST) -> str:
+        return clean(parameters.getall(name)[0], longest) if name in set(parameters) else ""
 
     def page(name: str) -> int:
         text = first(name)
         good = text.isascii() and text.isdigit() and len(text) <= 5
         return min(max(int(text), 1), _MOST_PAGES) if good else 1
 
-    status, sort = first("status"), first("sort")
-    return Wish(
+    wanted, sort = first("status"), first("sort")
+    return PageQuery(
         org=first("org"),
-        status=status if status in STATES else "",
+        status=wanted if wanted in STATES else "",
         model=first("model"),
         q=first("q").strip(),
         sort=sort if sort in ORDERS else "newest",
         active=page("active"),
         ended=page("ended"),
+        older=first("older", _LONGEST_CURSOR),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paged:
+class PageOfJobs:
     """One page of a long table, and the addresses of its neighbours."""
 
     shown: tuple[Tracked, ...]
@@ -121,16 +124,29 @@ class Paged:
     after: str | None
 
 
-def paged(wish: Wish, name: str, jobs: list[Tracked]) -> Paged:
-    """The page of these jobs that is wanted, or the last there is. `name` is that of its field in the wish."""
+def page_of(query: PageQuery, name: str, jobs: list[Tracked]) -> PageOfJobs:
+    """The page of these jobs that is wanted, or the last there is. `name` is that of its field in the query."""
     most = PER_PAGE[name]
     pages = max(-(-len(jobs) // most), 1)
-    number = min(getattr(wish, name), pages)
-    return Paged(
+    number = min(getattr(query, name), pages)
+    return PageOfJobs(
         shown=tuple(jobs[(number - 1) * most : number * most]),
         total=len(jobs),
         number=number,
         pages=pages,
-        before=wish.address(**{name: number - 1}) if number > 1 else None,
-        after=wish.address(**{name: number + 1}) if number < pages else None,
+        before=query.address(**{name: number - 1}) if number > 1 else None,
+        after=query.address(**{name: number + 1}) if number < pages else None,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierJobs:
+    """Jobs that finished before the window of the page, read from the store, and the addresses of other pages."""
+
+    shown: tuple[Tracked, ...] = ()
+    newest: str | None = None
+    """None where these are the newest."""
+    older: str | None = None
+    """None where there are none older."""
+    until: datetime | None = None
+    """How far back was searched, where that was not to the end."""

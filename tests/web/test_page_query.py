@@ -10,7 +10,7 @@ from multidict import MultiDict
 
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Basis, Cost, Metrics, Status
-from monitor.web.wish import Wish, paged, wished
+from monitor.web.page_query import PageQuery, page_of, parse_page_query
 from tests.builders import MINUTE, NOON, job, tracked, trained
 from tests.web.site import org, site
 from tests.web.test_pages import NASTY, Seen
@@ -25,54 +25,56 @@ JOBS = (
 
 
 @pytest.mark.parametrize(
-    ("wish", "ids"),
+    ("query", "ids"),
     [
-        pytest.param(Wish(), "abdc", id="everything, newest first"),
-        pytest.param(Wish(sort="oldest"), "cdba", id="oldest first"),
-        pytest.param(Wish(sort="name"), "dcab", id="by name, whatever its case, or id"),
-        pytest.param(Wish(sort="progress"), "dcab", id="what has gone furthest first"),
-        pytest.param(Wish(sort="cost"), "dabc", id="the dearest first, unknown costs last"),
-        pytest.param(Wish(org="search"), "c", id="an organisation"),
-        pytest.param(Wish(status="failed"), "b", id="a status"),
-        pytest.param(Wish(status="stalled"), "c", id="what has stalled"),
-        pytest.param(Wish(model="gpt-4.1"), "b", id="a model"),
-        pytest.param(Wish(q="SUPPORT"), "a", id="a word in a name"),
-        pytest.param(Wish(q="ft: tone"), "d", id="all of the words"),
-        pytest.param(Wish(q="ft: support"), "", id="no job has all of the words"),
-        pytest.param(Wish(org="search", status="failed"), "", id="filters are added up"),
+        pytest.param(PageQuery(), "abdc", id="everything, newest first"),
+        pytest.param(PageQuery(sort="oldest"), "cdba", id="oldest first"),
+        pytest.param(PageQuery(sort="name"), "dcab", id="by name, whatever its case, or id"),
+        pytest.param(PageQuery(sort="progress"), "dcab", id="what has gone furthest first"),
+        pytest.param(PageQuery(sort="cost"), "dabc", id="the dearest first, unknown costs last"),
+        pytest.param(PageQuery(org="search"), "c", id="an organisation"),
+        pytest.param(PageQuery(status="failed"), "b", id="a status"),
+        pytest.param(PageQuery(status="stalled"), "c", id="what has stalled"),
+        pytest.param(PageQuery(model="gpt-4.1"), "b", id="a model"),
+        pytest.param(PageQuery(q="SUPPORT"), "a", id="a word in a name"),
+        pytest.param(PageQuery(q="ft: tone"), "d", id="all of the words"),
+        pytest.param(PageQuery(q="ft: support"), "", id="no job has all of the words"),
+        pytest.param(PageQuery(org="search", status="failed"), "", id="filters are added up"),
     ],
 )
-def test_what_is_let_through(wish: Wish, ids: str) -> None:
-    assert "".join(one.job.id for one in wish.chosen(JOBS)) == ids
+def test_what_is_let_through(query: PageQuery, ids: str) -> None:
+    assert "".join(one.job.id for one in query.chosen(JOBS)) == ids
 
 
 @pytest.mark.parametrize(
-    ("asked", "wish"),
+    ("asked", "query"),
     [
-        pytest.param({}, Wish(), id="nothing"),
-        pytest.param({"org": "search", "active": "3"}, Wish(org="search", active=3), id="an organisation, third page"),
-        pytest.param({"status": "nonsense", "sort": "nonsense"}, Wish(), id="what there is not"),
-        pytest.param({"active": "-1", "ended": "²"}, Wish(), id="what is no number"),
-        pytest.param({"active": "99999"}, Wish(active=10_000), id="too far"),
-        pytest.param({"q": " x " * 500}, Wish(q=(" x " * 500)[:200].strip()), id="too long"),
-        pytest.param({"q": "a\x1b[31m\u202e"}, Wish(q="a[31m"), id="what cannot be seen"),
-        pytest.param({"anything": "else"}, Wish(), id="a parameter that is not known"),
+        pytest.param({}, PageQuery(), id="nothing"),
+        pytest.param(
+            {"org": "search", "active": "3"}, PageQuery(org="search", active=3), id="an organisation, third page"
+        ),
+        pytest.param({"status": "nonsense", "sort": "nonsense"}, PageQuery(), id="what there is not"),
+        pytest.param({"active": "-1", "ended": "²"}, PageQuery(), id="what is no number"),
+        pytest.param({"active": "99999"}, PageQuery(active=10_000), id="too far"),
+        pytest.param({"q": " x " * 500}, PageQuery(q=(" x " * 500)[:200].strip()), id="too long"),
+        pytest.param({"q": "a\x1b[31m\u202e"}, PageQuery(q="a[31m"), id="what cannot be seen"),
+        pytest.param({"anything": "else"}, PageQuery(), id="a parameter that is not known"),
     ],
 )
-def test_an_address_is_understood_as_far_as_it_makes_sense(asked: dict[str, str], wish: Wish) -> None:
-    assert wished(MultiDict(asked)) == wish
+def test_an_address_is_understood_as_far_as_it_makes_sense(asked: dict[str, str], query: PageQuery) -> None:
+    assert parse_page_query(MultiDict(asked)) == query
 
 
 def test_addresses_say_what_is_out_of_the_ordinary() -> None:
-    assert Wish().address() == "."
-    assert Wish(org="a b", active=2).address(active=3) == "?org=a+b&active=3"
-    assert Wish(active=2).address(active=1) == "."
+    assert PageQuery().address() == "."
+    assert PageQuery(org="a b", active=2).address(active=3) == "?org=a+b&active=3"
+    assert PageQuery(active=2).address(active=1) == "."
 
 
 @pytest.mark.parametrize(("asked", "number", "shown"), [(1, 1, 50), (3, 3, 20), (9, 3, 20)])
 def test_long_tables_come_in_pages(asked: int, number: int, shown: int) -> None:
     jobs: list[Tracked] = [tracked(job(f"j{n}")) for n in range(120)]
-    page = paged(Wish(active=asked), "active", jobs)
+    page = page_of(PageQuery(active=asked), "active", jobs)
     assert (page.number, len(page.shown), page.pages, page.total) == (number, shown, 3, 120)
     assert (page.before is None, page.after is None) == (number == 1, number == 3)
 

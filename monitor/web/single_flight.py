@@ -12,41 +12,41 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Ride(Generic[T]):
+class _Flight(Generic[T]):
     """One making of an answer, and those who wait for it."""
 
-    arrived: anyio.Event = field(default_factory=anyio.Event)
+    done: anyio.Event = field(default_factory=anyio.Event)
     result: tuple[T] | None = None
     failure: Exception | None = None
     """Without either, whoever made it was cancelled."""
 
 
-class Shared:
+class SingleFlight:
     """At most so many answers are being made; whoever asks while one of the same kind waits for its turn shares it."""
 
     def __init__(self, at_once: int) -> None:
         self._turn = anyio.Semaphore(at_once)
-        self._boarding: dict[Hashable, _Ride[object]] = {}
+        self._waiting: dict[Hashable, _Flight[object]] = {}
 
     async def get(self, kind: Hashable, make: Callable[[], Awaitable[T]]) -> T:
         """The answer of this kind, as of now or later. Raises what `make` raises."""
-        while (waiting := cast("_Ride[T] | None", self._boarding.get(kind))) is not None:
-            await waiting.arrived.wait()
-            if waiting.failure is not None:
-                raise waiting.failure
-            if waiting.result is not None:
-                return waiting.result[0]
-        ride: _Ride[T] = _Ride()
-        self._boarding[kind] = cast("_Ride[object]", ride)
+        while (other := cast("_Flight[T] | None", self._waiting.get(kind))) is not None:
+            await other.done.wait()
+            if other.failure is not None:
+                raise other.failure
+            if other.result is not None:
+                return other.result[0]
+        flight: _Flight[T] = _Flight()
+        self._waiting[kind] = cast("_Flight[object]", flight)
         try:
             async with self._turn:
-                del self._boarding[kind]  # it begins: who comes from now on takes the next
-                (result,) = ride.result = (await make(),)
+                del self._waiting[kind]  # it begins: who comes from now on takes the next
+                (result,) = flight.result = (await make(),)
         except Exception as error:
-            ride.failure = error
+            flight.failure = error
             raise
         finally:
-            if self._boarding.get(kind) is ride:
-                del self._boarding[kind]
-            ride.arrived.set()
+            if self._waiting.get(kind) is flight:
+                del self._waiting[kind]
+            flight.done.set()
         return result

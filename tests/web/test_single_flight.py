@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from monitor.web.sharing import Shared
+from monitor.web.single_flight import SingleFlight
 
 
 class Kitchen:
@@ -24,7 +24,7 @@ class Kitchen:
 
 
 async def test_who_asks_while_one_is_being_made_gets_the_next_and_shares_it() -> None:
-    kitchen, shared = Kitchen(), Shared(1)
+    kitchen, shared = Kitchen(), SingleFlight(1)
     first = asyncio.create_task(shared.get("page", kitchen.make))
     await asyncio.sleep(0.01)
     others = [asyncio.create_task(shared.get("page", kitchen.make)) for _ in range(100)]
@@ -37,7 +37,7 @@ async def test_who_asks_while_one_is_being_made_gets_the_next_and_shares_it() ->
 
 
 async def test_kinds_are_not_mixed_and_a_failure_is_everybodys_and_not_the_nexts() -> None:
-    shared = Shared(1)
+    shared = SingleFlight(1)
     gate = asyncio.Event()
 
     async def broken() -> int:
@@ -62,7 +62,7 @@ async def test_kinds_are_not_mixed_and_a_failure_is_everybodys_and_not_the_nexts
 
 
 async def test_the_one_who_makes_it_may_go_away() -> None:
-    kitchen, shared = Kitchen(), Shared(1)
+    kitchen, shared = Kitchen(), SingleFlight(1)
     busy = asyncio.create_task(shared.get("other", kitchen.make))
     await asyncio.sleep(0.01)
     maker, other = (asyncio.create_task(shared.get("page", kitchen.make)) for _ in range(2))

@@ -1,0 +1,274 @@
+"""The JSON API: jobs, organisations, deliveries, costs, budgets and models, as docs/openapi.yaml describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import anyio
+import msgspec
+from aiohttp import web
+from anyio import to_thread
+
+from monitor.clock import Clock
+from monitor.domain.costs import TunedModel
+from monitor.domain.flow import Tracked, Transition, Trouble
+from monitor.domain.model import JobEvent, Status
+from monitor.domain.pricing import dollars
+from monitor.domain.reconcile import DayCosts, reconcile
+from monitor.domain.render import job_view, moment
+from monitor.metrics.health import AccountHealth, BudgetState, Health, OrgHealth
+from monitor.store import CostStore, DeliverySummary, JobFile, Listing, Reader
+from monitor.web import query
+
+T = TypeVar("T")
+View = dict[str, Any]
+
+_STATES: Final = ("pending", "sent", "dead")  # of a DeliverySummary
+_DAYS: Final = 30
+_MOST_DAYS: Final = 366
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiRoutes:
+    """What answers programs. The methods are aiohttp handlers."""
+
+    reader: Reader
+    costs_store: CostStore
+    health: Health
+    clock: Clock
+    monitor_url: Callable[[], str]
+    """Where our own pages are, without a trailing slash."""
+    threads: anyio.CapacityLimiter
+
+    async def jobs(self, request: web.Request) -> web.Response:
+        """Jobs, newest first."""
+        given = query.only(request.query, "org", "status", "limit", "after")
+        org = query.choice(given, "org", tuple(self.health.orgs))
+        status = query.choice(given, "status", tuple(Status))
+        listing = await self.reader.jobs(org=org, status=status, limit=query.limit(given, 50), after=given.get("after"))
+        view = partial(job, health=self.health.copy(), monitor_url=self.monitor_url())
+        return await self._json(lambda: page(listing, view))
+
+    async def job(self, request: web.Request) -> web.Response:
+        """One job with its transitions and deliveries."""
+        query.only(request.query)
+        file = await self.reader.job(request.match_info["org"], request.match_info["job_id"])
+        if file is None:
+            raise query.NotThere("there is no such job")
+        health, monitor_url = self.health.copy(), self.monitor_url()
+        return await self._json(lambda: encoded(job_file(file, health, monitor_url)))
+
+    async def events(self, request: web.Request) -> web.Response:
+        """A job's event stream, newest first."""
+        given = query.only(request.query, "limit", "after")
+        org, job_id = request.match_info["org"], request.match_info["job_id"]
+        if await self.reader.job(org, job_id) is None:
+            raise query.NotThere("there is no such job")
+        listing = await self.reader.events(org, job_id, limit=query.limit(given, 100), after=given.get("after"))
+        return await self._json(lambda: page(listing, event))
+
+    async def orgs(self, request: web.Request) -> web.Response:
+        """The organisations, and how watching them goes."""
+        query.only(request.query)
+        shown = [organisation(org, self.health.accounts.get(org.org)) for org in self.health.orgs.values()]
+        return await self._json(lambda: encoded(shown))
+
+    async def deliveries(self, request: web.Request) -> web.Response:
+        """The outbox, newest first."""
+        given = query.only(request.query, "state", "limit", "after")
+        state = query.choice(given, "state", _STATES)
+        listing = await self.reader.deliveries(state=state, limit=query.limit(given, 50), after=given.get("after"))
+        return await self._json(lambda: page(listing, delivery))
+
+    async def costs(self, request: web.Request) -> web.Response:
+        """Computed beside billed, by organisation and UTC day, the newest day first."""
+        given = query.only(request.query, "org", "days", "limit", "after")
+        orgs = self._orgs(given)
+        days = query.whole(given, "days", otherwise=_DAYS, most=_MOST_DAYS)
+        today = self.clock.now().astimezone(UTC).date()
+        since = today - timedelta(days=days - 1)
+        found = await self.costs_store.records(datetime.combine(since, time(), UTC), orgs)
+
+        def encode() -> bytes:
+            daily = reconcile(found.spendings, found.usages, found.bills, since, today)
+            return page(query.paged(daily, lambda one: (-one.day.toordinal(), one.org), given), day_costs)
+
+        return await self._json(encode)
+
+    async def models(self, request: web.Request) -> web.Response:
+        """The tuned models: those that are shut down first come before the others."""
+        given = query.only(request.query, "org", "limit", "after")
+        models = await self.costs_store.tuned_models(self._orgs(given))
+        now = self.clock.now().astimezone(UTC)
+        listing = query.paged(models, _by_shutdown, given)
+        return await self._json(lambda: page(listing, partial(tuned_model, now=now)))
+
+    async def budgets(self, request: web.Request) -> web.Response:
+        """What each budget has come to."""
+        query.only(request.query)
+        return await self._json(lambda: encoded([budget(one) for one in self.health.budgets]))
+
+    def _orgs(self, given: Mapping[str, str]) -> tuple[str, ...]:
+        known = tuple(self.health.orgs)
+        org = query.choice(given, "org", known)
+        return known if org is None else (org,)
+
+    async def _json(self, encode: Callable[[], bytes]) -> web.Response:
+        content = await to_thread.run_sync(encode, limiter=self.threads)
+        return web.Response(body=content, content_type="application/json")
+
+
+def page(listing: Listing[T], view: Callable[[T], View]) -> bytes:
+    """One page of a list, and the cursor of the next."""
+    return encoded([view(item) for item in listing.items], listing.next)
+
+
+def encoded(shown: View | list[View], following: str | None = None) -> bytes:
+    """An answer: `data`, and for lists `next`."""
+    answer = {"data": shown, "next": following} if isinstance(shown, list) else {"data": shown}
+    return msgspec.json.encode(answer)
+
+
+def job(tracked: Tracked, health: Health, monitor_url: str = "") -> View:
+    """A job as in notifications, with its organisation and what we remember about watching it."""
+    org = health.orgs.get(tracked.job.org)
+    return {
+        "org": tracked.job.org,
+        "provider": tracked.job.provider,
+        "labels": dict(org.labels) if org is not None else {},
+        **job_view(tracked.job, tracked.cost, monitor_url=monitor_url),
+        "since": moment(tracked.since),
+        "stalled": tracked.stalled,
+        "estimated_finish": moment(tracked.job.estimated_finish),
+    }
+
+
+def job_file(file: JobFile, health: Health, monitor_url: str = "") -> View:
+    """A job with its transitions and deliveries."""
+    return {
+        **job(file.tracked, health, monitor_url),
+        "transitions": [transition(one) for one in file.transitions],
+        "deliveries": [delivery(one) for one in file.deliveries],
+    }
+
+
+def transition(of: Transition) -> View:
+    """A transition as in notifications."""
+    return {
+        "id": of.id,
+        "seq": of.seq,
+        "kind": of.kind,
+        "from": of.before,
+        "to": of.after,
+        "observed_at": moment(of.at),
+    }
+
+
+def event(of: JobEvent) -> View:
+    """One line of a job's event stream, with the metrics it holds."""
+    metrics = asdict(of.metrics) if of.metrics is not None else {}
+    return {
+        "id": of.id,
+        "at": moment(of.at),
+        "level": of.level,
+        "kind": of.kind,
+        "message": of.message,
+        "metrics": {name: value for name, value in metrics.items() if value is not None} or None,
+    }
+
+
+def delivery(of: DeliverySummary) -> View:
+    """A delivery of the outbox, without its content."""
+    return {
+        "key": of.key,
+        "notifier": of.notifier,
+        "org": of.org,
+        "job": of.job,
+        "seq": of.seq,
+        "type": of.type,
+        "title": of.title,
+        "state": of.state,
+        "attempts": of.attempts,
+        "created_at": moment(of.created_at),
+        "due_at": moment(of.due_at),
+        "settled_at": moment(of.settled_at),
+        "reason": of.reason,
+        "answer": of.answer,
+    }
+
+
+def organisation(of: OrgHealth, imports: AccountHealth | None) -> View:
+    """How watching one organisation goes, and the import of its costs, where they are imported."""
+    return {
+        "org": of.org,
+        "provider": of.provider,
+        "labels": dict(of.labels),
+        "up": of.up,
+        "last_success": moment(of.last_success),
+        "next_poll_at": moment(of.next_poll_at),
+        "trouble": _trouble(of.trouble),
+        "books": None
+        if imports is None
+        else {
+            "last_success": moment(imports.last_success),
+            "next_read_at": moment(imports.next_read_at),
+            "trouble": _trouble(imports.trouble),
+        },
+    }
+
+
+def _trouble(trouble: Trouble | None) -> Mapping[str, str] | None:
+    return None if trouble is None else {"reason": trouble.reason, "text": trouble.text}
+
+
+def day_costs(of: DayCosts) -> dict[str, Any]:
+    """One day's costs; money as decimal text, null where nothing was billed."""
+    return {
+        "org": of.org,
+        "day": of.day.isoformat(),
+        "settled": of.settled,
+        "computed": {"training": dollars(of.computed_training), "use": dollars(of.computed_use)},
+        "billed": {
+            "training": _money(of.billed_training),
+            "use": _money(of.billed_inference),
+            "other": _money(of.billed_other),
+        },
+        "unpriced": of.unpriced,
+        "unknown_line_items": list(of.unknown),
+    }
+
+
+def tuned_model(of: TunedModel, now: datetime) -> dict[str, Any]:
+    """A tuned model and the day it is shut down."""
+    return {
+        "org": of.org,
+        "id": of.id,
+        "base_model": of.base,
+        "shutdown_date": of.shutdown.isoformat() if of.shutdown is not None else None,
+        "days_left": (of.shutdown - now.date()).days if of.shutdown is not None else None,
+        "listed": of.listed,
+    }
+
+
+def budget(of: BudgetState) -> dict[str, Any]:
+    """A budget and what was spent of it."""
+    return {
+        "name": of.name,
+        "limit": dollars(of.limit),
+        "spent": dollars(of.spent),
+        "ratio": float(round(of.spent / of.limit, 4)),
+        "period_end": moment(of.period_end),
+    }
+
+
+def _by_shutdown(model: TunedModel) -> tuple[str | int, ...]:
+    return (model.shutdown is None, str(model.shutdown or ""), model.org, model.id)
+
+
+def _money(usd: Decimal | None) -> str | None:
+    return None if usd is None else dollars(usd)

@@ -1,0 +1,203 @@
+"""Jobs and moments as people read them, on the status page and on the pages of jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from monitor.domain.flow import Tracked
+from monitor.domain.model import Basis, Cost, Job, Status
+from monitor.domain.pricing import spoken
+from monitor.domain.render import moment, span
+from monitor.domain.text import ELLIPSIS
+from monitor.domain.triage import triage
+from monitor.metrics.labels import clean
+
+GONE: Final = "gone"
+"""What a job is called that its provider does not know any more."""
+_EARLY: Final = 0.02  # of the whole: what is done of so little says nothing of the rest
+_SEEN_SOON: Final = timedelta(minutes=10)  # after its creation: whatever happened to it happened in between
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """A moment: how long ago or from now, and exactly, where that is known."""
+
+    words: str
+    exact: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a job failed: in the provider's words, and what to do about it."""
+
+    kind: str
+    hint: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """A job as a line of a table. What is not known is None."""
+
+    key: str
+    """Of the element, so that a page that is shown again finds it."""
+    name: str
+    id: str
+    org: str
+    model: str
+    tuned: str | None
+    status: str
+    final: bool
+    stalled: bool
+    since: When | None
+    """How long it has been in its status, or when it ended."""
+    finish: When | None
+    progress: float | None
+    steps: str | None
+    run_time: str | None
+    cost: str | None
+    cost_range: str | None
+    page: str
+    link: str | None
+    failure: Failure | None
+    spark: tuple[str, str] | None
+
+
+def job_row(tracked: Tracked, now: datetime, spark: tuple[str, str] | None = None) -> JobRow:
+    """The line of this job."""
+    job = tracked.job
+    latest = job.training.latest
+    cost, cost_range = money(tracked.cost)
+    return JobRow(
+        key=f"job-{blake2b(f'{job.org}/{job.id}'.encode(errors='replace'), digest_size=6).hexdigest()}",
+        name=clean(job.name or "", 80),
+        id=clean(job.id, 80),
+        org=clean(job.org, 64),
+        model=clean(job.model, 80),
+        tuned=clean(job.fine_tuned_model, 120) if job.fine_tuned_model else None,
+        status=status(tracked),
+        final=job.status.final,
+        stalled=tracked.stalled and tracked.active,
+        since=_since(tracked, now),
+        finish=finish(job, now) if tracked.active else None,
+        progress=job.progress,
+        steps=f"step {latest.step:,} of {latest.steps:,}" if latest.step is not None and latest.steps else None,
+        run_time=span(job.run_time) if job.run_time is not None else None,
+        cost=cost,
+        cost_range=cost_range,
+        page=address(job),
+        link=https(job.url),
+        failure=failure(job),
+        spark=spark,
+    )
+
+
+def status(tracked: Tracked) -> str:
+    """Its status, or that it is gone."""
+    return tracked.job.status.value if tracked.active or tracked.job.status.final else GONE
+
+
+def ended_at(tracked: Tracked) -> datetime | None:
+    """When a job that is over ended, or was found to be gone.
+
+    Where the provider does not say, it is when we saw it; None where it was over when we first saw it, unless that was
+    soon after its creation.
+    """
+    job = tracked.job
+    if job.finished_at is not None or not job.status.final:
+        return job.finished_at or tracked.since
+    at_first_sight = tracked.seq == 1
+    soon = job.created_at is not None and tracked.since - job.created_at <= _SEEN_SOON
+    return None if at_first_sight and not soon else tracked.since
+
+
+def _since(tracked: Tracked, now: datetime) -> When | None:
+    """How long it has been in its status; `at least` where it was when we first saw it."""
+    if not tracked.active:
+        return when(ended_at(tracked), now)
+    job = tracked.job
+    told = job.started_at if job.status is Status.RUNNING else None
+    if job.status in {Status.VALIDATING, Status.QUEUED} and tracked.seq == 1:
+        told = job.created_at
+    since = min(told or tracked.since, now)
+    how = "for" if told is not None or tracked.seq > 1 else "for at least"
+    return When(words=f"{how} {span(now - since)}", exact=moment(since) or "")
+
+
+def failure(job: Job) -> Failure | None:
+    """Why it failed, if it did."""
+    if job.status is not Status.FAILED:
+        return None
+    found = triage(job.error)
+    texts = (job.error.message, job.error.code) if job.error is not None else ()
+    shown = (cut(text, 300) for text in texts if text)  # a message may have nothing that can be seen
+    return Failure(kind=found.cls.value, hint=found.hint, error=next(filter(None, shown), ""))
+
+
+def cut(text: str, limit: int) -> str:
+    """At most `limit` harmless characters of a sentence; where there are more, the last one says so."""
+    shown = clean(text, limit + 1)
+    return shown if len(shown) <= limit else shown[: limit - 1].rstrip() + ELLIPSIS
+
+
+def finish(job: Job, now: datetime) -> When | None:
+    """When it will be done: as the provider says, else by the pace so far. None when there is no saying."""
+    if job.status.final:
+        return None
+    done = job.progress
+    if done is not None and done >= 1:
+        return When(words="finishing")
+    if job.estimated_finish is not None:
+        overdue = job.estimated_finish <= now
+        return (
+            When(words="overdue", exact=moment(job.estimated_finish) or "")
+            if overdue
+            else when(job.estimated_finish, now)
+        )
+    began = job.started_at
+    if job.status is not Status.RUNNING or began is None or began > now or done is None or done < _EARLY:
+        return None
+    return when(now + (now - began) * ((1 - done) / done), now)
+
+
+def address(job: Job) -> str:
+    """The page of a job, as seen from the status page."""
+    return f"jobs/{segment(job.org)}/{segment(job.id)}"
+
+
+def segment(text: str) -> str:
+    """One step of a path. A step of dots alone would be taken for a direction: no server is ever asked for it."""
+    return quote(text, safe="", errors="replace")
+
+
+def https(url: str | None) -> str | None:
+    """The link, if it is one that a click may follow: https, a host, and nothing that is not printable."""
+    if url is None or len(url) > 2048 or not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return url if parts.scheme == "https" and parts.hostname and "@" not in parts.netloc else None
+
+
+def money(cost: Cost | None) -> tuple[str | None, str | None]:
+    """What it costs, where that is known, and the range that an estimate may be wrong by."""
+    if cost is None or cost.usd is None:
+        return None, None
+    if cost.low is None or cost.high is None:
+        return spoken(cost), None
+    low, high = (spoken(Cost(basis=Basis.COMPUTED, usd=usd)) for usd in (cost.low, cost.high))
+    return spoken(replace(cost, low=None, high=None)), f"{low} to {high}"
+
+
+def when(at: datetime | None, now: datetime) -> When | None:
+    """The moment as seen from now, where there is one."""
+    if at is None:
+        return None
+    words = f"{span(now - at)} ago" if at <= now else f"in {span(at - now)}"
+    return When(words=words, exact=moment(at) or "")
