@@ -142,7 +142,7 @@ def _token(org: Org) -> str:
     return f"eyJ0eXAiOiJKV1QifQ.{derived(60, org.key, 'entra')}.{derived(40, org.key, 'signature')}"
 
 
-def _issue(form: Mapping[str, str], orgs: Sequence[Org], _now: float) -> Any:
+def _issue(form: Mapping[str, str], orgs: Sequence[Org]) -> Any:
     """Entra's client-credentials grant."""
     for org in orgs:
         known = entra(org)
@@ -208,5 +208,5 @@ AZURE = Dialect(
     recognise=recognise,
     refuse=refuse,
     configuration=_configuration,
-    open_routes=(("POST", "/{tenant}/oauth2/v2.0/token", _issue),),
+    tokens=(("/{tenant}/oauth2/v2.0/token", _issue),),
 )

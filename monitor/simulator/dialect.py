@@ -48,6 +48,7 @@ class Asked:
 
 
 Answer = Callable[[Asked], Any]
+Issue = Callable[[Mapping[str, str], Sequence[Org]], Any]
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class Dialect:
 
     It takes the server's address, and a folder for credentials that clients read from a file.
     """
-    open_routes: tuple[tuple[str, str, Callable[[Mapping[str, str], Sequence[Org], float], Any]], ...] = ()
-    """Method, path and answer of what asks for no credentials: where tokens are issued."""
+    tokens: tuple[tuple[str, Issue], ...] = ()
+    """Paths below the prefix where tokens are issued for the form that is posted there, and by what."""
 
 
 def bearer(orgs: Mapping[str, Caller], sent: Sent, *, also: str | None = None) -> Caller:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from monitor.simulator import errors
 from monitor.simulator.azure import AZURE
 from monitor.simulator.bedrock import BEDROCK
 from monitor.simulator.clock import monotonic
-from monitor.simulator.dialect import Asked, Dialect, Route, Sent, Stream
+from monitor.simulator.dialect import Asked, Dialect, Issue, Route, Sent, Stream
 from monitor.simulator.errors import ApiError
 from monitor.simulator.fireworks import FIREWORKS
 from monitor.simulator.openai import OPENAI
@@ -97,8 +97,8 @@ def application(simulation: Simulation, *, middlewares: Sequence[Middleware] = (
         for route in dialect.routes:
             path = dialect.prefix + route.path
             app.router.add_route(route.method, path, _guarded(route, dialect, orgs, simulation, limiter))
-        for method, path, answer in dialect.open_routes:
-            app.router.add_route(method, dialect.prefix + path, _open(answer, orgs, simulation))
+        for path, issue in dialect.tokens:
+            app.router.add_post(dialect.prefix + path, _issuing(issue, orgs))
     app.on_response_prepare.append(_sign)
     app.cleanup_ctx.append(_uploads)
     app.cleanup_ctx.append(lambda _: dispatcher(simulation))
@@ -127,14 +127,12 @@ def _guarded(
     return guarded
 
 
-def _open(
-    answer: Callable[[Mapping[str, str], Sequence[Org], float], Any], orgs: Sequence[Org], simulation: Simulation
-) -> Handler:
-    async def opened(request: web.Request) -> web.StreamResponse:
+def _issuing(issue: Issue, orgs: Sequence[Org]) -> Handler:
+    async def issuing(request: web.Request) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
-        return web.json_response(answer(form, orgs, simulation.now()))
+        return web.json_response(issue(form, orgs))
 
-    return opened
+    return issuing
 
 
 def _dialect(path: str) -> Dialect:

@@ -200,7 +200,7 @@ def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
     return {"error": {"code": error.status, "message": message, "status": status}}, {}
 
 
-def issue(form: Mapping[str, str], orgs: Sequence[Org], _now: float) -> Any:
+def issue(form: Mapping[str, str], orgs: Sequence[Org]) -> Any:
     """A token for the assertion of a service account; who signed it is not verified here, only that it is one.
 
     RFC 7523, as `google-auth` asks.
@@ -247,5 +247,5 @@ VERTEX = Dialect(
     recognise=by_key,
     refuse=refuse,
     configuration=_configuration,
-    open_routes=(("POST", "/token", issue),),
+    tokens=(("/token", issue),),
 )

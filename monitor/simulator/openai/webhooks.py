@@ -74,7 +74,7 @@ def rotate(asked: Asked) -> dict[str, Any]:
     )
 
 
-async def test(request: web.Request, simulation: Simulation, caller: Caller) -> web.Response:
+async def send_sample(request: web.Request, simulation: Simulation, caller: Caller) -> web.Response:
     """Send a sample now, and say how it was answered."""
     found = _found(simulation, caller, request.match_info["endpoint"])
     event_type = errors.json_object(await request.read()).get("event_type")
@@ -99,7 +99,7 @@ WEBHOOKS = (
     Route("POST", "/webhook_endpoints/{endpoint}", update),
     Route("DELETE", "/webhook_endpoints/{endpoint}", delete),
     Route("POST", "/webhook_endpoints/{endpoint}/rotate_secret", rotate),
-    Stream("POST", "/webhook_endpoints/{endpoint}/test", test),
+    Stream("POST", "/webhook_endpoints/{endpoint}/test", send_sample),
     Route("GET", "/webhook_event_types", list_event_types),
 )
 
