@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import anyio
+from aiohttp import web
 from structlog.testing import capture_logs
 from yarl import URL
 
@@ -47,6 +48,7 @@ class Site:
     client: aiohttp.ClientSession
     host: str
     port: int
+    app: web.Application = field(default_factory=web.Application)
     alive: bool = True
     stored: dict[str, int] = field(default_factory=dict)
     streams: set[anyio.CancelScope] = field(default_factory=set)
@@ -139,7 +141,7 @@ async def site(
         ) as client,
     ):
         found = Site(store=store, health=health, own=own, client=client, host="", port=0)
-        web = Web(
+        shown = Web(
             reader=store.reader,
             costs=store.costs,
             health=health,
@@ -151,7 +153,8 @@ async def site(
             actions=changes(store) if changes is not None else None,
             following=found.streams,
         )
-        async with serve(application(web), "127.0.0.1", port) as (found.host, found.port):
+        found.app = application(shown)
+        async with serve(found.app, "127.0.0.1", port) as (found.host, found.port):
             yield found
 
 
