@@ -79,6 +79,7 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
         "server": {"listen": listen},
         "notifiers": [{"name": "terminal", "type": "console"}],
         "routes": [{"on": _EVENT_TYPES, "notify": ["terminal"]}],
+        "pricing": [{"org": org.name, "like": org.provider} for org in orgs],
         "budgets": [
             {"name": f"{orgs[0].name}-today", "match": {"org": [orgs[0].name]}, "amount": 100, "period": "day"},
             {"name": "everybody", "amount": 1000, "include_usage": True},

@@ -128,6 +128,7 @@ async def test_the_demo_tells_of_three_organisations_and_ends_by_itself() -> Non
     assert {"research", "search", "support"} <= set(re.findall(r"Organisation +(\w+)", out))
     assert " started " in out
     assert " succeeded " in out
+    assert re.search(r"Cost +(about )?\$\d", out), "published prices hold for what is simulated"
 
 
 async def test_sigterm_ends_in_order_even_with_hanging_peers(tmp_path: Path) -> None:
