@@ -71,6 +71,7 @@ def source(
         auth=provider.auth,
         secrets={name: Secret(text, path=path, redactor=redactor) for name, (text, path) in org.credentials().items()},
         headers=provider.headers,
+        query=provider.query,
         own_headers=_hidden(org.headers, redactor),
         header_lines=Secret(path=org.headers_file, redactor=redactor) if org.headers_file is not None else None,
         own_query=_hidden(org.query, redactor),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 from monitor.config.credentials import known_secrets
 from monitor.config.problems import Flaw, Loc, nearest
 from monitor.config.sections import Section
+from monitor.providers import canonical
 
+_KEYS: Final = ("api_key", "access_key_id")
+_NAMED: Final = ("organization", "project", "account", "region")
 _PRIVATE: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".svc", ".test", ".private")
 
 
@@ -23,7 +26,9 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     yield from _matches(tree, "routes")
     yield from _matches(tree, "budgets")
     yield from _unheard(tree)
-    yield from _same_account([section for section in sections if section.loc[:1] == ("organizations",)])
+    organizations = [section for section in sections if section.loc[:1] == ("organizations",) and len(section.loc) == 2]
+    yield from _same_account(organizations)
+    yield from _same_bill(organizations)
     yield from _plain_http(tree)
 
 
@@ -73,27 +78,68 @@ def _unheard(tree: Mapping[str, Any]) -> Iterator[Flaw]:
             yield Flaw(loc, "no route leads to this notifier", warning=True)
 
 
-def _same_account(organizations: Iterable[Section]) -> Iterator[Flaw]:
+def _same_account(organizations: Sequence[Section]) -> Iterator[Flaw]:
     """Two organisations that would list the same jobs: each would be counted and announced twice."""
     first: dict[tuple[object, ...], Loc] = {}
     for section in organizations:
-        where = tuple(_setting(section, name) for name in ("provider", "base_url", "organization", "project"))
-        for key in known_secrets(section, "api_key"):
+        where = _account(section)
+        keys = {key for name in _KEYS if name in section.model.model_fields for key in known_secrets(section, name)}
+        for key in sorted(keys):
             earlier = first.setdefault((key, *where), section.loc)
             if earlier != section.loc:
                 yield Flaw(section.loc, f"has the same key, address and project as organizations.{earlier[1]}")
+                break
+
+
+def _same_bill(organizations: Sequence[Section]) -> Iterator[Flaw]:
+    """An admin key reads the bill of all projects but where one is named: two organisations with it count it twice."""
+    seen: list[tuple[str, object, object, Loc]] = []
+    for section in organizations:
+        if "admin_key" not in section.model.model_fields:
+            continue
+        account, project = (_address(section), _setting(section, "organization")), _setting(section, "project")
+        for key in known_secrets(section, "admin_key"):
+            for other, theirs, named, loc in seen:
+                if (other, theirs) == (key, account) and (project == named or "None" in (project, named)):
+                    text = (
+                        f"has the same admin key as organizations.{loc[1]}: the bill and the usage would be counted "
+                        "twice; name the `project` of each, or give the admin key to one of them"
+                    )
+                    yield Flaw((*section.loc, "admin_key"), text)
+                    break
+            seen.append((key, account, project, section.loc))
+
+
+def _account(section: Section) -> tuple[object, ...]:
+    """What tells one account from another, besides its key."""
+    named = (_setting(section, name) for name in _NAMED)
+    return (section.node.get("provider"), _address(section), *named)
+
+
+def _address(section: Section) -> object:
+    """Where it is asked, in one spelling; of Azure the resource, which has several addresses for the same jobs."""
+    address = _setting(section, "base_url")
+    if section.node.get("provider") == "azure":
+        endpoint = section.node.get("endpoint")
+        address = endpoint if isinstance(endpoint, str) else address
+    try:
+        found = canonical(str(address))
+        return urlsplit(found).netloc if section.node.get("provider") == "azure" else found
+    except (ValueError, KeyError):  # not a URL: that is said elsewhere
+        return address
 
 
 def _setting(section: Section, name: str) -> object:
     field = section.model.model_fields.get(name)
     value = section.node.get(name, field.default if field else None)
-    return value.rstrip("/") if isinstance(value, str) else repr(value)
+    return value if isinstance(value, str) else repr(value)
 
 
 def _plain_http(tree: Mapping[str, Any]) -> Iterator[Flaw]:
     for at, organization in enumerate(_items(tree, "organizations")):
-        if isinstance(organization, dict) and _readable_on_the_way(organization.get("base_url")):
-            yield Flaw(("organizations", at, "base_url"), "plain http would show the key to the network; use https")
+        for key in ("base_url", "endpoint"):
+            if isinstance(organization, dict) and _readable_on_the_way(organization.get(key)):
+                yield Flaw(("organizations", at, key), "plain http would show the key to the network; use https")
     for at, notifier in enumerate(_items(tree, "notifiers")):
         for key in ("url", "webhook_url", "api_url"):
             if isinstance(notifier, dict) and _readable_on_the_way(notifier.get(key)):

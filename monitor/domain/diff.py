@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain.flow import GONE_AFTER, RECENT, EventsRead, Tracked, Transition, TransitionKind
-from monitor.domain.model import Job, Status
-from monitor.domain.training import fold, in_order
+from monitor.domain.model import Job, Metrics, Status
+from monitor.domain.training import fold, in_order, measured
 
 GONE: Final = "gone"
+_WAITING: Final = frozenset({Status.VALIDATING, Status.QUEUED})
 StallAfter = Mapping[Status, timedelta]
 
 
@@ -21,10 +22,14 @@ def enriched(job: Job, was: Tracked | None, read: EventsRead | None, at: datetim
     A final job's times and figures are never taken back: an older answer (a stale cache) fills in, it does not erase.
     """
     training = was.job.training if was is not None else job.training
+    if job.training.latest != Metrics():
+        training = measured(training, job.training.latest)  # some vendors tell steps and losses in the job itself
     if read is not None:
         before = replace(training, loop_seconds=0.0, counted_step=0, timed_steps=0) if read.whole else training
         training = fold(before, in_order(read.events))
     started = was.job.started_at if was is not None else None
+    if was is not None and was.job.status in _WAITING and job.status is Status.RUNNING:
+        started = started or at
     job = replace(job, training=training, started_at=job.started_at or training.started_at or started)
     if was is not None and was.job.status.final:
         return _completed(was.job, job)
@@ -44,6 +49,7 @@ def _completed(ended: Job, seen: Job) -> Job:
         fine_tuned_model=ended.fine_tuned_model or seen.fine_tuned_model,
         result_files=ended.result_files or seen.result_files,
         error=ended.error or seen.error,
+        reported_usd=seen.reported_usd if ended.reported_usd is None else ended.reported_usd,
     )
 
 

@@ -22,12 +22,12 @@ def fold(training: Training, events: Iterable[JobEvent]) -> Training:
     events = tuple(events)
     for event in events:
         training = _hear(training, event)
-    measured = [event.metrics for event in events if event.metrics is not None]
+    figures = [event.metrics for event in events if event.metrics is not None]
     # Of a step that is told twice, in words and in figures, what has its seconds counts.
-    for metrics in sorted(measured, key=lambda metrics: (metrics.step or 0, metrics.loop_seconds is None)):
+    for metrics in sorted(figures, key=lambda metrics: (metrics.step or 0, metrics.loop_seconds is None)):
         training = _count(training, metrics)
-    for metrics in sorted(measured, key=lambda metrics: metrics.step or 0):
-        training = _measure(training, metrics)
+    for metrics in sorted(figures, key=lambda metrics: metrics.step or 0):
+        training = measured(training, metrics)
     return training
 
 
@@ -49,7 +49,8 @@ def _count(training: Training, metrics: Metrics) -> Training:
     return replace(training, loop_seconds=seconds, counted_step=metrics.step, timed_steps=timed)
 
 
-def _measure(training: Training, metrics: Metrics) -> Training:
+def measured(training: Training, metrics: Metrics) -> Training:
+    """What is known after one measurement."""
     step = metrics.step if metrics.step is not None else training.counted_step
     newer = step >= (training.latest.step or 0)
     return replace(training, latest=_merged(training.latest, metrics, newer=newer))

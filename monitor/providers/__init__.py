@@ -6,9 +6,27 @@ from typing import Annotated
 
 from pydantic import Field
 
+from monitor.providers._settings import canonical
+from monitor.providers.azure import AzureSettings
+from monitor.providers.bedrock import BedrockSettings
+from monitor.providers.fireworks import FireworksSettings
 from monitor.providers.openai import OpenAISettings
+from monitor.providers.together import TogetherSettings
+from monitor.providers.vertex import VertexSettings
 
-OrganizationSettings = Annotated[OpenAISettings, Field(discriminator="provider")]
+OrganizationSettings = Annotated[
+    OpenAISettings | AzureSettings | TogetherSettings | FireworksSettings | VertexSettings | BedrockSettings,
+    Field(discriminator="provider"),
+]
 """One organisation's settings, told apart by `provider`; a new provider joins here."""
 
-__all__ = ["OpenAISettings", "OrganizationSettings"]
+__all__ = [
+    "AzureSettings",
+    "BedrockSettings",
+    "FireworksSettings",
+    "OpenAISettings",
+    "OrganizationSettings",
+    "TogetherSettings",
+    "VertexSettings",
+    "canonical",
+]

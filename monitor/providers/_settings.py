@@ -122,6 +122,8 @@ class Organization(BaseModel):
                 found[name] = (text.get_secret_value(), None)
             elif isinstance(path, Path) and name != "headers":
                 found[name] = (None, path)
+            elif isinstance(text, Path) and name.removesuffix("_file") not in type(self).model_fields:
+                found[name.removesuffix("_file")] = (None, text)
         return found
 
 
@@ -134,7 +136,3 @@ class KeyedOrganization(Organization):
     """The API key. It needs to read fine-tuning jobs, and files where costs are to be estimated; nothing else."""
     api_key_file: Path | None = None
     """A file with the API key, read again whenever it changes."""
-    webhook_secret: SecretStr | tuple[SecretStr, ...] | None = None
-    """The signing secret of the provider's webhooks to `/webhooks/{name}`; several while it is being rotated."""
-    webhook_secret_file: Path | None = None
-    """A file with the signing secret."""

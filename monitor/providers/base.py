@@ -86,8 +86,8 @@ class JobList:
     pages: Listing[Job]
     one: Callable[[str], Call[Job]]
     """One of its jobs, by id."""
-    has: Callable[[str], bool] = lambda job_id: True
-    """Whether a job of this id would be on this list."""
+    final_details: bool = False
+    """What a job says of its end is not on the list: it is asked for alone, once, when it is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +220,8 @@ class Provider:
     jobs: tuple[JobList, ...]
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with every request; no secrets."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """The same of parameters."""
     events: Callable[[str, Container[str]], Listing[JobEvent]] | None = None
     """The event stream of a job, by its id; of the events that are known little needs to be read.
 

@@ -70,6 +70,7 @@ class Client:
     secrets: Mapping[str, Secret]
     """By the names of the settings that they come from."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
     own_headers: Mapping[str, Secret] = field(default_factory=dict)
     """What the operator wants to be sent besides, and instead."""
     header_lines: Secret | None = None
@@ -167,6 +168,7 @@ class Client:
         url = URL(request.path if whole else self.base_url + request.path, encoded=True)
         params = list(request.params)
         if own:
+            params += self.query.items()
             params += [(name, self._text(name, secret)) for name, secret in self.own_query.items()]
         return url.with_query(params) if params else url
 
@@ -183,7 +185,12 @@ class Client:
             return token.text
 
     def _secrets(self) -> Mapping[str, str]:
-        return {name: self._text(name, self.secrets[name]) for name in self.auth.secrets}
+        return {name: self._secret(name) for name in self.auth.secrets}
+
+    def _secret(self, name: str) -> str:
+        if name == "credentials":  # a JSON document
+            return _read(self.secrets[name], name, printable=False)
+        return self._text(name, self.secrets[name])
 
     def _own_headers(self) -> dict[str, str]:
         own = {name: self._text(f"header {name}", secret) for name, secret in self.own_headers.items()}

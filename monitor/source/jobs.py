@@ -97,6 +97,8 @@ class Source:
         with anyio.move_on_after(self.deadline) as scope:
             await self._list(poll)
             await self._each(poll, poll.absent(), self._find)
+            if any(wanted.final_details for wanted in self.provider.jobs):
+                await self._each(poll, poll.ended(), self._detail)
             await self._each(poll, poll.streams(), self._read_stream)
         if scope.cancelled_caught:
             poll.late(self.deadline)
@@ -183,17 +185,24 @@ class Source:
 
     async def _find(self, poll: Poll, job_id: str) -> None:
         """Ask for a job that is not on its list."""
-        wanted = next((one for one in self.provider.jobs if one.has(job_id)), None)
-        if wanted is None:
+        for wanted in self.provider.jobs:
+            try:
+                job = await self.client.call(wanted.one(job_id))
+            except NotFound:
+                continue
+            if job.id != job_id:
+                raise Malformed("asked for one job, the server answered with another")
+            poll.found(job)
             return
-        try:
-            job = await self.client.call(wanted.one(job_id))
-        except NotFound:
-            poll.missing.add(job_id)
-            return
-        if job.id != job_id:
-            raise Malformed("asked for one job, the server answered with another")
-        poll.found(job)
+        poll.missing.add(job_id)
+
+    async def _detail(self, poll: Poll, job: Job) -> None:
+        """Ask for a job that is over, whose list does not say how it ended."""
+        for wanted in self.provider.jobs:
+            if wanted.final_details:
+                found = await self.client.call(wanted.one(job.id))
+                if found.id == job.id and found.status is job.status:
+                    poll.jobs[job.id] = found
 
     async def _read_stream(self, poll: Poll, wanted: Stream) -> None:
         """Read an event stream to what is known, or to its end."""

@@ -179,6 +179,15 @@ class Poll:
         """Active jobs that were not listed."""
         return [id_ for id_, tracked in self.known.jobs.items() if tracked.active and id_ not in self.jobs]
 
+    def ended(self) -> list[Job]:
+        """Jobs that are over and were not when they were last seen, or were never seen."""
+        known = self.known.jobs
+        return [
+            job
+            for job in self._reported()
+            if job.status.final and (job.id not in known or not known[job.id].job.status.final)
+        ]
+
     def another(self) -> bool:
         """Whether one more page of the list is cheaper than to ask for each job that is absent.
 

@@ -34,7 +34,7 @@ routes:
         '4:5 organizations.0.api_kye: unknown key; did you mean "api_key"?',
         "5:14 organizations.0.labels.team: should be text; put it in quotes",
         "6:5 organizations.1.name: this name is taken by organizations.0",
-        '7:5 organizations.1.provider: should be one of "openai"',
+        '7:5 organizations.1.provider: should be one of "openai", "azure", "together", "fireworks", "vertex", "bedrock"',
         "8:5 organizations.1.api_key: the environment variable UNSET is not set, and there is no default",
         "10:3 poll.interval: should be a duration such as 500ms, 30s, 5m, 6h or 30d",
         "11:3 poll.timeout: should be between 1s and 30s",

@@ -38,6 +38,11 @@ class OpenAISettings(KeyedOrganization):
     admin_key_file: Path | None = None
     """A file with the admin key."""
 
+    webhook_secret: SecretStr | tuple[SecretStr, ...] | None = None
+    """The signing secret of the provider's webhooks to `/webhooks/{name}`; several while it is being rotated."""
+    webhook_secret_file: Path | None = None
+    """A file with the signing secret."""
+
     def vendor(self) -> Provider:
         """What can be asked of this organisation's server."""
         return provider(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -56,6 +57,8 @@ class Teller:
     """Where the vendor shows a job, without its id."""
     organization: str | None = None
     """As the vendor names it: jobs of another one are not ours."""
+    failed_is_free: bool = False
+    """By the vendor's rules, jobs that fail cost nothing."""
 
 
 def understand(teller: Teller, item: Object) -> Partial[Job] | Skip:
@@ -86,6 +89,7 @@ def understand(teller: Teller, item: Object) -> Partial[Job] | Skip:
         error=_error(item.get("error")),
         metadata=pairs(item.get("metadata")),
         shared=item.get("shared_with_openai") is True,
+        reported_usd=Decimal(0) if teller.failed_is_free and raw == "failed" else None,
         reported_progress=_progress(item),
         url=None if teller.page_url is None else teller.page_url + quote(job_id, safe=""),
         **figures,

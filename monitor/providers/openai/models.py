@@ -9,7 +9,7 @@ from typing import Final
 from monitor.domain.retirement import ListedModel
 from monitor.providers._json import Object, Partial, Skip, raw_page, understood
 from monitor.providers._refusals import refusal
-from monitor.providers._values import cursor, identifier
+from monitor.providers._values import cursor, identifier, moment, sub
 from monitor.providers.base import Listing, NotFound, Page, Request, Response
 from monitor.providers.openai.naming import NAMING
 from monitor.providers.openai.shape import RULES
@@ -47,12 +47,18 @@ def _model(item: Object) -> Partial[ListedModel] | Skip:
         return "bad_id"
     model = ListedModel(
         id=name,
-        shutdown=_day(item.get("shutdown_date")),
+        shutdown=_day(item.get("shutdown_date")) or _moment_day(sub(item, "deprecation", "inference")),
         base=NAMING.base_model(name) if NAMING.is_tuned(name) else None,
         family=NAMING.family_of(name),
         snapshot=NAMING.is_snapshot(name),
     )
     return Partial(model)
+
+
+def _moment_day(value: object) -> date | None:
+    """Azure's dated addresses tell the end as a moment."""
+    at = moment(value)
+    return None if at is None else at.date()
 
 
 def _day(value: object) -> date | None:

@@ -1,0 +1,173 @@
+"""Fireworks' tuning jobs: a list for each method, as Google's AIP cuts them, and no events.
+
+Shapes and words are those of the `fireworks-ai` package. A job holds the user's Weights & Biases key
+(`wandbConfig.apiKey`): of that part nothing is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Final, Literal
+from urllib.parse import quote
+
+from pydantic import Field
+
+from monitor.domain.model import Job, Method, Status
+from monitor.providers._grpc import job_error
+from monitor.providers._json import Object, Partial, Skip, obj, raw_page, understood
+from monitor.providers._refusals import granted, refusal
+from monitor.providers._settings import BaseUrl, KeyedOrganization
+from monitor.providers._values import cursor, identifier, moment, number, odd, sub, text, whole
+from monitor.providers.base import Call, JobList, KeyAuth, Listing, Malformed, Page, Provider, Request, Response
+
+_PAGE_URL: Final = "https://app.fireworks.ai/dashboard/fine-tuning/"
+_STATE: Final = "JOB_STATE_"
+_NANO: Final = Decimal(10) ** -9
+LISTS: Final[Mapping[str, Method]] = {
+    "supervisedFineTuningJobs": Method.SUPERVISED,
+    "dpoJobs": Method.DPO,
+    "reinforcementFineTuningJobs": Method.REINFORCEMENT,
+}
+STATUSES: Final[Mapping[str, Status]] = {
+    "CREATING": Status.VALIDATING,
+    "CREATING_INPUT_DATASET": Status.VALIDATING,
+    "VALIDATING": Status.VALIDATING,
+    "PENDING": Status.QUEUED,
+    "RE_QUEUEING": Status.QUEUED,
+    "RUNNING": Status.RUNNING,
+    "WRITING_RESULTS": Status.RUNNING,
+    "IDLE": Status.RUNNING,
+    "ROLLOUT": Status.RUNNING,  # of older documentation, like the next
+    "EVALUATION": Status.RUNNING,
+    "PAUSED": Status.PAUSED,  # "typically due to account suspension or manual intervention"
+    "CANCELLING": Status.CANCELLING,
+    "DELETING": Status.CANCELLING,
+    "DELETING_CLEANING_UP": Status.CANCELLING,
+    "COMPLETED": Status.SUCCEEDED,
+    "EARLY_STOPPED": Status.SUCCEEDED,
+    "FAILED": Status.FAILED,
+    "EXPIRED": Status.FAILED,
+    "CANCELLED": Status.CANCELLED,
+}
+
+
+class FireworksSettings(KeyedOrganization):
+    """An account at Fireworks."""
+
+    provider: Literal["fireworks"]
+    """Fireworks."""
+    base_url: BaseUrl = "https://api.fireworks.ai/v1"
+    """Where the API is. The key is sent nowhere else."""
+    account: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")
+    """The account's id, as it stands in the names of models: `accounts/ACCOUNT/models/…`."""
+
+    def vendor(self) -> Provider:
+        """What can be asked of Fireworks."""
+        account = quote(self.account, safe="")
+        return Provider(
+            name="fireworks",
+            base_url=self.base_url,
+            auth=KeyAuth(),
+            jobs=tuple(_list(_Collection(self.name, name, account)) for name in LISTS),
+            seller="fireworks",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Collection:
+    """One of the lists of an account."""
+
+    org: str
+    name: str
+    account: str
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return f"/accounts/{self.account}/{self.name}"
+
+
+def _list(of: _Collection) -> JobList:
+    # By default a list is sorted by name, so that the newest jobs may be on any page.
+    params = (("pageSize", "200"), ("orderBy", "create_time desc"))
+    first = Request(operation="list_jobs", path=of.path, params=params)
+    return JobList(pages=Listing(first=first, read=partial(_read_jobs, of)), one=partial(_job, of))
+
+
+def _read_jobs(of: _Collection, request: Request, response: Response) -> Page[Job]:
+    if (error := refusal(response, one=False)) is not None:
+        raise error
+    page = raw_page(response, of.name, optional=True)
+    items, skipped = understood(page, partial(_understand, of))
+    following = cursor(page.envelope.get("nextPageToken"))
+    return Page(
+        items=items, skipped=skipped, next=None if following is None else request.following(pageToken=following)
+    )
+
+
+def _job(of: _Collection, job_id: str) -> Call[Job]:
+    request = Request(operation="get_job", path=f"{of.path}/{quote(job_id, safe='')}")
+    return Call(request=request, read=partial(_read_job, of))
+
+
+def _read_job(of: _Collection, response: Response) -> Job:
+    found = _understand(of, obj(granted(response, what="job")))
+    if not isinstance(found, Partial):
+        raise Malformed("the answer is not a job: it has no usable name")
+    return found.item
+
+
+def _understand(of: _Collection, item: Object) -> Partial[Job] | Skip:
+    name = text(item.get("name"), 512) or ""
+    job_id = identifier(name.rpartition("/")[2])
+    if job_id is None:
+        return "bad_id"
+    word = (text(item.get("state"), 64) or "").removeprefix(_STATE)
+    status = STATUSES.get(word, Status.UNKNOWN)
+    # The settings of a supervised job are its own fields, those of the others a part of it.
+    config = item if "baseModel" in item else item.get("trainingConfig")
+    created = moment(item.get("createTime"))
+    job = Job(
+        org=of.org,
+        id=job_id,
+        provider="fireworks",
+        model=text(sub(config, "baseModel"), 256) or "unknown",
+        method=LISTS[of.name],
+        status=status,
+        raw_status=word,
+        name=text(item.get("displayName"), 128),
+        fine_tuned_model=text(sub(config, "outputModel"), 256),
+        created_at=created,
+        finished_at=moment(item.get("completedTime")) if status.final else None,
+        trained_tokens=whole(sub(item, "jobProgress", "inputTokens")) if status is Status.SUCCEEDED else None,
+        epochs=whole(sub(config, "epochs")),
+        training_file=text(item.get("dataset"), 256),
+        validation_file=text(item.get("evaluationDataset"), 256),
+        error=job_error(item.get("status")),
+        reported_usd=None if status in (Status.FAILED, Status.CANCELLED) else _money(item.get("estimatedCost")),
+        reported_progress=_progress(item),
+        url=_PAGE_URL + quote(job_id, safe=""),
+    )
+    return Partial(job, int(odd(item.get("createTime"), created)))
+
+
+def _money(amount: object) -> Decimal | None:
+    """A `google.type.Money` in dollars: whole ones as text, absent when 0, and the billionth parts of one."""
+    if sub(amount, "currencyCode") != "USD":
+        return None
+    units, nanos = number(sub(amount, "units") or 0), number(sub(amount, "nanos") or 0)
+    if units is None or nanos is None or not (units.is_integer() and nanos.is_integer()):
+        return None
+    usd = Decimal(int(units)) + int(nanos) * _NANO
+    return usd if usd >= 0 else None
+
+
+def _progress(item: Object) -> float | None:
+    """The percentage; supervised and reinforcement jobs have one. A zero is left out."""
+    if not isinstance(item.get("jobProgress"), dict):
+        return None
+    percent = number(sub(item, "jobProgress", "percent") or 0)
+    return min(max(percent / 100, 0.0), 1.0) if percent is not None else None

@@ -1,0 +1,194 @@
+"""Together's fine-tuning API: everything in one list, and the price of each job with it.
+
+Shapes and words are those of the `together` package and of togethercomputer/openapi.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+from monitor.domain.model import EventKind, FailureClass, Job, JobError, JobEvent, Method, Metrics, Status
+from monitor.providers._json import Object, Partial, Skip, obj, raw_page, understood
+from monitor.providers._refusals import granted, refusal
+from monitor.providers._settings import BaseUrl, KeyedOrganization
+from monitor.providers._values import identifier, moment, number, odd, sub, text, whole
+from monitor.providers.base import Call, JobList, KeyAuth, Listing, Malformed, Page, Provider, Request, Response
+
+_PAGE_URL: Final = "https://api.together.ai/fine-tuning/"
+_NANO: Final = Decimal(10) ** -9
+STATUSES: Final[Mapping[str, Status]] = {
+    "pending": Status.QUEUED,
+    "queued": Status.QUEUED,
+    "running": Status.RUNNING,
+    "compressing": Status.RUNNING,  # what was trained
+    "uploading": Status.RUNNING,
+    "cancel_requested": Status.CANCELLING,
+    "cancelled": Status.CANCELLED,
+    "error": Status.FAILED,
+    "user_error": Status.FAILED,  # in the SDK's enum and in the docs, not in the specification
+    "completed": Status.SUCCEEDED,
+}
+_METHODS: Final[Mapping[str, Method]] = {"sft": Method.SUPERVISED, "dpo": Method.DPO}
+_BALANCE: Final = (
+    "Together cancels jobs by itself when the balance does not cover them: look at the balance, unless somebody "
+    "cancelled it."
+)
+_ERRORS: Final[Mapping[str, JobError]] = {
+    "error": JobError(code="error", failure=FailureClass.PROVIDER),
+    "user_error": JobError(code="user_error", failure=FailureClass.FILE),
+    # docs.together.ai, "Troubleshooting": usually automatic, most often from a failed balance check.
+    "cancelled": JobError(code="cancelled", failure=FailureClass.QUOTA, hint=_BALANCE),
+}
+# `legacy_iwarning` is how Together spells it.
+_LEVELS: Final[Mapping[str, str]] = {
+    "warning": "warn",
+    "legacy_iwarning": "warn",
+    "legacy_warning": "warn",
+    "error": "error",
+    "legacy_ierror": "error",
+    "legacy_error": "error",
+}
+_KINDS: Final[Mapping[str, EventKind]] = {
+    "training_start": EventKind.STARTED,
+    "checkpoint_save": EventKind.CHECKPOINT,
+}
+_LONGEST_STAGE: Final = 366 * 86_400
+
+
+class TogetherSettings(KeyedOrganization):
+    """An organisation at Together."""
+
+    provider: Literal["together"]
+    """Together."""
+    base_url: BaseUrl = "https://api.together.ai/v1"
+    """Where the API is. The key is sent nowhere else."""
+
+    def vendor(self) -> Provider:
+        """What can be asked of Together."""
+        return Provider(
+            name="together",
+            base_url=self.base_url,
+            auth=KeyAuth(),
+            jobs=(
+                JobList(
+                    pages=Listing(
+                        first=Request(operation="list_jobs", path="/fine-tunes"), read=partial(_read_jobs, self.name)
+                    ),
+                    one=partial(_job, self.name),
+                ),
+            ),
+            events=partial(_events, self.name),
+            seller="together",
+        )
+
+
+def _read_jobs(org: str, _request: Request, response: Response) -> Page[Job]:
+    if (error := refusal(response, one=False)) is not None:
+        raise error
+    items, skipped = understood(raw_page(response), partial(_understand, org))
+    return Page(items=items, skipped=skipped)
+
+
+def _job(org: str, job_id: str) -> Call[Job]:
+    request = Request(operation="get_job", path=f"/fine-tunes/{quote(job_id, safe='')}")
+    return Call(request=request, read=partial(_read_job, org))
+
+
+def _read_job(org: str, response: Response) -> Job:
+    found = _understand(org, obj(granted(response, what="job")))
+    if not isinstance(found, Partial):
+        raise Malformed("the answer is not a job: it has no usable id")
+    return found.item
+
+
+def _understand(org: str, item: Object) -> Partial[Job] | Skip:
+    job_id = identifier(item.get("id"))
+    if job_id is None:
+        return "bad_id"
+    word = text(item.get("status"), 64) or ""
+    status = STATUSES.get(word.lower(), Status.UNKNOWN)
+    figures: dict[str, Any] = {
+        "created_at": moment(item.get("created_at")),
+        "reported_usd": _price(item.get("total_price")),
+    }
+    job = Job(
+        org=org,
+        id=job_id,
+        provider="together",
+        model=text(item.get("model"), 256) or "unknown",
+        method=_METHODS.get(str(sub(item.get("training_method"), "method") or "sft"), Method.UNKNOWN),
+        status=status,
+        raw_status=word,
+        name=text(item.get("suffix"), 128),
+        fine_tuned_model=text(item.get("model_object_name"), 256) or text(item.get("model_output_name"), 256),
+        # `started_at` is that of the present stage, which is the training only while the status is `running`.
+        started_at=moment(item.get("started_at")) if word.lower() == "running" else None,
+        finished_at=moment(item.get("updated_at")) if status.final else None,
+        estimated_finish=_estimate(item) if status is Status.RUNNING else None,
+        trained_tokens=whole(item.get("token_count")) if status is Status.SUCCEEDED else None,
+        epochs=whole(item.get("n_epochs")),
+        training_file=text(item.get("training_file"), 256),
+        validation_file=text(item.get("validation_file"), 256),
+        error=_ERRORS.get(word.lower()),
+        url=_PAGE_URL + quote(job_id, safe=""),
+        **figures,
+    )
+    told = (("created_at", "created_at"), ("total_price", "reported_usd"))
+    return Partial(job, sum(odd(item.get(theirs), figures[ours]) for theirs, ours in told))
+
+
+def _price(nano: object) -> Decimal | None:
+    """Whole nano-dollars; absent on some jobs, and 0 on those that were refunded."""
+    amount = whole(nano, least=0)
+    return None if amount is None else amount * _NANO
+
+
+def _estimate(item: Object) -> datetime | None:
+    """When the stage will be over: the seconds count from its beginning, as the vendor's own CLI has it."""
+    began, seconds = moment(item.get("started_at")), number(sub(item.get("progress"), "seconds_remaining"))
+    known = sub(item.get("progress"), "estimate_available") is True
+    if began is None or seconds is None or not known or not 0 < seconds <= _LONGEST_STAGE:
+        return None
+    return began + timedelta(seconds=seconds)
+
+
+def _events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEvent]:
+    first = Request(operation="list_events", path=f"/fine-tunes/{quote(job_id, safe='')}/events")
+    return Listing(first=first, read=partial(_read_events, org, job_id, known))
+
+
+def _read_events(org: str, job_id: str, known: Container[str], _request: Request, response: Response) -> Page[JobEvent]:
+    page = raw_page(granted(response, what="job"))
+    items, skipped = understood(page, partial(_event, org, job_id, known))
+    return Page(items=items, skipped=skipped)
+
+
+def _event(org: str, job_id: str, known: Container[str], item: Object) -> Partial[JobEvent] | Skip:
+    """Events have no id, but a hash; their types and levels come in capitals or without, by the age of the job."""
+    at, id_ = moment(item.get("created_at")), identifier(item.get("hash"))
+    word = (text(item.get("type"), 64) or "").lower()
+    message = text(item.get("message"), 2_000) or ""
+    if id_ is None and not message:
+        return "empty"
+    id_ = id_ or f"{word}-{item.get('created_at')}-{message}"[:256]
+    if id_ in known:
+        return Partial(JobEvent(org=org, job=job_id, id=id_, at=at, level="info", message=""))
+    step, steps = whole(item.get("step")), whole(item.get("total_steps"))
+    return Partial(
+        JobEvent(
+            org=org,
+            job=job_id,
+            id=id_,
+            at=at,
+            level=_LEVELS.get((text(item.get("level"), 64) or "").lower(), "info"),
+            message=message,
+            kind=_KINDS.get(word, EventKind.MESSAGE),
+            metrics=Metrics(step=step, steps=steps) if step is not None or steps is not None else None,
+        ),
+        int(odd(item.get("created_at"), at)),
+    )
