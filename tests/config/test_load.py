@@ -194,11 +194,11 @@ organizations:
 def test_files_are_relative_to_the_folder_of_the_configuration(folder: Folder) -> None:
     folder.secret("key", "sk-in-a-file\n")
     folder.write("organizations: [{name: a, provider: openai, api_key_file: key}]")
-    assert folder.load().organizations[0].api_key_file == folder.path / "key"
+    [one] = folder.load().organizations
+    assert one.credentials() == {"api_key": (None, folder.path / "key")}
 
 
 def test_white_space_around_a_secret_is_no_part_of_it(folder: Folder) -> None:
     folder.write("organizations: [{name: a, provider: openai, api_key: '${KEY}'}]")
-    key = folder.load({"KEY": " sk-0123\r\n"}).organizations[0].api_key
-    assert key is not None
-    assert key.get_secret_value() == "sk-0123"
+    [one] = folder.load({"KEY": " sk-0123\r\n"}).organizations
+    assert one.credentials() == {"api_key": ("sk-0123", None)}

@@ -11,6 +11,8 @@ from tests.config.conftest import ORGANIZATION, Folder
 
 WORDS_BUT_LAST = [f'"{word}"' for word in [*EventType][:-1]]
 
+VENDORS = '"openai", "azure", "together", "fireworks", "vertex", "bedrock"'
+
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(folder: Folder) -> None:
     folder.write(
@@ -34,7 +36,7 @@ routes:
         '4:5 organizations.0.api_kye: unknown key; did you mean "api_key"?',
         "5:14 organizations.0.labels.team: should be text; put it in quotes",
         "6:5 organizations.1.name: this name is taken by organizations.0",
-        '7:5 organizations.1.provider: should be one of "openai", "azure", "together", "fireworks", "vertex", "bedrock"',
+        f"7:5 organizations.1.provider: should be one of {VENDORS}",
         "8:5 organizations.1.api_key: the environment variable UNSET is not set, and there is no default",
         "10:3 poll.interval: should be a duration such as 500ms, 30s, 5m, 6h or 30d",
         "11:3 poll.timeout: should be between 1s and 30s",

@@ -11,11 +11,12 @@ from monitor.providers import OpenAISettings, OrganizationSettings
 from monitor.providers.base import Outgoing
 from tests.builders import NOON
 
-ADAPTER: TypeAdapter[OpenAISettings] = TypeAdapter(OrganizationSettings)
+ADAPTER: TypeAdapter[Any] = TypeAdapter(OrganizationSettings)
 
 
 def settings(**fields: Any) -> OpenAISettings:
-    return ADAPTER.validate_python({"name": "research", "provider": "openai", **fields})
+    found: OpenAISettings = ADAPTER.validate_python({"name": "research", "provider": "openai", **fields})
+    return found
 
 
 def test_the_least_there_can_be() -> None:
