@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from monitor import __version__
-from monitor.terminal import commands
+from monitor.terminal import commands, store
 from monitor.terminal.options import config_option, or_exit
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def main() -> None:
 @_listen_option(None, "Overrides server.listen.")
 @click.option("--log-format", type=click.Choice(["json", "console"]), help="Overrides log.format.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Overrides log.level.")
-def run(file: Path, listen: str | None, log_format: str | None, log_level: str | None) -> None:
+@click.option("--accept-older", is_flag=True, help="Go on with a database that was restored from a backup.")
+def run(file: Path, listen: str | None, log_format: str | None, log_level: str | None, accept_older: bool) -> None:
     """Run the daemon until SIGTERM or SIGINT. SIGHUP reads the configuration again."""
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(0)
@@ -84,6 +85,8 @@ def run(file: Path, listen: str | None, log_format: str | None, log_level: str |
 
     read = partial(_settings, file, listen=listen, log_format=log_format, log_level=log_level)
     settings, warnings = or_exit(file, read)
+    if accept_older:
+        store.accept(settings.store.address())
     sys.exit(app.start(settings, warnings, read))
 
 
@@ -189,7 +192,7 @@ def estimate(file: str, model: str, epochs: int | None, method: str | None, prov
     sys.exit(run(file, request, json=as_json, today=SystemClock().now().date()))
 
 
-for _command in commands.ALL:
+for _command in (*commands.ALL, store.backup, store.store):
     main.add_command(_command)
 
 

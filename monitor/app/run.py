@@ -28,7 +28,7 @@ from monitor.config import Address, Settings, environ, load_prices
 from monitor.log import get_logger
 from monitor.metrics.health import Health
 from monitor.metrics.own import Own
-from monitor.secret import Redactor, text_of
+from monitor.secret import Redactor
 from monitor.store import opened
 
 log = get_logger()
@@ -127,8 +127,7 @@ async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redacto
 
 def _database(settings: Settings, redactor: Redactor) -> str:
     """Where the database is. Its password is never shown. Raises OSError or ValueError when it cannot be read."""
-    store = settings.store
-    url = text_of(store.url_file) if store.url_file is not None else store.url.get_secret_value()
+    url = settings.store.address()
     if password := urlsplit(url).password:
         redactor.add([password, unquote(password)])
     return url

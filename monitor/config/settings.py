@@ -17,6 +17,7 @@ from monitor.domain.news import EventType
 from monitor.domain.routing import DEFAULT_ON, Rule
 from monitor.notifiers import NotifierSettings
 from monitor.providers import OrganizationSettings
+from monitor.secret import text_of
 
 
 def _database(value: SecretStr) -> SecretStr:
@@ -79,6 +80,10 @@ class Store(Part):
     """A file with the address, where it holds a password."""
     retention: Annotated[Duration, AfterValidator(between("1d", "3650d"))] = timedelta(days=90)
     """How long ended jobs and their events are kept."""
+
+    def address(self) -> str:
+        """Where the database is. Raises OSError or ValueError when the file cannot be read."""
+        return text_of(self.url_file) if self.url_file is not None else self.url.get_secret_value()
 
 
 class Server(Part):

@@ -170,13 +170,13 @@ class Courier:
 
     async def _deliver(self, claimed: ClaimedDelivery, probe: bool) -> None:
         outcome = await self._sent(claimed, probe) if claimed.readable else DeadLetter(reason="unreadable")
-        self._tell(claimed.delivery.key, outcome)
+        self._tell(claimed.key, outcome)
         if isinstance(outcome, Delivered | DeadLetter):
-            self._memory.crashes.pop(claimed.delivery.key, None)
+            self._memory.crashes.pop(claimed.key, None)
         await self._ledger.enter(claimed, outcome)
 
     async def _sent(self, claimed: ClaimedDelivery, probe: bool) -> Outcome:
-        key, now = claimed.delivery.key, self.clock.now()
+        key, now = claimed.key, self.clock.now()
         attempt = Attempt(key=key, at=now, number=claimed.attempts, repeated=claimed.ambiguous)
         try:
             receipt = await self.notifier.send(claimed.delivery.message, attempt)
@@ -190,7 +190,7 @@ class Courier:
         return Delivered(reference=receipt.reference)
 
     def _judge(self, error: SendError, claimed: ClaimedDelivery, *, probe: bool) -> Outcome:
-        key, now = claimed.delivery.key, self.clock.monotonic()
+        key, now = claimed.key, self.clock.monotonic()
         self._target.failed(error, now, key=key, probe=probe)
         if error.kind is FailureKind.CRASH:
             self._memory.crashes[key] = self._memory.crashes.get(key, 0) + 1

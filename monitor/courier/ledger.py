@@ -24,7 +24,7 @@ class Ledger:
         try:
             await self._settle(claimed, outcome)
         except StoreError:  # `catch_up` tells it: the others that are in flight land first
-            self.kept[claimed.delivery.key] = (claimed, outcome)
+            self.kept[claimed.key] = (claimed, outcome)
 
     async def catch_up(self) -> None:
         """Store what was kept. Raises StoreError."""
@@ -45,17 +45,13 @@ class Ledger:
             case Delivered():
                 await self.outbox.delivered(claimed, reference=outcome.reference)
             case DeadLetter():
-                await self.outbox.dead_letter(claimed, reason=_reason(outcome))
+                await self.outbox.dead_letter(claimed, reason=outcome.reason, answer=outcome.answer)
             case Suspend() | Postpone():
                 await self.outbox.postpone(
                     claimed,
                     timedelta(seconds=outcome.delay),
-                    reason=_reason(outcome),
+                    reason=outcome.reason,
+                    answer=outcome.answer,
                     counted=outcome.counted,
                     ambiguous=outcome.ambiguous,
                 )
-
-
-def _reason(outcome: DeadLetter | Postpone | Suspend) -> str:
-    """The closed word, and after a colon what the target answered."""
-    return f"{outcome.reason}: {outcome.answer}" if outcome.answer else outcome.reason

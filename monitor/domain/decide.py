@@ -86,6 +86,7 @@ def evolve(known: Known, change: Change) -> Known:
         jobs=jobs,
         final=known.final | finalized if finalized else known.final,
         horizon=change.horizon or known.horizon,
+        partial=change.more,
     )
 
 

@@ -127,6 +127,8 @@ class Known:
     """Ids of settled jobs: what the provider says of them is no longer heard."""
     horizon: datetime | None = None
     """Unknown final jobs created at or before this moment are history, not news."""
+    partial: bool = False
+    """Only a part of the first look is stored: what else that finds is history too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +184,8 @@ class Change:
     tuned: tuple[TunedModel, ...] = ()
     """Models that these jobs have brought forth."""
     horizon: datetime | None = None
+    more: bool = False
+    """The same first look changes more, which follows in changes of its own."""
 
     @property
     def empty(self) -> bool:

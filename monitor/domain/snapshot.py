@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from monitor.domain.costs import TunedModel
-from monitor.domain.flow import CounterIncrement, Tracked
+from monitor.domain.flow import CounterIncrement, Tracked, Trouble
 from monitor.domain.model import Status
 
 
@@ -19,6 +19,22 @@ class Backlog:
     notifier: str
     pending: int
     oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchState:
+    """How watching one organisation goes, as whoever holds its lease last said."""
+
+    org: str
+    up: bool | None
+    """Whether the last poll saw what it wanted to see; None before the first came to its end."""
+    since: datetime
+    """When `up` became what it is."""
+    owner: str
+    """The process that watches it."""
+    trouble: Trouble | None = None
+    last_success: datetime | None = None
+    next_poll: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,3 +59,5 @@ class Snapshot:
     """What the use of tuned models cost, this month to date, by organisation, as far as there are prices."""
     models: tuple[TunedModel, ...] = ()
     backlogs: tuple[Backlog, ...] = ()
+    watching: Mapping[str, WatchState] = field(default_factory=dict)
+    """By organisation, of those that were ever watched."""

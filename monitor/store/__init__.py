@@ -15,6 +15,7 @@ from monitor.store.errors import (
     Gone,
     InUse,
     NewerSchema,
+    Outdated,
     Stale,
     StoreError,
     Unavailable,
@@ -47,6 +48,7 @@ __all__ = [
     "Listing",
     "NewerSchema",
     "Outbox",
+    "Outdated",
     "Place",
     "Reader",
     "Spent",
@@ -92,7 +94,7 @@ class Stores:
 async def opened(url: str, *, clock: Clock) -> AsyncIterator[Stores]:
     """The stores of this database, an SQLite file that is ours alone until the end of the context, or PostgreSQL.
 
-    Raises InUse, Unavailable, Corrupt or NewerSchema, each with advice, having changed nothing.
+    Raises InUse, Unavailable, Corrupt, Outdated or NewerSchema, each with advice, having changed nothing.
     """
     from monitor.store.opening import opened_database, stores  # noqa: PLC0415 - as above
 

@@ -15,7 +15,7 @@ from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, Tuned
 from monitor.store import counters
 from monitor.store.database import Database
 from monitor.store.documents import Row, read_spending, read_tracked, to_ms, write
-from monitor.store.schema import bill, book, insert, job, spending, tuned_model, usage
+from monitor.store.schema import bill, import_state, insert, job, spending, tuned_model, usage
 from monitor.store.values import CostRecords, ImportState, Spent
 
 NANO: Final = 1_000_000_000
@@ -37,7 +37,7 @@ def _sums(amount: sa.ColumnElement[int]) -> tuple[sa.ColumnElement[int], sa.Colu
     return sa.func.sum(amount // NANO), sa.func.sum(amount % NANO)
 
 
-_IMPORTED: Final = sa.select(book).where(book.c.org == _org)
+_IMPORTED: Final = sa.select(import_state).where(import_state.c.org == _org)
 _MODELS: Final = (
     sa.select(tuned_model).where(tuned_model.c.org.in_(_orgs)).order_by(tuned_model.c.org, tuned_model.c.id)
 )
@@ -77,9 +77,9 @@ _USAGE: Final = _usage.on_conflict_do_update(
 _BILL: Final = insert(bill)
 _CLEAR_BILLS: Final = sa.delete(bill).where(bill.c.org == _org, bill.c.day >= _day, bill.c.day <= _until)
 _OLD_BILLS: Final = sa.delete(bill).where(bill.c.org == _org, bill.c.day < _day)
-_book = insert(book)
+_state = insert(import_state)
 _IMPORTED_UNTIL: Final = {
-    name: _book.on_conflict_do_update(index_elements=["org"], set_={name: _book.excluded[name]})
+    name: _state.on_conflict_do_update(index_elements=["org"], set_={name: _state.excluded[name]})
     for name in ("usage_until", "bill_until")
 }
 _RECORD_TRAINING: Final = insert(spending).on_conflict_do_nothing(index_elements=["org", "job"])

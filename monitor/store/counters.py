@@ -9,19 +9,24 @@ import sqlalchemy as sa
 
 from monitor.domain.flow import CounterIncrement
 from monitor.store.documents import read_labels
-from monitor.store.schema import insert, tally
+from monitor.store.schema import LOW, counter, insert
 
-_insert = insert(tally)
+_insert = insert(counter)
+_low = counter.c.amount + _insert.excluded.amount
 _ADD: Final = _insert.on_conflict_do_update(
-    index_elements=["metric", "labels"], set_={"amount": tally.c.amount + _insert.excluded.amount}
+    index_elements=["metric", "labels"],
+    set_={"amount": _low % LOW, "carry": counter.c.carry + _insert.excluded.carry + _low // LOW},
 )
-_ALL: Final = sa.select(tally.c.metric, tally.c.labels, tally.c.amount).order_by(tally.c.metric, tally.c.labels)
+_ALL: Final = sa.select(counter).order_by(counter.c.metric, counter.c.labels)
 
 
 def add(connection: sa.Connection, amounts: Mapping[tuple[str, str], int]) -> None:
-    """Add to counters, each given by its metric and its labels as JSON text."""
+    """Add to counters, each given by its metric and its labels as JSON text. No sum is too large."""
     # in the same order everywhere, so that two transactions do not wait for each other
-    rows = [{"metric": metric, "labels": labels, "amount": n} for (metric, labels), n in sorted(amounts.items())]
+    rows = [
+        {"metric": metric, "labels": labels, "amount": amount % LOW, "carry": amount // LOW}
+        for (metric, labels), amount in sorted(amounts.items())
+    ]
     if rows:
         connection.execute(_ADD, rows)
 
@@ -29,7 +34,7 @@ def add(connection: sa.Connection, amounts: Mapping[tuple[str, str], int]) -> No
 def read(connection: sa.Connection, orgs: Sequence[str]) -> Iterable[CounterIncrement]:
     """The counters of these organisations, and those that are of none."""
     shown = {None, *orgs}
-    for metric, labels, amount in connection.execute(_ALL):
-        one = CounterIncrement(metric=metric, labels=read_labels(labels), amount=amount)
+    for row in connection.execute(_ALL):
+        one = CounterIncrement(metric=row.metric, labels=read_labels(row.labels), amount=row.carry * LOW + row.amount)
         if dict(one.labels).get("org") in shown:
             yield one

@@ -13,7 +13,7 @@ import msgspec
 from monitor.domain.costs import Spending
 from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import JobEvent, Status
-from monitor.domain.news import EventType, Message, Severity, Subject, parse_subject
+from monitor.domain.news import EventType, Message, Severity, Subject, SubjectKind
 from monitor.store.errors import BadCursor
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ def read_message(doc: str, subject: Subject) -> Message | None:
 
 def subject_of(row: Any) -> Subject:
     """Whom a row of the outbox is about."""
-    return parse_subject(f"{row.org}/{row.job}")
+    return Subject(kind=SubjectKind(row.subject_kind), org=row.org or None, id=row.subject_id)
 
 
 def transition_of(row: Any) -> Transition:

@@ -27,6 +27,10 @@ class Corrupt(StoreError):
     """The database is damaged, or is none of ours: a person must look at it."""
 
 
+class Outdated(StoreError):
+    """The database is older than what was seen of it before: a backup was restored, or its write-ahead log is gone."""
+
+
 class Gone(StoreError):
     """The database file was deleted, replaced or cut under us: nothing written to it would last."""
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from monitor.domain.decide import evolve
 from monitor.domain.flow import RECENT, Change, Known, Tracked, Transition
 from monitor.domain.model import EventKind, JobEvent
+from monitor.domain.snapshot import WatchState
 from monitor.store import counters
 from monitor.store.changes import Changes
 from monitor.store.costs import add_models, record_training
@@ -30,8 +31,8 @@ from monitor.store.documents import (
 from monitor.store.errors import Stale
 from monitor.store.event_retention import MOST, Mark, superfluous
 from monitor.store.leases import Leases
-from monitor.store.outbox import enqueue
-from monitor.store.schema import CHUNK, DEAD, PENDING, SENT, event, insert, job, organization, outbox, transition
+from monitor.store.outbox import enqueue, of_job
+from monitor.store.schema import CHUNK, DEAD, PENDING, SENT, event, insert, job, organization, outbox, transition, watch
 
 _BIG: Final = 2**62  # columns hold 64 bits
 BATCH: Final = 200
@@ -40,9 +41,11 @@ BATCH: Final = 200
 _org, _id = sa.bindparam("b_org", type_=sa.Text), sa.bindparam("b_id", type_=sa.Text)
 _of_job = (event.c.org == _org) & (event.c.job == _id)
 
-_ORGANIZATION: Final = sa.select(organization.c.version, organization.c.horizon).where(organization.c.name == _org)
-_UNFINISHED: Final = sa.select(job.c.id, job.c.doc).where(job.c.org == _org, job.c.settled == 0)
-_FINISHED: Final = sa.select(job.c.id).where(job.c.org == _org, job.c.settled == 1)
+_ORGANIZATION: Final = sa.select(organization.c.version, organization.c.horizon, organization.c.partial).where(
+    organization.c.name == _org
+)
+_UNFINISHED: Final = sa.select(job.c.id, job.c.doc).where(job.c.org == _org, job.c.finalized == 0)
+_FINISHED: Final = sa.select(job.c.id).where(job.c.org == _org, job.c.finalized == 1)
 _RECENT: Final = (
     sa.select(event.c.job, event.c.id)
     .where(event.c.org == _org, event.c.job.in_(sa.bindparam("b_jobs", expanding=True)))
@@ -55,7 +58,11 @@ _VERSION: Final = sa.select(organization.c.version).where(organization.c.name ==
 _ADVANCE: Final = (
     sa.update(organization)
     .where(organization.c.name == _org)
-    .values(version=organization.c.version + 1, seen_at=sa.bindparam("b_at", type_=sa.BigInteger))
+    .values(
+        version=organization.c.version + 1,
+        seen_at=sa.bindparam("b_at", type_=sa.BigInteger),
+        partial=sa.bindparam("b_partial", type_=sa.Integer),
+    )
 )
 _RAISE_HORIZON: Final = (
     sa.update(organization)
@@ -69,11 +76,17 @@ _job = insert(job)
 _JOB: Final = _job.on_conflict_do_update(
     index_elements=["org", "id"],
     set_={
-        name: _job.excluded[name] for name in ("status", "model", "created_at", "ended_at", "settled", "basis", "doc")
+        name: _job.excluded[name] for name in ("status", "model", "created_at", "ended_at", "finalized", "basis", "doc")
     },
 )
 _EVENT: Final = insert(event).on_conflict_do_nothing(index_elements=["org", "job", "id"])
 _TRANSITION: Final = insert(transition).on_conflict_do_nothing(index_elements=["org", "job", "seq"])
+
+_watch = insert(watch)
+_WATCH: Final = _watch.on_conflict_do_update(
+    index_elements=["org"],
+    set_={column.name: _watch.excluded[column.name] for column in watch.c if column.name != "org"},
+)
 
 _COUNT: Final = sa.select(sa.func.count()).select_from(event).where(_of_job)
 _MARKS: Final = sa.select(event.c.pos, event.c.step, event.c.kind).where(_of_job).order_by(event.c.at, event.c.pos)
@@ -83,24 +96,26 @@ _before = sa.bindparam("b_before", type_=sa.BigInteger)
 _waits = (
     sa.select(sa.literal(1))
     .select_from(outbox)
-    .where(outbox.c.org == job.c.org, outbox.c.job == job.c.id, outbox.c.state == PENDING)
+    .where(outbox.c.org == job.c.org, outbox.c.subject_id == job.c.id, of_job, outbox.c.state == PENDING)
     .correlate(job)
     .exists()
 )
 _OLD_JOBS: Final = (
     sa.select(job.c.org, job.c.id, job.c.created_at)
-    .where(job.c.slim == 0, job.c.ended_at < _before, ~_waits)
+    .where(job.c.stub == 0, job.c.ended_at < _before, ~_waits)
     .order_by(job.c.ended_at)
     .limit(BATCH)
 )
 _OLD_DELIVERIES: Final = (
     sa.select(outbox.c.key).where(outbox.c.settled_at < _before, outbox.c.state.in_([SENT, DEAD])).limit(BATCH)
 )
-_FORGET: Final = tuple(
-    sa.delete(table).where(table.c.org == _org, table.c.job == _id) for table in (event, transition, outbox)
+_FORGET: Final = (
+    sa.delete(event).where(event.c.org == _org, event.c.job == _id),
+    sa.delete(transition).where(transition.c.org == _org, transition.c.job == _id),
+    sa.delete(outbox).where(outbox.c.org == _org, outbox.c.subject_id == _id, of_job),
 )
 _DELETE_JOB: Final = sa.delete(job).where(job.c.org == _org, job.c.id == _id)
-_STUB: Final = sa.update(job).where(job.c.org == _org, job.c.id == _id).values(slim=1)
+_STUB: Final = sa.update(job).where(job.c.org == _org, job.c.id == _id).values(stub=1)
 _DELETE_DELIVERY: Final = sa.delete(outbox).where(outbox.c.key == sa.bindparam("b_key", type_=sa.Text))
 
 
@@ -124,16 +139,26 @@ class JobStore:
         self._remember(term, known)
         return known
 
-    async def commit(self, change: Change) -> None:
-        """Make the change durable, whole. Raises Stale when it was decided on knowledge that is not the newest."""
+    async def commit(self, change: Change, state: WatchState | None = None) -> None:
+        """Make the change durable, whole, and with it how watching goes.
+
+        Raises Stale when it was decided on knowledge that is not the newest. A look that changes very much may be
+        committed in slices, each a change based on the one before: what is committed stays, whatever comes of the rest.
+        """
         if change.empty:
+            if state is not None:
+                await self.record(state)
             return
         before = self._known.pop(change.org, None)  # whatever happens, it is not the newest any more
-        await self.database.write(self._commit, change)
+        await self.database.write(self._commit, change, state)
         if before is not None and before[0] == self.leases.term(change.org) and before[1].version == change.based_on:
             self._remember(before[0], evolve(before[1], change))
         self.changes.jobs(change.tracked)
         self.changes.enqueued(len(change.deliveries))
+
+    async def record(self, state: WatchState) -> None:
+        """Keep how watching the organisation goes. Raises Stale when another replica watches it."""
+        await self.database.write(self._record, state)
 
     async def prune(self, now: datetime, retention: timedelta) -> int:
         """Forget jobs that ended before the retention and deliveries settled before it; says how many jobs."""
@@ -153,7 +178,11 @@ class JobStore:
         if term is not None and (newest is None or newest[0] != term or newest[1].version < known.version):
             self._known[known.org] = term, known
 
-    def _commit(self, connection: sa.Connection, change: Change) -> None:
+    def _record(self, connection: sa.Connection, state: WatchState) -> None:
+        self.leases.fence(connection, state.org, self.database.now(connection))
+        connection.execute(_WATCH, _watch_row(state))
+
+    def _commit(self, connection: sa.Connection, change: Change, state: WatchState | None) -> None:
         now = self.database.now(connection)
         if change.based_on == 0:
             connection.execute(_BEGIN, {"name": change.org})
@@ -162,6 +191,8 @@ class JobStore:
             raise Stale(f"{change.org} is at version {version}, the change is based on {change.based_on}")
         self.leases.fence(connection, change.org, now)
         _write(connection, change, now)
+        if state is not None:
+            connection.execute(_WATCH, _watch_row(state))
         for job_id in _perhaps_long(change):
             _thin(connection, change.org, job_id)
         if change.deliveries:
@@ -181,6 +212,7 @@ def _read_known(connection: sa.Connection, org: str) -> Known:
         jobs={id_: replace(read_tracked(doc), recent=recent.get(id_, ())) for id_, doc in docs.items()},
         final=frozenset(connection.execute(_FINISHED, {"b_org": org}).scalars()),
         horizon=maybe_moment(found.horizon),
+        partial=bool(found.partial),
     )
 
 
@@ -193,7 +225,7 @@ def _recent(connection: sa.Connection, org: str, jobs: Sequence[str]) -> dict[st
 
 
 def _write(connection: sa.Connection, change: Change, now: int) -> None:
-    connection.execute(_ADVANCE, {"b_org": change.org, "b_at": to_ms(change.at)})
+    connection.execute(_ADVANCE, {"b_org": change.org, "b_at": to_ms(change.at), "b_partial": int(change.more)})
     if change.horizon is not None:
         _execute(connection, _RAISE_HORIZON, [{"b_org": change.org, "b_horizon": to_ms_up(change.horizon)}])
     _execute(connection, _JOB, [_job_row(one) for one in change.tracked])
@@ -218,9 +250,23 @@ def _job_row(tracked: Tracked) -> Row:
         "model": one.model,
         "created_at": max(to_ms(one.created_at), UNKNOWN_TIME) if one.created_at is not None else UNKNOWN_TIME,
         "ended_at": None if tracked.active else to_ms(ended_at),
-        "settled": int(tracked.finalized),
+        "finalized": int(tracked.finalized),
         "basis": tracked.cost.basis.value if tracked.cost is not None and one.status.final else None,
         "doc": write_tracked(tracked),
+    }
+
+
+def _watch_row(state: WatchState) -> Row:
+    trouble = state.trouble
+    return {
+        "org": state.org,
+        "up": int(state.up) if state.up is not None else None,
+        "since": to_ms(state.since),
+        "last_success": to_ms(state.last_success) if state.last_success is not None else None,
+        "next_poll": to_ms(state.next_poll) if state.next_poll is not None else None,
+        "trouble_reason": trouble.reason.value if trouble is not None else None,
+        "trouble_text": trouble.text if trouble is not None else None,
+        "owner": state.owner,
     }
 
 

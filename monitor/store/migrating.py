@@ -11,13 +11,13 @@ from monitor.store.errors import Corrupt, NewerSchema
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 _REVISION = sa.select(sa.column("version_num", sa.Text)).select_from(sa.table("alembic_version"))
 
 
 def migrate(connection: sa.Connection) -> None:
     """Bring the schema up to date, in the transaction. Raises NewerSchema or Corrupt, having changed nothing."""
-    if _revision(connection) != HEAD:
+    if revision_of(connection) != HEAD:
         _upgrade(connection)
 
 
@@ -32,7 +32,7 @@ def configuration(connection: sa.Connection | None = None) -> Config:
     return config
 
 
-def _revision(connection: sa.Connection) -> str | None:
+def revision_of(connection: sa.Connection) -> str | None:
     """The schema's revision; None of an empty database."""
     tables = sa.inspect(connection).get_table_names(connection.dialect.default_schema_name)
     if not tables:
@@ -47,7 +47,7 @@ def _upgrade(connection: sa.Connection) -> None:
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
 
     config = configuration(connection)
-    revision = _revision(connection)
+    revision = revision_of(connection)
     steps = ScriptDirectory.from_config(config).walk_revisions()
     if revision is not None and revision not in {step.revision for step in steps}:
         raise NewerSchema(

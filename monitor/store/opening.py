@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -20,11 +21,13 @@ from monitor.store.outbox import Outbox
 from monitor.store.reader import Reader
 from monitor.store.sqlite import SqliteDatabase, opened_sqlite
 
+NEEDS_EXTRA: Final = "PostgreSQL needs an extra: pip install 'finetune-monitor[postgres]'"
+
 
 @asynccontextmanager
 async def opened_database(url: str, *, clock: Clock) -> AsyncIterator[Database]:
     """The database, brought to our schema. Raises StoreError."""
-    parsed = _parsed(url)
+    parsed = parsed_url(url)
     if parsed.get_backend_name() == "sqlite":
         async with opened_sqlite(parsed, clock=clock) as sqlite:
             yield sqlite
@@ -32,7 +35,7 @@ async def opened_database(url: str, *, clock: Clock) -> AsyncIterator[Database]:
         try:
             from monitor.store.postgresql import opened_postgresql  # noqa: PLC0415 - an extra of the package
         except ImportError as error:
-            raise StoreError("PostgreSQL needs the extra: pip install 'finetune-monitor[postgres]'") from error
+            raise StoreError(NEEDS_EXTRA) from error
         async with opened_postgresql(parsed, clock=clock) as postgresql:
             yield postgresql
 
@@ -52,7 +55,8 @@ def stores(database: Database, clock: Clock) -> Stores:
     )
 
 
-def _parsed(url: str) -> sa.URL:
+def parsed_url(url: str) -> sa.URL:
+    """The URL's parts. Raises StoreError for one of another database."""
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:

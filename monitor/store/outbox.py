@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from monitor.domain.news import Delivery, Message, News, Severity, Subject
+from monitor.domain.news import Delivery, Message, News, Severity, Subject, SubjectKind, job_subject
 from monitor.domain.replay import Past, Plan, StoredDelivery
 from monitor.log import get_logger
 from monitor.store.changes import Changes, Place
@@ -30,7 +30,7 @@ from monitor.store.documents import (
     write,
 )
 from monitor.store.errors import StoreError
-from monitor.store.schema import CHUNK, DEAD, PENDING, SENT, insert, job, notice, outbox, transition
+from monitor.store.schema import CHUNK, DEAD, PENDING, SENT, insert, job, notice, outbox, restore, transition
 from monitor.store.values import ClaimedDelivery, Listing
 
 log = get_logger()
@@ -50,14 +50,19 @@ _keys = sa.bindparam("b_keys", type_=sa.Text, expanding=True)
 _ENQUEUE: Final = insert(outbox).on_conflict_do_nothing(index_elements=["key"]).returning(outbox.c.key)
 _MESSAGES: Final = sa.select(outbox.c.key, outbox.c.message).where(outbox.c.key.in_(_keys))
 
+of_job = (outbox.c.subject_kind == SubjectKind.JOB.value) | (outbox.c.subject_kind == SubjectKind.BATCH.value)
+"""What a row of `job` may be the subject of."""
+_GENERATION: Final = sa.select(sa.func.max(restore.c.at))
+
 _earlier = outbox.alias("earlier")
 _waiting = outbox.alias("waiting")
-_first_of_job = ~(
+_first_of_subject = ~(
     sa.select(sa.literal(1))
     .select_from(_earlier)
     .where(
+        _earlier.c.subject_kind == _waiting.c.subject_kind,
         _earlier.c.org == _waiting.c.org,
-        _earlier.c.job == _waiting.c.job,
+        _earlier.c.subject_id == _waiting.c.subject_id,
         _earlier.c.notifier == _waiting.c.notifier,
         _earlier.c.state == PENDING,
         _earlier.c.seq < _waiting.c.seq,
@@ -68,8 +73,8 @@ _first_of_job = ~(
 # A common table, as PostgreSQL may run a plain subquery more than once and then lock more than its limit.
 _due = (
     sa.select(_waiting.c.key)
-    .where(_waiting.c.state == PENDING, _waiting.c.notifier == _notifier, _waiting.c.due_at <= _now, _first_of_job)
-    .order_by(_waiting.c.due_at, _waiting.c.created_at, _waiting.c.org, _waiting.c.job)
+    .where(_waiting.c.state == PENDING, _waiting.c.notifier == _notifier, _waiting.c.due_at <= _now, _first_of_subject)
+    .order_by(_waiting.c.due_at, _waiting.c.created_at, _waiting.c.org, _waiting.c.subject_id)
     .limit(sa.bindparam("b_limit", type_=sa.Integer))
     .with_for_update(skip_locked=True)
     .cte("due")
@@ -86,9 +91,11 @@ _CLAIM: Final = (
         touched_at=_now,
     )
     .returning(
+        outbox.c.subject_kind,
         outbox.c.org,
-        outbox.c.job,
+        outbox.c.subject_id,
         outbox.c.seq,
+        outbox.c.generation,
         outbox.c.notifier,
         outbox.c.message,
         outbox.c.attempts,
@@ -97,7 +104,7 @@ _CLAIM: Final = (
     )
 )
 _NEXT_DUE: Final = sa.select(sa.func.min(_waiting.c.due_at)).where(
-    _waiting.c.state == PENDING, _waiting.c.notifier == _notifier, _first_of_job
+    _waiting.c.state == PENDING, _waiting.c.notifier == _notifier, _first_of_subject
 )
 RELEASE_ALL: Final = (
     sa.update(outbox)
@@ -114,6 +121,7 @@ _ours = (
     & (outbox.c.attempts == sa.bindparam("b_attempts", type_=sa.BigInteger))
 )
 _reason = sa.bindparam("b_reason", type_=sa.Text)
+_answer = sa.bindparam("b_answer", type_=sa.Text)
 _SETTLE: Final = (
     sa.update(outbox)
     .where(_ours)
@@ -121,6 +129,7 @@ _SETTLE: Final = (
         state=sa.bindparam("b_state", type_=sa.Text),
         settled_at=_now,
         reason=_reason,
+        answer=_answer,
         reference=sa.bindparam("b_reference", type_=sa.Text),
         owner=None,
     )
@@ -132,6 +141,7 @@ _POSTPONE: Final = (
         due_at=_due_at,
         touched_at=_now,
         reason=_reason,
+        answer=_answer,
         attempts=outbox.c.attempts - sa.bindparam("b_uncounted", type_=sa.BigInteger),
         ambiguous=sa.case((sa.bindparam("b_ambiguous", type_=sa.Integer) == 1, 1), else_=outbox.c.ambiguous),
         owner=None,
@@ -146,8 +156,9 @@ _EXPIRE: Final = (
     )
     .values(
         state=DEAD,
-        # the last answer tells why nothing came through
-        reason=sa.case((outbox.c.reason.is_(None), "expired"), else_=sa.literal("expired: ") + outbox.c.reason),
+        reason="expired",
+        # why nothing came through: `http_500: 500 try later`
+        answer=outbox.c.reason + sa.func.coalesce(": " + outbox.c.answer, ""),
         settled_at=_now,
         owner=None,
     )
@@ -180,11 +191,15 @@ _anew = {
     "attempts": 0,
     "ambiguous": 0,  # whoever asks for it knows that it may have arrived
     "reason": None,
+    "answer": None,
     "settled_at": None,
     "reference": None,
 }
 _REQUEUE_ALL: Final = (
-    sa.update(outbox).where(outbox.c.state == DEAD).values(_anew).returning(outbox.c.org, outbox.c.job)
+    sa.update(outbox)
+    .where(outbox.c.state == DEAD)
+    .values(_anew)
+    .returning(outbox.c.subject_kind, outbox.c.org, outbox.c.subject_id)
 )
 _REQUEUE: Final = _REQUEUE_ALL.where(outbox.c.key.in_(_keys))
 _AGAIN: Final = (
@@ -212,10 +227,13 @@ _PAGE: Final = (
 )
 _observed = _PAGE.subquery("observed")
 _DELIVERIES_OF_PAGE: Final = sa.select(
-    outbox.c.org, outbox.c.job, outbox.c.seq, outbox.c.notifier, outbox.c.state, outbox.c.message
+    outbox.c.org, outbox.c.subject_id, outbox.c.seq, outbox.c.notifier, outbox.c.state, outbox.c.message
 ).join(
     _observed,
-    (outbox.c.org == _observed.c.org) & (outbox.c.job == _observed.c.job) & (outbox.c.seq == _observed.c.seq),
+    of_job
+    & (outbox.c.org == _observed.c.org)
+    & (outbox.c.subject_id == _observed.c.job)
+    & (outbox.c.seq == _observed.c.seq),
 )
 
 _ANNOUNCED: Final = sa.select(notice.c.id).where(notice.c.topic.in_(sa.bindparam("b_topics", expanding=True)))
@@ -258,11 +276,13 @@ class Outbox:
 
     async def delivered(self, claimed: ClaimedDelivery, *, reference: str | None = None) -> bool:
         """It arrived. False when the claim was no longer ours, so that nothing changed."""
-        return await self._settle(claimed, {"b_state": SENT, "b_reason": None, "b_reference": reference})
+        sent = {"b_state": SENT, "b_reason": None, "b_answer": None, "b_reference": reference}
+        return await self._settle(claimed, sent)
 
-    async def dead_letter(self, claimed: ClaimedDelivery, *, reason: str) -> bool:
-        """It will not arrive: it is kept to be looked at and asked for again."""
-        return await self._settle(claimed, {"b_state": DEAD, "b_reason": reason, "b_reference": None})
+    async def dead_letter(self, claimed: ClaimedDelivery, *, reason: str, answer: str | None = None) -> bool:
+        """It will not arrive: it is kept, with what the target answered, to be looked at and asked for again."""
+        dead = {"b_state": DEAD, "b_reason": reason, "b_answer": answer or None, "b_reference": None}
+        return await self._settle(claimed, dead)
 
     async def postpone(
         self,
@@ -270,6 +290,7 @@ class Outbox:
         delay: timedelta,
         *,
         reason: str,
+        answer: str | None = None,
         counted: bool = True,
         ambiguous: bool = False,
     ) -> bool:
@@ -277,6 +298,7 @@ class Outbox:
         values = {
             "b_delay": delay // _MS,
             "b_reason": reason,
+            "b_answer": answer or None,
             "b_uncounted": int(not counted),
             "b_ambiguous": int(ambiguous),
         }
@@ -348,7 +370,7 @@ class Outbox:
         now = self.database.now(connection)
         values = {"b_notifier": notifier, "b_now": now, "b_due_at": now + lease, "b_owner": owner, "b_limit": limit}
         rows = connection.execute(_CLAIM, values).all()
-        return tuple(_claimed(row, owner) for row in sorted(rows, key=lambda row: (row.created_at, row.org, row.job)))
+        return tuple(_claimed(row, owner) for row in sorted(rows, key=_age))
 
     def _expire(self, connection: sa.Connection, max_age: int, jump: int) -> Mapping[str, int]:
         now = self.database.now(connection)
@@ -367,7 +389,7 @@ class Outbox:
             results = [connection.execute(_REQUEUE_ALL, {"b_now": now})]
         else:
             results = [connection.execute(_REQUEUE, {"b_now": now, "b_keys": chunk}) for chunk in _chunks(keys)]
-        jobs = tuple((row.org, row.job) for result in results for row in result)
+        jobs = tuple(_place(subject_of(row)) for result in results for row in result)
         if jobs:
             self.database.wake(connection)
         return jobs
@@ -387,7 +409,8 @@ def enqueue(connection: sa.Connection, deliveries: Sequence[Delivery], now: int)
     """Let the deliveries wait, due at once; gives the keys of those that are new. The same one twice is one."""
     if not deliveries:
         return frozenset()
-    rows = {one.key: _row(one, now) for one in deliveries}
+    generation = generation_of(connection.execute(_GENERATION).scalar())
+    rows = {one.key: _row(one, now, generation) for one in deliveries}
     new = frozenset(connection.execute(_ENQUEUE, list(rows.values())).scalars())
     for keys in _chunks([key for key in rows if key not in new]):
         for key, message in connection.execute(_MESSAGES, {"b_keys": keys}):
@@ -396,18 +419,29 @@ def enqueue(connection: sa.Connection, deliveries: Sequence[Delivery], now: int)
     return new
 
 
+def generation_of(restored_at: int | None) -> str:
+    """What marks the keys of deliveries that came after a restore, so that no receiver takes them for those it had."""
+    return format(restored_at // 1000, "x") if restored_at is not None else ""
+
+
 def _place(subject: Subject) -> Place:
     return subject.org or subject.topic, subject.id
 
 
-def _row(one: Delivery, now: int) -> Row:
-    topic, rest = one.subject.key.split("/", 1)
+def _age(row: Any) -> tuple[int, str, str]:
+    return row.created_at, row.org, row.subject_id
+
+
+def _row(one: Delivery, now: int, generation: str) -> Row:
+    subject = one.subject
     return {
         "key": one.key,
         "notifier": one.notifier,
-        "org": topic,
-        "job": rest,
+        "subject_kind": subject.kind.value,
+        "org": subject.org or "",
+        "subject_id": subject.id,
         "seq": one.seq,
+        "generation": generation,
         "message": write(one.message),
         "state": PENDING,
         "created_at": now,
@@ -429,6 +463,7 @@ def _claimed(row: Any, owner: str) -> ClaimedDelivery:
         created_at=created_at,
         ambiguous=bool(row.ambiguous),
         owner=owner,
+        generation=row.generation,
         readable=message is not None,
     )
 
@@ -463,8 +498,8 @@ def _deliveries_of_page(
 ) -> Mapping[tuple[str, str, int], dict[str, StoredDelivery]]:
     found: dict[tuple[str, str, int], dict[str, StoredDelivery]] = defaultdict(dict)
     for row in connection.execute(_DELIVERIES_OF_PAGE, values):
-        message = read_message(row.message, subject_of(row))
-        found[row.org, row.job, row.seq][row.notifier] = StoredDelivery(
+        message = read_message(row.message, job_subject(row.org, row.subject_id))
+        found[row.org, row.subject_id, row.seq][row.notifier] = StoredDelivery(
             type=message.type if message is not None else "",
             title=message.title if message is not None else "",
             waits=row.state == PENDING,

@@ -58,9 +58,8 @@ class PostgresqlDatabase:
     """One replica's way to the database. Each write is a transaction of its own."""
 
     def __init__(self, url: sa.URL, clock: Clock) -> None:
-        self._url = url.set(drivername="postgresql+psycopg")
-        self._engine = self._connected(WRITERS)
-        reading = self._connected(READERS)
+        self._engine = engine(url, WRITERS)
+        reading = engine(url, READERS)
         self._reading = reading
         self._readers = Readers(
             reading.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), READERS, translated
@@ -131,19 +130,8 @@ class PostgresqlDatabase:
         self._engine.dispose()
         self._reading.dispose()
 
-    def _connected(self, size: int) -> sa.Engine:
-        return sa.create_engine(
-            self._url,
-            pool_size=size,
-            max_overflow=0,
-            pool_timeout=10,
-            pool_pre_ping=True,  # a server that was restarted leaves dead connections in the pool
-            hide_parameters=True,  # errors are shown, and parameters hold texts from outside
-            connect_args=_CONNECT,
-        )
-
     async def _direct(self) -> psycopg.AsyncConnection[Any]:
-        _, options = self._engine.dialect.create_connect_args(self._url)
+        _, options = self._engine.dialect.create_connect_args(self._engine.url)
         return await psycopg.AsyncConnection.connect(**options, **_CONNECT, autocommit=True)
 
     def _transact(self, work: Callable[[sa.Connection, *Ts], T], args: tuple[*Ts]) -> T:
@@ -166,6 +154,19 @@ class PostgresqlDatabase:
         revision = connection.execute(_REVISION).scalar()
         if revision != HEAD:
             raise NewerSchema(f"the database has schema {revision} now: another replica runs a newer version")
+
+
+def engine(url: sa.URL, size: int) -> sa.Engine:
+    """An engine of so many connections at most. None is made before it is needed."""
+    return sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=True,  # a server that was restarted leaves dead connections in the pool
+        hide_parameters=True,  # errors are shown, and parameters hold texts from outside
+        connect_args=_CONNECT,
+    )
 
 
 def translated(error: Exception) -> StoreError:

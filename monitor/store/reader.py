@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
-from monitor.domain.flow import Tracked
+from monitor.domain.flow import Reason, Tracked, Trouble
 from monitor.domain.model import Basis, EventKind, JobEvent, Status
-from monitor.domain.news import job_subject
-from monitor.domain.snapshot import Backlog, Snapshot
+from monitor.domain.news import SubjectKind
+from monitor.domain.snapshot import Backlog, Snapshot, WatchState
 from monitor.store import costs, counters
 from monitor.store.changes import Changes, Place
 from monitor.store.database import Database
@@ -30,8 +30,9 @@ from monitor.store.documents import (
     to_ms,
     transition_of,
 )
-from monitor.store.schema import CHUNK, PENDING, event, job, outbox, transition
-from monitor.store.values import DeliverySummary, JobFile, Listing
+from monitor.store.outbox import of_job
+from monitor.store.schema import CHUNK, PENDING, event, job, outbox, transition, watch
+from monitor.store.values import DeliverySummary, JobFile, Listing, outward_key
 
 T = TypeVar("T")
 
@@ -55,6 +56,7 @@ _BACKLOGS: Final = (
     .group_by(outbox.c.notifier)
     .order_by(outbox.c.notifier)
 )
+_WATCHING: Final = sa.select(watch).where(watch.c.org.in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True)))
 
 _newest_jobs = sa.select(job.c.created_at, job.c.org, job.c.id, job.c.doc).order_by(
     job.c.created_at.desc(), job.c.org.desc(), job.c.id.desc()
@@ -72,7 +74,9 @@ _TRANSITIONS: Final = (
     sa.select(transition).where(transition.c.org == _org, transition.c.job == _id).order_by(transition.c.seq)
 )
 _DELIVERIES: Final = (
-    sa.select(outbox).where(outbox.c.org == _org, outbox.c.job == _id).order_by(outbox.c.seq, outbox.c.notifier)
+    sa.select(outbox)
+    .where(outbox.c.org == _org, outbox.c.subject_id == _id, of_job)
+    .order_by(outbox.c.seq, outbox.c.notifier)
 )
 _of_job = (event.c.org == _org) & (event.c.job == _id)
 _STORY: Final = (
@@ -199,8 +203,22 @@ def _snapshot(
             Backlog(notifier=notifier, pending=count, oldest=from_ms(oldest))
             for notifier, count, oldest in connection.execute(_BACKLOGS)
         ),
+        watching={row.org: _watch_state(row) for row in connection.execute(_WATCHING, {"b_orgs": orgs})},
     )
     return seen, jobs
+
+
+def _watch_state(row: Any) -> WatchState:
+    reason = row.trouble_reason
+    return WatchState(
+        org=row.org,
+        up=bool(row.up) if row.up is not None else None,
+        since=from_ms(row.since),
+        owner=row.owner,
+        trouble=Trouble(reason=Reason(reason), text=row.trouble_text or "") if reason is not None else None,
+        last_success=maybe_moment(row.last_success),
+        next_poll=maybe_moment(row.next_poll),
+    )
 
 
 def _shown(connection: sa.Connection, shown: Row, max_jobs: int, decoded: Decoded) -> Decoded:
@@ -230,22 +248,22 @@ def _job_file(connection: sa.Connection, wanted: Row) -> JobFile | None:
     doc = connection.execute(_JOB, wanted).scalar()
     if doc is None:
         return None
-    topic, rest = job_subject(wanted["b_org"], wanted["b_id"]).key.split("/", 1)
     return JobFile(
         tracked=read_tracked(doc),
         transitions=tuple(transition_of(row) for row in connection.execute(_TRANSITIONS, wanted)),
-        deliveries=tuple(_summary(row) for row in connection.execute(_DELIVERIES, {"b_org": topic, "b_id": rest})),
+        deliveries=tuple(_summary(row) for row in connection.execute(_DELIVERIES, wanted)),
     )
 
 
 def _summary(row: sa.Row[Any]) -> DeliverySummary:
-    message = read_message(row.message, subject_of(row))
-    reason, _, answer = (row.reason or "").partition(": ")
+    subject = subject_of(row)
+    topic, rest = subject.key.split("/", 1)
+    message = read_message(row.message, subject)
     return DeliverySummary(
-        key=row.key,
+        key=outward_key(row.key, row.generation),
         notifier=row.notifier,
-        org=row.org,
-        job=row.job,
+        org=subject.org or topic,
+        job=subject.id if subject.kind in (SubjectKind.JOB, SubjectKind.BATCH) else rest,
         seq=row.seq,
         type=message.type if message is not None else "",
         title=message.title if message is not None else "",
@@ -254,8 +272,8 @@ def _summary(row: sa.Row[Any]) -> DeliverySummary:
         created_at=from_ms(row.created_at),
         due_at=from_ms(row.due_at),
         settled_at=maybe_moment(row.settled_at),
-        reason=reason or None,
-        answer=answer or None,
+        reason=row.reason,
+        answer=row.answer,
     )
 
 

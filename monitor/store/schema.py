@@ -14,11 +14,13 @@ from sqlalchemy.dialects.postgresql import insert
 __all__ = [
     "CHUNK",
     "DEAD",
+    "LOW",
     "PENDING",
     "SENT",
     "bill",
-    "book",
+    "counter",
     "event",
+    "import_state",
     "insert",
     "job",
     "lease",
@@ -26,16 +28,20 @@ __all__ = [
     "notice",
     "organization",
     "outbox",
+    "progress",
+    "restore",
     "spending",
-    "tally",
     "transition",
     "tuned_model",
     "usage",
+    "watch",
 ]
 
 PENDING: Final = "pending"
 SENT: Final = "sent"
 DEAD: Final = "dead"
+LOW: Final = 10**18
+"""What a counter carries over at: sums of bounded figures outgrow 64 bits."""
 CHUNK: Final = 500
 """Values in one IN: databases limit the parameters of a statement."""
 
@@ -49,6 +55,8 @@ organization = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("horizon", sa.BigInteger),
     sa.Column("seen_at", sa.BigInteger, nullable=False),
+    # whether only a part of the first look is stored: what else it finds is history too
+    sa.Column("partial", sa.Integer, nullable=False, server_default="0"),
 )
 
 job = sa.Table(
@@ -60,13 +68,13 @@ job = sa.Table(
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),  # 0 where the provider does not tell
     sa.Column("ended_at", sa.BigInteger),  # over, or gone from the provider; NULL while we follow it
-    sa.Column("settled", sa.Integer, nullable=False),
-    sa.Column("slim", sa.Integer, nullable=False, server_default="0"),  # past retention, kept to be known
+    sa.Column("finalized", sa.Integer, nullable=False),
+    sa.Column("stub", sa.Integer, nullable=False, server_default="0"),  # past retention, kept to be known
     sa.Column("basis", sa.Text),  # of its cost, once it is over
     sa.Column("doc", sa.Text, nullable=False),  # Tracked
     sa.Index("job_listing", "created_at", "org", "id"),
     sa.Index("job_status", "org", "status", "created_at", "id"),
-    sa.Index("job_settled", "org", "settled", "id"),
+    sa.Index("job_finalized", "org", "finalized", "id"),
     sa.Index("job_ended", "ended_at"),
     sa.Index("job_basis", "basis", "org", "model"),
 )
@@ -105,9 +113,11 @@ outbox = sa.Table(
     metadata,
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("notifier", sa.Text, nullable=False),
-    sa.Column("org", sa.Text, nullable=False),
-    sa.Column("job", sa.Text, nullable=False),
+    sa.Column("subject_kind", sa.Text, nullable=False, server_default="job"),
+    sa.Column("org", sa.Text, nullable=False),  # empty of what is about no single one
+    sa.Column("subject_id", sa.Text, nullable=False),
     sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("generation", sa.Text, nullable=False, server_default=""),  # of the restore it came after
     sa.Column("message", sa.Text, nullable=False),  # Message
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
@@ -117,20 +127,22 @@ outbox = sa.Table(
     sa.Column("owner", sa.Text),  # whoever claimed it and has not said what became of it
     sa.Column("ambiguous", sa.Integer, nullable=False),
     sa.Column("reason", sa.Text),
+    sa.Column("answer", sa.Text),  # of the last refusal: the status and its first words
     sa.Column("settled_at", sa.BigInteger),
     sa.Column("reference", sa.Text),
     sa.Index("outbox_due", "state", "notifier", "due_at"),
-    sa.Index("outbox_order", "org", "job", "notifier", "state", "seq"),
+    sa.Index("outbox_order", "subject_kind", "org", "subject_id", "notifier", "state", "seq"),
     sa.Index("outbox_listing", "created_at", "key"),
     sa.Index("outbox_settled", "settled_at"),
 )
 
-tally = sa.Table(
-    "tally",
+counter = sa.Table(
+    "counter",
     metadata,
     sa.Column("metric", sa.Text, primary_key=True),
     sa.Column("labels", sa.Text, primary_key=True),
-    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),  # below LOW, of the whole
+    sa.Column("carry", sa.BigInteger, nullable=False, server_default="0"),  # how many times LOW
 )
 
 lease = sa.Table(
@@ -180,8 +192,8 @@ bill = sa.Table(
     sa.Index("bill_day", "org", "day"),
 )
 
-book = sa.Table(
-    "book",
+import_state = sa.Table(
+    "import_state",
     metadata,
     sa.Column("org", sa.Text, primary_key=True),
     sa.Column("usage_until", sa.Text),
@@ -207,3 +219,31 @@ notice = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Index("notice_topic", "topic"),
 )
+
+watch = sa.Table(
+    "watch",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("up", sa.Integer),  # NULL before the first poll came to its end
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("last_success", sa.BigInteger),
+    sa.Column("next_poll", sa.BigInteger),
+    sa.Column("trouble_reason", sa.Text),
+    sa.Column("trouble_text", sa.Text),
+    sa.Column("owner", sa.Text, nullable=False),
+)
+
+restore = sa.Table(
+    "restore",
+    metadata,
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
+)
+"""When a database that was older than what had been seen before was accepted."""
+
+progress = sa.Table(
+    "progress",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+"""One row: how many transactions have written to the file. The lock remembers it, to notice one that is older."""

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar, TypeVarTuple
 
@@ -19,8 +19,9 @@ from monitor.clock import Clock
 from monitor.store import leases, outbox
 from monitor.store.database import POISON, Readers
 from monitor.store.documents import to_ms
-from monitor.store.errors import Corrupt, Gone, InUse, StoreError, Unavailable, Unstorable
+from monitor.store.errors import Corrupt, Gone, InUse, Outdated, StoreError, Unavailable, Unstorable
 from monitor.store.migrating import migrate
+from monitor.store.schema import progress
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -57,6 +58,7 @@ _AGAIN: Final = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
+_COUNT: Final = sa.update(progress).values(number=progress.c.number + 1).returning(progress.c.number)
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -72,24 +74,31 @@ class DatabaseFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock, marked = _lock(path)
+        self._lock, mark = _lock(path)
+        self._database: int | None = None
         try:
-            _plausible(path, marked=marked)
+            _plausible(path, marked=bool(mark))
+            self._database = _lock_database(path)
         except BaseException:
-            self.release()
+            self.close()
             raise
+        self.seen = int(mark[1]) if len(mark) > 1 else 0
+        """The number of the newest transaction that an earlier process saw committed."""
         self._identity: tuple[int, int] | None = None
         self._size = 0
 
-    def remember(self) -> None:
+    def remember(self, number: int) -> None:
         """Take the file as it is now for ours, and leave a mark that there is one. Raises Unavailable."""
         try:
             status = self.path.stat()
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+            self.note(number)
         except OSError as error:
             raise Unavailable(f"cannot write {self.path}.lock: {error.strerror}") from error
         self._identity = (status.st_dev, status.st_ino)
+
+    def note(self, number: int) -> None:
+        """Leave the number of a transaction that is committed in the lock, so that an older file is noticed."""
+        os.pwrite(self._lock, f"{os.getpid():<10} {number:020d}\n".encode(), 0)
 
     def check(self) -> None:
         """Raises Gone when the path leads to no file, another one, or one that lost its end."""
@@ -106,13 +115,15 @@ class DatabaseFile:
             raise Gone(f"{self.path} was cut while in use: {RESTORE}")
         self._size = status.st_size
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let others have it."""
+        if self._database is not None:
+            os.close(self._database)
         os.close(self._lock)
 
 
-def _lock(path: Path) -> tuple[int, bool]:
-    """The descriptor of the lock, and whether an earlier life left its mark."""
+def _lock(path: Path) -> tuple[int, list[str]]:
+    """The descriptor of the lock, and what an earlier process left in it: its number and that of its last commit."""
     lock = path.with_name(path.name + ".lock")
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -122,10 +133,31 @@ def _lock(path: Path) -> tuple[int, bool]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+        owner = next(iter(_words(descriptor)), "unknown")
         os.close(descriptor)
         raise InUse(f"{path} is in use by another finetune-monitor (process {owner}): stop it first") from error
-    return descriptor, bool(os.pread(descriptor, 1, 0))
+    return descriptor, _words(descriptor)
+
+
+def _words(descriptor: int) -> list[str]:
+    return os.pread(descriptor, 40, 0).decode(errors="replace").split()
+
+
+def _lock_database(path: Path) -> int:
+    """A descriptor of the file itself, locked too: the lock beside it may be removed while it is held.
+
+    It is closed last of all: closing any descriptor of a file drops the locks that SQLite has on it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise Unavailable(f"cannot write {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise InUse(f"{path} is in use by another finetune-monitor, whose lock was removed: stop it first") from error
+    return descriptor
 
 
 def _plausible(path: Path, *, marked: bool) -> None:
@@ -179,11 +211,10 @@ def _engine(path: Path, *, connections: int, pragmas: tuple[str, ...], begin: st
     return engine
 
 
-def verify(engine: sa.Engine) -> None:
+def verify(connection: sa.Connection) -> None:
     """Read the whole file once. Raises Corrupt, and Unavailable where its file system cannot carry a WAL."""
-    with engine.connect() as connection:
-        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
-        found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
+    mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+    found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
     if found != ["ok"]:
         raise Corrupt(f"the database is damaged ({'; '.join(map(str, found))[:500]}): {RESTORE}")
     if mode != "wal":
@@ -292,8 +323,13 @@ class SqliteDatabase:
         try:
             self._file.check()  # before a connection is made anew, which would make a missing file anew
             with self._engine.begin() as connection:
+                before = _changes(connection)
                 outcomes = [write.run(connection) for write in group]
+                number = _count(connection) if _changes(connection) != before else None
                 self._file.check()
+            if number is not None:
+                with suppress(OSError):  # it is committed; a lock that lags behind notices less
+                    self._file.note(number)
         except (sa.exc.SQLAlchemyError, StoreError) as error:
             self._engine.dispose()  # the next transaction starts on a connection that has seen no failure
             self._failing |= kinds
@@ -311,6 +347,17 @@ class SqliteDatabase:
             self._file.check()
         except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
             raise translated(error) from error
+
+
+def _changes(connection: sa.Connection) -> int:
+    """How many rows this connection has changed so far."""
+    changed: int = connection.connection.driver_connection.total_changes  # type: ignore[union-attr]  # sqlite3's
+    return changed
+
+
+def _count(connection: sa.Connection) -> int:
+    """Count the transaction, which has changed something; its number."""
+    return int(connection.execute(_COUNT).scalar_one())
 
 
 def translated(error: Exception) -> StoreError:
@@ -351,13 +398,15 @@ async def opened_sqlite(url: sa.URL, *, clock: Clock) -> AsyncIterator[SqliteDat
 def _open(path: Path, now: int) -> tuple[DatabaseFile, sa.Engine, sa.Engine]:
     file, writer, readers = DatabaseFile(path), writer_engine(path), reader_engine(path)
     try:
-        verify(writer)
+        with writer.connect() as connection:
+            verify(connection)
         with writer.begin() as connection:
             migrate(connection)
             # we are alone here: whatever is leased was leased by a process that is no more
             connection.execute(leases.RELEASE_ALL)
             connection.execute(outbox.RELEASE_ALL, {"b_now": now})
-        file.remember()
+            number = newest(connection, file)
+        file.remember(number)
     except (sa.exc.SQLAlchemyError, StoreError) as error:
         _close(file, writer, readers)
         raise translated(error) from error
@@ -367,8 +416,20 @@ def _open(path: Path, now: int) -> tuple[DatabaseFile, sa.Engine, sa.Engine]:
     return file, writer, readers
 
 
+def newest(connection: sa.Connection, file: DatabaseFile) -> int:
+    """The number of the newest transaction. Raises Outdated when the lock knows of a newer one."""
+    number = int(connection.execute(sa.select(progress.c.number)).scalar_one())
+    if number < file.seen:
+        raise Outdated(
+            f"{file.path} is older than it was: it has {number} transactions, and {file.seen} were seen. If you "
+            "restored a backup, start once with --accept-older: what happened since is announced with marked ids. "
+            f"Else look for {file.path.name}-wal, which is a part of the database"
+        )
+    return number
+
+
 def _close(file: DatabaseFile, writer: sa.Engine, readers: sa.Engine) -> None:
     """Readers first: whoever is the last to close moves the WAL into the file, and that is the writer's to do."""
     readers.dispose()
     writer.dispose()
-    file.release()
+    file.close()

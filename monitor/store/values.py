@@ -24,8 +24,22 @@ class ClaimedDelivery:
     ambiguous: bool
     """An earlier attempt may have arrived: its answer was lost, or nobody said what became of it."""
     owner: str
+    generation: str = ""
+    """What its key carries where it came after a restored backup; see `key`."""
     readable: bool = True
     """Whether its message is what was rendered; else it can only be dead-lettered."""
+
+    @property
+    def key(self) -> str:
+        """What the receiver knows it by: the delivery's key. After a restored backup a number may be given to another
+        event than it had been given to, so it is marked: `research/ftjob-1/3~6921a4c0@ops`."""
+        return outward_key(self.delivery.key, self.generation)
+
+
+def outward_key(key: str, generation: str) -> str:
+    """The key that a receiver sees, from that of the row."""
+    event, at, notifier = key.rpartition("@")
+    return f"{event}~{generation}{at}{notifier}" if generation else key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

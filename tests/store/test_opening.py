@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from monitor.store import Corrupt, Gone, InUse, NewerSchema, StoreError, Unavailable, opened
+from monitor.store import Corrupt, Gone, InUse, NewerSchema, Outdated, StoreError, Unavailable, maintenance, opened
 from monitor.store.migrating import migrate
 from monitor.store.sqlite import DatabaseFile, SqliteDatabase, reader_engine, writer_engine
 from tests.builders import HOUR, NOON
@@ -190,7 +190,7 @@ async def test_a_file_that_goes_within_a_transaction_is_noticed_before_its_commi
     file, engine = DatabaseFile(path), writer_engine(path)
     with engine.begin() as connection:
         migrate(connection)
-    file.remember()
+    file.remember(0)
     database = SqliteDatabase(file, engine, reader_engine(path), StillClock())
 
     def delete(_: sa.Connection, path: Path) -> None:
@@ -199,7 +199,7 @@ async def test_a_file_that_goes_within_a_transaction_is_noticed_before_its_commi
     with pytest.raises(Gone):
         await database.write(delete, path)
     engine.dispose()
-    file.release()
+    file.close()
 
 
 async def test_a_database_locked_by_another_program_is_unavailable_and_comes_back(opening: Opening, path: Path) -> None:
@@ -215,3 +215,95 @@ async def test_a_database_locked_by_another_program_is_unavailable_and_comes_bac
         other.close()
         await store.jobs.commit(letters(delivery(), based_on=1))
         assert store.database.healthy
+
+
+async def test_a_second_process_is_refused_by_whatever_name_it_comes(opening: Opening, path: Path) -> None:
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    async with opening() as store:
+        with pytest.raises(InUse):
+            async with opened(f"sqlite:///{link}", clock=StillClock()):
+                pass
+        path.with_name("monitor.db.lock").unlink()
+        with pytest.raises(InUse, match="lock was removed"):
+            async with opening():
+                pass
+        await store.jobs.commit(full(0))
+
+
+def lose_the_log(path: Path) -> None:
+    """What was written since the last checkpoint is in the log alone."""
+    path.with_name("monitor.db-wal").unlink()
+    path.with_name("monitor.db-shm").unlink()
+
+
+def restored(path: Path, saved: bytes) -> None:
+    for name in ("monitor.db-wal", "monitor.db-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    path.write_bytes(saved)
+
+
+KILLED = (
+    "import anyio, os, sys\n"
+    "from monitor.clock import SystemClock\n"
+    "from monitor.store import opened\n"
+    "from tests.store.samples import full\n"
+    "async def main():\n"
+    "    async with opened(sys.argv[1], clock=SystemClock()) as store:\n"
+    "        for number in range(3): await store.jobs.commit(full(number))\n"
+    "        os._exit(9)\n"
+    "anyio.run(main)\n"
+)
+
+
+async def test_a_database_whose_log_was_removed_after_a_crash_is_refused(
+    opening: Opening, url: str, path: Path
+) -> None:
+    async with opening():
+        pass
+    subprocess.run([sys.executable, "-c", KILLED, url], check=False)  # noqa: ASYNC221 - the loop may wait
+    lose_the_log(path)
+    with pytest.raises(Outdated, match="db-wal"):
+        async with opening():
+            pass
+
+
+async def test_a_restored_backup_is_refused_until_it_is_accepted_and_then_ids_are_marked(
+    opening: Opening, url: str, path: Path, tmp_path: Path
+) -> None:
+    async with opening() as store:
+        await store.jobs.commit(letters(delivery(seq=1)))
+        assert maintenance.backup(url, tmp_path / "saved.db") > 0
+        await store.jobs.commit(letters(delivery(seq=2), based_on=1))
+    restored(path, (tmp_path / "saved.db").read_bytes())
+    for _ in range(2):
+        with pytest.raises(Outdated, match="--accept-older"):
+            async with opening():
+                pass
+    maintenance.accept_older(url, NOON)
+    async with opening() as store:
+        assert (await store.jobs.known("research")).version == 1
+        await store.jobs.commit(letters(delivery(seq=2), based_on=1))
+        keys: list[str] = []
+        while claimed := await store.outbox.claim("ops", owner="me", limit=1, lease=HOUR):
+            keys.append(claimed[0].key)
+            assert await store.outbox.delivered(claimed[0])
+        assert keys == [delivery(seq=1).key, f"research/ftjob-1/2~{int(NOON.timestamp()):x}@ops"]
+        assert sorted(one.key for one in (await store.reader.deliveries()).items) == sorted(keys)
+
+
+async def test_a_backup_of_a_running_database_is_whole_and_never_the_database_itself(
+    opening: Opening, url: str, path: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved.db"
+    async with opening() as store:
+        for number in range(5):
+            await store.jobs.commit(full(number))
+            maintenance.backup(url, saved)
+        with pytest.raises(StoreError, match="itself"):
+            maintenance.backup(url, path)
+    async with opened(f"sqlite:///{saved}", clock=StillClock()) as copy:
+        assert (await copy.jobs.known("research")).version == 5
+    with pytest.raises(StoreError, match="does not exist"):
+        maintenance.backup(f"sqlite:///{tmp_path}/none.db", saved)
+    assert not [name for name in os.listdir(tmp_path) if "unfinished" in name]  # noqa: PTH208 - the loop may wait

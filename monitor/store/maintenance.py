@@ -1,0 +1,224 @@
+"""What operators do with a database: a consistent copy of it, a move to another one, and a look at its soundness."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from monitor.store.documents import read_event, read_message, read_spending, read_tracked, subject_of, to_ms
+from monitor.store.errors import NewerSchema, StoreError, Unavailable
+from monitor.store.migrating import HEAD, migrate, revision_of
+from monitor.store.opening import NEEDS_EXTRA, parsed_url
+from monitor.store.schema import event, job, lease, metadata, outbox, progress, restore, spending
+from monitor.store.sqlite import DatabaseFile, path_of, reader_engine, verify, writer_engine
+from monitor.store.sqlite import translated as sqlite_error
+
+_ROWS: Final = 1000
+_KEPT_BACK: Final = frozenset({lease.name, progress.name})
+"""Tables that belong to the place and not to what is in it."""
+
+
+def backup(url: str, file: Path) -> int:
+    """Copy an SQLite database, which a daemon may be writing to, as it was at one moment; gives the copy's bytes.
+
+    The copy replaces the file once it is whole and on the disk. Raises StoreError.
+    """
+    source, target = path_of(parsed_url(url)), file.resolve()
+    if not source.is_file():
+        raise StoreError(f"{source} does not exist")
+    if target.exists() and target.samefile(source):
+        raise StoreError(f"{file} is the database itself: a copy needs another name")
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    try:
+        unfinished.unlink(missing_ok=True)
+        _copy_file(source, unfinished)
+        unfinished.replace(target)
+        _sync(target.parent)
+    except (sqlite3.Error, StoreError) as error:
+        raise sqlite_error(error) from error
+    except OSError as error:
+        raise Unavailable(f"cannot write {file}: {error.strerror}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return target.stat().st_size
+
+
+def copy(source: str, target: str) -> Mapping[str, int]:
+    """Copy every row of one database, SQLite or PostgreSQL, into another that is empty; how many, by table.
+
+    No daemon may use an SQLite file meanwhile: InUse is raised. All or nothing is copied. Raises StoreError.
+    """
+    with _reading(source) as reading, _writing(target) as writing:
+        if any(writing.execute(sa.select(table).limit(1)).first() for table in _tables()):
+            raise StoreError("the database to copy to is not empty: it would be mixed with what is there")
+        counts = {table.name: _copy_table(reading, writing, table) for table in _tables()}
+        if writing.dialect.name == "postgresql":
+            newest = sa.select(sa.func.coalesce(sa.func.max(event.c.pos), 0) + 1).scalar_subquery()
+            writing.execute(sa.select(sa.func.setval(sa.func.pg_get_serial_sequence("event", "pos"), newest, False)))
+    return counts
+
+
+def accept_older(url: str, at: datetime) -> None:
+    """Go on with a database that was restored: what is announced from then on has marked keys, as numbers are reused.
+
+    It need not be known to be older: a volume that was restored has brought its lock along. Raises StoreError.
+    """
+    path = _path(url)
+    with ExitStack() as stack:
+        file = stack.enter_context(closing(DatabaseFile(path))) if path is not None else None
+        connection = stack.enter_context(_transaction(writer_engine(path) if path is not None else _postgresql(url)))
+        migrate(connection)
+        connection.execute(sa.insert(restore).values(at=to_ms(at)))
+        if file is not None:
+            newest = sa.case((progress.c.number < file.seen, file.seen), else_=progress.c.number)
+            connection.execute(sa.update(progress).values(number=newest + 1))
+
+
+def check(url: str) -> tuple[Mapping[str, int], list[str]]:
+    """How many rows each table has, and every row that cannot be read. A daemon may be at work. Raises StoreError."""
+    with _looking(url) as connection:
+        counts = {
+            table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            for table in metadata.sorted_tables
+        }
+        return counts, list(_unreadable(connection))
+
+
+def _unreadable(connection: sa.Connection) -> Iterator[str]:
+    for table, read in ((job, read_tracked), (event, read_event), (spending, read_spending)):
+        for row in connection.execute(sa.select(table)).yield_per(_ROWS):
+            try:
+                read(row.doc)
+            except msgspec.MsgspecError as error:
+                yield f"{table.name} {_name(row, table)}: {error}"
+    for row in connection.execute(sa.select(outbox)).yield_per(_ROWS):
+        try:
+            subject = subject_of(row)
+        except ValueError as error:
+            yield f"outbox {row.key}: {error}"
+        else:
+            if read_message(row.message, subject) is None:
+                yield f"outbox {row.key}: its message cannot be read"
+
+
+def _name(row: Any, table: sa.Table) -> str:
+    return "/".join(str(getattr(row, column)) for column in ("org", "job", "id") if column in table.c)
+
+
+def _tables() -> Iterator[sa.Table]:
+    return (table for table in metadata.sorted_tables if table.name not in _KEPT_BACK)
+
+
+def _copy_table(reading: sa.Connection, writing: sa.Connection, table: sa.Table) -> int:
+    count = 0
+    for rows in reading.execute(sa.select(table)).mappings().partitions(_ROWS):
+        try:
+            writing.execute(sa.insert(table), [dict(row) for row in rows])
+        except (sa.exc.DataError, ValueError) as error:  # NUL, which SQLite's text may have and PostgreSQL's may not
+            raise StoreError(f"a row of {table.name} cannot be stored there: {type(error).__name__}") from error
+        count += len(rows)
+    return count
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[sa.Connection]:
+    """A transaction on a database of our schema that nobody changes meanwhile."""
+    with _connection(url, change=False) as connection:
+        if revision_of(connection) != HEAD:
+            raise StoreError("the database to copy from has another schema: start and stop this version on it once")
+        yield connection
+
+
+@contextmanager
+def _writing(url: str) -> Iterator[sa.Connection]:
+    """A transaction on a database that is brought to our schema."""
+    with _connection(url, change=True) as connection:
+        migrate(connection)
+        yield connection
+
+
+@contextmanager
+def _connection(url: str, *, change: bool) -> Iterator[sa.Connection]:
+    """A transaction on a database of which an SQLite file is ours alone."""
+    path = _path(url)
+    if path is None:
+        with _transaction(_postgresql(url)) as connection:
+            yield connection
+        return
+    if not change and not path.is_file():
+        raise StoreError(f"{path} does not exist")
+    with closing(DatabaseFile(path)), _transaction(writer_engine(path)) as connection:
+        yield connection
+
+
+@contextmanager
+def _looking(url: str) -> Iterator[sa.Connection]:
+    """A transaction that only reads, beside a daemon, on a database that is sound."""
+    path = _path(url)
+    if path is not None and not path.is_file():
+        raise StoreError(f"{path} does not exist")
+    engine = reader_engine(path) if path is not None else _postgresql(url)
+    with _transaction(engine) as connection:
+        if path is not None:
+            verify(connection)
+        if revision_of(connection) != HEAD:
+            raise NewerSchema("the database has another schema than this version: start this version on it once")
+        yield connection
+
+
+@contextmanager
+def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (sa.exc.SQLAlchemyError, StoreError) as error:
+        if engine.dialect.name == "sqlite":
+            raise sqlite_error(error) from error
+        from monitor.store.postgresql import translated  # noqa: PLC0415 - an extra of the package
+
+        raise translated(error) from error
+    finally:
+        engine.dispose()
+
+
+def _path(url: str) -> Path | None:
+    """The file of an SQLite database; None for PostgreSQL."""
+    parsed = parsed_url(url)
+    return path_of(parsed) if parsed.get_backend_name() == "sqlite" else None
+
+
+def _postgresql(url: str) -> sa.Engine:
+    try:
+        from monitor.store.postgresql import engine  # noqa: PLC0415 - an extra of the package
+    except ImportError as error:
+        raise StoreError(NEEDS_EXTRA) from error
+
+    return engine(parsed_url(url), 1).execution_options(isolation_level="REPEATABLE READ")
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """One reading transaction: what is committed meanwhile is not in it. Checkpoints are left to the daemon."""
+    with closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as reading:
+        reading.execute("PRAGMA wal_autocheckpoint = 0")
+        with closing(sqlite3.connect(target)) as writing:
+            reading.backup(writing)
+            found = writing.execute("PRAGMA quick_check(3)").fetchall()
+            if found != [("ok",)]:
+                raise StoreError(f"the copy is damaged, and so is the database: {found[0][0]}")
+    _sync(target)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

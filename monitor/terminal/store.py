@@ -1,0 +1,87 @@
+"""Commands on the database itself: `backup`, `store copy` and `store check`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from monitor.terminal.options import config_option, or_exit
+
+T = TypeVar("T")
+
+
+@click.command()
+@config_option
+@click.argument("target", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+def backup(file: Path, target: Path) -> None:
+    """Copy the SQLite database, also while the daemon runs, to FILE: whole, as of one moment. Exit 0, or 1."""
+    from monitor.store import maintenance  # noqa: PLC0415 - as the commands beside it, for a quick --help
+
+    size = _or_fail(lambda: maintenance.backup(_url(file), target))
+    click.echo(f"{target}: {size:,} bytes")
+
+
+@click.group()
+def store() -> None:
+    """Copy or check the database."""
+
+
+@store.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+def copy(source: str, target: str) -> None:
+    """Copy everything from one database to another that is empty: sqlite:///FILE or postgresql://USER@HOST/DATABASE.
+
+    The daemon must not run meanwhile. Nothing is announced again by a daemon that goes on with the copy. Exit 0, or 1.
+    """
+    from monitor.store import maintenance  # noqa: PLC0415 - as above
+
+    _show(_or_fail(lambda: maintenance.copy(source, target)))
+
+
+@store.command()
+@config_option
+def check(file: Path) -> None:
+    """Look through the whole database, also while the daemon runs. Exit 0 good, 1 damaged or not to be read."""
+    from monitor.store import maintenance  # noqa: PLC0415 - as above
+
+    counts, damaged = _or_fail(lambda: maintenance.check(_url(file)))
+    _show(counts)
+    for line in damaged:
+        click.echo(f"Error: {line}", err=True)
+    sys.exit(1 if damaged else 0)
+
+
+def accept(url: str) -> None:
+    """Go on with a database that was restored, and say so; exit 1 where that cannot be."""
+    from monitor.clock import SystemClock  # noqa: PLC0415 - as above
+    from monitor.store import maintenance  # noqa: PLC0415 - as above
+
+    _or_fail(lambda: maintenance.accept_older(url, SystemClock().now()))
+    click.echo("The restored database is accepted: ids of what is announced from now on are marked.", err=True)
+
+
+def _url(file: Path) -> str:
+    from monitor import config  # noqa: PLC0415 - as above
+
+    settings, _ = or_exit(file, lambda: config.examine(file, config.environ()))
+    return settings.store.address()
+
+
+def _show(counts: Mapping[str, int]) -> None:
+    for table, count in counts.items():
+        click.echo(f"{count:>10,} {table}")
+
+
+def _or_fail(act: Callable[[], T]) -> T:
+    from monitor.store import StoreError  # noqa: PLC0415 - as above
+
+    try:
+        return act()
+    except (StoreError, OSError, ValueError) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
