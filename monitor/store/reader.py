@@ -63,7 +63,7 @@ _newest_jobs = sa.select(job.c.created_at, job.c.org, job.c.id, job.c.doc).order
 )
 _FINISHED: Final = (
     sa.select(job.c.ended_at, job.c.org, job.c.id, job.c.doc)
-    .where(_in_orgs, job.c.ended_at < sa.bindparam("b_before", type_=sa.BigInteger), job.c.slim == 0)
+    .where(_in_orgs, job.c.ended_at < sa.bindparam("b_before", type_=sa.BigInteger), job.c.stub == 0)
     .order_by(job.c.ended_at.desc(), job.c.org.desc(), job.c.id.desc())
 )
 _newest_events = sa.select(event.c.at, event.c.pos, event.c.doc).order_by(event.c.at.desc(), event.c.pos.desc())
