@@ -8,15 +8,28 @@ from typing import Annotated, TextIO
 import aiohttp
 from pydantic import Field
 
+from monitor.notifiers.alertmanager import AlertmanagerSettings
 from monitor.notifiers.base import Attempt, FailureKind, Notifier, Receipt, SendError
 from monitor.notifiers.console import ConsoleSettings
+from monitor.notifiers.discord import DiscordSettings
 from monitor.notifiers.http import session
+from monitor.notifiers.pagerduty import PagerDutySettings
 from monitor.notifiers.settings import Connections, Settings
 from monitor.notifiers.slack import SlackSettings
+from monitor.notifiers.teams import TeamsSettings
 from monitor.notifiers.webhook import WebhookSettings
 from monitor.secret import Redactor
 
-NotifierSettings = Annotated[SlackSettings | WebhookSettings | ConsoleSettings, Field(discriminator="type")]
+NotifierSettings = Annotated[
+    SlackSettings
+    | WebhookSettings
+    | ConsoleSettings
+    | TeamsSettings
+    | DiscordSettings
+    | PagerDutySettings
+    | AlertmanagerSettings,
+    Field(discriminator="type"),
+]
 
 __all__ = [
     "Attempt",

@@ -198,3 +198,8 @@ _REFUSALS: Final = {
     410: (FailureKind.TARGET, "gone"),
     413: (FailureKind.MESSAGE, "too_large"),
 }
+
+
+def json_body(content: object) -> bytes:
+    """JSON as a request's body: UTF-8, in which a lone surrogate cannot be, and never NaN."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")

@@ -7,32 +7,33 @@ URL.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, SecretStr, model_validator
-from slack_sdk.models.blocks import (
-    Block,
-    ContextBlock,
-    HeaderBlock,
-    MarkdownTextObject,
-    PlainTextObject,
-    SectionBlock,
-    TextObject,
-)
+from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, PlainTextObject, SectionBlock
 
 from monitor.domain.news import Message, Severity
 from monitor.domain.retry_after import retry_after
-from monitor.domain.text import ELLIPSIS, clean, line
+from monitor.domain.text import ELLIPSIS, line
 from monitor.notifiers.address import url_problem
-from monitor.notifiers.base import Answer, Attempt, Card, FailureKind, Outgoing, Receipt, SendError, judge_status
+from monitor.notifiers.base import (
+    Answer,
+    Attempt,
+    Card,
+    FailureKind,
+    Outgoing,
+    Receipt,
+    SendError,
+    json_body,
+    judge_status,
+)
 from monitor.notifiers.settings import HttpSettings, SecretUrl
-from monitor.notifiers.text import REPEAT, SIGNS, cut, safe_link, unlinked
+from monitor.notifiers.text import Shown, cut, show, units, unlinked
 
 _API_ANSWER_BYTES: Final = 256 * 1024  # chat.postMessage answers with the whole message
 
@@ -57,15 +58,18 @@ _KINDS: Final = {word: kind for kind, words in _WORDS.items() for word in words.
 _WORD: Final = re.compile(r"[a-z][a-z_]{1,60}")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
-# The parts are sized so that the sum stays below the 13 200 block characters that Slack takes (escapes included).
-_HEADER: Final = 150
-_FIELDS: Final = 10  # of a section
-_MANY: Final = 24  # facts, where there is neither error nor hint; then a value has less room
-_LABEL: Final = 80
-_VALUE: Final = 400
-_SHORT_VALUE: Final = 260
-_ERROR: Final = 2900
-_HINT: Final = 1000
+# What Slack would format, or take for an emoji, in its own markup.
+_MARKS: Final = re.compile(r"[*_~`]|:(?=[\w+-]+:)")
+_IDS: Final = frozenset({"Model", "Fine-tuned model", "Base model"})
+
+# In UTF-16 units after escaping. With two links of at most 1,000 the sum over all blocks stays below 12,000: Slack
+# refuses somewhat more with `msg_blocks_too_long` (https://github.com/slackapi/bolt-js/issues/2509).
+_TITLE: Final = 400
+_FACTS: Final = 1500
+_LIST: Final = 2900
+_ERROR: Final = 2400
+_HINT: Final = 900
+_CONTEXT: Final = 300
 
 _COLOURS: Final = {
     Severity.GOOD: "#2eb67d",
@@ -175,11 +179,11 @@ class SlackChannel:
     def _request(self, method: str, content: dict[str, Any]) -> Outgoing:
         headers = {"Content-Type": "application/json; charset=utf-8"}
         if self.token is None:
-            return Outgoing(url=self.webhook_url or "", headers=headers, body=_json(content))
+            return Outgoing(url=self.webhook_url or "", headers=headers, body=json_body(content))
         return Outgoing(
             url=f"{self.api_url.rstrip('/')}/{method}",
             headers={**headers, "Authorization": f"Bearer {self.token}"},
-            body=_json({"channel": self.channel, **content}),
+            body=json_body({"channel": self.channel, **content}),
             limit=_API_ANSWER_BYTES,
         )
 
@@ -188,80 +192,86 @@ def payload(message: Message, attempt: Attempt) -> dict[str, Any]:
     """The message for an incoming webhook or chat.postMessage (which needs the channel too).
 
     Where there are blocks, `text` is what notifications and receivers without Block Kit show; `attempt.plain` leaves
-    the blocks out. Text from outside stands in plain_text objects only, which know no mentions, links or formatting.
+    the blocks out.
     """
-    shown: dict[str, Any] = {"text": _fallback(message, attempt), **_UNTOUCHED}
+    shown = show(message, attempt)
+    content: dict[str, Any] = {"text": _fallback(shown), **_UNTOUCHED}
     if attempt.plain:
-        return shown
+        return content
+    details = [block.to_dict() for block in _details(shown)]
     return {
-        **shown,
-        "blocks": [HeaderBlock(text=_plain(_headline(message), _HEADER)).to_dict()],
-        "attachments": [
-            {"color": _COLOURS[message.severity], "blocks": [block.to_dict() for block in _details(message, attempt)]},
-        ],
+        **content,
+        "blocks": [SectionBlock(text=_markup(_title(shown))).to_dict()],
+        "attachments": [{"color": _COLOURS[message.severity], "blocks": details}],
     }
 
 
-def _details(message: Message, attempt: Attempt) -> list[Block]:
-    room = _LABEL + _room(message)
-    fields = [_plain(f"{label}\n{value}", room) for label, value in _facts(message)]
-    blocks: list[Block] = [
-        SectionBlock(fields=fields[start : start + _FIELDS]) for start in range(0, len(fields), _FIELDS)
-    ]
-    for text, limit in ((message.error, _ERROR), (message.hint, _HINT)):
-        if text and (shown := clean(text, limit)):
-            blocks.append(SectionBlock(text=_plain(shown, limit)))
-    return [*blocks, ContextBlock(elements=_context(message, attempt))]
+def _title(shown: Shown) -> str:
+    title = _inert(shown.title, _TITLE)
+    return f"*<{_href(shown.link)}|{title}>*" if shown.link is not None else f"*{title}*"
 
 
-def _facts(message: Message) -> list[tuple[str, str]]:
-    """Those that there is room for, each on one line."""
-    room = _room(message)
-    return [(line(label, _LABEL), line(value, room)) for label, value in message.facts[: _most(message)]]
+def _details(shown: Shown) -> Iterator[Block]:
+    """One line of facts, then what is long: lists, the error, the hint; and where to look further."""
+    if shown.facts:
+        yield SectionBlock(text=_markup(_joined((_fact(*fact) for fact in shown.facts), " · ", _FACTS)))
+    if shown.lists:
+        many = (f"{_inert(label, 90)} {_fact(label, value)}" for label, values in shown.lists for value in values)
+        yield SectionBlock(text=_markup(_joined(many, "\n", _LIST)))
+    for text, limit in ((shown.error, _ERROR), (shown.hint, _HINT)):
+        if text:
+            yield SectionBlock(text=PlainTextObject(text=cut(text, limit, _ENTITIES), emoji=False))
+    yield ContextBlock(elements=[_markup(text) for text in _context(shown)])
 
 
-def _most(message: Message) -> int:
-    return _FIELDS if message.error or message.hint else _MANY
+def _context(shown: Shown) -> Iterator[str]:
+    yield _code(shown.id)
+    if shown.vendor_link is not None:
+        yield f"<{_href(shown.vendor_link)}|At the provider>"
+    if shown.note:
+        yield _inert(shown.note, _CONTEXT)
 
 
-def _room(message: Message) -> int:
-    return _VALUE if len(message.facts) <= _FIELDS or _most(message) == _FIELDS else _SHORT_VALUE
+def _fact(label: str, value: str) -> str:
+    """Ids as code, without a label: they say by themselves what they are."""
+    return _code(value) if label in _IDS else f"{_inert(label, 90)} {_inert(value, 500)}"
 
 
-def _context(message: Message, attempt: Attempt) -> list[TextObject]:
-    elements: list[TextObject] = []
-    link = _link(message)
-    if link is not None:
-        elements.append(MarkdownTextObject(text=f"<{link}|Open the job>", verbatim=True))
-    where = f"{line(message.subject.org or message.subject.kind, _LABEL)} · {line(message.subject.id, _LABEL)}"
-    left = len(message.facts) - _most(message)
-    elements.append(_plain(f"{where} · {left} more facts" if left > 0 else where, 2 * _VALUE))
-    if attempt.repeated:
-        elements.append(_plain(REPEAT, _VALUE))
-    return elements
+def _joined(parts: Iterable[str], separator: str, limit: int) -> str:
+    """As many whole parts as there is room for: markup is never cut."""
+    kept, room, left = [], limit - 20, 0
+    for part in parts:
+        room -= units(part) + len(separator)
+        if room >= 0:
+            kept.append(part)
+        else:
+            left += 1
+    return separator.join([*kept, f"and {left} more"] if left else kept)
 
 
-def _headline(message: Message) -> str:
-    return f"{SIGNS[message.severity]} {line(message.title, _HEADER)}"
+def _markup(text: str) -> MarkdownTextObject:
+    return MarkdownTextObject(text=text, verbatim=True)
 
 
-def _fallback(message: Message, attempt: Attempt) -> str:
+def _inert(text: str, limit: int) -> str:
+    """Text that Slack neither formats nor links: a zero-width space takes the meaning from a mark."""
+    return cut(_MARKS.sub("\\g<0>\u200b", text), limit, _ENTITIES) or ELLIPSIS
+
+
+def _code(text: str) -> str:
+    """Text in which nothing is formatted, and which can be copied as it is."""
+    shown = cut(text.replace("`", "'"), _CONTEXT, _ENTITIES) or ELLIPSIS
+    return f"`{shown}`"
+
+
+def _href(link: str | None) -> str:
+    return (link or "").replace("&", "&amp;")
+
+
+def _fallback(shown: Shown) -> str:
     """All of it as lines of text, for readers that show no blocks."""
-    facts = [f"{label}: {value}" for label, value in _facts(message)]
-    texts = [clean(text, limit) for text, limit in ((message.error, _ERROR), (message.hint, _HINT)) if text]
-    lines = [_headline(message), *facts, *filter(None, texts), *([REPEAT] if attempt.repeated else [])]
-    link = _link(message)
-    text = cut("\n".join(map(unlinked, lines)), 2 * (_ERROR + _HINT) + _FIELDS * (_LABEL + _VALUE), _ENTITIES)
-    return f"{text}\n<{link}>" if link is not None else text
-
-
-def _link(message: Message) -> str | None:
-    link = safe_link(message.link)
-    return link.replace("&", "&amp;") if link is not None else None
-
-
-def _plain(text: str, limit: int) -> PlainTextObject:
-    return PlainTextObject(text=cut(text, limit, _ENTITIES) or ELLIPSIS, emoji=False)
+    text = cut("\n".join(map(unlinked, shown.lines)), 20_000, _ENTITIES)
+    return f"{text}\n<{_href(shown.link)}>" if shown.link is not None else text
 
 
 def _error(answer: Answer) -> str | None:
@@ -292,7 +302,3 @@ def _refusal(answer: Answer, word: str, now: datetime) -> SendError:
 
 def _short(value: object) -> str | None:
     return value[:40] if isinstance(value, str) and value else None
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, allow_nan=False).encode()

@@ -1,18 +1,77 @@
-"""Text for other people's formats: escaped, and cut between characters to the lengths that receivers take."""
+"""What every channel shows of a message, and text for other people's formats: escaped, and cut between characters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from monitor.domain.news import Severity
+from monitor.domain.news import Message, Severity
 from monitor.domain.text import ELLIPSIS, clean, line
+from monitor.notifiers.base import Attempt
 
 SIGNS: Final = {Severity.GOOD: "✅", Severity.INFO: "ℹ️", Severity.WARNING: "⚠️", Severity.BAD: "❌"}
 REPEAT: Final = "This may be a repeat: the answer to an earlier attempt was lost."
-_LONGEST_URL: Final = 1500
+_LONGEST_URL: Final = 1000
+_TITLE: Final = 200
+_LABEL: Final = 60
+_VALUE: Final = 400
+_ERROR: Final = 2400
+_HINT: Final = 900
 _NOTHING: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A message as people read it, in no format yet: bounded, without invisible characters, nothing twice."""
+
+    title: str
+    """With its sign and the organisation."""
+    facts: tuple[tuple[str, str], ...]
+    """Label and value, each on one line, without what the title and the id say already."""
+    lists: tuple[tuple[str, tuple[str, ...]], ...]
+    """The labels that come with several values (the models of a shutdown)."""
+    error: str
+    hint: str
+    link: str | None
+    """Our own page of the subject, else the vendor's."""
+    vendor_link: str | None
+    """The vendor's page, where `link` is ours."""
+    id: str
+    """The provider's id of the subject."""
+    note: str
+    """That it may be a repeat; empty otherwise."""
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it but the links, for receivers that take nothing but text."""
+        facts = [f"{label}: {value}" for label, value in self.facts]
+        lists = [f"{label}: {value}" for label, values in self.lists for value in values]
+        return list(filter(None, [self.title, *facts, *lists, self.error, self.hint, self.id, self.note]))
+
+
+def show(message: Message, attempt: Attempt) -> Shown:
+    """The one place where channels look at what a message is made of."""
+    id_, org = line(message.subject.id, 2 * _LABEL), line(message.subject.org or "", _LABEL)
+    title = line(message.title, _TITLE)
+    whole = f"{SIGNS[message.severity]} {title}" + (f" · {org}" if org and org not in title else "")
+    values: dict[str, list[str]] = {}
+    for label, value in message.facts:
+        values.setdefault(line(label, _LABEL), []).append(line(value, _VALUE))
+    said = {org, id_}
+    ours, vendors = safe_link(message.monitor_url, "http"), safe_link(message.link)
+    return Shown(
+        title=whole,
+        facts=tuple((label, one) for label, (one, *more) in values.items() if not more and one not in said),
+        lists=tuple((label, tuple(many)) for label, many in values.items() if len(many) > 1),
+        error=clean(message.error or "", _ERROR),
+        hint=clean(message.hint or "", _HINT),
+        link=ours or vendors,
+        vendor_link=vendors if ours else None,
+        id=id_,
+        note=REPEAT if attempt.repeated else "",
+    )
 
 
 def units(text: str) -> int:
@@ -33,16 +92,6 @@ def cut(text: str, limit: int, escapes: Mapping[str, str] = _NOTHING) -> str:
     return "".join(kept)
 
 
-def on_one_line(text: str, limit: int, escapes: Mapping[str, str] = _NOTHING) -> str:
-    """Text from outside on one line, without invisible characters."""
-    return cut(line(text, limit), limit, escapes)
-
-
-def on_lines(text: str | None, limit: int, escapes: Mapping[str, str] = _NOTHING) -> str:
-    """Text from outside with its line breaks, without invisible characters; empty where there is none."""
-    return cut(clean(text or "", limit), limit, escapes)
-
-
 def unlinked(text: str) -> str:
     """Without what a receiver that formats by itself (Mattermost) would take for a mention or a link."""
     for sign in ("@", "://", "www.", "]("):
@@ -50,15 +99,18 @@ def unlinked(text: str) -> str:
     return text
 
 
-def safe_link(link: str | None) -> str | None:
-    """The link with what ends links elsewhere (`|`, `<`, `>`, `"`) percent-encoded; None unless it is plain https."""
+def safe_link(link: str | None, *also: str) -> str | None:
+    """The link, with what would end it elsewhere (`|`, `<`, `>`, `"`) percent-encoded; None unless it is plain https.
+
+    `also` names other schemes that are allowed: our own page may be on plain http in somebody's network.
+    """
     if link is None or not link.isascii() or not link.isprintable() or len(link) > _LONGEST_URL:
         return None
     try:
         parts = urlsplit(link)
     except ValueError:
         return None
-    if parts.scheme != "https" or not parts.hostname or parts.username is not None:
+    if parts.scheme not in {"https", *also} or not parts.hostname or parts.username is not None:
         return None
     quoted = quote(link, safe="%/:?#[]@!$&'()*+,;=~")
     return quoted if len(quoted) <= _LONGEST_URL else None

@@ -54,6 +54,8 @@ class WebhookSettings(HttpSettings):
     secret_file: Path | tuple[Path, ...] | None = None
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
     """Added to every request; the values are treated as secrets."""
+    format: Literal["standard", "cloudevents"] = "standard"
+    """Of the body: Standard Webhooks', or CloudEvents 1.0 in structured mode; both are signed alike."""
 
     @field_validator("headers")
     @classmethod
@@ -71,6 +73,7 @@ class WebhookSettings(HttpSettings):
         return WebhookChannel(
             url=secrets["url"][0],
             keys=secrets["secret"],
+            cloudevents=self.format == "cloudevents",
             headers={name: value.get_secret_value() for name, value in self.headers.items()},
         )
 
@@ -82,11 +85,15 @@ class WebhookChannel:
     url: str = field(repr=False)
     keys: tuple[str, ...] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+    cloudevents: bool = False
 
     def post(self, message: Message, attempt: Attempt) -> Outgoing:
         """The signed body, with the operator's headers beside ours."""
-        content = body(message)
-        return Outgoing(url=self.url, body=content, headers={**self.headers, **signed(content, attempt, self.keys)})
+        content = cloudevent(message, attempt) if self.cloudevents else body(message)
+        headers = {**self.headers, **signed(content, attempt, self.keys)}
+        if self.cloudevents:
+            headers["content-type"] = "application/cloudevents+json"
+        return Outgoing(url=self.url, body=content, headers=headers)
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
         """A webhook tells of events, which are never edited."""
@@ -112,11 +119,29 @@ def body(message: Message) -> bytes:
     return text.encode("utf-8", "replace")  # a lone surrogate has no UTF-8
 
 
+def cloudevent(message: Message, attempt: Attempt) -> bytes:
+    """The same as a CloudEvent: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md."""
+    context = {
+        "specversion": "1.0",
+        "id": _header(attempt.key),
+        "source": f"/finetune-monitor/{quote(message.subject.org or message.subject.kind, safe='', errors='replace')}",
+        "type": message.type,
+        "subject": _header(message.subject.key),
+        "time": message.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "datacontenttype": "application/json",
+    }
+    return f'{json.dumps(context)[:-1]}, "data": {message.data}}}'.encode("utf-8", "replace")
+
+
+def _header(key: str) -> str:
+    """A job's id comes from outside: what may not stand in a header is percent-encoded."""
+    return quote(key, safe="!#$&'()*+,/:;=?@[]~", errors="replace")
+
+
 def signed(content: bytes, attempt: Attempt, keys: Iterable[str]) -> dict[str, str]:
     """The headers of one attempt; its time and signatures are fresh."""
     at: datetime = attempt.at.astimezone(UTC).replace(microsecond=0)
-    # A job's id comes from outside: what may not stand in a header is percent-encoded.
-    key = quote(attempt.key, safe="!#$&'()*+,/:;=?@[]~", errors="replace")
+    key = _header(attempt.key)
     headers = {
         "webhook-id": key,
         "webhook-timestamp": str(int(at.timestamp())),

@@ -32,7 +32,7 @@ async def test_a_webhook_gets_the_message() -> None:
         await built(client, webhook_url=slack.url + "/services/T/B/x").send(message(), attempt())
     heard = slack.heard[0]
     assert (heard.method, heard.path) == ("POST", "/services/T/B/x")
-    assert json.loads(heard.body)["text"].startswith("❌ support-bot failed\n")
+    assert json.loads(heard.body)["text"].startswith("❌ support-bot failed · research\n")
     assert "authorization" not in heard.headers
 
 

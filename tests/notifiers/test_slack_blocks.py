@@ -29,6 +29,7 @@ MESSAGES = st.builds(
     error=st.none() | HOSTILE,
     hint=st.none() | HOSTILE,
     link=st.none() | HOSTILE | HOSTILE.map("https://example.com/{}".format),
+    monitor_url=st.none() | HOSTILE | HOSTILE.map("http://monitor.internal/{}".format),
 )
 
 
@@ -62,15 +63,25 @@ def test_whatever_the_text_slack_takes_it(sealed: Any, repeated: bool) -> None:
         BlockAttachment(blocks=Block.parse_all(part["blocks"]), color=part["color"]).to_dict()
     assert len(blocks(shown)) <= 50
     assert units(shown["text"]) <= 40_000
-    assert sum(units(one["text"]) for one in texts(shown)) <= 13_200
+    assert sum(units(one["text"]) for one in texts(shown)) < 12_000
     for block in blocks(shown):
         fields = block.get("fields", [])
         assert len(fields) <= 10
         assert all(0 < units(one["text"]) <= 2000 for one in fields)
         if "text" in block:
-            assert 0 < units(block["text"]["text"]) <= (150 if block["type"] == "header" else 3000)
+            assert 0 < units(block["text"]["text"]) <= 3000
         assert len(block.get("elements", [])) <= 10
     json.dumps(shown).encode()
+
+
+def assert_inert(markup: str) -> None:
+    """Nothing in Slack's markup links, mentions or formats but our own links, our bold title and code."""
+    link = r"<https?://[^<>|\s]+\|"
+    title = re.fullmatch(rf"\*(?:{link}(.*)>|(.*))\*", markup, re.IGNORECASE)
+    bare = title[1] or title[2] if title else re.sub(rf"{link}At the provider>", "", markup, flags=re.IGNORECASE)
+    bare = re.sub(r"`[^`]+`", "", bare)
+    assert not re.search(r"[<>]|&(?!(amp|lt|gt);)", bare)
+    assert not re.search(r"[*_~`](?!\u200b)|:[\w+-]+:", bare)
 
 
 @given(MESSAGES)
@@ -78,13 +89,14 @@ def test_whatever_the_text_it_is_inert(sealed: Any) -> None:
     shown = payload(sealed, attempt())
     for one in texts(shown):
         if one["type"] == "mrkdwn":
-            assert re.fullmatch(r"<https://[^<>|\s]+\|Open the job>", one["text"])
+            assert one["verbatim"] is True
+            assert_inert(one["text"])
         else:
             assert one["emoji"] is False
             assert not re.search(r"[<>]|&(?!(amp|lt|gt);)", one["text"])
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ud800-\udfff]", one["text"])
-    lines, _, link = shown["text"].rpartition("\n<https://")
-    assert not re.search(r"[<>]|&(?!(amp|lt|gt);)", lines or shown["text"].removesuffix("<https://" + link))
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", one["text"])
+    lines = re.sub(r"\n<https?://[^<>\s]+>\Z", "", shown["text"], flags=re.IGNORECASE)
+    assert not re.search(r"[<>]|&(?!(amp|lt|gt);)", lines)
     assert not re.search(r"@(?!\u200b)|://(?!\u200b)", lines)
     assert (shown["parse"], shown["link_names"], shown["mrkdwn"]) == ("none", False, False)
     assert (shown["unfurl_links"], shown["unfurl_media"]) == (False, False)
@@ -110,19 +122,33 @@ def test_a_trick_in_any_field_is_text(trick: str, place: str) -> None:
 
 
 def test_it_tells_what_happened_at_a_glance() -> None:
-    shown = payload(message(), attempt())
-    head, section, error, hint, context = blocks(shown)
-    assert head["text"]["text"] == "❌ support-bot failed"
-    assert [one["text"] for one in section["fields"]] == [
-        "Model\ngpt-4o-mini",
-        "Duration\n31m",
-        "Trained tokens\n100,000",
-        "Cost\n$2.40",
-    ]
+    shown = payload(message(monitor_url="http://10.0.0.1:10877/jobs/research/ftjob-abc"), attempt())
+    head, facts, error, hint, context = blocks(shown)
+    assert head["text"]["text"] == (
+        "*<http://10.0.0.1:10877/jobs/research/ftjob-abc|❌ support-bot failed · research>*"
+    )
+    assert facts["text"]["text"] == "`gpt-4o-mini` · Duration 31m · Trained tokens 100,000 · Cost $2.40"
     assert error["text"]["text"] == "server_error: it broke"
     assert hint["text"]["text"] == "Create the job again."
-    assert context["elements"][0]["text"] == "<https://platform.openai.com/finetune/ftjob-abc|Open the job>"
+    assert [one["text"] for one in context["elements"]] == [
+        "`ftjob-abc`",
+        "<https://platform.openai.com/finetune/ftjob-abc|At the provider>",
+    ]
     assert shown["attachments"][0]["color"] == "#e01e5a"
+
+
+def test_nothing_is_said_twice() -> None:
+    facts = (("Organisation", "research"), ("Model", "gpt-4o-mini"), ("Job", "ftjob-abc"))
+    said = " ".join(one["text"] for one in texts(payload(message(facts=facts, link=None), attempt())))
+    assert [said.count(word) for word in ("research", "gpt-4o-mini", "ftjob-abc", "support-bot")] == [1, 1, 1, 1]
+    named = payload(message(title="research cannot be watched", facts=facts), attempt())
+    assert named["blocks"][0]["text"]["text"].count("research") == 1
+
+
+def test_without_a_page_of_ours_the_title_leads_to_the_provider() -> None:
+    head, *_, context = blocks(payload(message(), attempt()))
+    assert head["text"]["text"].startswith("*<https://platform.openai.com/finetune/ftjob-abc|")
+    assert len(context["elements"]) == 1
 
 
 def test_each_severity_has_its_own_colour_and_sign() -> None:

@@ -1,0 +1,160 @@
+"""Discord by webhook, with an embed: https://docs.discord.com/developers/resources/webhook."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from monitor.domain.news import Message, Severity
+from monitor.notifiers.base import (
+    Answer,
+    Attempt,
+    Card,
+    FailureKind,
+    Outgoing,
+    Receipt,
+    SendError,
+    json_body,
+    judge_status,
+)
+from monitor.notifiers.settings import HttpSettings, SecretUrl
+from monitor.notifiers.text import Shown, cut, show, units, unlinked
+
+# https://docs.discord.com/developers/resources/message#embed-object-embed-limits, in UTF-16 units
+_CONTENT: Final = 2000
+_TITLE: Final = 256
+_NAME: Final = 256
+_VALUE: Final = 1024
+_FIELDS: Final = 25
+_FOOTER: Final = 300
+_DESCRIPTION: Final = 3000
+_SUM: Final = 6000
+
+_SUPPRESS_EMBEDS: Final = 1 << 2
+_COLOURS: Final = {Severity.GOOD: 0x2EB67D, Severity.INFO: 0x36C5F0, Severity.WARNING: 0xECB22E, Severity.BAD: 0xE01E5A}
+_MARKDOWN: Final = {char: f"\\{char}" for char in "\\*_~`|<>[]()#@"}
+# https://docs.discord.com/developers/topics/opcodes-and-status-codes#json-json-error-codes
+_CODES: Final = {
+    **dict.fromkeys((10003, 10015, 50001, 50013, 50027, 220001), FailureKind.TARGET),
+    **dict.fromkeys((50006, 50035, 50109), FailureKind.MESSAGE),
+    **dict.fromkeys((10008, 30046), FailureKind.CARD),
+}
+
+
+class DiscordSettings(HttpSettings):
+    """A channel in Discord, by a webhook of it."""
+
+    required_secrets: ClassVar[tuple[str, ...]] = ("webhook_url",)
+    idempotent: ClassVar[bool] = False
+    min_gap: ClassVar[float] = 0.5
+    shared: ClassVar[tuple[str, ...]] = ("webhook_url",)
+
+    type: Literal["discord"]
+    webhook_url: SecretUrl | None = None
+    """With `?thread_id=…` for a thread or a post of a forum."""
+    webhook_url_file: Path | None = None
+
+    def open(self, secrets: Mapping[str, tuple[str, ...]]) -> DiscordChannel:
+        """The webhook with its present address."""
+        return DiscordChannel(url=secrets["webhook_url"][0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscordChannel:
+    """One webhook."""
+
+    url: str = field(repr=False)
+
+    def post(self, message: Message, attempt: Attempt) -> Outgoing:
+        """An embed, or bare text. With `wait`, Discord says whether it was saved, and its id."""
+        return self._request("", payload(message, attempt), method="POST")
+
+    def edit(self, card: Card, message: Message, attempt: Attempt) -> Outgoing:
+        """The webhook's own message anew. Files that are not listed would be taken away; there are none."""
+        content = {"content": None, "embeds": [], **payload(message, attempt)}
+        return self._request(f"/messages/{card.reference}", content, method="PATCH")
+
+    def judge(self, answer: Answer, now: datetime) -> Receipt | SendError:
+        """By Discord's error code, where the answer has one that is known, else by the status."""
+        said = answer.fields
+        code = said.get("code")
+        kind = _CODES.get(code) if isinstance(code, int) and 400 <= answer.status < 500 else None
+        if kind is not None and answer.status != 429:
+            return SendError(kind, f"code_{code}", f"Discord answered {answer.status}: code {code}")
+        verdict = judge_status(answer, now)
+        if isinstance(verdict, SendError):
+            return verdict
+        id_, place = said.get("id"), said.get("channel_id")
+        known = isinstance(id_, str) and isinstance(place, str) and id_.isdigit() and place.isdigit()
+        return Receipt(reference=id_, place=place) if known else Receipt()
+
+    def probe(self) -> Outgoing:
+        """The webhook itself."""
+        return Outgoing(url=self.url, method="GET")
+
+    def judge_probe(self, answer: Answer, now: datetime) -> SendError | None:
+        """It exists, or the answer says why it cannot be used."""
+        verdict = self.judge(answer, now)
+        return verdict if isinstance(verdict, SendError) else None
+
+    def _request(self, path: str, content: Mapping[str, Any], *, method: str) -> Outgoing:
+        parts = urlsplit(self.url)
+        query = "&".join(filter(None, (parts.query, "wait=true")))
+        url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + path, query, ""))
+        headers = {"Content-Type": "application/json"}
+        return Outgoing(url=url, method=method, headers=headers, body=json_body(content), limit=64 * 1024)
+
+
+def payload(message: Message, attempt: Attempt) -> dict[str, Any]:
+    """What the webhook takes. Nobody is pinged whatever the text says."""
+    shown = show(message, attempt)
+    quiet: dict[str, Any] = {"allowed_mentions": {"parse": []}}
+    if attempt.plain:
+        text = cut("\n".join(map(unlinked, shown.lines)), _CONTENT, _MARKDOWN)
+        return {"content": text, "flags": _SUPPRESS_EMBEDS, **quiet}
+    title, description, footer = _text(shown.title, _TITLE), _description(shown), _footer(shown)
+    embed = {
+        "title": title,
+        "description": description,
+        "color": _COLOURS[message.severity],
+        "timestamp": message.at.astimezone(UTC).isoformat(timespec="seconds"),
+        "fields": list(_fields(shown, _SUM - units(title + description + footer))),
+        "footer": {"text": footer},
+        **({"url": shown.link} if shown.link is not None else {}),
+    }
+    return {"embeds": [embed], **quiet}
+
+
+def _description(shown: Shown) -> str:
+    """The error as a block of code, in which nothing is formatted, and the hint below it."""
+    hint = _text(shown.hint, 1000, break_lines=True)
+    error = cut(shown.error.replace("`", "ˋ"), _DESCRIPTION - units(hint) - 10)
+    return "\n".join(filter(None, (f"```\n{error}\n```" if error else "", hint)))
+
+
+def _fields(shown: Shown, room: int) -> Iterator[dict[str, Any]]:
+    """As many as there is room for; only whole ones."""
+    facts = [(label, _text(value, _VALUE), True) for label, value in shown.facts]
+    lists = [(label, _text("\n".join(values), _VALUE, break_lines=True), False) for label, values in shown.lists]
+    for label, value, inline in [*facts, *lists][:_FIELDS]:
+        name = _text(label, _NAME)
+        room -= max(units(name), 1) + max(units(value), 1)
+        if room < 0:
+            return
+        yield {"name": name.strip() or "…", "value": value.strip() or "…", "inline": inline}
+
+
+def _footer(shown: Shown) -> str:
+    """Footers are shown as they are."""
+    return cut(" · ".join(filter(None, (shown.id, shown.note))), _FOOTER) or "…"
+
+
+def _text(text: str, limit: int, *, break_lines: bool = False) -> str:
+    """Text that Discord neither formats nor links."""
+    kept = text if break_lines else re.sub(r"\s+", " ", text)
+    return cut(kept.replace("://", ":\u200b//"), limit, _MARKDOWN)

@@ -1,0 +1,135 @@
+"""Microsoft Teams by a Workflow's webhook, with an Adaptive Card: https://adaptivecards.io/explorer/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+from monitor.domain.news import Message, Severity
+from monitor.notifiers.base import (
+    Answer,
+    Attempt,
+    Card,
+    FailureKind,
+    Outgoing,
+    Receipt,
+    SendError,
+    json_body,
+    judge_status,
+)
+from monitor.notifiers.settings import HttpSettings, SecretUrl
+from monitor.notifiers.text import Shown, cut, show
+
+# Workflows answers 202 before it looks at the card, and drops what is larger than about 28 KB. These are UTF-16 units,
+# of which UTF-8 makes at most three bytes each: with links and structure the sum stays below 21 KB.
+_TITLE: Final = 300
+_FACTS: Final = 1000
+_LIST: Final = 1200
+_ERROR: Final = 1800
+_HINT: Final = 700
+_LISTED: Final = 20
+
+_COLOURS: Final = {
+    Severity.GOOD: "good",
+    Severity.INFO: "accent",
+    Severity.WARNING: "warning",
+    Severity.BAD: "attention",
+}
+# https://learn.microsoft.com/azure/logic-apps/logic-apps-workflow-definition-language#triggers
+_CODES: Final = {
+    "TriggerInputSchemaMismatch": FailureKind.MESSAGE,
+    "InvalidRequestContent": FailureKind.MESSAGE,
+    "WorkflowTriggerIsNotEnabled": FailureKind.TARGET,
+}
+
+
+class TeamsSettings(HttpSettings):
+    """A channel or chat in Microsoft Teams, by a Workflow that waits for webhooks."""
+
+    required_secrets: ClassVar[tuple[str, ...]] = ("webhook_url",)
+    idempotent: ClassVar[bool] = False
+    min_gap: ClassVar[float] = 1.0
+    shared: ClassVar[tuple[str, ...]] = ("webhook_url",)
+
+    type: Literal["teams"]
+    webhook_url: SecretUrl | None = None
+    """What the Workflow's trigger shows; whoever knows it can post."""
+    webhook_url_file: Path | None = None
+
+    def open(self, secrets: Mapping[str, tuple[str, ...]]) -> TeamsChannel:
+        """The Workflow with its present address."""
+        return TeamsChannel(url=secrets["webhook_url"][0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamsChannel:
+    """One Workflow. Its answer says that it was started, and nothing of the card."""
+
+    url: str = field(repr=False)
+
+    def post(self, message: Message, attempt: Attempt) -> Outgoing:
+        """The card as the one attachment of a message."""
+        card = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None}
+        content = {"type": "message", "attachments": [{**card, "content": adaptive_card(message, attempt)}]}
+        return Outgoing(url=self.url, headers={"Content-Type": "application/json"}, body=json_body(content))
+
+    def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
+        """A Workflow does not say what it posted."""
+
+    def judge(self, answer: Answer, now: datetime) -> Receipt | SendError:
+        """By the status, and by the error codes of Logic Apps."""
+        error = answer.fields.get("error")
+        code = error.get("code") if isinstance(error, dict) else None
+        kind = _CODES.get(code) if isinstance(code, str) and 400 <= answer.status < 500 else None
+        if kind is None:
+            return judge_status(answer, now)
+        return SendError(kind, "refused", f"the Workflow answered {answer.status}: {code}")
+
+    def probe(self) -> Outgoing:
+        """Every POST would start the Workflow: this asks whether its host can be reached."""
+        return Outgoing(url=self.url, method="OPTIONS")
+
+    def judge_probe(self, answer: Answer, now: datetime) -> SendError | None:
+        """Any answer but a broken gateway's, since Workflows know no OPTIONS."""
+        verdict = judge_status(answer, now)
+        broken = answer.status >= 500 or answer.status in {410, 429}
+        return verdict if broken and isinstance(verdict, SendError) else None
+
+
+def adaptive_card(message: Message, attempt: Attempt) -> dict[str, Any]:
+    """Version 1.5. Text from outside stands in TextRuns only, which know no Markdown and no mentions."""
+    shown = show(message, attempt)
+    links = [("Open", shown.link), ("At the provider", shown.vendor_link)]
+    actions = [{"type": "Action.OpenUrl", "title": title, "url": link} for title, link in links if link is not None]
+    return {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.5",
+        "body": list(_body(shown, _COLOURS[message.severity])),
+        **({"actions": actions} if actions else {}),
+    }
+
+
+def _body(shown: Shown, colour: str) -> Iterator[dict[str, Any]]:
+    yield _text(shown.title, _TITLE, weight="bolder", size="medium", color=colour)
+    if shown.facts:
+        yield _text(" · ".join(f"{label} {value}" for label, value in shown.facts), _FACTS)
+    listed = [(label, value) for label, values in shown.lists for value in values]
+    for label, value in listed[:_LISTED]:
+        yield _text(f"{label} {value}", _LIST // _LISTED, spacing="none")
+    if len(listed) > _LISTED:
+        yield _text(f"and {len(listed) - _LISTED} more", _LIST, spacing="none")
+    if shown.error:
+        yield {"type": "Container", "style": "attention", "items": [_text(shown.error, _ERROR, fontType="monospace")]}
+    if shown.hint:
+        yield {"type": "Container", "style": "emphasis", "items": [_text(shown.hint, _HINT)]}
+    yield _text(" · ".join(filter(None, (shown.id, shown.note))), _TITLE, isSubtle=True, size="small")
+
+
+def _text(text: str, limit: int, *, spacing: str = "default", **look: Any) -> dict[str, Any]:
+    """A paragraph. Braces are kept apart, since `{{DATE(…)}}` is rendered even here."""
+    run = {"type": "TextRun", "text": cut(text.replace("{{", "{\u200b{"), limit) or "…", **look}
+    return {"type": "RichTextBlock", "spacing": spacing, "inlines": [run]}
