@@ -161,6 +161,7 @@ def couriers(settings: Settings, world: World) -> Iterator[Courier]:
                 redactor=world.redactor,
                 timeout=delivery.timeout.total_seconds(),
                 stream=world.stream,
+                public_only=settings.outbound.public_only,
             ),
             clock=LoopClock(world.clock),
             owner=world.owner,

@@ -49,7 +49,9 @@ async def _check(settings: Settings) -> list[Checked]:
             tasks.start_soon(_ask, f"organisation {org.name}", "its jobs can be listed", asked.check, found)
         for wanted in settings.notifiers:
             timeout = settings.delivery.timeout.total_seconds()
-            notifier = notifiers.build(wanted, session=sending, redactor=redactor, timeout=timeout)
+            notifier = notifiers.build(
+                wanted, session=sending, redactor=redactor, timeout=timeout, public_only=settings.outbound.public_only
+            )
             tasks.start_soon(_ask, f"notifier {wanted.name}", "it answers; no message was sent", notifier.check, found)
     return sorted(found)
 

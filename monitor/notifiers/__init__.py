@@ -9,9 +9,11 @@ import aiohttp
 from pydantic import Field
 
 from monitor.notifiers.alertmanager import AlertmanagerSettings
+from monitor.notifiers.apprise import AppriseSettings
 from monitor.notifiers.base import Attempt, FailureKind, Notifier, Receipt, SendError
 from monitor.notifiers.console import ConsoleSettings
 from monitor.notifiers.discord import DiscordSettings
+from monitor.notifiers.email import EmailSettings
 from monitor.notifiers.http import session
 from monitor.notifiers.pagerduty import PagerDutySettings
 from monitor.notifiers.settings import Connections, Settings
@@ -27,7 +29,9 @@ NotifierSettings = Annotated[
     | TeamsSettings
     | DiscordSettings
     | PagerDutySettings
-    | AlertmanagerSettings,
+    | EmailSettings
+    | AlertmanagerSettings
+    | AppriseSettings,
     Field(discriminator="type"),
 ]
 
@@ -53,8 +57,13 @@ def build(
     redactor: Redactor,
     timeout: float,
     stream: TextIO | None = None,
+    public_only: bool = False,
 ) -> Notifier:
-    """The notifier of some settings; `timeout` is for one request, in seconds, `stream` for the console (stdout)."""
-    return settings.notifier(
-        Connections(session=session, redactor=redactor, timeout=timeout, stream=stream or sys.stdout)
+    """The notifier of some settings; `timeout` is for one request, in seconds, `stream` for the console (stdout).
+
+    `public_only` is for those that do not use the session, which has it from its own making.
+    """
+    connections = Connections(
+        session=session, redactor=redactor, timeout=timeout, stream=stream or sys.stdout, public_only=public_only
     )
+    return settings.notifier(connections)

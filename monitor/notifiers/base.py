@@ -14,6 +14,8 @@ from monitor.domain.retry_after import retry_after
 
 ANSWER_BYTES: Final = 4096
 """As much of an answer is read, unless a channel needs more of it."""
+EVIDENCE: Final = 300
+"""Characters of an answer that are kept with a dead letter."""
 
 
 class FailureKind(StrEnum):

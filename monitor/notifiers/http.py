@@ -23,11 +23,20 @@ from monitor import __version__
 from monitor.domain.news import Message
 from monitor.domain.text import line
 from monitor.notifiers.address import objection
-from monitor.notifiers.base import ANSWER_BYTES, Answer, Attempt, Channel, FailureKind, Outgoing, Receipt, SendError
+from monitor.notifiers.base import (
+    ANSWER_BYTES,
+    EVIDENCE,
+    Answer,
+    Attempt,
+    Channel,
+    FailureKind,
+    Outgoing,
+    Receipt,
+    SendError,
+)
 from monitor.secret import Redactor, Secret
 
 USER_AGENT: Final = f"finetune-monitor/{__version__}"
-_EVIDENCE: Final = 300  # characters of an answer that are kept with a dead letter
 
 # The connector is told addresses, not URLs: this carries the scheme of the request that is being connected.
 _PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
@@ -116,7 +125,7 @@ class HttpNotifier:
         """The error with what the target said, so that a dead letter can be understood."""
         text = self.redact(answer.text)  # before it is cut: half a secret would not be found
         seen = SendError(error.kind, error.reason, self.redact(str(error)), retry_after=error.retry_after)
-        seen.status, seen.answer = answer.status, line(text, _EVIDENCE)
+        seen.status, seen.answer = answer.status, line(text, EVIDENCE)
         return seen
 
 

@@ -27,6 +27,8 @@ class Connections:
     """Seconds for one request."""
     stream: TextIO
     """Where the console prints."""
+    public_only: bool = False
+    """Refuse every address that is not public. The session knows it by itself."""
 
 
 class Settings(BaseModel):

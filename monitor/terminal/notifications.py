@@ -203,7 +203,9 @@ async def _send(settings: Settings, name: str, now: datetime) -> None:
         raise NoSuchNotifier(f"{inert(name)}: there is no such notifier; there are: {known}")
     async with notifiers.session(public_only=settings.outbound.public_only) as session:
         timeout = settings.delivery.timeout.total_seconds()
-        notifier = notifiers.build(wanted, session=session, redactor=Redactor(), timeout=timeout)
+        notifier = notifiers.build(
+            wanted, session=session, redactor=Redactor(), timeout=timeout, public_only=settings.outbound.public_only
+        )
         # A key of its own each time: receivers drop a message whose key they know.
         await notifier.send(_message(name, now), Attempt(key=f"test/{now:%Y%m%dT%H%M%S.%f}/1@{name}", at=now))
 
