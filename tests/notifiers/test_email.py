@@ -44,7 +44,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "both.pem"
 
 
-# ruff: noqa: ARG002, N802 - the methods are those of aiosmtpd's handlers
+# ruff: noqa: N802 - the methods are those of aiosmtpd's handlers
 
 
 class Inbox:
