@@ -29,8 +29,8 @@ _BRISK: Final = Pace(
     steps=60,
     reported=1500.0,
 )
-_PROVIDERS: Final = ("openai", "openai", "openai")
-"""Whose dialect each organisation speaks."""
+_PROVIDERS: Final = ("openai", "azure", "together")
+"""One organisation at each."""
 _ENDING: Final = "gpt-4.1-mini-2025-04-14"
 _ENDS_IN: Final = timedelta(days=20)
 """From today, so that what warns of shutdowns has something to warn of whenever the demo is started."""
@@ -48,7 +48,7 @@ def start(*, seconds: float | None, speed: float, listen: str) -> int:
 
 
 async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: Redactor) -> None:
-    traffic = Traffic(history=12, under_way=1, gap=(1.5 / speed, 5.0 / speed), in_use=2)
+    traffic = Traffic(history=24, under_way=1, gap=(1.5 / speed, 5.0 / speed), in_use=2)
     shutdowns = {_ENDING: (SystemClock().now() + _ENDS_IN).date().isoformat()}
     made = organisations(1, providers=_PROVIDERS)
     simulation = Simulation(made, pace=_BRISK.faster(speed), traffic=traffic, shutdowns=shutdowns)
@@ -88,7 +88,7 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
 
 
 def _greet(settings: Settings, address: str) -> None:
-    names = ", ".join(org.name for org in settings.organizations)
+    names = ", ".join(f"{org.name} ({org.provider})" for org in settings.organizations)
     click.echo(f"The page is      {address}/")
     click.echo(f"The metrics are  {address}/metrics")
     click.echo(f"Watching {names}: simulated organisations, whose jobs take seconds. Ctrl-C ends it.\n")

@@ -61,14 +61,17 @@ def run(options: Options, *, listen: str, as_json: bool) -> int:
 
 async def _serve(options: Options, at: Address, *, as_json: bool) -> None:
     simulation = options.simulation()
-    with TemporaryDirectory(prefix="finetune-monitor-simulate-") as folder:
+    # The signals before the lines: who has read them may end it at once.
+    with (
+        TemporaryDirectory(prefix="finetune-monitor-simulate-") as folder,
+        anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+    ):
         async with serve(simulation, at.host, at.port) as base_url:
             for org in simulation.orgs:
                 entry = {**configuration(org, base_url, Path(folder)), **options.hook(simulation, org)}
                 click.echo(json.dumps(entry) if as_json else _line(entry))
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                async for _ in signals:
-                    return
+            async for _ in signals:
+                return
 
 
 def _line(entry: dict[str, Any]) -> str:
