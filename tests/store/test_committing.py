@@ -14,6 +14,7 @@ from monitor.store import Stale, StoreError, Stores, Unstorable
 from tests.builders import HOUR, MINUTE, NOON, SECOND, event, job, measured, tracked
 from tests.store.conftest import Opening, Sql
 from tests.store.samples import change, delivery, ended, full, transition
+from tests.store.test_books import spending
 
 RICH = tracked(
     job(
@@ -184,7 +185,7 @@ async def test_200_commits_at_once_are_all_stored_and_a_bad_one_among_them_fails
         changes = [full(0, f"org-{number}") for number in range(200)]
         changes.append(change(3, "behind", tracked=(tracked(job(org="behind")),)))
         changes.append(change(0, "surrogate", tracked=(tracked(job(org="surrogate", name="\ud800")),)))
-        changes.append(change(0, "huge", counters=(CounterIncrement(metric="changes", labels=(), amount=2**63),)))
+        changes.append(change(0, "huge", tracked=(tracked(job(org="huge")),), spendings=(spending(usd="1e12"),)))
         async with anyio.create_task_group() as tasks:
             for one in changes:
                 tasks.start_soon(commit, store, one)
