@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from monitor.config import settings_from
 from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import Basis, Cost, FailureClass, Status
 from monitor.domain.render import Labelling, payload
-from monitor.metrics.families import families
-from monitor.metrics.own import Own
+from monitor.metrics.families import FAMILIES
+from monitor.metrics.process import ProcessMetrics
 from tests.builders import NOON, job, tracked
-from tests.metrics.scrapes import busy, health, snapshot
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `(finetune_\w+)` \| (\w+)(?: ∞)? \| ([\w, ]*?) ?\|", re.MULTILINE)
@@ -31,16 +29,7 @@ def blocks(language: str) -> list[str]:
 
 
 def exported() -> Described:
-    found: Described = {}
-    own: Any = Own()
-    runs = tracked(busy(), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(1)))
-    done = tracked(replace(busy(), id="done", status=Status.SUCCEEDED, finished_at=NOON), cost=PAID)
-    for family in families(snapshot(runs, done), health()):
-        labels = tuple(family.samples[0].labels) if family.samples else ()
-        found[family.name] = (family.type, labels or tuple(getattr(family, "_labelnames", ())))
-    for collector in own.registry._collector_to_names:
-        found[collector._name] = (collector._type, tuple(collector._labelnames))
-    return {f"{name}_total" if kind == "counter" else name: (kind, labels) for name, (kind, labels) in found.items()}
+    return {family.name: (family.kind, family.labels) for family in (*FAMILIES, *ProcessMetrics().families)}
 
 
 def test_the_table_of_metrics_is_that_of_the_code() -> None:
@@ -49,12 +38,7 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
 
 
 def test_what_is_marked_as_stored_outlives_the_process() -> None:
-    own: Any = Own()
-    process = {
-        f"{one._name}_total" if one._type == "counter" else one._name for one in own.registry._collector_to_names
-    }
-    stored = {name for name, (kind, _) in exported().items() if kind != "gauge" and name not in process}
-    assert set(STORED.findall(README)) == stored
+    assert set(STORED.findall(README)) == {family.name for family in FAMILIES if family.kind != "gauge"}
 
 
 def test_its_configurations_are_valid(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from monitor.domain.pace import Pace
 from monitor.domain.pricing import Prices
 from monitor.domain.render import Labelling
 from monitor.metrics.health import Health, OrgHealth
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from monitor.providers import OrganizationSettings
 from monitor.providers.base import Provider
 from monitor.secret import Redactor, Secret, is_secret
@@ -39,7 +39,7 @@ class World:
     """What all parts share and what outlives a reload."""
 
     stores: Stores
-    own: Own
+    own: ProcessMetrics
     health: Health
     clock: Clock
     redactor: Redactor
@@ -61,7 +61,7 @@ def source(
     transport: Transport,
     clock: Clock,
     redactor: Redactor,
-    own: Own | None = None,
+    own: ProcessMetrics | None = None,
 ) -> Source:
     """How one organisation is asked. `own` counts the requests, and what is left out of the answers."""
     provider, rate = org.vendor(), settings.poll.max_requests_per_second

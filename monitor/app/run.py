@@ -27,7 +27,7 @@ from monitor.clock import Clock, SystemClock
 from monitor.config import Address, Settings, environ, load_prices
 from monitor.log import get_logger
 from monitor.metrics.health import Health
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from monitor.secret import Redactor
 from monitor.store import opened
 
@@ -110,7 +110,7 @@ def _actions(program: Program) -> web.AdminActions:
 async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redactor, clock: Clock) -> World:
     """Everything that is opened once, and closed when the stack is."""
     stores = await stack.enter_async_context(opened(_database(settings, redactor), clock=clock))
-    own = Own(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown"))
+    own = ProcessMetrics(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown"))
     return World(
         stores=stores,
         own=own,

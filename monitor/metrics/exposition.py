@@ -1,62 +1,175 @@
-"""The text of a scrape: Prometheus' format or OpenMetrics, all of it or the series asked for by name."""
+"""A scrape: Prometheus' text format or OpenMetrics, all of it or the series asked for by name, compressed or not.
+
+What did not change since the last scrape is not rendered again: neither a family whose values are the same, nor a block
+of jobs of which none has changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
 
 from monitor.domain.snapshot import Snapshot
-from monitor.metrics.families import families
+from monitor.metrics.encoding import Deflater, Piece, gzipped, plain
+from monitor.metrics.families import FAMILIES
+from monitor.metrics.family import Family, JobFamily, Rows, header
 from monitor.metrics.health import Health
-from monitor.metrics.labels import with_org_labels
-from monitor.metrics.own import Own
+from monitor.metrics.labels import org_labels
+from monitor.metrics.process import ProcessMetrics
+from monitor.metrics.view import JobSeries, View, build_view
 
 _OPENMETRICS: Final = "application/openmetrics-text"
-_EOF: Final = b"# EOF\n"
-_PLAIN: Final[Callable[[Collector], bytes]] = generate_latest
-_OPEN: Final[Callable[[Collector], bytes]] = openmetrics.generate_latest
 _VERSIONS: Final = frozenset({"", "0.0.1", "1.0.0"})
+_BLOCK: Final = 256
+"""Jobs of one block, about: in few, many blocks survive the change of one job; many compress well."""
+_LINES: Final = 1000
+"""Lines of one piece of a family: rendering them takes about 2 ms."""
+
+OrgLabels = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a scrape asks for."""
+
+    openmetrics: bool = False
+    compressed: bool = False
+    names: frozenset[str] = frozenset()
+    """Only the series of these names; all where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
-class _One:
-    """A collector of one family: what the encoders ask for."""
+class Block:
+    """Some jobs, always the same unless one changes, and their series as far as they were rendered."""
 
-    metric: Metric
-
-    def collect(self) -> tuple[Metric]:
-        """The family."""
-        return (self.metric,)
-
-
-def render(snapshot: Snapshot, health: Health, own: Own, accept: str, names: Sequence[str]) -> tuple[bytes, str]:
-    """The body and the content type of a scrape. With names, only the series of these names.
-
-    It computes for as long as there are series, so that it is called in a worker thread. Each family is made, encoded
-    and let go before the next: a hundred thousand samples at once would make the garbage collector stop all threads.
-    """
-    encode, content_type = _PLAIN, CONTENT_TYPE_PLAIN_0_0_4
-    if _wants_openmetrics(accept):
-        encode, content_type = _OPEN, openmetrics.CONTENT_TYPE_LATEST
-    metrics = chain(families(snapshot, health), with_org_labels(own.registry.collect(), health))
-    asked = _named(metrics, frozenset(names)) if names else metrics
-    body = b"".join(encode(_One(metric)).removesuffix(_EOF) for metric in asked)
-    return (body + _EOF if encode is _OPEN else body), content_type
+    jobs: tuple[JobSeries, ...]
+    active: bool
+    rendered: dict[str, Piece] = field(default_factory=dict)
+    """By family; without those that change with the time."""
 
 
-def _named(metrics: Iterable[Metric], names: Container[str]) -> Iterator[Metric]:
-    for metric in metrics:
-        metric.samples = [sample for sample in metric.samples if sample.name in names]
-        if metric.samples:
-            yield metric
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A family as it was at the last scrape."""
+
+    rows: Rows
+    org_labels: OrgLabels
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(slots=True)
+class Exposition:
+    """Renders scrapes, and keeps what the next may use. Two at once may render the same part twice, nothing worse."""
+
+    view: View | None = None
+    blocks: Mapping[tuple[bool, int], Block] = field(default_factory=dict)
+    rendered: dict[str, Rendered] = field(default_factory=dict)
+    headers: dict[tuple[str, bool], Piece] = field(default_factory=dict)
+
+    def scrape(
+        self, snapshot: Snapshot, health: Health, process: ProcessMetrics, question: Question
+    ) -> Iterator[bytes]:
+        """The body, in batches of which each takes a few milliseconds to make: each belongs in a worker thread."""
+        pieces = self._pieces(snapshot, health, process, question)
+        return gzipped(pieces) if question.compressed else plain(pieces)
+
+    def _pieces(
+        self, snapshot: Snapshot, health: Health, process: ProcessMetrics, question: Question
+    ) -> Iterator[Piece]:
+        self.view = view = build_view(snapshot, health, self.view)
+        self.blocks = in_blocks(tuple(view.jobs.values()), self.blocks)
+        one = _Scrape(self, question, view, org_labels(health))
+        for family in (*FAMILIES, *process.families):
+            yield from one.described(family)
+        yield from one.of_python(process)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scrape:
+    """The rendering of one scrape."""
+
+    kept: Exposition
+    question: Question
+    view: View
+    org_labels: OrgLabels
+    deflate: Deflater = field(default_factory=Deflater)
+
+    def described(self, family: Family | JobFamily) -> Iterator[Piece]:
+        """A family with its header; where it was not asked for, nothing."""
+        names = self.question.names
+        if names and names.isdisjoint(family.sample_names):
+            return
+        pieces = self._of_jobs(family) if isinstance(family, JobFamily) else self._of_all(family)
+        first = next(pieces, None)
+        if first is not None or not names:
+            yield self._header(family)
+        if first is not None:
+            yield first
+        yield from pieces
+
+    def _header(self, family: Family | JobFamily) -> Piece:
+        key = (family.name, self.question.openmetrics)
+        if key not in self.kept.headers:
+            self.kept.headers[key] = self.deflate(header(family, openmetrics=self.question.openmetrics))
+        return self.kept.headers[key]
+
+    def _of_jobs(self, family: JobFamily) -> Iterator[Piece]:
+        for block in self.kept.blocks.values():
+            piece = block.rendered.get(family.name)
+            if piece is None:
+                piece = self.deflate("".join(family.lines(block.jobs, self.view)))
+                if not (family.moves and block.active):
+                    block.rendered[family.name] = piece
+            if piece.size:
+                yield piece
+
+    def _of_all(self, family: Family) -> Iterator[Piece]:
+        rows, names = family.rows(self.view), self.question.names
+        if names:
+            lines = family.lines(rows, self.org_labels)
+            yield from self._in_pieces([line for line in lines if re.split(r"\W", line, maxsplit=1)[0] in names])
+            return
+        was = self.kept.rendered.get(family.name)
+        if was is None or was.rows != rows or was.org_labels != self.org_labels:
+            pieces = tuple(self._in_pieces(family.lines(rows, self.org_labels)))
+            was = self.kept.rendered[family.name] = Rendered(rows, self.org_labels, pieces)
+        yield from was.pieces
+
+    def _in_pieces(self, lines: Sequence[str]) -> Iterator[Piece]:
+        for start in range(0, len(lines), _LINES):
+            yield self.deflate("".join(lines[start : start + _LINES]))
+
+    def of_python(self, process: ProcessMetrics) -> Iterator[Piece]:
+        """What prometheus_client knows of any Python process: about ten series."""
+        encode = openmetrics.generate_latest if self.question.openmetrics else generate_latest
+        names, registry = self.question.names, process.registry
+        yield self.deflate(encode(registry.restricted_registry(names) if names else registry).decode())
+
+
+def in_blocks(jobs: Sequence[JobSeries], before: Mapping[tuple[bool, int], Block]) -> Mapping[tuple[bool, int], Block]:
+    """The jobs in blocks; one of the same jobs is the one before. Active jobs change often, and are apart."""
+    several = 1 << (len(jobs) // _BLOCK).bit_length()
+    members: dict[tuple[bool, int], list[JobSeries]] = {}
+    for series in jobs:
+        members.setdefault((series.active, series.spread % several), []).append(series)
+    found = {}
+    for key, some in members.items():
+        block, was = Block(tuple(some), key[0]), before.get(key)
+        found[key] = was if was is not None and was.jobs == block.jobs else block
+    return found
+
+
+def question(accept: str, *, compressed: bool, names: Sequence[str] = ()) -> tuple[Question, str]:
+    """What is asked for by these headers and names, and the content type of the answer."""
+    modern = _wants_openmetrics(accept)
+    content_type = openmetrics.CONTENT_TYPE_LATEST if modern else CONTENT_TYPE_PLAIN_0_0_4
+    return Question(openmetrics=modern, compressed=compressed, names=frozenset(names)), content_type
 
 
 def _wants_openmetrics(accept: str) -> bool:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Mapping
 from typing import Final
-
-from prometheus_client.metrics_core import Metric
 
 from monitor.metrics.health import Health
 
@@ -16,21 +14,8 @@ NAME: Final = 128
 ID: Final = 256
 
 _TAKEN: Final = frozenset(
-    {
-        "base_model",
-        "budget",
-        "code",
-        "job_id",
-        "kind",
-        "le",
-        "line_item",
-        "method",
-        "model",
-        "notifier",
-        "operation",
-        "org",
-    }
-    | {"provider", "reason", "source", "status"}
+    {"base_model", "budget", "by", "code", "job_id", "kind", "le", "line_item", "method", "model", "notifier"}
+    | {"operation", "org", "provider", "reason", "source", "status"}
 )
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
 
@@ -66,25 +51,12 @@ class Models:
         return label
 
 
-def with_org_labels(metrics: Iterable[Metric], health: Health) -> Iterator[Metric]:
-    """The same metrics, with the operator's labels on the series that speak of a whole organisation.
+def org_labels(health: Health) -> Mapping[str, Mapping[str, str]]:
+    """The operator's labels by organisation; under the empty name what any other organisation gets.
 
     Every organisation gets the label names of all, empty where it has none, so that a family's series agree.
+    Empty when there are none at all.
     """
-    given = _org_labels(health)
-    for metric in metrics:
-        if given:
-            metric.samples = [
-                sample
-                if "org" not in sample.labels or "job_id" in sample.labels
-                else sample._replace(labels={**given.get(sample.labels["org"], given[""]), **sample.labels})
-                for sample in metric.samples
-            ]
-        yield metric
-
-
-def _org_labels(health: Health) -> Mapping[str, Mapping[str, str]]:
-    """By organisation; under the empty name what any other organisation gets. Empty when there are none at all."""
     keys = sorted({key for org in health.orgs.values() for key in org.labels})
     if not keys:
         return {}

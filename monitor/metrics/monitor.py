@@ -2,77 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-
+from monitor.metrics.family import Family, Rows
 from monitor.metrics.labels import NAME, clean
 from monitor.metrics.view import View
 
-Family = Callable[[View], Metric]
+
+def _up(view: View) -> Rows:
+    return {(name,): int(org.up) for name, org in view.health.orgs.items() if org.up is not None}
 
 
-def org_up(view: View) -> Metric:
-    """Whether an organisation can be watched."""
-    metric = GaugeMetricFamily(
-        "finetune_org_up", "1 if the last poll of the organisation succeeded, 0 if it failed.", labels=["org"]
-    )
-    for name, org in view.health.orgs.items():
-        if org.up is not None:
-            metric.add_metric([name], int(org.up))
-    return metric
+def _last_success(view: View) -> Rows:
+    found = ((name, org.last_success) for name, org in view.health.orgs.items())
+    return {(name,): at.timestamp() for name, at in found if at is not None}
 
 
-def org_last_success(view: View) -> Metric:
-    """Since when an organisation was not seen."""
-    metric = GaugeMetricFamily(
-        "finetune_org_last_success_timestamp_seconds",
-        "When a poll of the organisation last succeeded.",
-        labels=["org"],
-    )
-    for name, org in view.health.orgs.items():
-        if org.last_success is not None:
-            metric.add_metric([name], org.last_success.timestamp())
-    return metric
+def _trouble(view: View) -> Rows:
+    return {
+        (name, org.trouble.reason.value): 1
+        for name, org in view.health.orgs.items()
+        if org.trouble is not None and org.up is False
+    }
 
 
-def org_trouble(view: View) -> Metric:
-    """Why an organisation cannot be watched now."""
-    metric = GaugeMetricFamily(
-        "finetune_org_trouble",
-        "1 for the reason why the last poll of the organisation failed; absent after a good one.",
-        labels=["org", "reason"],
-    )
-    for name, org in view.health.orgs.items():
-        if org.trouble is not None and org.up is False:
-            metric.add_metric([name, org.trouble.reason.value], 1)
-    return metric
-
-
-def outbox_pending(view: View) -> Metric:
-    """What is still to be sent."""
-    metric = GaugeMetricFamily(
-        "finetune_outbox_pending", "Notifications that wait to be sent or sent again.", labels=["notifier"]
-    )
+def _pending(view: View) -> Rows:
     pending = dict.fromkeys(view.health.notifiers, 0)
     pending |= {name: backlog.pending for name, backlog in view.backlogs.items()}
-    for name, count in pending.items():
-        metric.add_metric([clean(name, NAME)], count)
-    return metric
+    return {(clean(name, NAME),): count for name, count in pending.items()}
 
 
-def outbox_oldest(view: View) -> Metric:
-    """Since when it waits."""
-    metric = GaugeMetricFamily(
-        "finetune_outbox_oldest_timestamp_seconds",
-        "When the oldest waiting notification was made; absent while none waits.",
-        labels=["notifier"],
-    )
-    for name, backlog in view.backlogs.items():
-        if backlog.oldest is not None:
-            metric.add_metric([clean(name, NAME)], backlog.oldest.timestamp())
-    return metric
+def _oldest(view: View) -> Rows:
+    found = ((name, backlog.oldest) for name, backlog in view.backlogs.items())
+    return {(clean(name, NAME),): oldest.timestamp() for name, oldest in found if oldest is not None}
 
 
-MONITOR: Final[tuple[Family, ...]] = (org_up, org_last_success, org_trouble, outbox_pending, outbox_oldest)
+MONITOR: Final[tuple[Family, ...]] = (
+    Family(
+        name="finetune_org_up",
+        kind="gauge",
+        text="1 if the last poll of the organisation succeeded, 0 if it failed.",
+        labels=("org",),
+        rows=_up,
+    ),
+    Family(
+        name="finetune_org_last_success_timestamp_seconds",
+        kind="gauge",
+        text="When a poll of the organisation last succeeded.",
+        labels=("org",),
+        rows=_last_success,
+    ),
+    Family(
+        name="finetune_org_trouble",
+        kind="gauge",
+        text="1 for the reason why the last poll of the organisation failed; absent after a good one.",
+        labels=("org", "reason"),
+        rows=_trouble,
+    ),
+    Family(
+        name="finetune_outbox_pending",
+        kind="gauge",
+        text="Notifications that wait to be sent or sent again.",
+        labels=("notifier",),
+        rows=_pending,
+    ),
+    Family(
+        name="finetune_outbox_oldest_timestamp_seconds",
+        kind="gauge",
+        text="When the oldest waiting notification was made; absent while none waits.",
+        labels=("notifier",),
+        rows=_oldest,
+    ),
+)

@@ -1,24 +1,33 @@
-"""A snapshot made ready for metrics: harmless labels, no series twice, stored counters summed by their labels."""
+"""A snapshot made ready for metrics: harmless labels, no series twice, stored counters summed by their labels.
+
+What a snapshot has in common with the one before it is taken over from the view of that: most of it, at most times.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+from heapq import nsmallest
 from typing import Final
+from zlib import crc32
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import CounterIncrement, Tracked
 from monitor.domain.model import FailureClass, Method, Status
 from monitor.domain.snapshot import Backlog, Snapshot
+from monitor.metrics.encoding import label_text
 from monitor.metrics.health import Health
-from monitor.metrics.labels import ID, OTHER, UNKNOWN, Models, clean, one_of
+from monitor.metrics.labels import ID, NAME, OTHER, UNKNOWN, Models, clean, one_of
 
 Sums = Mapping[tuple[str, ...], int]
 
+MODELS: Final = 5000
+"""Tuned models of all organisations that have series of their own: those that end first."""
+
 # The stored counters and their labels, in the order of the metric's label names.
-TALLIES: Final[Mapping[str, tuple[str, ...]]] = {
+COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "jobs_finished": ("org", "model", "method", "status"),
     "job_failures": ("org", "model", "reason"),
     "trained_tokens": ("org", "model", "method"),
@@ -38,12 +47,30 @@ _CLOSED: Final[Mapping[str, tuple[frozenset[str], str]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """One job and the labels that all its series share."""
+@dataclass(slots=True, eq=False)
+class JobSeries:
+    """One job and its labels, already as text. Two are equal only if they are the same: then nothing has changed."""
 
-    labels: dict[str, str]
     tracked: Tracked
+    labels: str
+    """What all its series share."""
+    identity: tuple[str, str, Method, str | None, str | None]
+    """The fields that `info` was made from."""
+    info: str
+    """The labels of `finetune_job_info`."""
+    active: bool
+    spread: int
+    """Any number that stays the same: by it, jobs are divided into blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shutdowns:
+    """When tuned models stop answering."""
+
+    rows: Mapping[tuple[str, str, str], float]
+    """The moments by organisation, model and base model."""
+    dropped: int
+    """Models beyond MODELS, or the same as another once their labels were made harmless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +79,8 @@ class View:
 
     at: datetime
     health: Health
-    jobs: tuple[Series, ...]
+    jobs: Mapping[tuple[str, str], JobSeries]
+    """By organisation and id."""
     dropped: int
     """Jobs without series: beyond the asked number, or the same as another once their labels were made harmless."""
     counts: Mapping[tuple[str, Status], int]
@@ -61,14 +89,27 @@ class View:
     """The stored counters by name; each by its label values."""
     backlogs: Mapping[str, Backlog]
     billed: Mapping[tuple[str, str], Decimal]
+    shutdowns: Shutdowns
     models: tuple[TunedModel, ...]
+    """What `shutdowns` were made from."""
+    counters: tuple[CounterIncrement, ...]
+    """What `sums` were made from."""
+    model_labels: Models
 
 
-def look(snapshot: Snapshot, health: Health) -> View:
-    """The view of one snapshot. Aggregates are those of the configured organisations."""
-    models = Models()
-    jobs = _jobs(snapshot.jobs)
-    sums = _sums((tally for tally in snapshot.counters if dict(tally.labels).get("org") in health.orgs), models)
+def build_view(snapshot: Snapshot, health: Health, before: View | None = None) -> View:
+    """The view of one snapshot, given the one before. Aggregates are those of the configured organisations."""
+    jobs = _jobs(snapshot.jobs, before.jobs if before is not None else {})
+    same_orgs = before is not None and before.health.orgs.keys() == health.orgs.keys()
+    if before is not None and same_orgs and before.counters == snapshot.counters:
+        models, sums = before.model_labels, before.sums
+    else:
+        models = Models()
+        sums = _sums((one for one in snapshot.counters if dict(one.labels).get("org") in health.orgs), models)
+    if before is not None and same_orgs and before.models == snapshot.models:
+        shutdowns = before.shutdowns
+    else:
+        shutdowns = _shutdowns([model for model in snapshot.models if model.org in health.orgs])
     return View(
         at=snapshot.at,
         health=health,
@@ -79,26 +120,51 @@ def look(snapshot: Snapshot, health: Health) -> View:
         sums=sums,
         backlogs={backlog.notifier: backlog for backlog in snapshot.backlogs},
         billed=snapshot.billed,
+        shutdowns=shutdowns,
         models=snapshot.models,
+        counters=snapshot.counters,
+        model_labels=models,
     )
 
 
-def _jobs(jobs: Iterable[Tracked]) -> tuple[Series, ...]:
-    met: dict[tuple[str, str], Series] = {}
+def _jobs(jobs: Iterable[Tracked], before: Mapping[tuple[str, str], JobSeries]) -> Mapping[tuple[str, str], JobSeries]:
+    """The series of each job; of two jobs whose labels become the same, the first."""
+    found: dict[tuple[str, str], JobSeries] = {}
     for tracked in jobs:
-        org, job_id = clean(tracked.job.org, ID), clean(tracked.job.id, ID) or UNKNOWN
-        if (org, job_id) not in met:
-            met[org, job_id] = Series(labels={"org": org, "job_id": job_id}, tracked=tracked)
-    return tuple(met.values())
+        place = (tracked.job.org, tracked.job.id)
+        was = before.get(place)
+        found[place] = was if was is not None and was.tracked is tracked else _series(tracked, was)
+    if len({series.labels for series in found.values()}) == len(found):
+        return found
+    first = {series.labels: place for place, series in reversed(found.items())}
+    return {place: series for place, series in found.items() if first[series.labels] == place}
+
+
+def _series(tracked: Tracked, was: JobSeries | None) -> JobSeries:
+    job = tracked.job
+    identity = (job.provider, job.model, job.method, job.fine_tuned_model, job.name)
+    if was is not None and was.identity == identity:
+        return JobSeries(tracked, was.labels, identity, was.info, not job.status.final, was.spread)
+    mine = {"org": clean(job.org, ID), "job_id": clean(job.id, ID) or UNKNOWN}
+    info = {
+        **mine,
+        "provider": clean(job.provider, NAME),
+        "model": clean(job.model, NAME) or UNKNOWN,
+        "method": one_of(job.method, frozenset(Method), UNKNOWN),
+        "fine_tuned_model": clean(job.fine_tuned_model or "", ID),
+        "name": clean(job.name or "", NAME),
+    }
+    labels = label_text(mine)
+    return JobSeries(tracked, labels, identity, label_text(info), not job.status.final, crc32(labels.encode()))
 
 
 def _sums(counters: Iterable[CounterIncrement], models: Models) -> Mapping[str, Sums]:
-    sums: dict[str, dict[tuple[str, ...], int]] = {metric: {} for metric in TALLIES}
-    for tally in counters:
-        if tally.metric in sums:
-            given, of = dict(tally.labels), sums[tally.metric]
-            values = tuple(_label(name, given, models) for name in TALLIES[tally.metric])
-            of[values] = of.get(values, 0) + tally.amount
+    sums: dict[str, dict[tuple[str, ...], int]] = {metric: {} for metric in COUNTERS}
+    for counter in counters:
+        if counter.metric in sums:
+            given, of = dict(counter.labels), sums[counter.metric]
+            values = tuple(_label(name, given, models) for name in COUNTERS[counter.metric])
+            of[values] = of.get(values, 0) + counter.amount
     return sums
 
 
@@ -109,6 +175,17 @@ def _label(name: str, given: Mapping[str, str], models: Models) -> str:
     if name in _CLOSED:
         return one_of(value, *_CLOSED[name])
     return value
+
+
+def _shutdowns(models: Iterable[TunedModel]) -> Shutdowns:
+    """Those that end first have series of their own."""
+    dated = [(model.shutdown, model.org, model.id, model.base) for model in models if model.shutdown is not None]
+    found: dict[tuple[str, str], tuple[str, float]] = {}
+    for day, org, id_, base in nsmallest(MODELS, dated):
+        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        found.setdefault((org, clean(id_, ID)), (clean(base, NAME), midnight.timestamp()))
+    rows = {(org, id_, base): at for (org, id_), (base, at) in found.items()}
+    return Shutdowns(rows=rows, dropped=len(dated) - len(rows))
 
 
 def _unpriced(counts: Mapping[tuple[str, str], int], health: Health, models: Models) -> Sums:

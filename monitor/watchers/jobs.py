@@ -17,7 +17,7 @@ from monitor.domain.flow import Change, Known, Observation, Reason, Trouble
 from monitor.domain.pace import Pace, next_delay
 from monitor.log import get_logger
 from monitor.metrics.health import OrgHealth
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from monitor.providers.base import AuthFailed, NotEligible, RateLimited, SourceError
 from monitor.source import Source, training_size
 from monitor.store import JobStore, Stale, Unavailable, Unstorable
@@ -47,7 +47,7 @@ class JobWatcher:
     """Seconds between two readings of an active job's event stream."""
     clock: Clock
     health: OrgHealth
-    own: Own
+    own: ProcessMetrics
     owner: str
     jitter: Callable[[], float]
     rounds: Rounds = field(default_factory=Rounds)

@@ -8,12 +8,12 @@ from monitor.domain.diff import GONE
 from monitor.domain.flow import Change, TransitionKind
 from monitor.domain.model import Status
 from monitor.log import get_logger
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 
 log = get_logger()
 
 
-def report(change: Change, *, now: datetime, own: Own, strange: set[str]) -> None:
+def report(change: Change, *, now: datetime, own: ProcessMetrics, strange: set[str]) -> None:
     """Log and measure what was committed. `strange`: the statuses that were warned about, which grows."""
     jobs = {tracked.job.id: tracked.job for tracked in change.tracked}
     news = [transition for transition in change.transitions if transition.kind is not TransitionKind.BASELINE]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -15,9 +14,9 @@ from anyio import to_thread
 
 from monitor.clock import Clock
 from monitor.domain.snapshot import Snapshot
-from monitor.metrics.exposition import render
+from monitor.metrics.exposition import Exposition, question
 from monitor.metrics.health import Health
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from monitor.store import CostStore, Reader
 from monitor.web import query
 from monitor.web.access import AccessControl
@@ -50,7 +49,7 @@ class Web:
     reader: Reader
     costs: CostStore
     health: Health
-    own: Own
+    own: ProcessMetrics
     clock: Clock
     alive: Callable[[], bool]
     """Whether the event loop makes progress."""
@@ -63,6 +62,7 @@ class Web:
     access: AccessControl = field(default_factory=AccessControl)
     following: set[anyio.CancelScope] = field(default_factory=set)
     """The streams that are open; cancelled, one ends in order."""
+    exposition: Exposition = field(default_factory=Exposition)
     shared: SingleFlight = field(default_factory=lambda: SingleFlight(_AT_ONCE))
     threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_AT_ONCE))
 
@@ -88,19 +88,20 @@ class Web:
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
         compress = query.accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
 
-        def body(snapshot: Snapshot, health: Health) -> tuple[bytes, str]:
-            text, content_type = render(snapshot, health, self.own, accept, names)
-            return (gzip.compress(text, compresslevel=1, mtime=0) if compress else text), content_type
+        asked, content_type = question(accept, compressed=compress, names=names)
 
-        async def make() -> tuple[bytes, str]:
-            snapshot = await self.read_snapshot()
-            return await to_thread.run_sync(body, snapshot, self.health.copy(), limiter=self.threads)
+        async def make() -> tuple[bytes, ...]:
+            batches = self.exposition.scrape(await self.read_snapshot(), self.health.copy(), self.own, asked)
+            found = []
+            while batch := await to_thread.run_sync(next, batches, b"", limiter=self.threads):
+                found.append(batch)
+            return tuple(found)
 
-        content, content_type = await self.shared.get(("metrics", accept, compress, *names), make)
+        content = await self.shared.get(("metrics", asked), make)
         headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
         if compress:
             headers[hdrs.CONTENT_ENCODING] = "gzip"
-        return web.Response(body=content, headers=headers)
+        return web.Response(body=_each(content), headers=headers)
 
     async def read_snapshot(self) -> Snapshot:
         """What readers show, read now."""
@@ -111,6 +112,12 @@ class Web:
             job_retention=limits.job_retention,
             max_jobs=limits.max_jobs,
         )
+
+
+async def _each(batches: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """One after the other: all at once would hold the event loop while they are copied."""
+    for batch in batches:
+        yield batch
 
 
 def application(of: Web) -> web.Application:

@@ -7,7 +7,7 @@ import anyio
 import structlog.testing
 
 from monitor.courier import Courier
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from monitor.notifiers.base import Attempt, FailureKind
 from tests.courier.parts import HOUR, Scripted, Tallied, error, office, step
 
@@ -275,7 +275,7 @@ async def test_two_processes_never_send_one_letter_twice(tmp_path: Path) -> None
 
 
 def test_the_real_counters_fit() -> None:
-    own = Own(version="1")
+    own = ProcessMetrics(version="1")
     own.watch([], ["ops"])
     metrics: Any = own
     for count in (Tallied(), metrics):

@@ -18,7 +18,7 @@ from monitor.clock import Clock, SystemClock
 from monitor.courier import Courier, DeliveryPolicy, Lanes
 from monitor.domain.flow import Change
 from monitor.domain.news import Delivery, EventType, Message, Severity, job_subject
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from monitor.notifiers import NotifierSettings, SlackSettings, WebhookSettings
 from monitor.secret import Redactor
 from monitor.store import DeliverySummary, Stores, opened
@@ -52,7 +52,7 @@ class PostOffice:
     """A real store and real couriers over real HTTP."""
 
     store: Stores
-    own: Own
+    own: ProcessMetrics
     clock: Clock
     version: int = 0
     sent: Counter[str] = field(default_factory=Counter)
@@ -90,7 +90,7 @@ async def post_office(
     folder: Path, *settings: NotifierSettings, policy: DeliveryPolicy = BRISK, clock: Clock | None = None
 ) -> AsyncIterator[PostOffice]:
     """An office whose couriers are at work."""
-    of, redactor, lanes, own = clock or SystemClock(), Redactor(), Lanes(), Own()
+    of, redactor, lanes, own = clock or SystemClock(), Redactor(), Lanes(), ProcessMetrics()
     own.watch(["research"], [one.name for one in settings])
     async with opened(f"sqlite:///{folder / 'monitor.db'}", clock=of) as store, notifiers.session() as session:
         office = PostOffice(store, own, of)

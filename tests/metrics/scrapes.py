@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitor.domain.flow import CounterIncrement
 from monitor.domain.model import Job, Metrics
 from monitor.domain.snapshot import Snapshot
-from monitor.metrics.exposition import render
+from monitor.metrics.exposition import Exposition, question
 from monitor.metrics.health import Health, OrgHealth
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from tests.builders import HOUR, MINUTE, NOON, job, trained
 
 Labels = frozenset[tuple[str, str]]
@@ -36,17 +36,24 @@ def snapshot(*jobs: Any, **over: Any) -> Snapshot:
     return Snapshot(at=NOON, jobs=jobs, **over)
 
 
-def tally(metric: str, amount: int = 1, **labels: str) -> CounterIncrement:
+def counter(metric: str, amount: int = 1, **labels: str) -> CounterIncrement:
     """One stored counter of `research`."""
     return CounterIncrement(metric=metric, labels=tuple({"org": "research", **labels}.items()), amount=amount)
 
 
 def text(
-    of: Snapshot, *, state: Health | None = None, own: Own | None = None, accept: str = "", names: Sequence[str] = ()
+    of: Snapshot,
+    *,
+    state: Health | None = None,
+    process: ProcessMetrics | None = None,
+    accept: str = "",
+    names: Sequence[str] = (),
+    exposition: Exposition | None = None,
 ) -> str:
-    """The body of a scrape."""
-    body, _ = render(of, state or health(), own or Own(version="1.2.3"), accept, names)
-    return body.decode()
+    """The body of a scrape, by default the first one."""
+    asked, _ = question(accept, compressed=False, names=names)
+    process = process or ProcessMetrics(version="1.2.3")
+    return b"".join((exposition or Exposition()).scrape(of, state or health(), process, asked)).decode()
 
 
 def scrape(of: Snapshot, **over: Any) -> Series:

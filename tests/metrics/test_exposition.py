@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,11 @@ from monitor.domain.flow import Reason, Trouble
 from monitor.domain.model import Basis, Cost, Method, Status
 from monitor.domain.reconcile import Drift, LineItemKind
 from monitor.domain.snapshot import Backlog
-from monitor.metrics.exposition import render
+from monitor.metrics.exposition import question
 from monitor.metrics.health import AccountHealth, BudgetState
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from tests.builders import NOON, SECOND, job, tracked
-from tests.metrics.scrapes import OPENMETRICS, Series, busy, health, of, scrape, series, snapshot, tally, text
+from tests.metrics.scrapes import OPENMETRICS, Series, busy, counter, health, of, scrape, series, snapshot, text
 
 MINI = "gpt-4o-mini-2024-07-18"
 NASTY = (
@@ -58,17 +59,17 @@ NASTY = (
     ],
 )
 def test_the_format_follows_accept(accept: str, expected: str) -> None:
-    body, content_type = render(snapshot(), health(), Own(), accept, ())
+    _, content_type = question(accept, compressed=False)
     assert content_type.startswith(expected)
-    assert body.endswith(b"# EOF\n") is (expected == "application/openmetrics-text")
+    assert text(snapshot(), accept=accept).endswith("# EOF\n") is (expected == "application/openmetrics-text")
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])
 def test_a_filter_by_name_shows_these_series_alone(accept: str) -> None:
-    own = Own()
-    own.watch(["research"], [])
+    process = ProcessMetrics()
+    process.watch(["research"], [])
     names = ["finetune_job_status", "finetune_org_polls_total", "no_such_metric"]
-    found = scrape(snapshot(tracked()), own=own, accept=accept, names=names)
+    found = scrape(snapshot(tracked()), process=process, accept=accept, names=names)
     assert set(found) == {"finetune_job_status", "finetune_org_polls_total"}
 
 
@@ -77,8 +78,8 @@ def test_a_filter_by_name_shows_these_series_alone(accept: str) -> None:
 def test_a_nasty_name_stays_inside_its_label(name: str, accept: str) -> None:
     one = job(id=name, model=name, name=name, fine_tuned_model=name, provider=name)
     sums = (
-        tally("jobs_finished", model=name, method=name, status=name),
-        tally("job_failures", model=name, reason=name),
+        counter("jobs_finished", model=name, method=name, status=name),
+        counter("job_failures", model=name, reason=name),
     )
     shown = snapshot(tracked(one), counters=sums, unpriced={("research", name): 1})
     found = scrape(shown, accept=accept)
@@ -95,7 +96,7 @@ def test_a_nasty_name_stays_inside_its_label(name: str, accept: str) -> None:
 def test_ten_thousand_hostile_jobs_are_valid_and_bounded() -> None:
     nasty = [f"{NASTY[number % len(NASTY)]}{number}" * 3 for number in range(10_000)]
     jobs = [tracked(job(id=name, name=name, model=name, status=Status.FAILED)) for name in nasty]
-    sums = tuple(tally("jobs_finished", model=name, method="dpo", status="failed") for name in nasty)
+    sums = tuple(counter("jobs_finished", model=name, method="dpo", status="failed") for name in nasty)
     shown = snapshot(*jobs, counters=sums, unpriced={("research", name): 1 for name in nasty})
     exposition = text(shown)
     assert len(exposition) < 10_000 * 4 * 1100
@@ -115,37 +116,40 @@ def test_two_jobs_whose_labels_become_the_same_are_one_series() -> None:
 
 def test_the_program_says_which_one_it_is() -> None:
     python = ".".join(str(part) for part in sys.version_info[:3])
-    found = scrape(snapshot(), own=Own(version="1.2.3", revision="abc"))
+    found = scrape(snapshot(), process=ProcessMetrics(version="1.2.3", revision="abc"))
     assert found["finetune_monitor_build_info"] == {of(version="1.2.3", revision="abc", python=python): 1}
 
 
 def full() -> tuple[str, str]:
     """A scrape in both formats in which every family has series."""
-    own = Own(version="1.2.3", revision="abc")
-    own.watch(["research"], ["chat"])
-    own.polled("research", 0.2)
-    own.poll_failed("research", Reason.AUTH)
-    own.requested("research", "list_jobs", "200")
-    own.skipped("research", "bad_id", 2)
-    own.detected(3.0)
-    own.sent("chat")
-    own.failed("chat", "timeout")
-    own.dead("chat", "invalid_blocks")
-    own.reloaded(ok=True, at=NOON)
-    own.ticked(0.003)
+    process = ProcessMetrics(version="1.2.3", revision="abc")
+    process.watch(["research"], ["chat"])
+    process.polled("research", 0.2)
+    process.poll_failed("research", Reason.AUTH)
+    process.requested("research", "list_jobs", "200")
+    process.detected(3.0)
+    process.poll_began(0.1)
+    process.skipped("research", "bad_id", 2)
+    process.first_seen("research", "poll")
+    process.delivered(0.4)
+    process.sent("chat")
+    process.failed("chat", "timeout")
+    process.dead("chat", "invalid_blocks")
+    process.reloaded(ok=True, at=NOON)
+    process.ticked(0.003)
     ended = job(id="ftjob-2", status=Status.SUCCEEDED, method=Method.DPO, finished_at=NOON - SECOND)
     cost = Cost(basis=Basis.COMPUTED, usd=Decimal("2.40"))
     sums = (
-        tally("jobs_finished", 1, model=MINI, method="dpo", status="succeeded"),
-        tally("job_failures", 1, model=MINI, reason="data"),
-        tally("trained_tokens", 5000, model=MINI, method="dpo"),
-        tally("cost_nanodollars", 1, model=MINI, method="dpo"),
-        tally("queue_seconds_bucket", 1, model=MINI, le="60.0"),
-        tally("queue_milliseconds", 45_000, model=MINI),
-        tally("run_seconds_bucket", 1, model=MINI, status="succeeded", le="+Inf"),
-        tally("run_milliseconds", 999_000_000, model=MINI, status="succeeded"),
-        tally("usage_tokens", 7, model=MINI, kind="input"),
-        tally("usage_nanodollars", 7, model=MINI, kind="input"),
+        counter("jobs_finished", 1, model=MINI, method="dpo", status="succeeded"),
+        counter("job_failures", 1, model=MINI, reason="data"),
+        counter("trained_tokens", 5000, model=MINI, method="dpo"),
+        counter("cost_nanodollars", 1, model=MINI, method="dpo"),
+        counter("queue_seconds_bucket", 1, model=MINI, le="60.0"),
+        counter("queue_milliseconds", 45_000, model=MINI),
+        counter("run_seconds_bucket", 1, model=MINI, status="succeeded", le="+Inf"),
+        counter("run_milliseconds", 999_000_000, model=MINI, status="succeeded"),
+        counter("usage_tokens", 7, model=MINI, kind="input"),
+        counter("usage_nanodollars", 7, model=MINI, kind="input"),
     )
     estimate = tracked(busy(), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(1)))
     backlogs = (Backlog(notifier="chat", pending=1, oldest=NOON),)
@@ -160,7 +164,7 @@ def full() -> tuple[str, str]:
     state.accounts = {"research": AccountHealth(org="research", drifts=drifts)}
     state.orgs["research"].up, state.orgs["research"].last_success = False, NOON - timedelta(days=1)
     state.orgs["research"].trouble = Trouble(reason=Reason.AUTH, text="the key is refused")
-    return text(shown, state=state, own=own), text(shown, state=state, own=own, accept=OPENMETRICS)
+    return text(shown, state=state, process=process), text(shown, state=state, process=process, accept=OPENMETRICS)
 
 
 def test_promtool_has_nothing_to_say_about_a_full_scrape() -> None:
@@ -181,4 +185,5 @@ def test_both_formats_say_the_same() -> None:
         return {name: dict(sorted(values.items(), key=str)) for name, values in sorted(of.items())}
 
     plain, modern = full()
+    plain, modern = (re.sub(r"(?m)^process_.*\n", "", one) for one in (plain, modern))  # time passes between the two
     assert sorted_series(series(plain)) == sorted_series(series(modern))

@@ -10,9 +10,9 @@ import pytest
 from monitor.domain.flow import Reason, Trouble
 from monitor.domain.model import Basis, Cost, Job, Metrics, Status
 from monitor.domain.snapshot import Backlog
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from tests.builders import HOUR, MINUTE, NOON, job, tracked, trained
-from tests.metrics.scrapes import busy, health, of, scrape, snapshot, tally
+from tests.metrics.scrapes import busy, counter, health, of, scrape, snapshot
 
 MINI = "gpt-4o-mini-2024-07-18"
 JOB = of(org="research", job_id="ftjob-1")
@@ -105,11 +105,11 @@ def test_an_ended_job_has_no_estimated_finish() -> None:
 
 def test_stored_counters_are_shown_by_their_labels() -> None:
     sums = (
-        tally("jobs_finished", 2, model=MINI, method="supervised", status="succeeded"),
-        tally("job_failures", 1, model=MINI, reason="data"),
-        tally("trained_tokens", 5000, model=MINI, method="dpo"),
-        tally("cost_nanodollars", 2_400_000_000, model=MINI, method="dpo"),
-        tally("of_another_version", 9, model=MINI),
+        counter("jobs_finished", 2, model=MINI, method="supervised", status="succeeded"),
+        counter("job_failures", 1, model=MINI, reason="data"),
+        counter("trained_tokens", 5000, model=MINI, method="dpo"),
+        counter("cost_nanodollars", 2_400_000_000, model=MINI, method="dpo"),
+        counter("of_another_version", 9, model=MINI),
     )
     found = scrape(snapshot(counters=sums, unpriced={("research", MINI): 4}))
     mine = of(org="research", model=MINI)
@@ -122,10 +122,10 @@ def test_stored_counters_are_shown_by_their_labels() -> None:
 
 def test_a_histogram_is_rebuilt_from_its_stored_buckets() -> None:
     sums = (
-        tally("queue_seconds_bucket", 2, model=MINI, le="30.0"),
-        tally("queue_seconds_bucket", 1, model=MINI, le="60.0"),
-        tally("queue_seconds_bucket", 1, model=MINI, le="+Inf"),
-        tally("queue_milliseconds", 300_500, model=MINI),
+        counter("queue_seconds_bucket", 2, model=MINI, le="30.0"),
+        counter("queue_seconds_bucket", 1, model=MINI, le="60.0"),
+        counter("queue_seconds_bucket", 1, model=MINI, le="+Inf"),
+        counter("queue_milliseconds", 300_500, model=MINI),
     )
     found = scrape(snapshot(counters=sums))
     mine = of(org="research", model=MINI)
@@ -136,23 +136,23 @@ def test_a_histogram_is_rebuilt_from_its_stored_buckets() -> None:
 
 
 def test_observations_under_an_older_bound_move_up_to_the_next() -> None:
-    found = scrape(snapshot(counters=(tally("run_seconds_bucket", 1, model=MINI, status="failed", le="50.0"),)))
+    found = scrape(snapshot(counters=(counter("run_seconds_bucket", 1, model=MINI, status="failed", le="50.0"),)))
     buckets = {dict(labels)["le"]: count for labels, count in found["finetune_run_duration_seconds_bucket"].items()}
     assert (buckets["30.0"], buckets["60.0"]) == (0, 1)
 
 
 def test_an_organisation_that_is_no_longer_configured_has_no_aggregates() -> None:
-    sums = (tally("trained_tokens", 1, model=MINI, method="dpo"),)
+    sums = (counter("trained_tokens", 1, model=MINI, method="dpo"),)
     assert "finetune_trained_tokens_total" not in scrape(snapshot(counters=sums), state=health("search"))
 
 
 def test_organisation_labels_are_on_aggregates_and_not_on_single_jobs() -> None:
-    own = Own(version="1")
-    own.watch(["research", "search"], [])
+    process = ProcessMetrics(version="1")
+    process.watch(["research", "search"], [])
     state = health(
         "research", "search", labels={"research": {"team": "nlp", "org": "x"}, "search": {"cost-centre": "7"}}
     )
-    found = scrape(snapshot(tracked()), state=state, own=own)
+    found = scrape(snapshot(tracked()), state=state, process=process)
     research, search = of(team="nlp", label_org="x", cost_centre=""), of(team="", label_org="", cost_centre="7")
     assert found["finetune_jobs"][of(org="research", status="failed") | research] == 0
     assert found["finetune_jobs"][of(org="search", status="failed") | search] == 0

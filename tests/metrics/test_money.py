@@ -1,4 +1,4 @@
-"""What the metrics say of money that is not a job's own."""
+"""What the metrics say of money that is not a job's process."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from decimal import Decimal
 from monitor.domain.costs import TunedModel
 from monitor.domain.reconcile import Drift, LineItemKind
 from monitor.metrics.health import AccountHealth, BudgetState
-from monitor.metrics.money import LINE_ITEMS, MODELS
-from tests.metrics.scrapes import health, of, scrape, snapshot, tally
+from monitor.metrics.money import LINE_ITEMS
+from monitor.metrics.view import MODELS
+from tests.metrics.scrapes import counter, health, of, scrape, snapshot
 
 MODEL = "ft:gpt-4o-mini-2024-07-18:acme::abc"
 END = date(2027, 1, 14)
@@ -17,9 +18,9 @@ END = date(2027, 1, 14)
 
 def test_use_is_counted_by_model_and_kind() -> None:
     sums = (
-        tally("usage_tokens", 1_000_000, model=MODEL, kind="input"),
-        tally("usage_tokens", 7, model=MODEL, kind="of another version"),
-        tally("usage_nanodollars", 3_750_000_000, model=MODEL, kind="input"),
+        counter("usage_tokens", 1_000_000, model=MODEL, kind="input"),
+        counter("usage_tokens", 7, model=MODEL, kind="of another version"),
+        counter("usage_nanodollars", 3_750_000_000, model=MODEL, kind="input"),
     )
     found = scrape(snapshot(counters=sums))
     mine = of(org="research", model=MODEL, kind="input")
@@ -88,6 +89,8 @@ def test_a_model_ends_at_the_start_of_its_last_day_in_utc() -> None:
 
 def test_of_very_many_models_those_that_end_first_have_series() -> None:
     models = tuple(tuned(f"ft:{n}", date.fromordinal(END.toordinal() - n)) for n in range(MODELS + 5))
-    found = scrape(snapshot(models=models))["finetune_model_shutdown_timestamp_seconds"]
+    scraped = scrape(snapshot(models=models))
+    found = scraped["finetune_model_shutdown_timestamp_seconds"]
     assert len(found) == MODELS
     assert of(org="research", model="ft:0", base_model="gpt-4o-mini-2024-07-18") not in found
+    assert scraped["finetune_model_series_dropped"] == {of(): 5}

@@ -17,7 +17,7 @@ from monitor.clock import SystemClock
 from monitor.config import settings_from
 from monitor.domain.flow import Known, Observation
 from monitor.domain.model import FailureClass, Job, Status
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from monitor.secret import Redactor
 from monitor.simulator import Job as Simulated
 from monitor.simulator import Org, Simulation, Traffic, configuration, organisations, serve
@@ -66,7 +66,14 @@ async def watched(provider: str, folder: Path, *, history: int = 40, **over: Any
         entries = [{**configuration(org, base_url, folder), **over} for org in orgs]
         settings = settings_from({"organizations": entries, "poll": {"max_requests_per_second": 1000}})
         asked = [
-            source(settings, org, transport=way, clock=Clock(of=hand), redactor=Redactor(), own=Own(revision="x"))
+            source(
+                settings,
+                org,
+                transport=way,
+                clock=Clock(of=hand),
+                redactor=Redactor(),
+                own=ProcessMetrics(revision="x"),
+            )
             for org in settings.organizations
         ]
         yield Watched(simulation, asked, hand)

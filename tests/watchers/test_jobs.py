@@ -20,7 +20,7 @@ from monitor.domain.news import EventType
 from monitor.domain.pace import Pace
 from monitor.domain.routing import Rule
 from monitor.metrics.health import OrgHealth
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from monitor.secret import Secret
 from monitor.simulator import Simulation, organisations, serve
 from monitor.source import transport
@@ -84,7 +84,7 @@ class Watched:
     store: Stores
     client: Client
     time: Time
-    own: Own
+    own: ProcessMetrics
     faults: dict[str, Callable[[], web.Response]]
 
     async def create(self, **body: Any) -> str:
@@ -107,7 +107,7 @@ TRAINING = b'{"messages": [{"role": "user", "content": "ask"}, {"role": "assista
 @asynccontextmanager
 async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
     hand = HandClock(NOON)
-    time, own, faults = Time(hand), Own(), dict[str, Callable[[], web.Response]]()
+    time, own, faults = Time(hand), ProcessMetrics(), dict[str, Callable[[], web.Response]]()
     simulation = Simulation(organisations(1, seed=1), clock=hand, pace=STEADY, seed=1)
     org = simulation.orgs[0]
 

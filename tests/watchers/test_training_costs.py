@@ -18,7 +18,7 @@ from monitor.domain.decide import Policy
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost
 from monitor.domain.pace import Pace
 from monitor.metrics.health import OrgHealth
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from monitor.providers.openai.naming import NAMING
 from monitor.source import transport
 from monitor.store import Stores, opened
@@ -70,7 +70,7 @@ async def watched(tmp_path: Path, api: Api) -> AsyncIterator[Watched]:
         watcher = JobWatcher(
             source=source(url, transport=http, clock=time).source, store=store.jobs, policy=Policy(prices=PRICES),
             pace=Pace(), events_interval=60.0, clock=time, health=OrgHealth(org="research", provider="openai"),
-            own=Own(), owner="me", jitter=lambda: 0.0,
+            own=ProcessMetrics(), owner="me", jitter=lambda: 0.0,
         )  # fmt: skip
         yield Watched(watcher, store, api, time)
 

@@ -24,7 +24,7 @@ from monitor.domain.news import Delivery, EventType, Message, Severity, job_subj
 from monitor.domain.replay import Replayed, ReplayRequest
 from monitor.domain.routing import Rule
 from monitor.metrics.health import Health, OrgHealth
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from monitor.store import Stores, opened
 from monitor.web import AdminActions, Limits, Web, application, serve
 from tests.builders import NOON
@@ -44,7 +44,7 @@ class Site:
 
     store: Stores
     health: Health
-    own: Own
+    own: ProcessMetrics
     client: aiohttp.ClientSession
     host: str
     port: int
@@ -132,7 +132,7 @@ async def site(
     """A site over an empty store, with `research` alone by default; `changes` makes what may be changed over HTTP."""
     known = orgs or (OrgHealth(org="research", provider="openai", labels={"team": "nlp"}),)
     health = Health(orgs={org.org: org for org in known}, notifiers=notifiers)
-    own, timeout = Own(version="1.2.3"), aiohttp.ClientTimeout(total=20)
+    own, timeout = ProcessMetrics(version="1.2.3"), aiohttp.ClientTimeout(total=20)
     own.watch(health.orgs, notifiers)
     async with (
         opened(f"sqlite:///{tmp_path / 'monitor.db'}", clock=Noon()) as store,

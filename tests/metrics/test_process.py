@@ -1,32 +1,32 @@
-"""The daemon's own counters."""
+"""What the process counts itself."""
 
 from __future__ import annotations
 
 from prometheus_client import REGISTRY
 
 from monitor.domain.flow import Reason
-from monitor.metrics.own import Own
+from monitor.metrics.process import ProcessMetrics
 from tests.builders import MINUTE, NOON
 from tests.metrics.scrapes import Series, health, of, scrape, snapshot
 
 
-def counted(own: Own) -> Series:
+def counted(process: ProcessMetrics) -> Series:
     """What a scrape shows of them."""
-    return scrape(snapshot(), state=health(), own=own)
+    return scrape(snapshot(), state=health(), process=process)
 
 
 def test_what_is_configured_starts_at_zero_and_what_is_gone_has_no_series() -> None:
-    own = Own()
-    own.watch(["research", "search"], ["chat", "hook"])
-    own.requested("search", "list_jobs", "200")
-    own.failed("hook", "timeout")
-    before = counted(own)
+    process = ProcessMetrics()
+    process.watch(["research", "search"], ["chat", "hook"])
+    process.requested("search", "list_jobs", "200")
+    process.failed("hook", "timeout")
+    before = counted(process)
     assert before["finetune_org_polls_total"] == {of(org="research"): 0, of(org="search"): 0}
     assert len(before["finetune_org_poll_errors_total"]) == 2 * len(Reason)
     assert before["finetune_notifications_sent_total"] == {of(notifier="chat"): 0, of(notifier="hook"): 0}
     assert before["finetune_notifier_parked"] == {of(notifier="chat"): 0, of(notifier="hook"): 0}
-    own.watch(["research"], ["chat"])
-    after = counted(own)
+    process.watch(["research"], ["chat"])
+    after = counted(process)
     assert after["finetune_org_polls_total"] == {of(org="research"): 0}
     assert after["finetune_notifier_parked"] == {of(notifier="chat"): 0}
     assert "finetune_api_requests_total" not in after
@@ -34,21 +34,21 @@ def test_what_is_configured_starts_at_zero_and_what_is_gone_has_no_series() -> N
 
 
 def test_a_reload_keeps_what_was_counted() -> None:
-    own = Own()
-    own.watch(["research"], [])
-    own.polled("research", 0.1)
-    own.watch(["research", "search"], [])
-    assert counted(own)["finetune_org_polls_total"][of(org="research")] == 1
+    process = ProcessMetrics()
+    process.watch(["research"], [])
+    process.polled("research", 0.1)
+    process.watch(["research", "search"], [])
+    assert counted(process)["finetune_org_polls_total"][of(org="research")] == 1
 
 
 def test_values_outside_the_closed_sets_become_other() -> None:
-    own = Own()
-    own.watch(["research"], ["chat"])
-    own.requested("research", "drop_tables", "<b>")
-    own.requested("stranger", "list_jobs", "429")
-    own.sent("stranger")
-    own.dead("chat", "https://hooks.example.com/secret")
-    found = counted(own)
+    process = ProcessMetrics()
+    process.watch(["research"], ["chat"])
+    process.requested("research", "drop_tables", "<b>")
+    process.requested("stranger", "list_jobs", "429")
+    process.sent("stranger")
+    process.dead("chat", "https://hooks.example.com/secret")
+    found = counted(process)
     assert found["finetune_api_requests_total"] == {
         of(org="research", operation="other", code="other"): 1,
         of(org="other", operation="list_jobs", code="429"): 1,
@@ -58,71 +58,71 @@ def test_values_outside_the_closed_sets_become_other() -> None:
 
 
 def test_the_number_of_reasons_is_bounded() -> None:
-    own = Own()
-    own.watch([], ["chat"])
+    process = ProcessMetrics()
+    process.watch([], ["chat"])
     for number in range(1000):
-        own.failed("chat", f"reason_{number}")
-    found = counted(own)["finetune_notifications_failed_total"]
+        process.failed("chat", f"reason_{number}")
+    found = counted(process)["finetune_notifications_failed_total"]
     assert len(found) == 65
     assert found[of(notifier="chat", reason="other")] == 1000 - 64
 
 
 def test_a_parked_notifier_is_shown_until_it_is_used_again() -> None:
-    own = Own()
-    own.watch([], ["chat"])
-    own.park("chat", parked=True)
-    assert counted(own)["finetune_notifier_parked"] == {of(notifier="chat"): 1}
-    assert own.parked == {"chat"}
-    own.park("chat", parked=False)
-    assert counted(own)["finetune_notifier_parked"] == {of(notifier="chat"): 0}
-    assert own.parked == set()
+    process = ProcessMetrics()
+    process.watch([], ["chat"])
+    process.park("chat", parked=True)
+    assert counted(process)["finetune_notifier_parked"] == {of(notifier="chat"): 1}
+    assert process.parked == {"chat"}
+    process.park("chat", parked=False)
+    assert counted(process)["finetune_notifier_parked"] == {of(notifier="chat"): 0}
+    assert process.parked == set()
 
 
 def test_a_notifier_that_is_gone_is_not_parked() -> None:
-    own = Own()
-    own.watch([], ["chat"])
-    own.park("chat", parked=True)
-    own.watch([], ["hook"])
-    assert own.parked == set()
+    process = ProcessMetrics()
+    process.watch([], ["chat"])
+    process.park("chat", parked=True)
+    process.watch([], ["hook"])
+    assert process.parked == set()
 
 
 def test_a_refused_reload_keeps_the_time_of_the_last_good_one() -> None:
-    own = Own()
-    own.reloaded(ok=True, at=NOON)
-    own.reloaded(ok=False, at=NOON + MINUTE)
-    found = counted(own)
+    process = ProcessMetrics()
+    process.reloaded(ok=True, at=NOON)
+    process.reloaded(ok=False, at=NOON + MINUTE)
+    found = counted(process)
     assert found["finetune_config_last_reload_successful"] == {of(): 0}
     assert found["finetune_config_last_reload_success_timestamp_seconds"] == {of(): NOON.timestamp()}
 
 
 def test_times_are_observed_and_never_negative() -> None:
-    own = Own()
-    own.detected(-3.0)
-    own.detected(7.0)
-    own.polled("research", 0.3)
-    found = counted(own)
+    process = ProcessMetrics()
+    process.detected(-3.0)
+    process.detected(7.0)
+    process.polled("research", 0.3)
+    found = counted(process)
     assert found["finetune_detection_delay_seconds_sum"] == {of(): 7}
     assert found["finetune_detection_delay_seconds_bucket"][of(le="0.1")] == 1
     assert found["finetune_poll_duration_seconds_count"] == {of(): 1}
 
 
 def test_the_counters_are_not_in_the_global_registry() -> None:
-    Own()
-    Own()
+    ProcessMetrics()
+    ProcessMetrics()
     assert not [metric.name for metric in REGISTRY.collect() if metric.name.startswith("finetune_")]
 
 
 def test_the_lag_of_the_loop_is_counted_and_never_negative() -> None:
-    own = Own()
-    own.ticked(-0.1)
-    own.ticked(0.3)
-    found = counted(own)
+    process = ProcessMetrics()
+    process.ticked(-0.1)
+    process.ticked(0.3)
+    found = counted(process)
     assert found["finetune_monitor_loop_lag_seconds_sum"] == {of(): 0.3}
     assert found["finetune_monitor_loop_lag_seconds_bucket"][of(le="0.2")] == 1
 
 
 def test_the_tasks_of_the_loop_are_those_of_the_last_count() -> None:
-    own = Own()
-    own.counted(40)
-    own.counted(7)
-    assert counted(own)["finetune_monitor_tasks"] == {of(): 7}
+    process = ProcessMetrics()
+    process.counted(40)
+    process.counted(7)
+    assert counted(process)["finetune_monitor_tasks"] == {of(): 7}

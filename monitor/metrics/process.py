@@ -1,0 +1,330 @@
+"""What this process has counted itself: what it asked, what it sent, how fast it was. It starts anew with the process.
+
+Everything is counted on the event loop, in plain dicts: a hundred thousand increments and tens of thousands of series
+cost little that way, and a scrape in a worker thread takes a copy of each dict, which no increment can interrupt.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from bisect import bisect_left
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+from monitor import __version__
+from monitor.domain.flow import Reason
+from monitor.metrics.family import Distribution, Family, Kind, Labels, Rows
+from monitor.metrics.view import View
+
+OTHER: Final = "other"
+TASKS: Final = ("watcher", "models", "costs", "budgets", "outages", "courier", "pruning", "reloading")
+OPERATIONS: Final = (
+    "list_jobs",
+    "get_job",
+    "list_events",
+    "get_file",
+    "get_content",
+    "list_models",
+    "list_usage",
+    "list_costs",
+)
+SKIP_REASONS: Final = frozenset({"not_an_object", "bad_id", "bad_figure", "bad_row", "foreign", "empty"})
+FIRST_SEEN_BY: Final = ("poll", "push")
+_CODES: Final = frozenset({*(str(code) for code in range(100, 600)), "timeout", "error"})
+_WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_MOST_REASONS: Final = 64
+
+_POLL_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+_LATE_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_DELAY_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0, 3600.0)
+
+
+@dataclass(slots=True)
+class _Numbers:
+    """The counters or gauges of one name, by their labels."""
+
+    name: str
+    text: str
+    labels: Labels = ()
+    kind: Kind = "counter"
+    rows: dict[Labels, float] = field(default_factory=dict)
+
+    def add(self, *labels: str, amount: float = 1) -> None:
+        """Count; with 0, let the series begin."""
+        self.rows[labels] = self.rows.get(labels, 0) + amount
+
+    def drop(self, label: str, values: Collection[str]) -> None:
+        """Let the series end in which the label has one of these values."""
+        at = self.labels.index(label)
+        self.rows = {labels: value for labels, value in self.rows.items() if labels[at] not in values}
+
+    @property
+    def family(self) -> Family:
+        """As a metric."""
+        return Family(name=self.name, kind=self.kind, text=self.text, labels=self.labels, rows=self._copy)
+
+    def _copy(self, _view: View) -> Rows:
+        return self.rows.copy()
+
+
+@dataclass(slots=True)
+class _Histogram:
+    """One histogram without labels."""
+
+    name: str
+    text: str
+    bounds: tuple[float, ...]
+    distribution: Distribution = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing was observed yet."""
+        self.distribution = Distribution((0,) * (len(self.bounds) + 1), 0.0)
+
+    def observe(self, seconds: float) -> None:
+        """Count an observation. Clocks of others may be ahead of ours: no time is negative."""
+        seconds = max(seconds, 0.0)
+        counts = list(self.distribution.counts)
+        counts[bisect_left(self.bounds, seconds)] += 1
+        self.distribution = Distribution(tuple(counts), self.distribution.sum + seconds)
+
+    @property
+    def family(self) -> Family:
+        """As a metric."""
+        return Family(
+            name=self.name,
+            kind="histogram",
+            text=self.text,
+            rows=lambda _view: {(): self.distribution},
+            bounds=self.bounds,
+        )
+
+
+class ProcessMetrics:
+    """Counts what the program does. Any label value that is not of a closed set becomes `other`."""
+
+    def __init__(self, *, version: str = __version__, revision: str = "unknown") -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        """What prometheus_client knows of any Python process: `process_*` and `python_info`."""
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._orgs: frozenset[str] = frozenset()
+        self._notifiers: frozenset[str] = frozenset()
+        self._reasons: set[str] = set()
+        self._suspended: frozenset[str] = frozenset()
+        asking = self._asking()
+        sending = self._sending()
+        running = self._running(version, revision)
+        self.families: tuple[Family, ...] = tuple(one.family for one in (*asking, *sending, *running))
+
+    def _asking(self) -> tuple[_Numbers | _Histogram, ...]:
+        self._polls = _Numbers("finetune_org_polls_total", "Polls of an organisation, good and bad.", ("org",))
+        self._poll_errors = _Numbers(
+            "finetune_org_poll_errors_total", "Polls that failed, by the reason.", ("org", "reason")
+        )
+        self._requests = _Numbers(
+            "finetune_api_requests_total",
+            "Requests to the provider's API, by operation and HTTP status code (or timeout, error).",
+            ("org", "operation", "code"),
+        )
+        self._skipped = _Numbers(
+            "finetune_items_skipped_total",
+            "Items of the provider's answers that were left out, or lack a figure, because it makes no sense.",
+            ("org", "reason"),
+        )
+        self._first_seen = _Numbers(
+            "finetune_ends_first_seen_total",
+            "Ends of jobs, by what showed them first: a poll, or a push by the provider's webhook.",
+            ("org", "by"),
+        )
+        self._poll_duration = _Histogram(
+            "finetune_poll_duration_seconds",
+            "How long one poll of an organisation takes, from the first request to the commit.",
+            _POLL_SECONDS,
+        )
+        self._poll_lag = _Histogram(
+            "finetune_poll_lag_seconds", "By how much polls began later than they were due.", _LATE_SECONDS
+        )
+        self._delay = _Histogram(
+            "finetune_detection_delay_seconds",
+            "Time from the end of a job, by the provider's clock, to its being stored here.",
+            _DELAY_SECONDS,
+        )
+        return (
+            self._polls, self._poll_errors, self._requests, self._skipped, self._first_seen,
+            self._poll_duration, self._poll_lag, self._delay,
+        )  # fmt: skip
+
+    def _sending(self) -> tuple[_Numbers | _Histogram, ...]:
+        self._sent = _Numbers(
+            "finetune_notifications_sent_total", "Notifications that their receiver accepted.", ("notifier",)
+        )
+        self._failed = _Numbers(
+            "finetune_notifications_failed_total",
+            "Attempts to send a notification that failed and are repeated, by the reason.",
+            ("notifier", "reason"),
+        )
+        self._dead = _Numbers(
+            "finetune_notifications_dead_total",
+            "Notifications that were given up, by the reason.",
+            ("notifier", "reason"),
+        )
+        self._parked = _Numbers(
+            "finetune_notifier_parked",
+            "1 while a notifier is not used because its receiver refuses its address or credentials for good.",
+            ("notifier",),
+            "gauge",
+        )
+        self._to_delivery = _Histogram(
+            "finetune_detection_to_delivery_seconds",
+            "Time from the storing of what is told, to its acceptance by the receiver.",
+            _DELAY_SECONDS,
+        )
+        return self._sent, self._failed, self._dead, self._parked, self._to_delivery
+
+    def _running(self, version: str, revision: str) -> tuple[_Numbers | _Histogram, ...]:
+        self._reload_ok = _Numbers(
+            "finetune_config_last_reload_successful",
+            "1 if the last reading of the configuration succeeded, 0 if it was refused.",
+            kind="gauge",
+            rows={(): 0},
+        )
+        self._reload_at = _Numbers(
+            "finetune_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last read with success.",
+            kind="gauge",
+            rows={(): 0},
+        )
+        self._restarts = _Numbers(
+            "finetune_task_restarts_total",
+            "Internal loops that broke off through a bug and were begun anew; the log says which.",
+            ("task",),
+            rows={(task,): 0 for task in TASKS},
+        )
+        self._lag = _Histogram(
+            "finetune_monitor_loop_lag_seconds",
+            "By how much the event loop was late for a tick: for so long something held it up.",
+            _LAG_SECONDS,
+        )
+        self._tasks = _Numbers("finetune_monitor_tasks", "Tasks of the event loop.", kind="gauge", rows={(): 0})
+        python = ".".join(str(part) for part in sys.version_info[:3])
+        build = _Numbers(
+            "finetune_monitor_build_info",
+            "A metric that is always 1; its labels say which program this is.",
+            ("version", "revision", "python"),
+            "gauge",
+            {(version, revision, python): 1},
+        )
+        return self._reload_ok, self._reload_at, self._restarts, self._lag, self._tasks, build
+
+    def watch(self, orgs: Iterable[str], notifiers: Iterable[str]) -> None:
+        """Start the series of what is configured at 0, and drop those of what no longer is."""
+        before = self._orgs, self._notifiers
+        self._orgs, self._notifiers = frozenset(orgs), frozenset(notifiers)
+        for counted in (self._polls, self._poll_errors, self._requests, self._skipped, self._first_seen):
+            counted.drop("org", before[0] - self._orgs)
+        for counted in (self._sent, self._failed, self._dead, self._parked):
+            counted.drop("notifier", before[1] - self._notifiers)
+        for org in self._orgs:
+            self._polls.add(org, amount=0)
+            for reason in Reason:
+                self._poll_errors.add(org, reason.value, amount=0)
+            for by in FIRST_SEEN_BY:
+                self._first_seen.add(org, by, amount=0)
+        for notifier in self._notifiers:
+            self._sent.add(notifier, amount=0)
+            self._parked.add(notifier, amount=0)
+
+    def polled(self, org: str, seconds: float) -> None:
+        """A poll came to its end, well or not."""
+        self._polls.add(self._org(org))
+        self._poll_duration.observe(seconds)
+
+    def poll_began(self, late: float) -> None:
+        """A poll began so many seconds after it was due."""
+        self._poll_lag.observe(late)
+
+    def poll_failed(self, org: str, reason: Reason) -> None:
+        """A poll failed."""
+        self._poll_errors.add(self._org(org), reason.value)
+
+    def requested(self, org: str, operation: str, code: str) -> None:
+        """One request was answered with this HTTP status, or ended in `timeout` or `error`."""
+        known = operation if operation in OPERATIONS else OTHER
+        self._requests.add(self._org(org), known, code if code in _CODES else OTHER)
+
+    def skipped(self, org: str, reason: str, items: int) -> None:
+        """So many items of an answer were left out, or lack a figure."""
+        self._skipped.add(self._org(org), reason if reason in SKIP_REASONS else OTHER, amount=items)
+
+    def detected(self, seconds: float) -> None:
+        """A job's end was stored this long after it happened."""
+        self._delay.observe(seconds)
+
+    def first_seen(self, org: str, by: str) -> None:
+        """An end was seen that was not known, by `poll` or `push`."""
+        self._first_seen.add(self._org(org), by if by in FIRST_SEEN_BY else OTHER)
+
+    def sent(self, notifier: str) -> None:
+        """The receiver accepted a message."""
+        self._sent.add(self._notifier(notifier))
+
+    def delivered(self, seconds: float) -> None:
+        """A message was accepted this long after what it tells was stored."""
+        self._to_delivery.observe(seconds)
+
+    def failed(self, notifier: str, reason: str) -> None:
+        """An attempt failed and will be repeated."""
+        self._failed.add(self._notifier(notifier), self._reason(reason))
+
+    def dead(self, notifier: str, reason: str) -> None:
+        """A message was given up."""
+        self._dead.add(self._notifier(notifier), self._reason(reason))
+
+    def park(self, notifier: str, parked: bool) -> None:
+        """Say whether the notifier is out of use."""
+        self._parked.rows[self._notifier(notifier),] = int(parked)
+        self._suspended = self._suspended | {notifier} if parked else self._suspended - {notifier}
+
+    @property
+    def parked(self) -> frozenset[str]:
+        """The configured notifiers that are out of use."""
+        return self._suspended & self._notifiers
+
+    def restarted(self, task: str) -> None:
+        """A loop broke off through a bug and is begun anew."""
+        self._restarts.add(task if task in TASKS else OTHER)
+
+    def ticked(self, late: float) -> None:
+        """The event loop did a round, so many seconds late."""
+        self._lag.observe(late)
+
+    def counted(self, tasks: int) -> None:
+        """How many tasks the event loop has."""
+        self._tasks.rows[()] = tasks
+
+    def reloaded(self, ok: bool, at: datetime) -> None:
+        """The configuration was read, or refused."""
+        self._reload_ok.rows[()] = int(ok)
+        if ok:
+            self._reload_at.rows[()] = at.timestamp()
+
+    def _org(self, org: str) -> str:
+        return org if org in self._orgs else OTHER
+
+    def _notifier(self, notifier: str) -> str:
+        return notifier if notifier in self._notifiers else OTHER
+
+    def _reason(self, reason: str) -> str:
+        """The channels' closed words. They are not known here, so that their shape and number are what is checked."""
+        if reason in self._reasons:
+            return reason
+        if len(self._reasons) >= _MOST_REASONS or not _WORD.fullmatch(reason):
+            return OTHER
+        self._reasons.add(reason)
+        return reason
