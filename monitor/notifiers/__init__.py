@@ -16,7 +16,7 @@ from monitor.notifiers.discord import DiscordSettings
 from monitor.notifiers.email import EmailSettings
 from monitor.notifiers.http import session
 from monitor.notifiers.pagerduty import PagerDutySettings
-from monitor.notifiers.settings import Connections, Settings
+from monitor.notifiers.settings import ChannelSettings, Connections
 from monitor.notifiers.slack import SlackSettings
 from monitor.notifiers.teams import TeamsSettings
 from monitor.notifiers.webhook import WebhookSettings
@@ -51,7 +51,7 @@ __all__ = [
 
 
 def build(
-    settings: Settings,
+    settings: ChannelSettings,
     *,
     session: aiohttp.ClientSession,
     redactor: Redactor,

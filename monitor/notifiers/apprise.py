@@ -18,7 +18,7 @@ from pydantic import AfterValidator, SecretStr
 
 from monitor.domain.news import Message, Severity
 from monitor.notifiers.base import Attempt, FailureKind, Receipt, SendError
-from monitor.notifiers.settings import Connections, Settings
+from monitor.notifiers.settings import ChannelSettings, Connections
 from monitor.notifiers.text import cut, show
 from monitor.secret import Secret
 
@@ -47,7 +47,7 @@ def _known(value: SecretStr) -> SecretStr:
     return value
 
 
-class AppriseSettings(Settings):
+class AppriseSettings(ChannelSettings):
     """Any of the services that Apprise knows."""
 
     required_secrets: ClassVar[tuple[str, ...]] = ("url",)

@@ -16,7 +16,7 @@ import anyio.to_thread
 from monitor.domain.news import Message, Severity
 from monitor.domain.text import clean, line
 from monitor.notifiers.base import Attempt, FailureKind, Receipt, SendError
-from monitor.notifiers.settings import Connections, Settings
+from monitor.notifiers.settings import ChannelSettings, Connections
 
 _LOOK: Final = {
     Severity.GOOD: ("✔", "32"),
@@ -29,7 +29,7 @@ _LONGEST: Final = 2000
 _PIPE_BYTES: Final = 4096  # as many bytes as a pipe that polls as writable takes without blocking (PIPE_BUF)
 
 
-class ConsoleSettings(Settings):
+class ConsoleSettings(ChannelSettings):
     """Prints to the terminal."""
 
     type: Literal["console"]

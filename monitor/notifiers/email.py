@@ -25,7 +25,7 @@ from monitor.domain.news import Message
 from monitor.domain.text import line
 from monitor.notifiers.address import objection
 from monitor.notifiers.base import EVIDENCE, Attempt, FailureKind, Receipt, SendError
-from monitor.notifiers.settings import Connections, Settings
+from monitor.notifiers.settings import ChannelSettings, Connections
 from monitor.notifiers.text import Shown, show
 from monitor.secret import Redactor, Secret
 
@@ -47,7 +47,7 @@ def _one_address(value: str) -> str:
 MailAddress = Annotated[str, AfterValidator(_one_address)]
 
 
-class EmailSettings(Settings):
+class EmailSettings(ChannelSettings):
     """E-mail, by a mail server that takes it from us."""
 
     type: Literal["email"]

@@ -37,6 +37,7 @@ from monitor.notifiers.base import (
 from monitor.secret import Redactor, Secret
 
 USER_AGENT: Final = f"finetune-monitor/{__version__}"
+_PATIENCE: Final = 50
 
 # The connector is told addresses, not URLs: this carries the scheme of the request that is being connected.
 _PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
@@ -73,10 +74,11 @@ class HttpNotifier:
         """Deliver it, as bare text where its dress is refused and the channel has such a form. Raises SendError.
 
         A target that knows no delivery key is asked first whether it works before it gets the one repeat that a lost
-        answer allows: during an outage the repeat would be spent in vain.
+        answer allows: during an outage the repeat would be spent in vain. Some receivers take no question well; after
+        so many attempts (about eight hours) it is sent all the same.
         """
         channel = self._channel()
-        if attempt.repeated and not self.idempotent:
+        if attempt.repeated and not self.idempotent and attempt.number < _PATIENCE:
             await self._probe(channel, attempt.at)
         dressed = channel.post(message, attempt)
         try:
@@ -123,7 +125,7 @@ class HttpNotifier:
 
     def _evidence(self, error: SendError, answer: Answer) -> SendError:
         """The error with what the target said, so that a dead letter can be understood."""
-        text = self.redact(answer.text)  # before it is cut: half a secret would not be found
+        text = self.redact(answer.text[: 8 * EVIDENCE])  # before it is cut to size: a part of a secret could be left
         seen = SendError(error.kind, error.reason, self.redact(str(error)), retry_after=error.retry_after)
         seen.status, seen.answer = answer.status, line(text, EVIDENCE)
         return seen

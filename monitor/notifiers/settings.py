@@ -31,7 +31,7 @@ class Connections:
     """Refuse every address that is not public. The session knows it by itself."""
 
 
-class Settings(BaseModel):
+class ChannelSettings(BaseModel):
     """The base of one channel's settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
@@ -68,7 +68,7 @@ class Settings(BaseModel):
             yield Secret(path=path, redactor=redactor, check=partial(check_text, type(self), name))
 
 
-class HttpSettings(Settings):
+class HttpSettings(ChannelSettings):
     """The base of the settings of channels that speak HTTP."""
 
     idempotent: ClassVar[bool] = True

@@ -162,7 +162,8 @@ class SlackChannel:
             return SendError(FailureKind.TRANSIENT, "not_slack", f"a page answered {answer.status}, and not Slack")
         if answer.lost:
             return SendError(FailureKind.AMBIGUOUS, "answer_lost", "the answer broke off")
-        return Receipt(reference=_short(answer.fields.get("ts")), place=_short(answer.fields.get("channel")))
+        said = answer.fields
+        return Receipt(reference=_short(said.get("ts")), place=_short(said.get("channel")))
 
     def probe(self) -> Outgoing:
         """`auth.test` by token. A webhook is sent an empty text, which is refused where the address is right."""

@@ -59,7 +59,8 @@ def told(of: Tracked) -> Message:
     moved = Transition(
         org=job.org, job=job.id, seq=2, at=NOON, kind=TransitionKind.MOVED, before=None, after=job.status
     )
-    return render(moved, of, EventType(job.status.value), Labelling(labels={"team": "nlp"}))
+    event = EventType.STARTED if job.status is Status.RUNNING else EventType(job.status.value)
+    return render(moved, of, event, Labelling(labels={"team": "nlp"}))
 
 
 def raw(nasty: str, status: Status = Status.FAILED) -> Message:

@@ -195,6 +195,12 @@ async def test_the_one_repeat_is_not_spent_while_slack_is_down(down: Any, kind: 
     assert [json.loads(heard.body)["text"] == "" for heard in slack.heard] == [True, True, False]
 
 
+async def test_a_receiver_that_takes_no_question_well_gets_the_repeat_in_the_end() -> None:
+    async with receiver((200, "ok")) as slack, notifiers.session() as client:
+        await built(client, webhook_url=slack.url).send(message(), attempt(repeated=True, number=50))
+    assert [json.loads(heard.body)["text"] == "" for heard in slack.heard] == [False]
+
+
 def test_a_bot_edits_what_it_posted_and_a_webhook_cannot() -> None:
     card = Card(place="C1", reference="1.2")
     assert HOOK.edit(card, message(), attempt()) is None
