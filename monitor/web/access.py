@@ -95,7 +95,7 @@ class AccessControl:
             stamp = await to_thread.run_sync(_stamp, self._access.files)
             if stamp == self._stamp:
                 return
-            self._stamp = stamp  # of before the reading: what changes meanwhile is seen by the next look
+            self._stamp = stamp  # of before the reading: what changes meanwhile is seen by the next check
             try:
                 access, inner = await to_thread.run_sync(self._opened)
             except (ValueError, OSError) as error:

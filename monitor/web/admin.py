@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import hdrs, web
 from anyio import to_thread
 
 from monitor.domain.durations import duration, spoken
-from monitor.domain.replay import Replayed, ReplayedDelivery, ReplayRequest
+from monitor.domain.replay import Replayed, ReplayRequest
 from monitor.web import api, query
 from monitor.web.guard import Handler, refusal
 
@@ -60,21 +60,21 @@ def add_admin_actions(router: web.UrlDispatcher, allowed: AdminActions | None) -
 
 async def _reload(of: AdminActions, _request: web.Request) -> web.Response:
     problems = await of.reload()
-    if problems:
-        said = "".join(f"{problem}\n" for problem in problems)
-        return web.Response(text=f"nothing has changed, because the configuration is not good:\n{said}", status=500)
-    return web.Response(text="reloaded\n")
+    if not problems:
+        return web.Response(text="reloaded\n")
+    lines = ["nothing has changed, because the configuration is not good:", *problems]
+    return web.Response(text="".join(f"{line}\n" for line in lines), status=500)
 
 
 async def _requeue(of: AdminActions, request: web.Request) -> web.Response:
     query.only(request.query)
-    return _json(api.encoded({"requeued": await of.requeue()}))
+    return api.answered(api.encoded({"requeued": await of.requeue()}))
 
 
 async def _replay(of: AdminActions, request: web.Request) -> web.Response:
     wanted = _replay_request(of, request.query)
     replayed = await of.replay(wanted)
-    return _json(await to_thread.run_sync(lambda: api.encoded(_replayed_view(wanted, replayed))))
+    return api.answered(await to_thread.run_sync(lambda: api.encoded(_replayed_view(wanted, replayed))))
 
 
 def _replay_request(of: AdminActions, parameters: query.Parameters) -> ReplayRequest:
@@ -103,25 +103,8 @@ def _replayed_view(request: ReplayRequest, replayed: Replayed) -> api.View:
         "again": replayed.again,
         "new": replayed.new,
         "waiting": replayed.waiting,
-        "deliveries": [_delivery_view(one) for one in replayed.deliveries],
+        "deliveries": [{"key": one.key, **asdict(one)} for one in replayed.deliveries],
     }
-
-
-def _delivery_view(of: ReplayedDelivery) -> dict[str, Any]:
-    return {
-        "key": of.key,
-        "notifier": of.notifier,
-        "org": of.org,
-        "job": of.job,
-        "seq": of.seq,
-        "type": of.type,
-        "title": of.title,
-        "new": of.new,
-    }
-
-
-def _json(content: bytes) -> web.Response:
-    return web.Response(body=content, content_type="application/json")
 
 
 def _from_another_site(request: web.Request) -> bool:

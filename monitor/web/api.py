@@ -119,8 +119,12 @@ class ApiRoutes:
         return known if org is None else (org,)
 
     async def _json(self, encode: Callable[[], bytes]) -> web.Response:
-        content = await to_thread.run_sync(encode, limiter=self.threads)
-        return web.Response(body=content, content_type="application/json")
+        return answered(await to_thread.run_sync(encode, limiter=self.threads))
+
+
+def answered(content: bytes) -> web.Response:
+    """An answer in JSON."""
+    return web.Response(body=content, content_type="application/json")
 
 
 def page(listing: Listing[T], view: Callable[[T], View]) -> bytes:

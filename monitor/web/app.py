@@ -22,7 +22,7 @@ from monitor.web import query
 from monitor.web.access import AccessControl
 from monitor.web.admin import AdminActions, add_admin_actions
 from monitor.web.api import ApiRoutes
-from monitor.web.guard import guarded, harden, instead, shaped
+from monitor.web.guard import guarded, harden, shaped
 from monitor.web.pages import PageRoutes
 from monitor.web.single_flight import SingleFlight
 from monitor.web.stream import Stream
@@ -124,7 +124,7 @@ def application(of: Web) -> web.Application:
     """The application: addresses, guard and headers."""
     middlewares = [shaped, guarded(of.hosts), of.access.middleware()]
     app = web.Application(middlewares=middlewares, client_max_size=1024)
-    app.on_response_prepare.extend([instead(lambda: of.access.headers), harden])
+    app.on_response_prepare.append(harden(lambda: of.access.headers))
     app.router.add_get("/metrics", of.metrics)
     app.router.add_get("/-/healthy", of.healthy)
     app.router.add_get("/-/ready", of.ready)

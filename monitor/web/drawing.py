@@ -69,26 +69,28 @@ class Chart:
 def chart(id: str, title: str, events: Sequence[JobEvent], *fields: str) -> Chart | None:  # noqa: A002 - an element's id
     """A chart of these fields of the measurements, with validation after training; None where nothing was measured."""
     measured = sorted(_by_step(events).items())
-    told = [(step, tuple(_drawable(getattr(one, field)) for field in fields)) for step, one in measured]
-    told = _spread([(step, values) for step, values in told if any(value is not None for value in values)])
-    if not told:
+    measurements = [(step, tuple(_drawable(getattr(one, field)) for field in fields)) for step, one in measured]
+    measurements = _spread(
+        [(step, values) for step, values in measurements if any(value is not None for value in values)]
+    )
+    if not measurements:
         return None
-    known = [value for _, values in told for value in values if value is not None]
+    known = [value for _, values in measurements for value in values if value is not None]
     marks = _marks(min(known), max(known))
-    steps = (told[0][0], told[-1][0])
+    steps = (measurements[0][0], measurements[-1][0])
     return Chart(
         id=id,
         title=title,
         lines=tuple(
             _line(word, points, steps, marks)
             for index, word in enumerate(("training", "validation")[: len(fields)])
-            if (points := [(step, value) for step, values in told if (value := values[index]) is not None])
+            if (points := [(step, value) for step, values in measurements if (value := values[index]) is not None])
         ),
         heights=tuple(f"{mark:g}" for mark in reversed(marks)),
         widths=tuple(dict.fromkeys(f"{step:,}" for step in (steps[0], sum(steps) // 2, steps[1]))),
         levels=tuple(HEIGHT * index / (len(marks) - 1) for index in range(len(marks))),
-        rows=tuple((f"{step:,}", *map(_figure, values)) for step, values in _spread(told, _ROWS)),
-        points=tuple((round(_share(step, *steps), 4), step, *values) for step, values in told),
+        rows=tuple((f"{step:,}", *map(_figure, values)) for step, values in _spread(measurements, _ROWS)),
+        points=tuple((round(_share(step, *steps), 4), step, *values) for step, values in measurements),
     )
 
 
@@ -153,11 +155,11 @@ def _marks(low: float, high: float) -> list[float]:
 
 
 def _spread(
-    told: list[tuple[int, tuple[float | None, ...]]], most: int = _MOST_POINTS
+    measurements: list[tuple[int, tuple[float | None, ...]]], most: int = _MOST_POINTS
 ) -> list[tuple[int, tuple[float | None, ...]]]:
-    if len(told) <= most:
-        return told
-    return [told[index * (len(told) - 1) // (most - 1)] for index in range(most)]
+    if len(measurements) <= most:
+        return measurements
+    return [measurements[index * (len(measurements) - 1) // (most - 1)] for index in range(most)]
 
 
 def _figure(value: float | None) -> str:

@@ -41,20 +41,19 @@ _STATUS: Final[Mapping[type[Exception], int]] = {BadQuestion: 400, BadCursor: 40
 _TEXTS: Final = {404: "there is nothing at this address", 405: "this address can only be read (GET, HEAD)"}
 
 
-async def harden(_request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer the headers that it does not set itself. A signal, so that aiohttp's own answers get them too."""
-    for name, value in HEADERS.items():
-        if name == "Server" or name not in response.headers:
-            response.headers[name] = value
+def harden(
+    given: Callable[[], Mapping[str, str]] = dict,
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """A signal that gives answers the headers which they do not set themselves, and the operator's instead of ours.
 
+    It is a signal, so that aiohttp's own answers get them too.
+    """
 
-def instead(given: Callable[[], Mapping[str, str]]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """A signal that sets the headers which the operator wants instead of ours."""
+    async def set_headers(_request: web.Request, response: web.StreamResponse) -> None:
+        missing = {name: value for name, value in HEADERS.items() if name not in response.headers}
+        response.headers.update({"Server": HEADERS["Server"], **missing, **given()})
 
-    async def replace(_request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(given())
-
-    return replace
+    return set_headers
 
 
 def known_host(host: str, allowed: frozenset[str]) -> bool:

@@ -120,11 +120,11 @@ def _since(tracked: Tracked, now: datetime) -> When | None:
     if not tracked.active:
         return when(ended_at(tracked), now)
     job = tracked.job
-    told = job.started_at if job.status is Status.RUNNING else None
+    known_since = job.started_at if job.status is Status.RUNNING else None
     if job.status in {Status.VALIDATING, Status.QUEUED} and tracked.seq == 1:
-        told = job.created_at
-    since = min(told or tracked.since, now)
-    how = "for" if told is not None or tracked.seq > 1 else "for at least"
+        known_since = job.created_at
+    since = min(known_since or tracked.since, now)
+    how = "for" if known_since is not None or tracked.seq > 1 else "for at least"
     return When(words=f"{how} {span(now - since)}", exact=moment(since) or "")
 
 

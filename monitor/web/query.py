@@ -98,7 +98,7 @@ def paged(items: Iterable[T], key: Callable[[T], tuple[str | int, ...]], given: 
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether the client takes gzip (RFC 9110, section 12.5.3)."""
+    """Whether a client with this header takes gzip (RFC 9110, section 12.5.3)."""
     for offer in accept_encoding.lower().split(","):
         coding, *parameters = (part.strip() for part in offer.split(";"))
         if coding == "gzip":

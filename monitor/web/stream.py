@@ -1,4 +1,4 @@
-"""Tells readers at once that something changed, as server-sent events that name it: what it is now, they read anew."""
+"""Notifies readers at once of changes, as server-sent events that name what changed: they read it again themselves."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Stream:
 
 
 def _lines(touched: tuple[Touched, ...] | None, before: Ups, ups: Ups) -> Iterable[bytes]:
-    """The events of one look, each with the names of what changed."""
+    """The events of one check, each with the names of what changed."""
     if touched is None:
         yield _MUCH
     for one in dict.fromkeys(touched or ()):

@@ -141,7 +141,7 @@ async def test_a_bug_is_logged_and_answered_in_one_line() -> None:
         raise KeyError("a detail that is nobody's business")
 
     app = web.Application(middlewares=[shaped])
-    app.on_response_prepare.append(harden)
+    app.on_response_prepare.append(harden())
     app.router.add_get("/api/broken", broken)
     async with serve(app, "127.0.0.1", 0) as (host, port):
         reader, writer = await asyncio.open_connection(host, port)
