@@ -61,9 +61,10 @@ _WATCHING: Final = sa.select(watch).where(watch.c.org.in_(sa.bindparam("b_orgs",
 _newest_jobs = sa.select(job.c.created_at, job.c.org, job.c.id, job.c.doc).order_by(
     job.c.created_at.desc(), job.c.org.desc(), job.c.id.desc()
 )
-_FINISHED: Final = (
+FINISHED: Final = (
     sa.select(job.c.ended_at, job.c.org, job.c.id, job.c.doc)
-    .where(_in_orgs, job.c.ended_at < sa.bindparam("b_before", type_=sa.BigInteger), job.c.stub == 0)
+    # No organisations: SQLite would go by them, and sort all that each of them has.
+    .where(job.c.ended_at < sa.bindparam("b_before", type_=sa.BigInteger), job.c.stub == 0)
     .order_by(job.c.ended_at.desc(), job.c.org.desc(), job.c.id.desc())
 )
 _newest_events = sa.select(event.c.at, event.c.pos, event.c.doc).order_by(event.c.at.desc(), event.c.pos.desc())
@@ -135,14 +136,12 @@ class Reader:
             _listing, query, limit, lambda row: read_tracked(row.doc), lambda row: (row.created_at, row.org, row.id)
         )
 
-    async def finished_before(
-        self, before: datetime, *, orgs: Sequence[str], limit: int, after: str | None = None
-    ) -> Listing[Tracked]:
-        """Jobs of these organisations that ended, or were found to be gone, before a moment; the last one first."""
-        query = _FINISHED.params(b_orgs=tuple(orgs), b_before=to_ms(before))
+    async def finished_before(self, before: datetime, *, limit: int, after: str | None = None) -> Listing[Tracked]:
+        """Jobs that ended, or were found to be gone, before a moment; the last one first."""
+        query = FINISHED.params(b_before=to_ms(before))
         if after is not None:
             older = place(after, tuple[Whole, str, str])
-            query = query.where(sa.tuple_(job.c.ended_at, job.c.org, job.c.id) < older)
+            query = query.where(job.c.ended_at <= older[0], sa.tuple_(job.c.ended_at, job.c.org, job.c.id) < older)
         return await self.database.read(
             _listing, query, limit, lambda row: read_tracked(row.doc), lambda row: (row.ended_at, row.org, row.id)
         )

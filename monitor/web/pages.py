@@ -117,15 +117,11 @@ class PageRoutes:
         most, cursor, last = PER_PAGE["ended"], wanted.older or None, None
         for _ in range(_SEARCH_STEPS):
             try:
-                listing = await self.reader.finished_before(
-                    before,
-                    orgs=tuple(self.health.orgs),
-                    limit=_SEARCH_STEP if wanted.filters else most,
-                    after=cursor,
-                )
+                step = _SEARCH_STEP if wanted.filters else most - len(found)
+                listing = await self.reader.finished_before(before, limit=step, after=cursor)
             except BadCursor:  # people type addresses
                 return await self._earlier(replace(wanted, older=""), before)
-            found += filter(wanted.matches, listing.items)
+            found += (one for one in listing.items if one.job.org in self.health.orgs and wanted.matches(one))
             cursor, last = listing.next, listing.items[-1] if listing.items else None
             if cursor is None or len(found) >= most:
                 break

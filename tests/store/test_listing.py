@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from sqlalchemy.dialects import sqlite
 
+from monitor.domain.flow import Tracked
 from monitor.domain.model import Status
-from monitor.store import BadCursor, Stores
+from monitor.store import BadCursor, Stores, opened
+from monitor.store.reader import FINISHED
+from monitor.store.schema import job as job_table
 from tests.builders import NOON, SECOND, event, job, tracked
 from tests.store.conftest import Opening
 from tests.store.samples import StillClock, change, delivery, ids, letters
@@ -114,3 +121,38 @@ async def test_deliveries_are_listed_newest_first(opening: Opening, clock: Still
         second = await store.reader.deliveries(limit=2, after=first.next)
         assert [one.job for one in first.items + second.items] == ["c", "b", "a"]
         assert (await store.reader.deliveries(state="dead")).items == ()
+
+
+async def test_what_finished_before_a_moment_is_listed_from_the_last_on(opening: Opening) -> None:
+    def finished(number: int, org: str) -> Tracked:
+        at = NOON - number // 2 * SECOND  # two at a time
+        return tracked(job(f"job-{number:02}", Status.FAILED, org=org, created_at=at, finished_at=at))
+
+    async with opening() as store:
+        for org in ("a", "b"):
+            await store.jobs.commit(
+                change(org=org, tracked=(*(finished(n, org) for n in range(12)), tracked(job(org=org))))
+            )
+        found: list[Tracked] = []
+        after: str | None = None
+        while True:
+            page = await store.reader.finished_before(NOON - SECOND, limit=5, after=after)
+            found += page.items
+            if (after := page.next) is None:
+                break
+    places = [(one.job.org, one.job.id) for one in found]
+    assert set(places) == {(org, f"job-{number:02}") for org in "ab" for number in range(4, 12)}
+    assert len(places) == 16
+    moments = [one.job.finished_at for one in found if one.job.finished_at is not None]
+    assert moments == sorted(moments, reverse=True)
+
+
+async def test_what_finished_is_found_by_its_index(tmp_path: Path) -> None:
+    async with opened(f"sqlite:///{tmp_path / 'monitor.db'}", clock=StillClock()):
+        pass
+    query = FINISHED.params(b_before=1).where(job_table.c.ended_at <= 1).limit(15)
+    sql = str(query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+    with closing(sqlite3.connect(tmp_path / "monitor.db")) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert plan[0] == "SEARCH job USING INDEX job_ended (ended_at<?)"
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plan, "only what ended in the same millisecond is sorted"
