@@ -86,7 +86,7 @@ class Redactor:
         self._places: dict[str, list[tuple[str, int]]] = {}
         self._chunks: set[bytes] = set()
         """Those of the places, as they would stand in a word."""
-        self._odd: list[bytes] = []
+        self._odd: set[bytes] = set()
         """Those that no word can hold."""
         self._clean: set[bytes] = set()
         """Words that hold no chunk."""
@@ -98,11 +98,10 @@ class Redactor:
             self._secrets.add(secret)
             for start in range(0, len(secret) - _CHUNK + 1, _CHUNK):
                 self._places.setdefault(secret[start : start + _CHUNK], []).append((secret, start))
+                chunk = secret[start : start + _CHUNK].encode("utf-8", "surrogatepass")
+                (self._chunks if chunk.translate(_BETWEEN) == chunk else self._odd).add(chunk)
         if fresh:
             self._clean.clear()
-            raw = {chunk.encode("utf-8", "surrogatepass") for chunk in self._places}
-            self._chunks = {chunk for chunk in raw if chunk.translate(_BETWEEN) == chunk}
-            self._odd = list(raw - self._chunks)
 
     def suspects(self, body: bytes) -> bool:
         """Whether an answer may hold a part of a secret, in any spelling that JSON knows.

@@ -50,7 +50,7 @@ async def test_a_stream_with_the_oldest_first_makes_progress_and_never_stalls_fa
     known = b.known(b.tracked(b.job("ftjob-1", created_at=NOON - 2 * HOUR), last_activity_at=NOON - HOUR))
     async with serving(api) as url, asking(url) as asked:
         for told in (206, 250, 399):
-            api.events["ftjob-1"] = steps(told)  # type: ignore[assignment]  # they are dicts of any values
+            api.events["ftjob-1"] = steps(told)
             now = NOON + told * MINUTE
             seen = await asked.source.tail(known, ["ftjob-1"], now)
             change = decide(known, seen, POLICY)
@@ -66,7 +66,7 @@ async def test_a_stream_with_the_oldest_first_makes_progress_and_never_stalls_fa
 
 
 async def test_events_of_one_second_are_put_in_order_by_their_steps() -> None:
-    api = Api(events={"ftjob-1": steps(150, apart=timedelta(0))})  # type: ignore[dict-item]  # as above
+    api = Api(events={"ftjob-1": steps(150, apart=timedelta(0))})
     known = b.known(b.tracked(b.job("ftjob-1"), recent=("ev-0",)))
     async with serving(api) as url, asking(url) as asked:
         [read] = (await asked.source.tail(known, ["ftjob-1"], NOON)).reads
@@ -74,11 +74,11 @@ async def test_events_of_one_second_are_put_in_order_by_their_steps() -> None:
 
 
 async def test_a_stream_whose_place_is_lost_is_read_from_its_beginning() -> None:
-    api = Api(events={"ftjob-1": steps(206)})  # type: ignore[dict-item]  # as above
+    api = Api(events={"ftjob-1": steps(206)})
     known = b.known(b.tracked(b.job("ftjob-1")))
     async with serving(api) as url, asking(url) as asked:
         known = evolve(known, decide(known, await asked.source.tail(known, ["ftjob-1"], NOON), POLICY))
-        api.events["ftjob-1"] = steps(250)  # type: ignore[assignment]  # as above
+        api.events["ftjob-1"] = steps(250)
         api.faults["jobs/ftjob-1/events?after=ev-199"] = answering(lambda: refusal(404), lambda: refusal(404))
         seen = await asked.source.tail(known, ["ftjob-1"], NOON)
     assert seen.trouble is not None, "the cursor is refused for good: what came before it is all there is"
