@@ -31,7 +31,7 @@ from monitor.secret import Redactor, Secret, is_secret
 from monitor.source import Client, Limits, Source, Transport
 from monitor.store import Stores
 from monitor.watchers.jobs import JobWatcher
-from monitor.web import Access
+from monitor.web import AccessRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,15 +177,15 @@ def couriers(settings: Settings, world: World) -> Iterator[Courier]:
         )
 
 
-def access(file: Path | None) -> Access:
+def access(file: Path | None) -> AccessRules:
     """Who may come in, by the web configuration as it is now. Raises ValueError or OSError."""
     if file is None:
-        return Access()
+        return AccessRules()
     try:
         config = web_config(file)
     except ConfigError as error:
         raise ValueError("; ".join(map(str, error.problems))) from None
-    return Access(
+    return AccessRules(
         tls=config.tls_server_config.tls if config.tls_server_config is not None else None,
         users=dict(config.basic_auth_users),
         headers={str(name): text for name, text in config.http_server_config.headers.items()},

@@ -75,9 +75,9 @@ async def run(
 def _shown(program: Program, access_control: web.AccessControl) -> web.Web:
     world = program.world
 
-    def limits() -> web.Limits:
+    def limits() -> web.ReaderLimits:
         metrics = program.settings.metrics
-        return web.Limits(
+        return web.ReaderLimits(
             job_retention=metrics.job_retention,
             max_jobs=metrics.max_jobs,
             monitor_url=program.settings.server.url,

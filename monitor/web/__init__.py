@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from monitor.web.access import Access, AccessControl
+from monitor.web.access import AccessControl, AccessRules
 from monitor.web.admin import AdminActions
-from monitor.web.app import Limits, Web, application
+from monitor.web.app import ReaderLimits, Web, application
 from monitor.web.server import serve
 
-__all__ = ["Access", "AccessControl", "AdminActions", "Limits", "Web", "application", "serve"]
+__all__ = ["AccessControl", "AccessRules", "AdminActions", "ReaderLimits", "Web", "application", "serve"]

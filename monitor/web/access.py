@@ -39,7 +39,7 @@ Stamp = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class AccessRules:
     """One reading of the web configuration. Without one everybody may come, in plain text."""
 
     tls: Tls | None = None
@@ -59,7 +59,7 @@ class Access:
 class AccessControl:
     """The present access. A change that cannot be read changes nothing and is logged once."""
 
-    def __init__(self, read: Callable[[], Access] = Access) -> None:
+    def __init__(self, read: Callable[[], AccessRules] = AccessRules) -> None:
         """`read` raises ValueError or OSError, both with texts that are safe to show, and so does this."""
         self._read = read
         self._access, self._inner = self._opened()
@@ -74,7 +74,7 @@ class AccessControl:
         return self._access.headers
 
     @property
-    def current(self) -> Access:
+    def current(self) -> AccessRules:
         """The present reading: another one is another object."""
         return self._access
 
@@ -131,7 +131,7 @@ class AccessControl:
 
         return ask
 
-    def _opened(self) -> tuple[Access, ssl.SSLContext | None]:
+    def _opened(self) -> tuple[AccessRules, ssl.SSLContext | None]:
         access = self._read()
         return access, server_context(access.tls) if access.tls is not None else None
 
@@ -149,7 +149,7 @@ class AccessControl:
         return outer
 
 
-def _refused(now: Access, wanted: Access) -> str | None:
+def _refused(now: AccessRules, wanted: AccessRules) -> str | None:
     """Why a reading cannot replace the present one.
 
     A file that an editor has emptied, or a full disk has cut, is good YAML without users: it must not let everybody in.
@@ -161,7 +161,7 @@ def _refused(now: Access, wanted: Access) -> str | None:
     return None
 
 
-def _fixed(access: Access) -> tuple[object, ...] | None:
+def _fixed(access: AccessRules) -> tuple[object, ...] | None:
     """What a listener that is open cannot change."""
     tls = access.tls
     return None if tls is None else (tls.client_ca is None, tls.client_required, tls.lowest, tls.highest)

@@ -25,7 +25,7 @@ from monitor.web.api import ApiRoutes
 from monitor.web.guard import guarded, harden, shaped
 from monitor.web.pages import PageRoutes
 from monitor.web.single_flight import SingleFlight
-from monitor.web.stream import Stream
+from monitor.web.stream import ChangeStream
 
 _MOST_NAMES: Final = 200
 _JOB: Final = "{org:[^/]+}/{job_id:[^/]+}"  # without the pattern, ids with braces would not be found
@@ -33,7 +33,7 @@ _AT_ONCE: Final = 2  # readers of whole snapshots; the others wait their turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ReaderLimits:
     """How much of the past readers show, and where their links lead."""
 
     job_retention: timedelta = timedelta(hours=24)
@@ -53,7 +53,7 @@ class Web:
     clock: Clock
     alive: Callable[[], bool]
     """Whether the event loop makes progress."""
-    limits: Callable[[], Limits] = Limits
+    limits: Callable[[], ReaderLimits] = ReaderLimits
     """Asked by each request, so that a reload holds at once."""
     hosts: frozenset[str] = frozenset()
     """Names by which requests may come, besides those of `guard.known_host`."""
@@ -131,7 +131,7 @@ def application(of: Web) -> web.Application:
     add_admin_actions(app.router, of.actions)
     _add_pages(app.router, of)
     _add_api(app.router, of)
-    stream = Stream(
+    stream = ChangeStream(
         changes=of.reader.changes, health=of.health, access=of.access, clock=of.clock, following=of.following
     )
     app.router.add_get("/api/v1/stream", stream.follow)

@@ -182,7 +182,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
+class TimelineLane:
     """The jobs of one organisation."""
 
     org: str
@@ -196,7 +196,7 @@ class Lane:
 class Timeline:
     """The lanes, and what stands below them."""
 
-    lanes: tuple[Lane, ...]
+    lanes: tuple[TimelineLane, ...]
     more: int
     """How many organisations did not find room."""
     ticks: tuple[str, ...]
@@ -228,7 +228,7 @@ def timeline(jobs: Sequence[Tracked], now: datetime, longest: timedelta) -> Time
     )
 
 
-def _lane(org: str, jobs: Iterable[Tracked], start: datetime, now: datetime) -> Lane:
+def _lane(org: str, jobs: Iterable[Tracked], start: datetime, now: datetime) -> TimelineLane:
     """Each job goes in the first row that is free: what began first is placed first."""
     free: list[datetime] = []
     bars, more = [], 0
@@ -239,7 +239,7 @@ def _lane(org: str, jobs: Iterable[Tracked], start: datetime, now: datetime) -> 
             continue
         free[row : row + 1] = [_over(one, now)]
         bars.append(_bar(one, row, start, now))
-    return Lane(org=clean(org, 64), height=_ROW * len(free), bars=tuple(bars), more=more)
+    return TimelineLane(org=clean(org, 64), height=_ROW * len(free), bars=tuple(bars), more=more)
 
 
 def _bar(one: Tracked, row: int, start: datetime, now: datetime) -> Bar:

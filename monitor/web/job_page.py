@@ -89,6 +89,7 @@ def _times(tracked: Tracked) -> Iterator[tuple[str, datetime | None]]:
 def _details(tracked: Tracked) -> Iterator[tuple[str, str | None]]:
     job, size = tracked.job, tracked.size
     yield "Provider", clean(job.provider, 64)
+    yield "Base model", clean(job.base_model, 80)
     yield "Method", job.method.value
     yield "Status at the provider", clean(job.raw_status, 80) if job.raw_status != job.status.value else None
     yield "Queued for", span(job.queue_time) if job.queue_time is not None else None

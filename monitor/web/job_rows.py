@@ -31,7 +31,7 @@ class When:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class FailureText:
     """Why a job failed: in the provider's words, and what to do about it."""
 
     kind: str
@@ -63,7 +63,7 @@ class JobRow:
     cost_range: str | None
     page: str
     link: str | None
-    failure: Failure | None
+    failure: FailureText | None
     spark: tuple[str, str] | None
 
 
@@ -128,14 +128,14 @@ def _since(tracked: Tracked, now: datetime) -> When | None:
     return When(words=f"{how} {span(now - since)}", exact=moment(since) or "")
 
 
-def failure(job: Job) -> Failure | None:
+def failure(job: Job) -> FailureText | None:
     """Why it failed, if it did."""
     if job.status is not Status.FAILED:
         return None
     found = triage(job.error)
     texts = (job.error.message, job.error.code) if job.error is not None else ()
     shown = (cut(text, 300) for text in texts if text)  # a message may have nothing that can be seen
-    return Failure(kind=found.cls.value, hint=found.hint, error=next(filter(None, shown), ""))
+    return FailureText(kind=found.cls.value, hint=found.hint, error=next(filter(None, shown), ""))
 
 
 def cut(text: str, limit: int) -> str:

@@ -7,8 +7,8 @@ import logging
 import resource
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -51,15 +51,14 @@ class Connection(asyncio.Protocol):
         self._inner = inner
         self._limiter = limiter
         self._transport: asyncio.Transport | None = None
-        self.requests = 0
-        """How many were understood so far."""
-        self.answering = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self._answering = 0
 
     @property
     def idle(self) -> bool:
         """Whether it waits for a request, or for the end of its handshake."""
         waiting = self._transport is None or self._transport.get_write_buffer_size() == 0
-        return waiting and not self.answering
+        return waiting and not self._answering
 
     def abort(self) -> None:
         """End it now, whatever it does."""
@@ -74,10 +73,11 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._limiter.opened(self, self._transport)
         self._inner.connection_made(transport)
-        asyncio.get_running_loop().call_later(_FIRST_REQUEST, self._abort_if_silent)
+        self._deadline = asyncio.get_running_loop().call_later(_FIRST_REQUEST, self.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
+        self._cancel_deadline()
         self._limiter.leave(self, self._transport)
         self._inner.connection_lost(exc)
 
@@ -97,9 +97,19 @@ class Connection(asyncio.Protocol):
         """Hand it on."""
         self._inner.resume_writing()
 
-    def _abort_if_silent(self) -> None:
-        if self.requests == 0:
-            self.abort()
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """A request of its was understood, and is being answered."""
+        self._cancel_deadline()
+        self._answering += 1
+        try:
+            yield
+        finally:
+            self._answering -= 1
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
 
 
 class ConnectionLimiter:
@@ -139,12 +149,8 @@ class ConnectionLimiter:
             connection = self._by_transport.get(request.transport) if request.transport is not None else None
             if connection is None:  # lost in the meantime
                 return await handler(request)
-            connection.requests += 1
-            connection.answering += 1
-            try:
+            with connection.answering():
                 return await handler(request)
-            finally:
-                connection.answering -= 1
 
         return count
 

@@ -29,7 +29,7 @@ Ups = dict[str, bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
+class ChangeStream:
     """The open streams. Each ends with the program, and with the settings or passwords that let its reader in."""
 
     changes: Changes

@@ -26,7 +26,7 @@ from monitor.domain.routing import Rule
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.process import ProcessMetrics
 from monitor.store import Stores, opened
-from monitor.web import AdminActions, Limits, Web, application, serve
+from monitor.web import AdminActions, ReaderLimits, Web, application, serve
 from tests.builders import NOON
 
 
@@ -149,7 +149,7 @@ async def site(
             clock=Noon(),
             alive=lambda: found.alive,
             hosts=hosts,
-            limits=lambda: Limits(monitor_url=monitor_url),
+            limits=lambda: ReaderLimits(monitor_url=monitor_url),
             actions=changes(store) if changes is not None else None,
             following=found.streams,
         )

@@ -19,7 +19,7 @@ from aiohttp import web
 from monitor.domain.model import Status
 from monitor.store import Changes
 from monitor.web import AccessControl, serve
-from monitor.web.stream import Stream
+from monitor.web.stream import ChangeStream
 from tests.builders import job, tracked
 from tests.web.site import Noon, Site, site
 from tests.web.test_pages import NASTY
@@ -62,7 +62,7 @@ async def following(here: Site) -> AsyncIterator[Heard]:
 
 
 @asynccontextmanager
-async def serving(stream: Stream) -> AsyncIterator[int]:
+async def serving(stream: ChangeStream) -> AsyncIterator[int]:
     """A server of that stream alone; gives its port."""
     app = web.Application()
     app.router.add_get("/", stream.follow)
@@ -139,8 +139,8 @@ async def test_a_stream_of_a_stranger_is_refused(tmp_path: Path) -> None:
 async def test_silence_is_filled_and_a_reader_who_does_not_read_is_dropped(tmp_path: Path) -> None:
     changes, streams = Changes(), set[Any]()
     async with site(tmp_path) as here:
-        stream = Stream(changes=changes, health=here.health, access=AccessControl(), clock=Noon(), following=streams,
-                        heartbeat=0.05, patience=0.2)  # fmt: skip
+        stream = ChangeStream(changes=changes, health=here.health, access=AccessControl(), clock=Noon(),
+                              following=streams, heartbeat=0.05, patience=0.2)  # fmt: skip
         async with serving(stream) as port, aiohttp.ClientSession() as client:
             async with client.get(f"http://127.0.0.1:{port}/") as answer:
                 heard = Heard(answer)
