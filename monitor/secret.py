@@ -6,6 +6,7 @@ import json
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -44,6 +45,9 @@ class Secret:
         self._stamp: tuple[int, int, int] | None = None
         if value and redactor is not None:
             redactor.add([value])
+        if path is not None and redactor is not None:
+            with suppress(OSError, ValueError):  # what it is now is hidden from the start, not from its first use on
+                self.read()
 
     def read(self) -> str:
         """The secret now. Raises OSError, or ValueError where its file holds none that is good."""

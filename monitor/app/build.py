@@ -64,16 +64,17 @@ def source(
     own: ProcessMetrics | None = None,
 ) -> Source:
     """How one organisation is asked. `own` counts the requests, and what is left out of the answers."""
+    redactor.add(org.hidden())
     provider, rate = org.vendor(), settings.poll.max_requests_per_second
     client = Client(
         org=org.name,
         base_url=provider.base_url,
         auth=provider.auth,
-        secrets={name: Secret(text, path=path, redactor=redactor) for name, (text, path) in org.credentials().items()},
+        secrets={name: _credential(name, text, path, redactor) for name, (text, path) in org.credentials().items()},
         headers=provider.headers,
         query=provider.query,
         own_headers=_hidden(org.headers, redactor),
-        header_lines=Secret(path=org.headers_file, redactor=redactor) if org.headers_file is not None else None,
+        header_lines=Secret(path=org.headers_file) if org.headers_file is not None else None,
         own_query=_hidden(org.query, redactor),
         transport=transport,
         limiter=AsyncLimiter(max(rate, 1.0), max(rate, 1.0) / rate),
@@ -84,6 +85,11 @@ def source(
         limits=Limits(timeout=settings.poll.timeout.total_seconds()),
     )
     return Source(client=client, provider=provider, lookback=settings.poll.lookback)
+
+
+def _credential(name: str, text: str | None, path: Path | None, redactor: Redactor) -> Secret:
+    """A secret of an organisation. Of a document of credentials, only the private key is one: its reader hides that."""
+    return Secret(text, path=path, redactor=None if name == "credentials" else redactor)
 
 
 def _hidden(values: Mapping[str, SecretStr], redactor: Redactor) -> dict[str, Secret]:

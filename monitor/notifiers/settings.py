@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Ty
 from monitor.notifiers.address import url_problem
 from monitor.notifiers.base import Channel, Notifier
 from monitor.notifiers.http import HttpNotifier
-from monitor.secret import Redactor, Secret
+from monitor.secret import Redactor, Secret, is_secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,9 @@ class ChannelSettings(BaseModel):
         """
         fields = type(self).model_fields
         for name in fields:
-            redactor.add(text for text in _texts(getattr(self, name)))
+            value = getattr(self, name)
+            pairs = value.items() if isinstance(value, dict) else [("secret", each) for each in _texts(value)]
+            redactor.add(text for key, each in pairs for text in _texts(each) if is_secret(key, text))
         found = {name: tuple(self._secret(name, redactor)) for name in fields if f"{name}_file" in fields}
         for name in self.required_secrets:
             if not found[name]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
@@ -112,6 +112,14 @@ class Organization(BaseModel):
     def vendor(self) -> Provider:
         """What can be asked of this organisation's server."""
         raise NotImplementedError
+
+    def hidden(self) -> Iterator[str]:
+        """The texts of all secrets that stand in the settings, those among them that are only received."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for each in value if isinstance(value, tuple) else (value,):
+                if isinstance(each, SecretStr):
+                    yield each.get_secret_value()
 
     def credentials(self) -> Mapping[str, tuple[str | None, Path | None]]:
         """By the names of the settings, the secrets that are given: as text, or as a file."""

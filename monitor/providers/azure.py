@@ -21,6 +21,7 @@ from monitor.providers.openai.calls import FILES, events, job_list
 from monitor.providers.openai.jobs import Teller
 from monitor.providers.openai.models import MODELS
 from monitor.providers.openai.naming import NAMING
+from monitor.providers.openai.push import PUSH
 
 _SCOPE: Final = "https://ai.azure.com/.default"
 _AUTHORITY: Final = "https://login.microsoftonline.com"
@@ -106,6 +107,7 @@ class AzureSettings(Organization):
             events=partial(events, self.name),
             files=FILES,
             models=MODELS,
+            push=PUSH,
             naming=NAMING,
             seller="azure" if ours else None,
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
@@ -36,7 +37,7 @@ from monitor.providers.base import (
     Token,
     Unavailable,
 )
-from monitor.secret import Redactor, Secret
+from monitor.secret import Redactor, Secret, is_secret
 from monitor.source.inflate import inflate
 from monitor.source.transport import Answer, Limits, Transport, exchange
 
@@ -136,7 +137,7 @@ class Client:
 
     def _read(self, answer: Answer, body: bytes, read: Callable[[Response], T]) -> T:
         found = read(Response(status=answer.status, headers=answer.headers, body=body))
-        if isinstance(found, (bytes, int)):  # a training file, which nobody is shown
+        if isinstance(found, (bytes, int, Token)):  # what nobody is shown: a training file, an access token
             return found
         return scrubbed(found, self.redact) if self.redact.suspects(body) else found
 
@@ -169,7 +170,7 @@ class Client:
         params = list(request.params)
         if own:
             params += self.query.items()
-            params += [(name, self._text(name, secret)) for name, secret in self.own_query.items()]
+            params += [(name, self._text(f"parameter {name}", secret)) for name, secret in self.own_query.items()]
         return url.with_query(params) if params else url
 
     async def _access(self, grant: Call[Token]) -> str:
@@ -188,16 +189,19 @@ class Client:
         return {name: self._secret(name) for name in self.auth.secrets}
 
     def _secret(self, name: str) -> str:
-        if name == "credentials":  # a JSON document
-            return _read(self.secrets[name], name, printable=False)
+        if name == "credentials":  # a JSON document, of which one part is secret
+            text = _read(self.secrets[name], name, printable=False)
+            self.redact.add(line for line in text.replace("\\n", "\n").splitlines() if _KEY_LINE.fullmatch(line))
+            return text
         return self._text(name, self.secrets[name])
 
     def _own_headers(self) -> dict[str, str]:
         own = {name: self._text(f"header {name}", secret) for name, secret in self.own_headers.items()}
         if self.header_lines is None:
             return own
-        text = _read(self.header_lines, "file of headers", printable=False)
-        return {**own, **header_lines(text)}
+        found = header_lines(_read(self.header_lines, "file of headers", printable=False))
+        self.redact.add(value for name, value in found.items() if is_secret(name, value))
+        return {**own, **found}
 
     def _text(self, name: str, secret: Secret) -> str:
         return _read(secret, _SPOKEN.get(name, name), printable=True)
@@ -216,6 +220,8 @@ class Client:
         return wait
 
 
+_WITH_BLANKS: Final = ("header ", "parameter ")
+_KEY_LINE: Final = re.compile(r"[A-Za-z0-9+/=]{16,}")  # of a private key in PEM
 _SPOKEN: Final = {"api_key": "API key", "admin_key": "admin key"}
 
 
@@ -227,7 +233,7 @@ def _read(secret: Secret, name: str, *, printable: bool) -> str:
         raise AuthFailed(f"the {name}'s file cannot be read: {error.strerror}") from None
     except ValueError:
         raise AuthFailed(f"the {name} is empty, or its file is not text") from None
-    if printable and not (text.isascii() and text.isprintable() and (" " not in text or name.startswith("header"))):
+    if printable and not (text.isascii() and text.isprintable() and (" " not in text or name.startswith(_WITH_BLANKS))):
         raise AuthFailed(f"the {name} has characters that no key has")
     return text
 

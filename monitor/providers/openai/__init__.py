@@ -16,6 +16,7 @@ from monitor.providers.openai.calls import FILES, events, job_list
 from monitor.providers.openai.jobs import Teller
 from monitor.providers.openai.models import MODELS
 from monitor.providers.openai.naming import NAMING
+from monitor.providers.openai.push import PUSH
 
 _HOST: Final = "api.openai.com"  # and `eu.api.openai.com` and so on, where data residency is agreed
 _PAGE_URL: Final = "https://platform.openai.com/finetune/"
@@ -71,6 +72,7 @@ def provider(
         files=FILES,
         models=MODELS,
         billing=_billing(org, account, project) if billed else None,
+        push=PUSH,
         naming=NAMING,
         seller="openai" if ours else None,
     )
