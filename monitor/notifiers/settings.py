@@ -55,8 +55,8 @@ class ChannelSettings(BaseModel):
         fields = type(self).model_fields
         for name in fields:
             value = getattr(self, name)
-            pairs = value.items() if isinstance(value, dict) else [("secret", each) for each in _texts(value)]
-            redactor.add(text for key, each in pairs for text in _texts(each) if is_secret(key, text))
+            named = value if isinstance(value, Mapping) else {"secret": value}
+            redactor.add(text for key, each in named.items() for text in _texts(each) if is_secret(key, text))
         found = {name: tuple(self._secret(name, redactor)) for name in fields if f"{name}_file" in fields}
         for name in self.required_secrets:
             if not found[name]:

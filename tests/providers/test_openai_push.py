@@ -19,11 +19,11 @@ SECRET = "whsec_" + base64.b64encode(KEY).decode()
 BODY = json.dumps({"id": "evt_1", "type": "fine_tuning.job.succeeded", "data": {"id": "ftjob-1"}}).encode()
 
 
-def signed(body: bytes = BODY, key: bytes = KEY, at: datetime = NOW, **over: str) -> dict[str, str]:
+def signed(body: bytes = BODY, key: bytes = KEY, at: datetime = NOW) -> dict[str, str]:
     stamp = str(int(at.timestamp()))
     digest = hmac.new(key, b"wh_1." + stamp.encode() + b"." + body, hashlib.sha256).digest()
     signature = "v1," + base64.b64encode(digest).decode()
-    return {"webhook-id": "wh_1", "webhook-timestamp": stamp, "webhook-signature": signature, **over}
+    return {"webhook-id": "wh_1", "webhook-timestamp": stamp, "webhook-signature": signature}
 
 
 def test_the_vector_of_openais_own_tests_is_good() -> None:
@@ -71,9 +71,9 @@ def test_one_of_several_signatures_will_do() -> None:
         pytest.param({}, BODY, "bad_signature", id="no headers"),
         pytest.param(signed(key=b"x"), BODY, "bad_signature", id="another key"),
         pytest.param(signed(), BODY + b" ", "bad_signature", id="another body"),
-        pytest.param(signed(**{"webhook-id": "wh_2"}), BODY, "bad_signature", id="another id"),
-        pytest.param(signed(**{"webhook-timestamp": "soon"}), BODY, "bad_signature", id="no time"),
-        pytest.param(signed(**{"webhook-signature": "v1,é"}), BODY, "bad_signature", id="no signature"),
+        pytest.param(signed() | {"webhook-id": "wh_2"}, BODY, "bad_signature", id="another id"),
+        pytest.param(signed() | {"webhook-timestamp": "soon"}, BODY, "bad_signature", id="no time"),
+        pytest.param(signed() | {"webhook-signature": "v1,é"}, BODY, "bad_signature", id="no signature"),
         pytest.param(signed(at=NOW - timedelta(seconds=301)), BODY, "stale", id="too old"),
         pytest.param(signed(at=NOW + timedelta(seconds=301)), BODY, "stale", id="from the future"),
         pytest.param(signed(b"[]"), b"[]", "malformed", id="no object"),
