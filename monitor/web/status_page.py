@@ -81,12 +81,14 @@ def build_view(
 ) -> dict[str, Any]:
     """What the template shows."""
     now, selection, earlier = snapshot.at, selection or select(snapshot, query), extras.earlier
+    active = _active(snapshot)
+    orgs = [_org(org, snapshot, active.get(org.org, 0)) for org in health.orgs.values()]
     return {
         "root": "",
         "at": moment(now),
         "window": _words(extras.window),
-        "tiles": _tiles(snapshot, extras.window),
-        "orgs": sorted((_org(org, snapshot) for org in health.orgs.values()), key=lambda org: org["state"] != "down"),
+        "tiles": _tiles(snapshot, extras.window, sum(active.values())),
+        "orgs": sorted(orgs, key=lambda org: org["state"] != "down"),
         "query": query,
         "choices": _choices(snapshot, health),
         "active": selection.active,
@@ -110,10 +112,9 @@ def _spark(one: Tracked, sparks: Sparks) -> tuple[str, str] | None:
     return sparks.get((one.job.org, one.job.id))
 
 
-def _tiles(snapshot: Snapshot, window: timedelta) -> list[tuple[str, int, str]]:
+def _tiles(snapshot: Snapshot, window: timedelta, active: int) -> list[tuple[str, int, str]]:
     since = snapshot.at - window
     lately = [one.job.status for one in snapshot.jobs if (at := _finished(one)) is not None and at >= since]
-    active = sum(_active(snapshot).values())
     waiting = sum(backlog.pending for backlog in snapshot.backlogs)
     failed = lately.count(Status.FAILED)
     words = _words(window)
@@ -157,7 +158,7 @@ def _choices(snapshot: Snapshot, health: Health) -> dict[str, list[tuple[str, st
     }
 
 
-def _org(org: OrgHealth, snapshot: Snapshot) -> dict[str, Any]:
+def _org(org: OrgHealth, snapshot: Snapshot, active: int) -> dict[str, Any]:
     """An organisation; its state is `up`, `down` or `new`."""
     return {
         "name": clean(org.org, 64),
@@ -167,7 +168,7 @@ def _org(org: OrgHealth, snapshot: Snapshot) -> dict[str, Any]:
         "last_success": when(min(org.last_success, snapshot.at) if org.last_success else None, snapshot.at),
         "next_poll": when(org.next_poll_at, snapshot.at),
         "trouble": clean(org.trouble.text, 300) if org.trouble is not None else None,
-        "active": _active(snapshot).get(org.org, 0),
+        "active": active,
     }
 
 
