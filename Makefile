@@ -37,8 +37,9 @@ test: venv-dev ## the tests that take minutes together; in CI with coverage
 browser: venv-dev ## all that is looked at in a real browser: light, dark, phone, without scripts (needs Chromium)
 	@$(python) -m pytest -n0 tests/browser $(ARGS)
 
-bench: venv-dev ## how fast the page and the API are with 5,000 jobs; on a machine that does nothing else
-	@$(python) -m pytest -n0 -s -m bench $(ARGS)
+bench: venv-dev ## all figures beside their targets and the script one would write instead (ARGS=--quick: five minutes); on an idle machine
+	@$(python) -m tests.bench $(ARGS)
+	@$(python) -m pytest -n0 -s -q -m bench tests/web
 
 observe: venv-dev ## real Prometheus and Alertmanager on the demo: every panel has data, alerts reach a receiver (needs both)
 	@$(python) -m pytest -n0 -m slow tests/deploy/test_panels.py tests/deploy/test_alerts_fire.py $(ARGS)
