@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import resource
 import socket
@@ -24,6 +25,7 @@ from monitor.web.guard import Handler
 log = get_logger()
 
 _CLOCK: Final = SystemClock()
+_NO_SUCH_FAMILY: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _BACKLOG: Final = 1024  # connections that wait to be accepted, as many as Linux allows or more
 _HANDSHAKE: Final = 10.0  # seconds
 _FIRST_REQUEST: Final = 10.0  # seconds until all of its head is there; aiohttp waits as long as for a next one
@@ -234,13 +236,21 @@ async def serve(
 
 
 async def _bind(stack: AsyncExitStack, host: str, port: int, *, backlog: int) -> list[socket.socket]:
-    """A listening socket for each address of the host, closed with the stack."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets = []
+    """A listening socket for each address of the host, closed with the stack; an empty host is every interface."""
+    loop, sockets, refused = asyncio.get_running_loop(), list[socket.socket](), OSError("the host has no address")
+    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, _, _, _, address in dict.fromkeys(found):
-        one = stack.enter_context(socket.create_server(cast("Any", address), family=family, backlog=backlog))
-        one.setblocking(False)
-        sockets.append(one)
+        try:
+            one = stack.enter_context(socket.create_server(cast("Any", address), family=family, backlog=backlog))
+        except OSError as error:
+            if error.errno not in _NO_SUCH_FAMILY:
+                raise
+            refused = error  # a machine without IPv6 has names for it all the same
+        else:
+            one.setblocking(False)
+            sockets.append(one)
+    if not sockets:
+        raise refused
     return sockets
 
 

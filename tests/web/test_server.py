@@ -146,6 +146,19 @@ async def test_what_stands_in_the_way_of_accepting_is_logged_once() -> None:
     assert [line["event"] for line in logs] == ["web.accept_failed"]
 
 
+@pytest.mark.parametrize("host", ["", "localhost", "0.0.0.0"])  # noqa: S104 - it is what is asked for
+async def test_every_host_that_may_be_configured_is_listened_on(host: str) -> None:
+    async with server.serve(web.Application(), host, 0) as (_, port), aiohttp.ClientSession() as client:
+        async with client.get(f"http://127.0.0.1:{port}/") as answer:
+            assert answer.status == 404
+
+
+async def test_an_address_of_somebody_else_is_refused() -> None:
+    with pytest.raises(OSError, match="cannot assign|Cannot assign"):
+        async with server.serve(web.Application(), "203.0.113.9", 0):
+            pass
+
+
 LIBRARIES = {"aiohttp", "anyio", "asyncio", "bcrypt", "jinja2", "markupsafe", "msgspec", "ssl"}
 
 
