@@ -24,6 +24,10 @@ class Clock(Protocol):
         """Wait; a negative number does not wait at all."""
         ...
 
+    async def wait(self, event: anyio.Event, seconds: float) -> None:
+        """Wait until it happens, or for so many seconds."""
+        ...
+
 
 class SystemClock:
     """The machine's clock."""
@@ -39,3 +43,24 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait on the event loop."""
         await anyio.sleep(max(seconds, 0.0))  # noqa: TID251 - this is the Clock
+
+    async def wait(self, event: anyio.Event, seconds: float) -> None:
+        """Wait on the event loop, until it happens or for so many seconds."""
+        with anyio.move_on_after(max(seconds, 0.0)):
+            await event.wait()
+
+
+class Nudge:
+    """Wakes whoever waits for something to do. It carries no data: who is woken looks for itself."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def __call__(self) -> None:
+        """Wake whoever waits now, or else waits next."""
+        self._event.set()
+
+    async def wait(self, clock: Clock, seconds: float) -> None:
+        """Wait until somebody nudges, or for so many seconds. A nudge from before this call counts."""
+        await clock.wait(self._event, seconds)
+        self._event = anyio.Event()

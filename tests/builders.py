@@ -37,11 +37,14 @@ def job(id: str = "ftjob-1", status: Status = Status.RUNNING, **over: Any) -> Jo
 def tracked(of: Job | None = None, **over: Any) -> Tracked:
     """A job that was seen two minutes before noon."""
     fields: dict[str, Any] = {"seq": 1, "since": NOON - 2 * MINUTE, "last_activity_at": NOON - 2 * MINUTE}
+    if "since" not in over and over.get("last_activity_at") is not None:
+        over["since"] = min(fields["since"], over["last_activity_at"])
     return Tracked(job=of or job(), **{**fields, **over})
 
 
 def known(*jobs: Tracked, version: int = 1, **over: Any) -> Known:
-    """What was known of `research`."""
+    """What was known of `research`, whose first sight was a month before noon."""
+    over.setdefault("horizon", NOON - 30 * DAY)
     return Known(org="research", version=version, jobs={one.job.id: one for one in jobs}, **over)
 
 

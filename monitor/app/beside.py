@@ -65,7 +65,7 @@ def beside(settings: Settings, prices: Prices, world: World, sources: Mapping[st
         clock = LoopClock(world.clock)
         budgets = BudgetWatcher(
             budgets=settings.limits,
-            accounts=accounts,
+            orgs=accounts,
             rules=settings.rules,
             costs=world.stores.costs,
             outbox=world.stores.outbox,

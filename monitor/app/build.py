@@ -31,6 +31,7 @@ from monitor.secret import Redactor, Secret, is_secret
 from monitor.source import Client, Limits, Source, Transport
 from monitor.store import Stores
 from monitor.watchers.jobs import JobWatcher
+from monitor.watchers.state import StartGate
 from monitor.web import AccessRules
 
 
@@ -121,6 +122,7 @@ def prices_of(settings: Settings, provider: Provider, org: str, prices: Prices) 
 
 def watchers(settings: Settings, prices: Prices, world: World, asked: Mapping[str, Source]) -> Iterator[JobWatcher]:
     """One for each organisation. `asked` are the organisations' sources, by name."""
+    gate = StartGate({org.name for org in settings.organizations})
     for org in settings.organizations:
         yield JobWatcher(
             source=asked[org.name],
@@ -132,6 +134,8 @@ def watchers(settings: Settings, prices: Prices, world: World, asked: Mapping[st
             ),
             events_interval=settings.poll.events_interval.total_seconds(),
             clock=LoopClock(world.clock),
+            reader_clock=LoopClock(world.clock),
+            gate=gate,
             health=world.health.orgs[org.name],
             own=world.own,
             owner=world.owner,

@@ -8,7 +8,7 @@ from typing import Final
 
 from monitor.clock import Clock
 from monitor.log import get_logger
-from monitor.store import Corrupt, Gone, JobStore, NewerSchema, Unavailable
+from monitor.store import Corrupt, Gone, JobStore, NewerSchema, StoreUnavailable
 
 log = get_logger()
 
@@ -49,7 +49,7 @@ async def prune(store: JobStore, clock: Clock, retention: timedelta) -> None:
     while True:
         try:
             removed = await store.prune(clock.now(), retention)
-        except Unavailable as error:
+        except StoreUnavailable as error:
             log.warning("prune.failed", error=str(error))
             await clock.sleep(_PRUNE_RETRY)
             continue

@@ -111,6 +111,7 @@ class Program:
                 for number, watcher in enumerate(watchers(settings, self.prices, world, asked)):
                     loop = partial(watcher.run, number * _SPREAD * world.jitter())
                     tasks.start_soon(self._keep, "watcher", watcher.source.org, loop, watcher.clock)
+                    tasks.start_soon(self._keep, "reader", watcher.source.org, watcher.read, watcher.reader_clock)
                 for task in beside(settings, self.prices, world, asked):
                     tasks.start_soon(self._keep, task.kind, task.of, task.run, task.clock)
                 pruning = partial(prune, world.stores.jobs, world.clock, settings.store.retention)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import anyio
+
 from monitor.clock import Clock
 from monitor.log import get_logger
 
@@ -44,6 +46,14 @@ class LoopClock:
         self._heard = self.clock.monotonic() + max(seconds, 0.0)
         try:
             await self.clock.sleep(seconds)
+        finally:
+            self._heard = self.clock.monotonic()
+
+    async def wait(self, event: anyio.Event, seconds: float) -> None:
+        """Wait until it happens, or for so many seconds."""
+        self._heard = self.clock.monotonic() + max(seconds, 0.0)
+        try:
+            await self.clock.wait(event, seconds)
         finally:
             self._heard = self.clock.monotonic()
 

@@ -28,7 +28,7 @@ from monitor.courier.verdict import (
     verdict,
 )
 from monitor.notifiers.base import Attempt, FailureKind, Notifier, SendError
-from monitor.store import ClaimedDelivery, Outbox, Unavailable
+from monitor.store import ClaimedDelivery, Outbox, StoreUnavailable
 
 __all__ = ["Courier", "DeliveryPolicy", "Lanes", "Tally"]
 
@@ -81,7 +81,7 @@ class Courier:
             mark = self.outbox.enqueued
             try:
                 wait = await self._round()
-            except Unavailable as error:
+            except StoreUnavailable as error:
                 self._store_is_down(error)
                 await self.clock.sleep(_STORE_RETRY)
                 continue
@@ -230,7 +230,7 @@ class Courier:
             case Postpone():
                 log.info("delivery.held_back", key=key, reason=outcome.reason, seconds=outcome.delay)
 
-    def _store_is_down(self, error: Unavailable) -> None:
+    def _store_is_down(self, error: StoreUnavailable) -> None:
         if not self._memory.store_down:
             log.warning("courier.store_unavailable", notifier=self.notifier.name, error=str(error))
         self._memory.store_down = True

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from monitor.clock import Clock
 from monitor.courier.verdict import DeadLetter, Delivered, Outcome, Postpone, Suspend
-from monitor.store import ClaimedDelivery, Outbox, StoreError, Unavailable
+from monitor.store import ClaimedDelivery, Outbox, StoreError, StoreUnavailable
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Ledger:
         while self.kept:
             try:
                 await self.catch_up()
-            except Unavailable:
+            except StoreUnavailable:
                 await self.clock.sleep(retry)
 
     async def _settle(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:

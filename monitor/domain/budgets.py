@@ -15,6 +15,7 @@ from monitor.domain.model import Basis
 from monitor.domain.routing import Match, OrgRef, covers, matches, names
 
 _WHOLE: Final = 1000  # thresholds are counted in thousandths
+_LATE: Final = timedelta(days=1)  # polls, usage and the program itself may be late
 
 
 class Period(StrEnum):
@@ -39,9 +40,9 @@ class Budget:
     include_usage: bool = False
     """The use of tuned models counts, too."""
 
-    def covers(self, accounts: Iterable[OrgRef]) -> tuple[OrgRef, ...]:
+    def covers(self, orgs: Iterable[OrgRef]) -> tuple[OrgRef, ...]:
         """The organisations whose costs may count."""
-        return tuple(account for account in accounts if covers(self.match, account))
+        return tuple(org for org in orgs if covers(self.match, org))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class CostRecords:
     """What costs are counted from."""
 
     spendings: tuple[Spending, ...] = ()
@@ -101,25 +102,32 @@ def period_of(period: Period, now: datetime) -> Span:
     return _span(f"{first:%Y-%m}", first, (first + timedelta(days=31)).replace(day=1))
 
 
+def periods(period: Period, now: datetime) -> tuple[Span, ...]:
+    """The periods to judge: the present one, and for a day the one before it, for what became known late."""
+    present, before = period_of(period, now), period_of(period, now - _LATE)
+    return (present,) if before == present else (before, present)
+
+
 def since(budgets: Iterable[Budget], now: datetime) -> datetime | None:
     """The first moment whose costs any of these budgets counts; None for all there ever were."""
-    starts = [period_of(budget.period, now).start for budget in budgets]
+    starts = [periods(budget.period, now)[0].start for budget in budgets]
     return None if None in starts else min(filter(None, starts), default=now)
 
 
-def add_up(budget: Budget, books: Books, accounts: Iterable[OrgRef], now: datetime) -> Sum:
-    """What counts against a budget now. Costs of organisations that are not among the accounts do not.
+def add_up(budget: Budget, costs: CostRecords, orgs: Iterable[OrgRef], span: Span, *, now: datetime) -> Sum:
+    """What counts against a budget in a period. Costs of organisations that are not among `orgs` do not.
 
     Computed costs count in the period in which their job ended, estimates in the present one and in full.
     """
-    span, known = period_of(budget.period, now), {account.org: account for account in accounts}
-    active = [one for one in books.active if _is_for(budget.match, one, known)]
+    known = {org.org: org for org in orgs}
+    present = span == period_of(budget.period, now)
+    active = [one for one in costs.active if present and _is_for(budget.match, one, known)]
     estimates = [one.cost.usd for one in active if one.cost is not None and one.cost.basis is Basis.ESTIMATED]
     guesses = [usd for usd in estimates if usd is not None]
     return Sum(
-        computed=_total(one.usd for one in books.spendings if _was_for(budget.match, one, known, span)),
+        computed=_total(one.usd for one in costs.spendings if _was_for(budget.match, one, known, span)),
         estimated=_total(guesses),
-        usage=_total(_used(budget.match, books.usages, known, span)) if budget.include_usage else Decimal(0),
+        usage=_total(_used(budget.match, costs.usages, known, span)) if budget.include_usage else Decimal(0),
         unknown_jobs=len(active) - len(guesses),
     )
 
@@ -138,29 +146,29 @@ def _total(amounts: Iterable[Decimal]) -> Decimal:
     return sum(amounts, Decimal(0))
 
 
-def _is_for(match: Match, tracked: Tracked, accounts: Mapping[str, OrgRef]) -> bool:
-    account = accounts.get(tracked.job.org)
-    return account is not None and matches(match, tracked.job, account.labels)
+def _is_for(match: Match, tracked: Tracked, orgs: Mapping[str, OrgRef]) -> bool:
+    org = orgs.get(tracked.job.org)
+    return org is not None and matches(match, tracked.job, org.labels)
 
 
-def _was_for(match: Match, spending: Spending, accounts: Mapping[str, OrgRef], span: Span) -> bool:
-    account = accounts.get(spending.org)
+def _was_for(match: Match, spending: Spending, orgs: Mapping[str, OrgRef], span: Span) -> bool:
+    org = orgs.get(spending.org)
     return (
-        account is not None
+        org is not None
         and span.has(spending.at.astimezone(UTC).date())
-        and covers(match, account)
+        and covers(match, org)
         and names(match, spending.model, spending.base_model, spending.fine_tuned_model)
         and match.metadata.items() <= spending.metadata.items()
     )
 
 
-def _used(match: Match, usages: Iterable[Usage], accounts: Mapping[str, OrgRef], span: Span) -> Iterator[Decimal]:
+def _used(match: Match, usages: Iterable[Usage], orgs: Mapping[str, OrgRef], span: Span) -> Iterator[Decimal]:
     """The known costs of use. Use has no metadata: where a budget asks for some, none of it counts."""
     for usage in usages if not match.metadata else ():
-        account = accounts.get(usage.org)
-        if account is None or usage.usd is None or not (covers(match, account) and span.has(usage.day)):
+        org = orgs.get(usage.org)
+        if org is None or usage.usd is None or not (covers(match, org) and span.has(usage.day)):
             continue
-        if names(match, usage.model, account.naming.base_model(usage.model)):
+        if names(match, usage.model, org.naming.base_model(usage.model)):
             yield usage.usd.total
 
 

@@ -16,47 +16,38 @@ _NANO: Final = Decimal(1_000_000_000)
 Labels = tuple[tuple[str, str], ...]
 
 
-def counters(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
-    """What to add for one job, given what it was before."""
+def increments(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
+    """What to add for one job, given what it was before. An end that is corrected counts as another end."""
     old, job = was.job if was is not None else None, now.job
+    labels = (("org", job.org), ("model", job.model))
+    by_status = (*labels, ("status", job.status.value))
     if job.queue_time is not None and (old is None or old.queue_time is None):
-        yield from _queued(job, job.queue_time)
+        yield from _duration("queue", job.queue_time, labels)
     if not job.status.final:
         return
-    if old is None or not old.status.final:
-        yield from _ended(job)
-    if job.run_time is not None and (old is None or old.run_time is None):
-        yield from _ran(job, job.run_time)
+    ends = old is None or old.status is not job.status
+    if ends:
+        yield from _ended(job, labels)
+    if job.total_time is not None and ends:
+        yield from _duration("total", job.total_time, by_status)
+    if job.run_time is not None and (ends or old is None or old.run_time is None):
+        yield from _duration("run", job.run_time, by_status)
     yield from _consumed(was, now)
 
 
-def _queued(job: Job, queue_time: timedelta) -> Iterator[CounterIncrement]:
-    labels = (("org", job.org), ("model", job.model))
-    yield CounterIncrement(
-        metric="queue_seconds_bucket",
-        labels=(*labels, ("le", bucket(queue_time.total_seconds(), QUEUE_BUCKETS))),
-        amount=1,
-    )
-    yield CounterIncrement(metric="queue_milliseconds", labels=labels, amount=_milliseconds(queue_time))
+def _duration(phase: str, time: timedelta, labels: Labels) -> Iterator[CounterIncrement]:
+    buckets = QUEUE_BUCKETS if phase == "queue" else RUN_BUCKETS
+    within = (*labels, ("le", bucket(time.total_seconds(), buckets)))
+    yield CounterIncrement(metric=f"{phase}_seconds_bucket", labels=within, amount=1)
+    yield CounterIncrement(metric=f"{phase}_milliseconds", labels=labels, amount=time // timedelta(milliseconds=1))
 
 
-def _ended(job: Job) -> Iterator[CounterIncrement]:
-    labels = (("org", job.org), ("model", job.model))
+def _ended(job: Job, labels: Labels) -> Iterator[CounterIncrement]:
     ended = (*labels, ("method", job.method.value), ("status", job.status.value))
     yield CounterIncrement(metric="jobs_finished", labels=ended, amount=1)
     if job.status is Status.FAILED:
         reason = triage(job.error).cls.value
         yield CounterIncrement(metric="job_failures", labels=(*labels, ("reason", reason)), amount=1)
-
-
-def _ran(job: Job, run_time: timedelta) -> Iterator[CounterIncrement]:
-    labels = (("org", job.org), ("model", job.model), ("status", job.status.value))
-    yield CounterIncrement(
-        metric="run_seconds_bucket",
-        labels=(*labels, ("le", bucket(run_time.total_seconds(), RUN_BUCKETS))),
-        amount=1,
-    )
-    yield CounterIncrement(metric="run_milliseconds", labels=labels, amount=_milliseconds(run_time))
 
 
 def _consumed(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
@@ -71,7 +62,3 @@ def _consumed(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
 
 def _computed(tracked: Tracked) -> Decimal | None:
     return tracked.cost.computed if tracked.cost is not None else None
-
-
-def _milliseconds(span: timedelta) -> int:
-    return span // timedelta(milliseconds=1)

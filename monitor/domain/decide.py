@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from monitor.domain.costs import Spending, TunedModel
-from monitor.domain.counters import counters
-from monitor.domain.diff import StallAfter, enriched, first_sight, moved, stalled, track, vanished
+from monitor.domain.counters import increments
+from monitor.domain.diff import StallAfter, doubted, enriched, first_sight, moved, stalled, track, vanished
 from monitor.domain.flow import (
+    SLICE,
     Change,
     CounterIncrement,
     EventsRead,
@@ -26,6 +28,9 @@ from monitor.domain.pricing import EMPTY, Prices, estimate, price, shutdown
 from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import Rule, route_job
 from monitor.domain.training import in_order
+
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+_HORIZON_STEP: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,44 +55,65 @@ class _Step:
 
 
 def decide(known: Known, seen: Observation, policy: Policy) -> Change:
-    """Everything that one look changes, as one value to commit. The same look gives the same change."""
+    """Everything that one poll changes, as one value to commit. The same poll gives the same change."""
     stored, known = known, _shifted(known, seen.shift)
     history, horizon = _history(known, seen, policy.lookback)
-    looked = _steps(known, seen, history, policy.stall_after)
-    steps = [_priced(_sized(step, seen), policy.prices) for step in looked]
+    steps = [_priced(_sized(step, seen), policy.prices) for step in _steps(known, seen, history, policy.stall_after)]
     return Change(
         org=known.org,
         based_on=known.version,
         at=seen.at,
-        tracked=tuple(step.now for step in steps if step.now != stored.jobs.get(step.now.job.id)),
+        tracked=tuple(step.now for step in steps if step.now != stored.jobs.get(step.now.job.id, step.was)),
         events=tuple(event for step in steps for event in step.events),
         transitions=tuple(step.transition for step in steps if step.transition is not None),
         deliveries=tuple(delivery for step in steps for delivery in _deliveries(step, policy)),
-        counters=tuple(tally for step in steps for tally in _tallies(step)),
+        counters=tuple(increment for step in steps for increment in _counters(step)),
         spendings=tuple(spending for step in steps for spending in _spendings(step)),
         tuned=tuple(model for step in steps for model in _tuned(step, policy.prices)),
         horizon=horizon,
+        more=known.first_sight and not seen.last,
     )
+
+
+def slices(seen: Observation) -> Iterator[Observation]:
+    """The poll in parts that are committed one by one, the oldest jobs first.
+
+    A program that is killed between two of them has the older ones; the next poll finds the others where it looks for
+    news, in front of what is known.
+    """
+    if len(seen.jobs) <= SLICE:
+        yield seen
+        return
+    jobs = sorted(seen.jobs, key=lambda job: job.created_at or _LONG_AGO)
+    parts = [tuple(jobs[start : start + SLICE]) for start in range(0, len(jobs), SLICE)]
+    for part in parts[:-1]:
+        yield replace(seen, jobs=part, reads=(), missing=frozenset(), sizes={}, trouble=None, last=False)
+    yield replace(seen, jobs=parts[-1])
 
 
 def evolve(known: Known, change: Change) -> Known:
     """What is known once the change is committed."""
-    jobs = dict(known.jobs)
-    finalized = set()
+    jobs, final = dict(known.jobs), dict(known.final)
     for tracked in change.tracked:
+        id_ = tracked.job.id
+        jobs.pop(id_, None)
+        final.pop(id_, None)
         if tracked.finalized:
-            jobs.pop(tracked.job.id, None)
-            finalized.add(tracked.job.id)
+            final[id_] = tracked.job.status
         else:
-            jobs[tracked.job.id] = tracked
+            jobs[id_] = tracked
     return Known(
         org=known.org,
         version=change.based_on + 1,
         jobs=jobs,
-        final=known.final | finalized if finalized else known.final,
+        final=final,
         horizon=change.horizon or known.horizon,
         partial=change.more,
     )
+
+
+def _stored(known: Known, seen: Observation, id_: str) -> Tracked | None:
+    return known.jobs.get(id_) or seen.disputed.get(id_)
 
 
 def _shifted(known: Known, shift: timedelta) -> Known:
@@ -95,65 +121,94 @@ def _shifted(known: Known, shift: timedelta) -> Known:
     if not shift:
         return known
     jobs = {
-        id_: replace(tracked, since=tracked.since + shift, last_activity_at=tracked.last_activity_at + shift)
+        id_: replace(
+            tracked,
+            since=tracked.since + shift,
+            last_activity_at=tracked.last_activity_at and tracked.last_activity_at + shift,
+        )
         for id_, tracked in known.jobs.items()
     }
     return replace(known, jobs=jobs)
 
 
 def _history(known: Known, seen: Observation, lookback: timedelta) -> tuple[frozenset[str], datetime | None]:
-    """The listed jobs that are history, never followed nor told; and the horizon, where it moves.
+    """The listed jobs that are history, neither followed nor notified; and the horizon, where it moves.
 
-    At first sight, jobs that ended before the lookback, and what lies behind the place where a broken list ended;
-    later, unknown ended jobs from before that horizon.
+    At first sight those that ended before the lookback. Later those that nobody knew and that had ended when we came,
+    or when an earlier poll had seen all there was: a list that suddenly shows them is another project's, or was
+    incomplete. Both are told by the provider's own times, whatever clock we have.
     """
-    unknown = [job for job in seen.jobs if job.id not in known.jobs and job.status.final and job.created_at is not None]
-    if known.version == 0:
-        old = {job.id: job.created_at for job in unknown if job.created_at and job.created_at < seen.at - lookback}
-        unread = min((job.created_at for job in seen.jobs if job.created_at), default=None)
-        limits = [*old.values(), *([] if seen.complete or unread is None else [unread])]
-        return frozenset(old), max(limits, default=None)
-    limit = known.horizon
-    return frozenset(job.id for job in unknown if limit and job.created_at and job.created_at <= limit), None
+    now = seen.provider_now or seen.at
+    ends = {
+        job.id: end
+        for job in seen.jobs
+        if job.status.final and job.id not in known.jobs and (end := job.finished_at or job.created_at) is not None
+    }
+    if known.first_sight:
+        old = frozenset(id_ for id_, end in ends.items() if end < now - lookback)
+        return old, now if seen.last and seen.listed else None
+    limits = [limit for limit in (known.horizon, seen.settled_until) if limit is not None]
+    if not limits:
+        return frozenset(), None
+    horizon = max(limits)
+    moved = known.horizon is None or horizon - known.horizon >= _HORIZON_STEP
+    return frozenset(id_ for id_, end in ends.items() if end <= horizon), horizon if moved else None
 
 
 def _steps(known: Known, seen: Observation, history: frozenset[str], stall_after: StallAfter) -> Iterator[_Step]:
     reads = {read.job: read for read in seen.reads}
     listed = {job.id: job for job in seen.jobs if job.id not in history and job.id not in known.final}
     for job in listed.values():
-        yield _look(known, job, reads.get(job.id), seen.at, stall_after)
+        yield _step(known, job, reads.get(job.id), seen.at, stall_after)
+    yield from _disputed(seen)
     for id_, was in known.jobs.items():
         if id_ in listed:
             continue
-        if id_ in seen.missing and was.active:
+        if id_ in seen.missing and not was.job.status.final:
             now, transition = vanished(was, seen.at)
             yield _Step(was=was, now=now, transition=transition)
         elif id_ in reads:
-            step = _look(known, was.job, reads[id_], seen.at, stall_after)
+            step = _step(known, was.job, reads[id_], seen.at, stall_after)
             # events say nothing of whether the job is still there
-            yield replace(step, now=replace(step.now, missing=was.missing))
+            yield replace(step, now=replace(step.now, missing=was.missing, doubt=was.doubt))
         elif seen.shift or id_ in seen.sizes:
             yield _Step(was=was, now=was, transition=None)
 
 
-def _look(known: Known, job: Job, read: EventsRead | None, at: datetime, stall_after: StallAfter) -> _Step:
+def _disputed(seen: Observation) -> Iterator[_Step]:
+    """What becomes of ended jobs that are listed with another status now."""
+    for job in seen.jobs:
+        if (was := seen.disputed.get(job.id)) is not None:
+            yield _known_step(was, job, None, seen.at, {})
+
+
+def _step(known: Known, job: Job, read: EventsRead | None, at: datetime, stall_after: StallAfter) -> _Step:
     was = known.jobs.get(job.id)
-    job = enriched(job, was, read, at)
-    transition = (
-        first_sight(job, at, baseline=known.version == 0)
-        if was is None
-        else moved(was, job, at) or (_quiet(was, job, read, at, stall_after))
-    )
+    if was is not None:
+        return _known_step(was, job, read, at, stall_after)
+    job = enriched(job, None, read, at)
+    transition = first_sight(job, at, baseline=known.first_sight)
+    events = in_order(read.events) if read is not None else ()
+    return _Step(was=None, now=track(None, job, read, transition, at), transition=transition, events=events)
+
+
+def _known_step(was: Tracked, seen: Job, read: EventsRead | None, at: datetime, stall_after: StallAfter) -> _Step:
+    job = enriched(seen, was, read, at)
+    transition = moved(was, job, at) or _quiet(was, job, read, at, stall_after)
     now = track(was, job, read, transition, at)
-    heard = frozenset(was.recent) if was is not None else frozenset()
-    events = in_order(event for event in read.events if event.id not in heard) if read is not None else ()
+    contradicts = was.job.status.final and seen.status is not was.job.status and transition is None
+    now = replace(now, doubt=doubted(was, seen, at) if contradicts and not was.corrected else None)
+    if now.finalized and job.started_at is None and now.ran_at is not None:  # nobody will tell any more
+        now = replace(now, job=replace(job, started_at=now.ran_at))
+    known_ids = frozenset(was.recent)
+    events = in_order(event for event in read.events if event.id not in known_ids) if read is not None else ()
     return _Step(was=was, now=now, transition=transition, events=events)
 
 
 def _quiet(was: Tracked, job: Job, read: EventsRead | None, at: datetime, stall_after: StallAfter) -> Transition | None:
     """A stall is judged only when the job's events were just read and brought nothing, and the job is as it was."""
-    heard = frozenset(was.recent)
-    if read is None or job != was.job or any(event.id not in heard for event in read.events):
+    known_ids = frozenset(was.recent)
+    if read is None or job != was.job or any(event.id not in known_ids for event in read.events):
         return None
     return stalled(was, job, at, stall_after)
 
@@ -165,36 +220,49 @@ def _sized(step: _Step, seen: Observation) -> _Step:
 
 
 def _priced(step: _Step, prices: Prices) -> _Step:
-    """An active job gets an estimate, an ended one its cost; where that was unknown, when the quantity comes late."""
+    """An active job gets an estimate, an ended one its cost; where that was unknown, when the quantity comes late.
+
+    A job that is gone from the provider counts for nothing.
+    """
     now, job = step.now, step.now.job
-    if _computed(now) is not None:
+    if _computed(now) is not None and not _corrected(step):
         return step
     if job.status.final:
         cost = price(job, prices.training, settled=now.finalized)
         return replace(step, now=replace(now, cost=cost))
-    return replace(
-        step, now=replace(now, cost=estimate(job, now.size, prices.training, paused=now.paused, naming=prices.naming))
-    )
+    estimated = None
+    if not now.gone:
+        estimated = estimate(job, now.size, prices.training, paused=now.paused, naming=prices.naming)
+    return replace(step, now=replace(now, cost=estimated))
+
+
+def _corrected(step: _Step) -> bool:
+    return step.transition is not None and step.transition.kind is TransitionKind.CORRECTED
 
 
 def _computed(tracked: Tracked | None) -> Decimal | None:
     return tracked.cost.computed if tracked is not None and tracked.cost is not None else None
 
 
-def _tallies(step: _Step) -> Iterator[CounterIncrement]:
+def _counters(step: _Step) -> Iterator[CounterIncrement]:
     baseline = step.transition is not None and step.transition.kind is TransitionKind.BASELINE
     if not baseline:
-        yield from counters(step.was, step.now)
+        yield from increments(step.was, step.now)
 
 
 def _spendings(step: _Step) -> Iterator[Spending]:
-    """What was spent on a job, when that becomes known; history is booked like news."""
-    now, usd = step.now, _computed(step.now)
-    if usd is None or _computed(step.was) is not None:
+    """What was spent on a job, when that becomes known or is corrected.
+
+    History is recorded like news, at the time it is of. What has no time at all is recorded on no day: today's budget
+    is not for it.
+    """
+    now, usd, job = step.now, _computed(step.now), step.now.job
+    if _corrected(step) and _computed(step.was) is not None:
+        usd = usd or Decimal(0)
+    elif usd is None or _computed(step.was) is not None:
         return
-    job = now.job
-    at = job.finished_at or _ended(step)
-    if at is None:
+    at = now.ended_at or now.started_at or job.created_at
+    if at is None or usd is None:
         return
     yield Spending(
         org=job.org,
@@ -208,18 +276,6 @@ def _spendings(step: _Step) -> Iterator[Spending]:
         fine_tuned_model=job.fine_tuned_model,
         metadata=job.metadata,
     )
-
-
-def _ended(step: _Step) -> datetime | None:
-    """When a job ended whose end has no time: when we saw it; of history, what is known of its time at all.
-
-    What was over at first sight and has no time is of no day that we know: its costs are not those of today.
-    """
-    job, transition = step.now.job, step.transition
-    told = job.started_at or job.created_at
-    if transition is not None and transition.kind is TransitionKind.BASELINE:
-        return told
-    return None if step.was is None and told is None else step.now.since
 
 
 def _tuned(step: _Step, prices: Prices) -> Iterator[TunedModel]:

@@ -1,4 +1,4 @@
-"""What a look at one job means: the job as it now stands, and the transition that led there, if any."""
+"""What a poll says of one job: the job as it now stands, and the transition that led there, if any."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.domain.flow import GONE_AFTER, RECENT, EventsRead, Tracked, Transition, TransitionKind
+from monitor.domain.flow import (
+    BELIEVED_AFTER,
+    DOUBT_GAP,
+    GONE_AFTER,
+    RECENT,
+    Doubt,
+    EventsRead,
+    Tracked,
+    Transition,
+    TransitionKind,
+)
 from monitor.domain.model import Job, Metrics, Status
 from monitor.domain.training import fold, in_order, measured
 
@@ -28,19 +38,22 @@ def enriched(job: Job, was: Tracked | None, read: EventsRead | None, at: datetim
         before = replace(training, loop_seconds=0.0, counted_step=0, timed_steps=0) if read.whole else training
         training = fold(before, in_order(read.events))
     started = was.job.started_at if was is not None else None
-    if was is not None and was.job.status in _WAITING and job.status is Status.RUNNING:
-        started = started or at
+    if started is None and was is not None and job.status.final and training.last_event_at is None:
+        started = was.ran_at  # nothing that could tell it better will come
     job = replace(job, training=training, started_at=job.started_at or training.started_at or started)
     if was is not None and was.job.status.final:
-        return _completed(was.job, job)
+        return _completed(was, job, at)
     if job.status.final and job.finished_at is None:
         return replace(job, finished_at=training.last_event_at or (at if was is not None else None))
     return job
 
 
-def _completed(ended: Job, seen: Job) -> Job:
-    """An ended job with what was missing filled in from a later look that agrees on its end."""
-    ended = replace(ended, training=seen.training, started_at=ended.started_at or seen.training.started_at)
+def _completed(was: Tracked, seen: Job, at: datetime) -> Job:
+    """An ended job with what was missing filled in from a later poll that agrees on its end; or as that has it, where
+    its end is taken back for good."""
+    if believed(was, seen, at):
+        return seen
+    ended = replace(was.job, training=seen.training, started_at=was.job.started_at or seen.training.started_at)
     if seen.status is not ended.status:
         return ended
     return replace(
@@ -53,6 +66,21 @@ def _completed(ended: Job, seen: Job) -> Job:
     )
 
 
+def believed(was: Tracked, seen: Job, at: datetime) -> bool:
+    """Whether the provider has contradicted an end often enough to be believed, which happens once to a job."""
+    if was.corrected or not was.job.status.final or seen.status is was.job.status or seen.status is Status.UNKNOWN:
+        return False
+    return doubted(was, seen, at).polls >= BELIEVED_AFTER
+
+
+def doubted(was: Tracked, seen: Job, at: datetime) -> Doubt:
+    """The doubt about an end, after a poll that contradicts it."""
+    doubt = was.doubt
+    if doubt is None or doubt.status is not seen.status:
+        return Doubt(status=seen.status, polls=1, at=at)
+    return replace(doubt, polls=doubt.polls + 1, at=at) if at - doubt.at >= DOUBT_GAP else doubt
+
+
 def first_sight(job: Job, at: datetime, *, baseline: bool) -> Transition:
     """The transition of a job that was not known: history at the first sight of its organisation, else news."""
     kind = TransitionKind.BASELINE if baseline else TransitionKind.APPEARED
@@ -60,32 +88,32 @@ def first_sight(job: Job, at: datetime, *, baseline: bool) -> Transition:
 
 
 def moved(was: Tracked, job: Job, at: datetime) -> Transition | None:
-    """The transition of a known job whose status is another one. Final is final: an ended job never moves."""
+    """The transition of a known job whose status is another one: of an ended one only where its end is corrected."""
     before, after = was.job.status, job.status
-    if before is after or before.final:
+    if before is after:
         return None
-    back = was.missing >= GONE_AFTER and not after.final
+    back = was.gone and not after.final
+    kind = TransitionKind.CORRECTED if before.final else TransitionKind.BACK if back else TransitionKind.MOVED
     return Transition(
         org=job.org,
         job=job.id,
         seq=was.seq + 1,
         at=at,
-        kind=TransitionKind.BACK if back else TransitionKind.MOVED,
+        kind=kind,
         before=before,
         after=after,
         resumed=before is Status.PAUSED and after in (Status.QUEUED, Status.VALIDATING, Status.RUNNING),
-        restarted=_has_run(was),
+        restarted=before is Status.PAUSED or was.started_at is not None,
     )
 
 
-def _has_run(was: Tracked) -> bool:
-    return was.job.status is Status.PAUSED or was.job.started_at is not None
-
-
 def stalled(was: Tracked, job: Job, at: datetime, stall_after: StallAfter) -> Transition | None:
-    """Told once when a job has shown no sign of life for as long as its status allows."""
+    """Notified once when a job has shown no sign of life for as long as its status allows.
+
+    What its silence before we came was like is the provider's to tell: it counts from our first sight of the status.
+    """
     limit = stall_after.get(job.status)
-    if was.stalled or limit is None or at - was.last_activity_at <= limit:
+    if was.stalled or limit is None or at - was.alive_at <= limit:
         return None
     status = job.status
     return Transition(
@@ -94,7 +122,9 @@ def stalled(was: Tracked, job: Job, at: datetime, stall_after: StallAfter) -> Tr
 
 
 def vanished(was: Tracked, at: datetime) -> tuple[Tracked, Transition | None]:
-    """The provider does not know the job: after GONE_AFTER looks in a row its status is unknown, silently."""
+    """The provider does not know the job: after GONE_AFTER polls in a row its status is unknown."""
+    if was.gone:
+        return was, None
     missing = was.missing + 1
     if missing != GONE_AFTER:
         return replace(was, missing=missing), None
@@ -115,25 +145,34 @@ def track(
     was: Tracked | None, job: Job, read: EventsRead | None, transition: Transition | None, at: datetime
 ) -> Tracked:
     """What we remember of a job from now on."""
-    baseline = transition is not None and transition.kind is TransitionKind.BASELINE
     recent = _recent(was, read)
     if was is None:
-        finalized = baseline and job.status.final
-        return Tracked(job=job, seq=1, since=at, last_activity_at=at, finalized=finalized, recent=recent)
+        finalized = transition is not None and transition.kind is TransitionKind.BASELINE and job.status.final
+        return Tracked(job=job, seq=1, since=at, last_activity_at=_last_told(job), finalized=finalized, recent=recent)
     stalls = transition is not None and transition.kind is TransitionKind.STALLED
+    corrects = transition is not None and transition.kind is TransitionKind.CORRECTED
     stirs = (job != was.job or recent != was.recent) and not stalls
+    begins = job.status is Status.RUNNING and was.job.status in _WAITING
     return replace(
         was,
         job=job,
         seq=transition.seq if transition is not None else was.seq,
         since=at if transition is not None and not stalls else was.since,
         last_activity_at=at if stirs else was.last_activity_at,
+        ran_at=was.ran_at or (at if begins else None),
         stalled=stalls or (was.stalled and not stirs),
         missing=0,
         paused=was.paused + (at - was.since if _unpaused(was, job) else timedelta(0)),
-        finalized=was.finalized or (was.ready_to_finalize(at) and read is not None and read.whole),
+        finalized=(was.finalized and not corrects) or (was.ready_to_finalize(at) and read is not None and read.whole),
         recent=recent,
+        corrected=was.corrected or corrects,
     )
+
+
+def _last_told(job: Job) -> datetime | None:
+    """The last sign of life of a job that we did not know, by the provider's own times."""
+    times = (job.created_at, job.started_at, job.finished_at, job.training.last_event_at)
+    return max((time for time in times if time is not None), default=None)
 
 
 def _unpaused(was: Tracked, job: Job) -> bool:

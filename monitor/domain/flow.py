@@ -13,7 +13,7 @@ from monitor.domain.news import Delivery, Subject, job_subject
 
 
 class TransitionKind(StrEnum):
-    """What happened to a job. BASELINE (first sight of its organisation) and GONE, BACK are never news."""
+    """What happened to a job. BASELINE (first sight of its organisation) and BACK are never news."""
 
     BASELINE = "baseline"
     APPEARED = "appeared"
@@ -21,6 +21,8 @@ class TransitionKind(StrEnum):
     STALLED = "stalled"
     GONE = "gone"
     BACK = "back"
+    CORRECTED = "corrected"
+    """The provider has taken an end back for good."""
 
 
 class Reason(StrEnum):
@@ -71,9 +73,27 @@ class Observation:
     """Whether the job list was read; False for a look at event streams alone."""
     complete: bool = True
     """Whether the list was read to its end or to the lookback."""
+    last: bool = True
+    """Nothing of the same poll follows; see `slices`."""
+    provider_now: datetime | None = None
+    """The time by the provider's own clock, where it says."""
+    settled_until: datetime | None = None
+    """An earlier poll has seen all that ended up to this moment, on the provider's clock."""
+    disputed: Mapping[str, Tracked] = field(default_factory=dict)
+    """Ended jobs that nothing was asked about any more, and that are listed with another status now."""
     shift: timedelta = timedelta(0)
     """How far the wall clock jumped since the last look."""
     trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """The provider says another status of a job that has ended: believed when it says so often enough."""
+
+    status: Status
+    polls: int
+    at: datetime
+    """When the last of those polls was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +105,13 @@ class Tracked:
     """Number of its last transition, counted from 1."""
     since: datetime
     """When we first saw it in its present status."""
-    last_activity_at: datetime
-    """The last sign of life, on our clock."""
+    last_activity_at: datetime | None = None
+    """The last sign of life: on our clock where we saw it, else as the provider tells it; None where it does not."""
+    ran_at: datetime | None = None
+    """When we saw it begin to run, where we had seen it wait before."""
+    doubt: Doubt | None = None
+    corrected: bool = False
+    """Its end was taken back once: that is believed no second time."""
     stalled: bool = False
     missing: int = 0
     """Looks in a row in which the provider did not know it."""
@@ -101,9 +126,31 @@ class Tracked:
     """Ids of its newest stored events, at most RECENT, newest last. Kept with the events, not with the job."""
 
     @property
+    def gone(self) -> bool:
+        """The provider does not know it any more; it is asked again, ever more seldom."""
+        return self.missing >= GONE_AFTER
+
+    @property
     def active(self) -> bool:
-        """Whether we still ask about it: not over, and not gone from the provider."""
-        return not self.job.status.final and self.missing < GONE_AFTER
+        """Neither over nor gone from the provider."""
+        return not self.job.status.final and not self.gone
+
+    @property
+    def alive_at(self) -> datetime:
+        """From when on it counts as silent: its last sign of life, but not from before we came."""
+        return max(self.since, self.last_activity_at or self.since)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it began to run: by the provider, else when we saw it."""
+        return self.job.started_at or self.ran_at
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended: by the provider, else when we saw it end; None of what had ended before we came."""
+        if not self.job.status.final:
+            return None
+        return self.job.finished_at or (self.since if self.seq > 1 else None)
 
     def ready_to_finalize(self, now: datetime) -> bool:
         """Over for long enough that its last events are there: they come up to 8 s after the end."""
@@ -113,6 +160,12 @@ class Tracked:
 RECENT = 400
 GONE_AFTER = 3
 SETTLE_AFTER = timedelta(seconds=10)
+BELIEVED_AFTER = 3
+"""Polls in which a provider has to contradict an end before it is believed, …"""
+DOUBT_GAP = timedelta(seconds=30)
+"""… at least so far apart: a gateway's cache or a stale replica says the old for a while."""
+SLICE = 500
+"""Jobs of one commit: memory and the size of a transaction are bounded by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +175,18 @@ class Known:
     org: str
     version: int = 0
     jobs: Mapping[str, Tracked] = field(default_factory=dict)
-    """By id: active jobs, and ended ones that are not settled."""
-    final: frozenset[str] = frozenset()
-    """Ids of settled jobs: what the provider says of them is no longer heard."""
+    """By id: active jobs, and ended ones that are not finalized."""
+    final: Mapping[str, Status] = field(default_factory=dict)
+    """Finalized jobs by id: nothing is asked about them any more."""
     horizon: datetime | None = None
-    """Unknown final jobs created at or before this moment are history, not news."""
+    """Unknown jobs that ended at or before this moment, on the provider's clock, are history and not news."""
     partial: bool = False
-    """Only a part of the first look is stored: what else that finds is history too."""
+    """Only a part of the first sight is stored: what else that finds is history too."""
+
+    @property
+    def first_sight(self) -> bool:
+        """Whether the organisation is seen for the first time: what there is, is a baseline and not news."""
+        return self.version == 0 or self.partial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +243,7 @@ class Change:
     """Models that these jobs have brought forth."""
     horizon: datetime | None = None
     more: bool = False
-    """The same first look changes more, which follows in changes of its own."""
+    """The same first sight changes more, which follows in changes of its own."""
 
     @property
     def empty(self) -> bool:

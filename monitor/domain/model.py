@@ -204,6 +204,11 @@ class Job:
         return span(self.created_at, self.started_at)
 
     @property
+    def total_time(self) -> timedelta | None:
+        """Created to finished, never negative."""
+        return span(self.created_at, self.finished_at)
+
+    @property
     def run_time(self) -> timedelta | None:
         """Started to finished, never negative."""
         return span(self.started_at, self.finished_at)

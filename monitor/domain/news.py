@@ -167,6 +167,8 @@ class News:
     subject: Subject
     seq: int
     """Counted up for each subject: the transition of a job, the threshold of a budget, the milestone of a shutdown."""
+    judged_by: str | None = None
+    """The amount of a budget that it was judged by."""
     deliveries: tuple[Delivery, ...] = ()
 
     @property

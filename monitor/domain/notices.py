@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -31,25 +32,36 @@ _WHEN: Final = {
 def budget_news(
     budget: Budget,
     counted: Sum,
+    span: Span,
     *,
-    orgs: Iterable[OrgRef],
-    rules: Iterable[Rule],
-    notified: Collection[str],
+    recipients: Collection[str],
+    notified: Mapping[str, str | None],
     now: datetime,
 ) -> News | None:
     """The highest threshold that is crossed, where neither it nor a higher one was notified in this period.
 
-    It goes to the notifiers of every rule on `budget` whose organisations, providers and labels fit an organisation
-    that the budget covers; what a rule asks of models and metadata is not asked of budgets. None where it has no
-    recipient: it is notified as soon as it has one. `notified` has the ids of earlier news.
+    None where it has no recipient: it is notified as soon as it has one. `notified` has the ids of earlier news and
+    the amounts that they were judged by: an amount that is raised in the middle of a period is judged anew.
     """
-    span, threshold = period_of(budget.period, now), crossed(budget, counted.spent)
-    subject, covered = budget_subject(budget, span), budget.covers(orgs)
-    recipients = route((EventType.BUDGET,), rules, lambda match: any(covers(match, org) for org in covered))
+    threshold, subject = crossed(budget, counted.spent), _judged_subject(budget, span, notified)
     if threshold is None or not recipients or subject.last_seq(notified) >= per_mille(threshold):
         return None
     seq, message = per_mille(threshold), _budget_message(budget, counted, threshold, span, now)
-    return _news(subject, seq, dict.fromkeys(recipients, message))
+    return replace(_news(subject, seq, dict.fromkeys(recipients, message)), judged_by=dollars(budget.amount))
+
+
+def budget_recipients(budget: Budget, orgs: Iterable[OrgRef], rules: Iterable[Rule]) -> Collection[str]:
+    """The notifiers of every rule on `budget` whose organisations, providers and labels fit an organisation that the
+    budget covers; what a rule asks of models and metadata is not asked of budgets."""
+    covered = budget.covers(orgs)
+    return route((EventType.BUDGET,), rules, lambda match: any(covers(match, org) for org in covered))
+
+
+def _judged_subject(budget: Budget, span: Span, notified: Mapping[str, str | None]) -> Subject:
+    """The period as the subject of news: with the amount, where it was notified by another one before."""
+    plain, amount = budget_subject(budget, span), dollars(budget.amount)
+    amounts = {by for id_, by in notified.items() if id_.startswith(f"{plain.key}/") and by is not None}
+    return plain if amounts <= {amount} else replace(plain, id=f"{plain.id}@{amount}")
 
 
 def shutdown_news(
@@ -89,7 +101,8 @@ def _news(subject: Subject, seq: int, messages: Mapping[str, Message]) -> News:
 def _budget_message(budget: Budget, counted: Sum, threshold: Decimal, span: Span, now: datetime) -> Message:
     part = int(counted.spent * 100 / budget.amount)
     subject = budget_subject(budget, span)
-    amounts = f"{_round(counted.spent)} of {_round(budget.amount)} {_WHEN[budget.period]}"
+    when = _WHEN[budget.period] if span == period_of(budget.period, now) else f"in {span.id}"
+    amounts = f"{_round(counted.spent)} of {_round(budget.amount)} {when}"
     return Message(
         type=subject.type_of(EventType.BUDGET),
         at=now,

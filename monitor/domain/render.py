@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
-from monitor.domain.flow import Tracked, Transition
+from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import Basis, Cost, Job, JobError, Status
 from monitor.domain.news import Delivery, EventType, Message, Severity
 from monitor.domain.pricing import dollars, spoken
@@ -55,7 +55,7 @@ def render(transition: Transition, tracked: Tracked, event: EventType, labelling
     return Message(
         type=transition.subject.type_of(event),
         at=transition.at,
-        title=f"{job.name or job.id} {_VERB.get(event, event)}",
+        title=f"{job.name or job.id} {_VERB.get(event, event)}{_correction(transition)}",
         severity=_SEVERITY.get(event, Severity.INFO),
         subject=transition.subject,
         event_type=event,
@@ -66,6 +66,11 @@ def render(transition: Transition, tracked: Tracked, event: EventType, labelling
         monitor_url=job_page(labelling.monitor_url, job),
         data=json.dumps(payload(transition, tracked, labelling), ensure_ascii=False, allow_nan=False),
     )
+
+
+def _correction(transition: Transition) -> str:
+    corrects = transition.kind is TransitionKind.CORRECTED
+    return f" (corrected: it had been reported as {transition.before})" if corrects else ""
 
 
 def job_page(base: str, job: Job) -> str | None:
@@ -85,6 +90,7 @@ def payload(transition: Transition, tracked: Tracked, labelling: Labelling) -> d
             "from": transition.before,
             "to": transition.after,
             "observed_at": moment(transition.at),
+            **({"corrected": True} if tracked.corrected else {}),
         },
         "job": job_view(tracked.job, tracked.cost, monitor_url=labelling.monitor_url),
     }
@@ -137,8 +143,8 @@ def _facts(transition: Transition, tracked: Tracked, event: EventType) -> Iterat
         yield "Duration", span(job.run_time)
     if job.queue_time is not None:
         yield "Queued for", span(job.queue_time)
-    if event is EventType.STALLED and tracked.last_activity_at < transition.at:  # else it has stirred since: told late
-        yield "Silent for", span(transition.at - tracked.last_activity_at)
+    if event is EventType.STALLED and tracked.alive_at < transition.at:  # else it has moved since, and this is late
+        yield "Silent for", span(transition.at - tracked.alive_at)
     if job.progress is not None and job.status is not Status.SUCCEEDED:
         yield "Progress", f"{job.progress:.0%}"
     if job.trained_tokens is not None:

@@ -51,7 +51,11 @@ def event_types(transition: Transition) -> tuple[EventType, ...]:
     """What a transition is news of, the most telling first; nothing for what is never news."""
     if transition.kind is TransitionKind.STALLED:
         return (EventType.STALLED,)
-    if transition.kind not in (TransitionKind.APPEARED, TransitionKind.MOVED):
+    if transition.kind is TransitionKind.GONE:
+        return (EventType.GONE,)
+    if transition.kind is TransitionKind.CORRECTED and not transition.after.final:
+        return (EventType.RESUMED,)
+    if transition.kind in (TransitionKind.BASELINE, TransitionKind.BACK):
         return ()
     found = _by_status(transition)
     if transition.kind is TransitionKind.APPEARED and not transition.after.final:

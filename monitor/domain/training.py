@@ -1,14 +1,17 @@
-"""What a job's events tell of its training: folded into one value, however often and in whatever order they come."""
+"""What a job's events say of its training: folded into one value, however often and in whatever order they come."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from monitor.domain.model import EventKind, JobEvent, Metrics, Training
 
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_FIGURES: Final = tuple(field.name for field in fields(Metrics))
+_STEP: Final = _FIGURES.index("step")
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def in_order(events: Iterable[JobEvent]) -> tuple[JobEvent, ...]:
@@ -18,48 +21,60 @@ def in_order(events: Iterable[JobEvent]) -> tuple[JobEvent, ...]:
 
 
 def fold(training: Training, events: Iterable[JobEvent]) -> Training:
-    """What is known after these events, oldest first, given what was known before."""
-    events = tuple(events)
+    """What is known after these events, oldest first, given what was known before.
+
+    Events of a busy job come by the hundred: they are gathered in plain variables, and one value is made at the end.
+    """
+    last, started, figures = training.last_event_at, training.started_at, []
     for event in events:
-        training = _hear(training, event)
-    figures = [event.metrics for event in events if event.metrics is not None]
-    # Of a step that is told twice, in words and in figures, what has its seconds counts.
-    for metrics in sorted(figures, key=lambda metrics: (metrics.step or 0, metrics.loop_seconds is None)):
-        training = _count(training, metrics)
-    for metrics in sorted(figures, key=lambda metrics: metrics.step or 0):
-        training = measured(training, metrics)
-    return training
-
-
-def _hear(training: Training, event: JobEvent) -> Training:
-    if event.at is not None:
-        heard = training.last_event_at
-        training = replace(training, last_event_at=event.at if heard is None else max(heard, event.at))
-    if event.kind is EventKind.STARTED and event.at is not None:
-        first = training.started_at
-        training = replace(training, started_at=event.at if first is None else min(first, event.at))
-    return training
-
-
-def _count(training: Training, metrics: Metrics) -> Training:
-    if metrics.step is None or metrics.step <= training.counted_step:
-        return training
-    seconds = training.loop_seconds + (metrics.loop_seconds or 0.0)
-    timed = training.timed_steps + (metrics.loop_seconds is not None)
-    return replace(training, loop_seconds=seconds, counted_step=metrics.step, timed_steps=timed)
+        if event.metrics is not None:
+            figures.append(event.metrics)
+        if event.at is None:
+            continue
+        last = event.at if last is None or event.at > last else last
+        if event.kind is EventKind.STARTED:
+            started = event.at if started is None or event.at < started else started
+    if not figures:
+        if last == training.last_event_at and started == training.started_at:
+            return training
+        return replace(training, last_event_at=last, started_at=started)
+    seconds, counted, timed = _counted(training, figures)
+    return replace(
+        training,
+        last_event_at=last,
+        started_at=started,
+        loop_seconds=seconds,
+        counted_step=counted,
+        timed_steps=timed,
+        latest=_latest(training.latest, counted, figures),
+    )
 
 
 def measured(training: Training, metrics: Metrics) -> Training:
-    """What is known after one measurement."""
-    step = metrics.step if metrics.step is not None else training.counted_step
-    newer = step >= (training.latest.step or 0)
-    return replace(training, latest=_merged(training.latest, metrics, newer=newer))
+    """What is known after a measurement that is no event."""
+    return replace(training, latest=_latest(training.latest, training.counted_step, (metrics,)))
 
 
-def _merged(old: Metrics, new: Metrics, *, newer: bool) -> Metrics:
-    first, second = (new, old) if newer else (old, new)
-    values = {}
-    for field in fields(Metrics):
-        value = getattr(first, field.name)
-        values[field.name] = value if value is not None else getattr(second, field.name)
-    return Metrics(**values)
+def _counted(training: Training, measured: Sequence[Metrics]) -> tuple[float, int, int]:
+    """The seconds of all steps, the last step, and how many steps have their seconds.
+
+    Of a step that is told twice, in words and in figures, what has its seconds counts.
+    """
+    seconds, counted, timed = training.loop_seconds, training.counted_step, training.timed_steps
+    for metrics in sorted(measured, key=lambda metrics: (metrics.step or 0, metrics.loop_seconds is None)):
+        if metrics.step is not None and metrics.step > counted:
+            seconds += metrics.loop_seconds or 0.0
+            timed += metrics.loop_seconds is not None
+            counted = metrics.step
+    return seconds, counted, timed
+
+
+def _latest(before: Metrics, counted: int, measured: Sequence[Metrics]) -> Metrics:
+    """The newest value of each figure; one that is of no step is of the last."""
+    values = [getattr(before, name) for name in _FIGURES]
+    for metrics in sorted(measured, key=lambda metrics: metrics.step or 0):
+        newer = (metrics.step if metrics.step is not None else counted) >= (values[_STEP] or 0)
+        for place, value in enumerate(map(metrics.__getattribute__, _FIGURES)):
+            if value is not None and (newer or values[place] is None):
+                values[place] = value
+    return Metrics(**dict(zip(_FIGURES, values, strict=True)))

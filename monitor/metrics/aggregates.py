@@ -56,7 +56,7 @@ AGGREGATES: Final[tuple[Family, ...]] = (
         rows=_jobs,
     ),
     counter("finetune_jobs_finished_total", "Jobs that ended, by how they ended.", "jobs_finished"),
-    counter("finetune_job_failures_total", "Jobs that failed, by who can mend the cause.", "job_failures"),
+    counter("finetune_job_failures_total", "Jobs that failed, by who can fix the cause.", "job_failures"),
     _histogram(
         "finetune_queue_duration_seconds",
         "How long jobs waited from their creation to the start of their training.",
@@ -67,6 +67,12 @@ AGGREGATES: Final[tuple[Family, ...]] = (
         "finetune_run_duration_seconds",
         "How long jobs ran from the start of their training to their end.",
         "run",
+        RUN_BUCKETS,
+    ),
+    _histogram(
+        "finetune_total_duration_seconds",
+        "How long jobs took from their creation to their end, whether or not their start is known.",
+        "total",
         RUN_BUCKETS,
     ),
     counter("finetune_trained_tokens_total", "Billable tokens of jobs that ended.", "trained_tokens"),

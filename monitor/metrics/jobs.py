@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Final
 
 from monitor.domain.flow import Tracked
-from monitor.domain.model import Basis, Job, Status, span
+from monitor.domain.model import Basis, Status, span
 from monitor.metrics.family import Family, JobFamily
 from monitor.metrics.view import JobSeries, View
 
@@ -32,18 +32,21 @@ def _duration(jobs: Sequence[JobSeries], view: View) -> list[str]:
     return [
         f'finetune_job_duration_seconds{{{series.labels},phase="{phase}"}} {seconds!r}\n'
         for series in jobs
-        for phase, seconds in phases(series.tracked.job, view.at)
+        for phase, seconds in phases(series.tracked, view.at)
     ]
 
 
-def phases(job: Job, at: datetime) -> Iterator[tuple[str, float]]:
-    """How long a job queued and ran, in seconds: so far or in the end, as far as it is known."""
-    queued = span(job.created_at, at if job.started_at is None and job.status in _QUEUING else job.started_at)
-    if queued is not None:
-        yield "queue", queued.total_seconds()
-    ran = span(job.started_at, at if job.status in _UNDER_WAY else job.finished_at)
-    if ran is not None:
-        yield "run", ran.total_seconds()
+def phases(tracked: Tracked, at: datetime) -> Iterator[tuple[str, float]]:
+    """How long a job queued and ran, in seconds, so far or in the end; and in total once it ended."""
+    job, started = tracked.job, tracked.started_at
+    spans = {
+        "queue": span(job.created_at, at if started is None and job.status in _QUEUING else started),
+        "run": span(started, at if job.status in _UNDER_WAY else job.finished_at),
+        "total": job.total_time,
+    }
+    for phase, time in spans.items():
+        if time is not None:
+            yield phase, time.total_seconds()
 
 
 def _gauge(name: str, text: str, read: Callable[[Tracked], float | None]) -> JobFamily:
@@ -102,7 +105,7 @@ JOBS: Final[tuple[JobFamily, ...]] = (
     _moment(
         "finetune_job_started_timestamp_seconds",
         "When the job's training started.",
-        attrgetter("job.started_at"),
+        attrgetter("started_at"),
     ),
     _moment(
         "finetune_job_finished_timestamp_seconds",

@@ -36,6 +36,8 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "queue_milliseconds": ("org", "model"),
     "run_seconds_bucket": ("org", "model", "status", "le"),
     "run_milliseconds": ("org", "model", "status"),
+    "total_seconds_bucket": ("org", "model", "status", "le"),
+    "total_milliseconds": ("org", "model", "status"),
     "usage_tokens": ("org", "model", "kind"),
     "usage_nanodollars": ("org", "model", "kind"),
 }

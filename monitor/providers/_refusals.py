@@ -14,10 +14,10 @@ from monitor.providers.base import (
     Malformed,
     NotEligible,
     NotFound,
+    ProviderUnavailable,
     RateLimited,
     Response,
     SourceError,
-    Unavailable,
 )
 
 _LONGEST: Final = 300
@@ -25,8 +25,8 @@ _MEANINGS: Final[Mapping[int, tuple[type[SourceError], str]]] = {
     401: (AuthFailed, "the key is refused"),
     402: (NotEligible, "payment is required"),
     403: (AuthFailed, "the key may not do this"),
-    408: (Unavailable, "the server gave up waiting"),
-    409: (Unavailable, "the server is at odds with itself"),
+    408: (ProviderUnavailable, "the server gave up waiting"),
+    409: (ProviderUnavailable, "the server is at odds with itself"),
     429: (RateLimited, "too many requests"),
 }
 _KEYS: Final = ("code", "type", "status", "reason")
@@ -74,7 +74,7 @@ def _meaning(status: int, words: str, *, one: bool, what: str, rules: Iterable[R
             return NotFound, f"no such {what}"
         return Malformed, f"there is no {what} list here; is base_url right?"
     if status >= 500:
-        return Unavailable, "the server failed"
+        return ProviderUnavailable, "the server failed"
     return _MEANINGS.get(status, (Malformed, "the request is refused"))
 
 

@@ -270,13 +270,13 @@ class RateLimited(SourceError):
     reason = Reason.RATE_LIMITED
 
 
-class Unavailable(SourceError):
+class ProviderUnavailable(SourceError):
     """The provider did not answer, or answered with a server's error."""
 
     reason = Reason.UNAVAILABLE
 
 
-class TimedOut(Unavailable):
+class TimedOut(ProviderUnavailable):
     """The answer was not complete within the deadline."""
 
     reason = Reason.TIMEOUT

@@ -29,13 +29,13 @@ from monitor.providers.base import (
     NotEligible,
     Outgoing,
     Page,
+    ProviderUnavailable,
     RateLimited,
     Request,
     Response,
     SourceError,
     TimedOut,
     Token,
-    Unavailable,
 )
 from monitor.secret import Redactor, Secret, is_secret
 from monitor.source.inflate import inflate
@@ -118,7 +118,7 @@ class Client:
                 return await self._in_thread(lambda: self._read(answer, body, read))
             return self._read(answer, body, read)
         except SourceError as error:
-            waits = isinstance(error, (RateLimited, Unavailable, NotEligible))
+            waits = isinstance(error, (RateLimited, ProviderUnavailable, NotEligible))
             wait = self._asked_wait(answer) if waits else None
             raise type(error)(self.redact(str(error)), retry_after=wait) from None
 

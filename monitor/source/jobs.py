@@ -1,9 +1,9 @@
-"""Polls one organisation: its job lists, what is missing in them, and the event streams of what changed."""
+"""Polls one organisation: its job lists, what is missing in them, and event streams."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -43,6 +43,8 @@ class _ListMemory:
     answer: Answer | None = None
     page: Page[Job] | None = None
     """The page that was read first, as it last came, and what it meant."""
+    provider_now: datetime | None = None
+    """When the last answer was made, by the provider's clock."""
     skipped: int = 0
     refused: int = 0
     """Polls in a row in which the server refused its own cursors."""
@@ -87,19 +89,20 @@ class Source:
         """The organisation, as the configuration names it."""
         return self.client.org
 
-    async def observe(self, known: Known, now: datetime) -> Observation:
-        """Read the job lists, jobs that are missing in them, and the event streams of what changed.
+    async def observe(self, known: Known, now: datetime, recheck: Collection[str] = ()) -> Observation:
+        """Read the job lists, and the active jobs that are missing in them.
+
+        `recheck` names gone jobs that are asked for again, and finalized ones that are reported whatever the list says.
 
         Raises SourceError when no list was read: nothing may be concluded then. What went wrong after that is the
         observation's trouble, and what it has is sound.
         """
-        poll = Poll(known=known, now=now, lookback=self.lookback)
+        poll = Poll(known=known, now=now, lookback=self.lookback, recheck=frozenset(recheck))
         with anyio.move_on_after(self.deadline) as scope:
             await self._list(poll)
             await self._each(poll, poll.absent(), self._find)
             if any(wanted.final_details for wanted in self.provider.jobs):
                 await self._each(poll, poll.ended(), self._detail)
-            await self._each(poll, poll.streams(), self._read_stream)
         if scope.cancelled_caught:
             poll.late(self.deadline)
         streams = self._memory.streams
@@ -108,7 +111,7 @@ class Source:
         return poll.observation(self.org)
 
     async def tail(self, known: Known, job_ids: Sequence[str], now: datetime) -> Observation:
-        """Read event streams alone. Jobs that are not known are left out."""
+        """Read event streams alone: those of ended jobs to their beginning. Jobs that are not known are left out."""
         poll = Poll(known=known, now=now, lookback=self.lookback, listing=False)
         streams = [stream(known.jobs[job_id]) for job_id in job_ids if job_id in known.jobs]
         with anyio.move_on_after(self.deadline) as scope:
@@ -129,6 +132,7 @@ class Source:
         for wanted, memory in zip(self.provider.jobs, memories, strict=True):
             reads.append(ListRead(order=memory.order))
             await self._list_one(poll, wanted, memory, reads[-1])
+            poll.by_provider(memory.provider_now)
         poll.all_listed(reads)
 
     async def _list_one(self, poll: Poll, wanted: JobList, memory: _ListMemory, read: ListRead) -> None:
@@ -170,6 +174,7 @@ class Source:
     async def _jobs(self, listing: Listing[Job], memory: _ListMemory, start: Request, request: Request) -> Page[Job]:
         """A page of jobs. An answer that is the same as the last one to the first request is not read again."""
         answer = await self._continued(request, listing.first)
+        memory.provider_now = answer.date
         same = request == memory.request and memory.answer is not None and answer.same(memory.answer)
         if same and memory.page is not None:
             return memory.page

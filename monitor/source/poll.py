@@ -9,10 +9,19 @@ from typing import Final
 
 from monitor.domain.flow import EventsRead, Known, Observation, Tracked
 from monitor.domain.model import Job, JobEvent
-from monitor.providers.base import AuthFailed, NotEligible, Page, RateLimited, SourceError, TimedOut, Unavailable
+from monitor.providers.base import (
+    AuthFailed,
+    NotEligible,
+    Page,
+    ProviderUnavailable,
+    RateLimited,
+    SourceError,
+    TimedOut,
+)
 from monitor.source.walk import Order
 
 _PATIENCE: Final = 3  # failures of the server in one poll, after which it is left alone until the next
+_SKEW: Final = timedelta(days=1)
 _FEW: Final = 10  # jobs that are asked for one by one
 
 
@@ -61,6 +70,10 @@ class Poll:
     now: datetime
     lookback: timedelta
     jobs: dict[str, Job] = field(default_factory=dict)
+    recheck: frozenset[str] = frozenset()
+    """Jobs that are gone from the provider and are asked for again; and ended ones whose end is in doubt."""
+    provider_now: datetime | None = None
+    """The time by the provider's clock."""
     listing: bool = True
     """Whether it looks at the job lists; else at event streams alone."""
     reads: list[EventsRead] = field(default_factory=list)
@@ -75,15 +88,18 @@ class Poll:
     error: SourceError | None = None
     _lists: dict[str, ListRead] = field(default_factory=dict)
     """By job, the list that has it."""
-    _old: Job | None = None
-    """The newest of the ended jobs from before the lookback: what is older than that is history."""
     _sought: int | None = None
     """How many jobs were absent when it was last worth another page."""
 
     @property
     def first(self) -> bool:
-        """Whether this organisation was never seen before."""
-        return self.known.version == 0
+        """Whether the first sight of this organisation is not stored whole yet."""
+        return self.known.first_sight
+
+    def by_provider(self, date: datetime | None) -> None:
+        """The provider says what time it is. One that is more than a day off is no clock to go by."""
+        if date is not None and abs(date - self.now) <= _SKEW:
+            self.provider_now = date
 
     def take(self, read: ListRead, page: Page[Job]) -> bool:
         """Add a page of a list. True when all that lies behind it is known.
@@ -94,25 +110,22 @@ class Poll:
         oldest = read.take(page)
         for job in page.items:
             if self.first:
-                self._take_first(read, job)
+                if not job.status.final or not self._older(job.created_at):
+                    self.found(job, read)
             elif not read.reached or job.id in self.known.jobs:  # behind what is known nothing is news
                 self.found(job, read)
         if self.first:
-            read.reached = read.reached or (oldest is not None and oldest < self.now - self.lookback)
+            read.reached = read.reached or (oldest is not None and self._older(oldest))
             return False
         return oldest is not None and self._known_territory(page, oldest)
 
-    def _take_first(self, read: ListRead, job: Job) -> None:
-        """Of the ended jobs from before the lookback, the newest is enough: it says where history begins."""
-        created, old = job.created_at, self._old.created_at if self._old is not None else None
-        if not job.status.final or created is None or created >= self.now - self.lookback:
-            self.found(job, read)
-        elif old is None or created > old:
-            self._old = job
+    def _older(self, created: datetime | None) -> bool:
+        """Whether a job is from before the lookback."""
+        return created is not None and created < (self.provider_now or self.now) - self.lookback
 
     def _known_territory(self, page: Page[Job], oldest: datetime) -> bool:
         horizon = self.known.horizon
-        if horizon is not None and oldest <= horizon:
+        if horizon is not None and oldest <= horizon and all(job.status.final for job in page.items):
             return True
         return any(job.id in self.known.jobs or job.id in self.known.final for job in page.items)
 
@@ -129,7 +142,7 @@ class Poll:
         grave = isinstance(error, (AuthFailed, NotEligible, RateLimited))
         if self.error is None or (grave and not self.halted):
             self.error = error
-        self.failures += isinstance(error, Unavailable)
+        self.failures += isinstance(error, ProviderUnavailable)
         self.halted = self.halted or grave or self.failures >= _PATIENCE
 
     def broken_off(self, read: ListRead, error: SourceError) -> None:
@@ -155,7 +168,7 @@ class Poll:
         or is none, does not keep the others from being watched.
         """
         errors = [read.error for read in reads if read.error is not None]
-        passing = [error for error in errors if isinstance(error, (Unavailable, RateLimited))]
+        passing = [error for error in errors if isinstance(error, (ProviderUnavailable, RateLimited))]
         if errors and ((len(errors) == len(reads) and not self.jobs) or (self.first and (passing or len(reads) == 1))):
             raise (passing or errors)[0]
         for error in errors:
@@ -176,8 +189,12 @@ class Poll:
         self.note(error)
 
     def absent(self) -> list[str]:
-        """Active jobs that were not listed."""
-        return [id_ for id_, tracked in self.known.jobs.items() if tracked.active and id_ not in self.jobs]
+        """Active jobs that were not listed, and gone ones that are to be asked for again."""
+        return [
+            id_
+            for id_, tracked in self.known.jobs.items()
+            if id_ not in self.jobs and (tracked.active or id_ in self.recheck)
+        ]
 
     def ended(self) -> list[Job]:
         """Jobs that are over and were not when they were last seen, or were never seen."""
@@ -198,51 +215,32 @@ class Poll:
         self._sought = absent
         return fruitful and absent > _FEW
 
-    def streams(self) -> list[Stream]:
-        """The event streams to read now: of what is new, of what changed, and once more of what is over.
-
-        The streams of the other active jobs are read in their own rhythm.
-        """
-        return [*self._of_changed(), *self._of_ended()]
-
-    def _of_changed(self) -> Iterator[Stream]:
-        for job in self._reported():
-            was = self.known.jobs.get(job.id)
-            if was is None and not self._history(job):
-                yield Stream(job=job.id)
-            elif was is not None and was.job.status is not job.status and not was.job.status.final:
-                yield stream(was)
-
-    def _history(self, job: Job) -> bool:
-        """An ended job that is no news."""
-        horizon = self.known.horizon
-        old = horizon is not None and job.created_at is not None and job.created_at <= horizon
-        return job.status.final and (self.first or old)
-
-    def _of_ended(self) -> Iterator[Stream]:
-        return (stream(was, whole=True) for was in self.known.jobs.values() if was.ready_to_finalize(self.now))
-
     def _reported(self) -> Iterator[Job]:
         for job in self.jobs.values():
             read = self._lists.get(job.id)
             whole = read is None or read.error is None
-            if job.id in self.known.jobs or (whole and job.id not in self.known.final):
+            if job.id in self.known.jobs or (whole and not self._settled(job)):
                 yield job
+
+    def _settled(self, job: Job) -> bool:
+        """Whether nothing is asked about the job any more, and the list says the same of it as before."""
+        return self.known.final.get(job.id) is job.status and job.id not in self.recheck
 
     def observation(self, org: str) -> Observation:
         """What was seen, as a value."""
         return Observation(
             org=org,
             at=self.now,
-            jobs=(*self._reported(), *((self._old,) if self._old is not None else ())),
+            jobs=tuple(self._reported()),
             reads=tuple(self.reads),
             missing=frozenset(self.missing),
             listed=self.listed,
             complete=self.complete,
+            provider_now=self.provider_now,
             trouble=None if self.error is None else self.error.trouble,
         )
 
 
-def stream(was: Tracked, *, whole: bool = False) -> Stream:
-    """The event stream of a job that we know."""
-    return Stream(job=was.job.id, recent=frozenset(was.recent), whole=whole)
+def stream(was: Tracked) -> Stream:
+    """The event stream of a job that we know: of an ended one all of it, because nothing will follow."""
+    return Stream(job=was.job.id, recent=frozenset(was.recent), whole=was.job.status.final)

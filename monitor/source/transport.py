@@ -6,6 +6,8 @@ import resource
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import aiohttp
@@ -13,7 +15,7 @@ import anyio
 from yarl import URL
 
 from monitor import __version__
-from monitor.providers.base import Malformed, SourceError, TimedOut, Unavailable
+from monitor.providers.base import Malformed, ProviderUnavailable, SourceError, TimedOut
 from monitor.source.inflate import ENCODINGS
 from monitor.source.resolver import Resolver
 
@@ -62,6 +64,15 @@ class Answer:
     def encoding(self) -> str:
         """How the body is compressed; empty when it is not."""
         return self.headers.get("content-encoding", "")
+
+    @property
+    def date(self) -> datetime | None:
+        """When it was made, by the server's clock; None where it does not say."""
+        try:
+            date = parsedate_to_datetime(self.headers["date"])
+        except (KeyError, ValueError):
+            return None
+        return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
     def same(self, other: Answer) -> bool:
         """Whether it says the same, byte for byte."""
@@ -158,7 +169,7 @@ async def _body(response: aiohttp.ClientResponse, limit: int, shared: MemoryBudg
                 raise Malformed(f"the answer is larger than {limit} bytes")
             more = max(len(body) - _SMALL, 0) - taken
             if more > shared.left:
-                raise Unavailable("too many large answers come at the same time")
+                raise ProviderUnavailable("too many large answers come at the same time")
             shared.left -= more
             taken += more
         return bytes(body)
@@ -179,10 +190,10 @@ def _failure(error: Exception) -> SourceError:
     """What went wrong, without the error's own text: that may hold headers and addresses."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         why = getattr(error.certificate_error, "verify_message", "")
-        return Unavailable(f"the certificate is refused: {why}"[:200])
+        return ProviderUnavailable(f"the certificate is refused: {why}"[:200])
     if isinstance(error, aiohttp.ClientResponseError):
         return Malformed("the answer is not sound HTTP")
     if not isinstance(error, (aiohttp.ClientError, OSError)):
         return Malformed("the request cannot be made: is base_url right?")
     said = (words for kind, words in _FAILURES if isinstance(error, kind))
-    return Unavailable(next(said, f"the request failed: {type(error).__name__}"))
+    return ProviderUnavailable(next(said, f"the request failed: {type(error).__name__}"))

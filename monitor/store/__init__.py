@@ -18,7 +18,7 @@ from monitor.store.errors import (
     Outdated,
     Stale,
     StoreError,
-    Unavailable,
+    StoreUnavailable,
     Unstorable,
 )
 from monitor.store.values import ClaimedDelivery, CostRecords, DeliverySummary, ImportState, JobFile, Listing, Spent
@@ -54,9 +54,9 @@ __all__ = [
     "Spent",
     "Stale",
     "StoreError",
+    "StoreUnavailable",
     "Stores",
     "Touched",
-    "Unavailable",
     "Unstorable",
     "opened",
 ]
@@ -94,7 +94,7 @@ class Stores:
 async def opened(url: str, *, clock: Clock) -> AsyncIterator[Stores]:
     """The stores of this database, an SQLite file that is ours alone until the end of the context, or PostgreSQL.
 
-    Raises InUse, Unavailable, Corrupt, Outdated or NewerSchema, each with advice, having changed nothing.
+    Raises InUse, StoreUnavailable, Corrupt or NewerSchema, each with advice, having changed nothing.
     """
     from monitor.store.opening import opened_database, stores  # noqa: PLC0415 - as above
 

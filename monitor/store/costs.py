@@ -82,7 +82,11 @@ _IMPORTED_UNTIL: Final = {
     name: _state.on_conflict_do_update(index_elements=["org"], set_={name: _state.excluded[name]})
     for name in ("usage_until", "bill_until")
 }
-_RECORD_TRAINING: Final = insert(spending).on_conflict_do_nothing(index_elements=["org", "job"])
+_spending = insert(spending)
+_RECORD_TRAINING: Final = _spending.on_conflict_do_update(
+    index_elements=["org", "job"],
+    set_={"nanodollars": _spending.excluded.nanodollars, "doc": _spending.excluded.doc},
+)
 _ADD_MODEL: Final = insert(tuned_model).on_conflict_do_nothing(index_elements=["org", "id"])
 _LISTED: Final = sa.select(tuned_model.c.id).where(tuned_model.c.org == _org, tuned_model.c.listed == 1)
 _DELETE_MODEL: Final = sa.delete(tuned_model).where(tuned_model.c.org == _org, tuned_model.c.id == _id)
@@ -147,7 +151,7 @@ class CostStore:
 
 
 def record_training(connection: sa.Connection, spendings: Sequence[Spending]) -> None:
-    """Keep what training has cost, each job's once."""
+    """Keep what training has cost, each job's once; an end that is corrected corrects the amount."""
     rows = [
         {"org": one.org, "job": one.job, "at": to_ms(one.at), "nanodollars": _nano(one.usd), "doc": write(one)}
         for one in spendings

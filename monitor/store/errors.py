@@ -11,7 +11,7 @@ class Stale(StoreError):
     """The change was decided on knowledge that is no longer the newest: look again."""
 
 
-class Unavailable(StoreError):
+class StoreUnavailable(StoreError):
     """The disk is full, failing, read-only or locked: nothing was stored, and trying again may help."""
 
 

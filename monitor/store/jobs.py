@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from monitor.domain.decide import evolve
 from monitor.domain.flow import RECENT, Change, Known, Tracked, Transition
-from monitor.domain.model import EventKind, JobEvent
+from monitor.domain.model import EventKind, JobEvent, Status
 from monitor.domain.snapshot import WatchState
 from monitor.store import counters
 from monitor.store.changes import Changes
@@ -45,7 +45,10 @@ _ORGANIZATION: Final = sa.select(organization.c.version, organization.c.horizon,
     organization.c.name == _org
 )
 _UNFINISHED: Final = sa.select(job.c.id, job.c.doc).where(job.c.org == _org, job.c.finalized == 0)
-_FINISHED: Final = sa.select(job.c.id).where(job.c.org == _org, job.c.finalized == 1)
+_FINISHED: Final = sa.select(job.c.id, job.c.status).where(job.c.org == _org, job.c.finalized == 1)
+_STORED: Final = sa.select(job.c.id, job.c.doc).where(
+    job.c.org == _org, job.c.id.in_(sa.bindparam("b_ids", expanding=True))
+)
 _RECENT: Final = (
     sa.select(event.c.job, event.c.id)
     .where(event.c.org == _org, event.c.job.in_(sa.bindparam("b_jobs", expanding=True)))
@@ -101,7 +104,7 @@ _waits = (
     .exists()
 )
 _OLD_JOBS: Final = (
-    sa.select(job.c.org, job.c.id, job.c.created_at)
+    sa.select(job.c.org, job.c.id, job.c.created_at, job.c.ended_at)
     .where(job.c.stub == 0, job.c.ended_at < _before, ~_waits)
     .order_by(job.c.ended_at)
     .limit(BATCH)
@@ -138,6 +141,12 @@ class JobStore:
         known = await self.database.read(_read_known, org)
         self._remember(term, known)
         return known
+
+    async def stored(self, org: str, ids: Collection[str]) -> Mapping[str, Tracked]:
+        """These jobs as they are stored, finalized ones too; what is not known is left out."""
+        if not ids:
+            return {}
+        return await self.database.read(_read_stored, org, tuple(ids))
 
     async def commit(self, change: Change, state: WatchState | None = None) -> None:
         """Make the change durable, whole, and with it how watching goes.
@@ -210,10 +219,18 @@ def _read_known(connection: sa.Connection, org: str) -> Known:
         org=org,
         version=found.version,
         jobs={id_: replace(read_tracked(doc), recent=recent.get(id_, ())) for id_, doc in docs.items()},
-        final=frozenset(connection.execute(_FINISHED, {"b_org": org}).scalars()),
+        final={row.id: Status(row.status) for row in connection.execute(_FINISHED, {"b_org": org})},
         horizon=maybe_moment(found.horizon),
         partial=bool(found.partial),
     )
+
+
+def _read_stored(connection: sa.Connection, org: str, ids: Sequence[str]) -> dict[str, Tracked]:
+    found: dict[str, Tracked] = {}
+    for start in range(0, len(ids), CHUNK):
+        rows = connection.execute(_STORED, {"b_org": org, "b_ids": ids[start : start + CHUNK]})
+        found |= {row.id: read_tracked(row.doc) for row in rows}
+    return found
 
 
 def _recent(connection: sa.Connection, org: str, jobs: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -251,7 +268,7 @@ def _job_row(tracked: Tracked) -> Row:
         "created_at": max(to_ms(one.created_at), UNKNOWN_TIME) if one.created_at is not None else UNKNOWN_TIME,
         "ended_at": None if tracked.active else to_ms(ended_at),
         "finalized": int(tracked.finalized),
-        "basis": tracked.cost.basis.value if tracked.cost is not None and one.status.final else None,
+        "basis": tracked.cost.basis.value if tracked.cost is not None and one.status is Status.SUCCEEDED else None,
         "doc": write_tracked(tracked),
     }
 
@@ -319,10 +336,10 @@ def _thin(connection: sa.Connection, org: str, job_id: str) -> None:
 def _prune(connection: sa.Connection, before: int) -> tuple[int, int]:
     """Forget one batch of jobs that ended, or were gone, before that moment, and of deliveries settled before it."""
     rows = connection.execute(_OLD_JOBS, {"b_before": before}).all()
-    # A horizon hides every unknown ended job from before it. So a job is only deleted where its creation is known and
-    # past retention too; the others are kept as stubs, so that they stay known by name.
-    deleted = [row for row in rows if UNKNOWN_TIME < row.created_at < before]
-    stubs = [row for row in rows if not UNKNOWN_TIME < row.created_at < before]
+    # A horizon hides every unknown job that ended before it. A job without times of the provider's own is hidden by
+    # none: it is kept as a stub, so that it stays known by name.
+    deleted = [row for row in rows if row.created_at > UNKNOWN_TIME]
+    stubs = [row for row in rows if row.created_at <= UNKNOWN_TIME]
     for statement in _FORGET:
         _execute(connection, statement, [_key(row) for row in rows])
     _execute(connection, _DELETE_JOB, [_key(row) for row in deleted])
@@ -330,7 +347,7 @@ def _prune(connection: sa.Connection, before: int) -> tuple[int, int]:
     horizons: dict[str, int] = {}
     for row in deleted:
         # a millisecond more, as columns cut what is smaller
-        horizons[row.org] = max(horizons.get(row.org, 0), row.created_at + 1)
+        horizons[row.org] = max(horizons.get(row.org, 0), row.ended_at + 1)
     _execute(connection, _RAISE_HORIZON, [{"b_org": org, "b_horizon": at} for org, at in sorted(horizons.items())])
     keys = connection.execute(_OLD_DELIVERIES, {"b_before": before}).scalars().all()
     _execute(connection, _DELETE_DELIVERY, [{"b_key": key} for key in keys])

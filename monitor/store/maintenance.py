@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from monitor.store.documents import read_event, read_message, read_spending, read_tracked, subject_of, to_ms
-from monitor.store.errors import NewerSchema, StoreError, Unavailable
+from monitor.store.errors import NewerSchema, StoreError, StoreUnavailable
 from monitor.store.migrating import HEAD, migrate, revision_of
 from monitor.store.opening import NEEDS_EXTRA, parsed_url
 from monitor.store.schema import event, job, lease, metadata, outbox, progress, restore, spending
@@ -45,7 +45,7 @@ def backup(url: str, file: Path) -> int:
     except (sqlite3.Error, StoreError) as error:
         raise sqlite_error(error) from error
     except OSError as error:
-        raise Unavailable(f"cannot write {file}: {error.strerror}") from error
+        raise StoreUnavailable(f"cannot write {file}: {error.strerror}") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return target.stat().st_size

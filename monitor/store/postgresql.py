@@ -14,7 +14,7 @@ from anyio import to_thread
 
 from monitor.clock import Clock
 from monitor.store.database import POISON, Readers
-from monitor.store.errors import Corrupt, Gone, NewerSchema, StoreError, Unavailable, Unstorable
+from monitor.store.errors import Corrupt, Gone, NewerSchema, StoreError, StoreUnavailable, Unstorable
 from monitor.store.migrating import HEAD, migrate
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class PostgresqlDatabase:
         with anyio.CancelScope(shield=True):
             try:
                 result = await to_thread.run_sync(self._transact, work, args, limiter=self._writing)
-            except (Unavailable, Gone, NewerSchema, Corrupt):
+            except (StoreUnavailable, Gone, NewerSchema, Corrupt):
                 self._failing.add(work.__qualname__)
                 raise
         self._failing.discard(work.__qualname__)
@@ -182,7 +182,7 @@ def translated(error: Exception) -> StoreError:
     if state == "42P01":
         return Gone(f"the tables were dropped while in use: {cause}")
     if state[:2] in _AGAIN or (not state and isinstance(error, (sa.exc.OperationalError, sa.exc.TimeoutError))):
-        return Unavailable(f"the database cannot be used now: {cause}")
+        return StoreUnavailable(f"the database cannot be used now: {cause}")
     return StoreError(f"the database refused: {cause}")
 
 

@@ -19,7 +19,7 @@ from monitor.clock import Clock
 from monitor.store import leases, outbox
 from monitor.store.database import POISON, Readers
 from monitor.store.documents import to_ms
-from monitor.store.errors import Corrupt, Gone, InUse, Outdated, StoreError, Unavailable, Unstorable
+from monitor.store.errors import Corrupt, Gone, InUse, Outdated, StoreError, StoreUnavailable, Unstorable
 from monitor.store.migrating import migrate
 from monitor.store.schema import progress
 
@@ -88,12 +88,12 @@ class DatabaseFile:
         self._size = 0
 
     def remember(self, number: int) -> None:
-        """Take the file as it is now for ours, and leave a mark that there is one. Raises Unavailable."""
+        """Take the file as it is now for ours, and leave a mark that there is one. Raises StoreUnavailable."""
         try:
             status = self.path.stat()
             self.note(number)
         except OSError as error:
-            raise Unavailable(f"cannot write {self.path}.lock: {error.strerror}") from error
+            raise StoreUnavailable(f"cannot write {self.path}.lock: {error.strerror}") from error
         self._identity = (status.st_dev, status.st_ino)
 
     def note(self, number: int) -> None:
@@ -108,7 +108,7 @@ class DatabaseFile:
         except FileNotFoundError as error:
             raise Gone(f"{self.path} was deleted while in use: {RESTORE}") from error
         except OSError as error:
-            raise Unavailable(f"{self.path} cannot be reached: {error.strerror}") from error
+            raise StoreUnavailable(f"{self.path} cannot be reached: {error.strerror}") from error
         if (status.st_dev, status.st_ino) != self._identity:
             raise Gone(f"{self.path} was replaced while in use: start again to use the new file")
         if status.st_size < least:
@@ -129,7 +129,7 @@ def _lock(path: Path) -> tuple[int, list[str]]:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         advice = "create the directory and let this program write there"
-        raise Unavailable(f"cannot write {lock}: {error.strerror}; {advice}") from error
+        raise StoreUnavailable(f"cannot write {lock}: {error.strerror}; {advice}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -151,7 +151,7 @@ def _lock_database(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise Unavailable(f"cannot write {path}: {error.strerror}") from error
+        raise StoreUnavailable(f"cannot write {path}: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -168,7 +168,7 @@ def _plausible(path: Path, *, marked: bool) -> None:
     except FileNotFoundError:
         head = b""
     except OSError as error:
-        raise Unavailable(f"cannot read {path}: {error.strerror}") from error
+        raise StoreUnavailable(f"cannot read {path}: {error.strerror}") from error
     wal = path.with_name(path.name + "-wal")
     if not head and (marked or (wal.exists() and wal.stat().st_size > 0)):
         raise Corrupt(
@@ -212,13 +212,13 @@ def _engine(path: Path, *, connections: int, pragmas: tuple[str, ...], begin: st
 
 
 def verify(connection: sa.Connection) -> None:
-    """Read the whole file once. Raises Corrupt, and Unavailable where its file system cannot carry a WAL."""
+    """Read the whole file once. Raises Corrupt, and StoreUnavailable where its file system cannot carry a WAL."""
     mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
     found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
     if found != ["ok"]:
         raise Corrupt(f"the database is damaged ({'; '.join(map(str, found))[:500]}): {RESTORE}")
     if mode != "wal":
-        raise Unavailable(f"the file system cannot carry SQLite's WAL (journal mode {mode}): use a local disk")
+        raise StoreUnavailable(f"the file system cannot carry SQLite's WAL (journal mode {mode}): use a local disk")
 
 
 class _Write:
@@ -231,7 +231,7 @@ class _Write:
         self.args = args
         self.woken = anyio.Event()
         self.tried = False
-        self.outcome: Any = Unavailable("the transaction was given up")
+        self.outcome: Any = StoreUnavailable("the transaction was given up")
 
     @property
     def kind(self) -> str:
@@ -368,7 +368,7 @@ def translated(error: Exception) -> StoreError:
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest says more exactly which
     if code in _AGAIN:
         name = getattr(cause, "sqlite_errorname", "")
-        return Unavailable(f"the database cannot be used now: {cause} ({name})")
+        return StoreUnavailable(f"the database cannot be used now: {cause} ({name})")
     if code in _DAMAGED:
         return Corrupt(f"the database is damaged ({cause}): {RESTORE}")
     return StoreError(f"the database refused: {cause}")

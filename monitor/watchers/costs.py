@@ -18,11 +18,10 @@ from monitor.domain.pricing import Prices, use_cost
 from monitor.domain.reconcile import WINDOW, drift, reconcile
 from monitor.log import get_logger
 from monitor.metrics.health import AccountHealth
-from monitor.providers.base import Malformed, SourceError
-from monitor.providers.base import Unavailable as Unreachable
+from monitor.providers.base import Malformed, ProviderUnavailable, SourceError
 from monitor.source.billing import BillingSource
-from monitor.store import CostStore, Leases, Stale, Unavailable, Unstorable
-from monitor.watchers.rounds import Rounds
+from monitor.store import CostStore, Leases, Stale, StoreUnavailable, Unstorable
+from monitor.watchers.state import PollState
 
 log = get_logger()
 
@@ -52,7 +51,7 @@ class CostWatcher:
     jitter: Callable[[], float]
     lookback: timedelta
     """How far back the first import goes, where that is farther than the start of the month before."""
-    rounds: Rounds = field(default_factory=Rounds)
+    state: PollState = field(default_factory=PollState)
     _unpriced: set[str] = field(default_factory=set, init=False, repr=False)
     """Models that were already warned about."""
 
@@ -80,7 +79,10 @@ class CostWatcher:
         failure = None
         try:
             await self._usage(usage)
-        except (Unreachable, Malformed) as error:  # that one half of the books is closed says nothing of the other
+        except (
+            ProviderUnavailable,
+            Malformed,
+        ) as error:  # it says nothing of the other half
             failure = error
         await self._bills(bills, now)
         if failure is not None:
@@ -115,10 +117,10 @@ class CostWatcher:
             return self._failed(error.trouble)
         except (Stale, Unstorable) as error:
             return self._failed(Trouble(reason=Reason.MALFORMED, text=str(error)))
-        except Unavailable as error:
-            if not self.rounds.store_failed:
+        except StoreUnavailable as error:
+            if not self.state.store_failed:
                 log.error("store.failed", org=self.accounts.org, error=str(error))
-            self.rounds.store_failed = True
+            self.state.store_failed = True
             return min(_STORE_RETRY, self.interval)
         self._succeeded(done)
         if done is False:
@@ -131,7 +133,7 @@ class CostWatcher:
         today = now.date()
         try:
             found = await self.store.records(now - _COMPARED, [self.accounts.org])
-        except Unavailable:
+        except StoreUnavailable:
             return
         since = (now - _COMPARED).date()
         self.health.drifts = await _aside(
@@ -142,7 +144,7 @@ class CostWatcher:
     def _failed(self, trouble: Trouble) -> float:
         was = self.health.trouble
         self.health.trouble = trouble
-        self.rounds.failures += 1
+        self.state.failures += 1
         if was is None or was.reason is not trouble.reason:
             log.warning(
                 "costs.failed",
@@ -154,20 +156,20 @@ class CostWatcher:
         return self._delay(trouble)
 
     def _succeeded(self, done: bool | None) -> None:
-        if self.rounds.store_failed:
+        if self.state.store_failed:
             log.info("store.recovered", org=self.accounts.org)
-        self.rounds.store_failed = False
+        self.state.store_failed = False
         if done is None:  # another replica reads: what it finds is in the store, how it fares is not known here
             return
         if self.health.trouble is not None:
-            log.info("costs.recovered", org=self.accounts.org, failures=self.rounds.failures)
-        self.health.trouble, self.rounds.failures = None, 0
+            log.info("costs.recovered", org=self.accounts.org, failures=self.state.failures)
+        self.health.trouble, self.state.failures = None, 0
         if done:
             self.health.last_success = self.clock.now()
 
     def _delay(self, trouble: Trouble | None) -> float:
         pace = Pace(interval=self.interval, idle_interval=self.interval)
-        return next_delay(pace, active=True, failures=self.rounds.failures, trouble=trouble, jitter=self.jitter())
+        return next_delay(pace, active=True, failures=self.state.failures, trouble=trouble, jitter=self.jitter())
 
 
 async def _aside(reckon: Callable[[], T], *, of: int) -> T:

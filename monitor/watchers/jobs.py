@@ -1,9 +1,14 @@
-"""Watches the fine-tuning jobs of one organisation: look, decide, commit, wait."""
+"""Watches the fine-tuning jobs of one organisation: poll, decide, commit, wait; and beside it, read what takes longer.
+
+The list is committed as soon as it is read, so that no end waits for the event streams of others. Streams and training
+files are read by a second loop, which never holds up a poll.
+"""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,27 +17,27 @@ import anyio
 import anyio.to_thread
 
 from monitor.clock import Clock
-from monitor.domain.decide import Policy, decide
-from monitor.domain.flow import Change, Known, Observation, Reason, Trouble
+from monitor.domain.decide import Policy, decide, slices
+from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Trouble
 from monitor.domain.pace import Pace, next_delay
 from monitor.log import get_logger
 from monitor.metrics.health import OrgHealth
 from monitor.metrics.process import ProcessMetrics
-from monitor.providers.base import AuthFailed, NotEligible, RateLimited, SourceError
+from monitor.providers.base import AuthFailed, NotEligible, ProviderUnavailable, RateLimited, SourceError
 from monitor.source import Source, training_size
-from monitor.store import JobStore, Stale, Unavailable, Unstorable
+from monitor.store import JobStore, Stale, StoreUnavailable, Unstorable
 from monitor.watchers.report import report
-from monitor.watchers.rounds import Rounds
 from monitor.watchers.sizes import Reading, Sizes, wanted
+from monitor.watchers.state import PollState, StartGate
 
 log = get_logger()
 
-LEASE: Final = timedelta(minutes=3)  # a look is over long before: its deadline is a third of this
+LEASE: Final = timedelta(minutes=3)  # a poll is over long before: its deadline is a third of this
 _BATCH: Final = 4  # event streams read in one step
-_FILES: Final = 4  # training files read between two polls
-_MANY: Final = 500  # jobs
+_MANY: Final = 100  # jobs that are decided on the event loop; more, in a thread
 _STORE_RETRY: Final = 5.0
-_PAUSES: Final = frozenset({Reason.AUTH, Reason.NOT_ELIGIBLE, Reason.RATE_LIMITED})
+_IDLE: Final = 60.0  # seconds between two looks for something to read, where nothing is planned
+_BREATH: Final = 1.0  # seconds until an organisation that is down is looked at again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,81 +51,114 @@ class JobWatcher:
     events_interval: float
     """Seconds between two readings of an active job's event stream."""
     clock: Clock
+    """Of the polls; see `reader_clock`."""
+    reader_clock: Clock
+    """Of the loop that reads streams and files, so that each loop is seen to come round."""
     health: OrgHealth
     own: ProcessMetrics
     owner: str
     jitter: Callable[[], float]
-    rounds: Rounds = field(default_factory=Rounds)
+    gate: StartGate | None = None
+    state: PollState = field(default_factory=PollState)
     sizes: Sizes = field(default_factory=Sizes)
 
     async def run(self, first: float = 0.0) -> None:
-        """Poll for ever, `first` seconds from now on; between the polls, read training files and event streams."""
+        """Poll for ever, `first` seconds from now on."""
         await self.clock.sleep(first)
         while True:
+            while (pause := self.state.not_before - self.clock.monotonic()) > 0:  # the reader may have met a limit
+                await self.clock.sleep(pause)
             started = self.clock.monotonic()
             await self._poll()
-            due = started + self._delay(await self._active())
-            with anyio.move_on_after(self._until(due) / 2):
-                await self._measure()
-            with anyio.move_on_after(self._until(due)):
-                await self._listen()
-            await self.clock.sleep(self._until(due))
+            due = started + self._delay(await self._plan())
+            await self.state.poll.wait(self.clock, self._until(due))
 
-    async def poll_once(self, now: datetime) -> Change | None:
-        """One step: look at the list and at what changed. None when another replica holds the lease.
+    async def read(self) -> None:
+        """Read event streams and training files for ever, as they fall due: in turn, so that neither starves."""
+        if self.gate is not None:
+            await self.gate.wait()
+        while True:
+            if self._down():
+                await self.reader_clock.sleep(self._rest())
+                continue
+            streams = await self._read_streams()
+            file = not self._down() and await self._read_file()
+            if not streams and not file:
+                await self.state.work.wait(self.reader_clock, self._rest())
+
+    async def poll_once(self, now: datetime) -> Sequence[Change] | None:
+        """One step: read the list and commit it, in slices. None when another replica holds the lease.
 
         Raises SourceError when nothing was seen, StoreError when nothing was stored.
         """
         known = await self._known()
-        return await self._commit(known, await self.source.observe(known, now)) if known is not None else None
+        if known is None:
+            return None
+        recheck = self.state.recheck(known.jobs, self.clock.monotonic())
+        seen = await self.source.observe(known, now, recheck | self.state.doubted)
+        return await self._commit(replace(seen, settled_until=self.state.settled_until))
 
-    async def tail_once(self, now: datetime, jobs: Sequence[str]) -> Change | None:
-        """One step: look at the event streams of these jobs alone. None when another replica holds the lease."""
+    async def read_events_once(self, now: datetime, jobs: Sequence[str]) -> Sequence[Change] | None:
+        """One step: read the event streams of these jobs. None when another replica holds the lease."""
         known = await self._known()
-        return await self._commit(known, await self.source.tail(known, jobs, now)) if known is not None else None
+        return await self._commit(await self.source.tail(known, jobs, now)) if known is not None else None
 
-    async def size_once(self) -> Change | None:
+    async def read_file_once(self) -> Sequence[Change] | None:
         """One step: read one training file for the estimate of its jobs. None when none was to be had."""
         known = await self._known()
         if known is None:
             return None
         lacking = wanted(known, self.policy.prices.training)
         if not self.sizes.known(lacking):
-            reading = self.sizes.due(lacking, self.clock.monotonic())
-            if reading is None or not await self._read(reading):
+            reading = self.sizes.due(lacking, self.reader_clock.monotonic())
+            if reading is None or not await self._measure(reading):
                 return None
         sizes = self.sizes.known(lacking)
-        return await self._commit(known, Observation(org=known.org, at=self.clock.now(), listed=False, sizes=sizes))
+        return await self._commit(Observation(org=known.org, at=self.clock.now(), listed=False, sizes=sizes))
 
-    async def _read(self, reading: Reading) -> bool:
+    async def _measure(self, reading: Reading) -> bool:
         """Whether the file could be read. A refusal is no trouble: the jobs can still be watched."""
-        self.sizes.trying(reading, self.clock.monotonic())
         file, model = reading
         try:
             self.sizes.learn(reading, await training_size(self.source, file, model))
         except SourceError as error:
+            failed = isinstance(error, (ProviderUnavailable, RateLimited))
+            self.sizes.failed(reading, self.reader_clock.monotonic(), refused=not failed)
             if isinstance(error, (AuthFailed, NotEligible, RateLimited)):
-                self.sizes.refused(self.clock.monotonic())
+                self.sizes.refused(self.reader_clock.monotonic())
             log.info("file.not_read", org=self.source.org, file=file, error=str(error))
-            _let_go(error)
+            _release_frames(error)
             return False
         return True
 
     async def _known(self) -> Known | None:
-        """What we know, if it is ours to look."""
+        """What we know, if it is ours to poll."""
         org = self.source.org
         return await self.store.known(org) if await self.store.leases.take(org, self.owner, LEASE) else None
 
-    async def _commit(self, known: Known, seen: Observation) -> Change:
-        monotonic = self.clock.monotonic()
-        change = await self._decide(known, replace(seen, shift=self.rounds.jump(seen.at, monotonic)))
-        if not change.empty:
-            await self.store.commit(change)
-            report(change, now=self.clock.now(), own=self.own, strange=self.rounds.strange)
-        self.rounds.looked(seen.at, monotonic)
-        self.rounds.heard([read.job for read in seen.reads], monotonic + self.events_interval)
+    async def _commit(self, seen: Observation) -> Sequence[Change]:
+        """Decide on what was seen, and commit that: the oldest jobs first, a bounded number at a time."""
+        changes = []
+        async with self.state.committing:
+            monotonic = self.clock.monotonic()
+            seen = replace(seen, shift=self.state.jump(seen.at, monotonic))
+            for part in slices(seen):
+                known = await self.store.known(self.source.org)
+                disputed = await self._disputed(part, known)
+                change = await self._decide(known, replace(part, disputed=disputed))
+                if not change.empty:
+                    await self.store.commit(change)
+                    report(change, now=self.clock.now(), own=self.own, unknown_statuses=self.state.unknown_statuses)
+                changes.append(change)
+            self.state.committed(seen, monotonic)
         self._note(seen.trouble, listed=seen.listed)
-        return change
+        return changes
+
+    async def _disputed(self, seen: Observation, known: Known) -> Mapping[str, Tracked]:
+        """What is stored of ended jobs that the provider says otherwise of now."""
+        ids = frozenset(self.state.disputed(seen, known))
+        self.state.doubted |= ids
+        return await self.store.stored(self.source.org, ids)
 
     async def _decide(self, known: Known, seen: Observation) -> Change:
         """Where there is much to decide, in a thread: it takes 50 µs for each job."""
@@ -130,118 +168,121 @@ class JobWatcher:
 
     async def _poll(self) -> None:
         started = self.clock.monotonic()
-        try:
-            change = await self.poll_once(self.clock.now())
-        except SourceError as error:
-            self._note(error.trouble, listed=False)
-            self.health.up = False
-            _let_go(error)
-        except (Stale, Unstorable) as error:  # another replica was first; or a value that no database takes
-            self._note(Trouble(reason=Reason.MALFORMED, text=str(error)), listed=False)
-        except Unavailable as error:
-            self._store_trouble(error)
-        else:
-            if change is not None:
-                self._succeeded()
+        with self._troubles():
+            try:
+                if await self.poll_once(self.clock.now()) is not None:
+                    self._succeeded()
+            except SourceError:
+                self.health.up = False
+                raise
+            except (Unstorable, StoreUnavailable):
+                self.health.up = False  # what is not stored is not watched
+                raise
         self.health.tried = True
         self.own.polled(self.source.org, self.clock.monotonic() - started)
+        if self.gate is not None:
+            self.gate.passed((self.source.org,))
 
-    async def _measure(self) -> None:
-        """Read a few training files, so that active jobs have an estimate; not where the list itself fails."""
-        for _ in range(_FILES):
-            if self.health.up is False or self._paused():
-                return
-            try:
-                if await self.size_once() is None:
-                    return
-            except (Stale, Unstorable) as error:
-                self._note(Trouble(reason=Reason.MALFORMED, text=str(error)), listed=False)
-            except Unavailable as error:
-                self._store_trouble(error)
-                return
+    async def _read_streams(self) -> bool:
+        """Read a few event streams that are due; whether there were any."""
+        started = self.reader_clock.monotonic()
+        jobs = self.state.next_streams(started, _BATCH)
+        if not jobs:
+            return False
+        # Before they are read: what a poll plans meanwhile, such as the last events of a job that ends, comes sooner.
+        # Also what could not be read waits: the interval is how often it is tried.
+        self.state.tried(jobs, started + self.events_interval)
+        with self._troubles():
+            await self.read_events_once(self.clock.now(), jobs)
+        await self._plan()
+        return True
 
-    async def _listen(self) -> None:
-        """Read the event streams that are due, a few at a time, until none is; not where the list itself fails."""
-        while (
-            self.health.up is not False
-            and not self._paused()
-            and (jobs := self.rounds.silent(self.clock.monotonic(), _BATCH))
-        ):
-            self.rounds.heard(jobs, self.clock.monotonic() + self.events_interval)
-            try:
-                await self.tail_once(self.clock.now(), jobs)
-            except SourceError as error:
-                self._note(error.trouble, listed=False)
-                _let_go(error)
-            except (Stale, Unstorable) as error:
-                self._note(Trouble(reason=Reason.MALFORMED, text=str(error)), listed=False)
-            except Unavailable as error:
-                self._store_trouble(error)
-                return
+    async def _read_file(self) -> bool:
+        """Read a training file that is due; whether there was any."""
+        changes = None
+        with self._troubles():
+            changes = await self.read_file_once()
+        return changes is not None
+
+    @contextmanager
+    def _troubles(self) -> Iterator[None]:
+        """Remember what goes wrong, for the pace and for the operator."""
+        try:
+            yield
+        except SourceError as error:
+            self._note(error.trouble, listed=False)
+            _release_frames(error)
+        except (Stale, Unstorable) as error:  # another replica was first; or a value that no database takes
+            self._note(Trouble(reason=Reason.MALFORMED, text=str(error)), listed=False)
+        except StoreUnavailable as error:
+            if not self.state.store_failed:
+                log.error("store.failed", org=self.source.org, error=str(error))
+            self.state.store_failed = True
+
+    def _down(self) -> bool:
+        """Whether the organisation is left alone by the reader: its list fails, or it wants a pause."""
+        return self.health.up is False or self.state.paused or self.state.store_failed
+
+    def _rest(self) -> float:
+        """Seconds until there may be something to read."""
+        now = self.reader_clock.monotonic()
+        if self._down():
+            return max(self.state.not_before - now, _BREATH)
+        due = min(self.state.streams_due.values(), default=now + _IDLE)
+        return min(max(due - now, 0.0), _IDLE)
 
     def _until(self, due: float) -> float:
-        """Seconds to the next poll: when it is due, but not before the provider wants to hear of us again."""
-        wait = max(due, self.rounds.not_before) - self.clock.monotonic()
-        self.health.next_poll_at = self.clock.now() + timedelta(seconds=max(wait, 0.0))
-        return max(wait, 0.0)
+        """Seconds to the next poll: when it is due, but not before the provider wants another request."""
+        wait = max(max(due, self.state.not_before) - self.clock.monotonic(), 0.0)
+        self.health.next_poll_at = self.clock.now() + timedelta(seconds=wait)
+        return wait
 
-    async def _active(self) -> bool:
-        """Whether there is a job to follow. Plans the reading of their event streams."""
+    async def _plan(self) -> bool:
+        """Plan the reading of event streams; whether there is a job that is not finalized."""
         try:
             known = await self.store.known(self.source.org)
-        except Unavailable as error:
-            self._store_trouble(error)
-            return bool(self.rounds.events_due)
-        active = [job for job, tracked in known.jobs.items() if tracked.active]
-        self.rounds.follow(active, self.clock.monotonic())
-        unsettled = any(not tracked.finalized and tracked.job.status.final for tracked in known.jobs.values())
-        return bool(active) or unsettled
+        except StoreUnavailable:
+            return bool(self.state.streams_due)
+        self.state.follow(
+            known.jobs, interval=self.events_interval, now=self.clock.now(), monotonic=self.clock.monotonic()
+        )
+        self.state.work()
+        return bool(self.state.streams_due)
 
     def _delay(self, active: bool) -> float:
-        if self.rounds.store_failed:
+        if self.state.store_failed:
             return min(_STORE_RETRY, self.pace.interval)
-        trouble = self.rounds.trouble if self._paused() or not self.health.up else None
-        return next_delay(
-            self.pace, active=active, failures=self.rounds.failures, trouble=trouble, jitter=self.jitter()
-        )
-
-    def _paused(self) -> bool:
-        """Whether the provider told us to leave it alone for a while."""
-        return self.rounds.trouble is not None and self.rounds.trouble.reason in _PAUSES
+        trouble = self.state.trouble if self.state.paused or not self.health.up else None
+        return next_delay(self.pace, active=active, failures=self.state.failures, trouble=trouble, jitter=self.jitter())
 
     def _succeeded(self) -> None:
         if self.health.up is False:
-            log.info("org.recovered", org=self.source.org, failures=self.rounds.failures)
-        if self.rounds.store_failed:
+            log.info("org.recovered", org=self.source.org, failures=self.state.failures)
+        if self.state.store_failed:
             log.info("store.recovered", org=self.source.org)
-        self.rounds.store_failed = False
+        self.state.store_failed = False
         self.health.up = True
         self.health.last_success = self.clock.now()
-        if not self._paused():
-            self.rounds.failures = 0
+        if not self.state.paused:
+            self.state.failures = 0
 
     def _note(self, trouble: Trouble | None, *, listed: bool) -> None:
         """Remember what went wrong, count it, and log it when it is something new."""
         if trouble is None:
             if listed:
-                self.rounds.trouble = self.health.trouble = None
+                self.state.trouble = self.health.trouble = None
             return
-        was = self.rounds.trouble
-        self.rounds.trouble = self.health.trouble = trouble
-        self.rounds.failures += 1
-        self.rounds.not_before = self.clock.monotonic() + (trouble.retry_after or 0.0)
+        was = self.state.trouble
+        self.state.trouble = self.health.trouble = trouble
+        self.state.failures += 1
+        self.state.not_before = self.clock.monotonic() + (trouble.retry_after or 0.0)
         self.own.poll_failed(self.source.org, trouble.reason)
         if was is None or was.reason is not trouble.reason:
             wait = trouble.retry_after
             log.warning("poll.failed", org=self.source.org, reason=trouble.reason, error=trouble.text, retry_after=wait)
 
-    def _store_trouble(self, error: Unavailable) -> None:
-        if not self.rounds.store_failed:
-            log.error("store.failed", org=self.source.org, error=str(error))
-        self.rounds.store_failed = True
 
-
-def _let_go(error: BaseException | None) -> None:
+def _release_frames(error: BaseException | None) -> None:
     """Free what the frames of a failure hold: whole answers, which else stay until the next collection of garbage."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)

@@ -18,7 +18,7 @@ from monitor.log import get_logger
 from monitor.providers.base import AuthFailed, NotFound, SourceError
 from monitor.source import Source
 from monitor.source.models import listed_models
-from monitor.store import CostStore, Leases, Outbox, Unavailable, Unstorable
+from monitor.store import CostStore, Leases, Outbox, StoreUnavailable, Unstorable
 
 log = get_logger()
 
@@ -99,7 +99,7 @@ class ModelWatcher:
         except SourceError as error:
             self._failed(error)
             trouble = error.trouble
-        except (Unavailable, Unstorable) as error:
+        except (StoreUnavailable, Unstorable) as error:
             self._store_trouble(error)
             return min(_STORE_RETRY, self.interval)
         else:
@@ -112,7 +112,7 @@ class ModelWatcher:
         """Tell what has come near. False when the store could not be asked."""
         try:
             told = await self.tell_once(self.clock.now())
-        except (Unavailable, Unstorable) as error:
+        except (StoreUnavailable, Unstorable) as error:
             self._store_trouble(error)
             return False
         for id_ in told:
@@ -132,7 +132,7 @@ class ModelWatcher:
             log.warning("models.not_listed", org=self.account.org, reason=trouble.reason, error=trouble.text)
         self._memory.failures += 1
 
-    def _store_trouble(self, error: Unavailable | Unstorable) -> None:
+    def _store_trouble(self, error: StoreUnavailable | Unstorable) -> None:
         if not self._memory.store_failed:
             log.error("store.failed", org=self.account.org, watcher="models", error=str(error))
         self._memory.store_failed = True

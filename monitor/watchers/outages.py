@@ -12,7 +12,7 @@ from monitor.domain.outages import OrgHealthChange, outage_news
 from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.metrics.health import Health
-from monitor.store import Leases, Outbox, Unavailable, Unstorable
+from monitor.store import Leases, Outbox, StoreUnavailable, Unstorable
 
 log = get_logger()
 
@@ -52,7 +52,7 @@ class OutageWatcher:
             try:
                 for id_ in await self.look_once(self.clock.now()):
                     log.info("org.outage_told", notice=id_)
-            except (Unavailable, Unstorable) as error:
+            except (StoreUnavailable, Unstorable) as error:
                 if not self._memory.store_failed:
                     log.error("store.failed", watcher="outages", error=str(error))
                 self._memory.store_failed = True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
+from typing import Final
 
 from monitor.domain.diff import GONE
 from monitor.domain.flow import Change, TransitionKind
@@ -12,20 +14,26 @@ from monitor.metrics.process import ProcessMetrics
 
 log = get_logger()
 
+_LISTED: Final = 50  # changes that are logged one by one; more are summarised, for a line costs the event loop 170 µs
 
-def report(change: Change, *, now: datetime, own: ProcessMetrics, strange: set[str]) -> None:
-    """Log and measure what was committed. `strange`: the statuses that were warned about, which grows."""
+
+def report(change: Change, *, now: datetime, own: ProcessMetrics, unknown_statuses: set[str]) -> None:
+    """Log and measure what was committed. `unknown_statuses`: those that were warned about, which grows."""
     jobs = {tracked.job.id: tracked.job for tracked in change.tracked}
     news = [transition for transition in change.transitions if transition.kind is not TransitionKind.BASELINE]
     if change.based_on == 0:
         log.info("org.first_seen", org=change.org, jobs=len(change.transitions))
-    for transition in news:
+    for transition in news[:_LISTED]:
         fields = {"org": change.org, "job": transition.job, "seq": transition.seq}
         log.info("job.changed", kind=transition.kind, before=transition.before, after=transition.after, **fields)
+    if len(news) > _LISTED:
+        more = Counter(str(transition.after) for transition in news[_LISTED:])
+        log.info("jobs.changed", org=change.org, more=len(news) - _LISTED, after=dict(more))
+    for transition in news:
         ended = jobs[transition.job].finished_at
         if transition.after.final and ended is not None:
             own.detected(max((now - ended).total_seconds(), 0.0))
     for job in jobs.values():
-        if job.status is Status.UNKNOWN and job.raw_status not in (GONE, *strange):
-            strange.add(job.raw_status)
+        if job.status is Status.UNKNOWN and job.raw_status not in (GONE, *unknown_statuses):
+            unknown_statuses.add(job.raw_status)
             log.warning("job.unknown_status", org=change.org, job=job.id, status=job.raw_status)

@@ -1,4 +1,4 @@
-"""Which training files to read, so that active jobs have an estimate: each once, and seldom again when refused."""
+"""Which training files to read, so that active jobs have an estimate: each once, and ever more seldom when refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from monitor.domain.flow import Known, Tracked
 from monitor.domain.model import TrainingSize
 from monitor.domain.pricing import Rates, rate_of
 
-_TRIES: Final = 3
-_REST: Final = 3600.0  # seconds
+_TRIES: Final = 3  # refusals, after which it is left alone
+_RETRY: Final = 60.0  # seconds until it is tried again where the provider failed
+_REST: Final = 3600.0  # and where it refused
 _KEPT: Final = 256
 
 Reading = tuple[str, str]
@@ -26,7 +27,7 @@ class Sizes:
     """Monotonic seconds: the provider refuses this key all files, or wants to be left alone."""
     read: dict[Reading, TrainingSize] = field(default_factory=dict)
     _tries: dict[Reading, tuple[int, float]] = field(default_factory=dict)
-    """How often it was tried, and when it may be again."""
+    """How often it was refused, and when it may be tried again."""
 
     def known(self, wanted: Mapping[str, Reading]) -> dict[str, TrainingSize]:
         """By job, the sizes that were read already."""
@@ -39,10 +40,10 @@ class Sizes:
             return None
         return next((reading for reading in wanted.values() if self._may(reading, monotonic)), None)
 
-    def trying(self, reading: Reading, monotonic: float) -> None:
-        """It is being read: whatever becomes of that, the next time is not soon."""
+    def failed(self, reading: Reading, monotonic: float, *, refused: bool) -> None:
+        """It could not be read: the provider refused it, or failed."""
         tries, _ = self._tries.get(reading, (0, 0.0))
-        self._tries[reading] = (tries + 1, monotonic + _REST)
+        self._tries[reading] = (tries + refused, monotonic + (_REST if refused else _RETRY))
 
     def refused(self, monotonic: float) -> None:
         """The answer to one file was one for all files."""
@@ -60,10 +61,11 @@ class Sizes:
 
 
 def wanted(known: Known, rates: Rates) -> dict[str, Reading]:
-    """By job, the files of the active jobs that are priced by tokens and whose size is not known."""
+    """By job, newest first, the files of the active jobs that are priced by tokens and whose size is not known."""
+    newest = sorted(known.jobs.items(), key=lambda one: one[1].since, reverse=True)
     return {
         id_: (tracked.job.training_file, tracked.job.model)
-        for id_, tracked in known.jobs.items()
+        for id_, tracked in newest
         if tracked.job.training_file is not None and _lacks(tracked, rates)
     }
 

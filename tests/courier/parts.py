@@ -18,13 +18,14 @@ from monitor.domain.news import Delivery, EventType, Message, Severity, job_subj
 from monitor.notifiers.base import Attempt, FailureKind, Receipt, SendError
 from monitor.store import Outbox, Stores, opened
 from tests.builders import NOON
+from tests.fakes import Waits
 
 HOUR = 3600.0
 POLICY = DeliveryPolicy(timeout=15.0, retry_base=4.0, retry_max=600.0, max_age=timedelta(hours=72))
 
 
 @dataclass
-class Hands:
+class Hands(Waits):
     """A clock that is moved by hand, and by whoever sleeps on it."""
 
     at: datetime = NOON

@@ -12,7 +12,7 @@ from monitor.courier import Courier, DeliveryPolicy, Lanes
 from monitor.notifiers import WebhookSettings
 from monitor.notifiers.base import Attempt, FailureKind, Notifier
 from monitor.secret import Redactor
-from monitor.store import Unavailable
+from monitor.store import StoreUnavailable
 from tests.courier.parts import HOUR, Office, Scripted, error, office, step
 from tests.notifiers.receivers import receiver
 
@@ -26,7 +26,7 @@ class Failing:
 
     def __getattr__(self, name: str) -> Any:
         if self.full and name in {"claim", "delivered", "postpone", "dead_letter"}:
-            raise Unavailable("the disk is full")
+            raise StoreUnavailable("the disk is full")
         return getattr(self._outbox, name)
 
 
@@ -55,7 +55,7 @@ async def test_what_a_full_disk_could_not_take_is_settled_before_anything_is_sen
         assert await step(here, courier) == 1
         for _ in range(5):
             here.clock.move(HOUR)
-            with pytest.raises(Unavailable):
+            with pytest.raises(StoreUnavailable):
                 await step(here, courier)
         assert len(target.tried) == 1
         disk.full = False

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain.budgets import Books, Budget, Period, Span, Sum, add_up, crossed, period_of, since
+from monitor.domain.budgets import Budget, CostRecords, Period, Span, Sum, add_up, crossed, period_of, since
 from monitor.domain.costs import Spending, TokenCount, TokenDollars, Usage
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method
 from monitor.domain.routing import Match, OrgRef
@@ -93,23 +93,23 @@ def test_every_moment_is_in_its_period_and_the_next_begins_where_it_ends(since_1
 def test_the_books_are_asked_from_the_first_moment_that_any_budget_counts() -> None:
     month, day = budget(), budget(period=Period.DAY)
     assert since([month, day], NOON) == datetime(2026, 11, 1, tzinfo=UTC)
-    assert since([day], NOON) == datetime(2026, 11, 22, tzinfo=UTC)
+    assert since([day], NOON) == datetime(2026, 11, 21, tzinfo=UTC)
     assert since([month, budget(period=Period.TOTAL)], NOON) is None
 
 
 @pytest.mark.parametrize(
     ("of", "books", "expected"),
     [
-        pytest.param(budget(), Books(), Sum(), id="nothing was spent"),
+        pytest.param(budget(), CostRecords(), Sum(), id="nothing was spent"),
         pytest.param(
             budget(),
-            Books(spendings=(spending("10"), spending("2.40", job="ftjob-2"))),
+            CostRecords(spendings=(spending("10"), spending("2.40", job="ftjob-2"))),
             Sum(computed=Decimal("12.40")),
             id="what ended this month",
         ),
         pytest.param(
             budget(),
-            Books(
+            CostRecords(
                 spendings=(
                     spending("1", datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)),
                     spending("2", datetime(2026, 11, 1, tzinfo=UTC)),
@@ -121,38 +121,38 @@ def test_the_books_are_asked_from_the_first_moment_that_any_budget_counts() -> N
         ),
         pytest.param(
             budget(period=Period.TOTAL),
-            Books(spendings=(spending("1", NOON - timedelta(days=900)), spending("2"))),
+            CostRecords(spendings=(spending("1", NOON - timedelta(days=900)), spending("2"))),
             Sum(computed=Decimal(3)),
             id="a total never begins anew",
         ),
         pytest.param(
             budget(period=Period.DAY),
-            Books(active=(active("7", created_at=NOON - timedelta(days=3)),)),
+            CostRecords(active=(active("7", created_at=NOON - timedelta(days=3)),)),
             Sum(estimated=Decimal(7)),
             id="an active job counts in full, whenever it began",
         ),
         pytest.param(
             budget(),
-            Books(active=(active(None), active("7"), tracked(job(), cost=UNKNOWN_COST))),
+            CostRecords(active=(active(None), active("7"), tracked(job(), cost=UNKNOWN_COST))),
             Sum(estimated=Decimal(7), unknown_jobs=2),
             id="unknown costs count as nothing, and are counted",
         ),
         pytest.param(
             budget(include_usage=True),
-            Books(usages=(used("3"), used(None), used("5", NOON - timedelta(days=30)))),
+            CostRecords(usages=(used("3"), used(None), used("5", NOON - timedelta(days=30)))),
             Sum(usage=Decimal(3)),
             id="use of the period counts where that is asked for, as far as its price is known",
         ),
-        pytest.param(budget(), Books(usages=(used("3"),)), Sum(), id="use does not count where it is not"),
+        pytest.param(budget(), CostRecords(usages=(used("3"),)), Sum(), id="use does not count where it is not"),
         pytest.param(
             budget(include_usage=True, match=Match(metadata={"env": "prod"})),
-            Books(usages=(used("3"),), spendings=(spending("9", metadata={"env": "prod"}),)),
+            CostRecords(usages=(used("3"),), spendings=(spending("9", metadata={"env": "prod"}),)),
             Sum(computed=Decimal(9)),
             id="use has no metadata",
         ),
         pytest.param(
             budget(),
-            Books(
+            CostRecords(
                 spendings=(spending(org="gone"),),
                 active=(active("9", org="gone"),),
                 usages=(used("9", org="gone"),),
@@ -162,8 +162,10 @@ def test_the_books_are_asked_from_the_first_moment_that_any_budget_counts() -> N
         ),
     ],
 )
-def test_a_sum_is_of_what_ended_what_is_under_way_and_perhaps_of_use(of: Budget, books: Books, expected: Sum) -> None:
-    assert add_up(of, books, ACCOUNTS, NOON) == expected
+def test_a_sum_is_of_what_ended_what_is_under_way_and_perhaps_of_use(
+    of: Budget, books: CostRecords, expected: Sum
+) -> None:
+    assert add_up(of, books, ACCOUNTS, period_of(of.period, NOON), now=NOON) == expected
 
 
 @pytest.mark.parametrize(
@@ -184,23 +186,23 @@ def test_a_sum_is_of_what_ended_what_is_under_way_and_perhaps_of_use(of: Budget,
 )
 def test_a_budget_counts_what_it_matches_alike_in_all_its_parts(match: Match, *, counts: bool) -> None:
     tuned = f"ft:{MODEL}:acme::abc"
-    books = Books(
+    books = CostRecords(
         spendings=(spending("1", fine_tuned_model=tuned),),
         active=(active("2", fine_tuned_model=tuned),),
         usages=(used("4"),),
     )
-    counted = add_up(budget(match=match, include_usage=True), books, ACCOUNTS, NOON)
+    counted = add_up(budget(match=match, include_usage=True), books, ACCOUNTS, period_of(Period.MONTH, NOON), now=NOON)
     expected = [Decimal(1), Decimal(2), Decimal(4)] if counts else [Decimal(0)] * 3
     assert [counted.computed, counted.estimated, counted.usage] == expected
 
 
 def test_metadata_of_jobs_are_asked_for() -> None:
     of = budget(match=Match(metadata={"env": "prod"}))
-    books = Books(
+    books = CostRecords(
         spendings=(spending("1"), spending("2", metadata={"env": "prod", "x": "y"})),
         active=(active("4"), active("8", metadata={"env": "prod"})),
     )
-    assert add_up(of, books, ACCOUNTS, NOON).spent == 10
+    assert add_up(of, books, ACCOUNTS, period_of(Period.MONTH, NOON), now=NOON).spent == 10
 
 
 @pytest.mark.parametrize(
@@ -221,5 +223,11 @@ def test_a_threshold_is_crossed_when_it_is_reached(spent: str, threshold: str | 
 
 def test_sums_are_exact() -> None:
     tenth = spending("0.1")
-    books = Books(spendings=tuple(replace(tenth, job=f"ftjob-{n}") for n in range(3)))
-    assert crossed(budget(amount=Decimal("0.3")), add_up(budget(), books, ACCOUNTS, NOON).spent) == 1
+    books = CostRecords(spendings=tuple(replace(tenth, job=f"ftjob-{n}") for n in range(3)))
+    assert (
+        crossed(
+            budget(amount=Decimal("0.3")),
+            add_up(budget(), books, ACCOUNTS, period_of(Period.MONTH, NOON), now=NOON).spent,
+        )
+        == 1
+    )

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from monitor.domain.decide import Policy, decide, evolve
+from monitor.domain.decide import Policy, decide, evolve, slices
 from monitor.domain.diff import GONE
-from monitor.domain.flow import GONE_AFTER, Change, Known, Observation, Tracked, Transition, TransitionKind
+from monitor.domain.flow import GONE_AFTER, SLICE, Change, Known, Observation, Tracked, Transition, TransitionKind
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method, Metrics, Status, Training
 from monitor.domain.news import Delivery, EventType
 from monitor.domain.pricing import Prices, Rate
@@ -34,7 +35,7 @@ def transition(seq: int, kind: TransitionKind, before: Status | None, after: Sta
 def test_a_start_is_written_and_told() -> None:
     before = tracked(job(status=Q), seq=4)
     change = decide(known(before, version=7), seen(job(status=R)), POLICY)
-    runs = Tracked(job=job(status=R), seq=5, since=NOON, last_activity_at=NOON)
+    runs = Tracked(job=job(status=R), seq=5, since=NOON, last_activity_at=NOON, ran_at=NOON)
     moved = transition(5, TransitionKind.MOVED, Q, R)
     message = render(moved, runs, EventType.STARTED, Labelling(labels={"team": "search"}))
     assert change == Change(
@@ -61,13 +62,13 @@ def test_a_first_sight_is_written_and_not_told() -> None:
             job=job(status=F, finished_at=None),
             seq=1,
             since=NOON,
-            last_activity_at=NOON,
+            last_activity_at=NOON - HOUR,
             finalized=True,
             cost=UNKNOWN_COST,
         ),
-        Tracked(job=job("b"), seq=1, since=NOON, last_activity_at=NOON),
+        Tracked(job=job("b"), seq=1, since=NOON, last_activity_at=NOON - HOUR),
     )
-    assert (change.based_on, change.deliveries, change.counters, change.horizon) == (0, (), (), None)
+    assert (change.based_on, change.deliveries, change.counters, change.horizon) == (0, (), (), NOON)
     assert not change.empty
     assert not decide(Known(org="research"), seen(), POLICY).empty, "an empty organisation was seen too"
 
@@ -152,18 +153,16 @@ def test_a_clock_that_was_set_moves_every_memory_along_and_writes_it() -> None:
     before = tracked(seq=2), tracked(job("b"), seq=3)
     change = decide(known(*before), seen(job(), shift=DAY, at=NOON + DAY), POLICY)
     assert change.tracked == tuple(
-        replace(one, since=one.since + DAY, last_activity_at=one.last_activity_at + DAY) for one in before
+        replace(one, since=one.since + DAY, last_activity_at=NOON - 2 * MINUTE + DAY) for one in before
     )
     assert change.transitions == ()
 
 
 def test_what_is_known_follows_from_what_was_written() -> None:
-    before = known(tracked(job("a")), tracked(job("b"), seq=2), version=3, final=frozenset({"old"}), horizon=NOON - DAY)
+    before = known(tracked(job("a")), tracked(job("b"), seq=2), version=3, final={"old": F}, horizon=NOON - DAY)
     finalized, moved = tracked(job("a", status=F), finalized=True), tracked(job("b", status=F), seq=3)
     after = evolve(before, Change(org="research", based_on=3, at=NOON, tracked=(finalized, moved)))
-    assert after == Known(
-        org="research", version=4, jobs={"b": moved}, final=frozenset({"old", "a"}), horizon=NOON - DAY
-    )
+    assert after == Known(org="research", version=4, jobs={"b": moved}, final={"old": F, "a": F}, horizon=NOON - DAY)
     later = Change(org="research", based_on=4, at=NOON, horizon=NOON)
     assert evolve(after, later) == replace(after, version=5, horizon=NOON)
 
@@ -179,15 +178,50 @@ def test_history_is_what_ended_before_the_lookback_and_what_is_active_never_is()
     )
     change = decide(Known(org="research"), seen(*jobs), POLICY)
     assert [one.job.id for one in change.tracked] == ["on", "active", "undated"]
-    assert change.horizon == edge - SECOND
+    assert change.horizon == NOON
 
 
-def test_behind_a_broken_list_all_is_history_however_new() -> None:
-    broken = seen(job("a", created_at=NOON - DAY), job("b", created_at=None), complete=False)
-    change = decide(Known(org="research"), broken, POLICY)
-    assert change.horizon == NOON - DAY
-    assert len(change.tracked) == 2
-    assert decide(known(), broken, POLICY).horizon is None, "later it does not move"
+@pytest.mark.parametrize(
+    ("over", "kinds"),
+    [
+        pytest.param({"finished_at": NOON - SECOND}, [], id="it had ended when we came"),
+        pytest.param({"finished_at": NOON + SECOND}, [TransitionKind.APPEARED], id="it ended later: no end is missed"),
+        pytest.param({"created_at": NOON - DAY}, [], id="without an end, its creation tells"),
+        pytest.param({"created_at": None}, [TransitionKind.APPEARED], id="without any time it is news"),
+    ],
+)
+def test_what_nobody_knew_is_news_by_its_end(over: dict[str, Any], kinds: list[TransitionKind]) -> None:
+    change = decide(known(horizon=NOON), seen(job(status=F, **{"created_at": NOON - HOUR, **over})), POLICY)
+    assert [one.kind for one in change.transitions] == kinds
+
+
+def test_the_first_sight_is_by_the_provider_s_clock() -> None:
+    change = decide(Known(org="research"), seen(job(), provider_now=NOON - 10 * MINUTE), POLICY)
+    assert change.horizon == NOON - 10 * MINUTE
+
+
+def test_what_an_earlier_poll_would_have_seen_is_no_news() -> None:
+    late = seen(job(status=F, finished_at=NOON - 2 * HOUR), settled_until=NOON - HOUR)
+    change = decide(known(), late, POLICY)
+    assert (change.transitions, change.horizon) == ((), NOON - HOUR)
+
+
+def test_a_long_list_is_stored_in_slices_the_oldest_first() -> None:
+    jobs = [job(f"j{number:04}", created_at=NOON - number * SECOND) for number in range(2 * SLICE + 1)]
+    parts = list(slices(seen(*jobs, missing=frozenset({"gone"}))))
+    assert [len(part.jobs) for part in parts] == [SLICE, SLICE, 1]
+    assert [one.id for part in parts for one in part.jobs] == [one.id for one in jobs[::-1]]
+    assert [(part.last, bool(part.missing)) for part in parts] == [(False, False), (False, False), (True, True)]
+
+
+def test_a_first_sight_that_was_cut_off_goes_on_as_one() -> None:
+    jobs = [job(f"j{number:04}", status=F, created_at=NOON - number * MINUTE) for number in range(SLICE + 1)]
+    first, last = slices(seen(*jobs))
+    begun = evolve(Known(org="research"), decide(Known(org="research"), first, POLICY))
+    assert begun.first_sight
+    change = decide(begun, last, POLICY)
+    assert ([one.kind for one in change.transitions], change.deliveries) == ([TransitionKind.BASELINE], ())
+    assert not evolve(begun, change).first_sight
 
 
 def test_undated_ended_jobs_are_news_after_the_first_sight() -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from monitor.domain.counters import counters
+from monitor.domain.counters import increments
 from monitor.domain.flow import CounterIncrement, Tracked
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, JobError, Method, Status
 from tests.builders import MINUTE, NOON, job, tracked
@@ -37,6 +37,7 @@ OVER = [
     one("jobs_finished", 1, METHOD, FAILED),
     one("job_failures", 1, ("reason", "provider")),
 ]
+TOOK = [one("total_seconds_bucket", 1, FAILED, ("le", "3600.0")), one("total_milliseconds", 3_600_000, FAILED)]
 RAN = [one("run_seconds_bucket", 1, FAILED, ("le", "1800.0")), one("run_milliseconds", 1_800_000, FAILED)]
 USED = [one("trained_tokens", 9, METHOD), one("cost_nanodollars", 300, METHOD)]
 
@@ -48,14 +49,14 @@ USED = [one("trained_tokens", 9, METHOD), one("cost_nanodollars", 300, METHOD)]
         pytest.param(WAITS, RUNS, QUEUED, id="a start tells the queue"),
         pytest.param(None, RUNS, QUEUED, id="also of a job that is new"),
         pytest.param(RUNS, RUNS, [], id="once"),
-        pytest.param(RUNS, ENDED, [*OVER, *RAN, *USED], id="an end tells the rest"),
-        pytest.param(WAITS, ENDED, [*QUEUED, *OVER, *RAN, *USED], id="or all, where the start was not seen"),
-        pytest.param(None, ENDED, [*QUEUED, *OVER, *RAN, *USED], id="also of a job that came and ended"),
+        pytest.param(RUNS, ENDED, [*OVER, *TOOK, *RAN, *USED], id="an end tells the rest"),
+        pytest.param(WAITS, ENDED, [*QUEUED, *OVER, *TOOK, *RAN, *USED], id="or all, where the start was not seen"),
+        pytest.param(None, ENDED, [*QUEUED, *OVER, *TOOK, *RAN, *USED], id="also of a job that came and ended"),
         pytest.param(ENDED, replace(ENDED, finalized=True), [], id="an end is told once"),
         pytest.param(
             tracked(replace(RUNS.job, trained_tokens=9), cost=replace(PAID, basis=Basis.ESTIMATED)),
             ENDED,
-            [*OVER, *RAN, *USED],
+            [*OVER, *TOOK, *RAN, *USED],
             id="what was told of an active job counts at its end",
         ),
         pytest.param(
@@ -82,14 +83,14 @@ USED = [one("trained_tokens", 9, METHOD), one("cost_nanodollars", 300, METHOD)]
     ],
 )
 def test_a_change_adds(was: Tracked | None, now: Tracked, expected: list[CounterIncrement]) -> None:
-    assert list(counters(was, now)) == expected
+    assert list(increments(was, now)) == expected
 
 
 def test_costs_and_tokens_are_told_by_method() -> None:
     now = replace(ENDED, job=replace(ENDED.job, method=Method.DPO))
-    assert {dict(tally.labels).get("method") for tally in counters(RUNS, now)} == {None, "dpo"}
+    assert {dict(tally.labels).get("method") for tally in increments(RUNS, now)} == {None, "dpo"}
 
 
 def test_a_part_of_a_millisecond_is_cut() -> None:
     quick = tracked(job(created_at=NOON, started_at=NOON + MINUTE / 7))
-    assert [tally.amount for tally in counters(None, quick)] == [1, 8571]
+    assert [tally.amount for tally in increments(None, quick)] == [1, 8571]

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.flow import RECENT, Known, Observation, TransitionKind
-from monitor.domain.model import JobError, Status
+from monitor.domain.model import Basis, Cost, JobError, Status
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, event, job, known, measured, read, seen, started, tracked
 
 R, Q, P = Status.RUNNING, Status.QUEUED, Status.PAUSED
@@ -136,12 +137,6 @@ def test_jobs_that_ended_before_the_lookback_are_not_even_stored() -> None:
     old = job("old", status=Status.FAILED, created_at=NOON - 31 * DAY)
     change = decide(NEVER, seen(old, job("new", status=Status.FAILED)), POLICY)
     assert [one.job.id for one in change.tracked] == ["new"]
-    assert change.horizon == old.created_at
-
-
-def test_what_lies_behind_the_end_of_a_broken_list_is_history() -> None:
-    change = decide(NEVER, seen(job("a"), job("b", created_at=NOON - 9 * HOUR), complete=False), POLICY)
-    assert change.horizon == NOON - 9 * HOUR
 
 
 def test_the_watermark_is_made_of_the_newest_events() -> None:
@@ -156,7 +151,7 @@ def test_history_is_settled_at_once_and_costs_nothing_in_the_tallies() -> None:
     change = decide(NEVER, seen(job(status=Status.SUCCEEDED, trained_tokens=1)), POLICY)
     assert change.tracked[0].finalized
     assert change.counters == ()
-    assert evolve(NEVER, change).final == {"ftjob-1"}
+    assert evolve(NEVER, change).final == {"ftjob-1": Status.SUCCEEDED}
 
 
 def test_a_started_job_has_its_start_from_its_events() -> None:
@@ -222,3 +217,87 @@ def test_a_paused_job_keeps_its_start() -> None:
     was = tracked(replace(job(status=R), started_at=NOON - HOUR))
     was = decide(known(was), seen(job(status=R), reads=(read(started(NOON - HOUR)),)), POLICY).tracked[0]
     assert decide(known(was), seen(job(status=P)), POLICY).tracked[0].job.started_at == NOON - HOUR
+
+
+def polled(was: Known, look: Observation) -> tuple[Known, list[TransitionKind]]:
+    """What is known after a poll, and what it brought."""
+    change = decide(was, look, POLICY)
+    return (was if change.empty else evolve(was, change)), [one.kind for one in change.transitions]
+
+
+SAYS = {
+    "cancelled": Status.CANCELLED,
+    "succeeded": Status.SUCCEEDED,
+    "failed": Status.FAILED,
+    "running": Status.RUNNING,
+}
+
+
+@pytest.mark.parametrize(
+    ("says", "every", "expected"),
+    [
+        pytest.param("failed failed", MINUTE, [], id="two polls are not believed"),
+        pytest.param("failed failed failed", MINUTE, [TransitionKind.CORRECTED], id="three are"),
+        pytest.param("failed failed failed", 20 * SECOND, [], id="not when they are close to each other"),
+        pytest.param("failed failed succeeded failed failed", MINUTE, [], id="nor with another in between"),
+        pytest.param("failed running failed running", MINUTE, [], id="nor when it says something else each time"),
+        pytest.param(
+            "running running running failed",
+            MINUTE,
+            [TransitionKind.CORRECTED, TransitionKind.MOVED],
+            id="a job that was not over after all ends later",
+        ),
+        pytest.param(
+            "failed failed failed succeeded succeeded succeeded succeeded",
+            MINUTE,
+            [TransitionKind.CORRECTED],
+            id="it is corrected once",
+        ),
+    ],
+)
+@pytest.mark.parametrize("finalized", [False, True])
+def test_an_end_is_final_unless_it_is_contradicted_for_good(
+    says: str, every: timedelta, expected: list[TransitionKind], *, finalized: bool
+) -> None:
+    ended = tracked(job(status=Status.SUCCEEDED, finished_at=NOON), seq=4, finalized=finalized)
+    now, found = (known(final={"ftjob-1": Status.SUCCEEDED}) if finalized else known(ended)), []
+    stored = ended
+    for number, word in enumerate(says.split(), start=1):
+        doubtful = stored.doubt is not None or stored.job.status is not SAYS[word]
+        disputed = {"ftjob-1": stored} if "ftjob-1" in now.final and doubtful else {}
+        look = seen(job(status=SAYS[word]), at=NOON + number * every, disputed=disputed)
+        change = decide(now, look, POLICY)
+        stored = change.tracked[-1] if change.tracked else stored
+        now, kinds = polled(now, look)
+        found += kinds
+    assert found == expected
+
+
+def test_a_flapping_start_is_one_start() -> None:
+    now, starts = known(tracked(job(status=Q))), []
+    for number in range(6):
+        look = seen(job(status=R if number % 2 == 0 else Q), at=NOON + number * MINUTE)
+        starts += [one for one in decide(now, look, POLICY).transitions if one.after is R and not one.restarted]
+        now, _ = polled(now, look)
+    assert len(starts) == 1
+
+
+def test_without_a_start_of_the_provider_s_it_is_when_we_saw_it_run() -> None:
+    now, _ = polled(known(tracked(job(status=Q))), seen(job(status=R)))
+    assert now.jobs["ftjob-1"].started_at == NOON
+    now, _ = polled(now, seen(job(status=Status.SUCCEEDED, finished_at=NOON + HOUR), at=NOON + HOUR))
+    over = decide(now, seen(reads=(read(whole=True),), at=NOON + HOUR + MINUTE), POLICY)
+    assert over.tracked[0].job.run_time == HOUR
+    assert {one.metric for one in over.counters} == {
+        "queue_seconds_bucket", "queue_milliseconds", "run_seconds_bucket", "run_milliseconds",
+    }  # fmt: skip
+
+
+def test_a_gone_job_counts_for_nothing_and_comes_back() -> None:
+    gone = known(tracked(job(), missing=2, cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(9))))
+    now, kinds = polled(gone, seen(missing=frozenset({"ftjob-1"})))
+    one = now.jobs["ftjob-1"]
+    assert (kinds, one.gone, one.active, one.cost) == ([TransitionKind.GONE], True, False, None)
+    assert polled(now, seen(missing=frozenset({"ftjob-1"})))[1] == []
+    back, kinds = polled(now, seen(job(status=Status.FAILED)))
+    assert (kinds, back.jobs["ftjob-1"].missing) == ([TransitionKind.MOVED], 0)

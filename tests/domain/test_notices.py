@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from monitor.domain.budgets import Budget, Period, Sum
+from monitor.domain.budgets import Budget, Period, Sum, period_of, periods
 from monitor.domain.costs import TunedModel
 from monitor.domain.news import News, Severity
-from monitor.domain.notices import budget_news, shutdown_news
+from monitor.domain.notices import budget_news, budget_recipients, shutdown_news
 from monitor.domain.routing import Match, OrgRef, Rule
 from tests.builders import DAY, NOON, on
 
@@ -30,7 +30,16 @@ def crossing(
     now: datetime = NOON,
 ) -> News | None:  # fmt: skip
     counted = Sum(computed=Decimal(spent))
-    return budget_news(budget, counted, orgs=(RESEARCH, LEGAL), rules=rules, notified=told, now=now)
+    span = period_of(budget.period, now)
+    notified = told if isinstance(told, Mapping) else dict.fromkeys(told)
+    return budget_news(
+        budget,
+        counted,
+        span,
+        recipients=budget_recipients(budget, (RESEARCH, LEGAL), rules),
+        notified=notified,
+        now=now,
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,6 +59,29 @@ def crossing(
 def test_the_highest_new_threshold_is_told_once_a_period(spent: str, told: list[str], expected: str | None) -> None:
     found = crossing(spent, told=told)
     assert (found.id if found else None) == expected
+
+
+def test_a_raised_amount_is_judged_anew() -> None:
+    earlier = {"budget:search/2026-11/500": "50.00", "budget:search/2026-11/1000": "50.00"}
+    found = crossing("260", told=earlier)
+    assert found is not None
+    assert (found.id, found.judged_by) == ("budget:search/2026-11@500.00/500", "500.00")
+    assert crossing("260", told={**earlier, found.id: found.judged_by}) is None
+    again = crossing("410", told={**earlier, found.id: found.judged_by})
+    assert again is not None
+    assert again.id == "budget:search/2026-11@500.00/800"
+
+
+def test_what_became_known_after_a_period_has_ended_is_notified_for_a_day() -> None:
+    first = datetime(2026, 12, 1, 0, 0, 20, tzinfo=UTC)
+    before, present = periods(Period.MONTH, first)
+    assert (before.id, present.id) == ("2026-11", "2026-12")
+    assert [span.id for span in periods(Period.MONTH, first + DAY)] == ["2026-12"]
+    counted = Sum(computed=Decimal(510))
+    found = budget_news(BUDGET, counted, before, recipients=("ops",), notified={}, now=first)
+    assert found is not None
+    assert found.id == "budget:search/2026-11/1000"
+    assert found.deliveries[0].message.title == "Budget search is at 102 % ($510 of $500 in 2026-11)"
 
 
 def test_a_clock_set_back_and_forth_tells_nothing_twice() -> None:
@@ -107,7 +139,7 @@ def test_a_budget_s_message_has_the_three_sums_apart() -> None:
         name="search", amount=Decimal(500), period=Period.MONTH, include_usage=True,
         match=Match(labels={"team": "search"}, models=("gpt-4o*",)),
     )  # fmt: skip
-    found = budget_news(budget, counted, orgs=(RESEARCH,), rules=(ON_BUDGET,), notified=(), now=NOON)
+    found = budget_news(budget, counted, period_of(budget.period, NOON), recipients=("ops",), notified={}, now=NOON)
     assert found is not None
     [delivery] = found.deliveries
     message = delivery.message

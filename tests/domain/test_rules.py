@@ -28,6 +28,8 @@ S = Status
             moved(None, S.RUNNING, TransitionKind.APPEARED), ("started", "appeared"), id="a new job that runs already"
         ),
         pytest.param(moved(None, S.FAILED, TransitionKind.APPEARED), ("failed",), id="a new job that is over"),
+        pytest.param(moved(S.SUCCEEDED, S.FAILED, TransitionKind.CORRECTED), ("failed",), id="another end after all"),
+        pytest.param(moved(S.CANCELLED, S.RUNNING, TransitionKind.CORRECTED), ("resumed",), id="no end after all"),
         pytest.param(moved(S.QUEUED, S.RUNNING), ("started",), id="start"),
         pytest.param(moved(S.PAUSED, S.RUNNING, resumed=True), ("resumed",), id="resume"),
         pytest.param(moved(S.PAUSED, S.QUEUED, resumed=True), ("resumed",), id="resume by way of the queue"),
@@ -35,7 +37,7 @@ S = Status
         pytest.param(moved(S.RUNNING, S.PAUSED), ("paused",), id="pause"),
         pytest.param(moved(S.RUNNING, S.CANCELLED), ("cancelled",), id="cancel"),
         pytest.param(moved(S.RUNNING, S.UNKNOWN), (), id="an unknown status"),
-        pytest.param(moved(S.RUNNING, S.UNKNOWN, TransitionKind.GONE), (), id="gone"),
+        pytest.param(moved(S.RUNNING, S.UNKNOWN, TransitionKind.GONE), ("gone",), id="gone"),
         pytest.param(moved(S.UNKNOWN, S.RUNNING, TransitionKind.BACK), (), id="back"),
         pytest.param(moved(S.RUNNING, S.RUNNING, TransitionKind.STALLED), ("stalled",), id="stall"),
     ],

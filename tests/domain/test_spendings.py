@@ -81,7 +81,7 @@ ENDLESS = replace(DONE, finished_at=None, created_at=NOON - 40 * DAY)
     ("before", "ended", "at"),
     [
         pytest.param(known(tracked(ACTIVE)), ENDLESS, NOON, id="an end is when we saw it"),
-        pytest.param(known(), ENDLESS, NOON, id="one of a job that came and went unseen too"),
+        pytest.param(known(horizon=NOON - 50 * DAY), ENDLESS, NOON - 40 * DAY, id="it came and went"),
         pytest.param(Known(org="research"), ENDLESS, NOON - 40 * DAY, id="history is no cost of today"),
         pytest.param(
             Known(org="research"), replace(ENDLESS, started_at=NOON - 39 * DAY), NOON - 39 * DAY, id="but of its start"

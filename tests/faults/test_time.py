@@ -19,6 +19,7 @@ from monitor.store import opened
 from tests.builders import HOUR, NOON
 from tests.e2e.daemon import until
 from tests.e2e.test_story import rounds
+from tests.fakes import Waits
 from tests.faults.stage import PATIENT, Stage, staged
 from tests.store.samples import delivery, letters
 
@@ -30,7 +31,7 @@ THREE_DAYS = timedelta(days=3)
 
 
 @dataclass
-class TwoHands:
+class TwoHands(Waits):
     """A wall clock that can be set, beside time that passes."""
 
     wall: datetime = NOON

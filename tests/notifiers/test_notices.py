@@ -7,7 +7,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from monitor.domain.budgets import Budget, Period, Sum
+from monitor.domain.budgets import Budget, Period, Sum, period_of
 from monitor.domain.costs import TunedModel
 from monitor.domain.news import Message
 from monitor.domain.notices import budget_news, shutdown_news
@@ -26,7 +26,7 @@ RULE = Rule(on=on("budget", "shutdown"), notify=("ops",))
 def budget() -> Message:
     of = Budget(name="search", amount=Decimal(500), period=Period.MONTH)
     counted = Sum(computed=Decimal(300), estimated=Decimal(110))
-    notice = budget_news(of, counted, orgs=(ACCOUNT,), rules=(RULE,), notified=(), now=NOW)
+    notice = budget_news(of, counted, period_of(of.period, NOW), recipients=("ops",), notified={}, now=NOW)
     assert notice is not None
     return notice.deliveries[0].message
 

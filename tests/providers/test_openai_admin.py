@@ -18,10 +18,10 @@ from monitor.providers.base import (
     Malformed,
     NotEligible,
     Page,
+    ProviderUnavailable,
     RateLimited,
     Response,
     SourceError,
-    Unavailable,
 )
 from monitor.providers.openai import provider
 from monitor.providers.openai.billing import bill, usage
@@ -344,7 +344,7 @@ def test_a_day_without_rows_is_a_day() -> None:
         pytest.param(404, {"message": "Unknown request URL"}, Malformed, id="a server without books"),
         pytest.param(429, {"message": "slow down"}, RateLimited, id="too fast"),
         pytest.param(402, {"message": "pay"}, NotEligible, id="not paid"),
-        pytest.param(503, {"message": "down"}, Unavailable, id="down"),
+        pytest.param(503, {"message": "down"}, ProviderUnavailable, id="down"),
     ],
 )
 def test_refusals_are_errors(status: int, error: dict[str, str], kind: type[SourceError]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monitor.providers.base import AuthFailed, Malformed, NotFound, Request, Response, SourceError, Unavailable
+from monitor.providers.base import AuthFailed, Malformed, NotFound, ProviderUnavailable, Request, Response, SourceError
 from monitor.providers.openai.calls import FILES
 from tests.providers.answers import response
 
@@ -46,7 +46,7 @@ def test_a_content_is_taken_as_it_is(body: bytes) -> None:
         (403, AuthFailed, "403: the key may not do this"),
         (404, NotFound, "404: no such file"),
         (410, NotFound, "410: no such file"),
-        (500, Unavailable, "500: the server failed"),
+        (500, ProviderUnavailable, "500: the server failed"),
     ],
 )
 def test_a_refusal_is_an_error(status: int, kind: type[SourceError], said: str) -> None:

@@ -8,7 +8,15 @@ from datetime import date
 import pytest
 
 from monitor.domain.retirement import ListedModel
-from monitor.providers.base import AuthFailed, Malformed, NotFound, RateLimited, Response, SourceError, Unavailable
+from monitor.providers.base import (
+    AuthFailed,
+    Malformed,
+    NotFound,
+    ProviderUnavailable,
+    RateLimited,
+    Response,
+    SourceError,
+)
 from monitor.providers.openai.models import MODELS
 from tests.providers.answers import cursor as cursor_of
 from tests.providers.answers import left_out, read_models
@@ -63,7 +71,7 @@ def test_a_next_page_is_asked_for_only_where_it_is_promised(response: Response, 
         pytest.param(answer(status=405), NotFound, id="no such method"),
         pytest.param(answer(status=501), NotFound, id="not made yet"),
         pytest.param(answer(status=429), RateLimited, id="too many requests"),
-        pytest.param(answer(status=503), Unavailable, id="down"),
+        pytest.param(answer(status=503), ProviderUnavailable, id="down"),
         pytest.param(answer(status=302), Malformed, id="a redirect"),
         pytest.param(Response(status=200, body=b"<html>"), Malformed, id="a page of HTML"),
         pytest.param(Response(status=200, body=b"{}"), Malformed, id="no list in it"),

@@ -13,10 +13,10 @@ from monitor.providers.base import (
     Malformed,
     NotEligible,
     NotFound,
+    ProviderUnavailable,
     RateLimited,
     Request,
     SourceError,
-    Unavailable,
 )
 from monitor.providers.openai.calls import events as _events
 from tests.providers.answers import (
@@ -123,14 +123,14 @@ def test_what_is_no_job_says_so() -> None:
         (410, "", False, Malformed, "410: there is no job list here; is base_url right?"),
         (404, "", True, NotFound, "404: no such job"),
         (410, "", True, NotFound, "410: no such job"),
-        (408, "", False, Unavailable, "408: the server gave up waiting"),
-        (409, "", False, Unavailable, "409: the server is at odds with itself"),
+        (408, "", False, ProviderUnavailable, "408: the server gave up waiting"),
+        (409, "", False, ProviderUnavailable, "409: the server is at odds with itself"),
         (411, "", True, Malformed, "411: the request is refused"),
         (429, "", False, RateLimited, "429: too many requests"),
         (429, "insufficient_quota", False, NotEligible, "429: the quota is spent (insufficient_quota)"),
         (499, "", False, Malformed, "499: the request is refused"),
-        (500, "", False, Unavailable, "500: the server failed"),
-        (599, "", True, Unavailable, "599: the server failed"),
+        (500, "", False, ProviderUnavailable, "500: the server failed"),
+        (599, "", True, ProviderUnavailable, "599: the server failed"),
     ],
 )
 def test_a_refusal_says(status: int, code: str, one: bool, kind: type[SourceError], text: str) -> None:
@@ -155,13 +155,13 @@ def test_a_refusal_says(status: int, code: str, one: bool, kind: type[SourceErro
     ],
 )
 def test_a_refusal_repeats_what_the_server_says(body: object, detail: str) -> None:
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(ProviderUnavailable) as caught:
         read_jobs(response(body, 500))
     assert str(caught.value) == f"500: the server failed ({detail})"
 
 
 def test_a_refusal_is_cut() -> None:
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(ProviderUnavailable) as caught:
         read_jobs(response({"error": {"message": "m" * 9999}}, 500))
     assert len(str(caught.value)) == 300
     assert str(caught.value).endswith("m…")

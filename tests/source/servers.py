@@ -218,6 +218,6 @@ NEVER = Known(org="research")
 
 
 def known(*running: str, final: set[str] | None = None, **over: object) -> Known:
-    """Knowledge of these running jobs, whose events were read."""
+    """Knowledge of these running jobs, whose events were read, and of finalized ones that succeeded."""
     tracked = (b.tracked(b.job(id_, RUNNING), recent=("ev-1",)) for id_ in running)
-    return b.known(*tracked, final=frozenset(final or ()), **over)  # type: ignore[arg-type]  # Known's own fields
+    return b.known(*tracked, final=dict.fromkeys(final or (), SUCCEEDED), **over)  # type: ignore[arg-type]  # Known's own fields

@@ -17,10 +17,10 @@ from monitor.providers.base import (
     AuthFailed,
     Malformed,
     NotEligible,
+    ProviderUnavailable,
     RateLimited,
     SourceError,
     TimedOut,
-    Unavailable,
 )
 from monitor.secret import Redactor, Secret
 from tests.source.books import (
@@ -90,7 +90,7 @@ async def test_hours_of_a_server_that_knows_no_days_add_up() -> None:
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        pytest.param(refused(500), Unavailable, id="a server's error"),
+        pytest.param(refused(500), ProviderUnavailable, id="a server's error"),
         pytest.param(refused(401), AuthFailed, id="a key that was taken back"),
         pytest.param(refused(403, "Missing scopes: api.usage.read"), AuthFailed, id="an ordinary key"),
         pytest.param(refused(429, Retry_After="7"), RateLimited, id="too many requests"),

@@ -7,7 +7,7 @@ from aiohttp import web
 from aiolimiter import AsyncLimiter
 
 from monitor.clock import SystemClock
-from monitor.providers.base import RateLimited, SourceError, Unavailable
+from monitor.providers.base import ProviderUnavailable, RateLimited, SourceError
 from tests.source.servers import Api, answering, asking, hang, refusal, serving
 
 
@@ -53,10 +53,10 @@ async def test_requests_are_counted_by_what_became_of_them() -> None:
         await asked.source.check()
         for fault in (answering(lambda: refusal(500)), hang):
             api.faults["jobs"] = fault
-            with pytest.raises(Unavailable):
+            with pytest.raises(ProviderUnavailable):
                 await asked.source.check()
     async with asking(url) as unreachable:
-        with pytest.raises(Unavailable):
+        with pytest.raises(ProviderUnavailable):
             await unreachable.source.check()
     assert asked.counted == [("list_jobs", "200"), ("list_jobs", "500"), ("list_jobs", "timeout")]
     assert unreachable.counted == [("list_jobs", "error")]

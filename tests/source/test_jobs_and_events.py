@@ -1,4 +1,4 @@
-"""What a look asks beyond the list: jobs that are missing in it, and event streams."""
+"""What is asked beyond the list: jobs that are missing in it; and event streams, which no poll reads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.flow import Known, Observation, Reason, Tracked
 from monitor.domain.model import EventKind, Status
 from monitor.providers.openai import provider
+from monitor.watchers.state import PollState
 from tests import builders as b
 from tests.builders import NOON
 from tests.source.servers import (
@@ -44,6 +46,21 @@ async def look(api: Api, known: Known, **over: Any) -> Observation:
         return await asked.source.observe(known, NOON)
 
 
+async def look_and_read(api: Api, known: Known, later: float = 0.0, *, fresh: bool = False) -> Observation:
+    """Poll, and read the streams that are due so much later. Those of known jobs were just read, or else none was."""
+    state = PollState()
+    if not fresh:
+        state.follow(known.jobs, interval=60.0, now=NOON, monotonic=0.0)
+        state.tried(known.jobs, 60.0)
+    async with serving(api) as url, asking(url) as asked:
+        seen = await asked.source.observe(known, NOON)
+        assert seen.reads == ()
+        after = evolve(known, decide(known, seen, Policy()))
+        state.follow(after.jobs, interval=60.0, now=NOON, monotonic=0.0)
+        jobs = state.next_streams(later, 100)
+        return await asked.source.tail(after, jobs, NOON + timedelta(seconds=later))
+
+
 async def tail(api: Api, known: Known, *jobs: str, **over: Any) -> Observation:
     async with serving(api) as url, asking(url, **over) as asked:
         return await asked.source.tail(known, jobs, NOON)
@@ -58,7 +75,7 @@ async def test_an_active_job_that_is_not_listed_is_asked_for() -> None:
     api = Api(faults={"jobs/ftjob-old": answering(body(b'{"id": "ftjob-old", "status": "succeeded"}'))})
     seen = await look(api, b.known(tracked("ftjob-old")))
     assert [(each.id, each.status) for each in seen.jobs] == [("ftjob-old", SUCCEEDED)]
-    assert api.asked == ["jobs", "jobs/ftjob-old", "jobs/ftjob-old/events"]
+    assert api.asked == ["jobs", "jobs/ftjob-old"]
 
 
 async def test_a_job_that_does_not_exist_is_missing() -> None:
@@ -66,10 +83,19 @@ async def test_a_job_that_does_not_exist_is_missing() -> None:
     assert (seen.missing, seen.jobs, seen.trouble) == (frozenset({"ftjob-1", "ftjob-2"}), (), None)
 
 
-async def test_a_job_that_is_gone_for_good_is_not_asked_for_again() -> None:
+async def test_a_job_that_is_gone_is_not_asked_for_with_each_poll() -> None:
     api = Api()
     seen = await look(api, b.known(tracked("ftjob-1", Status.UNKNOWN, missing=3)))
     assert (seen.missing, api.asked) == (frozenset(), ["jobs"])
+
+
+async def test_a_job_that_is_gone_is_asked_for_again_where_that_is_wanted() -> None:
+    api = Api(faults={"jobs/ftjob-1": answering(body(b'{"id": "ftjob-1", "status": "succeeded"}'))})
+    known = b.known(*(tracked(f"ftjob-{n}", Status.UNKNOWN, missing=3) for n in (1, 2, 3)))
+    async with serving(api) as url, asking(url) as asked:
+        seen = await asked.source.observe(known, NOON, {"ftjob-1", "ftjob-2"})
+    assert [(each.id, each.status) for each in seen.jobs] == [("ftjob-1", SUCCEEDED)]
+    assert (seen.missing, sorted(api.asked)) == (frozenset({"ftjob-2"}), ["jobs", "jobs/ftjob-1", "jobs/ftjob-2"])
 
 
 async def test_an_answer_about_another_job_says_nothing_about_this_one() -> None:
@@ -110,43 +136,59 @@ async def test_a_failing_server_is_left_alone_after_a_few_attempts() -> None:
 
 async def test_at_first_sight_only_the_streams_of_active_jobs_are_read() -> None:
     api = Api(jobs=[job("ftjob-2"), job("ftjob-1", "succeeded")], events={"ftjob-2": stream(3), "ftjob-1": stream(9)})
-    assert read(await look(api, NEVER)) == {"ftjob-2": (["ev-3", "ev-2", "ev-1"], True)}
+    assert read(await look_and_read(api, NEVER, 30.0)) == {"ftjob-2": (["ev-3", "ev-2", "ev-1"], True)}
+
+
+async def test_a_poll_reads_no_stream_whatever_it_sees() -> None:
+    api = Api(jobs=[job("ftjob-3"), job("ftjob-2", "succeeded"), job("ftjob-1", "failed")])
+    seen = await look(api, b.known(tracked("ftjob-1"), tracked("ftjob-0", SUCCEEDED, since=NOON - MINUTE)))
+    assert (seen.reads, len(seen.jobs), api.asked) == ((), 3, ["jobs"])
 
 
 async def test_the_streams_of_new_jobs_are_read_also_of_those_that_are_already_over() -> None:
     api = Api(jobs=[job("ftjob-2"), job("ftjob-1", "succeeded")], events={"ftjob-1": stream(1)})
-    seen = await look(api, b.known(version=5))
+    assert read(await look_and_read(api, b.known(version=5))) == {"ftjob-2": ([], True)}
+    seen = await look_and_read(api, b.known(version=5), 10.0)
     assert read(seen) == {"ftjob-2": ([], True), "ftjob-1": (["ev-1"], True)}
 
 
 async def test_streams_of_history_are_not_read() -> None:
     api = Api(jobs=history(3))
-    assert read(await look(api, b.known(horizon=NOON - MINUTE))) == {"ftjob-3": ([], True)}
+    assert read(await look_and_read(api, b.known(horizon=NOON - MINUTE), 10.0)) == {"ftjob-3": ([], True)}
 
 
 async def test_a_job_that_changed_has_its_new_events_read() -> None:
-    api = Api(jobs=[job("ftjob-1", "succeeded")], events={"ftjob-1": stream(5)})
-    assert read(await look(api, b.known(tracked("ftjob-1", RUNNING, "ev-3", "ev-2")))) == {
+    api = Api(jobs=[job("ftjob-1", "paused")], events={"ftjob-1": stream(5)})
+    assert read(await look_and_read(api, b.known(tracked("ftjob-1", RUNNING, "ev-3", "ev-2")))) == {
         "ftjob-1": (["ev-5", "ev-4", "ev-1"], False)
     }
 
 
 async def test_a_job_that_did_not_change_has_its_stream_left_to_its_own_rhythm() -> None:
     api = Api(jobs=[job("ftjob-1")], events={"ftjob-1": stream(5)})
-    assert read(await look(api, b.known(tracked("ftjob-1")))) == {}
+    assert read(await look_and_read(api, b.known(tracked("ftjob-1")), 59.0)) == {}
+    assert list(read(await look_and_read(api, b.known(tracked("ftjob-1")), 60.0))) == ["ftjob-1"]
+
+
+async def test_a_job_that_ended_has_its_whole_stream_read_ten_seconds_later() -> None:
+    api = Api(jobs=[job("ftjob-1", "succeeded")], events={"ftjob-1": stream(5)})
+    known = b.known(tracked("ftjob-1", RUNNING, "ev-3", "ev-2"))
+    assert read(await look_and_read(api, known, 9.0)) == {}
+    assert read(await look_and_read(api, known, 10.0)) == {"ftjob-1": ([f"ev-{n}" for n in (5, 4, 3, 2, 1)], True)}
 
 
 async def test_an_ended_job_has_its_whole_stream_read_once_it_is_ripe() -> None:
     api = Api(jobs=[], events={"ftjob-1": stream(250)})
     ready_to_finalize = tracked("ftjob-1", SUCCEEDED, *(f"ev-{n}" for n in range(1, 251)), since=NOON - MINUTE)
-    ((ids, whole),) = read(await look(api, b.known(ready_to_finalize))).values()
+    ((ids, whole),) = read(await look_and_read(api, b.known(ready_to_finalize), fresh=True)).values()
     assert (len(ids), whole) == (250, True)
     assert len(api.asked) == 4
 
 
 async def test_an_ended_job_is_left_alone_until_its_last_events_can_be_there() -> None:
     just_now = tracked("ftjob-1", SUCCEEDED, since=NOON - timedelta(seconds=1))
-    assert read(await look(Api(), b.known(just_now))) == {}
+    assert read(await look_and_read(Api(), b.known(just_now), 8.0, fresh=True)) == {}
+    assert read(await look_and_read(Api(), b.known(just_now), 9.0, fresh=True)) == {"ftjob-1": ([], True)}
 
 
 async def test_a_tail_reads_event_streams_alone() -> None:
@@ -192,8 +234,7 @@ async def test_a_cursor_whose_event_is_gone_starts_the_stream_again() -> None:
 @pytest.mark.parametrize(("status", "whole"), [(SUCCEEDED, True), (RUNNING, False)])
 async def test_a_stream_that_repeats_itself_ends_and_an_ended_job_can_be_settled(status: Status, whole: bool) -> None:
     api = Api(faults={"jobs/ftjob-1/events": answering(body(listing(*stream(2), has_more=True)))})
-    seen = await look(api, b.known(tracked("ftjob-1", status, since=NOON - MINUTE))) if whole else None
-    seen = seen or await tail(api, b.known(tracked("ftjob-1", status)), "ftjob-1")
+    seen = await tail(api, b.known(tracked("ftjob-1", status, since=NOON - MINUTE)), "ftjob-1")
     assert read(seen) == {"ftjob-1": (["ev-2", "ev-1"], whole)}
     assert seen.trouble is not None
     assert seen.trouble.reason is Reason.MALFORMED
@@ -208,7 +249,7 @@ async def test_events_in_any_order_and_twice_are_each_read_once() -> None:
 
 async def test_a_server_without_event_streams_has_jobs_all_the_same() -> None:
     api = Api(jobs=[job("ftjob-1")], faults={"jobs/ftjob-1/events": answering(lambda: refusal(404))})
-    seen = await look(api, b.known(version=5))
+    seen = await look_and_read(api, b.known(version=5))
     assert (read(seen), seen.trouble) == ({"ftjob-1": ([], True)}, None)
 
 
@@ -222,17 +263,24 @@ async def test_a_stream_that_was_there_does_not_go_away() -> None:
 async def test_a_vendor_without_events_is_not_asked_for_them() -> None:
     api = Api(jobs=[job("ftjob-1")])
     async with serving(api) as url, asking(url, vendor=replace(provider("research", url), events=None)) as asked:
-        seen = await asked.source.observe(b.known(version=5), NOON)
+        await asked.source.observe(b.known(version=5), NOON)
+        seen = await asked.source.tail(b.known(tracked("ftjob-1")), ["ftjob-1"], NOON)
     assert (read(seen), api.asked) == ({"ftjob-1": ([], True)}, ["jobs"])
 
 
-async def test_at_the_deadline_what_was_read_is_kept() -> None:
-    api = Api(jobs=[job("ftjob-2"), job("ftjob-1", "failed")], events={"ftjob-2": stream(1)})
-    api.faults["jobs/ftjob-1/events"] = hang
-    seen = await look(api, b.known(tracked("ftjob-1")), deadline=0.3)
+async def test_at_the_deadline_what_was_listed_is_kept() -> None:
+    api = Api(jobs=[job("ftjob-2"), job("ftjob-1", "failed")], faults={"jobs/ftjob-0": hang})
+    seen = await look(api, b.known(tracked("ftjob-0"), tracked("ftjob-1")), deadline=0.3)
     assert [(each.id, each.status) for each in seen.jobs] == [("ftjob-2", RUNNING), ("ftjob-1", Status.FAILED)]
-    assert read(seen) == {"ftjob-2": (["ev-1"], True)}
-    assert (seen.listed, seen.complete) == (True, True)
+    assert (seen.listed, seen.complete, seen.missing) == (True, True, frozenset())
+    assert seen.trouble is not None
+    assert seen.trouble.reason is Reason.TIMEOUT
+
+
+async def test_at_the_deadline_the_streams_that_were_read_are_kept() -> None:
+    api = Api(events={"ftjob-2": stream(1)}, faults={"jobs/ftjob-1/events": hang})
+    seen = await tail(api, b.known(tracked("ftjob-1"), tracked("ftjob-2")), "ftjob-1", "ftjob-2", deadline=0.3)
+    assert (read(seen), seen.listed) == ({"ftjob-2": (["ev-1"], True)}, False)
     assert seen.trouble is not None
     assert seen.trouble.reason is Reason.TIMEOUT
 

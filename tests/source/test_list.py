@@ -36,11 +36,11 @@ async def test_the_first_look_walks_to_the_end_of_the_list() -> None:
     assert api.asked == ["jobs", "jobs?after=ftjob-151", "jobs?after=ftjob-51"]
 
 
-async def test_at_first_sight_of_what_ended_before_the_lookback_only_the_newest_is_kept() -> None:
+async def test_at_first_sight_nothing_is_kept_that_ended_before_the_lookback() -> None:
     api = Api(jobs=history(500))
     async with serving(api) as url, asking(url, lookback=timedelta(minutes=150)) as asked:
         seen = await asked.source.observe(NEVER, NOON)
-    assert (len(seen.jobs), seen.jobs[-1].id, seen.complete) == (152, "ftjob-349", True)
+    assert (len(seen.jobs), seen.jobs[-1].id, seen.complete) == (151, "ftjob-350", True)
 
 
 async def test_at_first_sight_active_jobs_are_found_however_far_behind_the_lookback() -> None:
@@ -56,16 +56,17 @@ async def test_that_the_past_cannot_be_read_does_not_keep_the_present_from_being
     api = Api(jobs=history(500), faults={"jobs?after=ftjob-201": answering(lambda: refusal(500))})
     async with serving(api) as url, asking(url, lookback=timedelta(minutes=110)) as asked:
         seen = await asked.source.observe(NEVER, NOON)
-    assert (len(seen.jobs), seen.listed) == (112, True)
+    assert (len(seen.jobs), seen.listed) == (111, True)
     assert seen.trouble is not None
 
 
 async def test_a_shuffled_list_is_read_to_its_end_at_first_and_later() -> None:
     jobs = sorted(history(250), key=lambda each: str(each["id"])[::-1])
-    async with serving(Api(jobs=jobs)) as url, asking(url, lookback=timedelta(0)) as asked:
+    api = Api(jobs=jobs)
+    async with serving(api) as url, asking(url, lookback=timedelta(0)) as asked:
         first = await asked.source.observe(NEVER, NOON)
         later = await asked.source.observe(known(final={jobs[0]["id"]}), NOON)
-    assert (len(first.jobs), len(later.jobs)) == (2, 249)
+    assert ([each.id for each in first.jobs], len(later.jobs), len(api.asked)) == (["ftjob-250"], 249, 6)
 
 
 async def test_a_list_with_the_oldest_first_is_read_to_its_end() -> None:
@@ -81,6 +82,14 @@ async def test_a_steady_look_costs_one_request() -> None:
         seen = await asked.source.observe(known(final={f"ftjob-{n}" for n in range(1, 251)}), NOON)
     assert (seen.jobs, seen.complete, seen.trouble) == ((), True, None)
     assert (api.asked, asked.counted) == (["jobs"], [("list_jobs", "200")])
+
+
+async def test_a_finalized_job_is_reported_where_the_list_says_otherwise_or_its_end_is_in_doubt() -> None:
+    jobs = history(4)
+    jobs[1]["status"] = "failed"
+    async with serving(Api(jobs=jobs)) as url, asking(url) as asked:
+        seen = await asked.source.observe(known(final={one["id"] for one in jobs}), NOON, {"ftjob-1"})
+    assert [(each.id, each.status) for each in seen.jobs] == [("ftjob-3", Status.FAILED), ("ftjob-1", SUCCEEDED)]
 
 
 async def test_an_identical_answer_is_not_read_again_but_says_the_same() -> None:
@@ -99,11 +108,7 @@ async def test_250_new_jobs_are_found_over_three_pages() -> None:
     async with serving(api) as url, asking(url) as asked:
         seen = await asked.source.observe(known(*(f"ftjob-{n}" for n in range(1, 11))), NOON)
     assert len(seen.jobs) == 260
-    assert [path for path in api.asked if "events" not in path] == [
-        "jobs",
-        "jobs?after=ftjob-161",
-        "jobs?after=ftjob-61",
-    ]
+    assert api.asked == ["jobs", "jobs?after=ftjob-161", "jobs?after=ftjob-61"]
 
 
 async def test_a_walk_through_new_jobs_ends_at_the_horizon() -> None:

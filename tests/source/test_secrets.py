@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from monitor.domain.flow import Known, Observation
-from monitor.providers.base import AuthFailed, Malformed, SourceError, Unavailable
+from monitor.providers.base import AuthFailed, Malformed, ProviderUnavailable, SourceError
 from monitor.providers.openai import provider
 from monitor.secret import Secret
 from monitor.source import transport
@@ -116,10 +116,12 @@ async def test_a_key_that_the_server_repeats_is_not_shown_in_what_is_seen() -> N
     )
     api = Api(jobs=[odd], events={"ftjob-1": [event("ev-1", message=f"with {KEY}"), event(KEY)]})
     async with serving(api) as url, asking(url) as asked:
-        seen: Observation = await asked.source.observe(b.known(version=5), NOON)
-    assert len(seen.jobs) == len(seen.reads) == 1
-    assert not leaks(repr(seen))
+        seen = await asked.source.observe(b.known(version=5), NOON)
+        told = await asked.source.tail(b.known(b.tracked(b.job("ftjob-1"))), ["ftjob-1"], NOON)
+    assert len(seen.jobs) == len(told.reads) == 1
+    assert not leaks(repr(seen) + repr(told))
     assert "[redacted]" in repr(seen)
+    assert "[redacted]" in repr(told)
 
 
 async def test_the_names_of_the_configuration_stay_whatever_the_key_looks_like() -> None:
@@ -211,7 +213,7 @@ async def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> No
     api = Api()
     async with serving(api, tls) as url:
         error = await failed_check(url)
-    assert isinstance(error, Unavailable)
+    assert isinstance(error, ProviderUnavailable)
     assert "certificate" in str(error)
     assert api.asked == []
 

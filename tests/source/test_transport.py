@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from monitor.domain.flow import Known
-from monitor.providers.base import Malformed, SourceError, TimedOut, Unavailable
+from monitor.providers.base import Malformed, ProviderUnavailable, SourceError, TimedOut
 from tests.builders import NOON
 from tests.source.servers import (
     Api,
@@ -142,9 +142,9 @@ async def test_the_deadline_is_for_all_of_a_request(script: Script) -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        pytest.param(b"", Unavailable, id="closed without a word"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", Unavailable, id="closed in the head"),
-        pytest.param(http(PAGE)[:-5], Unavailable, id="closed in the body"),
+        pytest.param(b"", ProviderUnavailable, id="closed without a word"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", ProviderUnavailable, id="closed in the head"),
+        pytest.param(http(PAGE)[:-5], ProviderUnavailable, id="closed in the body"),
         pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", Malformed, id="another protocol"),
         pytest.param(http(PAGE, b"X: " + b"x" * 2_000_000), Malformed, id="a header of 2 MB"),
         pytest.param(http(PAGE, *[b"X%d: x" % n for n in range(10_000)]), Malformed, id="10 000 headers"),
@@ -164,19 +164,19 @@ async def test_a_reset_connection_is_a_failed_look() -> None:
         writer.transport.abort()
 
     async with speaking(reset) as url:
-        assert type(await failed_look(url)) is Unavailable
+        assert type(await failed_look(url)) is ProviderUnavailable
 
 
 async def test_nobody_there_and_no_such_host_are_failed_looks() -> None:
     async with speaking(saying()) as url:
         pass
-    assert type(await failed_look(url)) is Unavailable
-    assert type(await failed_look("http://nobody.invalid/v1")) is Unavailable
+    assert type(await failed_look(url)) is ProviderUnavailable
+    assert type(await failed_look("http://nobody.invalid/v1")) is ProviderUnavailable
 
 
 async def test_plain_http_is_no_tls() -> None:
     async with serving(Api()) as url:
-        assert type(await failed_look(url.replace("http:", "https:"))) is Unavailable
+        assert type(await failed_look(url.replace("http:", "https:"))) is ProviderUnavailable
 
 
 async def test_a_pooled_connection_that_turns_out_to_be_dead_is_replaced_once() -> None:

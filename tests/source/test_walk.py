@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.model import Job, Status
-from monitor.providers.base import Page, Request, Unavailable
+from monitor.providers.base import Page, ProviderUnavailable, Request
 from monitor.source.poll import ListRead, Poll
 from monitor.source.walk import CursorRefused, Endless, pages
 from tests import builders as b
@@ -56,7 +56,7 @@ async def walked(poll: Poll, read: Read) -> int:
 @given(new=st.integers(0, 60), old=st.integers(1, 60), size=st.integers(1, 25))
 async def test_all_new_jobs_are_found_in_as_many_pages_as_they_fill(new: int, old: int, size: int) -> None:
     jobs = dated(new + old)
-    poll = Poll(known=b.known(final=frozenset(job.id for job in jobs[new:])), now=NOON, lookback=timedelta(days=30))
+    poll = Poll(known=b.known(final={job.id: job.status for job in jobs[new:]}), now=NOON, lookback=timedelta(days=30))
     assert await walked(poll, reading(jobs, size)) == new // size + 1
     assert [job.id for job in poll.observation("research").jobs] == [job.id for job in jobs[:new]]
 
@@ -89,7 +89,7 @@ async def test_a_second_refusal_ends_the_walk() -> None:
 
 async def test_other_errors_are_the_callers() -> None:
     async def read(_: Request) -> Page[Job]:
-        raise Unavailable("down")
+        raise ProviderUnavailable("down")
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(ProviderUnavailable):
         await anext(pages(read, FIRST, most=3))

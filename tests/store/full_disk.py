@@ -10,7 +10,7 @@ import anyio
 
 from monitor.clock import SystemClock
 from monitor.domain.flow import Change
-from monitor.store import Stores, Unavailable, opened
+from monitor.store import Stores, StoreUnavailable, opened
 from tests.builders import event
 from tests.store.samples import full
 
@@ -33,7 +33,7 @@ async def fill(store: Stores, number: int, events: int) -> int:
     while True:
         try:
             await store.jobs.commit(long(number, events))
-        except Unavailable:
+        except StoreUnavailable:
             return number
         number += 1
 

@@ -10,11 +10,12 @@ from monitor.domain.flow import Change, CounterIncrement, Tracked, Transition, T
 from monitor.domain.model import Cost, Status
 from monitor.domain.news import Delivery, EventType, Message, Severity, job_subject
 from tests.builders import NOON, job, tracked
+from tests.fakes import Waits
 
 LEASE = timedelta(minutes=1)
 
 
-class StillClock:
+class StillClock(Waits):
     """A clock that moves only when it is told."""
 
     def __init__(self, set_database: Callable[[datetime], None] = lambda time: None) -> None:

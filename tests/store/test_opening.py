@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from monitor.store import Corrupt, Gone, InUse, NewerSchema, Outdated, StoreError, Unavailable, maintenance, opened
+from monitor.store import Corrupt, Gone, InUse, NewerSchema, Outdated, StoreError, StoreUnavailable, maintenance, opened
 from monitor.store.migrating import migrate
 from monitor.store.sqlite import DatabaseFile, SqliteDatabase, reader_engine, writer_engine
 from tests.builders import HOUR, NOON
@@ -207,7 +207,7 @@ async def test_a_database_locked_by_another_program_is_unavailable_and_comes_bac
         await store.jobs.commit(full(0))
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(Unavailable, match="locked"):
+        with pytest.raises(StoreUnavailable, match="locked"):
             await store.jobs.commit(letters(delivery(), based_on=1))
         assert not store.database.healthy
         assert len((await store.jobs.known("research")).jobs) == 1

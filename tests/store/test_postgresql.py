@@ -9,7 +9,7 @@ import anyio
 import pytest
 import sqlalchemy as sa
 
-from monitor.store import Unavailable, Unstorable
+from monitor.store import StoreUnavailable, Unstorable
 from tests.builders import HOUR, job, tracked
 from tests.store.conftest import Opening, Server, Sql
 from tests.store.samples import change, full
@@ -41,7 +41,7 @@ async def test_a_connection_that_ends_within_a_transaction_stores_nothing_and_th
         connection.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     async with opening() as store:
-        with pytest.raises(Unavailable):
+        with pytest.raises(StoreUnavailable):
             await store.database.write(killed)
         assert not store.database.healthy
         assert await store.leases.take("research", "another", HOUR)
@@ -56,9 +56,9 @@ async def test_a_server_that_lets_nobody_in_is_unavailable_and_comes_back_withou
             server.execute("ALTER DATABASE migrated ALLOW_CONNECTIONS false")
             server.execute(OTHERS)
             for _ in range(2):
-                with pytest.raises(Unavailable):
+                with pytest.raises(StoreUnavailable):
                     await store.jobs.commit(full(1))
-                with pytest.raises(Unavailable):
+                with pytest.raises(StoreUnavailable):
                     await store.jobs.known("research")
                 assert not store.database.healthy
         finally:
@@ -74,7 +74,7 @@ async def test_a_server_that_became_read_only_is_unavailable_and_comes_back(open
         try:
             server.execute("ALTER DATABASE migrated SET default_transaction_read_only = on")
             server.execute(OTHERS)
-            with pytest.raises(Unavailable, match="read-only"):
+            with pytest.raises(StoreUnavailable, match="read-only"):
                 await store.jobs.commit(full(1))
             assert (await store.jobs.known("research")).version == 1, "it can be read"
         finally:

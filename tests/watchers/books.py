@@ -18,6 +18,7 @@ from monitor.providers.openai.naming import NAMING
 from monitor.source.billing import BillingSource
 from monitor.store import Stores, opened
 from monitor.watchers.costs import CostWatcher
+from tests.fakes import Waits
 from tests.source.books import Books, reading
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -28,7 +29,7 @@ class Enough(Exception):
 
 
 @dataclass
-class Time:
+class Time(Waits):
     """Moves when it sleeps, or by hand."""
 
     at: datetime = NOON

@@ -19,7 +19,7 @@ from monitor.domain.costs import Spending
 from monitor.domain.model import Basis, Cost, Method
 from monitor.domain.routing import Match, OrgRef, Rule
 from monitor.metrics.health import BudgetState, Health
-from monitor.store import Outbox, Stores, Unavailable, opened
+from monitor.store import Outbox, Stores, StoreUnavailable, opened
 from monitor.watchers.budgets import BudgetWatcher
 from tests.builders import DAY, HOUR, NOON, job, on, tracked
 from tests.store.samples import StillClock, change, ended
@@ -64,7 +64,7 @@ def opening(tmp_path: Path, clock: StillClock) -> Opening:
 def watcher(store: Stores, *budgets: Budget, **over: Any) -> BudgetWatcher:
     fields: dict[str, Any] = {
         "budgets": budgets or (SEARCH,),
-        "accounts": (RESEARCH, LEGAL),
+        "orgs": (RESEARCH, LEGAL),
         "rules": (Rule(on=on("budget"), notify=("ops",)),),
         "clock": StillClock(),
         "health": Health(),
@@ -100,8 +100,8 @@ async def test_what_was_crossed_is_told_and_shown(opening: Opening) -> None:
         await spend(store, 300, "a")
         await spend(store, 150, "b", org="legal")
         await begin(store, 110, "c")
-        assert await of.look_once(NOON) == ("budget:search/2026-11/800", "budget:all/total/500")
-        assert await of.look_once(NOON) == ()
+        assert await of.check_once(NOON) == ("budget:search/2026-11/800", "budget:all/total/500")
+        assert await of.check_once(NOON) == ()
         assert await letters(store) == ["budget:all/total/500@ops", "budget:search/2026-11/800@ops"]
         assert of.health.budgets == (
             BudgetState(
@@ -117,14 +117,14 @@ async def test_what_was_crossed_is_told_and_shown(opening: Opening) -> None:
 async def test_thresholds_crossed_while_it_was_down_are_told_once_as_the_highest(opening: Opening) -> None:
     async with opening() as store:
         await spend(store, 260, "a")
-        assert await watcher(store).look_once(NOON) == ("budget:search/2026-11/500",)
+        assert await watcher(store).check_once(NOON) == ("budget:search/2026-11/500",)
     async with opening() as store:
         await spend(store, 150, "b", NOON + HOUR)
         await spend(store, 100, "c", NOON + HOUR)
     for _ in range(3):
         async with opening() as store:
-            await watcher(store).look_once(NOON + 2 * HOUR)
-            await watcher(store).look_once(NOON + 2 * HOUR)
+            await watcher(store).check_once(NOON + 2 * HOUR)
+            await watcher(store).check_once(NOON + 2 * HOUR)
     async with opening() as store:
         assert await letters(store) == ["budget:search/2026-11/1000@ops", "budget:search/2026-11/500@ops"]
 
@@ -134,7 +134,7 @@ async def test_an_estimate_that_falls_takes_nothing_back_and_repeats_nothing(ope
         of = watcher(store)
         for usd in (410, 260, 410, 100, 260):
             await begin(store, usd, "a")
-            await of.look_once(NOON)
+            await of.check_once(NOON)
         assert await letters(store) == ["budget:search/2026-11/800@ops"]
 
 
@@ -143,7 +143,7 @@ async def test_a_new_period_begins_anew_and_a_clock_set_back_tells_nothing_twice
         of = watcher(store)
         await spend(store, 500, "a")
         await spend(store, 250, "b", NOON + 30 * DAY)
-        told = [await of.look_once(now) for now in (NOON, NOON + 30 * DAY, NOON, NOON - 30 * DAY, NOON + 30 * DAY)]
+        told = [await of.check_once(now) for now in (NOON, NOON + 30 * DAY, NOON, NOON - 30 * DAY, NOON + 30 * DAY)]
         assert told == [("budget:search/2026-11/1000",), ("budget:search/2026-12/500",), (), (), ()]
 
 
@@ -153,17 +153,17 @@ async def test_a_replica_without_the_lease_shows_and_does_not_tell(tmp_path: Pat
         await spend(store, 410, "a")
         assert await store.leases.take(":budgets", "another", timedelta(minutes=1))
         of = watcher(store)
-        assert await of.look_once(NOON) == ()
+        assert await of.check_once(NOON) == ()
         assert [state.spent for state in of.health.budgets] == [Decimal(410)]
         clock.time += timedelta(minutes=2)
-        assert await of.look_once(clock.now()) == ("budget:search/2026-11/800",)
+        assert await of.check_once(clock.now()) == ("budget:search/2026-11/800",)
 
 
 async def test_what_nobody_hears_is_told_when_somebody_does(opening: Opening) -> None:
     async with opening() as store:
         await spend(store, 410, "a")
-        assert await watcher(store, rules=()).look_once(NOON) == ()
-        assert await watcher(store).look_once(NOON) == ("budget:search/2026-11/800",)
+        assert await watcher(store, rules=()).check_once(NOON) == ()
+        assert await watcher(store).check_once(NOON) == ("budget:search/2026-11/800",)
 
 
 async def test_many_costs_are_added_up_as_few_are(opening: Opening) -> None:
@@ -172,14 +172,14 @@ async def test_many_costs_are_added_up_as_few_are(opening: Opening) -> None:
             await spend(store, 14, f"job-{number}")
         budgets = [Budget(name=f"b{n}", amount=Decimal(500), period=Period.DAY) for n in range(90)]
         of = watcher(store, *budgets)
-        assert len(await of.look_once(NOON)) == 90
+        assert len(await of.check_once(NOON)) == 90
         assert {state.spent for state in of.health.budgets} == {Decimal(420)}
 
 
 async def test_the_message_is_sealed_when_it_is_decided(opening: Opening) -> None:
     async with opening() as store:
         await spend(store, 410, "a")
-        await watcher(store).look_once(NOON)
+        await watcher(store).check_once(NOON)
         claimed = await store.outbox.claim("ops", owner="me", limit=5, lease=timedelta(minutes=1))
         [message] = [one.delivery.message for one in claimed]
         assert message.title == "Budget search is at 82 % ($410 of $500 this month)"
@@ -195,7 +195,7 @@ class Moody:
 
     async def notified(self, topics: Sequence[str]) -> frozenset[str]:
         if self.failing:
-            raise Unavailable("the disk is full")
+            raise StoreUnavailable("the disk is full")
         return await self.outbox.notified(topics)
 
     def __getattr__(self, name: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monitor.domain.costs import TunedModel
-from monitor.providers.base import Malformed, Unavailable
+from monitor.providers.base import Malformed, ProviderUnavailable
 from tests.source.books import MODEL, TODAY, Books, billed, refused, used
 from tests.watchers.books import NOON, Enough, amounts, bookkeeping, totals
 
@@ -164,7 +164,7 @@ async def test_of_a_stretch_whose_second_page_fails_nothing_is_booked_and_all_of
 ) -> None:
     async with bookkeeping(tmp_path, full()) as of:
         of.books.faults[name, 1] = refused(500)
-        with pytest.raises(Unavailable):
+        with pytest.raises(ProviderUnavailable):
             await of.read()
         assert (await of.usage() if name == "usage" else await of.bills()) == {}
         booked = await of.store.costs.imported("research")

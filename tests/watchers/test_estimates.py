@@ -18,8 +18,9 @@ from monitor.domain.flow import Tracked
 from monitor.domain.model import Basis, Cost
 from monitor.domain.routing import Rule
 from monitor.providers.openai.naming import NAMING
+from monitor.watchers.state import PollState
 from tests.builders import on
-from tests.watchers.test_jobs import Watched, broken, loop, watched
+from tests.watchers.test_jobs import Watched, broken, loop, read_loop, watched
 
 TOLD = Rule(on=on("started", "succeeded"), notify=("n",))
 POLICY = Policy(prices=load_prices().of("openai", seller="openai", naming=NAMING), rules=(TOLD,))
@@ -53,7 +54,7 @@ def asked(of: Watched, operation: str) -> int:
 
 
 async def size(of: Watched) -> bool:
-    return await of.watcher.size_once() is not None
+    return await of.watcher.read_file_once() is not None
 
 
 async def job_of(of: Watched, job: str) -> Tracked:
@@ -102,8 +103,8 @@ async def test_a_file_is_read_once_for_all_its_jobs_and_never_again(tmp_path: Pa
         assert await size(of)
         assert (await job_of(of, jobs[-1])).size in sizes
         assert (asked(of, "get_file"), asked(of, "get_content")) == (1, 1)
-        again = replace(of.watcher, sizes=type(of.watcher.sizes)(), rounds=type(of.watcher.rounds)())
-        assert await again.size_once() is None
+        again = replace(of.watcher, sizes=type(of.watcher.sizes)(), state=PollState())
+        assert await again.read_file_once() is None
         await again.poll_once(of.time.now())
         assert (await job_of(of, jobs[0])).size in sizes
         assert asked(of, "get_file") == 1, "after a restart the jobs still know"
@@ -168,37 +169,43 @@ async def test_a_file_larger_than_an_answer_may_be_is_not_asked_for(tmp_path: Pa
         assert asked(of, "get_content") == 1
 
 
+THRICE = [1, 1, 2, 2, 3, 3, 3]  # hourly
+HOURLY = [1, 1, 2, 2, 3, 4, 5]
+EACH_MINUTE = [1, 2, 3, 4, 5, 6, 7]
+
+
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "expected"),
     [
-        pytest.param(broken(401), id="the key is refused"),
-        pytest.param(broken(403), id="files are not for this key"),
-        pytest.param(broken(404), id="the file is another project's"),
-        pytest.param(broken(429), id="too many requests"),
-        pytest.param(broken(500), id="the server fails"),
-        pytest.param(answer(text="<html>"), id="no file at all"),
+        pytest.param(broken(401), THRICE, id="the key is refused"),
+        pytest.param(broken(403), THRICE, id="files are not for this key"),
+        pytest.param(broken(404), THRICE, id="the file is another project's"),
+        pytest.param(answer(text="<html>"), THRICE, id="no file at all"),
+        pytest.param(broken(429), HOURLY, id="too many requests are no refusal"),
+        pytest.param(broken(500), EACH_MINUTE, id="nor is a server that fails"),
     ],
 )
 async def test_a_refused_file_troubles_nobody_and_is_asked_for_hourly_three_times(
-    tmp_path: Path, fault: Callable[[], web.Response]
+    tmp_path: Path, fault: Callable[[], web.Response], expected: list[int]
 ) -> None:
     async with watched(tmp_path, policy=POLICY) as of:
         of.own.watch(["research"], ["n"])
-        await loop(of, 1)
+        await of.poll()
         file = (await of.client.upload(TEN))[1]["id"]
         of.faults[file] = fault
         job = await create(of, file=file)
-        await loop(of, 5)
+        await loop(of, 2)
+        await read_loop(of, 1)
         counts = []
         for wait in (3_400, 300, 3_500, 200, 4_000, 99_000):
             counts.append(asked(of, "get_file"))
             of.time.move(wait)
             assert not await size(of)
         counts.append(asked(of, "get_file"))
-        assert counts == [1, 1, 2, 2, 3, 3, 3]
+        assert counts == expected
         assert of.watcher.health.up is True
         assert of.watcher.health.trouble is None
-        assert of.watcher.rounds.failures == 0
+        assert of.watcher.state.failures == 0
         assert (await job_of(of, job)).cost is None
 
 
@@ -231,16 +238,16 @@ async def test_one_lost_file_does_not_stand_before_the_others(tmp_path: Path) ->
         assert [(await job_of(of, job)).size is not None for job in jobs] == [True, False]
 
 
-async def test_between_two_polls_a_few_files_are_read(tmp_path: Path) -> None:
+async def test_files_are_read_beside_the_polls_and_not_in_them(tmp_path: Path) -> None:
     async with watched(tmp_path, policy=POLICY) as of:
         of.own.watch(["research"], ["n"])
-        await loop(of, 1)
-        for count in range(6):
-            await create(of, LINE * (10 + count))
+        await of.poll()
+        jobs = [await create(of, LINE * (10 + count)) for count in range(6)]
         await loop(of, 2)
-        assert asked(of, "get_content") == 4
-        await loop(of, 2)
+        assert asked(of, "get_content") == 0
+        await read_loop(of, 1)
         assert asked(of, "get_content") == 6
+        assert None not in [(await job_of(of, job)).size for job in jobs]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +262,8 @@ async def test_where_the_list_fails_no_file_is_asked_for(tmp_path: Path, trouble
         await of.poll()
         of.faults["jobs"] = trouble
         await loop(of, 3)
-        assert asked(of, "get_file") == 0
+        await read_loop(of, 3)
+        assert (asked(of, "get_file"), of.watcher.health.up) == (0, False)
 
 
 async def test_jobs_that_are_not_paid_by_their_file_are_left_alone(tmp_path: Path) -> None:
@@ -274,7 +282,7 @@ async def test_jobs_that_are_not_paid_by_their_file_are_left_alone(tmp_path: Pat
         without = replace(of.watcher, policy=Policy())
         await create(of)
         await without.poll_once(of.time.now())
-        assert await without.size_once() is None
+        assert await without.read_file_once() is None
         assert asked(of, "get_file") == 0
 
 
@@ -286,9 +294,9 @@ async def test_a_message_shows_between_which_amounts_an_estimate_lies(tmp_path: 
         await of.poll()
         assert await size(of)
         of.time.move(20)
-        change = await of.watcher.poll_once(of.time.now())
-        assert change is not None
-        [delivery] = change.deliveries
+        changes = await of.watcher.poll_once(of.time.now())
+        assert changes is not None
+        [delivery] = changes[0].deliveries
         cost = dict(delivery.message.facts)["Cost"]
         assert cost.startswith("about $")
         assert " (between $" in cost

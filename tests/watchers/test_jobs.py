@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from monitor.domain.decide import Policy
-from monitor.domain.flow import Reason, TransitionKind
+from monitor.domain.flow import Change, Reason, TransitionKind
 from monitor.domain.model import Status
 from monitor.domain.news import EventType
 from monitor.domain.pace import Pace
@@ -26,6 +26,7 @@ from monitor.simulator import Simulation, organisations, serve
 from monitor.source import transport
 from monitor.store import Stores, opened
 from monitor.watchers.jobs import JobWatcher
+from tests.fakes import Waits
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
 from tests.source.servers import source as asking
 
@@ -46,7 +47,7 @@ EVERYTHING = Rule(
 
 
 @dataclass
-class Time:
+class Time(Waits):
     """The daemon's clock: wall and monotonic time move when it sleeps, or by hand."""
 
     hand: HandClock
@@ -96,9 +97,24 @@ class Watched:
         return str(job["id"])
 
     async def poll(self) -> list[tuple[TransitionKind, Status]]:
-        change = await self.watcher.poll_once(self.time.now())
-        assert change is not None
-        return [(one.kind, one.after) for one in change.transitions]
+        changes = await self.watcher.poll_once(self.time.now())
+        assert changes is not None
+        return [(one.kind, one.after) for change in changes for one in change.transitions]
+
+    async def read(self, *jobs: str) -> Change:
+        """Read the event streams of these jobs, or of those that are due."""
+        changes = await self.watcher.read_events_once(self.time.now(), jobs)
+        assert changes is not None
+        return changes[0]
+
+    async def poll_and_read(self) -> list[tuple[TransitionKind, Status]]:
+        """A poll, and what the second loop would read after it."""
+        found = await self.poll()
+        known = await self.store.jobs.known(self.watcher.source.org)
+        ready = [id_ for id_, one in known.jobs.items() if one.active or one.ready_to_finalize(self.time.now())]
+        if ready:
+            found += [(one.kind, one.after) for one in (await self.read(*ready)).transitions]
+        return found
 
 
 TRAINING = b'{"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "tell"}]}\n' * 12
@@ -131,7 +147,8 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
             "events_interval": 60.0,
         }
         watcher = JobWatcher(
-            source=source, store=store.jobs, clock=time, health=OrgHealth(org=org.name, provider="openai"), own=own,
+            source=source, store=store.jobs, clock=time, reader_clock=time,
+            health=OrgHealth(org=org.name, provider="openai"), own=own,
             owner="me", jitter=lambda: 0.5, **{**fields, **over},
         )  # fmt: skip
         yield Watched(watcher, store, Client(http.session, base_url, org), time, own, faults)
@@ -143,22 +160,22 @@ def broken(status: int = 500, **headers: str) -> Callable[[], web.Response]:
 
 async def test_a_job_is_followed_from_its_appearance_to_its_end(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
-        assert await of.poll() == []
+        assert await of.poll_and_read() == []
         await of.create(suffix="bot")
-        assert await of.poll() == [(TransitionKind.APPEARED, Status.VALIDATING)]
+        assert await of.poll_and_read() == [(TransitionKind.APPEARED, Status.VALIDATING)]
         of.time.move(6)
-        assert await of.poll() == [(TransitionKind.MOVED, Status.QUEUED)]
+        assert await of.poll_and_read() == [(TransitionKind.MOVED, Status.QUEUED)]
         of.time.move(12)
-        assert await of.poll() == [(TransitionKind.MOVED, Status.RUNNING)]
+        assert await of.poll_and_read() == [(TransitionKind.MOVED, Status.RUNNING)]
         of.time.move(60)
-        assert await of.poll() == [(TransitionKind.MOVED, Status.SUCCEEDED)]
+        assert await of.poll_and_read() == [(TransitionKind.MOVED, Status.SUCCEEDED)]
         [job] = (await of.store.reader.jobs()).items
         assert job.job.queue_time == timedelta(seconds=15)
         assert job.job.run_time == timedelta(seconds=50)
         of.time.move(11)
-        assert await of.poll() == []
+        assert await of.poll_and_read() == []
         known = await of.store.jobs.known(of.watcher.source.org)
-        assert known.final == {job.job.id}
+        assert known.final == {job.job.id: Status.SUCCEEDED}
         messages = [event.message for event in (await of.store.reader.events("research", job.job.id)).items]
         assert messages[0] == "The job has successfully completed"
 
@@ -170,8 +187,7 @@ async def test_events_between_polls_show_progress(tmp_path: Path) -> None:
         of.time.move(20)
         await of.poll()
         of.time.move(10)
-        change = await of.watcher.tail_once(of.time.now(), [job])
-        assert change is not None
+        change = await of.read(job)
         assert change.tracked[0].job.training.latest.step == 15
         assert change.transitions == ()
 
@@ -183,10 +199,9 @@ async def test_a_stall_is_told_after_an_hour_of_silence(tmp_path: Path) -> None:
         for _ in range(4):
             of.time.move(30)
             await of.poll()
-            await of.watcher.tail_once(of.time.now(), [job])
+            await of.read(job)
         of.time.move(3700)
-        change = await of.watcher.tail_once(of.time.now(), [job])
-        assert change is not None
+        change = await of.read(job)
         assert [one.kind for one in change.transitions] == [TransitionKind.STALLED]
         assert [one.message.event_type for one in change.deliveries] == ["stalled"]
 
@@ -210,9 +225,9 @@ async def test_an_unchanged_poll_writes_nothing(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         await of.poll()
         version = (await of.store.jobs.known("research")).version
-        change = await of.watcher.poll_once(of.time.now())
-        assert change is not None
-        assert change.empty
+        changes = await of.watcher.poll_once(of.time.now())
+        assert changes is not None
+        assert all(change.empty for change in changes)
         assert (await of.store.jobs.known("research")).version == version
 
 
@@ -220,14 +235,21 @@ async def test_somebody_else_s_lease_is_respected(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         assert await of.store.leases.take("research", "another", timedelta(minutes=3))
         assert await of.watcher.poll_once(of.time.now()) is None
-        assert await of.watcher.tail_once(of.time.now(), ["x"]) is None
+        assert await of.watcher.read_events_once(of.time.now(), ["x"]) is None
 
 
 async def loop(of: Watched, turns: int) -> None:
-    """Run the watcher's loop for so many naps."""
+    """Run the watcher's loop of polls for so many naps."""
     of.time.stop_after = len(of.time.naps) + turns
     with pytest.raises(Enough):
         await of.watcher.run()
+
+
+async def read_loop(of: Watched, turns: int) -> None:
+    """Run the watcher's loop that reads streams and files for so many naps."""
+    of.time.stop_after = len(of.time.naps) + turns
+    with pytest.raises(Enough):
+        await of.watcher.read()
 
 
 async def test_the_loop_is_brisk_with_active_jobs_and_calm_without(tmp_path: Path) -> None:
@@ -249,7 +271,7 @@ async def test_a_failing_api_is_down_and_backed_off_and_recovers(tmp_path: Path)
         del of.faults["jobs"]
         await loop(of, 2)
         health.append((of.watcher.health.up, of.watcher.health.trouble))
-        assert of.watcher.rounds.failures == 0
+        assert of.watcher.state.failures == 0
     assert [(up, trouble.reason if trouble else None) for up, trouble in health] == [
         (False, Reason.UNAVAILABLE),
         (True, None),
@@ -266,13 +288,14 @@ async def test_retry_after_is_waited_for(tmp_path: Path) -> None:
 async def test_a_limit_met_while_reading_events_pauses_the_polls_too(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         await of.poll()
-        job = await of.create(metadata={"simulate": "stuck_queue"})
-        await of.poll()
-        of.faults["events"] = broken(429, **{"Retry-After": "500"})
-        of.time.move(100)
-        of.watcher.rounds.follow([job], of.time.monotonic())
+        await of.create(metadata={"simulate": "stuck_queue"})
         await loop(of, 2)
-        assert of.time.naps[-1] >= 500 - 1
+        of.faults["events"] = broken(429, **{"Retry-After": "500"})
+        await read_loop(of, 1)
+        assert of.time.naps[-1] == pytest.approx(500), "the streams are left alone"
+        of.time.move(-400)
+        await loop(of, 2)
+        assert of.time.naps[-1] == pytest.approx(400), "and so is the list"
         assert of.watcher.health.up is True
 
 
@@ -282,9 +305,15 @@ async def test_broken_event_streams_do_not_stop_the_polls_nor_the_announcements(
         of.faults["events"] = broken()
         await of.create()
         of.time.move(70)
-        assert await of.poll() == [(TransitionKind.APPEARED, Status.SUCCEEDED)]
-        assert of.watcher.health.trouble is not None
+        await loop(of, 2)
         assert [one.type for one in (await of.store.reader.deliveries()).items] == ["finetune.job.succeeded"]
+        await read_loop(of, 1)
+        assert of.watcher.health.trouble is not None
+        assert of.watcher.health.up is True
+        await of.create(metadata={"simulate": "stuck_queue"})
+        await loop(of, 2)
+        told = [one.type for one in (await of.store.reader.deliveries()).items]
+        assert told == ["finetune.job.appeared", "finetune.job.succeeded"]
 
 
 async def test_a_job_deleted_at_the_provider_is_given_up_silently(tmp_path: Path) -> None:
@@ -305,8 +334,7 @@ async def test_a_clock_set_a_day_ahead_stalls_nothing(tmp_path: Path) -> None:
         job = await of.create(metadata={"simulate": "stall"})
         of.time.move(30)
         await of.poll()
-        await of.watcher.tail_once(of.time.now(), [job])
+        await of.read(job)
         of.time.hand.move(86_400)
-        change = await of.watcher.tail_once(of.time.now(), [job])
-        assert change is not None
+        change = await of.read(job)
         assert change.transitions == ()

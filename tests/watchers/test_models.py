@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from monitor.domain.costs import TunedModel
 from monitor.domain.pricing import ModelEnd, Prices
 from monitor.domain.routing import OrgRef, Rule
-from monitor.providers.base import AuthFailed, Malformed, NotFound, SourceError, Unavailable
+from monitor.providers.base import AuthFailed, Malformed, NotFound, ProviderUnavailable, SourceError
 from monitor.secret import Secret
 from monitor.simulator import Org, Simulation, organisations, serve
 from monitor.source import transport
@@ -175,7 +175,7 @@ async def test_a_model_that_comes_later_is_told_with_the_next_milestone(tmp_path
         pytest.param(says(status=401), AuthFailed, id="401"),
         pytest.param(says(status=403), AuthFailed, id="403"),
         pytest.param(says(status=404), NotFound, id="404"),
-        pytest.param(says(status=500), Unavailable, id="500"),
+        pytest.param(says(status=500), ProviderUnavailable, id="500"),
         pytest.param(lambda: web.Response(text="<html>"), Malformed, id="a page of HTML"),
         pytest.param(lambda: web.json_response({"data": None}), Malformed, id="no list"),
         pytest.param(says(line("a"), has_more=True), Malformed, id="a list without end"),

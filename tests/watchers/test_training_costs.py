@@ -18,7 +18,6 @@ from monitor.domain.decide import Policy
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost
 from monitor.domain.pace import Pace
 from monitor.metrics.health import OrgHealth
-from monitor.metrics.process import ProcessMetrics
 from monitor.providers.openai.naming import NAMING
 from monitor.source import transport
 from monitor.store import Stores, opened
@@ -47,8 +46,13 @@ class Watched:
         await self.look()
 
     async def look(self) -> None:
+        """A poll, and the streams that are due after it."""
         self.time.move(15)
-        await self.watcher.poll_once(self.time.now())
+        now = self.time.now()
+        await self.watcher.poll_once(now)
+        known = await self.store.jobs.known("research")
+        due = [id_ for id_, one in known.jobs.items() if one.active or one.ready_to_finalize(now)]
+        await self.watcher.read_events_once(now, due)
 
     async def cost(self, id_: str = "ftjob-1") -> Cost | None:
         found = await self.store.reader.job("research", id_)
@@ -69,7 +73,8 @@ async def watched(tmp_path: Path, api: Api) -> AsyncIterator[Watched]:
     ):
         watcher = JobWatcher(
             source=source(url, transport=http, clock=time).source, store=store.jobs, policy=Policy(prices=PRICES),
-            pace=Pace(), events_interval=60.0, clock=time, health=OrgHealth(org="research", provider="openai"),
+            pace=Pace(), events_interval=60.0, clock=time, reader_clock=time,
+            health=OrgHealth(org="research", provider="openai"),
             own=ProcessMetrics(), owner="me", jitter=lambda: 0.0,
         )  # fmt: skip
         yield Watched(watcher, store, api, time)
@@ -148,6 +153,7 @@ async def test_what_was_trained_before_a_pause_and_after_it_is_paid_when_the_job
         await of.become("paused")
         await of.become("running")
         api.events["ftjob-1"] = stream(*four_hours()[:120])
+        await of.look()
         await of.become(end)
         assert await of.cost() == Cost(basis=Basis.ESTIMATED, usd=Decimal(200)), "more steps may come"
         assert await of.booked() == 0

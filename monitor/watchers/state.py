@@ -1,0 +1,142 @@
+"""What the watchers of one organisation remember between their steps; nothing in it needs to survive a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import anyio
+
+from monitor.clock import Nudge
+from monitor.domain.flow import SETTLE_AFTER, Known, Observation, Reason, Tracked, Trouble
+from monitor.domain.model import Status
+
+_JUMP: Final = timedelta(seconds=30)  # more than any drift between two polls
+_LATE_LISTING: Final = timedelta(hours=1)  # how late a job may turn up on its list
+_PAUSES: Final = frozenset({Reason.AUTH, Reason.NOT_ELIGIBLE, Reason.RATE_LIMITED})
+_GONE_RETRY: Final = (60.0, 3600.0)  # seconds until a job that is gone is asked for again: at first, and at most
+
+
+@dataclass(slots=True)
+class PollState:
+    """Troubles, and what is due when, in monotonic seconds."""
+
+    not_before: float = 0.0
+    """The provider asked not to be asked before this moment."""
+    failures: int = 0
+    trouble: Trouble | None = None
+    store_failed: bool = False
+    unknown_statuses: set[str] = field(default_factory=set)
+    """Statuses outside the provider's table that were already warned about."""
+    work: Nudge = field(default_factory=Nudge)
+    """Nudged when there may be streams or files to read."""
+    poll: Nudge = field(default_factory=Nudge)
+    """Nudged to poll at once."""
+    committing: anyio.Lock = field(default_factory=anyio.Lock)
+    """Decisions on one organisation are made one after the other: each on what the one before has written."""
+    streams_due: dict[str, float] = field(default_factory=dict)
+    doubted: set[str] = field(default_factory=set)
+    """Finalized jobs whose end the provider contradicts."""
+    _statuses: dict[str, Status] = field(default_factory=dict)
+    _gone: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Jobs that are gone from the provider: when to ask again, and how long to wait after that."""
+    _seen: tuple[datetime, float] | None = None
+    _settled_until: datetime | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the provider told us to leave it alone for a while."""
+        return self.trouble is not None and self.trouble.reason in _PAUSES
+
+    def jump(self, now: datetime, monotonic: float) -> timedelta:
+        """How far the wall clock was set since the last poll, beyond the time that passed; small drifts are none."""
+        if self._seen is None:
+            return timedelta(0)
+        wall, steady = self._seen
+        jump = (now - wall) - timedelta(seconds=monotonic - steady)
+        return jump if abs(jump) > _JUMP else timedelta(0)
+
+    def committed(self, seen: Observation, monotonic: float) -> None:
+        """An observation was committed: its jump is accounted for, and what it listed is settled."""
+        self._seen = (seen.at, monotonic)
+        if seen.listed and seen.complete and seen.trouble is None:
+            self._settled_until = (seen.provider_now or seen.at) - _LATE_LISTING
+
+    @property
+    def settled_until(self) -> datetime | None:
+        """Up to when an earlier poll has seen all that ended, on the provider's clock."""
+        return self._settled_until
+
+    def follow(self, jobs: Mapping[str, Tracked], *, interval: float, now: datetime, monotonic: float) -> None:
+        """Plan the reading of event streams, given all jobs that are not finalized.
+
+        The stream of a job that is new, or whose status has changed, comes before those that are merely due.
+        """
+        due: dict[str, float] = {}
+        for id_, tracked in jobs.items():
+            status = tracked.job.status
+            changed = self._statuses.get(id_) is not status
+            if tracked.active:
+                at = self.streams_due.get(id_, monotonic)
+                due[id_] = min(at, monotonic - interval) if changed else at
+            elif status.final:
+                rest = SETTLE_AFTER - abs(now - tracked.since)
+                default = monotonic + max(rest.total_seconds(), 0.0)
+                due[id_] = default if changed else self.streams_due.get(id_, default)
+        self.streams_due = due
+        self._statuses = {id_: tracked.job.status for id_, tracked in jobs.items()}
+        if any(at <= monotonic for at in due.values()):
+            self.work()
+
+    def next_streams(self, monotonic: float, most: int) -> list[str]:
+        """The jobs whose event streams are due, the longest waiting first."""
+        due = sorted((at, id_) for id_, at in self.streams_due.items() if at <= monotonic)
+        return [id_ for _, id_ in due[:most]]
+
+    def tried(self, jobs: Iterable[str], due: float) -> None:
+        """These streams were read or could not be: they are due again then."""
+        self.streams_due |= {id_: due for id_ in jobs if id_ in self.streams_due}
+
+    def recheck(self, jobs: Mapping[str, Tracked], monotonic: float) -> frozenset[str]:
+        """The jobs that are gone from the provider and due to be asked for again, ever more seldom."""
+        gone = {id_ for id_, tracked in jobs.items() if tracked.gone and not tracked.job.status.final}
+        first, longest = _GONE_RETRY
+        self._gone = {id_: self._gone.get(id_, (monotonic + first, first)) for id_ in gone}
+        due = frozenset(id_ for id_, (at, _) in self._gone.items() if at <= monotonic)
+        for id_ in due:
+            wait = min(2 * self._gone[id_][1], longest)
+            self._gone[id_] = (monotonic + wait, wait)
+        return due
+
+    def disputed(self, seen: Observation, known: Known) -> Iterator[str]:
+        """The finalized jobs that are listed with another status now, or were at an earlier poll."""
+        for job in seen.jobs:
+            status = known.final.get(job.id)
+            if status is not None and (job.id in self.doubted or job.status not in (status, Status.UNKNOWN)):
+                yield job.id
+
+
+@dataclass(slots=True)
+class StartGate:
+    """Holds back what can wait until every organisation was polled once, or some time has passed."""
+
+    waiting: set[str]
+    patience: float = 60.0
+    _opened: anyio.Event = field(default_factory=anyio.Event)
+
+    def __post_init__(self) -> None:
+        """Open it where there is nobody to wait for."""
+        self.passed(())
+
+    def passed(self, orgs: Collection[str]) -> None:
+        """These organisations were polled once, whatever came of it."""
+        self.waiting.difference_update(orgs)
+        if not self.waiting:
+            self._opened.set()
+
+    async def wait(self) -> None:
+        """Wait until it is open."""
+        with anyio.move_on_after(self.patience):
+            await self._opened.wait()
