@@ -25,7 +25,7 @@ GRADER = {
     "reference": "{{item.answer}}",
     "operation": "eq",
 }
-HOURS = replace(BRISK, reinforcement_step=(0.08, 0.1), told=4000.0)
+HOURS = replace(BRISK, reinforcement_step=(0.08, 0.1), reported=4000.0)
 
 
 @pytest.mark.parametrize("arguments", [("run", "--config", "x.yaml"), ("demo",), ("simulate",)], ids=lambda a: a[0])

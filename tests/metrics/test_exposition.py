@@ -148,6 +148,8 @@ def full() -> tuple[str, str]:
         counter("queue_milliseconds", 45_000, model=MINI),
         counter("run_seconds_bucket", 1, model=MINI, status="succeeded", le="+Inf"),
         counter("run_milliseconds", 999_000_000, model=MINI, status="succeeded"),
+        counter("total_seconds_bucket", 1, model=MINI, status="succeeded", le="+Inf"),
+        counter("total_milliseconds", 999_000_000, model=MINI, status="succeeded"),
         counter("usage_tokens", 7, model=MINI, kind="input"),
         counter("usage_nanodollars", 7, model=MINI, kind="input"),
     )

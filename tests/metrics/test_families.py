@@ -72,10 +72,12 @@ def test_what_is_not_known_of_a_job_is_absent() -> None:
         pytest.param(job(), {}, id="of a running job whose start is unknown nothing is said"),
         pytest.param(
             job(status=Status.FAILED, started_at=NOON - 30 * MINUTE, finished_at=NOON - 10 * MINUTE),
-            {"queue": 1800, "run": 1200},
+            {"queue": 1800, "run": 1200, "total": 3000},
             id="of an ended job both are final",
         ),
-        pytest.param(job(status=Status.CANCELLED, finished_at=NOON), {}, id="a job that never started did not run"),
+        pytest.param(
+            job(status=Status.CANCELLED, finished_at=NOON), {"total": 3600}, id="a job that never started did not run"
+        ),
         pytest.param(
             job(status=Status.SUCCEEDED, started_at=NOON - MINUTE),
             {"queue": 3540},

@@ -80,7 +80,7 @@ def _series(name: str, tracked: Tracked, at: datetime) -> Labelled:
     elif name == "finetune_job_status":
         yield {"status": job.status.value}, 1
     elif name == "finetune_job_duration_seconds":
-        for phase, seconds in phases(job, at):
+        for phase, seconds in phases(tracked, at):
             yield {"phase": phase}, seconds
     else:
         yield {}, _numbers(tracked)[name]
@@ -91,7 +91,7 @@ def _numbers(tracked: Tracked) -> Mapping[str, float | None]:
     basis, usd = (tracked.cost.basis, tracked.cost.usd) if tracked.cost else (None, None)
     moments = {
         "created": job.created_at,
-        "started": job.started_at,
+        "started": tracked.started_at,
         "finished": job.finished_at,
         "estimated_finish": None if job.status.final else job.estimated_finish,
         "last_activity": tracked.last_activity_at,

@@ -15,6 +15,7 @@ import pytest
 from monitor.app.build import source
 from monitor.clock import SystemClock
 from monitor.config import settings_from
+from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.flow import Known, Observation
 from monitor.domain.model import FailureClass, Job, Status
 from monitor.metrics.process import ProcessMetrics
@@ -51,6 +52,13 @@ class Watched:
         org = self.simulation.orgs[number]
         now = datetime.fromtimestamp(self.clock.now, UTC)
         return await self.sources[number].observe(known or Known(org=org.name), now)
+
+    async def read(self, number: int = 0) -> Observation:
+        """A poll, and then the event streams of what it has found."""
+        seen = await self.polled(number)
+        nothing = Known(org=seen.org)
+        known = evolve(nothing, decide(nothing, seen, Policy()))
+        return await self.sources[number].tail(known, list(known.jobs), seen.at)
 
     def really(self, number: int = 0) -> dict[str, Simulated]:
         return {job.id: job for job in self.simulation.jobs(self.simulation.orgs[number])}
@@ -158,7 +166,7 @@ async def test_events_are_read_once_and_then_known(provider: str, tmp_path: Path
     async with watched(provider, tmp_path, history=0) as of:
         of.simulation.start_job(of.simulation.orgs[0], suffix="tone")
         of.clock.move(40)
-        [read] = (await of.polled()).reads
+        [read] = (await of.read()).reads
         assert read.whole
         assert len({event.id for event in read.events}) == len(read.events) > 2
         times = [event.at for event in read.events if event.at is not None]
@@ -171,7 +179,7 @@ async def test_where_a_vendor_has_no_events_none_are_asked_for(provider: str, tm
     async with watched(provider, tmp_path, history=0) as of:
         of.simulation.start_job(of.simulation.orgs[0], suffix="tone")
         of.clock.move(40)
-        seen = await of.polled()
+        seen = await of.read()
         assert [(read.events, read.whole) for read in seen.reads] == [((), True)]
         assert seen.trouble is None
 

@@ -17,6 +17,9 @@ from monitor.domain.decide import Policy
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Basis, Cost
 from monitor.domain.routing import Rule
+from monitor.domain.snapshot import Snapshot
+from monitor.metrics.health import Health
+from monitor.metrics.view import build_view
 from monitor.providers.openai.naming import NAMING
 from monitor.watchers.state import PollState
 from tests.builders import on
@@ -48,9 +51,9 @@ async def create(of: Watched, content: bytes = TEN, **body: Any) -> str:
 
 def asked(of: Watched, operation: str) -> int:
     """How many requests there were, whatever came of them."""
-    [family] = [one for one in of.own.registry.collect() if one.name == "finetune_api_requests"]
-    totals = [one for one in family.samples if one.name.endswith("_total") and one.labels["operation"] == operation]
-    return int(sum(one.value for one in totals))
+    [family] = [one for one in of.own.families if one.name == "finetune_api_requests_total"]
+    counts = family.rows(build_view(Snapshot(at=of.time.now()), Health()))
+    return int(sum(float(str(count)) for (_, asked, _), count in counts.items() if asked == operation))
 
 
 async def size(of: Watched) -> bool:

@@ -14,7 +14,6 @@ from typing import Any
 import anyio
 import pytest
 from aiohttp import web
-from monitor.metrics.own import Own
 
 from monitor.config.prices import load_prices
 from monitor.domain.decide import Policy
@@ -23,6 +22,7 @@ from monitor.domain.model import Status
 from monitor.domain.pace import Pace
 from monitor.domain.routing import Rule
 from monitor.metrics.health import OrgHealth
+from monitor.metrics.process import ProcessMetrics
 from monitor.providers.openai.naming import NAMING
 from monitor.source import transport
 from monitor.store import Stores, opened
@@ -135,7 +135,7 @@ async def watched(
             source=source(url, transport=http, clock=time).source, store=store.jobs, policy=POLICY,
             pace=Pace(), events_interval=60.0, clock=time, reader_clock=time,
             health=OrgHealth(org="research", provider="openai"),
-            own=Own(), owner="me", jitter=lambda: 0.5,
+            own=ProcessMetrics(), owner="me", jitter=lambda: 0.5,
         )  # fmt: skip
         yield Watched(watcher, store, api, time)
 

@@ -18,6 +18,7 @@ from monitor.domain.decide import Policy
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost
 from monitor.domain.pace import Pace
 from monitor.metrics.health import OrgHealth
+from monitor.metrics.process import ProcessMetrics
 from monitor.providers.openai.naming import NAMING
 from monitor.source import transport
 from monitor.store import Stores, opened
