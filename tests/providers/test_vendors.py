@@ -22,10 +22,10 @@ from monitor.providers.base import (
     Outgoing,
     Page,
     Provider,
+    ProviderUnavailable,
     RateLimited,
     Response,
     SourceError,
-    Unavailable,
 )
 from monitor.providers.openai.jobs import STATUSES
 from tests.providers.answers import SAMPLES, cursor, read_events, read_jobs, read_models, response
@@ -123,7 +123,7 @@ def test_entra_gives_a_token_for_client_credentials() -> None:
         grant.read(response({"error": "invalid_client", "error_description": "AADSTS7000215"}, 401))
     with pytest.raises(Malformed):
         grant.read(response({}))
-    with pytest.raises(Unavailable):
+    with pytest.raises(ProviderUnavailable):
         grant.read(response({}, 503))
 
 
@@ -346,7 +346,7 @@ def aws(status: int, kind: str, message: str = "no") -> Response:
         pytest.param("bedrock", aws(400, "ThrottlingException"), RateLimited, id="bedrock: too fast, with 400"),
         pytest.param("bedrock", aws(429, "ThrottlingException"), RateLimited, id="bedrock: too fast"),
         pytest.param("bedrock", aws(400, "ValidationException"), Malformed, id="bedrock: a bad request"),
-        pytest.param("bedrock", aws(500, "InternalServerException"), Unavailable, id="bedrock: down"),
+        pytest.param("bedrock", aws(500, "InternalServerException"), ProviderUnavailable, id="bedrock: down"),
     ],
 )  # fmt: skip
 def test_a_refusal_says_who_has_to_act(provider: str, answer: Response, error: type[SourceError]) -> None:
