@@ -154,7 +154,7 @@ async def test_every_host_that_may_be_configured_is_listened_on(host: str) -> No
 
 
 async def test_an_address_of_somebody_else_is_refused() -> None:
-    with pytest.raises(OSError, match="cannot assign|Cannot assign"):
+    with pytest.raises(OSError, match="annot assign"):
         async with server.serve(web.Application(), "203.0.113.9", 0):
             pass
 
