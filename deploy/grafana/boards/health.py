@@ -154,5 +154,15 @@ def _delays() -> list[Any]:
                 "From the first request to the commit, over the hour before each point.",
                 "finetune_poll_duration_seconds",
             ),
+            (
+                "Poll lag",
+                "By how much polls began later than they were due, over the hour before each point.",
+                "finetune_poll_lag_seconds",
+            ),
+            (
+                "Delivery time",
+                "From storing what is announced until its receiver accepted it, over the hour before each point.",
+                "finetune_detection_to_delivery_seconds",
+            ),
         )
     ]
