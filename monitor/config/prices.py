@@ -93,6 +93,8 @@ class PriceRow(Part):
 
     models: Annotated[tuple[Name, ...], Field(min_length=1)]
     provider: Name = "openai"
+    tier: Literal["standard", "global", "datazone", "developer"] | None = None
+    """Azure's training tier that its training prices are for; by default all."""
     methods: Annotated[tuple[Literal["supervised", "dpo", "reinforcement"], ...], Field(min_length=1)]
     training: Annotated[tuple[Training, ...], Field(max_length=100)] = ()
     """The newest price first; none where it is not known."""
@@ -112,6 +114,7 @@ class PriceRow(Part):
                 models=self.models,
                 methods=frozenset(map(Method, self.methods)),
                 provider=self.provider,
+                tier=self.tier,
                 per_million=price.per_million,
                 per_hour=price.per_hour,
                 valid_from=price.valid_from,

@@ -179,6 +179,8 @@ class Job:
     shared: bool = False
     """Its training data is shared with the provider, who asks less for the use of some tuned models then."""
     url: str | None = None
+    tier: str | None = None
+    """In which of the vendor's price tiers it trains, where there are several."""
     reported_usd: Decimal | None = None
     """The vendor's own figure of what the job cost, or will have cost where it is not over."""
     reported_progress: float | None = None

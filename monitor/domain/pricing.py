@@ -30,6 +30,8 @@ class Rate:
     """Base model names, snapshots and aliases; compared as a whole."""
     methods: frozenset[Method]
     provider: str = "openai"
+    tier: str | None = None
+    """The price tier that it is for; None for all."""
     per_million: Decimal | None = None
     """Per million trained tokens (supervised and DPO)."""
     per_hour: Decimal | None = None
@@ -239,7 +241,8 @@ def rate_of(job: Job, rates: Iterable[Rate]) -> Rate | None:
     day = _day(job.finished_at or job.started_at or job.created_at)
     base = job.base
     for rate in rates:
-        if rate.provider == job.provider and base in rate.models and job.method in rate.methods and holds(rate, day):
+        fits = rate.provider == job.provider and rate.tier in (None, job.tier)
+        if fits and base in rate.models and job.method in rate.methods and holds(rate, day):
             return rate
     return None
 

@@ -6,8 +6,7 @@ computed of them is booked at their end, so that a bill may come days before.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -19,8 +18,6 @@ from monitor.domain.import_window import SETTLED_AFTER
 
 WINDOW: Final = 30
 """Settled days over which the drift is told."""
-_TOKENS: Final = re.compile(r",\s*(cached[ _-]?)?(input|output)", re.IGNORECASE)
-_TUNED: Final = re.compile(r"fine.?tun", re.IGNORECASE)
 
 
 class LineItemKind(StrEnum):
@@ -34,21 +31,8 @@ class LineItemKind(StrEnum):
     """No use of a model's tokens that we can see: it may be anything, training among it."""
 
 
-def kind_of(line_item: str) -> LineItemKind:
-    """What a line item is for, by its name.
-
-    `ft-gpt-4o-2024-08-06, input` is the use of all models tuned from that base (OpenAI's cookbook). How training is
-    called is not documented: what speaks of training or fine-tuning is taken for it.
-    """
-    name = line_item.lower()
-    if "training" in name:
-        return LineItemKind.TRAINING
-    tuned, tokens = _TUNED.search(name), _TOKENS.search(name)
-    if name.startswith(("ft-", "ft:")) or (tuned and tokens):
-        return LineItemKind.INFERENCE
-    if tuned:
-        return LineItemKind.TRAINING
-    return LineItemKind.OTHER if tokens else LineItemKind.UNKNOWN
+Kinds = Callable[[str], LineItemKind]
+"""What a line item is for, by its name: every vendor has names of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +65,13 @@ class _DayRecords:
 
 
 def reconcile(
-    spendings: Iterable[Spending], usages: Iterable[Usage], bills: Iterable[Bill], since: date, until: date
+    spendings: Iterable[Spending],
+    usages: Iterable[Usage],
+    bills: Iterable[Bill],
+    since: date,
+    until: date,
+    *,
+    kinds: Kinds,
 ) -> tuple[DayCosts, ...]:
     """The days from `since` to `until` (the day up to which the books were read: today) on which there is something.
 
@@ -99,13 +89,14 @@ def reconcile(
     for bill in bills:
         records(bill.org, bill.day).bills.append(bill)
     return tuple(
-        _balanced(org, day, days[org, day], settled=until - day >= SETTLED_AFTER)
+        _balanced(org, day, days[org, day], kinds, settled=until - day >= SETTLED_AFTER)
         for org, day in sorted(days)
         if since <= day <= until
     )
 
 
-def _balanced(org: str, day: date, records: _DayRecords, *, settled: bool) -> DayCosts:
+def _balanced(org: str, day: date, records: _DayRecords, kinds: Kinds, *, settled: bool) -> DayCosts:
+    billed = [(kinds(one.line_item), one) for one in records.bills]
     return DayCosts(
         org=org,
         day=day,
@@ -113,17 +104,15 @@ def _balanced(org: str, day: date, records: _DayRecords, *, settled: bool) -> Da
         computed_training=sum((one.usd for one in records.spendings), Decimal(0)),
         computed_use=sum((one.usd.total for one in records.usages if one.usd is not None), Decimal(0)),
         unpriced=sum(one.usd is None for one in records.usages),
-        billed_training=_billed(records.bills, LineItemKind.TRAINING),
-        billed_inference=_billed(records.bills, LineItemKind.INFERENCE),
-        billed_other=_billed(records.bills, LineItemKind.OTHER, LineItemKind.UNKNOWN),
-        unknown=tuple(
-            sorted({one.line_item for one in records.bills if kind_of(one.line_item) is LineItemKind.UNKNOWN})
-        ),
+        billed_training=_billed(billed, LineItemKind.TRAINING),
+        billed_inference=_billed(billed, LineItemKind.INFERENCE),
+        billed_other=_billed(billed, LineItemKind.OTHER, LineItemKind.UNKNOWN),
+        unknown=tuple(sorted({one.line_item for kind, one in billed if kind is LineItemKind.UNKNOWN})),
     )
 
 
-def _billed(bills: Sequence[Bill], *kinds: LineItemKind) -> Decimal | None:
-    amounts = [one.usd for one in bills if kind_of(one.line_item) in kinds]
+def _billed(bills: Sequence[tuple[LineItemKind, Bill]], *kinds: LineItemKind) -> Decimal | None:
+    amounts = [one.usd for kind, one in bills if kind in kinds]
     return sum(amounts, Decimal(0)) if amounts else None
 
 

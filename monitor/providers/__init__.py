@@ -11,6 +11,7 @@ from monitor.providers.azure import AzureSettings
 from monitor.providers.bedrock import BedrockSettings
 from monitor.providers.fireworks import FireworksSettings
 from monitor.providers.openai import OpenAISettings
+from monitor.providers.openai.billing import line_item_kind
 from monitor.providers.together import TogetherSettings
 from monitor.providers.vertex import VertexSettings
 
@@ -29,4 +30,5 @@ __all__ = [
     "TogetherSettings",
     "VertexSettings",
     "canonical",
+    "line_item_kind",
 ]

@@ -18,6 +18,7 @@ from monitor.domain.pricing import Prices, use_cost
 from monitor.domain.reconcile import WINDOW, drift, reconcile
 from monitor.log import get_logger
 from monitor.metrics.health import AccountHealth
+from monitor.providers import line_item_kind
 from monitor.providers.base import Malformed, ProviderUnavailable, SourceError
 from monitor.source.billing import BillingSource
 from monitor.store import CostStore, Leases, Stale, StoreUnavailable, Unstorable
@@ -137,7 +138,9 @@ class CostWatcher:
             return
         since = (now - _COMPARED).date()
         self.health.drifts = await _aside(
-            lambda: drift(reconcile(found.spendings, found.usages, found.bills, since, today), today),
+            lambda: drift(
+                reconcile(found.spendings, found.usages, found.bills, since, today, kinds=line_item_kind), today
+            ),
             of=len(found.spendings) + len(found.usages) + len(found.bills),
         )
 

@@ -22,6 +22,7 @@ from monitor.domain.pricing import dollars
 from monitor.domain.reconcile import DayCosts, reconcile
 from monitor.domain.render import job_view, moment
 from monitor.metrics.health import AccountHealth, BudgetState, Health, OrgHealth
+from monitor.providers import line_item_kind
 from monitor.store import CostStore, DeliverySummary, JobFile, Listing, Reader
 from monitor.web import query
 
@@ -95,7 +96,7 @@ class ApiRoutes:
         found = await self.costs_store.records(datetime.combine(since, time(), UTC), orgs)
 
         def encode() -> bytes:
-            daily = reconcile(found.spendings, found.usages, found.bills, since, today)
+            daily = reconcile(found.spendings, found.usages, found.bills, since, today, kinds=line_item_kind)
             return page(query.paged(daily, lambda one: (-one.day.toordinal(), one.org), given), day_costs)
 
         return await self._json(encode)

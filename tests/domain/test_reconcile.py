@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 
 from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, Usage
 from monitor.domain.model import Method
-from monitor.domain.reconcile import DayCosts, Drift, LineItemKind, drift, kind_of, reconcile
+from monitor.domain.reconcile import DayCosts, Drift, LineItemKind, drift
+from monitor.domain.reconcile import reconcile as _reconcile
+from monitor.providers import line_item_kind
 
 TODAY = date(2026, 11, 22)
 DAY = timedelta(days=1)
 OLD = TODAY - 5 * DAY
 TRAINING, INPUT = "gpt-4o-mini-2024-07-18 fine-tuning training", "ft-gpt-4o-mini-2024-07-18, input"
+
+reconcile = partial(_reconcile, kinds=line_item_kind)
 
 
 def spending(usd: str, day: date = OLD, **over: Any) -> Spending:
@@ -54,7 +59,7 @@ def bill(usd: str, line_item: str, day: date = OLD, org: str = "research") -> Bi
     ],
 )
 def test_what_a_line_item_is_for(line_item: str, kind: LineItemKind) -> None:
-    assert kind_of(line_item) is kind
+    assert line_item_kind(line_item) is kind
 
 
 def test_a_day_has_what_was_computed_beside_what_was_billed() -> None:

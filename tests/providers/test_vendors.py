@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, get_args
@@ -12,6 +13,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.domain.model import EventKind, FailureClass, Job, Method, Metrics, Status
+from monitor.domain.pricing import Rate, price
 from monitor.providers import OrganizationSettings, bedrock, fireworks, together, vertex
 from monitor.providers.base import (
     AuthFailed,
@@ -79,6 +81,9 @@ def test_an_azure_job_has_names_nulls_and_no_cost_where_it_failed() -> None:
     [job] = read_jobs(response({"data": [told["job"]]}), of).items
     assert (job.provider, job.base, job.name, job.result_files) == ("azure", "gpt-4o-mini-2024-07-18", "team", ())
     assert (job.status, job.trained_tokens, job.reported_usd) == (Status.SUCCEEDED, 1_000_000, None)
+    base = Rate(models=(job.base,), methods=frozenset(Method), provider="azure", per_million=Decimal(3))
+    tiers = (replace(base, tier="developer", per_million=Decimal(1)), replace(base, tier="global"))
+    assert price(job, tiers).usd == Decimal(3), "the price is that of its tier"
     [failed] = read_jobs(response({"data": [{**told["job"], "status": "failed"}]}), of).items
     assert failed.reported_usd == 0, "failed jobs are not charged"
     [event] = read_events(response({"data": [told["event"]]}), of=of).items

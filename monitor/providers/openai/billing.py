@@ -5,6 +5,7 @@ platform.openai.com/docs/api-reference/usage
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
@@ -13,6 +14,7 @@ from heapq import nlargest
 from typing import Any, Final, TypeVar
 
 from monitor.domain.costs import Bill, TokenCount, Usage
+from monitor.domain.reconcile import LineItemKind
 from monitor.providers._json import Object, raw_page
 from monitor.providers._refusals import refusal
 from monitor.providers._values import cursor, identifier, moment, sub, text, whole
@@ -30,10 +32,29 @@ _MOST_BUCKETS: Final = 5_000
 _MOST_ROWS: Final = 2_000  # of one day; what is beyond is the smallest of it
 _MOST_TOKENS: Final = 10**12  # of one model in one day
 _MOST_DOLLARS: Final = Decimal(10_000_000)  # of one line in one day
+_TUNED_LINE: Final = re.compile(r"fine.?tun", re.IGNORECASE)
+_TOKEN_LINE: Final = re.compile(r",\s*(cached[ _-]?)?(input|output)", re.IGNORECASE)
 _NANO: Final = Decimal("1e-9")
 _LONGEST_LINE: Final = 128
 _UNNAMED: Final = "unknown"
 _REST: Final = "other"
+
+
+def line_item_kind(line_item: str) -> LineItemKind:
+    """What a line item is for, by its name.
+
+    `ft-gpt-4o-2024-08-06, input` is the use of all models tuned from that base (OpenAI's cookbook). How training is
+    called is not documented: what speaks of training or fine-tuning is taken for it.
+    """
+    name = line_item.lower()
+    if "training" in name:
+        return LineItemKind.TRAINING
+    tuned, tokens = _TUNED_LINE.search(name), _TOKEN_LINE.search(name)
+    if name.startswith(("ft-", "ft:")) or (tuned and tokens):
+        return LineItemKind.INFERENCE
+    if tuned:
+        return LineItemKind.TRAINING
+    return LineItemKind.OTHER if tokens else LineItemKind.UNKNOWN
 
 
 def usage(org: str, project: str | None, since: date, until: date) -> Listing[Bucket[Usage]]:

@@ -42,6 +42,14 @@ _METHODS: Final[Mapping[str, Method]] = {
     "dpo": Method.DPO,
     "reinforcement": Method.REINFORCEMENT,
 }
+# Azure's `trainingType`.
+_TIERS: Final[Mapping[str, str]] = {
+    "standard": "standard",
+    "globalstandard": "global",
+    "datazonestandard": "datazone",
+    "developertier": "developer",
+    "developer": "developer",
+}
 _AZURE_SUFFIX: Final = re.compile(r".+\.ft-[0-9a-f]{16,64}-(?P<suffix>.+)")
 _ERROR_TEXT: Final = 2_000
 
@@ -89,6 +97,7 @@ def understand(teller: Teller, item: Object) -> Partial[Job] | Skip:
         error=_error(item.get("error")),
         metadata=pairs(item.get("metadata")),
         shared=item.get("shared_with_openai") is True,
+        tier=_TIERS.get((text(item.get("trainingType"), 64) or "").lower()),
         reported_usd=Decimal(0) if teller.failed_is_free and raw == "failed" else None,
         reported_progress=_progress(item),
         url=None if teller.page_url is None else teller.page_url + quote(job_id, safe=""),
