@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import resource
 import socket
 import ssl
@@ -243,9 +244,10 @@ async def _bind(stack: AsyncExitStack, host: str, port: int, *, backlog: int) ->
         try:
             one = stack.enter_context(socket.create_server(cast("Any", address), family=family, backlog=backlog))
         except OSError as error:
-            if error.errno not in _NO_SUCH_FAMILY:
-                raise
-            refused = error  # a machine without IPv6 has names for it all the same
+            reason = os.strerror(error.errno or 0).lower()
+            refused = OSError(error.errno, f"cannot listen on {address[:2]}: {reason}")
+            if error.errno not in _NO_SUCH_FAMILY:  # a machine without IPv6 has names for it all the same
+                raise refused from None
         else:
             one.setblocking(False)
             sockets.append(one)
