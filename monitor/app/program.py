@@ -99,7 +99,8 @@ class Program:
         settings, world = self.settings, self.world
         refresh(world.health, settings)
         refresh_books(world.health, settings)
-        world.own.watch(world.health.orgs, world.health.notifiers)
+        routes = [route.name for route in settings.routes if route.name is not None]
+        world.own.watch(world.health.orgs, world.health.notifiers, routes)
         crew = tuple(couriers(settings, world))
         for courier in crew:
             name = courier.notifier.name

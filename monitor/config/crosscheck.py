@@ -22,6 +22,7 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     yield from _twice(tree, "organizations")
     yield from _twice(tree, "notifiers")
     yield from _twice(tree, "budgets")
+    yield from _twice(tree, "routes")
     yield from _routes(tree)
     yield from _matches(tree, "routes")
     yield from _matches(tree, "budgets")
@@ -45,6 +46,27 @@ def _routes(tree: Mapping[str, Any]) -> Iterator[Flaw]:
     for at, route in enumerate(_items(tree, "routes")):
         if isinstance(route, dict):
             yield from _unknown(route.get("notify"), ("routes", at, "notify"), notifiers, "no notifier has this name")
+            yield from _allowed(tree, route.get("notify_from"), ("routes", at, "notify_from", "allow"), notifiers)
+
+
+def _allowed(tree: Mapping[str, Any], notify_from: object, loc: Loc, notifiers: set[str]) -> Iterator[Flaw]:
+    """Names of notifiers, and patterns of channels to which a notifier of ours can post."""
+    bots = _bots(tree)
+    for where, word in _placed(notify_from.get("allow") if isinstance(notify_from, dict) else None, loc):
+        prefix, colon, pattern = word.partition(":")
+        if not colon and word not in notifiers:
+            yield Flaw(where, "no notifier has this name" + nearest(word, notifiers))
+        elif colon and not pattern.startswith("#"):
+            yield Flaw(where, f"should be {prefix}:#CHANNEL; * stands for any characters")
+        elif colon and prefix not in bots and (prefix != "slack" or len(bots) != 1):
+            text = "should begin with the name of a Slack notifier with a token, or with slack where there is just one"
+            yield Flaw(where, text)
+
+
+def _bots(tree: Mapping[str, Any]) -> list[str]:
+    """The notifiers that can post to any channel."""
+    return [one["name"] for one in _mappings(tree, "notifiers")
+            if one.get("type") == "slack" and "channel" in one and _is_text(one.get("name"))]  # fmt: skip
 
 
 def _matches(tree: Mapping[str, Any], key: str) -> Iterator[Flaw]:
@@ -72,7 +94,10 @@ def _placed(words: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
 
 
 def _unheard(tree: Mapping[str, Any]) -> Iterator[Flaw]:
-    heard = {name for route in _mappings(tree, "routes") for name in _words(route.get("notify"))}
+    routes = _mappings(tree, "routes")
+    heard = {name for route in routes for name in _words(route.get("notify"))}
+    for allowed in (route["notify_from"] for route in routes if isinstance(route.get("notify_from"), dict)):
+        heard.update(bot for word in _words(allowed.get("allow")) for bot in (word, *_bots(tree) * (":" in word)))
     for loc, name in _named(tree, "notifiers"):
         if name not in heard:
             yield Flaw(loc, "no route leads to this notifier", warning=True)

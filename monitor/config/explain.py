@@ -74,7 +74,8 @@ def _said(error: Mapping[str, Any], loc: Loc, models: Mapping[Loc, type[BaseMode
 
 def _unknown(loc: Loc, models: Mapping[Loc, type[BaseModel]]) -> str:
     model = models.get(loc[:-1])
-    return "unknown key" + (nearest(loc[-1], model.model_fields) if model else "")
+    known = [field.alias or name for name, field in model.model_fields.items()] if model else []
+    return "unknown key" + nearest(loc[-1], known)
 
 
 def _expected(context: Mapping[str, Any]) -> str:

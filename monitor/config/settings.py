@@ -11,11 +11,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from monitor.config.address import Address, Listen, PublicUrl, address
 from monitor.config.budgets import BudgetSettings
 from monitor.config.durations import Duration, between
-from monitor.config.parts import JobMatch, Part, Words, listed
+from monitor.config.parts import Part, Words
+from monitor.config.routes import Route
 from monitor.domain.budgets import Budget
-from monitor.domain.news import EventType
-from monitor.domain.routing import DEFAULT_ON, Rule
+from monitor.domain.routing import Rule
 from monitor.notifiers import NotifierSettings
+from monitor.notifiers.slack import SlackSettings
 from monitor.providers import OrganizationSettings
 from monitor.secret import text_of
 
@@ -29,13 +30,6 @@ def _database(value: SecretStr) -> SecretStr:
             "should be sqlite:///FILE (sqlite:////FILE for an absolute path), or postgresql://USER:PASSWORD@HOST/DATABASE"
         )
     return value
-
-
-Ons = Annotated[
-    tuple[EventType, ...],
-    Field(min_length=1),
-    BeforeValidator(listed, json_schema_input_type=EventType | tuple[EventType, ...]),
-]
 
 
 class Poll(Part):
@@ -142,22 +136,6 @@ class MetricsSettings(Part):
     """At most so many jobs have series of their own."""
 
 
-class Route(Part):
-    """Which notifiers hear of which transitions. All routes are looked at."""
-
-    match: JobMatch = JobMatch()
-    """Which jobs it is for; every job by default."""
-    on: Ons = tuple(sorted(DEFAULT_ON))
-    """Which transitions it is for."""
-    notify: Annotated[Words, Field(min_length=1)]
-    """Names of notifiers. Each gets one message per transition, however many routes match."""
-
-    @property
-    def rule(self) -> Rule:
-        """This route as the domain understands it."""
-        return Rule(match=self.match.match, on=frozenset(self.on), notify=self.notify)
-
-
 class SellerRule(Part):
     """Whose published prices hold for an organisation that is not at the seller's own address."""
 
@@ -232,7 +210,8 @@ class Settings(Part):
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The routes as the domain understands them."""
-        return tuple(route.rule for route in self.routes)
+        bots = [one.name for one in self.notifiers if isinstance(one, SlackSettings) and one.channel is not None]
+        return tuple(route.rule(bots) for route in self.routes)
 
     @property
     def limits(self) -> tuple[Budget, ...]:

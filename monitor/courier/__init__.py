@@ -170,7 +170,7 @@ class Courier:
 
     async def _deliver(self, claimed: ClaimedDelivery, probe: bool) -> None:
         outcome = await self._sent(claimed, probe) if claimed.readable else DeadLetter(reason="unreadable")
-        self._tell(claimed.key, outcome)
+        self._tell(claimed, outcome)
         if isinstance(outcome, Delivered | DeadLetter):
             self._memory.crashes.pop(claimed.key, None)
         await self._ledger.enter(claimed, outcome)
@@ -215,12 +215,14 @@ class Courier:
             return min(backoff(self._target.excess, self.policy, self.jitter()), _SLOWEST)
         return 0.0
 
-    def _tell(self, key: str, outcome: Outcome) -> None:
+    def _tell(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
         """Count and log what became of an attempt, once, whenever the store learns of it."""
-        name = self.notifier.name
+        name, key, route = self.notifier.name, claimed.key, claimed.delivery.message.route
         match outcome:
             case Delivered():
                 self.metrics.sent(name)
+                if route is not None:
+                    self.metrics.routed(route)
                 log.info("delivery.sent", key=key)
             case DeadLetter():
                 self.metrics.dead(name, outcome.reason)

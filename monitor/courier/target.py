@@ -24,6 +24,9 @@ class DeliveryMetrics(Protocol):
     def sent(self, notifier: str) -> None:
         """The receiver accepted a message."""
 
+    def routed(self, route: str) -> None:
+        """The receiver accepted a message that the route of this name has sent."""
+
     def failed(self, notifier: str, reason: str) -> None:
         """An attempt failed and will be repeated."""
 

@@ -301,6 +301,6 @@ def _made(job: Job) -> str | None:
 def _deliveries(step: _Step, policy: Policy) -> Iterator[Delivery]:
     if step.transition is None:
         return
-    job, transition = step.now.job, step.transition
-    for notifier, event in route_job(transition, job, policy.rules, policy.labelling.labels).items():
-        yield build_delivery(transition, step.now, notifier=notifier, event=event, labelling=policy.labelling)
+    labelling = policy.labelling
+    for to, recipient in route_job(step.transition, step.now, policy.rules, labelling.labels).items():
+        yield build_delivery(step.transition, step.now, to=to, recipient=recipient, labelling=labelling)

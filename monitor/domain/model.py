@@ -79,6 +79,13 @@ class Cost:
 UNKNOWN_COST = Cost(basis=Basis.UNKNOWN)
 
 
+class JobKind(StrEnum):
+    """What a job does."""
+
+    FINE_TUNING = "fine_tuning"
+    BATCH = "batch"
+
+
 class FailureClass(StrEnum):
     """Who can mend a failure; the `reason` label of `finetune_job_failures_total`."""
 
@@ -186,6 +193,7 @@ class Job:
     reported_progress: float | None = None
     """The vendor's own figure, 0 to 1; where there are steps, those count."""
     training: Training = Training()
+    kind: JobKind = JobKind.FINE_TUNING
 
     @property
     def base(self) -> str:

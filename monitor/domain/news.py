@@ -28,6 +28,14 @@ class EventType(StrEnum):
     ORG_UP = "org_up"
 
 
+OF_JOBS: Final = tuple(
+    event
+    for event in EventType
+    if event not in (EventType.BUDGET, EventType.SHUTDOWN, EventType.ORG_DOWN, EventType.ORG_UP)
+)
+"""The events of single jobs."""
+
+
 class SubjectKind(StrEnum):
     """What a piece of news is about."""
 
@@ -143,11 +151,17 @@ class Message:
     """Our own page of the subject."""
     data: str = "{}"
     """The webhook's `data`, as JSON text: sent byte for byte on every attempt."""
+    channel: str | None = None
+    """`#channel`, where that is another than the notifier's own."""
+    mention: str | None = None
+    """Whom it mentions, in the receiver's notation: written by the operator, and therefore not escaped."""
+    route: str | None = None
+    """The name of the route that sends it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A sealed envelope: one message for one notifier."""
+    """A sealed envelope: one message for one notifier, or for one channel of it."""
 
     subject: Subject
     seq: int
@@ -155,9 +169,14 @@ class Delivery:
     message: Message
 
     @property
+    def address(self) -> str:
+        """`notifier`, or `notifier#channel`."""
+        return self.notifier + (self.message.channel or "")
+
+    @property
     def key(self) -> str:
-        """`org/job/seq@notifier`: the primary key of the outbox and the receiver's idempotency key."""
-        return f"{self.subject.key}/{self.seq}@{self.notifier}"
+        """`org/job/seq@address`: the primary key of the outbox and the receiver's idempotency key."""
+        return f"{self.subject.key}/{self.seq}@{self.address}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from monitor.domain.budgets import Budget, Period, Span, Sum, crossed, per_mille, period_of
 from monitor.domain.costs import TunedModel
-from monitor.domain.news import Delivery, EventType, Message, News, Severity, Subject, SubjectKind
+from monitor.domain.news import EventType, Message, News, Severity, Subject, SubjectKind
 from monitor.domain.pricing import dollars
 from monitor.domain.render import moment
 from monitor.domain.retirement import Retirement, retirements
-from monitor.domain.routing import Match, OrgRef, Rule, covers, names, route
+from monitor.domain.routing import Match, OrgRef, Recipient, Rule, address, covers, names, route
 
 _CENT: Final = Decimal("0.01")
 _NEAR: Final = 7  # days before the end from which on it is bad and no mere warning
@@ -34,7 +34,7 @@ def budget_news(
     counted: Sum,
     span: Span,
     *,
-    recipients: Collection[str],
+    recipients: Mapping[str, Recipient],
     notified: Mapping[str, str | None],
     now: datetime,
 ) -> News | None:
@@ -47,10 +47,11 @@ def budget_news(
     if threshold is None or not recipients or subject.last_seq(notified) >= per_mille(threshold):
         return None
     seq, message = per_mille(threshold), _budget_message(budget, counted, threshold, span, now)
-    return replace(_news(subject, seq, dict.fromkeys(recipients, message)), judged_by=dollars(budget.amount))
+    told = _news(subject, seq, {to: (recipient, message) for to, recipient in recipients.items()})
+    return replace(told, judged_by=dollars(budget.amount))
 
 
-def budget_recipients(budget: Budget, orgs: Iterable[OrgRef], rules: Iterable[Rule]) -> Collection[str]:
+def budget_recipients(budget: Budget, orgs: Iterable[OrgRef], rules: Iterable[Rule]) -> Mapping[str, Recipient]:
     """The notifiers of every rule on `budget` whose organisations, providers and labels fit an organisation that the
     budget covers; what a rule asks of models and metadata is not asked of budgets."""
     covered = budget.covers(orgs)
@@ -91,10 +92,8 @@ def shutdown_subject(org: str, day: date) -> Subject:
     return Subject(kind=SubjectKind.SHUTDOWN, org=org, id=day.isoformat())
 
 
-def _news(subject: Subject, seq: int, messages: Mapping[str, Message]) -> News:
-    deliveries = (
-        Delivery(subject=subject, seq=seq, notifier=notifier, message=message) for notifier, message in messages.items()
-    )
+def _news(subject: Subject, seq: int, messages: Mapping[str, tuple[Recipient, Message]]) -> News:
+    deliveries = (address(subject, seq, to, recipient, message) for to, (recipient, message) in messages.items())
     return News(subject=subject, seq=seq, deliveries=tuple(deliveries))
 
 
@@ -162,21 +161,23 @@ def _match_view(match: Match) -> dict[str, Any]:
 
 
 def _is_for_models(rule: Rule, org: OrgRef) -> bool:
-    return EventType.SHUTDOWN in rule.on and not rule.match.metadata and covers(rule.match, org)
+    return EventType.SHUTDOWN in rule.on and not rule.match.asks_of_jobs and covers(rule.match, org)
 
 
 def _shutdown_messages(
     org: OrgRef, retirement: Retirement, rules: Iterable[Rule], now: datetime
-) -> Mapping[str, Message]:
-    """A message for each notifier, with the models that its rules name."""
+) -> Mapping[str, tuple[Recipient, Message]]:
+    """A message for each notifier, with the models that its rules name, each model by the rules up to its last."""
     named: dict[str, set[TunedModel]] = {}
-    for rule in rules:
-        fitting = {model for model in retirement.models if names(rule.match, model.id, model.base)}
-        for notifier in rule.notify if fitting else ():
-            named.setdefault(notifier, set()).update(fitting)
+    by: dict[str, Recipient] = {}
+    for model in retirement.models:
+        routed = route((EventType.SHUTDOWN,), rules, lambda match: names(match, model.id, model.base))  # noqa: B023 - used at once
+        for to, recipient in routed.items():
+            named.setdefault(to, set()).add(model)
+            by.setdefault(to, recipient)
     return {
-        notifier: _shutdown_message(org, retirement, sorted(models, key=lambda model: model.id), now)
-        for notifier, models in named.items()
+        to: (by[to], _shutdown_message(org, retirement, sorted(models, key=lambda model: model.id), now))
+        for to, models in named.items()
     }
 
 

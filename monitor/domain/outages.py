@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.flow import Reason, Trouble
-from monitor.domain.news import OUTAGE, Delivery, EventType, Message, News, Severity, Subject, SubjectKind
+from monitor.domain.news import OUTAGE, EventType, Message, News, Severity, Subject, SubjectKind
 from monitor.domain.render import moment
-from monitor.domain.routing import OrgRef, Rule, covers, route
+from monitor.domain.routing import OrgRef, Rule, address, covers, route
 
 _EVENTS: Final = (EventType.ORG_UP, EventType.ORG_DOWN)  # by the number of the news: odd is down
 _WHY: Final = {
@@ -56,10 +56,8 @@ def outage_news(
         return None
     event = _EVENTS[seq % 2]
     message = _message(health, subject, event, now)
-    deliveries = (
-        Delivery(subject=subject, seq=seq, notifier=notifier, message=message)
-        for notifier in route((event,), wanted, lambda _: True)
-    )
+    routed = route((event,), wanted, lambda _: True)
+    deliveries = (address(subject, seq, to, recipient, message) for to, recipient in routed.items())
     return News(subject=subject, seq=seq, deliveries=tuple(deliveries))
 
 

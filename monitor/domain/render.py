@@ -13,6 +13,7 @@ from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import Basis, Cost, Job, JobError, Status
 from monitor.domain.news import Delivery, EventType, Message, Severity
 from monitor.domain.pricing import dollars, spoken
+from monitor.domain.routing import Recipient, address
 from monitor.domain.triage import triage
 
 _SEVERITY: Final = {
@@ -41,11 +42,11 @@ class Labelling:
 
 
 def build_delivery(
-    transition: Transition, tracked: Tracked, *, notifier: str, event: EventType, labelling: Labelling
+    transition: Transition, tracked: Tracked, *, to: str, recipient: Recipient, labelling: Labelling
 ) -> Delivery:
-    """The delivery that notifies one notifier of a transition."""
-    message = render(transition, tracked, event, labelling)
-    return Delivery(subject=transition.subject, seq=transition.seq, notifier=notifier, message=message)
+    """The delivery that notifies one address of a transition."""
+    message = render(transition, tracked, recipient.event, labelling)
+    return address(transition.subject, transition.seq, to, recipient, message)
 
 
 def render(transition: Transition, tracked: Tracked, event: EventType, labelling: Labelling) -> Message:

@@ -10,9 +10,9 @@ from typing import Final
 from monitor.domain.decide import Policy
 from monitor.domain.flow import Tracked, Transition
 from monitor.domain.model import Job, Status
-from monitor.domain.news import Delivery, EventType, Message, job_subject
+from monitor.domain.news import Delivery, Message, job_subject
 from monitor.domain.render import Labelling, build_delivery
-from monitor.domain.routing import route_job
+from monitor.domain.routing import Recipient, route_job
 
 MOST_LISTED: Final = 10_000
 """Deliveries of one replay that are named; the rest is counted."""
@@ -42,7 +42,7 @@ class StoredDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """A stored transition, its job as that is now, and by notifier the deliveries that it led to."""
+    """A stored transition, its job as that is now, and by address the deliveries that it led to."""
 
     transition: Transition
     tracked: Tracked
@@ -56,16 +56,21 @@ class ReplayedDelivery:
     org: str
     job: str
     seq: int
-    notifier: str
+    address: str
     type: str
     title: str
     new: bool
     """There was none for this notifier: a route or a notifier was added since."""
 
     @property
+    def notifier(self) -> str:
+        """By whom it is sent."""
+        return self.address.partition("#")[0]
+
+    @property
     def key(self) -> str:
         """That of the delivery."""
-        return f"{job_subject(self.org, self.job).key}/{self.seq}@{self.notifier}"
+        return f"{job_subject(self.org, self.job).key}/{self.seq}@{self.address}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,36 +120,36 @@ def plan(pasts: Iterable[Past], policies: Mapping[str, Policy], notifier: str | 
     deliveries: list[ReplayedDelivery] = []
     new: list[Delivery] = []
     waiting = 0
-    for past, name, event, labelling in _recipients(pasts, policies):
-        stored = past.stored.get(name)
-        if notifier not in (None, name):
+    for past, to, recipient, labelling in _recipients(pasts, policies):
+        stored = past.stored.get(to)
+        if notifier not in (None, to, to.partition("#")[0]):
             continue
         if stored is None:
-            made = build_delivery(past.transition, past.tracked, notifier=name, event=event, labelling=labelling)
+            made = build_delivery(past.transition, past.tracked, to=to, recipient=recipient, labelling=labelling)
             new.append(made)
-            deliveries.append(_replayed(past.transition, name, made.message, new=True))
+            deliveries.append(_replayed(past.transition, to, made.message, new=True))
         elif stored.waits:
             waiting += 1
         else:
-            deliveries.append(_replayed(past.transition, name, stored, new=False))
+            deliveries.append(_replayed(past.transition, to, stored, new=False))
     return Plan(deliveries=tuple(deliveries), new=tuple(new), waiting=waiting)
 
 
 def _recipients(
     pasts: Iterable[Past], policies: Mapping[str, Policy]
-) -> Iterator[tuple[Past, str, EventType, Labelling]]:
-    """Each notifier that the routes give a transition, with the event it goes by and what its message carries."""
+) -> Iterator[tuple[Past, str, Recipient, Labelling]]:
+    """Each address that the routes give a transition, with how it gets it and what its message carries."""
     for past in pasts:
         policy, tracked = policies.get(past.transition.org), as_of(past.tracked, past.transition)
         if policy is not None:
-            routed = route_job(past.transition, tracked.job, policy.rules, policy.labelling.labels)
-            for notifier, event in routed.items():
-                yield replace(past, tracked=tracked), notifier, event, policy.labelling
+            routed = route_job(past.transition, tracked, policy.rules, policy.labelling.labels)
+            for to, recipient in routed.items():
+                yield replace(past, tracked=tracked), to, recipient, policy.labelling
 
 
-def _replayed(of: Transition, notifier: str, content: Message | StoredDelivery, *, new: bool) -> ReplayedDelivery:
+def _replayed(of: Transition, to: str, content: Message | StoredDelivery, *, new: bool) -> ReplayedDelivery:
     return ReplayedDelivery(
-        org=of.org, job=of.job, seq=of.seq, notifier=notifier, type=content.type, title=content.title, new=new
+        org=of.org, job=of.job, seq=of.seq, address=to, type=content.type, title=content.title, new=new
     )
 
 

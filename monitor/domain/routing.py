@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Final
 
-from monitor.domain.flow import Transition, TransitionKind
-from monitor.domain.model import Job, Status
+from monitor.domain.flow import Tracked, Transition, TransitionKind
+from monitor.domain.model import Cost, FailureClass, Job, JobKind, Method, Status
 from monitor.domain.naming import UNNAMED, Naming
-from monitor.domain.news import EventType
+from monitor.domain.news import Delivery, EventType, Message, Subject
+from monitor.domain.triage import triage
 
 DEFAULT_ON: Final = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED, EventType.STALLED})
+_CHANNEL: Final = re.compile(r"#[\w.-]{1,80}")
+_LIST: Final = re.compile(r"[,\s]+")
+_MOST_NAMED: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +31,20 @@ class Match:
     """Shell patterns for the job's model, the base that this was tuned from, or the fine-tuned model."""
     labels: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    kinds: frozenset[JobKind] = frozenset()
+    methods: frozenset[Method] = frozenset()
+    statuses: frozenset[Status] = frozenset()
+    """Of the job when the event happens."""
+    error_classes: frozenset[FailureClass] = frozenset()
+    """Of jobs that failed; others do not match."""
+    cost_at_least: Decimal | None = None
+    """US dollars, estimated or computed. A job whose cost is not known does not match."""
+
+    @property
+    def asks_of_jobs(self) -> bool:
+        """Whether it has a condition, besides the model, that nothing but a job can meet."""
+        words = self.metadata or self.kinds or self.methods or self.statuses or self.error_classes
+        return bool(words) or self.cost_at_least is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +59,80 @@ class OrgRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedChannel:
+    """Channels that a job's metadata may name: `slack:#team-x` where `prefix` is `slack` and `pattern` `#team-*`."""
+
+    prefix: str
+    notifier: str
+    """The notifier by whose token it is posted."""
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyFrom:
+    """A job's own metadata names who is notified, among those who are allowed."""
+
+    key: str
+    notifiers: frozenset[str] = frozenset()
+    channels: tuple[AllowedChannel, ...] = ()
+
+    def read(self, metadata: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The addresses that the metadata names, and the words that are not allowed."""
+        words = [word for word in _LIST.split(metadata.get(self.key, "")) if word][:_MOST_NAMED]
+        found = {word: self._address(word) for word in words}
+        return (
+            tuple(dict.fromkeys(address for address in found.values() if address is not None)),
+            tuple(word for word, address in found.items() if address is None),
+        )
+
+    def _address(self, word: str) -> str | None:
+        if word in self.notifiers:
+            return word
+        prefix, _, channel = word.partition(":")
+        if not _CHANNEL.fullmatch(channel):
+            return None
+        fitting = (one for one in self.channels if one.prefix == prefix and fnmatchcase(channel, one.pattern))
+        return next((f"{one.notifier}{channel}" for one in fitting), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MentionFrom:
+    """Whom a message mentions: what the operator wrote for the name that stands in the job's metadata."""
+
+    key: str
+    mentions: Mapping[str, str]
+
+    def read(self, metadata: Mapping[str, str]) -> str | None:
+        """The mention, in the receiver's notation; None where the metadata names nobody that is known."""
+        return self.mentions.get(metadata.get(self.key, ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """A configured route: these jobs, on these events, to these notifiers."""
 
+    name: str | None = None
     match: Match = Match()
     on: frozenset[EventType] = DEFAULT_ON
     notify: tuple[str, ...] = ()
+    notify_from: NotifyFrom | None = None
+    mention_from: MentionFrom | None = None
+    last: bool = False
+    """Where it matches, the rules behind it are not looked at."""
+
+    def addresses(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        """Whom it notifies of a job with this metadata: notifiers, or `NOTIFIER#CHANNEL`."""
+        named = self.notify_from.read(metadata)[0] if self.notify_from is not None else ()
+        return tuple(dict.fromkeys((*self.notify, *named)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """How one address gets a piece of news: by the first rule that names it."""
+
+    event: EventType
+    rule: Rule
+    mention: str | None = None
 
 
 def event_types(transition: Transition) -> tuple[EventType, ...]:
@@ -74,35 +162,78 @@ def _by_status(transition: Transition) -> tuple[EventType, ...]:
 
 
 def route(
-    events: Sequence[EventType], rules: Iterable[Rule], applies: Callable[[Match], bool]
-) -> Mapping[str, EventType]:
-    """The notifiers that get a piece of news, each once, with the event by which the first rule names it.
+    events: Sequence[EventType],
+    rules: Iterable[Rule],
+    applies: Callable[[Match], bool],
+    metadata: Mapping[str, str] = {},
+) -> Mapping[str, Recipient]:
+    """The addresses that get a piece of news, each once, by the first rule that names it.
 
-    `events` are what it is news of, the most telling first; `applies` says whether a rule's conditions are met.
+    `events` are what it is news of, the most telling first; `applies` says whether a rule's conditions are met;
+    `metadata` is the job's, where the news is of a job.
     """
-    recipients: dict[str, EventType] = {}
+    recipients: dict[str, Recipient] = {}
     for rule in rules:
         event = next((event for event in events if event in rule.on), None)
-        if event is not None and applies(rule.match):
-            for notifier in rule.notify:
-                recipients.setdefault(notifier, event)
+        if event is None or not applies(rule.match):
+            continue
+        mention = rule.mention_from.read(metadata) if rule.mention_from is not None else None
+        for address in rule.addresses(metadata):
+            recipients.setdefault(address, Recipient(event=event, rule=rule, mention=mention))
+        if rule.last:
+            break
     return recipients
 
 
 def route_job(
-    transition: Transition, job: Job, rules: Iterable[Rule], labels: Mapping[str, str]
-) -> Mapping[str, EventType]:
-    """The notifiers that get a transition of a job."""
-    return route(event_types(transition), rules, lambda match: matches(match, job, labels))
+    transition: Transition, tracked: Tracked, rules: Iterable[Rule], labels: Mapping[str, str]
+) -> Mapping[str, Recipient]:
+    """The addresses that get a transition of a job."""
+    job, cost = tracked.job, tracked.cost
+    return route(event_types(transition), rules, lambda match: matches(match, job, labels, cost), job.metadata)
 
 
-def matches(match: Match, job: Job, labels: Mapping[str, str]) -> bool:
+def address(subject: Subject, seq: int, to: str, recipient: Recipient, message: Message) -> Delivery:
+    """The delivery that brings a message to one address, as its rule wants it."""
+    notifier, sign, channel = to.partition("#")
+    addressed = replace(message, channel=sign + channel or None, mention=recipient.mention, route=recipient.rule.name)
+    return Delivery(subject=subject, seq=seq, notifier=notifier, message=addressed)
+
+
+def matches(match: Match, job: Job, labels: Mapping[str, str], cost: Cost | None = None) -> bool:
     """Whether a job of an organisation with these labels is one the rule is for."""
-    return (
-        covers(match, OrgRef(org=job.org, provider=job.provider, labels=labels))
-        and names(match, job.model, job.base, job.fine_tuned_model)
-        and match.metadata.items() <= job.metadata.items()
-    )
+    return all(met for _, met, _ in _conditions(match, job, labels, cost))
+
+
+def mismatches(match: Match, job: Job, labels: Mapping[str, str], cost: Cost | None = None) -> list[str]:
+    """The conditions of a rule that a job does not meet, for people; none where it matches."""
+    return [f"{name} is not {wanted()}" for name, met, wanted in _conditions(match, job, labels, cost) if not met]
+
+
+def _conditions(
+    match: Match, job: Job, labels: Mapping[str, str], cost: Cost | None
+) -> Iterator[tuple[str, bool, Callable[[], str]]]:
+    """Each condition: its name, whether it is met, and what would meet it."""
+    failed = triage(job.error).cls if match.error_classes and job.status is Status.FAILED else None
+    least, usd = match.cost_at_least, cost.usd if cost is not None else None
+    yield "org", not match.orgs or job.org in match.orgs, lambda: _any(match.orgs)
+    yield "provider", not match.providers or job.provider in match.providers, lambda: _any(match.providers)
+    yield "labels", match.labels.items() <= labels.items(), lambda: _all(match.labels)
+    yield "model", names(match, job.model, job.base, job.fine_tuned_model), lambda: " or ".join(match.models)
+    yield "metadata", match.metadata.items() <= job.metadata.items(), lambda: _all(match.metadata)
+    yield "kind", not match.kinds or job.kind in match.kinds, lambda: _any(match.kinds)
+    yield "method", not match.methods or job.method in match.methods, lambda: _any(match.methods)
+    yield "status", not match.statuses or job.status in match.statuses, lambda: _any(match.statuses)
+    yield "error_class", not match.error_classes or failed in match.error_classes, lambda: _any(match.error_classes)
+    yield "cost", least is None or (usd is not None and usd >= least), lambda: f"at least ${least}"
+
+
+def _any(words: Iterable[str]) -> str:
+    return " or ".join(sorted(words))
+
+
+def _all(pairs: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in pairs.items())
 
 
 def covers(match: Match, account: OrgRef) -> bool:

@@ -115,6 +115,7 @@ class ProcessMetrics:
         PlatformCollector(registry=self.registry)
         self._orgs: frozenset[str] = frozenset()
         self._notifiers: frozenset[str] = frozenset()
+        self._routes: frozenset[str] = frozenset()
         self._reasons: set[str] = set()
         self._suspended: frozenset[str] = frozenset()
         asking = self._asking()
@@ -161,6 +162,11 @@ class ProcessMetrics:
         )  # fmt: skip
 
     def _sending(self) -> tuple[_Numbers | _Histogram, ...]:
+        self._routed = _Numbers(
+            "finetune_route_notifications_total",
+            "Notifications that their receiver accepted, by the name of the route that sent them.",
+            ("route",),
+        )
         self._sent = _Numbers(
             "finetune_notifications_sent_total", "Notifications that their receiver accepted.", ("notifier",)
         )
@@ -185,7 +191,7 @@ class ProcessMetrics:
             "Time from the storing of what is told, to its acceptance by the receiver.",
             _DELAY_SECONDS,
         )
-        return self._sent, self._failed, self._dead, self._parked, self._to_delivery
+        return self._sent, self._failed, self._dead, self._routed, self._parked, self._to_delivery
 
     def _running(self, version: str, revision: str) -> tuple[_Numbers | _Histogram, ...]:
         self._reload_ok = _Numbers(
@@ -222,10 +228,13 @@ class ProcessMetrics:
         )
         return self._reload_ok, self._reload_at, self._restarts, self._lag, self._tasks, build
 
-    def watch(self, orgs: Iterable[str], notifiers: Iterable[str]) -> None:
+    def watch(self, orgs: Iterable[str], notifiers: Iterable[str], routes: Iterable[str] = ()) -> None:
         """Start the series of what is configured at 0, and drop those of what no longer is."""
-        before = self._orgs, self._notifiers
-        self._orgs, self._notifiers = frozenset(orgs), frozenset(notifiers)
+        before = self._orgs, self._notifiers, self._routes
+        self._orgs, self._notifiers, self._routes = frozenset(orgs), frozenset(notifiers), frozenset(routes)
+        self._routed.drop("route", before[2] - self._routes)
+        for route in self._routes:
+            self._routed.add(route, amount=0)
         for counted in (self._polls, self._poll_errors, self._requests, self._skipped, self._first_seen):
             counted.drop("org", before[0] - self._orgs)
         for counted in (self._sent, self._failed, self._dead, self._parked):
@@ -273,6 +282,10 @@ class ProcessMetrics:
     def sent(self, notifier: str) -> None:
         """The receiver accepted a message."""
         self._sent.add(self._notifier(notifier))
+
+    def routed(self, route: str) -> None:
+        """The receiver accepted a message that the route of this name has sent."""
+        self._routed.add(route if route in self._routes else OTHER)
 
     def delivered(self, seconds: float) -> None:
         """A message was accepted this long after what it tells was stored."""

@@ -76,6 +76,11 @@ class AppriseNotifier:
     idempotent: bool = False
     one_at_a_time: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
 
+    def preview(self, message: Message, attempt: Attempt) -> str:
+        """The title and the text, cut to what the service takes. Raises SendError."""
+        service = self._open()
+        return "\n".join(texts(message, attempt, title=service.title_maxlen, body=service.body_maxlen))
+
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
         """Deliver it, cut to what the service takes. Raises SendError."""
         service = await self._run(self._open)

@@ -162,6 +162,9 @@ class Notifier(Protocol):
     idempotent: bool
     """The receiver knows the delivery key; otherwise an ambiguous attempt is repeated at most once."""
 
+    def preview(self, message: Message, attempt: Attempt) -> str:
+        """What `send` would send, for people. Raises SendError."""
+
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
         """Deliver it. Raises SendError."""
         ...

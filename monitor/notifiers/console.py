@@ -58,6 +58,10 @@ class ConsoleNotifier:
     one_at_a_time: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     """Cards are not torn apart, and a blocked reader holds one thread."""
 
+    def preview(self, message: Message, attempt: Attempt) -> str:
+        """What it would print, without colours."""
+        return card(message, attempt, width=_width(self.stream), colour=False)
+
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
         """Print it. Raises SendError where the stream is closed or nobody reads it."""
         text = card(message, attempt, width=_width(self.stream), colour=_is_terminal(self.stream))

@@ -102,6 +102,10 @@ class EmailNotifier:
     min_gap: float = 0.0
     idempotent: bool = False
 
+    def preview(self, message: Message, attempt: Attempt) -> str:
+        """The mail with its headers."""
+        return compose(message, attempt, sender=self.settings.sender, to=self.settings.to).as_string()
+
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
         """Deliver it to the recipients that the server takes. Raises SendError where it takes none."""
         mail = compose(message, attempt, sender=self.settings.sender, to=self.settings.to)

@@ -70,6 +70,10 @@ class HttpNotifier:
     min_gap: float = 0.0
     idempotent: bool = True
 
+    def preview(self, message: Message, attempt: Attempt) -> str:
+        """The body of the request, without secrets. Raises SendError."""
+        return self.redact(self._channel().post(message, attempt).body.decode())
+
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
         """Deliver it, as bare text where its dress is refused and the channel has such a form. Raises SendError.
 

@@ -139,7 +139,8 @@ class SlackChannel:
 
     def post(self, message: Message, attempt: Attempt) -> Outgoing:
         """The message with blocks, or as bare text for receivers that refuse them."""
-        return self._request("chat.postMessage", payload(message, attempt))
+        content = payload(message, attempt)
+        return self._request("chat.postMessage", content | ({"channel": message.channel} if message.channel else {}))
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> Outgoing | None:
         """`chat.update` by token. It keeps what is left out: empty lists take the blocks off."""
@@ -196,13 +197,14 @@ def payload(message: Message, attempt: Attempt) -> dict[str, Any]:
     the blocks out.
     """
     shown = show(message, attempt)
-    content: dict[str, Any] = {"text": _fallback(shown), **_UNTOUCHED}
+    mention = message.mention  # the operator's words: the only ones that may ping anybody
+    content: dict[str, Any] = {"text": " ".join(filter(None, (mention, _fallback(shown)))), **_UNTOUCHED}
     if attempt.plain:
         return content
     details = [block.to_dict() for block in _details(shown)]
     return {
         **content,
-        "blocks": [SectionBlock(text=_markup(_title(shown))).to_dict()],
+        "blocks": [SectionBlock(text=_markup(" ".join(filter(None, (_title(shown), mention))))).to_dict()],
         "attachments": [{"color": _COLOURS[message.severity], "blocks": details}],
     }
 

@@ -93,6 +93,9 @@ class _StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     link: str | None = None
     monitor_url: str | None = None
     data: str = "{}"
+    channel: str | None = None
+    mention: str | None = None
+    route: str | None = None
 
 
 _message = msgspec.json.Decoder(_StoredMessage).decode

@@ -227,7 +227,7 @@ _PAGE: Final = (
 )
 _observed = _PAGE.subquery("observed")
 _DELIVERIES_OF_PAGE: Final = sa.select(
-    outbox.c.org, outbox.c.subject_id, outbox.c.seq, outbox.c.notifier, outbox.c.state, outbox.c.message
+    outbox.c.org, outbox.c.subject_id, outbox.c.seq, outbox.c.key, outbox.c.state, outbox.c.message
 ).join(
     _observed,
     of_job
@@ -499,7 +499,8 @@ def _deliveries_of_page(
     found: dict[tuple[str, str, int], dict[str, StoredDelivery]] = defaultdict(dict)
     for row in connection.execute(_DELIVERIES_OF_PAGE, values):
         message = read_message(row.message, job_subject(row.org, row.subject_id))
-        found[row.org, row.subject_id, row.seq][row.notifier] = StoredDelivery(
+        address = row.key.rpartition("@")[2]
+        found[row.org, row.subject_id, row.seq][address] = StoredDelivery(
             type=message.type if message is not None else "",
             title=message.title if message is not None else "",
             waits=row.state == PENDING,

@@ -11,6 +11,7 @@ import click
 
 from monitor.domain.durations import duration
 from monitor.domain.model import Status
+from monitor.domain.news import OF_JOBS, EventType
 from monitor.terminal.options import Options, config_option, daemon_options, job_arguments, or_exit, org_option
 
 
@@ -143,6 +144,23 @@ def notify_explain(options: Options, org: str, job_id: str, file: Path) -> None:
 
     settings = or_exit(file, lambda: config.load(file, config.environ()))
     notifications.explain(options, settings, org, job_id)
+
+
+@notify.command("render")
+@click.argument("name")
+@click.option(
+    "--event", type=click.Choice([*map(str, OF_JOBS)]), default="failed", show_default=True, help="What is told."
+)
+@click.option("--job", nargs=2, metavar="ORG JOB", help="Of this job of the daemon; else of an invented one.")
+@config_option
+@daemon_options
+def notify_render(options: Options, name: str, event: str, job: tuple[str, str] | None, file: Path) -> None:
+    """Print what the notifier NAME would send of an event of a job, by the configuration's routes. Sends nothing."""
+    from monitor import config  # noqa: PLC0415 - see the module's first line
+    from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
+
+    settings = or_exit(file, lambda: config.load(file, config.environ()))
+    notifications.render(options, settings, name, EventType(event), job)
 
 
 @notify.command("replay")

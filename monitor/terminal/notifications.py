@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final, TypeVar
 
+import aiohttp
 import anyio
 import click
 from rich.text import Text
@@ -14,12 +18,13 @@ from rich.text import Text
 from monitor import __version__, notifiers
 from monitor.clock import SystemClock
 from monitor.config import Settings
-from monitor.domain.model import Job, Method, Status
-from monitor.domain.news import EventType, Message, Severity, Subject, SubjectKind
-from monitor.domain.render import moment
-from monitor.domain.routing import Match, OrgRef, Rule, covers, matches, names
+from monitor.domain.flow import Tracked, Transition, TransitionKind
+from monitor.domain.model import Basis, Cost, FailureClass, Job, JobError, Method, Status
+from monitor.domain.news import OF_JOBS, EventType, Message, Severity, Subject, SubjectKind
+from monitor.domain.render import Labelling, build_delivery, moment
+from monitor.domain.routing import Recipient, Rule, matches, mismatches, route
 from monitor.environ import environ
-from monitor.notifiers import Attempt, SendError
+from monitor.notifiers import Attempt, Notifier, SendError
 from monitor.secret import Redactor
 from monitor.terminal import answers
 from monitor.terminal.answers import Delivery, JobDetails, Replayed, Requeued
@@ -27,8 +32,14 @@ from monitor.terminal.client import connect, job_path
 from monitor.terminal.options import Options
 from monitor.terminal.output import BAD, GOOD, Column, clock_time, console, inert, table
 
-_OTHERS: Final = (EventType.BUDGET, EventType.SHUTDOWN, EventType.ORG_DOWN, EventType.ORG_UP)
-_OF_JOBS: Final = tuple(event for event in EventType if event not in _OTHERS)
+_Word = TypeVar("_Word", bound=StrEnum)
+_STATUS: Final = {
+    EventType.STARTED: Status.RUNNING,
+    EventType.PAUSED: Status.PAUSED,
+    EventType.SUCCEEDED: Status.SUCCEEDED,
+    EventType.FAILED: Status.FAILED,
+    EventType.CANCELLED: Status.CANCELLED,
+}
 _DEAD: Final = (
     Column(title="KEY"),
     Column(title="ATTEMPTS", right=True, spare=2),
@@ -41,6 +52,28 @@ _REPLAYED: Final = (
     Column(title="KEY"),
     Column(title="SENT BEFORE"),
     Column(title="MESSAGE", least=8, spare=1),
+)
+
+
+_CREATED: Final = datetime(2026, 1, 1, 9, tzinfo=UTC)
+_SAMPLE: Final = Tracked(
+    job=Job(
+        org="research",
+        id="ftjob-sample",
+        provider="openai",
+        model="gpt-4o-mini-2024-07-18",
+        method=Method.SUPERVISED,
+        status=Status.RUNNING,
+        name="sample",
+        created_at=_CREATED,
+        started_at=_CREATED + timedelta(minutes=2),
+        error=JobError(code="server_error", message="The job failed due to an internal error."),
+        url="https://platform.openai.com/finetune/ftjob-sample",
+    ),
+    seq=3,
+    since=_CREATED,
+    last_activity_at=_CREATED,
+    cost=Cost(basis=Basis.ESTIMATED, usd=Decimal("12.50")),
 )
 
 
@@ -66,14 +99,26 @@ def explain(options: Options, settings: Settings, org: str, job_id: str) -> None
     """Print which routes of a configuration match a job of the daemon, and who is notified of what."""
     found, _ = connect(options.access, environ()).get(job_path(org, job_id), JobDetails)
     labels = {one.name: one.labels for one in settings.organizations}.get(org, {})
-    rules = [route.rule for route in settings.routes]
-    job = _job(found)
+    rules, tracked = settings.rules, _tracked(found, SystemClock().now())
     if options.as_json:
-        click.echo(json.dumps(_explanation(job, labels, rules)))
+        click.echo(json.dumps(_explanation(tracked, labels, rules)))
         return
     out = console(ascii_only=options.ascii)
-    for text in _explained(job, labels, rules):
+    for text in _explained(tracked, labels, rules):
         out.print(text)
+
+
+def render(options: Options, settings: Settings, name: str, event: EventType, job: tuple[str, str] | None) -> None:
+    """Print what a configured notifier would send of an event: of a job of the daemon, else of an invented one."""
+    now = SystemClock().now()
+    tracked = _SAMPLE
+    if job is not None:
+        tracked = _tracked(connect(options.access, environ()).get(job_path(*job), JobDetails)[0], now)
+    message = _rendered(settings, name, event, tracked, now)
+    try:
+        click.echo(anyio.run(_preview, settings, name, message, now))
+    except SendError as error:
+        raise click.ClickException(f"{name}: {error}") from None
 
 
 def dead(options: Options, *, requeue: bool) -> None:
@@ -110,74 +155,106 @@ def replay(options: Options, *, since: str, notifier: str | None, dry_run: bool)
     )
 
 
-def mismatches(match: Match, job: Job, labels: Mapping[str, str]) -> list[str]:
-    """The conditions of a route that a job does not meet; none where it matches."""
-    account = OrgRef(org=job.org, provider=job.provider, labels=labels)
-    conditions = (
-        ("org", covers(Match(orgs=match.orgs), account)),
-        ("provider", covers(Match(providers=match.providers), account)),
-        ("labels", covers(Match(labels=match.labels), account)),
-        ("model", names(Match(models=match.models), job.model, job.fine_tuned_model)),
-        ("metadata", matches(Match(metadata=match.metadata), job, labels)),
-    )
-    return [f"{name} is not {_wanted(match, name)}" for name, met in conditions if not met]
-
-
-def _wanted(match: Match, name: str) -> str:
-    pairs = match.labels if name == "labels" else match.metadata
-    wanted = {"org": sorted(match.orgs), "provider": sorted(match.providers), "model": match.models}
-    return " or ".join(wanted[name]) if name in wanted else ", ".join(f"{key}: {pairs[key]}" for key in pairs)
-
-
-def _explained(job: Job, labels: Mapping[str, str], rules: Sequence[Rule]) -> Iterator[Text]:
+def _explained(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]) -> Iterator[Text]:
     """Every route and whether it matches, then who is notified of each event."""
     for number, rule in enumerate(rules, start=1):
-        why = mismatches(rule.match, job, labels)
+        why = mismatches(rule.match, tracked.job, labels, tracked.cost)
         verdict = (f"does not match: {inert(', '.join(why), 1000)}", "dim") if why else ("matches", GOOD)
-        yield Text.assemble(f"route {number}  ", verdict)
-        yield Text(f"  on {' '.join(_in_order(rule.on))} → {', '.join(map(inert, rule.notify))}")
+        yield Text.assemble(f"route {number}{f' {inert(rule.name)}' if rule.name else ''}  ", verdict)
+        whom = ", ".join(map(inert, rule.addresses(tracked.job.metadata))) or "nobody"
+        yield Text(f"  on {' '.join(_in_order(rule.on))} → {whom}")
+        for note in _notes(rule, tracked.job.metadata):
+            yield Text(f"  {note}")
     yield Text("" if rules else "There are no routes.\n")
-    wide = max(map(len, _OF_JOBS))
-    for event, recipients in _recipients(job, labels, rules).items():
+    wide = max(map(len, OF_JOBS))
+    for event, recipients in _recipients(tracked, labels, rules).items():
         yield Text.assemble(f"{event:<{wide}}  ", ", ".join(map(inert, recipients)) or ("nobody", "dim"))
 
 
-def _explanation(job: Job, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, Any]:
+def _notes(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
+    """What the job's metadata leads to, and whether the walk ends here."""
+    if rule.notify_from is not None:
+        named, refused = rule.notify_from.read(metadata)
+        yield f"metadata {inert(rule.notify_from.key)} names {', '.join(map(inert, named)) or 'nobody who is allowed'}"
+        if refused:
+            yield f"not allowed: {', '.join(map(inert, refused))}"
+    if rule.mention_from is not None:
+        mention = rule.mention_from.read(metadata)
+        yield f"metadata {inert(rule.mention_from.key)} mentions {inert(mention) if mention else 'nobody'}"
+    if rule.last:
+        yield "where it matches, the routes behind it are not looked at"
+
+
+def _explanation(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, Any]:
     """The same as one JSON object; `why` is empty for a route that matches."""
-    routes = [
-        {"route": number, "matches": not why, "why": why, "on": _in_order(rule.on),
-         "notify": [*rule.notify]}
-        for number, rule in enumerate(rules, start=1)
-        for why in [mismatches(rule.match, job, labels)]
-    ]  # fmt: skip
-    return {"org": job.org, "job": job.id, "routes": routes, "recipients": _recipients(job, labels, rules)}
+    job = tracked.job
+    routes = [_route_view(number, rule, tracked, labels) for number, rule in enumerate(rules, start=1)]
+    return {"org": job.org, "job": job.id, "routes": routes, "recipients": _recipients(tracked, labels, rules)}
 
 
-def _recipients(job: Job, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, list[str]]:
-    """The notifiers by event."""
-    matching = [rule for rule in rules if matches(rule.match, job, labels)]
-    return {
-        event: [*dict.fromkeys(name for rule in matching if event in rule.on for name in rule.notify)]
-        for event in _OF_JOBS
+def _route_view(number: int, rule: Rule, tracked: Tracked, labels: Mapping[str, str]) -> dict[str, Any]:
+    why, metadata = mismatches(rule.match, tracked.job, labels, tracked.cost), tracked.job.metadata
+    view = {"route": number, "matches": not why, "why": why, "on": _in_order(rule.on), "continue": not rule.last}
+    return view | {
+        "name": rule.name,
+        "notify": [*rule.addresses(metadata)],
+        "not_allowed": [*rule.notify_from.read(metadata)[1]] if rule.notify_from is not None else [],
+        "mention": rule.mention_from.read(metadata) if rule.mention_from is not None else None,
     }
+
+
+def _recipients(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, list[str]]:
+    """The addresses by event."""
+    return {event: [*_routed(event, tracked, labels, rules)] for event in OF_JOBS}
+
+
+def _routed(
+    event: EventType, tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]
+) -> Mapping[str, Recipient]:
+    job = _at(event, tracked.job)
+    return route((event,), rules, lambda match: matches(match, job, labels, tracked.cost), job.metadata)
+
+
+def _at(event: EventType, job: Job) -> Job:
+    """The job as it is when the event happens."""
+    status = _STATUS.get(event)
+    return replace(job, status=status) if status is not None else job
 
 
 def _in_order(events: Iterable[EventType]) -> list[EventType]:
     return sorted(events, key=[*EventType].index)
 
 
-def _job(of: answers.Job) -> Job:
-    """What routes look at."""
-    return Job(
+def _tracked(of: answers.Job, now: datetime) -> Tracked:
+    """What routes look at, and messages show."""
+    job = Job(
         org=of.org,
         id=of.id,
         provider=of.provider,
         model=of.model,
-        method=Method.UNKNOWN,
-        status=Status.UNKNOWN,
+        method=_word(Method, of.method, Method.UNKNOWN),
+        status=_word(Status, of.status, Status.UNKNOWN),
+        name=of.name,
         fine_tuned_model=of.fine_tuned_model,
+        created_at=of.created_at,
+        started_at=of.started_at,
+        finished_at=of.finished_at,
+        trained_tokens=of.trained_tokens,
+        error=_error(of.error) if of.error is not None else None,
         metadata=of.metadata,
+        url=of.url,
     )
+    return Tracked(job=job, seq=1, since=now, last_activity_at=now, cost=of.cost.cost)
+
+
+def _error(of: answers.JobError) -> JobError:
+    cls = _word(FailureClass, of.cls or "", FailureClass.UNKNOWN)
+    return JobError(code=of.code, message=of.message, failure=cls, hint=of.hint)
+
+
+def _word(kind: type[_Word], word: str, otherwise: _Word) -> _Word:
+    """The word as we know it; a daemon of another version may have words that we do not."""
+    return kind(word) if word in {*kind} else otherwise
 
 
 def _dead_row(of: Delivery) -> tuple[str | Text, ...]:
@@ -197,17 +274,47 @@ def _replayed_row(of: Delivery) -> tuple[str | Text, ...]:
 
 async def _send(settings: Settings, name: str, now: datetime) -> None:
     """Send a test message once. Raises NoSuchNotifier, and SendError where it is not accepted."""
+    async with notifiers.session(public_only=settings.outbound.public_only) as session:
+        # A key of its own each time: receivers drop a message whose key they know.
+        attempt = Attempt(key=f"test/{now:%Y%m%dT%H%M%S.%f}/1@{name}", at=now)
+        await _notifier(settings, name, session).send(_message(name, now), attempt)
+
+
+def _notifier(settings: Settings, name: str, session: aiohttp.ClientSession) -> Notifier:
+    """The configured notifier of this name. Raises NoSuchNotifier."""
     wanted = next((one for one in settings.notifiers if one.name == name), None)
     if wanted is None:
         known = ", ".join(one.name for one in settings.notifiers) or "none"
         raise NoSuchNotifier(f"{inert(name)}: there is no such notifier; there are: {known}")
+    timeout, public_only = settings.delivery.timeout.total_seconds(), settings.outbound.public_only
+    return notifiers.build(wanted, session=session, redactor=Redactor(), timeout=timeout, public_only=public_only)
+
+
+def _rendered(settings: Settings, name: str, event: EventType, tracked: Tracked, now: datetime) -> Message:
+    """The message of an event as the routes have it for this notifier; where none leads there, as a bare route."""
+    job = _at(event, tracked.job)
+    transition = Transition(
+        org=job.org, job=job.id, seq=3, at=now, kind=TransitionKind.MOVED, before=Status.RUNNING, after=job.status
+    )
+    labels = {one.name: one.labels for one in settings.organizations}.get(job.org, {})
+    routed = _routed(event, tracked, labels, settings.rules)
+    to = next((address for address in routed if address.partition("#")[0] == name), name)
+    recipient = routed.get(to, Recipient(event=event, rule=Rule()))
+    labelling = Labelling(labels=labels, monitor_url=settings.server.url)
+    of = replace(tracked, job=job)
+    return build_delivery(transition, of, to=to, recipient=recipient, labelling=labelling).message
+
+
+async def _preview(settings: Settings, name: str, message: Message, now: datetime) -> str:
+    """What the notifier would send, JSON with an indent. Raises SendError."""
     async with notifiers.session(public_only=settings.outbound.public_only) as session:
-        timeout = settings.delivery.timeout.total_seconds()
-        notifier = notifiers.build(
-            wanted, session=session, redactor=Redactor(), timeout=timeout, public_only=settings.outbound.public_only
+        text = _notifier(settings, name, session).preview(
+            message, Attempt(key=f"{message.subject.key}/3@{name}", at=now)
         )
-        # A key of its own each time: receivers drop a message whose key they know.
-        await notifier.send(_message(name, now), Attempt(key=f"test/{now:%Y%m%dT%H%M%S.%f}/1@{name}", at=now))
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text
 
 
 def _message(name: str, now: datetime) -> Message:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from monitor.config import Address, ConfigError, load, overridden, settings_from
-from monitor.domain.routing import DEFAULT_ON, Match, Rule
+from monitor.domain.model import FailureClass, JobKind, Method, Status
+from monitor.domain.routing import DEFAULT_ON, AllowedChannel, Match, MentionFrom, NotifyFrom, Rule
 from tests.builders import on
 from tests.config.conftest import ORGANIZATION, Folder
 
@@ -143,6 +145,45 @@ routes:
             notify=("out",),
         ),
         Rule(on=DEFAULT_ON, notify=("out",)),
+    )
+
+
+def test_a_route_has_a_name_and_lets_the_job_say_who_is_notified(folder: Folder) -> None:
+    folder.write(
+        f"""{ORGANIZATION}
+notifiers:
+  - {{name: bot, type: slack, token: xoxb-0123456789, channel: "#all"}}
+  - {{name: out, type: console}}
+routes:
+  - name: nightly
+    match: {{method: [dpo], kind: fine_tuning, status: failed, error_class: [provider], cost_at_least: 50}}
+    notify_from: {{metadata: notify, allow: [out, "slack:#team-*", "bot:#x"]}}
+    mention_from: {{metadata: owner, map: {{ana: "<@U1>"}}}}
+    continue: false
+"""
+    )
+    assert folder.warnings() == []
+    assert folder.load().rules == (
+        Rule(
+            name="nightly",
+            match=Match(
+                methods=frozenset({Method.DPO}),
+                kinds=frozenset({JobKind.FINE_TUNING}),
+                statuses=frozenset({Status.FAILED}),
+                error_classes=frozenset({FailureClass.PROVIDER}),
+                cost_at_least=Decimal(50),
+            ),
+            notify_from=NotifyFrom(
+                key="notify",
+                notifiers=frozenset({"out"}),
+                channels=(
+                    AllowedChannel(prefix="slack", notifier="bot", pattern="#team-*"),
+                    AllowedChannel(prefix="bot", notifier="bot", pattern="#x"),
+                ),
+            ),
+            mention_from=MentionFrom(key="owner", mentions={"ana": "<@U1>"}),
+            last=True,
+        ),
     )
 
 

@@ -134,6 +134,30 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
             id="a provider that nobody uses",
         ),
         pytest.param("routes: [{notify: []}]", "routes.0.notify: should not be empty", id="a route to nowhere"),
+        pytest.param("routes: [{on: failed}]", "routes.0: needs notify, or notify_from", id="a route to nobody"),
+        pytest.param(
+            "routes: [{contnue: false, notify: x}]", 'unknown key; did you mean "continue"?', id="a misspelt continue"
+        ),
+        pytest.param(
+            "notifiers: [{name: x, type: console}]\nroutes: [{name: a, notify: x}, {name: a, notify: x}]",
+            "routes.1.name: this name is taken by routes.0",
+            id="two routes of one name",
+        ),
+        pytest.param(
+            "routes: [{notify_from: {metadata: k, allow: [ml]}}]",
+            "routes.0.notify_from.allow.0: no notifier has this name",
+            id="an allowed notifier that is not there",
+        ),
+        pytest.param(
+            "routes: [{notify_from: {metadata: k, allow: ['slack:#team-*']}}]",
+            "routes.0.notify_from.allow.0: should begin with the name of a Slack notifier with a token",
+            id="channels to which nobody can post",
+        ),
+        pytest.param(
+            "routes: [{notify_from: {metadata: k, allow: ['slack:team-*']}}]",
+            "routes.0.notify_from.allow.0: should be slack:#CHANNEL",
+            id="channels without their sign",
+        ),
         pytest.param("log: {level: '${}'}", "${ must be followed by NAME}", id="a broken variable"),
         pytest.param("pricing: {file: absent.yaml}", "pricing.file: cannot be read (No such file", id="no price table"),
     ],

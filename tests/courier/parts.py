@@ -51,12 +51,16 @@ class Tallied:
     """Counters as plain numbers."""
 
     sent_: Counter[str] = field(default_factory=Counter)
+    routed_: Counter[str] = field(default_factory=Counter)
     failed_: Counter[tuple[str, str]] = field(default_factory=Counter)
     dead_: Counter[tuple[str, str]] = field(default_factory=Counter)
     parked: dict[str, bool] = field(default_factory=dict)
 
     def sent(self, notifier: str) -> None:
         self.sent_[notifier] += 1
+
+    def routed(self, route: str) -> None:
+        self.routed_[route] += 1
 
     def failed(self, notifier: str, reason: str) -> None:
         self.failed_[notifier, reason] += 1
@@ -82,6 +86,9 @@ class Scripted:
     min_gap: float = 0.0
     idempotent: bool = True
     tried: list[Attempt] = field(default_factory=list)
+
+    def preview(self, message: Message, attempt: Attempt) -> str:
+        return message.title
 
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
         assert attempt.key.split("/")[1] in message.title

@@ -19,6 +19,7 @@ from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import Status
 from monitor.domain.news import EventType
 from monitor.domain.render import Labelling, build_delivery
+from monitor.domain.routing import Recipient, Rule
 from monitor.store import opened
 from tests.builders import NOON, job, tracked
 from tests.deploy.promql import ROOT
@@ -89,9 +90,10 @@ def sent() -> dict[str, Any]:
     )
     failed = tracked(job(status=Status.FAILED))
     labelling = Labelling(labels={}, monitor_url="https://monitor.example.com")
+    failing = Recipient(event=EventType.FAILED, rule=Rule())
     (up,) = notice(True, ["research/outage/1"]).deliveries[:1]  # type: ignore[union-attr] # it has recipients
     messages = [
-        build_delivery(moved, failed, notifier="ops", event=EventType.FAILED, labelling=labelling).message,
+        build_delivery(moved, failed, to="ops", recipient=failing, labelling=labelling).message,
         crossing("410").deliveries[0].message,  # type: ignore[union-attr] # it has recipients
         ends(models(1), 30)[0].deliveries[0].message,
         notice(False).deliveries[0].message,  # type: ignore[union-attr] # it has recipients

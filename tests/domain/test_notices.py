@@ -12,15 +12,16 @@ import pytest
 
 from monitor.domain.budgets import Budget, Period, Sum, period_of, periods
 from monitor.domain.costs import TunedModel
-from monitor.domain.news import News, Severity
+from monitor.domain.news import EventType, News, Severity
 from monitor.domain.notices import budget_news, budget_recipients, shutdown_news
-from monitor.domain.routing import Match, OrgRef, Rule
+from monitor.domain.routing import Match, OrgRef, Recipient, Rule
 from tests.builders import DAY, NOON, on
 
 RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
 LEGAL = OrgRef(org="legal", provider="azure")
 BUDGET = Budget(name="search", amount=Decimal(500), period=Period.MONTH)
 ON_BUDGET = Rule(on=on("budget"), notify=("ops",))
+OPS = {"ops": Recipient(event=EventType.BUDGET, rule=ON_BUDGET)}
 END = date(2027, 1, 14)
 ON_SHUTDOWN = Rule(on=on("shutdown"), notify=("ops",))
 
@@ -78,7 +79,7 @@ def test_what_became_known_after_a_period_has_ended_is_notified_for_a_day() -> N
     assert (before.id, present.id) == ("2026-11", "2026-12")
     assert [span.id for span in periods(Period.MONTH, first + DAY)] == ["2026-12"]
     counted = Sum(computed=Decimal(510))
-    found = budget_news(BUDGET, counted, before, recipients=("ops",), notified={}, now=first)
+    found = budget_news(BUDGET, counted, before, recipients=OPS, notified={}, now=first)
     assert found is not None
     assert found.id == "budget:search/2026-11/1000"
     assert found.deliveries[0].message.title == "Budget search is at 102 % ($510 of $500 in 2026-11)"
@@ -139,7 +140,7 @@ def test_a_budget_s_message_has_the_three_sums_apart() -> None:
         name="search", amount=Decimal(500), period=Period.MONTH, include_usage=True,
         match=Match(labels={"team": "search"}, models=("gpt-4o*",)),
     )  # fmt: skip
-    found = budget_news(budget, counted, period_of(budget.period, NOON), recipients=("ops",), notified={}, now=NOON)
+    found = budget_news(budget, counted, period_of(budget.period, NOON), recipients=OPS, notified={}, now=NOON)
     assert found is not None
     [delivery] = found.deliveries
     message = delivery.message

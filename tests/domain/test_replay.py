@@ -166,7 +166,7 @@ def test_a_stall_that_is_over_is_told_without_a_silence_that_nobody_remembers() 
 
 def test_all_letters_are_counted_and_the_first_are_named() -> None:
     deliveries = [
-        ReplayedDelivery(org="o", job="j", seq=n, notifier="ops", type="t", title="", new=n % 2 == 0)
+        ReplayedDelivery(org="o", job="j", seq=n, address="ops", type="t", title="", new=n % 2 == 0)
         for n in range(MOST_LISTED)
     ]
     told = Replayed().plus(deliveries, 3).plus(deliveries[:7], 4)

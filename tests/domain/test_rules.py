@@ -1,15 +1,27 @@
 """Routes, paces and causes, as tables."""
 
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from monitor.domain.flow import Reason, Transition, TransitionKind, Trouble
-from monitor.domain.model import FailureClass, JobError, Status
+from monitor.domain.model import Basis, Cost, FailureClass, JobError, JobKind, Method, Status
 from monitor.domain.pace import Pace, next_delay
-from monitor.domain.routing import Match, Rule, event_types, matches, route_job
+from monitor.domain.routing import (
+    AllowedChannel,
+    Match,
+    MentionFrom,
+    NotifyFrom,
+    Rule,
+    event_types,
+    matches,
+    mismatches,
+    route_job,
+)
 from monitor.domain.triage import triage
-from tests.builders import NOON, job, on
+from tests.builders import NOON, job, on, tracked
 
 
 def moved(before: Status | None, after: Status, kind: TransitionKind = TransitionKind.MOVED, **over: Any) -> Transition:
@@ -46,17 +58,19 @@ def test_a_transition_goes_by(transition: Transition, expected: tuple[str, ...])
     assert event_types(transition) == expected
 
 
+def events(transition: Transition, rules: Sequence[Rule], **over: Any) -> dict[str, str]:
+    """The event that each address gets, of a job like this."""
+    routed = route_job(transition, tracked(job(**over)), rules, {})
+    return {address: recipient.event.value for address, recipient in routed.items()}
+
+
 def test_a_notifier_hears_once_however_many_rules_match() -> None:
     rules = (
         Rule(notify=("a", "b")),
         Rule(notify=("b", "c"), match=Match(orgs=frozenset({"other"}))),
         Rule(notify=("c", "a", "a")),
     )
-    assert dict(route_job(moved(S.RUNNING, S.FAILED), job(), rules, {})) == {
-        "a": "failed",
-        "b": "failed",
-        "c": "failed",
-    }
+    assert events(moved(S.RUNNING, S.FAILED), rules) == {"a": "failed", "b": "failed", "c": "failed"}
 
 
 @pytest.mark.parametrize(
@@ -108,9 +122,99 @@ def test_a_notifier_hears_by_the_word_that_its_first_rule_asks_for() -> None:
         Rule(on=on("appeared"), notify=("a",)),
         Rule(on=on("started"), notify=("a", "b")),
     )
-    assert dict(route_job(appears, job(), rules, {})) == {"a": "appeared", "b": "started"}
-    assert dict(route_job(appears, job(), rules[::-1], {})) == {"a": "started", "b": "started"}
-    assert not route_job(moved(None, S.FAILED, TransitionKind.BASELINE), job(), (Rule(notify=("a",)),), {})
+    assert events(appears, rules) == {"a": "appeared", "b": "started"}
+    assert events(appears, rules[::-1]) == {"a": "started", "b": "started"}
+    assert not events(moved(None, S.FAILED, TransitionKind.BASELINE), (Rule(notify=("a",)),))
+
+
+TEN: Any = Cost(basis=Basis.ESTIMATED, usd=Decimal(10))
+QUOTA = JobError(code="exceeded_quota", failure=FailureClass.QUOTA)
+
+
+@pytest.mark.parametrize(
+    ("match", "over", "why"),
+    [
+        pytest.param(Match(kinds=frozenset({JobKind.FINE_TUNING})), {}, None, id="kind"),
+        pytest.param(Match(kinds=frozenset({JobKind.BATCH})), {}, "kind is not batch", id="another kind"),
+        pytest.param(Match(methods=frozenset({Method.SUPERVISED, Method.DPO})), {}, None, id="method"),
+        pytest.param(Match(methods=frozenset({Method.DPO})), {}, "method is not dpo", id="another method"),
+        pytest.param(Match(statuses=frozenset({S.FAILED})), {"status": S.FAILED}, None, id="status"),
+        pytest.param(Match(statuses=frozenset({S.FAILED})), {}, "status is not failed", id="another status"),
+        pytest.param(
+            Match(error_classes=frozenset({FailureClass.QUOTA})),
+            {"status": S.FAILED, "error": QUOTA},
+            None,
+            id="class of the error",
+        ),
+        pytest.param(
+            Match(error_classes=frozenset({FailureClass.QUOTA})),
+            {"status": S.CANCELLED, "error": QUOTA},
+            "error_class is not quota",
+            id="what did not fail has no class",
+        ),
+        pytest.param(
+            Match(error_classes=frozenset({FailureClass.UNKNOWN})),
+            {"status": S.FAILED},
+            None,
+            id="failed without a word",
+        ),
+        pytest.param(Match(cost_at_least=Decimal(10)), {}, None, id="cost, just so"),
+        pytest.param(Match(cost_at_least=Decimal("10.01")), {}, "cost is not at least $10.01", id="too cheap"),
+    ],
+)
+def test_a_rule_asks_of_a_job(match: Match, over: dict[str, Any], why: str | None) -> None:
+    assert mismatches(match, job(**over), {}, TEN) == ([why] if why else [])
+    assert matches(match, job(**over), {}, TEN) is (why is None)
+
+
+def test_a_cost_that_is_not_known_is_not_high() -> None:
+    assert not matches(Match(cost_at_least=Decimal(1)), job(), {}, None)
+    assert not matches(Match(cost_at_least=Decimal(1)), job(), {}, Cost(basis=Basis.UNKNOWN))
+
+
+def test_the_walk_ends_at_a_rule_that_matches_and_is_the_last() -> None:
+    rules = (
+        Rule(on=on("failed"), notify=("oncall",), last=True),
+        Rule(match=Match(orgs=frozenset({"other"})), notify=("x",), last=True),
+        Rule(on=on("failed", "succeeded"), notify=("all",)),
+    )
+    assert events(moved(S.RUNNING, S.FAILED), rules) == {"oncall": "failed"}
+    assert events(moved(S.RUNNING, S.SUCCEEDED), rules) == {"all": "succeeded"}, "it is not on that"
+
+
+SAYS = NotifyFrom(
+    key="notify",
+    notifiers=frozenset({"ml", "ops"}),
+    channels=(AllowedChannel(prefix="slack", notifier="bot", pattern="#team-*"),),
+)
+
+
+@pytest.mark.parametrize(
+    ("says", "expected", "refused"),
+    [
+        ("ml", ["ml"], []),
+        ("ops, ml ops", ["ops", "ml"], []),
+        ("slack:#team-nlp", ["bot#team-nlp"], []),
+        ("slack:#general", [], ["slack:#general"]),
+        ("bot:#team-nlp", [], ["bot:#team-nlp"]),
+        ("slack:#team-x/../y", [], ["slack:#team-x/../y"]),
+        ("slack:#team-@here", [], ["slack:#team-@here"]),
+        ("everybody ml", ["ml"], ["everybody"]),
+        ("", [], []),
+    ],
+)
+def test_a_job_says_who_is_notified_among_those_who_are_allowed(
+    says: str, expected: list[str], refused: list[str]
+) -> None:
+    assert [[*part] for part in SAYS.read({"notify": says})] == [expected, refused]
+    assert [*events(moved(S.RUNNING, S.FAILED), [Rule(notify_from=SAYS)], metadata={"notify": says})] == expected
+
+
+def test_a_job_says_who_is_mentioned_only_by_what_the_operator_wrote() -> None:
+    rules = (Rule(notify=("a",), mention_from=MentionFrom(key="owner", mentions={"ana": "<@U1>"})),)
+    for says, expected in (("ana", "<@U1>"), ("<!channel>", None), ("", None)):
+        of = tracked(job(metadata={"owner": says}))
+        assert route_job(moved(S.RUNNING, S.FAILED), of, rules, {})["a"].mention == expected
 
 
 def trouble(reason: Reason, retry_after: float | None = None) -> Trouble:

@@ -33,6 +33,15 @@ def test_what_is_configured_starts_at_zero_and_what_is_gone_has_no_series() -> N
     assert "finetune_notifications_failed_total" not in after
 
 
+def test_notifications_are_counted_by_the_name_of_their_route() -> None:
+    process = ProcessMetrics()
+    process.watch([], ["chat"], ["nightly", "old"])
+    process.routed("nightly")
+    process.routed("gone")
+    process.watch([], ["chat"], ["nightly"])
+    assert counted(process)["finetune_route_notifications_total"] == {of(route="nightly"): 1, of(route="other"): 1}
+
+
 def test_a_reload_keeps_what_was_counted() -> None:
     process = ProcessMetrics()
     process.watch(["research"], [])

@@ -9,9 +9,9 @@ from decimal import Decimal
 
 from monitor.domain.budgets import Budget, Period, Sum, period_of
 from monitor.domain.costs import TunedModel
-from monitor.domain.news import Message
+from monitor.domain.news import EventType, Message
 from monitor.domain.notices import budget_news, shutdown_news
-from monitor.domain.routing import OrgRef, Rule
+from monitor.domain.routing import OrgRef, Recipient, Rule
 from monitor.notifiers.console import card
 from monitor.notifiers.slack import payload
 from monitor.notifiers.webhook import body
@@ -21,12 +21,13 @@ from tests.notifiers.receivers import attempt
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 ACCOUNT = OrgRef(org="research", provider="openai")
 RULE = Rule(on=on("budget", "shutdown"), notify=("ops",))
+OPS = {"ops": Recipient(event=EventType.BUDGET, rule=RULE)}
 
 
 def budget() -> Message:
     of = Budget(name="search", amount=Decimal(500), period=Period.MONTH)
     counted = Sum(computed=Decimal(300), estimated=Decimal(110))
-    notice = budget_news(of, counted, period_of(of.period, NOW), recipients=("ops",), notified={}, now=NOW)
+    notice = budget_news(of, counted, period_of(of.period, NOW), recipients=OPS, notified={}, now=NOW)
     assert notice is not None
     return notice.deliveries[0].message
 

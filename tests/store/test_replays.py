@@ -23,7 +23,7 @@ LONG_AGO = NOON - 900 * DAY
 
 def letter(of: Delivery, *, new: bool = False) -> ReplayedDelivery:
     return ReplayedDelivery(
-        org=of.subject.org or "", job=of.subject.id, seq=of.seq, notifier=of.notifier, type="t", title="", new=new
+        org=of.subject.org or "", job=of.subject.id, seq=of.seq, address=of.address, type="t", title="", new=new
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from monitor.domain.model import Status
+from monitor.domain.model import Basis, Cost, Status
 from tests.builders import job, tracked
 from tests.e2e.receivers import SIGNING, Inbox, webhook
 from tests.terminal.asked import answer, answering, asked
@@ -31,6 +33,9 @@ routes:
   - {{match: {{org: [research], provider: openai, model: ["o4*", "o5*"], metadata: {{env: prod}}}}, notify: [out]}}
 """)
     return str(file)
+
+
+NOTHING_MORE: dict[str, Any] = {"name": None, "continue": True, "not_allowed": [], "mention": None}
 
 
 async def test_a_test_message_arrives_signed_and_is_no_news(tmp_path: Path) -> None:
@@ -98,8 +103,9 @@ async def test_routes_are_explained_to_programs(tmp_path: Path) -> None:
     found = json.loads(said.stdout)
     assert (found["org"], found["job"]) == ("research", "ftjob-1")
     assert found["routes"][1:] == [
-        {"route": 2, "matches": True, "why": [], "on": ["started", "failed"], "notify": ["out", "hook"]},
-        {
+        NOTHING_MORE | {"route": 2, "matches": True, "why": [], "on": ["started", "failed"], "notify": ["out", "hook"]},
+        NOTHING_MORE
+        | {
             "route": 3,
             "matches": False,
             "why": ["model is not o4* or o5*", "metadata is not env: prod"],
@@ -108,6 +114,66 @@ async def test_routes_are_explained_to_programs(tmp_path: Path) -> None:
         },
     ]
     assert (found["recipients"]["failed"], found["recipients"]["paused"]) == (["hook", "out"], [])
+
+
+JOB_SAYS = """organizations:
+  - {name: research, provider: openai, api_key: sk-proj-0123456789abcdef}
+notifiers:
+  - {name: bot, type: slack, token: xoxb-0123456789, channel: "#all"}
+  - {name: pager, type: pagerduty, routing_key: 0123456789abcdef0123456789abcdef}
+  - {name: out, type: console}
+routes:
+  - name: asked
+    match: {metadata: {env: prod}, cost_at_least: 5, method: supervised}
+    on: [failed]
+    notify_from: {metadata: notify, allow: [out, "slack:#team-*"]}
+    mention_from: {metadata: owner, map: {ana: "<@U012AB3CD>"}}
+    continue: false
+  - {notify: [bot, pager]}
+"""
+SAYING = {"env": "prod", "notify": "slack:#team-nlp everybody", "owner": "ana"}
+
+
+async def test_what_a_job_says_of_its_notification_is_explained(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.yaml"
+    file.write_text(JOB_SAYS)
+    cost = Cost(basis=Basis.COMPUTED, usd=Decimal(6))
+    async with site(tmp_path) as here:
+        await here.keep(tracked(job(metadata=SAYING), cost=cost))
+        said = await asked(here.port, "notify", "explain", "research", "ftjob-1", "--config", str(file))
+        found = json.loads(
+            (await asked(here.port, "notify", "explain", "research", "ftjob-1", "--config", str(file), "--json")).stdout
+        )
+    assert said.stdout.splitlines()[:6] == [
+        "route 1 asked  matches",
+        "  on failed → bot#team-nlp",
+        "  metadata notify names bot#team-nlp",
+        "  not allowed: everybody",
+        "  metadata owner mentions <@U012AB3CD>",
+        "  where it matches, the routes behind it are not looked at",
+    ]
+    assert (found["recipients"]["failed"], found["recipients"]["stalled"]) == (["bot#team-nlp"], ["bot", "pager"])
+    first = found["routes"][0]
+    assert (first["name"], first["continue"], first["not_allowed"]) == ("asked", False, ["everybody"])
+
+
+async def test_what_a_notifier_would_send_is_printed_and_no_secret(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.yaml"
+    file.write_text(JOB_SAYS)
+    async with site(tmp_path) as here:
+        of = tracked(job(metadata=SAYING, name="support"), cost=Cost(basis=Basis.COMPUTED, usd=Decimal(6)))
+        await here.keep(of)
+        real = await asked(here.port, "notify", "render", "bot", "--job", "research", "ftjob-1", "--config", str(file))
+    slack = json.loads(real.stdout)
+    assert slack["channel"] == "#team-nlp"
+    assert slack["text"].startswith("<@U012AB3CD> ")
+    assert "support failed" in slack["text"]
+    pager = await asked(1, "notify", "render", "pager", "--event", "stalled", "--config", str(file))
+    assert "has stalled" in json.loads(pager.stdout)["payload"]["summary"]
+    assert "0123456789abcdef" not in pager.stdout
+    printed = await asked(1, "notify", "render", "out", "--event", "succeeded", "--config", str(file))
+    assert (printed.exit_code, "sample succeeded" in printed.stdout) == (0, True)
+    assert (await asked(1, "notify", "render", "nobody", "--config", str(file))).exit_code == 2
 
 
 async def test_dead_letters_are_listed() -> None:
