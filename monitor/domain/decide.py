@@ -112,10 +112,6 @@ def evolve(known: Known, change: Change) -> Known:
     )
 
 
-def _stored(known: Known, seen: Observation, id_: str) -> Tracked | None:
-    return known.jobs.get(id_) or seen.disputed.get(id_)
-
-
 def _shifted(known: Known, shift: timedelta) -> Known:
     """The same knowledge on a clock that was set: silence is measured in time that passed, not in dates."""
     if not shift:

@@ -8,7 +8,17 @@ import pytest
 
 from monitor.domain.decide import Policy, decide, evolve, slices
 from monitor.domain.diff import GONE
-from monitor.domain.flow import GONE_AFTER, SLICE, Change, Known, Observation, Tracked, Transition, TransitionKind
+from monitor.domain.flow import (
+    GONE_AFTER,
+    SLICE,
+    Change,
+    Doubt,
+    Known,
+    Observation,
+    Tracked,
+    Transition,
+    TransitionKind,
+)
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method, Metrics, Status, Training
 from monitor.domain.news import Delivery, EventType
 from monitor.domain.pricing import Prices, Rate
@@ -281,3 +291,31 @@ def test_an_estimate_gives_way_to_the_cost() -> None:
     active = tracked(RFT, cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(100)))
     over = seen(replace(RFT, status=Status.SUCCEEDED), reads=(read(measured(1, 1, loop_seconds=7200.0)),))
     assert decide(known(active), over, POLICY).tracked[0].cost == Cost(basis=Basis.COMPUTED, usd=Decimal(200))
+
+
+def test_a_short_list_is_one_slice() -> None:
+    look = seen(job())
+    assert list(slices(look)) == [look]
+
+
+def test_without_any_horizon_what_nobody_knew_is_news() -> None:
+    change = decide(known(horizon=None), seen(job(status=F, finished_at=NOON - DAY)), POLICY)
+    assert ([one.kind for one in change.transitions], change.horizon) == ([TransitionKind.APPEARED], None)
+
+
+def test_an_end_that_is_corrected_corrects_its_costs() -> None:
+    paid = Cost(basis=Basis.COMPUTED, usd=Decimal(8))
+    over = job(model="mini", status=Status.SUCCEEDED, finished_at=NOON, trained_tokens=10**6)
+    doubted = tracked(over, seq=3, cost=paid, doubt=Doubt(status=F, polls=2, at=NOON))
+    change = decide(known(doubted), seen(job(model="mini", status=F), at=NOON + MINUTE), POLICY)
+    assert [one.kind for one in change.transitions] == [TransitionKind.CORRECTED]
+    assert [(one.usd, one.at) for one in change.spendings] == [(Decimal(0), NOON + MINUTE)]
+    assert [one.message.title for one in change.deliveries] == [
+        "ftjob-1 failed (corrected: it had been reported as succeeded)"
+    ] * 2
+
+
+def test_only_what_has_ended_has_an_end() -> None:
+    assert tracked().ended_at is None
+    assert tracked(job(status=F), seq=1).ended_at is None, "it was over when we came"
+    assert tracked(job(status=F), seq=2, since=NOON).ended_at == NOON

@@ -167,3 +167,7 @@ def test_what_keeps_its_word_never_slips(looks: list[tuple[int, int | None]]) ->
             earlier = min(promise.finish, at + timedelta(seconds=abs(finish or 0)))
             assert promised(promise, earlier, at) == promise or promise.slipping
         promise = promised(promise, at + timedelta(seconds=finish) if finish is not None else None, at)
+
+
+def test_a_validation_that_shows_signs_of_life_is_no_stall() -> None:
+    assert stall_reason(vitals(Status.VALIDATING), NOON, silence=SILENCE) is None
