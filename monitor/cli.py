@@ -16,6 +16,7 @@ import click
 from monitor import __version__
 from monitor.terminal import commands, store
 from monitor.terminal.options import config_option, or_exit
+from monitor.terminal.webhooks import webhooks
 
 if TYPE_CHECKING:
     from monitor.config import Problem, Settings
@@ -192,7 +193,7 @@ def estimate(file: str, model: str, epochs: int | None, method: str | None, prov
     sys.exit(run(file, request, json=as_json, today=SystemClock().now().date()))
 
 
-for _command in (*commands.ALL, store.backup, store.store):
+for _command in (*commands.ALL, store.backup, store.store, webhooks):
     main.add_command(_command)
 
 

@@ -27,12 +27,13 @@ from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.process import ProcessMetrics
 from monitor.providers import OrganizationSettings
 from monitor.providers.base import Provider
+from monitor.providers.openai.push import PushedOrganization
 from monitor.secret import Redactor, Secret, is_secret
 from monitor.source import Client, Limits, Source, Transport
 from monitor.store import Stores
 from monitor.watchers.jobs import JobWatcher
 from monitor.watchers.state import StartGate
-from monitor.web import AccessRules
+from monitor.web import AccessRules, Receiver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +142,18 @@ def watchers(settings: Settings, prices: Prices, world: World, asked: Mapping[st
             owner=world.owner,
             jitter=world.jitter,
         )
+
+
+def receivers(settings: Settings, redactor: Redactor) -> dict[str, Receiver]:
+    """Whose webhooks are received, by organisation."""
+    found = {}
+    for org in settings.organizations:
+        push = org.vendor().push
+        given = org.signing_secrets() if isinstance(org, PushedOrganization) else ()
+        if push is not None and given:
+            secrets = tuple(Secret(text, path=path, redactor=redactor) for text, path in given)
+            found[org.name] = Receiver(push=push, secrets=secrets)
+    return found
 
 
 def policy(settings: Settings, org: OrganizationSettings, prices: Prices) -> Policy:

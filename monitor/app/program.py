@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -10,14 +10,17 @@ import anyio
 from anyio.abc import TaskGroup
 
 from monitor.app.beside import beside, refresh_books
-from monitor.app.build import World, couriers, policy, prices_of, refresh, sources, watchers
+from monitor.app.build import World, couriers, policy, prices_of, receivers, refresh, sources, watchers
 from monitor.app.loops import prune, supervise
+from monitor.app.pulse import LoopClock
 from monitor.clock import Clock
 from monitor.config import ConfigError, Problem, Settings, load_prices
 from monitor.courier import Courier, replaying
 from monitor.domain.pricing import Prices
 from monitor.domain.replay import Replayed, ReplayRequest
 from monitor.log import get_logger
+from monitor.watchers.hints import HintWatcher
+from monitor.web import Receiver
 
 log = get_logger()
 
@@ -44,10 +47,16 @@ class Program:
     """Raises ConfigError, ValueError or OSError, and then nothing changes."""
     adopt: Callable[[Settings], None]
     """Hears of new settings: what they change outside the flow (logging)."""
+    receivers: Mapping[str, Receiver] = field(init=False)
+    """Whose webhooks are received now, by organisation."""
     _generation: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _reading: anyio.Lock = field(default_factory=anyio.Lock)
     _left: dict[str, anyio.Event] = field(default_factory=dict)
     """When the latest courier of each notifier has left."""
+
+    def __post_init__(self) -> None:
+        """Webhooks may come before the first generation lives."""
+        self.receivers = receivers(self.settings, self.world.redactor)
 
     async def run(self) -> None:
         """One generation after another. Couriers of a past one stay until what they have in flight has landed."""
@@ -66,6 +75,7 @@ class Program:
             except (ValueError, OSError) as error:
                 return self._refused([str(error)])
             self.settings, self.prices = settings, prices
+            self.receivers = receivers(settings, self.world.redactor)
             self.adopt(settings)
             warn(warnings)
             self.world.own.reloaded(True, self.world.clock.now())
@@ -109,7 +119,14 @@ class Program:
         try:
             async with anyio.create_task_group() as tasks:
                 asked = sources(settings, world)
-                for number, watcher in enumerate(watchers(settings, self.prices, world, asked)):
+                polling = tuple(watchers(settings, self.prices, world, asked))
+                hints = HintWatcher(
+                    store=world.stores.hints,
+                    polls={watcher.source.org: watcher.state for watcher in polling},
+                    clock=LoopClock(world.clock),
+                )
+                tasks.start_soon(self._keep, "hints", "all", hints.run, hints.clock)
+                for number, watcher in enumerate(polling):
                     loop = partial(watcher.run, number * _SPREAD * world.jitter())
                     tasks.start_soon(self._keep, "watcher", watcher.source.org, loop, watcher.clock)
                     tasks.start_soon(self._keep, "reader", watcher.source.org, watcher.read, watcher.reader_clock)

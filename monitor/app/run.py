@@ -93,6 +93,12 @@ def _shown(program: Program, access_control: web.AccessControl) -> web.Web:
         limits=limits,
         hosts=frozenset({program.settings.server.listen.host, *program.settings.server.hosts}),
         actions=_actions(program) if program.settings.server.enable_lifecycle else None,
+        webhooks=web.Webhooks(
+            receivers=lambda: program.receivers,
+            hints=world.stores.hints,
+            clock=world.clock,
+            count=world.own.webhook_received,
+        ),
         access=access_control,
     )
 

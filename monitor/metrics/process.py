@@ -22,7 +22,7 @@ from monitor.metrics.family import Distribution, Family, Kind, Labels, Rows
 from monitor.metrics.view import View
 
 OTHER: Final = "other"
-TASKS: Final = ("watcher", "models", "costs", "budgets", "outages", "courier", "pruning", "reloading")
+TASKS: Final = ("watcher", "hints", "models", "costs", "budgets", "outages", "courier", "pruning", "reloading")
 OPERATIONS: Final = (
     "list_jobs",
     "get_job",
@@ -35,6 +35,7 @@ OPERATIONS: Final = (
 )
 SKIP_REASONS: Final = frozenset({"not_an_object", "bad_id", "bad_figure", "bad_row", "foreign", "empty"})
 FIRST_SEEN_BY: Final = ("poll", "push")
+WEBHOOK_RESULTS: Final = ("accepted", "duplicate", "ignored", "bad_signature", "stale", "malformed")
 _CODES: Final = frozenset({*(str(code) for code in range(100, 600)), "timeout", "error"})
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _MOST_REASONS: Final = 64
@@ -138,6 +139,11 @@ class ProcessMetrics:
             "Items of the provider's answers that were left out, or lack a figure, because it makes no sense.",
             ("org", "reason"),
         )
+        self._webhooks = _Numbers(
+            "finetune_webhooks_received_total",
+            "Webhooks that came for an organisation with a webhook_secret, by what became of them.",
+            ("org", "result"),
+        )
         self._first_seen = _Numbers(
             "finetune_ends_first_seen_total",
             "Ends of jobs, by what showed them first: a poll, or a push by the provider's webhook.",
@@ -157,7 +163,7 @@ class ProcessMetrics:
             _DELAY_SECONDS,
         )
         return (
-            self._polls, self._poll_errors, self._requests, self._skipped, self._first_seen,
+            self._polls, self._poll_errors, self._requests, self._skipped, self._webhooks, self._first_seen,
             self._poll_duration, self._poll_lag, self._delay,
         )  # fmt: skip
 
@@ -235,7 +241,8 @@ class ProcessMetrics:
         self._routed.drop("route", before[2] - self._routes)
         for route in self._routes:
             self._routed.add(route, amount=0)
-        for counted in (self._polls, self._poll_errors, self._requests, self._skipped, self._first_seen):
+        asked = (self._polls, self._poll_errors, self._requests, self._skipped, self._webhooks, self._first_seen)
+        for counted in asked:
             counted.drop("org", before[0] - self._orgs)
         for counted in (self._sent, self._failed, self._dead, self._parked):
             counted.drop("notifier", before[1] - self._notifiers)
@@ -274,6 +281,10 @@ class ProcessMetrics:
     def detected(self, seconds: float) -> None:
         """A job's end was stored this long after it happened."""
         self._delay.observe(seconds)
+
+    def webhook_received(self, org: str, result: str) -> None:
+        """A webhook came for an organisation that has a signing secret."""
+        self._webhooks.add(self._org(org), result if result in WEBHOOK_RESULTS else OTHER)
 
     def first_seen(self, org: str, by: str) -> None:
         """An end was seen that was not known, by `poll` or `push`."""

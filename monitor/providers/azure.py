@@ -15,17 +15,18 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from monitor.providers._oauth import token_call
-from monitor.providers._settings import BaseUrl, Organization
+from monitor.providers._settings import BaseUrl
 from monitor.providers.base import Auth, Call, KeyAuth, Provider, Token, TokenAuth
 from monitor.providers.openai.calls import FILES, events, job_list
 from monitor.providers.openai.jobs import Teller
 from monitor.providers.openai.models import MODELS
 from monitor.providers.openai.naming import NAMING
-from monitor.providers.openai.push import PUSH
+from monitor.providers.openai.push import PushedOrganization, push
 
 _SCOPE: Final = "https://ai.azure.com/.default"
 _AUTHORITY: Final = "https://login.microsoftonline.com"
 _HOSTS: Final = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+_WEBHOOKS: Final = "/dashboard/webhook_endpoints"  # in v1 alone
 _ID: Final = r"^[A-Za-z0-9._-]{1,128}$"
 
 
@@ -50,7 +51,7 @@ class EntraSettings(BaseModel):
     """What the token is for."""
 
 
-class AzureSettings(Organization):
+class AzureSettings(PushedOrganization):
     """A resource of Azure OpenAI, or a project of Foundry."""
 
     provider: Literal["azure"]
@@ -69,10 +70,6 @@ class AzureSettings(Organization):
     """Instead of a key, an application of Entra ID."""
     token_file: Path | None = None
     """Instead of a key, a file with an access token that somebody else keeps fresh."""
-    webhook_secret: SecretStr | tuple[SecretStr, ...] | None = None
-    """The signing secret of the resource's webhooks to `/webhooks/{name}`; several while it is being rotated."""
-    webhook_secret_file: Path | None = None
-    """A file with the signing secret."""
 
     @model_validator(mode="after")
     def _one_way(self) -> AzureSettings:
@@ -107,7 +104,7 @@ class AzureSettings(Organization):
             events=partial(events, self.name),
             files=FILES,
             models=MODELS,
-            push=PUSH,
+            push=push(_WEBHOOKS if self.api_version is None else None, rotates=False),
             naming=NAMING,
             seller="azure" if ours else None,
         )

@@ -129,11 +129,35 @@ class Hint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookEndpoint:
+    """An address to which the vendor sends webhooks."""
+
+    id: str
+    url: str
+    event_types: tuple[str, ...] = ()
+    secret: str | None = field(default=None, repr=False)
+    """The signing secret, which the vendor tells once: when it is new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookEndpoints:
+    """The addresses to which the vendor sends webhooks; these alone are ever changed, and by an operator's command."""
+
+    all: Listing[WebhookEndpoint]
+    register: Callable[[str], Call[WebhookEndpoint]]
+    """By URL."""
+    rotate: Callable[[str], Call[WebhookEndpoint]] | None = None
+    """By id; None where the vendor gives no new secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
     """The vendor's webhooks."""
 
     verify: Callable[[Mapping[str, str], bytes, tuple[str, ...], datetime], Hint]
     """Check headers (lower-case names), body, signing secrets and the time. Raises PushRefused."""
+    endpoints: WebhookEndpoints | None = None
+    """None where they cannot be asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from monitor.store.values import ClaimedDelivery, CostRecords, DeliverySummary, 
 if TYPE_CHECKING:
     from monitor.store.costs import CostStore
     from monitor.store.database import Database
+    from monitor.store.hints import HintStore
     from monitor.store.jobs import JobStore
     from monitor.store.leases import Leases
     from monitor.store.outbox import Outbox
@@ -40,6 +41,7 @@ __all__ = [
     "CostStore",
     "DeliverySummary",
     "Gone",
+    "HintStore",
     "ImportState",
     "InUse",
     "JobFile",
@@ -61,7 +63,14 @@ __all__ = [
     "opened",
 ]
 
-_LAZY = {"CostStore": "costs", "JobStore": "jobs", "Leases": "leases", "Outbox": "outbox", "Reader": "reader"}
+_LAZY = {
+    "CostStore": "costs",
+    "HintStore": "hints",
+    "JobStore": "jobs",
+    "Leases": "leases",
+    "Outbox": "outbox",
+    "Reader": "reader",
+}
 
 
 if not TYPE_CHECKING:
@@ -83,11 +92,17 @@ class Stores:
     jobs: JobStore
     outbox: Outbox
     costs: CostStore
+    hints: HintStore
     reader: Reader
 
     async def listen(self) -> None:
         """Hear what other replicas change, until cancelled."""
-        await self.database.listen(self.reader.changes.elsewhere)
+
+        def woken() -> None:
+            self.reader.changes.elsewhere()
+            self.hints.arrived()
+
+        await self.database.listen(woken)
 
 
 @asynccontextmanager

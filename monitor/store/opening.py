@@ -15,6 +15,7 @@ from monitor.store.clock_jump import ClockJump
 from monitor.store.costs import CostStore
 from monitor.store.database import Database
 from monitor.store.errors import StoreError
+from monitor.store.hints import HintStore
 from monitor.store.jobs import JobStore
 from monitor.store.leases import Leases
 from monitor.store.outbox import Outbox
@@ -51,6 +52,7 @@ def stores(database: Database, clock: Clock) -> Stores:
         jobs=JobStore(database=database, leases=leases, changes=changes),
         outbox=Outbox(database=database, changes=changes, jump=jump),
         costs=CostStore(database=database),
+        hints=HintStore(database=database),
         reader=Reader(database=database, changes=changes),
     )
 

@@ -20,6 +20,7 @@ __all__ = [
     "bill",
     "counter",
     "event",
+    "hint",
     "import_state",
     "insert",
     "job",
@@ -247,3 +248,15 @@ progress = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False),
 )
 """One row: how many transactions have written to the file. The lock remembers it, to notice one that is older."""
+
+hint = sa.Table(
+    "hint",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),  # of the provider's webhook
+    sa.Column("job", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("settled", sa.Integer, nullable=False),  # read back, or given up
+    sa.Index("hint_open", "settled", "org"),
+    sa.Index("hint_age", "at"),
+)

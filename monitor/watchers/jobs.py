@@ -19,14 +19,14 @@ import anyio.to_thread
 from monitor.clock import Clock
 from monitor.domain.decide import Policy, decide, slices
 from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Trouble
-from monitor.domain.pace import Pace, next_delay
+from monitor.domain.pace import Pace, next_delay, relaxed
 from monitor.log import get_logger
 from monitor.metrics.health import OrgHealth
 from monitor.metrics.process import ProcessMetrics
 from monitor.providers.base import AuthFailed, NotEligible, ProviderUnavailable, RateLimited, SourceError
 from monitor.source import Source, training_size
 from monitor.store import JobStore, Stale, StoreUnavailable, Unstorable
-from monitor.watchers.report import report
+from monitor.watchers.report import new_ends, report
 from monitor.watchers.sizes import Reading, Sizes, wanted
 from monitor.watchers.state import PollState, StartGate
 
@@ -147,8 +147,11 @@ class JobWatcher:
                 disputed = await self._disputed(part, known)
                 change = await self._decide(known, replace(part, disputed=disputed))
                 if not change.empty:
+                    hinted = self.state.hinted  # of before the commit, which closes them
                     await self.store.commit(change)
                     report(change, now=self.clock.now(), own=self.own, unknown_statuses=self.state.unknown_statuses)
+                    for by in self.state.first_seen(new_ends(change), hinted):
+                        self.own.first_seen(change.org, by)
                 changes.append(change)
             self.state.committed(seen, monotonic)
         self._note(seen.trouble, listed=seen.listed)
@@ -253,7 +256,8 @@ class JobWatcher:
         if self.state.store_failed:
             return min(_STORE_RETRY, self.pace.interval)
         trouble = self.state.trouble if self.state.paused or not self.health.up else None
-        return next_delay(self.pace, active=active, failures=self.state.failures, trouble=trouble, jitter=self.jitter())
+        pace = relaxed(self.pace, self.state.pushed)
+        return next_delay(pace, active=active, failures=self.state.failures, trouble=trouble, jitter=self.jitter())
 
     def _succeeded(self) -> None:
         if self.health.up is False:

@@ -17,6 +17,12 @@ log = get_logger()
 _LISTED: Final = 50  # changes that are logged one by one; more are summarised, for a line costs the event loop 170 µs
 
 
+def new_ends(change: Change) -> list[str]:
+    """The jobs that are over now, and were seen before, or are new."""
+    news = (one for one in change.transitions if one.kind is not TransitionKind.BASELINE)
+    return [one.job for one in news if one.after.final]
+
+
 def report(change: Change, *, now: datetime, own: ProcessMetrics, unknown_statuses: set[str]) -> None:
     """Log and measure what was committed. `unknown_statuses`: those that were warned about, which grows."""
     jobs = {tracked.job.id: tracked.job for tracked in change.tracked}
@@ -29,9 +35,9 @@ def report(change: Change, *, now: datetime, own: ProcessMetrics, unknown_status
     if len(news) > _LISTED:
         more = Counter(str(transition.after) for transition in news[_LISTED:])
         log.info("jobs.changed", org=change.org, more=len(news) - _LISTED, after=dict(more))
-    for transition in news:
-        ended = jobs[transition.job].finished_at
-        if transition.after.final and ended is not None:
+    for job_id in new_ends(change):
+        ended = jobs[job_id].finished_at
+        if ended is not None:
             own.detected(max((now - ended).total_seconds(), 0.0))
     for job in jobs.values():
         if job.status is Status.UNKNOWN and job.raw_status not in (GONE, *unknown_statuses):

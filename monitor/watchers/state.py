@@ -34,6 +34,10 @@ class PollState:
     """Nudged when there may be streams or files to read."""
     poll: Nudge = field(default_factory=Nudge)
     """Nudged to poll at once."""
+    hinted: frozenset[str] = frozenset()
+    """Jobs that are over, by the provider's webhooks, and were not seen so yet."""
+    pushed: int = 0
+    """How many ends in a row a webhook has shown first."""
     committing: anyio.Lock = field(default_factory=anyio.Lock)
     """Decisions on one organisation are made one after the other: each on what the one before has written."""
     streams_due: dict[str, float] = field(default_factory=dict)
@@ -68,6 +72,12 @@ class PollState:
     def settled_until(self) -> datetime | None:
         """Up to when an earlier poll has seen all that ended, on the provider's clock."""
         return self._settled_until
+
+    def first_seen(self, ends: Iterable[str], hinted: Collection[str]) -> Iterator[str]:
+        """What has shown each of these new ends first, `poll` or `push`, which tells how reliable webhooks are."""
+        for job in ends:
+            self.pushed = self.pushed + 1 if job in hinted else 0
+            yield "push" if self.pushed else "poll"
 
     def follow(self, jobs: Mapping[str, Tracked], *, interval: float, now: datetime, monotonic: float) -> None:
         """Plan the reading of event streams, given all jobs that are not finalized.

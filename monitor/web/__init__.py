@@ -6,5 +6,16 @@ from monitor.web.access import AccessControl, AccessRules
 from monitor.web.admin import AdminActions
 from monitor.web.app import ReaderLimits, Web, application
 from monitor.web.server import serve
+from monitor.web.webhooks import Receiver, Webhooks
 
-__all__ = ["AccessControl", "AccessRules", "AdminActions", "ReaderLimits", "Web", "application", "serve"]
+__all__ = [
+    "AccessControl",
+    "AccessRules",
+    "AdminActions",
+    "ReaderLimits",
+    "Receiver",
+    "Web",
+    "Webhooks",
+    "application",
+    "serve",
+]

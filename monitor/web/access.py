@@ -22,7 +22,7 @@ from anyio import to_thread
 
 from monitor.clock import Clock
 from monitor.log import get_logger
-from monitor.web.guard import Handler, refusal
+from monitor.web.guard import Handler, refusal, unguarded
 from monitor.web.tls import Tls, server_context
 
 log = get_logger()
@@ -114,7 +114,7 @@ class AccessControl:
 
         @web.middleware
         async def ask(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if not self._passwords:
+            if not self._passwords or unguarded(request):
                 return await handler(request)
             given = request.headers.getall(hdrs.AUTHORIZATION, [])
             try:

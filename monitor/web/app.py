@@ -26,6 +26,7 @@ from monitor.web.guard import guarded, harden, shaped
 from monitor.web.pages import PageRoutes
 from monitor.web.single_flight import SingleFlight
 from monitor.web.stream import ChangeStream
+from monitor.web.webhooks import Webhooks
 
 _MOST_NAMES: Final = 200
 _JOB: Final = "{org:[^/]+}/{job_id:[^/]+}"  # without the pattern, ids with braces would not be found
@@ -59,6 +60,8 @@ class Web:
     """Names by which requests may come, besides those of `guard.known_host`."""
     actions: AdminActions | None = None
     """What may be changed; None where that is not offered over HTTP."""
+    webhooks: Webhooks | None = None
+    """What receives those of providers."""
     access: AccessControl = field(default_factory=AccessControl)
     following: set[anyio.CancelScope] = field(default_factory=set)
     """The streams that are open; cancelled, one ends in order."""
@@ -131,6 +134,8 @@ def application(of: Web) -> web.Application:
     add_admin_actions(app.router, of.actions)
     _add_pages(app.router, of)
     _add_api(app.router, of)
+    if of.webhooks is not None:
+        of.webhooks.add_to(app.router)
     stream = ChangeStream(
         changes=of.reader.changes, health=of.health, access=of.access, clock=of.clock, following=of.following
     )

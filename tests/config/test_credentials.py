@@ -20,7 +20,11 @@ from tests.config.conftest import ORGANIZATION, Folder
         pytest.param("api_key: '${EMPTY}'", "api_key: is empty", id="an empty variable"),
         pytest.param("api_key: sk-0\n    webhook_secret: whsec_", "webhook_secret: is empty", id="only a prefix"),
         pytest.param("api_key: sk-0\n    webhook_secret: []", "webhook_secret: is empty", id="an empty list"),
-        pytest.param("api_key: sk-0\n    webhook_secret: [a, '']", "webhook_secret.1: is empty", id="one of several"),
+        pytest.param(
+            "api_key: sk-0\n    webhook_secret: [MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, '']",
+            "webhook_secret.1: is empty",
+            id="one of several",
+        ),
         pytest.param("api_key: sk-0\n    api_key_file: good", "give either api_key or api_key_file", id="both ways"),
         pytest.param("api_key: 12345678", "api_key: should be text; put it in quotes", id="a number"),
         pytest.param("labels: {}", "api_key: is required (api_key or api_key_file)", id="no way"),

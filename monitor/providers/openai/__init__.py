@@ -16,14 +16,14 @@ from monitor.providers.openai.calls import FILES, events, job_list
 from monitor.providers.openai.jobs import Teller
 from monitor.providers.openai.models import MODELS
 from monitor.providers.openai.naming import NAMING
-from monitor.providers.openai.push import PUSH
+from monitor.providers.openai.push import PushedOrganization, push
 
 _HOST: Final = "api.openai.com"  # and `eu.api.openai.com` and so on, where data residency is agreed
 _PAGE_URL: Final = "https://platform.openai.com/finetune/"
 _ACCOUNT: Final = r"^[A-Za-z0-9_.:-]{1,128}$"
 
 
-class OpenAISettings(KeyedOrganization):
+class OpenAISettings(KeyedOrganization, PushedOrganization):
     """An organisation at OpenAI, or at a server with the same API."""
 
     provider: Literal["openai"]
@@ -38,11 +38,6 @@ class OpenAISettings(KeyedOrganization):
     """An admin key, for billed costs and usage."""
     admin_key_file: Path | None = None
     """A file with the admin key."""
-
-    webhook_secret: SecretStr | tuple[SecretStr, ...] | None = None
-    """The signing secret of the provider's webhooks to `/webhooks/{name}`; several while it is being rotated."""
-    webhook_secret_file: Path | None = None
-    """A file with the signing secret."""
 
     def vendor(self) -> Provider:
         """What can be asked of this organisation's server."""
@@ -72,7 +67,7 @@ def provider(
         files=FILES,
         models=MODELS,
         billing=_billing(org, account, project) if billed else None,
-        push=PUSH,
+        push=push(),
         naming=NAMING,
         seller="openai" if ours else None,
     )

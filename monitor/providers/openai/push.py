@@ -1,59 +1,208 @@
-"""OpenAI's webhooks, which Azure sends too: Standard Webhooks whose body names a job and how it ended.
+"""The webhooks of OpenAI and Azure: how they are signed, what they say, and where they are registered.
 
-platform.openai.com/docs/guides/webhooks; github.com/standard-webhooks/standard-webhooks
+Signed by Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md);
+events of https://platform.openai.com/docs/guides/webhooks.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
+import json
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import quote
 
-from monitor.providers._json import obj
-from monitor.providers._values import identifier, sub, text, whole
-from monitor.providers.base import Hint, Malformed, Push, PushRefused, Response
+import msgspec
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 
-_TOLERANCE: Final = 300.0  # seconds, both ways: OpenAI's own and that of the standard
-_ABOUT: Final = "fine_tuning.job."
-_PREFIX: Final = "whsec_"
+from monitor.providers._json import Object, Partial, obj
+from monitor.providers._refusals import granted
+from monitor.providers._settings import Organization
+from monitor.providers._values import identifier, text, texts
+from monitor.providers.base import (
+    Call,
+    Hint,
+    Listing,
+    Malformed,
+    Page,
+    Push,
+    PushRefused,
+    Request,
+    Response,
+    WebhookEndpoint,
+    WebhookEndpoints,
+)
+from monitor.providers.openai.shape import RULES, first_page, read_page
+
+_TOLERANCE: Final = timedelta(seconds=300)
+_LEAST_KEY: Final = 16  # bytes; the specification asks senders for 24
+_TIMESTAMP: Final = re.compile(r"[1-9][0-9]{0,11}")
+_MOST_SIGNATURES: Final = 32
+_ENDS: Final = ("fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled")
+
+
+def signing_key(secret: str) -> bytes:
+    """The key behind a signing secret: base64 after an optional `whsec_`, with or without padding. Raises ValueError.
+
+    `""` and `whsec_` would let in what anybody has signed with an empty key.
+    """
+    bare = secret.removeprefix("whsec_").rstrip("=")
+    try:
+        key = binascii.a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)
+    except ValueError:
+        key = b""
+    if len(key) < _LEAST_KEY:
+        raise ValueError(f"must be base64 of at least {_LEAST_KEY} bytes, after an optional whsec_")
+    return key
+
+
+def _signing(value: SecretStr) -> SecretStr:
+    signing_key(value.get_secret_value())
+    return value
+
+
+def _listed(value: object) -> object:
+    """One, or a list of several."""
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+SigningSecret = Annotated[SecretStr, AfterValidator(_signing)]
+SigningSecrets = Annotated[
+    tuple[SigningSecret, ...],
+    BeforeValidator(_listed, json_schema_input_type=SigningSecret | tuple[SigningSecret, ...]),
+]
+SecretFiles = Annotated[tuple[Path, ...], BeforeValidator(_listed, json_schema_input_type=Path | tuple[Path, ...])]
+
+
+class PushedOrganization(Organization):
+    """An organisation whose provider sends webhooks."""
+
+    webhook_secret: SigningSecrets = ()
+    """The signing secret of the provider's webhooks to `/webhooks/{name}`; several while it is being rotated."""
+    webhook_secret_file: SecretFiles = ()
+    """A file with the signing secret, read again whenever it changes; or several."""
+
+    def signing_secrets(self) -> tuple[tuple[str | None, Path | None], ...]:
+        """The secrets by which it signs, each as text or as a file."""
+        texts = ((one.get_secret_value(), None) for one in self.webhook_secret)
+        return (*texts, *((None, path) for path in self.webhook_secret_file))
 
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: tuple[str, ...], now: datetime) -> Hint:
-    """What the webhook is about. Raises PushRefused: `bad_signature`, `stale` or `malformed`."""
-    id_, stamp = headers.get("webhook-id", ""), whole(headers.get("webhook-timestamp"))
-    if not id_ or stamp is None:
-        raise PushRefused("bad_signature", "the headers of Standard Webhooks are missing")
-    signed = b".".join((id_.encode("utf-8", "surrogateescape"), str(stamp).encode(), body))
-    given = [part[3:] for part in headers.get("webhook-signature", "").split() if part.startswith("v1,")]
-    if not any(_good(key, signed, given) for secret in secrets for key in _keys(secret)):
+    """What a webhook says. Raises PushRefused.
+
+    The signature is compared here and not by `standardwebhooks`, which does not come to a good signature behind a
+    malformed one. Nothing of the body is read before the signature is found good.
+    """
+    sent, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    if not (sent and _TIMESTAMP.fullmatch(at)):
+        raise PushRefused("bad_signature", "webhook-id or webhook-timestamp is missing, or none")
+    signed = f"{sent}.{at}.".encode("utf-8", "surrogateescape") + body
+    given = tuple(_signatures(headers.get("webhook-signature", "")))
+    # All are compared, so that the time tells nothing of which one was good.
+    good = [hmac.compare_digest(_mark(secret, signed), one) for secret in secrets for one in given]
+    if not any(good):
         raise PushRefused("bad_signature", "no signature is good")
-    if abs(now.timestamp() - stamp) > _TOLERANCE:
-        raise PushRefused("stale", "the signature is older than five minutes, or from the future")
+    if abs(now.timestamp() - int(at)) > _TOLERANCE.total_seconds():
+        raise PushRefused("stale", "webhook-timestamp is more than 300 s from now: is a clock wrong?")
+    return _hint(sent, body)
+
+
+def _signatures(header: str) -> Iterator[bytes]:
+    """The signatures of version 1. What is none, or of a version to come, does not hide those beside it."""
+    for entry in header.split(" ")[:_MOST_SIGNATURES]:
+        version, _, mark = entry.partition(",")
+        if version == "v1":
+            yield mark.encode("utf-8", "surrogateescape")
+
+
+def _mark(secret: str, signed: bytes) -> bytes:
+    return base64.b64encode(hmac.digest(signing_key(secret), signed, "sha256"))
+
+
+def _hint(sent: str, body: bytes) -> Hint:
+    id_, event = identifier(sent), _event(body)
+    type_ = event.get("type")
+    if id_ is None or not isinstance(type_, str):
+        raise PushRefused("malformed", "the event has no usable id, or no type")
+    if type_ not in _ENDS:
+        return Hint(id=id_, job=None)
+    subject = event.get("data")
+    job = identifier(subject.get("id")) if isinstance(subject, dict) else None
+    if job is None or "/" in job:
+        raise PushRefused("malformed", "the event has no usable id of a job")
+    return Hint(id=id_, job=job)
+
+
+def _event(body: bytes) -> dict[str, Any]:
     try:
-        event = obj(Response(status=200, body=body))
-    except Malformed as error:
-        raise PushRefused("malformed", str(error)) from None
-    about = (text(event.get("type"), 128) or "").startswith(_ABOUT)
-    return Hint(id=id_, job=identifier(sub(event, "data", "id")) if about else None)
+        event = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict):
+        raise PushRefused("malformed", "the event is not a JSON object")
+    return event
 
 
-PUSH: Final = Push(verify=verify)
+def push(path: str | None = "/webhook_endpoints", *, rotates: bool = True) -> Push:
+    """The webhooks; `path` is where they are registered, None where that is not offered."""
+    if path is None:
+        return Push(verify=verify)
+    endpoints = WebhookEndpoints(
+        all=Listing(first=first_page("list_webhooks", path), read=_read_page),
+        register=partial(_register, path),
+        rotate=partial(_rotate, path) if rotates else None,
+    )
+    return Push(verify=verify, endpoints=endpoints)
 
 
-def _keys(secret: str) -> Iterator[bytes]:
-    """The key is base64 behind the prefix. Without one, OpenAI's package takes the text itself, others decode it."""
-    bare = secret.removeprefix(_PREFIX)
-    with suppress(binascii.Error, ValueError):
-        yield base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
-    if bare == secret:
-        yield secret.encode()
+def _register(base: str, url: str) -> Call[WebhookEndpoint]:
+    body = {"name": "finetune-monitor", "url": url, "event_types": list(_ENDS)}
+    return _changing("register_webhook", base, body)
 
 
-def _good(key: bytes, signed: bytes, given: list[str]) -> bool:
-    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-    return any(hmac.compare_digest(expected.encode(), each.encode("utf-8", "replace")) for each in given)
+def _rotate(base: str, endpoint: str) -> Call[WebhookEndpoint]:
+    """A new secret; the old one stays good for a day, in which the configuration can follow."""
+    path = f"{base}/{quote(endpoint, safe='')}/rotate_secret"
+    return _changing("rotate_webhook", path, {"keep_old_secret_active_for_24_hours": True})
+
+
+def _changing(operation: str, path: str, body: Mapping[str, object]) -> Call[WebhookEndpoint]:
+    request = Request(
+        operation=operation,
+        path=path,
+        method="POST",
+        headers=(("Content-Type", "application/json"),),
+        body=json.dumps(body).encode(),
+    )
+    return Call(request=request, read=_read_endpoint)
+
+
+def _read_page(request: Request, response: Response) -> Page[WebhookEndpoint]:
+    return read_page(request, response, _understand, one=False)
+
+
+def _read_endpoint(response: Response) -> WebhookEndpoint:
+    found = _understand(obj(granted(response, what="webhook endpoint", rules=RULES)))
+    if isinstance(found, str):
+        raise Malformed("the answer is not a webhook endpoint: it has no usable id")
+    return found.item
+
+
+def _understand(item: Object) -> Partial[WebhookEndpoint] | str:
+    id_ = identifier(item.get("id"))
+    if id_ is None:
+        return "bad_id"
+    endpoint = WebhookEndpoint(
+        id=id_,
+        url=text(item.get("url"), 2048) or "",
+        event_types=texts(item.get("event_types"), 128, 200),
+        secret=text(item.get("signing_secret"), 256),
+    )
+    return Partial(endpoint)

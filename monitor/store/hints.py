@@ -1,0 +1,92 @@
+"""The webhooks of providers: stored before they are acknowledged, and open until the job of each was read back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from monitor.clock import Nudge
+from monitor.domain.model import Status
+from monitor.store.database import Database
+from monitor.store.documents import to_ms
+from monitor.store.schema import hint, insert, job
+
+KEPT: Final = timedelta(days=7)
+"""How long a webhook is known by its id. OpenAI repeats one for 72 hours."""
+GIVEN_UP: Final = timedelta(minutes=15)
+"""How long its job is looked for more often than polls come anyway: the provider may not have it, or not yet."""
+_MOST: Final = 1000
+
+_FINAL: Final = sorted(status.value for status in Status if status.final)
+_before = sa.bindparam("b_before", type_=sa.BigInteger)
+_ACCEPT: Final = insert(hint).on_conflict_do_nothing(index_elements=["org", "id"]).returning(hint.c.id)
+_over = (
+    sa.select(sa.literal(1))
+    .select_from(job)
+    .where(job.c.org == hint.c.org, job.c.id == hint.c.job, job.c.status.in_(_FINAL))
+    .correlate(hint)
+    .exists()
+)
+_OPEN: Final = sa.select(hint.c.org, hint.c.job).where(hint.c.settled == 0).limit(_MOST)
+_done = (hint.c.settled == 0) & (_over | (hint.c.at < _before))
+_DONE: Final = sa.select(sa.literal(1)).select_from(hint).where(_done).limit(1)
+_SETTLE: Final = sa.update(hint).where(_done).values(settled=1)
+_PRUNE: Final = sa.delete(hint).where(hint.c.at < _before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HintStore:
+    """What providers have pushed. Every method may raise StoreError."""
+
+    database: Database
+    arrived: Nudge = field(default_factory=Nudge)
+    """Nudged when a webhook was stored, here or by another replica."""
+
+    async def accept(self, org: str, id_: str, job_id: str, at: datetime) -> bool:
+        """Store a webhook durably. False when it is a duplicate, of which the first alone counts."""
+        fresh = await self.database.write(self._accept, org, id_, job_id, to_ms(at))
+        if fresh:
+            self.arrived()
+        return fresh
+
+    async def open(self, now: datetime) -> Mapping[str, frozenset[str]]:
+        """The jobs that webhooks say are over, and that we have not seen so yet, by organisation."""
+        before = to_ms(now - GIVEN_UP)
+        if await self.database.read(_any_done, before):
+            await self.database.write(_settle, before)
+        return await self.database.read(_open)
+
+    async def prune(self, now: datetime) -> None:
+        """Forget webhooks that no provider repeats any more."""
+        await self.database.write(_prune, to_ms(now - KEPT))
+
+    def _accept(self, connection: sa.Connection, org: str, id_: str, job_id: str, at: int) -> bool:
+        row = {"org": org, "id": id_, "job": job_id, "at": at, "settled": 0}
+        fresh = connection.execute(_ACCEPT, row).first() is not None
+        if fresh:
+            self.database.wake(connection)
+        return fresh
+
+
+def _any_done(connection: sa.Connection, before: int) -> bool:
+    return connection.execute(_DONE, {"b_before": before}).first() is not None
+
+
+def _settle(connection: sa.Connection, before: int) -> None:
+    connection.execute(_SETTLE, {"b_before": before})
+
+
+def _open(connection: sa.Connection) -> Mapping[str, frozenset[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for org, job_id in connection.execute(_OPEN):
+        found[org].add(job_id)
+    return {org: frozenset(jobs) for org, jobs in found.items()}
+
+
+def _prune(connection: sa.Connection, before: int) -> None:
+    connection.execute(_PRUNE, {"b_before": before})

@@ -1,0 +1,87 @@
+"""Commands on the provider's webhooks: `webhooks list`, `register` and `rotate`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from monitor.terminal.options import config_option, or_exit
+
+T = TypeVar("T")
+
+_org_option = click.option("--org", required=True, help="The organisation, as the configuration names it.")
+_url_option = click.option("--url", metavar="URL", help="Default: server.external_url, with /webhooks/ORG.")
+
+
+@click.group()
+def webhooks() -> None:
+    """Say where the provider sends webhooks, which the daemon receives at /webhooks/ORG."""
+
+
+@webhooks.command("list")
+@config_option
+@_org_option
+def list_(file: Path, org: str) -> None:
+    """List the addresses: id, URL, types of events. Exit 0, 1 the provider refuses, 2 there is nothing to ask."""
+    from monitor.app import endpoints  # noqa: PLC0415 - for a quick --help
+
+    for each in _or_fail(file, lambda settings: endpoints.listed(settings, org)):
+        click.echo(f"{each.id}  {each.url}  {','.join(each.event_types)}")
+
+
+@webhooks.command()
+@config_option
+@_org_option
+@_url_option
+def register(file: Path, org: str, url: str | None) -> None:
+    """Have ends of jobs sent to URL. Prints the signing secret, which the provider tells only now: > FILE keeps it.
+
+    Exit 0, 1 the provider refuses, 2 it cannot be asked for.
+    """
+    from monitor.app import endpoints  # noqa: PLC0415 - as above
+
+    _show_secret(_or_fail(file, lambda settings: endpoints.register(settings, org, url)))
+
+
+@webhooks.command()
+@config_option
+@_org_option
+@_url_option
+def rotate(file: Path, org: str, url: str | None) -> None:
+    """Get a new signing secret for URL and print it; what signed before is good for another 24 hours.
+
+    Exit 0, 1 the provider refuses, 2 it cannot be asked for.
+    """
+    from monitor.app import endpoints  # noqa: PLC0415 - as above
+
+    _show_secret(_or_fail(file, lambda settings: endpoints.rotate(settings, org, url)))
+
+
+def _or_fail(file: Path, ask: Callable[[Any], T]) -> T:
+    """The answer; else the reason, and exit."""
+    from monitor import config  # noqa: PLC0415 - as above
+    from monitor.app.endpoints import CannotAsk  # noqa: PLC0415 - as above
+    from monitor.providers.base import SourceError  # noqa: PLC0415 - as above
+
+    settings = or_exit(file, lambda: config.load(file, config.environ()))
+    try:
+        return ask(settings)
+    except CannotAsk as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except SourceError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+
+
+def _show_secret(endpoint: Any) -> None:
+    """The secret alone on standard output, so that it can be kept in a file."""
+    if endpoint.secret is None:
+        click.echo(f"Error: {endpoint.id} has no secret that the provider tells", err=True)
+        sys.exit(1)
+    click.echo(f"{endpoint.id} sends to {endpoint.url}; its secret is the organisation's webhook_secret", err=True)
+    click.echo(endpoint.secret)
