@@ -108,8 +108,8 @@ async def test_polls_and_pushes_and_a_kill_tell_each_end_once(tmp_path: Path) ->
             jobs = []
             for org in simulation.orgs:
                 pushed_to(simulation, org, daemon)
-                jobs += await run_jobs(simulation, base_url, org, 8)
-            await until(lambda: len(told(hook)) >= 4)
+                jobs += await run_jobs(simulation, base_url, org, 4)
+            await until(lambda: len(told(hook)) >= 2)
             await daemon.stop(signal.SIGKILL)
             await daemon.start()
             for org in simulation.orgs:

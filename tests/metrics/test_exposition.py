@@ -131,6 +131,7 @@ def full() -> tuple[str, str]:
     process.poll_began(0.1)
     process.skipped("research", "bad_id", 2)
     process.first_seen("research", "poll")
+    process.webhook_received("research", "accepted")
     process.delivered(0.4)
     process.sent("chat")
     process.failed("chat", "timeout")
