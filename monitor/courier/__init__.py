@@ -220,7 +220,7 @@ class Courier:
         name, key, route = self.notifier.name, claimed.key, claimed.delivery.message.route
         match outcome:
             case Delivered():
-                self.metrics.sent(name)
+                self.metrics.sent(name, (self.clock.now() - claimed.created_at).total_seconds())
                 if route is not None:
                     self.metrics.routed(route)
                 log.info("delivery.sent", key=key)

@@ -21,8 +21,8 @@ _SLOW_DOWN_AFTER: Final = 3
 class DeliveryMetrics(Protocol):
     """The counters of what was sent."""
 
-    def sent(self, notifier: str) -> None:
-        """The receiver accepted a message."""
+    def sent(self, notifier: str, seconds: float) -> None:
+        """The receiver accepted a message, so many seconds after what it tells was stored."""
 
     def routed(self, route: str) -> None:
         """The receiver accepted a message that the route of this name has sent."""

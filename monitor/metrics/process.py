@@ -290,17 +290,14 @@ class ProcessMetrics:
         """An end was seen that was not known, by `poll` or `push`."""
         self._first_seen.add(self._org(org), by if by in FIRST_SEEN_BY else OTHER)
 
-    def sent(self, notifier: str) -> None:
-        """The receiver accepted a message."""
+    def sent(self, notifier: str, seconds: float) -> None:
+        """The receiver accepted a message, so many seconds after what it tells was stored."""
         self._sent.add(self._notifier(notifier))
+        self._to_delivery.observe(seconds)
 
     def routed(self, route: str) -> None:
         """The receiver accepted a message that the route of this name has sent."""
         self._routed.add(route if route in self._routes else OTHER)
-
-    def delivered(self, seconds: float) -> None:
-        """A message was accepted this long after what it tells was stored."""
-        self._to_delivery.observe(seconds)
 
     def failed(self, notifier: str, reason: str) -> None:
         """An attempt failed and will be repeated."""

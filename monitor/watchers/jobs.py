@@ -64,11 +64,13 @@ class JobWatcher:
 
     async def run(self, first: float = 0.0) -> None:
         """Poll for ever, `first` seconds from now on."""
+        due = self.clock.monotonic() + first
         await self.clock.sleep(first)
         while True:
             while (pause := self.state.not_before - self.clock.monotonic()) > 0:  # the reader may have met a limit
                 await self.clock.sleep(pause)
             started = self.clock.monotonic()
+            self.own.poll_began(late=started - max(due, self.state.not_before))
             await self._poll()
             due = started + self._delay(await self._plan())
             await self.state.poll.wait(self.clock, self._until(due))

@@ -56,7 +56,7 @@ class Tallied:
     dead_: Counter[tuple[str, str]] = field(default_factory=Counter)
     parked: dict[str, bool] = field(default_factory=dict)
 
-    def sent(self, notifier: str) -> None:
+    def sent(self, notifier: str, seconds: float) -> None:
         self.sent_[notifier] += 1
 
     def routed(self, route: str) -> None:

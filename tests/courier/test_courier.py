@@ -10,6 +10,7 @@ from monitor.courier import Courier
 from monitor.metrics.process import ProcessMetrics
 from monitor.notifiers.base import Attempt, FailureKind
 from tests.courier.parts import HOUR, Scripted, Tallied, error, office, step
+from tests.metrics.scrapes import value
 
 
 async def test_what_is_due_is_sent_settled_and_counted(tmp_path: Path) -> None:
@@ -281,4 +282,4 @@ def test_the_real_counters_fit() -> None:
     for count in (Tallied(), metrics):
         count.park("ops", True)
         count.dead("ops", "expired")
-    assert own.registry.get_sample_value("finetune_notifier_parked", {"notifier": "ops"}) == 1
+    assert value(own, "finetune_notifier_parked", {"notifier": "ops"}) == 1

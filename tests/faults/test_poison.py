@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.daemon import until
 from tests.faults.post_office import hook, post_office, slack
 from tests.faults.targets import Target, listening
+from tests.metrics.scrapes import value
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,6 @@ async def test_d16_an_envelope_that_no_renderer_can_take_is_given_up_alone(tmp_p
             await until(settled, 8)
             dead = [one for one in await office.posted("dead") if one.notifier == "hook"]
             assert [(one.key, one.reason) for one in dead] == [("research/poison/1@hook", "bug")]
-            assert office.own.registry.get_sample_value(
-                "finetune_notifications_dead_total", {"notifier": "hook", "reason": "bug"}
+            assert value(office.own, "finetune_notifications_dead_total", {"notifier": "hook", "reason": "bug"}
             ) == 1  # fmt: skip
     await asyncio.sleep(0)

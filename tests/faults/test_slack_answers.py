@@ -14,6 +14,7 @@ from tests.courier.parts import Hands
 from tests.e2e.daemon import until
 from tests.faults.post_office import bot, post_office, slack
 from tests.faults.targets import Act, Letter, Target, half, hang, listening, reset, say
+from tests.metrics.scrapes import value
 
 Answer = tuple[int, bytes, str]
 
@@ -107,12 +108,12 @@ async def judged(folder: Path, answer: Answer, expected: str, channel: Callable[
         async def tried() -> bool:
             (one,) = await office.posted()
             ended = one.state in {"dead", "sent"}
-            parked = office.own.registry.get_sample_value("finetune_notifier_parked", {"notifier": "chat"}) == 1
+            parked = value(office.own, "finetune_notifier_parked", {"notifier": "chat"}) == 1
             return ended or parked or len(target.letters) >= 7
 
         await until(tried, 10)
         (one,) = await office.posted()
-        parked = office.own.registry.get_sample_value("finetune_notifier_parked", {"notifier": "chat"}) == 1
+        parked = value(office.own, "finetune_notifier_parked", {"notifier": "chat"}) == 1
         repeats = sum(b"may be a repeat" in letter.body for letter in target.letters)
         match expected:
             case "sent":

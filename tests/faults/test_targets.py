@@ -15,6 +15,7 @@ from tests.courier.parts import Hands
 from tests.e2e.daemon import until
 from tests.faults.post_office import SIGNING, hook, post_office
 from tests.faults.targets import OK, Act, Letter, Target, bomb, drip, half, hang, listening, pour, reset, say
+from tests.metrics.scrapes import value
 
 LATER = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
 NOW = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
@@ -129,7 +130,7 @@ async def test_a_target_that_refuses_us_is_suspended_at_once_and_keeps_its_lette
         await until(lambda: len(bad.letters) == 1)
 
         async def parked() -> bool:
-            return office.own.registry.get_sample_value("finetune_notifier_parked", {"notifier": "bad"}) == 1
+            return value(office.own, "finetune_notifier_parked", {"notifier": "bad"}) == 1
 
         await until(parked, 3)
         await office.enqueue("b", "c", to=("bad", "good"))
@@ -137,9 +138,7 @@ async def test_a_target_that_refuses_us_is_suspended_at_once_and_keeps_its_lette
         await asyncio.sleep(0.5)
         assert len(bad.letters) == 1, "a suspended target is left alone"
         assert await office.states("bad") == {"pending": 3}
-        failed = office.own.registry.get_sample_value(
-            "finetune_notifications_failed_total", {"notifier": "bad", "reason": reason}
-        )
+        failed = value(office.own, "finetune_notifications_failed_total", {"notifier": "bad", "reason": reason})
         assert failed == 1
     # mended: after a restart, and after an hour without one, all of it goes out in order
     bad.acts = [OK]

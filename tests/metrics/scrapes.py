@@ -74,6 +74,11 @@ def series(exposition: str) -> Series:
     return found
 
 
+def value(process: ProcessMetrics, name: str, labels: dict[str, str]) -> float | None:
+    """One series of the process' own, None where there is none."""
+    return scrape(snapshot(), process=process, names=[name]).get(name, {}).get(of(**labels))
+
+
 def of(**labels: str) -> Labels:
     """Labels to look a series up by."""
     return frozenset(labels.items())

@@ -123,7 +123,7 @@ def test_the_program_says_which_one_it_is() -> None:
 def full() -> tuple[str, str]:
     """A scrape in both formats in which every family has series."""
     process = ProcessMetrics(version="1.2.3", revision="abc")
-    process.watch(["research"], ["chat"])
+    process.watch(["research"], ["chat"], ["nightly"])
     process.polled("research", 0.2)
     process.poll_failed("research", Reason.AUTH)
     process.requested("research", "list_jobs", "200")
@@ -132,8 +132,7 @@ def full() -> tuple[str, str]:
     process.skipped("research", "bad_id", 2)
     process.first_seen("research", "poll")
     process.webhook_received("research", "accepted")
-    process.delivered(0.4)
-    process.sent("chat")
+    process.sent("chat", 0.4)
     process.failed("chat", "timeout")
     process.dead("chat", "invalid_blocks")
     process.reloaded(ok=True, at=NOON)

@@ -55,7 +55,7 @@ def test_values_outside_the_closed_sets_become_other() -> None:
     process.watch(["research"], ["chat"])
     process.requested("research", "drop_tables", "<b>")
     process.requested("stranger", "list_jobs", "429")
-    process.sent("stranger")
+    process.sent("stranger", 1.0)
     process.dead("chat", "https://hooks.example.com/secret")
     found = counted(process)
     assert found["finetune_api_requests_total"] == {
@@ -109,7 +109,12 @@ def test_times_are_observed_and_never_negative() -> None:
     process.detected(-3.0)
     process.detected(7.0)
     process.polled("research", 0.3)
+    process.poll_began(late=-0.1)
+    process.sent("chat", 4.0)
     found = counted(process)
+    assert found["finetune_poll_lag_seconds_bucket"][of(le="0.1")] == 1
+    assert found["finetune_poll_lag_seconds_sum"] == {of(): 0}
+    assert found["finetune_detection_to_delivery_seconds_sum"] == {of(): 4}
     assert found["finetune_detection_delay_seconds_sum"] == {of(): 7}
     assert found["finetune_detection_delay_seconds_bucket"][of(le="0.1")] == 1
     assert found["finetune_poll_duration_seconds_count"] == {of(): 1}
