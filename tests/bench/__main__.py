@@ -7,6 +7,7 @@ the figures. `--tiny` proves in a minute that everything runs; its figures mean 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import re
 import subprocess
@@ -15,11 +16,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from tests.bench.processes import PRODUCT, Load, Watcher, get, load, monitor, process, script, usage
+import aiohttp
+from standardwebhooks import Webhook
+
+from tests.bench.processes import PRODUCT, SIGNING, Load, Watcher, get, load, monitor, process, script, usage
 
 QUIET = {"events": 20, "period": 30.0}
 BUSY = {"events": 150, "period": 1.0}
@@ -250,9 +255,32 @@ def courier(size: Size) -> Iterator[Figure]:
     yield Figure(name="P11 deliveries to an instant receiver", value=rate, unit="a second", least=300)
 
 
-def webhooks(_size: Size) -> Iterator[Figure]:
-    """P12 is measured once there is a receiver for provider webhooks."""
-    yield Figure(name="P12 signed webhooks taken durably", value=0.0, unit="a second", least=1000, note="not measured")
+def webhooks(size: Size) -> Iterator[Figure]:
+    """P12: signed webhooks of different ends, many at once, each answered when it is stored."""
+    with load(orgs=1, jobs=100, active=1, events=0, period=0.0, latency=0.0) as server:
+        with monitor(server, 1, 60.0) as watcher:
+            rate = asyncio.run(pushed(f"{watcher.url}/webhooks/o0", 5 * size.ends))
+    yield Figure(name="P12 signed webhooks taken durably", value=rate, unit="a second", least=1000)
+
+
+async def pushed(url: str, count: int) -> float:
+    """How many webhooks are taken in a second. They are signed beforehand."""
+    signer, now, requests = Webhook(SIGNING), datetime.now(UTC), []
+    for number in range(count):
+        event = {"object": "event", "id": f"evt_{number}", "type": "fine_tuning.job.succeeded"}
+        body = json.dumps({**event, "created_at": int(now.timestamp()), "data": {"id": f"ftjob-o0-{number % 100}"}})
+        signed = {"webhook-id": f"wh_{number}", "webhook-timestamp": str(int(now.timestamp()))}
+        signature = signer.sign(f"wh_{number}", now, body)
+        requests.append((body, {**signed, "webhook-signature": signature, "content-type": "application/json"}))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as client:
+
+        async def send(body: str, headers: dict[str, str]) -> None:
+            async with client.post(url, data=body, headers=headers) as answer:
+                answer.raise_for_status()
+
+        began = time.monotonic()
+        await asyncio.gather(*(send(*request) for request in requests))
+        return count / (time.monotonic() - began)
 
 
 def many(size: Size) -> Iterator[Figure]:
