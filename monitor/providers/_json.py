@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -27,15 +27,13 @@ class RawPage:
     """A page of a list, before its items are understood."""
 
     objects: tuple[Object, ...]
+    """The last alone, where what the others mean is remembered."""
     skipped: int
     """Items that are no objects."""
+    count: int
+    """How many items it has, whatever they are."""
     envelope: Object
     """What is said beside the items."""
-
-    @property
-    def count(self) -> int:
-        """How many items it has, whatever they are."""
-        return len(self.objects) + self.skipped
 
 
 def decode(response: Response) -> object:
@@ -100,7 +98,7 @@ def raw_page(response: Response, key: str = "data", *, optional: bool = False) -
     if len(items) > _MOST_ITEMS:
         raise Malformed(f"the page has more than {_MOST_ITEMS} items")
     objects = tuple(item for item in items if isinstance(item, dict))
-    return RawPage(objects=objects, skipped=len(items) - len(objects), envelope=page)
+    return RawPage(objects=objects, skipped=len(items) - len(objects), count=len(items), envelope=page)
 
 
 Skip = str
@@ -122,13 +120,60 @@ def understood(
 
     One bad item does not hide its siblings.
     """
+    return _summed((understand(each) for each in page.objects), page.skipped)
+
+
+def _summed(found: Iterable[Partial[T] | Skip], no_objects: int = 0) -> tuple[tuple[T, ...], dict[str, int]]:
     items: list[T] = []
-    skipped = Counter({"not_an_object": page.skipped})
-    for each in page.objects:
-        found = understand(each)
-        if isinstance(found, Partial):
-            items.append(found.item)
-            skipped["bad_figure"] += found.left_out
+    skipped = Counter({"not_an_object": no_objects})
+    for each in found:
+        if isinstance(each, Partial):
+            items.append(each.item)
+            skipped["bad_figure"] += each.left_out
         else:
-            skipped[found] += 1
+            skipped[each] += 1
     return tuple(items), {reason: count for reason, count in skipped.items() if count}
+
+
+class Memo(Generic[T]):
+    """What the items of a page meant when it was last read: of a page that changed, few items did.
+
+    To compare the bytes of an item costs a hundredth of understanding it. They are compared by their hash, which Python
+    keys anew in each process, so that nobody can choose two that are equal.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, Partial[T] | Skip] = {}
+
+    def page(
+        self, response: Response, understand: Callable[[Object], Partial[T] | Skip], key: str = "data"
+    ) -> tuple[RawPage, tuple[T, ...], dict[str, int]] | None:
+        """A page and what its items mean; None for one that is not in order, which is to be read in the other way."""
+        try:
+            envelope = _parts(response.body)
+            raws = _items(envelope.pop(key))
+            last = msgspec.json.decode(raws[-1]) if raws else {}
+            if len(raws) > _MOST_ITEMS or response.body.count(b",") > _MOST_VALUES or not isinstance(last, dict):
+                return None
+            said = {name: msgspec.json.decode(raw) for name, raw in envelope.items()}
+            self._known = dict(self._read(raws, understand))
+        except (ValueError, KeyError, RecursionError):  # msgspec's errors are ValueErrors
+            return None
+        items, skipped = _summed(self._known[hash(bytes(raw))] for raw in raws)
+        page = RawPage(objects=(last,) if raws else (), skipped=0, count=len(raws), envelope=said)
+        return page, items, skipped
+
+    def _read(
+        self, raws: Iterable[msgspec.Raw], understand: Callable[[Object], Partial[T] | Skip]
+    ) -> Iterator[tuple[int, Partial[T] | Skip]]:
+        for raw in raws:
+            place = hash(bytes(raw))
+            found = self._known.get(place)
+            if found is None:
+                item = msgspec.json.decode(raw)
+                found = understand(item) if isinstance(item, dict) else "not_an_object"
+            yield place, found
+
+
+_parts: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode

@@ -24,6 +24,8 @@ def text(value: object, limit: int) -> str | None:
     """A non-empty text of one line, at most `limit` characters; the cut is shown by an ellipsis."""
     if value is None or isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
+    if isinstance(value, str) and len(value) <= limit and value.isprintable():
+        return value.strip() or None
     words = value if isinstance(value, str) else repr(value)
     words = clean(words[: 2 * limit]).strip()
     return (words if len(words) <= limit else words[: limit - 1] + "…") or None

@@ -175,3 +175,30 @@ def test_one_job_that_was_asked_for_has_to_be_ours() -> None:
     theirs = response({"id": "ftjob-1", "status": "running", "organization_id": "org-theirs"})
     with pytest.raises(Malformed, match="the answer is a job of another organisation"):
         read_job(theirs, ours)
+
+
+def test_what_an_item_meant_is_remembered_and_what_changed_is_read_again() -> None:
+    of = provider("research", "https://api.openai.com/v1")
+    items = [{"id": f"ftjob-{n}", "status": "running", "trained_tokens": "many"} for n in range(5)]
+    first = read_jobs(page_of(*items), of)
+    items[2] = {**items[2], "status": "failed"}
+    second = read_jobs(page_of(*items), of)
+    assert [job.status.value for job in second.items] == ["running", "running", "failed", "running", "running"]
+    assert (first.skipped, second.skipped) == ({"bad_figure": 5}, {"bad_figure": 5})
+    assert [one is other for one, other in zip(first.items, second.items, strict=True)] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
+    assert left_out(read_jobs(page_of(*items, 7, {"no": "id"}, items[0]), of)) == 2
+
+
+def test_a_page_that_is_not_in_order_is_read_without_memory() -> None:
+    of = provider("research", "https://api.openai.com/v1")
+    odd = b'{"data": [{"id": "ftjob-1", "trained_tokens": NaN}], "has_more": true}'
+    assert [job.id for job in read_jobs(response(odd), of).items] == ["ftjob-1"]
+    for body in (b"{}", b'{"data": {}}', b'{"data": [{"id": "\xff"}]}'):
+        with pytest.raises(Malformed):
+            read_jobs(response(body), of)

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from monitor.domain.model import Job, JobEvent
-from monitor.providers._json import Partial, obj
+from monitor.providers._json import Memo, Partial, obj
 from monitor.providers._refusals import granted, refusal
 from monitor.providers._values import whole
 from monitor.providers.base import Call, Files, JobList, Listing, Malformed, NotFound, Page, Request, Response
@@ -23,7 +23,7 @@ _NO_EVENTS: Final = frozenset({404, 405, 410, 501})  # what copies of the API sa
 def job_list(teller: Teller) -> JobList:
     """The organisation's jobs."""
     return JobList(
-        pages=Listing(first=first_page("list_jobs", _JOBS), read=partial(_read_jobs, teller)),
+        pages=Listing(first=first_page("list_jobs", _JOBS), read=partial(_read_jobs, teller, Memo())),
         one=partial(_job, teller),
     )
 
@@ -34,8 +34,8 @@ def events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEven
     return Listing(first=first, read=partial(_read_events, org, job_id, known))
 
 
-def _read_jobs(teller: Teller, request: Request, response: Response) -> Page[Job]:
-    return read_page(request, response, partial(understand, teller), one=False)
+def _read_jobs(teller: Teller, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
+    return read_page(request, response, partial(understand, teller), one=False, memo=memo)
 
 
 def _job(teller: Teller, job_id: str) -> Call[Job]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from monitor.providers._json import Object, Partial, RawPage, Skip, raw_page, understood
+from monitor.providers._json import Memo, Object, Partial, RawPage, Skip, raw_page, understood
 from monitor.providers._refusals import Rule, refusal
 from monitor.providers._values import cursor
 from monitor.providers.base import AuthFailed, NotEligible, Page, Request, Response
@@ -60,13 +60,21 @@ def first_page(operation: str, path: str) -> Request:
 
 
 def read_page(
-    request: Request, response: Response, understand: Callable[[Object], Partial[T] | Skip], *, one: bool
+    request: Request,
+    response: Response,
+    understand: Callable[[Object], Partial[T] | Skip],
+    *,
+    one: bool,
+    memo: Memo[T] | None = None,
 ) -> Page[T]:
     """What a page of a list says. `one`: the list belongs to one job. Raises SourceError."""
     if (error := refusal(response, one=one, rules=RULES)) is not None:
         raise error
-    page = raw_page(response)
-    items, skipped = understood(page, understand)
+    known = memo.page(response, understand) if memo is not None else None
+    if known is None:
+        page = raw_page(response)
+        known = (page, *understood(page, understand))
+    page, items, skipped = known
     more = page.envelope.get("has_more")
     told = isinstance(more, bool)
     if not (more if told else page.count >= LIMIT):
