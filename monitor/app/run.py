@@ -123,7 +123,9 @@ async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redacto
         health=Health(),
         clock=clock,
         redactor=redactor,
-        asking=await stack.enter_async_context(sources.transport()),
+        asking=await stack.enter_async_context(
+            sources.transport(hosts=len({org.vendor().base_url for org in settings.organizations}))
+        ),
         sending=await stack.enter_async_context(notifiers.session(public_only=settings.outbound.public_only)),
         owner=uuid4().hex,
         stream=sys.stdout,

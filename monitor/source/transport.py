@@ -117,10 +117,16 @@ class _Connector(aiohttp.TCPConnector):
 
 
 @asynccontextmanager
-async def transport(*, proxy: str | None = None) -> AsyncIterator[Transport]:
-    """The transport, until the end of the context. It takes nothing from the environment, and keeps no cookies."""
+async def transport(*, proxy: str | None = None, hosts: int = 1) -> AsyncIterator[Transport]:
+    """The transport, until the end of the context. It takes nothing from the environment, and keeps no cookies.
+
+    Where there are more `hosts` to ask than half of the connections that there may be, none is kept for a next request:
+    aiohttp does not count those that are idle.
+    """
+    most = connections()
+    keeping: dict[str, Any] = {"force_close": True} if hosts > most // 2 else {"keepalive_timeout": _IDLE}
     async with aiohttp.ClientSession(
-        connector=_Connector(limit=connections(), keepalive_timeout=_IDLE, resolver=Resolver()),
+        connector=_Connector(limit=most, resolver=Resolver(), **keeping),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"finetune-monitor/{__version__}", "Accept-Encoding": ENCODINGS},
         timeout=aiohttp.ClientTimeout(total=None),  # every request has its own deadline
