@@ -116,6 +116,7 @@ def _actions(program: Program) -> web.AdminActions:
 async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redactor, clock: Clock) -> World:
     """Everything that is opened once, and closed when the stack is."""
     stores = await stack.enter_async_context(opened(_database(settings, redactor), clock=clock))
+    hosts = len({org.vendor().base_url for org in settings.organizations})
     own = ProcessMetrics(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown"))
     return World(
         stores=stores,
@@ -123,9 +124,7 @@ async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redacto
         health=Health(),
         clock=clock,
         redactor=redactor,
-        asking=await stack.enter_async_context(
-            sources.transport(hosts=len({org.vendor().base_url for org in settings.organizations}))
-        ),
+        asking=await stack.enter_async_context(sources.transport(hosts=hosts)),
         sending=await stack.enter_async_context(notifiers.session(public_only=settings.outbound.public_only)),
         owner=uuid4().hex,
         stream=sys.stdout,
