@@ -283,3 +283,4 @@ def test_the_real_counters_fit() -> None:
         count.park("ops", True)
         count.dead("ops", "expired")
     assert value(own, "finetune_notifier_parked", {"notifier": "ops"}) == 1
+    assert value(own, "finetune_notifications_dead_total", {"notifier": "ops", "reason": "expired"}) == 1

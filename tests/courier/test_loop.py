@@ -1,3 +1,4 @@
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,22 @@ async def test_the_loop_outlives_a_full_disk_and_tells_it_once(tmp_path: Path) -
         with structlog.testing.capture_logs() as logs:
             async with anyio.create_task_group() as group:
                 group.start_soon(here.courier(target, outbox=disk).run)  # type: ignore[arg-type]  # but for its faults
-                await anyio.sleep(0.05)
+                await seen(logs, "courier.store_unavailable")
                 disk.full = False
                 await arrived.wait()
-                await anyio.sleep(0.05)
+                await seen(logs, "courier.store_available")
+                await anyio.sleep(0.05)  # it could say it again
                 group.cancel_scope.cancel()
         told = [entry["event"] for entry in logs if entry["event"].startswith("courier.")]
         assert told == ["courier.store_unavailable", "courier.store_available"]
         assert len(target.tried) == 1
+
+
+async def seen(logs: Sequence[Mapping[str, object]], event: str) -> None:
+    """Wait until this was logged."""
+    with anyio.fail_after(30):
+        while not any(entry["event"] == event for entry in logs):  # noqa: ASYNC110 - seen from outside
+            await anyio.sleep(0.01)
 
 
 def in_real_time(here: Office, target: Notifier, grace: float = 8.0) -> Courier:
@@ -117,7 +126,7 @@ async def test_a_new_letter_wakes_the_loop_at_once(tmp_path: Path) -> None:
             group.start_soon(in_real_time(here, Scripted(always=arrive)).run)
             await anyio.sleep(0.1)
             await here.enqueue("a")
-            with anyio.fail_after(2):
+            with anyio.fail_after(8):  # unwoken, it looks every ten seconds
                 await arrived.wait()
             group.cancel_scope.cancel()
 
@@ -140,7 +149,7 @@ async def test_stopping_waits_for_what_is_in_flight_but_not_for_ever(
             begun.set()
             await anyio.sleep(lasts)
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             async with anyio.create_task_group() as group:
                 group.start_soon(in_real_time(here, Scripted(always=fly), grace).run)
                 await begun.wait()
@@ -174,7 +183,7 @@ async def test_over_http_every_attempt_has_the_same_id_and_body_and_each_job_its
             settings = WebhookSettings(name="ops", type="webhook", url=target.url)  # type: ignore[arg-type]  # as in a file
             hook = notifiers.build(settings, session=client, redactor=Redactor(), timeout=5.0)
             group.start_soon(in_real_time(here, hook).run)
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 while here.metrics.sent_["ops"] < 4:  # noqa: ASYNC110 - seen from outside, as a scrape would
                     await anyio.sleep(0.01)
             await anyio.sleep(0.05)

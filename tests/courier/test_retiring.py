@@ -16,7 +16,7 @@ from tests.courier.test_loop import Failing, in_real_time
 async def test_f04_one_that_waits_ends_at_once(tmp_path: Path) -> None:
     async with office(tmp_path, due_by=SystemClock()) as here:
         courier = in_real_time(here, Scripted())
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             async with anyio.create_task_group() as group:
                 group.start_soon(courier.run)
                 await anyio.sleep(0.1)
@@ -34,7 +34,7 @@ async def test_f04_what_is_in_flight_lands_and_what_waits_is_left_to_the_success
 
         target = Scripted([fly])
         old, new = in_real_time(here, target, 0.05), in_real_time(here, target)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             async with anyio.create_task_group() as group:
                 group.start_soon(old.run)
                 await begun.wait()

@@ -86,7 +86,7 @@ async def test_an_end_is_told_again_with_the_same_id_and_the_same_content_once(t
 
 @pytest.mark.slow
 async def test_a_receiver_that_was_mended_gets_what_it_had_refused(tmp_path: Path) -> None:
-    hook = Inbox(answer=lambda body: web.Response(status=400))
+    hook = Inbox(answer=lambda body: web.Response(status=413))
     async with webhook(hook), place(tmp_path, hook) as here:
         await here.create("one", "two")
         await here.settled("dead", 2)
@@ -94,7 +94,7 @@ async def test_a_receiver_that_was_mended_gets_what_it_had_refused(tmp_path: Pat
         hook.answer = lambda body: None
         code, said = await here.notify("dead", "--requeue")
         assert (code, said.splitlines()[-1]) == (0, "Requeued: 2.")
-        assert said.count("message_refused") == 2
+        assert said.count("too_large") == 2
         await here.settled("sent", 2)
         assert await here.notify("dead") == (0, "There are no dead letters.\n")
     assert (refused, hook.refused) == (2, 2)

@@ -9,8 +9,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,27 @@ def allowed(*command: str) -> None:
     needs(command[0])
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip(f"{command[0]} is not allowed here")
+
+
+def stopwatch(pid: int | None = None) -> Callable[[], float]:
+    """Seconds since this call, of which the machine gave time to the process (this one, where none is named).
+
+    What its threads waited for a processor is taken off, so that the load of others breaks no promise.
+    """
+    pid = pid or os.getpid()
+    began, waited = time.monotonic(), _waits(pid)
+
+    def seconds() -> float:
+        lost = sum(wait - waited.get(thread, 0) for thread, wait in _waits(pid).items())
+        return max(time.monotonic() - began - lost / 1e9, 0.0)
+
+    return seconds
+
+
+def _waits(pid: int) -> dict[str, int]:
+    """How long each thread was ready to run and did not, in nanoseconds; nothing where the kernel does not say."""
+    found = {}
+    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError):  # it has ended
+            found[file.parent.name] = int(file.read_text(encoding="ascii").split()[1])
+    return found

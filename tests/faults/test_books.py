@@ -22,6 +22,7 @@ from monitor.clock import SystemClock
 from monitor.config.prices import load_prices
 from monitor.domain.costs import TokenCount
 from monitor.domain.pricing import use_cost
+from monitor.providers.openai.naming import NAMING
 from monitor.source import transport
 from monitor.store import opened
 from tests.source.books import Books, accounts, billed, broken_off, refused, used
@@ -142,7 +143,7 @@ def truth(books: Books) -> dict[tuple[str, str], int]:
 def dollars(books: Books) -> dict[tuple[str, str], int]:
     """Nano-dollars by model and kind, by the price of each day."""
     found: dict[tuple[str, str], int] = {}
-    prices = load_prices()
+    prices = load_prices().of("openai", seller="openai", naming=NAMING)
     for day, rows in books.usage.items():
         for row in rows:
             tokens = TokenCount(input=row["input_tokens"], output=row["output_tokens"])

@@ -148,7 +148,7 @@ def test_d13_a_log_line_stays_one_line(lines: Lines, nasty: str, style: Style) -
 @pytest.mark.parametrize("char", ["x", "<", "&", "🦊", "\u202e", "\n", "\x00"], ids=ascii)
 def test_d12_a_megabyte_costs_little_and_is_cut(char: str) -> None:
     huge = char * 1_000_000
-    began = time.perf_counter()
+    began = time.process_time()
     message = raw(huge)
     shown = payload(replace(message, link=None), attempt())
     assert_slack(shown)
@@ -160,7 +160,7 @@ def test_d12_a_megabyte_costs_little_and_is_cut(char: str) -> None:
     assert len(status_page.render(snapshot(one), health())) < 60_000
     assert len(text(snapshot(one))) < 60_000
     assert len(body(told(one))) < 64_000
-    assert time.perf_counter() - began < 4
+    assert time.process_time() - began < 4
 
 
 def test_d12_a_hundred_keys_of_metadata_stay_bounded() -> None:

@@ -31,14 +31,14 @@ async def test_an_envelope_that_cannot_be_read_is_buried_and_those_behind_it_go_
         async with post_office(tmp_path) as office:
             await office.enqueue("poison", "a", "b", to=("hook",))
         with closing(sqlite3.connect(tmp_path / "monitor.db")) as database, database:
-            database.execute("UPDATE outbox SET message = ? WHERE job = 'poison'", (text,))
+            database.execute("UPDATE outbox SET message = ? WHERE subject_id = 'poison'", (text,))
         database.close()
         async with post_office(tmp_path, hook("hook", target)) as office:
 
             async def settled() -> bool:
                 return await office.states("hook") == {"dead": 1, "sent": 2}
 
-            await until(settled, 5)
+            await until(settled)
             (dead,) = await office.posted("dead")
             assert (dead.key, dead.reason) == ("research/poison/1@hook", "unreadable")
     assert sorted(target.keys()) == ["research/a/1@hook", "research/b/1@hook"]
@@ -51,20 +51,19 @@ async def test_d16_an_envelope_that_no_renderer_can_take_is_given_up_alone(tmp_p
         async with post_office(tmp_path) as office:
             await office.enqueue("poison", "a", "b", to=("hook", "chat"))
         with closing(sqlite3.connect(tmp_path / "monitor.db")) as database, database:
-            rows = database.execute("SELECT key, message FROM outbox WHERE job = 'poison'").fetchall()
+            rows = database.execute("SELECT key, message FROM outbox WHERE subject_id = 'poison'").fetchall()
             for key, text in rows:
                 broken = json.dumps({**json.loads(text), "at": "0001-01-01T00:00:00+14:00", "severity": "bad"})
                 database.execute("UPDATE outbox SET message = ? WHERE key = ?", (broken, key))
         database.close()
         async with post_office(tmp_path, hook("hook", target), slack("chat", chat)) as office:
-            await until(lambda: len(target.letters) == 2, 5)
+            await until(lambda: len(target.letters) == 2)
 
             async def settled() -> bool:
                 return await office.states("hook") == {"dead": 1, "sent": 2}
 
-            await until(settled, 8)
+            await until(settled)
             dead = [one for one in await office.posted("dead") if one.notifier == "hook"]
             assert [(one.key, one.reason) for one in dead] == [("research/poison/1@hook", "bug")]
-            assert value(office.own, "finetune_notifications_dead_total", {"notifier": "hook", "reason": "bug"}
-            ) == 1  # fmt: skip
+            assert value(office.own, "finetune_notifications_dead_total", {"notifier": "hook", "reason": "bug"}) == 1
     await asyncio.sleep(0)

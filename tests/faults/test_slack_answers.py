@@ -111,7 +111,7 @@ async def judged(folder: Path, answer: Answer, expected: str, channel: Callable[
             parked = value(office.own, "finetune_notifier_parked", {"notifier": "chat"}) == 1
             return ended or parked or len(target.letters) >= 7
 
-        await until(tried, 10)
+        await until(tried)
         (one,) = await office.posted()
         parked = value(office.own, "finetune_notifier_parked", {"notifier": "chat"}) == 1
         repeats = sum(b"may be a repeat" in letter.body for letter in target.letters)
@@ -135,7 +135,7 @@ async def judged(folder: Path, answer: Answer, expected: str, channel: Callable[
                 async def sent() -> bool:
                     return [one.state for one in await office.posted()] == ["sent"]
 
-                await until(sent, 5)
+                await until(sent)
                 repeats = sum(b"may be a repeat" in letter.body for letter in target.letters)
                 assert repeats == (1 if expected == "repeat" else 0)
 
@@ -159,7 +159,7 @@ async def test_slack_gets_at_most_one_marked_repeat_of_what_may_have_arrived(
         async def buried() -> bool:
             return [one.reason for one in await office.posted("dead")] == ["ambiguous"]
 
-        await until(buried, 8)
+        await until(buried)
         assert [b"may be a repeat" in letter.body for letter in messages(target)] == [False, True]
 
 
@@ -168,12 +168,12 @@ async def test_the_one_repeat_waits_until_slack_works_again(tmp_path: Path, act:
     target = Target([act])
     async with listening(target), post_office(tmp_path, slack("chat", target)) as office:
         await office.enqueue("a", to=("chat",))
-        await until(lambda: len(target.letters) >= 3, 15)
+        await until(lambda: len(target.letters) >= 3)
         assert len(messages(target)) == 1
         target.acts = [say(200, b"ok")]
 
         async def sent() -> bool:
             return [one.state for one in await office.posted()] == ["sent"]
 
-        await until(sent, 8)
+        await until(sent)
         assert [b"may be a repeat" in letter.body for letter in messages(target)] == [False, True]
