@@ -10,7 +10,7 @@ from typing import Final
 
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.counters import increments
-from monitor.domain.diff import StallAfter, doubted, enriched, first_sight, moved, stalled, track, vanished
+from monitor.domain.diff import StallAfter, doubted, enriched, first_sight, moved, moving, stalled, track, vanished
 from monitor.domain.flow import (
     SLICE,
     Change,
@@ -28,6 +28,7 @@ from monitor.domain.pricing import EMPTY, Prices, estimate, price, shutdown
 from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import Rule, route_job
 from monitor.domain.training import in_order
+from monitor.domain.verdict import judge
 
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 _HORIZON_STEP: Final = timedelta(hours=1)
@@ -58,7 +59,8 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
     """Everything that one poll changes, as one value to commit. The same poll gives the same change."""
     stored, known = known, _shifted(known, seen.shift)
     history, horizon = _history(known, seen, policy.lookback)
-    steps = [_priced(_sized(step, seen), policy.prices) for step in _steps(known, seen, history, policy.stall_after)]
+    found = _steps(known, seen, history, policy.stall_after)
+    steps = [_judged(_priced(_sized(step, seen), policy.prices), seen) for step in found]
     return Change(
         org=known.org,
         based_on=known.version,
@@ -190,7 +192,7 @@ def _step(known: Known, job: Job, read: EventsRead | None, at: datetime, stall_a
 
 def _known_step(was: Tracked, seen: Job, read: EventsRead | None, at: datetime, stall_after: StallAfter) -> _Step:
     job = enriched(seen, was, read, at)
-    transition = moved(was, job, at) or _quiet(was, job, read, at, stall_after)
+    transition = moved(was, job, at) or _quiet(was, job, read, at, stall_after) or moving(was, job, read, at)
     now = track(was, job, read, transition, at)
     contradicts = was.job.status.final and seen.status is not was.job.status and transition is None
     now = replace(now, doubt=doubted(was, seen, at) if contradicts and not was.corrected else None)
@@ -230,6 +232,22 @@ def _priced(step: _Step, prices: Prices) -> _Step:
     if not now.gone:
         estimated = estimate(job, now.size, prices.training, paused=now.paused, naming=prices.naming)
     return replace(step, now=replace(now, cost=estimated))
+
+
+def _judged(step: _Step, seen: Observation) -> _Step:
+    """A job that succeeded is judged by its curve: at its end by what is known, once finalized by all of it."""
+    now, was = step.now, step.was
+    id_ = now.job.id
+    if now.job.status is not Status.SUCCEEDED:
+        return step if now.verdict is None else replace(step, now=replace(now, verdict=None))
+    if now.finalized and was is not None and not was.finalized:
+        whole = (read.events for read in seen.reads if read.job == id_)
+        points = [event.metrics for events in whole for event in events if event.metrics is not None]
+    elif id_ in seen.curves and step.transition is not None:
+        points = list(seen.curves[id_])
+    else:
+        return step
+    return replace(step, now=replace(now, verdict=judge(points)))
 
 
 def _corrected(step: _Step) -> bool:

@@ -121,6 +121,16 @@ def stalled(was: Tracked, job: Job, at: datetime, stall_after: StallAfter) -> Tr
     )
 
 
+def moving(was: Tracked, job: Job, read: EventsRead | None, at: datetime) -> Transition | None:
+    """Notified once when a stalled job shows a sign of life."""
+    if not was.stalled or (job == was.job and _recent(was, read) == was.recent):
+        return None
+    status = job.status
+    return Transition(
+        org=job.org, job=job.id, seq=was.seq + 1, at=at, kind=TransitionKind.MOVING, before=status, after=status
+    )
+
+
 def vanished(was: Tracked, at: datetime) -> tuple[Tracked, Transition | None]:
     """The provider does not know the job: after GONE_AFTER polls in a row its status is unknown."""
     if was.gone:
@@ -157,7 +167,7 @@ def track(
         was,
         job=job,
         seq=transition.seq if transition is not None else was.seq,
-        since=at if transition is not None and not stalls else was.since,
+        since=at if job.status is not was.job.status or corrects else was.since,
         last_activity_at=at if stirs else was.last_activity_at,
         ran_at=was.ran_at or (at if begins else None),
         stalled=stalls or (was.stalled and not stirs),

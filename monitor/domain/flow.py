@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from monitor.domain.costs import Spending, TunedModel
-from monitor.domain.model import Cost, Job, JobEvent, Status, TrainingSize
+from monitor.domain.model import Cost, Job, JobEvent, Metrics, Status, TrainingSize
 from monitor.domain.news import Delivery, Subject, job_subject
+from monitor.domain.verdict import Verdict
 
 
 class TransitionKind(StrEnum):
@@ -21,6 +22,8 @@ class TransitionKind(StrEnum):
     STALLED = "stalled"
     GONE = "gone"
     BACK = "back"
+    MOVING = "moving"
+    """It shows signs of life after a stall."""
     CORRECTED = "corrected"
     """The provider has taken an end back for good."""
 
@@ -79,6 +82,8 @@ class Observation:
     """The time by the provider's own clock, where it says."""
     settled_until: datetime | None = None
     """An earlier poll has seen all that ended up to this moment, on the provider's clock."""
+    curves: Mapping[str, Sequence[Metrics]] = field(default_factory=dict)
+    """By job that has just ended: what was measured of its training so far."""
     disputed: Mapping[str, Tracked] = field(default_factory=dict)
     """Ended jobs that nothing was asked about any more, and that are listed with another status now."""
     shift: timedelta = timedelta(0)
@@ -122,6 +127,8 @@ class Tracked:
     """Over, and its last events are read: nothing more is asked about it."""
     cost: Cost | None = None
     """An estimate as long as it is active, where one can be made; once computed at the end, it stays."""
+    verdict: Verdict | None = None
+    """What there is to say of how its training went, once it succeeded; None of a healthy one."""
     recent: tuple[str, ...] = ()
     """Ids of its newest stored events, at most RECENT, newest last. Kept with the events, not with the job."""
 

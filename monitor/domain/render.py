@@ -15,6 +15,7 @@ from monitor.domain.news import Delivery, EventType, Message, Severity
 from monitor.domain.pricing import dollars, spoken
 from monitor.domain.routing import Recipient, address
 from monitor.domain.triage import triage
+from monitor.domain.verdict import Verdict
 
 _SEVERITY: Final = {
     EventType.SUCCEEDED: Severity.GOOD,
@@ -93,11 +94,11 @@ def payload(transition: Transition, tracked: Tracked, labelling: Labelling) -> d
             "observed_at": moment(transition.at),
             **({"corrected": True} if tracked.corrected else {}),
         },
-        "job": job_view(tracked.job, tracked.cost, monitor_url=labelling.monitor_url),
+        "job": job_view(tracked.job, tracked.cost, monitor_url=labelling.monitor_url, verdict=tracked.verdict),
     }
 
 
-def job_view(job: Job, cost: Cost | None, *, monitor_url: str = "") -> dict[str, Any]:
+def job_view(job: Job, cost: Cost | None, *, monitor_url: str = "", verdict: Verdict | None = None) -> dict[str, Any]:
     """A job for receivers and the JSON API: times in ISO 8601 UTC, spans in whole seconds, money as decimal text."""
     return {
         "id": job.id,
@@ -115,9 +116,22 @@ def job_view(job: Job, cost: Cost | None, *, monitor_url: str = "") -> dict[str,
         "progress": round(job.progress, 4) if job.progress is not None else None,
         "cost": _cost_view(cost),
         "error": _error_view(job),
+        "verdict": _verdict_view(verdict),
         "metadata": job.metadata,
         "url": job.url,
         "monitor_url": job_page(monitor_url, job),
+    }
+
+
+def _verdict_view(verdict: Verdict | None) -> dict[str, Any] | None:
+    if verdict is None:
+        return None
+    return {
+        "kind": verdict.kind,
+        "text": verdict.text,
+        "since_step": verdict.since_step,
+        "best_step": verdict.best_step,
+        "best_checkpoint": verdict.best_checkpoint,
     }
 
 
@@ -146,13 +160,20 @@ def _facts(transition: Transition, tracked: Tracked, event: EventType) -> Iterat
         yield "Queued for", span(job.queue_time)
     if event is EventType.STALLED and tracked.alive_at < transition.at:  # else it has moved since, and this is late
         yield "Silent for", span(transition.at - tracked.alive_at)
+    yield from _figures(tracked)
+    yield "Job", job.id
+
+
+def _figures(tracked: Tracked) -> Iterator[tuple[str, str]]:
+    job = tracked.job
     if job.progress is not None and job.status is not Status.SUCCEEDED:
         yield "Progress", f"{job.progress:.0%}"
     if job.trained_tokens is not None:
         yield "Trained tokens", f"{job.trained_tokens:,}"
     if tracked.cost is not None:
         yield "Cost", spoken(tracked.cost)
-    yield "Job", job.id
+    if tracked.verdict is not None:
+        yield "Verdict", tracked.verdict.text
 
 
 def _cost_view(cost: Cost | None) -> dict[str, Any]:

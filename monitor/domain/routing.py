@@ -15,6 +15,11 @@ from monitor.domain.naming import UNNAMED, Naming
 from monitor.domain.news import Delivery, EventType, Message, Subject
 from monitor.domain.triage import triage
 
+_EVENTS: Final = {
+    TransitionKind.STALLED: EventType.STALLED,
+    TransitionKind.MOVING: EventType.MOVING,
+    TransitionKind.GONE: EventType.GONE,
+}
 DEFAULT_ON: Final = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED, EventType.STALLED})
 _CHANNEL: Final = re.compile(r"#[\w.-]{1,80}")
 _LIST: Final = re.compile(r"[,\s]+")
@@ -137,10 +142,8 @@ class Recipient:
 
 def event_types(transition: Transition) -> tuple[EventType, ...]:
     """What a transition is news of, the most telling first; nothing for what is never news."""
-    if transition.kind is TransitionKind.STALLED:
-        return (EventType.STALLED,)
-    if transition.kind is TransitionKind.GONE:
-        return (EventType.GONE,)
+    if transition.kind in _EVENTS:
+        return (_EVENTS[transition.kind],)
     if transition.kind is TransitionKind.CORRECTED and not transition.after.final:
         return (EventType.RESUMED,)
     if transition.kind in (TransitionKind.BASELINE, TransitionKind.BACK):

@@ -28,6 +28,14 @@ def _status(jobs: Sequence[JobSeries], _view: View) -> list[str]:
     ]
 
 
+def _verdict(jobs: Sequence[JobSeries], _view: View) -> list[str]:
+    return [
+        f'finetune_job_verdict{{{series.labels},verdict="{verdict.kind.value}"}} 1.0\n'
+        for series in jobs
+        if (verdict := series.tracked.verdict) is not None
+    ]
+
+
 def _duration(jobs: Sequence[JobSeries], view: View) -> list[str]:
     return [
         f'finetune_job_duration_seconds{{{series.labels},phase="{phase}"}} {seconds!r}\n'
@@ -84,6 +92,11 @@ def _cost(basis: Basis) -> Callable[[Tracked], float | None]:
     return usd
 
 
+def _final_cost(tracked: Tracked) -> float | None:
+    usd = tracked.cost.computed if tracked.cost is not None else None
+    return float(usd) if usd is not None else None
+
+
 JOBS: Final[tuple[JobFamily, ...]] = (
     JobFamily(
         name="finetune_job_info",
@@ -96,6 +109,12 @@ JOBS: Final[tuple[JobFamily, ...]] = (
         text="1 for the present status of the job; other statuses have no series.",
         labels=("org", "job_id", "status"),
         lines=_status,
+    ),
+    JobFamily(
+        name="finetune_job_verdict",
+        text="1 for a job whose training went badly though it succeeded; healthy ones have no series.",
+        labels=("org", "job_id", "verdict"),
+        lines=_verdict,
     ),
     _moment(
         "finetune_job_created_timestamp_seconds",
@@ -178,8 +197,8 @@ JOBS: Final[tuple[JobFamily, ...]] = (
     ),
     _gauge(
         "finetune_job_cost_dollars",
-        "What the job's training cost in US dollars, computed from its tokens or hours and the price.",
-        _cost(Basis.COMPUTED),
+        "What the job's training cost in US dollars, computed or as the vendor reports it.",
+        _final_cost,
     ),
 )
 DROPPED: Final = Family(

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from monitor.domain.decide import evolve
 from monitor.domain.flow import RECENT, Change, Known, Tracked, Transition
-from monitor.domain.model import EventKind, JobEvent, Status
+from monitor.domain.model import EventKind, JobEvent, Metrics, Status
 from monitor.domain.snapshot import WatchState
 from monitor.store import counters
 from monitor.store.changes import Changes
@@ -22,6 +22,7 @@ from monitor.store.documents import (
     UNKNOWN_TIME,
     Row,
     maybe_moment,
+    read_event,
     read_tracked,
     to_ms,
     to_ms_up,
@@ -48,6 +49,11 @@ _UNFINISHED: Final = sa.select(job.c.id, job.c.doc).where(job.c.org == _org, job
 _FINISHED: Final = sa.select(job.c.id, job.c.status).where(job.c.org == _org, job.c.finalized == 1)
 _STORED: Final = sa.select(job.c.id, job.c.doc).where(
     job.c.org == _org, job.c.id.in_(sa.bindparam("b_ids", expanding=True))
+)
+_CURVE: Final = (
+    sa.select(event.c.doc)
+    .where(_of_job, event.c.kind == sa.bindparam("b_kind", type_=sa.Text))
+    .order_by(event.c.at, event.c.pos)
 )
 _RECENT: Final = (
     sa.select(event.c.job, event.c.id)
@@ -148,6 +154,10 @@ class JobStore:
             return {}
         return await self.database.read(_read_stored, org, tuple(ids))
 
+    async def curves(self, org: str, ids: Collection[str]) -> Mapping[str, Sequence[Metrics]]:
+        """What is stored of the measurements of these jobs, oldest first."""
+        return await self.database.read(_read_curves, org, tuple(ids)) if ids else {}
+
     async def commit(self, change: Change, state: WatchState | None = None) -> None:
         """Make the change durable, whole, and with it how watching goes.
 
@@ -230,6 +240,14 @@ def _read_stored(connection: sa.Connection, org: str, ids: Sequence[str]) -> dic
     for start in range(0, len(ids), CHUNK):
         rows = connection.execute(_STORED, {"b_org": org, "b_ids": ids[start : start + CHUNK]})
         found |= {row.id: read_tracked(row.doc) for row in rows}
+    return found
+
+
+def _read_curves(connection: sa.Connection, org: str, ids: Sequence[str]) -> dict[str, list[Metrics]]:
+    found: dict[str, list[Metrics]] = {}
+    for id_ in ids:
+        docs = connection.execute(_CURVE, {"b_org": org, "b_id": id_, "b_kind": EventKind.METRICS.value}).scalars()
+        found[id_] = [one.metrics for one in map(read_event, docs) if one.metrics is not None]
     return found
 
 

@@ -19,6 +19,7 @@ import anyio.to_thread
 from monitor.clock import Clock
 from monitor.domain.decide import Policy, decide, slices
 from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Trouble
+from monitor.domain.model import Status
 from monitor.domain.pace import Pace, next_delay, relaxed
 from monitor.log import get_logger
 from monitor.metrics.health import OrgHealth
@@ -147,7 +148,8 @@ class JobWatcher:
             for part in slices(seen):
                 known = await self.store.known(self.source.org)
                 disputed = await self._disputed(part, known)
-                change = await self._decide(known, replace(part, disputed=disputed))
+                curves = await self.store.curves(self.source.org, list(_ended(part, known)))
+                change = await self._decide(known, replace(part, disputed=disputed, curves=curves))
                 if not change.empty:
                     hinted = self.state.hinted  # of before the commit, which closes them
                     await self.store.commit(change)
@@ -286,6 +288,14 @@ class JobWatcher:
         if was is None or was.reason is not trouble.reason:
             wait = trouble.retry_after
             log.warning("poll.failed", org=self.source.org, reason=trouble.reason, error=trouble.text, retry_after=wait)
+
+
+def _ended(seen: Observation, known: Known) -> Iterator[str]:
+    """The jobs that have succeeded since they were seen last."""
+    for job in seen.jobs:
+        was = known.jobs.get(job.id)
+        if job.status is Status.SUCCEEDED and was is not None and not was.job.status.final:
+            yield job.id
 
 
 def _release_frames(error: BaseException | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -103,7 +103,10 @@ def _replayed_view(request: ReplayRequest, replayed: Replayed) -> api.View:
         "again": replayed.again,
         "new": replayed.new,
         "waiting": replayed.waiting,
-        "deliveries": [{"key": one.key, **asdict(one)} for one in replayed.deliveries],
+        "deliveries": [
+            {name: getattr(one, name) for name in ("key", "org", "job", "seq", "notifier", "type", "title", "new")}
+            for one in replayed.deliveries
+        ],
     }
 
 

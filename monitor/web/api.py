@@ -146,7 +146,7 @@ def job(tracked: Tracked, health: Health, monitor_url: str = "") -> View:
         "org": tracked.job.org,
         "provider": tracked.job.provider,
         "labels": dict(org.labels) if org is not None else {},
-        **job_view(tracked.job, tracked.cost, monitor_url=monitor_url),
+        **job_view(tracked.job, tracked.cost, monitor_url=monitor_url, verdict=tracked.verdict),
         "since": moment(tracked.since),
         "stalled": tracked.stalled,
         "estimated_finish": moment(tracked.job.estimated_finish),

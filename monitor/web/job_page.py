@@ -93,6 +93,7 @@ def _details(tracked: Tracked) -> Iterator[tuple[str, str | None]]:
     yield "Method", job.method.value
     yield "Status at the provider", clean(job.raw_status, 80) if job.raw_status != job.status.value else None
     yield "Queued for", span(job.queue_time) if job.queue_time is not None else None
+    yield "Verdict", tracked.verdict.text if tracked.verdict is not None else None
     yield "Ran for", span(job.run_time) if job.run_time is not None else None
     yield "Trained tokens", f"{job.trained_tokens:,}" if job.trained_tokens is not None else None
     yield "Epochs", f"{job.epochs:,}" if job.epochs is not None else None

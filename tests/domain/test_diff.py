@@ -8,7 +8,7 @@ import pytest
 
 from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.flow import RECENT, Known, Observation, TransitionKind
-from monitor.domain.model import Basis, Cost, JobError, Status
+from monitor.domain.model import Basis, Cost, JobError, Metrics, Status
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, event, job, known, measured, read, seen, started, tracked
 
 R, Q, P = Status.RUNNING, Status.QUEUED, Status.PAUSED
@@ -307,3 +307,30 @@ def test_a_gone_job_counts_for_nothing_and_comes_back() -> None:
     assert polled(now, seen(missing=frozenset({"ftjob-1"})))[1] == []
     back, kinds = polled(now, seen(job(status=Status.FAILED)))
     assert (kinds, back.jobs["ftjob-1"].missing) == ([TransitionKind.MOVED], 0)
+
+
+def test_a_stalled_job_that_shows_a_sign_of_life_is_moving() -> None:
+    before = quiet(9 * HOUR, stalled=True)
+    change = decide(before, seen(reads=(read(event("new")),)), POLICY)
+    assert [one.kind for one in change.transitions] == [TransitionKind.MOVING]
+    assert change.tracked[0].since == before.jobs["ftjob-1"].since, "its status is the old one"
+    assert polled(evolve(before, change), seen(reads=(read(event("new"), event("newer")),)))[1] == []
+
+
+RISING = tuple(Metrics(step=step, train_loss=2.0 + step / 10) for step in range(1, 41))
+
+
+def test_a_job_that_succeeded_is_judged_by_its_curve() -> None:
+    ended = seen(job(status=Status.SUCCEEDED, finished_at=NOON), curves={"ftjob-1": RISING})
+    now, _ = polled(known(tracked()), ended)
+    verdict = now.jobs["ftjob-1"].verdict
+    assert verdict is not None
+    events = [measured(step, 40, NOON, train_loss=2.0 / step) for step in range(1, 41)]
+    over = decide(now, seen(reads=(read(*events, whole=True),), at=NOON + MINUTE), POLICY)
+    assert over.tracked[0].finalized
+    assert over.tracked[0].verdict is None, "all of it says that it learnt"
+
+
+def test_only_what_succeeded_is_judged() -> None:
+    now, _ = polled(known(tracked()), seen(job(status=Status.FAILED), curves={"ftjob-1": RISING}))
+    assert now.jobs["ftjob-1"].verdict is None

@@ -73,6 +73,7 @@ def test_the_payload_is_the_contract_s() -> None:
                 "hint": triage(FAILED.error).hint,
                 "retryable": True,
             },
+            "verdict": None,
             "metadata": {"env": "prod"},
             "url": "https://platform.openai.com/finetune/ftjob-1",
             "monitor_url": None,

@@ -16,6 +16,7 @@ from monitor.domain.flow import Reason, Trouble
 from monitor.domain.model import Basis, Cost, Method, Status
 from monitor.domain.reconcile import Drift, LineItemKind
 from monitor.domain.snapshot import Backlog
+from monitor.domain.verdict import Verdict, VerdictKind
 from monitor.metrics.exposition import question
 from monitor.metrics.health import AccountHealth, BudgetState
 from monitor.metrics.process import ProcessMetrics
@@ -120,6 +121,9 @@ def test_the_program_says_which_one_it_is() -> None:
     assert found["finetune_monitor_build_info"] == {of(version="1.2.3", revision="abc", python=python): 1}
 
 
+WORSE = Verdict(kind=VerdictKind.ENDED_WORSE, text="It ended worse than it began.")
+
+
 def full() -> tuple[str, str]:
     """A scrape in both formats in which every family has series."""
     process = ProcessMetrics(version="1.2.3", revision="abc")
@@ -156,7 +160,7 @@ def full() -> tuple[str, str]:
     estimate = tracked(busy(), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(1)))
     backlogs = (Backlog(notifier="chat", pending=1, oldest=NOON),)
     shown = snapshot(
-        estimate, tracked(ended, cost=cost), counters=sums, backlogs=backlogs, unpriced={("research", MINI): 1},
+        estimate, tracked(ended, cost=cost, verdict=WORSE), counters=sums, backlogs=backlogs, unpriced={("research", MINI): 1},
         billed={("research", "ft-gpt-4o, input"): Decimal(1)},
         models=(TunedModel(org="research", id="ft:a", base=MINI, shutdown=NOON.date()),),
     )  # fmt: skip

@@ -79,6 +79,9 @@ def _series(name: str, tracked: Tracked, at: datetime) -> Labelled:
         yield {**texts, "fine_tuned_model": clean(job.fine_tuned_model or "", ID)}, 1
     elif name == "finetune_job_status":
         yield {"status": job.status.value}, 1
+    elif name == "finetune_job_verdict":
+        if tracked.verdict is not None:
+            yield {"verdict": tracked.verdict.kind.value}, 1
     elif name == "finetune_job_duration_seconds":
         for phase, seconds in phases(tracked, at):
             yield {"phase": phase}, seconds
@@ -109,5 +112,5 @@ def _numbers(tracked: Tracked) -> Mapping[str, float | None]:
         "finetune_job_valid_reward": latest.valid_reward,
         "finetune_job_trained_tokens": job.trained_tokens,
         "finetune_job_estimated_cost_dollars": float(usd) if usd is not None and basis is Basis.ESTIMATED else None,
-        "finetune_job_cost_dollars": float(usd) if usd is not None and basis is Basis.COMPUTED else None,
+        "finetune_job_cost_dollars": float(usd) if usd is not None and basis is not Basis.ESTIMATED else None,
     }
