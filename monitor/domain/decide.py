@@ -58,6 +58,7 @@ class _Step:
 def decide(known: Known, seen: Observation, policy: Policy) -> Change:
     """Everything that one poll changes, as one value to commit. The same poll gives the same change."""
     stored, known = known, _shifted(known, seen.shift)
+    whole = seen.last and seen.listed  # what reads event streams alone ends no first sight
     history, horizon = _history(known, seen, policy.lookback)
     found = _steps(known, seen, history, policy.stall_after)
     steps = [_judged(_priced(_sized(step, seen), policy.prices), seen) for step in found]
@@ -73,7 +74,8 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
         spendings=tuple(spending for step in steps for spending in _spendings(step)),
         tuned=tuple(model for step in steps for model in _tuned(step, policy.prices)),
         horizon=horizon,
-        more=known.first_sight and not seen.last,
+        more=known.first_sight and not whole,
+        completes=known.partial and whole,
     )
 
 
@@ -88,9 +90,31 @@ def slices(seen: Observation) -> Iterator[Observation]:
         return
     jobs = sorted(seen.jobs, key=lambda job: job.created_at or _LONG_AGO)
     parts = [tuple(jobs[start : start + SLICE]) for start in range(0, len(jobs), SLICE)]
-    for part in parts[:-1]:
-        yield replace(seen, jobs=part, reads=(), missing=frozenset(), sizes={}, trouble=None, last=False)
-    yield replace(seen, jobs=parts[-1])
+    for number, part in enumerate(parts[:-1]):
+        shift = timedelta(0) if number else seen.shift  # all that is known moves with the first part, once
+        yield replace(seen, jobs=part, reads=(), missing=frozenset(), sizes={}, shift=shift, trouble=None, last=False)
+    yield replace(seen, jobs=parts[-1], shift=timedelta(0))
+
+
+def singles(seen: Observation, change: Change) -> Iterator[tuple[str | None, Observation]]:
+    """The same poll by the jobs that its change is about, one by one; with None what concerns no single job."""
+    nothing = replace(seen, jobs=(), reads=(), missing=frozenset(), sizes={}, disputed={}, shift=timedelta(0))
+    if seen.shift:
+        yield None, replace(nothing, shift=seen.shift, last=False)
+    for id_ in sorted({tracked.job.id for tracked in change.tracked} | {event.job for event in change.events}):
+        yield (
+            id_,
+            replace(
+                nothing,
+                jobs=tuple(job for job in seen.jobs if job.id == id_),
+                reads=tuple(read for read in seen.reads if read.job == id_),
+                missing=seen.missing & {id_},
+                sizes={job: size for job, size in seen.sizes.items() if job == id_},
+                disputed={job: stored for job, stored in seen.disputed.items() if job == id_},
+                last=False,
+            ),
+        )
+    yield None, nothing
 
 
 def evolve(known: Known, change: Change) -> Known:

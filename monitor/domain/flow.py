@@ -251,9 +251,19 @@ class Change:
     horizon: datetime | None = None
     more: bool = False
     """The same first sight changes more, which follows in changes of its own."""
+    completes: bool = False
+    """It ends a first sight of which a part was stored before."""
 
     @property
     def empty(self) -> bool:
-        """Nothing to write. The first sight of an organisation is never empty: it is a fact in itself."""
-        written = (self.tracked, self.events, self.transitions, self.deliveries, self.spendings, self.tuned)
+        """Nothing to write. The first sight of an organisation is never empty, nor is its end: they are facts."""
+        written = (
+            self.completes,
+            self.tracked,
+            self.events,
+            self.transitions,
+            self.deliveries,
+            self.spendings,
+            self.tuned,
+        )
         return self.based_on > 0 and not any(written)

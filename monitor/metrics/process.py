@@ -33,7 +33,7 @@ OPERATIONS: Final = (
     "list_usage",
     "list_costs",
 )
-SKIP_REASONS: Final = frozenset({"not_an_object", "bad_id", "bad_figure", "bad_row", "foreign", "empty"})
+SKIP_REASONS: Final = frozenset({"not_an_object", "bad_id", "bad_figure", "bad_row", "foreign", "empty", "unstorable"})
 FIRST_SEEN_BY: Final = ("poll", "push")
 WEBHOOK_RESULTS: Final = ("accepted", "duplicate", "ignored", "bad_signature", "stale", "malformed")
 _CODES: Final = frozenset({*(str(code) for code in range(100, 600)), "timeout", "error"})
@@ -136,7 +136,7 @@ class ProcessMetrics:
         )
         self._skipped = _Numbers(
             "finetune_items_skipped_total",
-            "Items of the provider's answers that were left out, or lack a figure, because it makes no sense.",
+            "Items of the provider's answers that make no sense or cannot be stored, or lack a figure for that.",
             ("org", "reason"),
         )
         self._webhooks = _Numbers(

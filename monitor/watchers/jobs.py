@@ -7,7 +7,7 @@ files are read by a second loop, which never holds up a poll.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 
 from monitor.clock import Clock
-from monitor.domain.decide import Policy, decide, slices
+from monitor.domain.decide import Policy, decide, singles, slices
 from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Trouble
 from monitor.domain.model import Status
 from monitor.domain.pace import Pace, next_delay, relaxed
@@ -99,25 +99,27 @@ class JobWatcher:
             return None
         recheck = self.state.recheck(known.jobs, self.clock.monotonic())
         seen = await self.source.observe(known, now, recheck | self.state.doubted)
-        return await self._commit(replace(seen, settled_until=self.state.settled_until))
+        return await self.commit(replace(seen, settled_until=self.state.settled_until))
 
     async def read_events_once(self, now: datetime, jobs: Sequence[str]) -> Sequence[Change] | None:
         """One step: read the event streams of these jobs. None when another replica holds the lease."""
         known = await self._known()
-        return await self._commit(await self.source.tail(known, jobs, now)) if known is not None else None
+        return await self.commit(await self.source.tail(known, jobs, now)) if known is not None else None
 
     async def read_file_once(self) -> Sequence[Change] | None:
-        """One step: read one training file for the estimate of its jobs. None when none was to be had."""
+        """One step: read one training file for the estimate of its jobs. None when none is wanted now."""
         known = await self._known()
         if known is None:
             return None
         lacking = wanted(known, self.policy.prices.training)
         if not self.sizes.known(lacking):
             reading = self.sizes.due(lacking, self.reader_clock.monotonic())
-            if reading is None or not await self._measure(reading):
+            if reading is None:
                 return None
+            if not await self._measure(reading):
+                return ()  # it is tried again later; the next file may be read now
         sizes = self.sizes.known(lacking)
-        return await self._commit(Observation(org=known.org, at=self.clock.now(), listed=False, sizes=sizes))
+        return await self.commit(Observation(org=known.org, at=self.clock.now(), listed=False, sizes=sizes))
 
     async def _measure(self, reading: Reading) -> bool:
         """Whether the file could be read. A refusal is no trouble: the jobs can still be watched."""
@@ -139,27 +141,68 @@ class JobWatcher:
         org = self.source.org
         return await self.store.known(org) if await self.store.leases.take(org, self.owner, LEASE) else None
 
-    async def _commit(self, seen: Observation) -> Sequence[Change]:
+    async def commit(self, seen: Observation) -> Sequence[Change]:
         """Decide on what was seen, and commit that: the oldest jobs first, a bounded number at a time."""
         changes = []
         async with self.state.committing:
             monotonic = self.clock.monotonic()
             seen = replace(seen, shift=self.state.jump(seen.at, monotonic))
+            refused: dict[str, Unstorable] = {}
             for part in slices(seen):
-                known = await self.store.known(self.source.org)
-                disputed = await self._disputed(part, known)
-                curves = await self.store.curves(self.source.org, list(_ended(part, known)))
-                change = await self._decide(known, replace(part, disputed=disputed, curves=curves))
-                if not change.empty:
-                    hinted = self.state.hinted  # of before the commit, which closes them
-                    await self.store.commit(change)
-                    report(change, now=self.clock.now(), own=self.own, unknown_statuses=self.state.unknown_statuses)
-                    for by in self.state.first_seen(new_ends(change), hinted):
-                        self.own.first_seen(change.org, by)
-                changes.append(change)
+                changes += await self._commit_part(part, refused)
             self.state.committed(seen, monotonic)
         self._note(seen.trouble, listed=seen.listed)
+        self._refused(seen, refused)
         return changes
+
+    async def _commit_part(self, part: Observation, refused: dict[str, Unstorable]) -> list[Change]:
+        """Decide on a part and commit it: job by job where the store refuses one, so that it keeps no other back.
+
+        `refused` learns the jobs that cannot be stored.
+        """
+        known = await self.store.known(self.source.org)
+        curves = await self.store.curves(self.source.org, list(_ended(part, known)))
+        part = replace(part, disputed=await self._disputed(part, known), curves=curves)
+        change = await self._decide(known, part)
+        try:
+            return [await self._commit_change(change, part, known)]
+        except Unstorable:
+            return [one async for one in self._commit_singles(singles(part, change), refused)]
+
+    async def _commit_singles(
+        self, parts: Iterable[tuple[str | None, Observation]], refused: dict[str, Unstorable]
+    ) -> AsyncIterator[Change]:
+        for id_, part in parts:
+            known = await self.store.known(self.source.org)
+            try:
+                yield await self._commit_change(decide(known, part, self.policy), part, known)
+            except Unstorable as error:
+                if id_ is None:
+                    raise
+                refused[id_] = error
+
+    async def _commit_change(self, change: Change, seen: Observation, known: Known) -> Change:
+        if not change.empty:
+            hinted = self.state.hinted  # of before the commit, which closes them
+            await self.store.commit(change)
+            report(change, now=self.clock.now(), own=self.own, unknown_statuses=self.state.unknown_statuses)
+            for by in self.state.first_seen(new_ends(change), hinted):
+                self.own.first_seen(change.org, by)
+        self.state.judged(seen, known, change)
+        return change
+
+    def _refused(self, seen: Observation, refused: Mapping[str, Unstorable]) -> None:
+        """Count, and log once, the jobs that cannot be stored. Raises Unstorable where the list held no other."""
+        org, judged = self.source.org, {job.id for job in seen.jobs} | seen.missing
+        for id_ in refused.keys() - self.state.unstorable:
+            log.error("job.unstorable", org=org, job=id_, error=str(refused[id_]))
+        for id_ in (self.state.unstorable & judged) - refused.keys():
+            log.info("job.storable_again", org=org, job=id_)
+        self.state.unstorable = (self.state.unstorable - judged) | refused.keys()
+        if refused:
+            self.own.skipped(org, "unstorable", len(refused))
+        if seen.listed and refused and judged <= refused.keys():
+            raise next(iter(refused.values()))
 
     async def _disputed(self, seen: Observation, known: Known) -> Mapping[str, Tracked]:
         """What is stored of ended jobs that the provider says otherwise of now."""

@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 
 from monitor.clock import Nudge
-from monitor.domain.flow import SETTLE_AFTER, Known, Observation, Reason, Tracked, Trouble
+from monitor.domain.flow import SETTLE_AFTER, Change, Known, Observation, Reason, Tracked, Trouble
 from monitor.domain.model import Status
 
 _JUMP: Final = timedelta(seconds=30)  # more than any drift between two polls
@@ -43,6 +43,8 @@ class PollState:
     streams_due: dict[str, float] = field(default_factory=dict)
     doubted: set[str] = field(default_factory=set)
     """Finalized jobs whose end the provider contradicts."""
+    unstorable: set[str] = field(default_factory=set)
+    """Jobs that the store has refused, and that were already warned about."""
     _statuses: dict[str, Status] = field(default_factory=dict)
     _gone: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Jobs that are gone from the provider: when to ask again, and how long to wait after that."""
@@ -126,6 +128,12 @@ class PollState:
             status = known.final.get(job.id)
             if status is not None and (job.id in self.doubted or job.status not in (status, Status.UNKNOWN)):
                 yield job.id
+
+    def judged(self, seen: Observation, known: Known, change: Change) -> None:
+        """Doubts that are over are forgotten: the provider agrees again, is believed, or knows the job no more."""
+        stored = {one.job.id: one for one in change.tracked}
+        doubtful = {id_ for id_, was in seen.disputed.items() if stored.get(id_, was).doubt is not None}
+        self.doubted = (self.doubted - seen.disputed.keys() - seen.missing) & known.final.keys() | doubtful
 
 
 @dataclass(slots=True)

@@ -57,7 +57,7 @@ def asked(of: Watched, operation: str) -> int:
 
 
 async def size(of: Watched) -> bool:
-    return await of.watcher.read_file_once() is not None
+    return bool(await of.watcher.read_file_once())
 
 
 async def job_of(of: Watched, job: str) -> Tracked:
@@ -239,6 +239,17 @@ async def test_one_lost_file_does_not_stand_before_the_others(tmp_path: Path) ->
         await size(of)
         await size(of)
         assert [(await job_of(of, job)).size is not None for job in jobs] == [True, False]
+
+
+async def test_a_file_that_fails_does_not_end_the_turn_of_the_next(tmp_path: Path) -> None:
+    async with watched(tmp_path, policy=POLICY) as of:
+        await of.poll()
+        files = [(await of.client.upload(TEN))[1]["id"] for _ in range(3)]
+        jobs = [await create(of, file=file) for file in files]
+        of.faults |= {file: broken(500) for file in files[1:]}
+        await loop(of, 2)
+        await read_loop(of, 1)
+        assert [(await job_of(of, job)).size is not None for job in jobs] == [True, False, False]
 
 
 async def test_files_are_read_beside_the_polls_and_not_in_them(tmp_path: Path) -> None:
