@@ -160,7 +160,8 @@ def full() -> tuple[str, str]:
     estimate = tracked(busy(), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(1)))
     backlogs = (Backlog(notifier="chat", pending=1, oldest=NOON),)
     shown = snapshot(
-        estimate, tracked(ended, cost=cost, verdict=WORSE), counters=sums, backlogs=backlogs, unpriced={("research", MINI): 1},
+        estimate, tracked(ended, cost=cost, verdict=WORSE), counters=sums, backlogs=backlogs,
+        unpriced={("research", MINI): 1},
         billed={("research", "ft-gpt-4o, input"): Decimal(1)},
         models=(TunedModel(org="research", id="ft:a", base=MINI, shutdown=NOON.date()),),
     )  # fmt: skip
