@@ -89,7 +89,7 @@ async def test_a_list_of_jobs_with_the_oldest_first_goes_on_where_it_ended() -> 
     async with serving(api) as url, asking(url) as asked:
         first = await asked.source.observe(Known(org="research"), NOON)
         assert len(first.jobs) == 450
-        final = frozenset(one.id for one in first.jobs)
+        final = {one.id: one.status for one in first.jobs}
         api.jobs += [job("ftjob-new", "failed", NOON + MINUTE)]
         api.asked.clear()
         second = await asked.source.observe(b.known(final=final, version=2), NOON)
