@@ -157,7 +157,7 @@ def simulate(listen: str, as_json: bool, **asked: Any) -> None:
     """
     from monitor import simulate as alone  # noqa: PLC0415 - see the module's first line
 
-    sys.exit(alone.run(alone.Options(**asked), listen=listen, as_json=as_json))
+    sys.exit(alone.run(alone.SimulateOptions(**asked), listen=listen, as_json=as_json))
 
 
 @main.command()

@@ -18,7 +18,7 @@ from monitor.simulator import SENDERS, Org, Pace, Simulation, Traffic, configura
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class SimulateOptions:
     """What `simulate` is to simulate."""
 
     providers: tuple[str, ...]
@@ -49,7 +49,7 @@ class Options:
         return {"webhook_secret": register(simulation, org, url, self.webhook_secret).secrets[0]}
 
 
-def run(options: Options, *, listen: str, as_json: bool) -> int:
+def run(options: SimulateOptions, *, listen: str, as_json: bool) -> int:
     """Serve until interrupted. The exit code."""
     try:
         anyio.run(partial(_serve, options, address(listen), as_json=as_json))
@@ -59,7 +59,7 @@ def run(options: Options, *, listen: str, as_json: bool) -> int:
     return 0
 
 
-async def _serve(options: Options, at: Address, *, as_json: bool) -> None:
+async def _serve(options: SimulateOptions, at: Address, *, as_json: bool) -> None:
     simulation = options.simulation()
     # The signals before the lines: who has read them may end it at once.
     with (

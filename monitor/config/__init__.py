@@ -6,7 +6,7 @@ from monitor.config.address import Address, address
 from monitor.config.load import examine, load, settings_from
 from monitor.config.prices import load_prices, rates
 from monitor.config.problems import ConfigError, Problem
-from monitor.config.routes import Route
+from monitor.config.routes import RouteSettings
 from monitor.config.schema import schema
 from monitor.config.settings import Settings, overridden
 from monitor.config.webfile import web_config
@@ -16,7 +16,7 @@ __all__ = [
     "Address",
     "ConfigError",
     "Problem",
-    "Route",
+    "RouteSettings",
     "Settings",
     "address",
     "environ",

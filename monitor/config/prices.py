@@ -30,7 +30,7 @@ Name = Annotated[str, Field(min_length=1, max_length=128)]
 Confidence = Literal["A", "B", "C"]
 
 
-class Training(Part):
+class TrainingPriceRow(Part):
     """What training costs: per million trained tokens, or per hour of the core training loop."""
 
     per_million: Dollars | None = None
@@ -40,7 +40,7 @@ class Training(Part):
     """The last day this price holds."""
 
     @model_validator(mode="after")
-    def _one_price(self) -> Training:
+    def _one_price(self) -> TrainingPriceRow:
         if (self.per_million is None) == (self.per_hour is None):
             raise ValueError("give either per_million or per_hour")
         if self.valid_from and self.valid_until and self.valid_from > self.valid_until:
@@ -48,7 +48,7 @@ class Training(Part):
         return self
 
 
-class Tokens(Part):
+class TokenPriceRow(Part):
     """What a fine-tuned model's tokens cost, per million."""
 
     input: Dollars | None = None
@@ -61,13 +61,13 @@ class Tokens(Part):
         return TokenPrices(input=self.input, cached_input=self.cached_input, output=self.output)
 
 
-class Inference(Tokens):
+class Inference(TokenPriceRow):
     """The prices of using a fine-tuned model, now and over the Batch API."""
 
-    batch: Tokens | None = None
-    shared: Tokens | None = None
+    batch: TokenPriceRow | None = None
+    shared: TokenPriceRow | None = None
     """For jobs whose data is shared with the provider."""
-    shared_batch: Tokens | None = None
+    shared_batch: TokenPriceRow | None = None
     valid_from: date | None = None
     valid_until: date | None = None
     confidence: Confidence | None = None
@@ -96,7 +96,7 @@ class PriceRow(Part):
     tier: Literal["standard", "global", "datazone", "developer"] | None = None
     """Azure's training tier that its training prices are for; by default all."""
     methods: Annotated[tuple[Literal["supervised", "dpo", "reinforcement"], ...], Field(min_length=1)]
-    training: Annotated[tuple[Training, ...], Field(max_length=100)] = ()
+    training: Annotated[tuple[TrainingPriceRow, ...], Field(max_length=100)] = ()
     """The newest price first; none where it is not known."""
     inference: tuple[Inference, ...] = ()
     window: Window = Window()

@@ -89,7 +89,7 @@ class MentionFromSettings(Part):
         return MentionFrom(key=self.metadata, mentions=self.map)
 
 
-class Route(Part):
+class RouteSettings(Part):
     """Which notifiers hear of which transitions. All routes are looked at, up to one with `continue: false`."""
 
     name: Name | None = None
@@ -108,7 +108,7 @@ class Route(Part):
     """False: where this route matches, those behind it are not looked at."""
 
     @model_validator(mode="after")
-    def _leads_somewhere(self) -> Route:
+    def _leads_somewhere(self) -> RouteSettings:
         if not self.notify and self.notify_from is None:
             raise ValueError("needs notify, or notify_from")
         return self

@@ -12,7 +12,7 @@ from monitor.config.address import Address, Listen, PublicUrl, address
 from monitor.config.budgets import BudgetSettings
 from monitor.config.durations import Duration, between
 from monitor.config.parts import Part, Words
-from monitor.config.routes import Route
+from monitor.config.routes import RouteSettings
 from monitor.domain.budgets import Budget
 from monitor.domain.routing import Rule
 from monitor.notifiers import NotifierSettings
@@ -32,7 +32,7 @@ def _database(value: SecretStr) -> SecretStr:
     return value
 
 
-class Poll(Part):
+class PollSettings(Part):
     """How often the providers are asked."""
 
     interval: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(seconds=30)
@@ -80,7 +80,7 @@ class Store(Part):
         return text_of(self.url_file) if self.url_file is not None else self.url.get_secret_value()
 
 
-class Server(Part):
+class ServerSettings(Part):
     """The status page, the metrics and the JSON API."""
 
     listen: Listen = Address("127.0.0.1", 10877)
@@ -189,16 +189,16 @@ class Settings(Part):
 
     organizations: Annotated[tuple[OrganizationSettings, ...], Field(min_length=1)]
     """The organisations whose fine-tuning jobs are watched."""
-    poll: Poll = Poll()
+    poll: PollSettings = PollSettings()
     stall: Stall = Stall()
     store: Store = Store()
-    server: Server = Server()
+    server: ServerSettings = ServerSettings()
     delivery: DeliverySettings = DeliverySettings()
     outbound: Outbound = Outbound()
     metrics: MetricsSettings = MetricsSettings()
     notifiers: tuple[NotifierSettings, ...] = ()
     """Where notifications can go."""
-    routes: tuple[Route, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
     """Who hears of what."""
     pricing: Annotated[
         Pricing, BeforeValidator(_one, json_schema_input_type=Pricing | SellerRule | list[SellerRule])

@@ -60,7 +60,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CostRecords:
+class BudgetRecords:
     """What costs are counted from."""
 
     spendings: tuple[Spending, ...] = ()
@@ -114,7 +114,7 @@ def since(budgets: Iterable[Budget], now: datetime) -> datetime | None:
     return None if None in starts else min(filter(None, starts), default=now)
 
 
-def add_up(budget: Budget, costs: CostRecords, orgs: Iterable[OrgRef], span: Span, *, now: datetime) -> Sum:
+def add_up(budget: Budget, costs: BudgetRecords, orgs: Iterable[OrgRef], span: Span, *, now: datetime) -> Sum:
     """What counts against a budget in a period. Costs of organisations that are not among `orgs` do not.
 
     Computed costs count in the period in which their job ended, estimates in the present one and in full.

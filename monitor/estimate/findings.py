@@ -31,7 +31,7 @@ from monitor.dataset import (
 )
 from monitor.domain.model import Method
 from monitor.estimate.quote import EstimateRequest
-from monitor.estimate.reading import CHUNK, Block, Examiner, blocks_of, examined
+from monitor.estimate.reading import CHUNK, Examiner, LineBlock, blocks_of, examined
 
 _BUCKETS: Final = 64
 _LISTED: Final = 10_000
@@ -144,7 +144,7 @@ def read(file: BinaryIO, request: EstimateRequest, files: ExitStack, progress: C
         bad.add([(1, other)])
     elif head.startswith(_BYTE_ORDER_MARK) and not rules.byte_order_mark:
         warnings.add([(1, _BOM_WARNING)])
-    blocks: Iterator[Block] = blocks_of(head, file, count) if other is None else iter(())
+    blocks: Iterator[LineBlock] = blocks_of(head, file, count) if other is None else iter(())
     for stats in examined(blocks, Examiner(model=request.model, rules=rules)):
         total.examples += stats.examples
         total.tokens += stats.tokens

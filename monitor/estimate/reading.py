@@ -25,7 +25,7 @@ LONGEST_LINE: Final = 32 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class LineBlock:
     """Some whole lines, and the number of the first; None for one line that is too long to be kept."""
 
     first: int
@@ -43,7 +43,7 @@ def opened(name: str) -> Iterator[tuple[BinaryIO, int | None]]:
         yield file, path.stat().st_size if path.is_file() else None
 
 
-def blocks_of(head: bytes, file: BinaryIO, progress: Callable[[int], object]) -> Iterator[Block]:
+def blocks_of(head: bytes, file: BinaryIO, progress: Callable[[int], object]) -> Iterator[LineBlock]:
     """The blocks of a file of which the head was read already; reports how many bytes were read each time.
 
     Raises OSError.
@@ -60,15 +60,15 @@ def blocks_of(head: bytes, file: BinaryIO, progress: Callable[[int], object]) ->
         cut = chunk.rfind(b"\n") + 1
         if cut:
             lines = bytes(rest) + chunk[:cut]
-            yield Block(first=number, lines=lines)
+            yield LineBlock(first=number, lines=lines)
             number += lines.count(b"\n")
             rest.clear()
         rest += chunk[cut:]
         if len(rest) > LONGEST_LINE:
-            yield Block(first=number, lines=None)
+            yield LineBlock(first=number, lines=None)
             rest, skipping = bytearray(), True
     if rest:
-        yield Block(first=number, lines=bytes(rest))
+        yield LineBlock(first=number, lines=bytes(rest))
 
 
 _BEFORE_WORKERS: Final = 32
@@ -87,14 +87,14 @@ class Examiner:
     model: str
     rules: Rules
 
-    def __call__(self, block: Block) -> FileStats:
+    def __call__(self, block: LineBlock) -> FileStats:
         """What is in a block."""
         if block.lines is None:
             return FileStats(bad=[(block.first, f"is longer than {LONGEST_LINE >> 20} MiB, and was not read")])
         return examine(lines_of(block.lines), self.model, self.rules, first=block.first)
 
 
-def examined(blocks: Iterator[Block], examiner: Examiner) -> Iterator[FileStats]:
+def examined(blocks: Iterator[LineBlock], examiner: Examiner) -> Iterator[FileStats]:
     """What is in each block, in order, with as many blocks in memory as there are workers. Raises WorkerLost."""
     yield from map(examiner, islice(blocks, _BEFORE_WORKERS))
     following = next(blocks, None)
@@ -109,7 +109,7 @@ def examined(blocks: Iterator[Block], examiner: Examiner) -> Iterator[FileStats]
         yield from _share_out(rest, pool)
 
 
-def _share_out(blocks: Iterator[Block], pool: Sequence[Connection]) -> Iterator[FileStats]:
+def _share_out(blocks: Iterator[LineBlock], pool: Sequence[Connection]) -> Iterator[FileStats]:
     """Each worker has one block at a time, in turn, so that the answers come in the order of the blocks."""
     turn, busy = cycle(pool), deque[Connection]()
     try:
@@ -160,7 +160,7 @@ def work(connection: Connection, examiner: Examiner) -> None:
         while True:
             first, too_long = connection.recv()
             lines = connection.recv_bytes()
-            connection.send(examiner(Block(first=first, lines=None if too_long else lines)))
+            connection.send(examiner(LineBlock(first=first, lines=None if too_long else lines)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Final, Literal
 
 from monitor.domain.news import EventType, Message, Severity
 from monitor.notifiers.base import (
-    Answer,
     Attempt,
     Card,
     FailureKind,
-    Outgoing,
+    HttpAnswer,
+    HttpRequest,
     Receipt,
     SendError,
     json_body,
@@ -65,25 +65,25 @@ class AlertmanagerChannel:
 
     url: str = field(repr=False)
 
-    def post(self, message: Message, attempt: Attempt) -> Outgoing:
+    def post(self, message: Message, attempt: Attempt) -> HttpRequest:
         """One alert for each request: of a list with a bad one, the good ones are taken in and the answer is 400."""
         headers = {"Content-Type": "application/json"}
-        return Outgoing(url=f"{self.url}/api/v2/alerts", headers=headers, body=json_body([alert(message, attempt)]))
+        return HttpRequest(url=f"{self.url}/api/v2/alerts", headers=headers, body=json_body([alert(message, attempt)]))
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
         """An alert is not a message."""
 
-    def judge(self, answer: Answer, now: datetime) -> Receipt | SendError:
+    def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         """400 and 422 in JSON are Alertmanager's own and concern the alert; others are of what stands before it."""
         if answer.status in {400, 422} and "json" in answer.headers.get("content-type", ""):
             return SendError(FailureKind.MESSAGE, "message_refused", f"Alertmanager answered {answer.status}")
         return judge_status(answer, now)
 
-    def probe(self) -> Outgoing:
+    def probe(self) -> HttpRequest:
         """Its status."""
-        return Outgoing(url=f"{self.url}/api/v2/status", method="GET")
+        return HttpRequest(url=f"{self.url}/api/v2/status", method="GET")
 
-    def judge_probe(self, answer: Answer, now: datetime) -> SendError | None:
+    def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
         """It answers."""
         verdict = judge_status(answer, now)
         return verdict if isinstance(verdict, SendError) else None

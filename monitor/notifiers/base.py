@@ -84,7 +84,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class HttpRequest:
     """One request, all of it as values."""
 
     url: str
@@ -96,7 +96,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class HttpAnswer:
     """What a target answered."""
 
     status: int
@@ -130,23 +130,23 @@ class Answer:
 class Channel(Protocol):
     """One channel with its credentials. Pure: it neither waits nor reads a file or a clock."""
 
-    def post(self, message: Message, attempt: Attempt) -> Outgoing:
+    def post(self, message: Message, attempt: Attempt) -> HttpRequest:
         """The request that delivers the message."""
         ...
 
-    def edit(self, card: Card, message: Message, attempt: Attempt) -> Outgoing | None:
+    def edit(self, card: Card, message: Message, attempt: Attempt) -> HttpRequest | None:
         """The request that makes an earlier message say this; None where the channel cannot edit."""
         ...
 
-    def judge(self, answer: Answer, now: datetime) -> Receipt | SendError:
+    def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         """What the answer to `post` or `edit` means."""
         ...
 
-    def probe(self) -> Outgoing:
+    def probe(self) -> HttpRequest:
         """A request that asks whether the receiver works, without a message."""
         ...
 
-    def judge_probe(self, answer: Answer, now: datetime) -> SendError | None:
+    def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
         """What the answer to `probe` means; None is well."""
         ...
 
@@ -174,7 +174,7 @@ class Notifier(Protocol):
         ...
 
 
-def judge_status(answer: Answer, now: datetime) -> Receipt | SendError:
+def judge_status(answer: HttpAnswer, now: datetime) -> Receipt | SendError:
     """What an answer means by its status alone: the table that every HTTP channel stands on.
 
     A 4xx is no verdict on the message: while a secret, a route or a policy is rolled out, receivers answer 400, 402

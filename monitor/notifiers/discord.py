@@ -12,11 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from monitor.domain.news import Message, Severity
 from monitor.notifiers.base import (
-    Answer,
     Attempt,
     Card,
     FailureKind,
-    Outgoing,
+    HttpAnswer,
+    HttpRequest,
     Receipt,
     SendError,
     json_body,
@@ -70,16 +70,16 @@ class DiscordChannel:
 
     url: str = field(repr=False)
 
-    def post(self, message: Message, attempt: Attempt) -> Outgoing:
+    def post(self, message: Message, attempt: Attempt) -> HttpRequest:
         """An embed, or bare text. With `wait`, Discord says whether it was saved, and its id."""
         return self._request("", payload(message, attempt), method="POST")
 
-    def edit(self, card: Card, message: Message, attempt: Attempt) -> Outgoing:
+    def edit(self, card: Card, message: Message, attempt: Attempt) -> HttpRequest:
         """The webhook's own message anew. Files that are not listed would be taken away; there are none."""
         content = {"content": None, "embeds": [], **payload(message, attempt)}
         return self._request(f"/messages/{card.reference}", content, method="PATCH")
 
-    def judge(self, answer: Answer, now: datetime) -> Receipt | SendError:
+    def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         """By Discord's error code, where the answer has one that is known, else by the status."""
         said = answer.fields
         code = said.get("code")
@@ -93,21 +93,21 @@ class DiscordChannel:
         known = isinstance(id_, str) and isinstance(place, str) and id_.isdigit() and place.isdigit()
         return Receipt(reference=id_, place=place) if known else Receipt()
 
-    def probe(self) -> Outgoing:
+    def probe(self) -> HttpRequest:
         """The webhook itself."""
-        return Outgoing(url=self.url, method="GET")
+        return HttpRequest(url=self.url, method="GET")
 
-    def judge_probe(self, answer: Answer, now: datetime) -> SendError | None:
+    def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
         """It exists, or the answer says why it cannot be used."""
         verdict = self.judge(answer, now)
         return verdict if isinstance(verdict, SendError) else None
 
-    def _request(self, path: str, content: Mapping[str, Any], *, method: str) -> Outgoing:
+    def _request(self, path: str, content: Mapping[str, Any], *, method: str) -> HttpRequest:
         parts = urlsplit(self.url)
         query = "&".join(filter(None, (parts.query, "wait=true")))
         url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + path, query, ""))
         headers = {"Content-Type": "application/json"}
-        return Outgoing(url=url, method=method, headers=headers, body=json_body(content), limit=64 * 1024)
+        return HttpRequest(url=url, method=method, headers=headers, body=json_body(content), limit=64 * 1024)
 
 
 def payload(message: Message, attempt: Attempt) -> dict[str, Any]:

@@ -26,11 +26,11 @@ from monitor.notifiers.address import objection
 from monitor.notifiers.base import (
     ANSWER_BYTES,
     EVIDENCE,
-    Answer,
     Attempt,
     Channel,
     FailureKind,
-    Outgoing,
+    HttpAnswer,
+    HttpRequest,
     Receipt,
     SendError,
 )
@@ -118,7 +118,7 @@ class HttpNotifier:
         if refused is not None:
             raise self._evidence(refused, answer)
 
-    async def _exchange(self, channel: Channel, outgoing: Outgoing, now: datetime) -> Receipt:
+    async def _exchange(self, channel: Channel, outgoing: HttpRequest, now: datetime) -> Receipt:
         answer = await post(self.session, outgoing, timeout=self.timeout)
         verdict = channel.judge(answer, now)
         if isinstance(verdict, Receipt):
@@ -127,7 +127,7 @@ class HttpNotifier:
             verdict.kind = FailureKind.AMBIGUOUS  # a gateway's 502 or 504 says nothing of what is behind it
         raise self._evidence(verdict, answer)
 
-    def _evidence(self, error: SendError, answer: Answer) -> SendError:
+    def _evidence(self, error: SendError, answer: HttpAnswer) -> SendError:
         """The error with what the target said, so that a dead letter can be understood."""
         text = self.redact(answer.text[: 8 * EVIDENCE])  # before it is cut to size: a part of a secret could be left
         seen = SendError(error.kind, error.reason, self.redact(str(error)), retry_after=error.retry_after)
@@ -154,7 +154,7 @@ def session(*, public_only: bool = False) -> aiohttp.ClientSession:
     )
 
 
-async def post(client: aiohttp.ClientSession, outgoing: Outgoing, *, timeout: float) -> Answer:
+async def post(client: aiohttp.ClientSession, outgoing: HttpRequest, *, timeout: float) -> HttpAnswer:
     """Send it once and read the answer's beginning. Raises SendError where no answer came; its text names no URL."""
     flight = _Flight()
     plain = _PLAIN.set(_scheme(outgoing.url) == "http")
@@ -169,7 +169,7 @@ async def post(client: aiohttp.ClientSession, outgoing: Outgoing, *, timeout: fl
             trace_request_ctx=flight,
         ) as answer:
             start, lost = await _beginning(answer, outgoing.limit)
-            return Answer(
+            return HttpAnswer(
                 status=answer.status,
                 headers={name.lower(): value for name, value in answer.headers.items()},
                 body=start,

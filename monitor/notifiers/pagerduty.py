@@ -14,11 +14,11 @@ from pydantic import SecretStr, field_validator
 from monitor.domain.news import EventType, Message, Severity
 from monitor.notifiers.address import url_problem
 from monitor.notifiers.base import (
-    Answer,
     Attempt,
     Card,
     FailureKind,
-    Outgoing,
+    HttpAnswer,
+    HttpRequest,
     Receipt,
     SendError,
     json_body,
@@ -75,7 +75,7 @@ class PagerDutyChannel:
     routing_key: str = field(repr=False)
     api_url: str
 
-    def post(self, message: Message, attempt: Attempt) -> Outgoing:
+    def post(self, message: Message, attempt: Attempt) -> HttpRequest:
         """`trigger` or `resolve`, with the job as the incident's key."""
         resolves = message.event_type in _RESOLVES
         event: dict[str, Any] = {"event_action": "resolve" if resolves else "trigger", "dedup_key": dedup_key(message)}
@@ -86,7 +86,7 @@ class PagerDutyChannel:
     def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
         """An incident is updated by further events, never edited."""
 
-    def judge(self, answer: Answer, now: datetime) -> Receipt | SendError:
+    def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         """A 400 lists what is wrong: with the integration key, or else with this event."""
         errors = answer.fields.get("errors")
         if answer.status != 400 or not isinstance(errors, list):
@@ -95,17 +95,17 @@ class PagerDutyChannel:
             return SendError(FailureKind.TARGET, "unauthorized", "PagerDuty refuses the routing_key")
         return SendError(FailureKind.MESSAGE, "message_refused", "PagerDuty refuses this event")
 
-    def probe(self) -> Outgoing:
+    def probe(self) -> HttpRequest:
         """Resolves what does not exist, which PagerDuty accepts and drops."""
         return self._request({"event_action": "resolve", "dedup_key": "finetune-monitor/check"})
 
-    def judge_probe(self, answer: Answer, now: datetime) -> SendError | None:
+    def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
         """As of any event."""
         verdict = self.judge(answer, now)
         return verdict if isinstance(verdict, SendError) else None
 
-    def _request(self, event: Mapping[str, Any]) -> Outgoing:
-        return Outgoing(
+    def _request(self, event: Mapping[str, Any]) -> HttpRequest:
+        return HttpRequest(
             url=f"{self.api_url.rstrip('/')}/v2/enqueue",
             headers={"Content-Type": "application/json"},
             body=json_body({"routing_key": self.routing_key, **event}),

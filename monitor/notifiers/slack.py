@@ -22,11 +22,11 @@ from monitor.domain.retry_after import retry_after
 from monitor.domain.text import ELLIPSIS, line
 from monitor.notifiers.address import url_problem
 from monitor.notifiers.base import (
-    Answer,
     Attempt,
     Card,
     FailureKind,
-    Outgoing,
+    HttpAnswer,
+    HttpRequest,
     Receipt,
     SendError,
     json_body,
@@ -137,19 +137,19 @@ class SlackChannel:
     channel: str | None
     api_url: str
 
-    def post(self, message: Message, attempt: Attempt) -> Outgoing:
+    def post(self, message: Message, attempt: Attempt) -> HttpRequest:
         """The message with blocks, or as bare text for receivers that refuse them."""
         content = payload(message, attempt)
         return self._request("chat.postMessage", content | ({"channel": message.channel} if message.channel else {}))
 
-    def edit(self, card: Card, message: Message, attempt: Attempt) -> Outgoing | None:
+    def edit(self, card: Card, message: Message, attempt: Attempt) -> HttpRequest | None:
         """`chat.update` by token. It keeps what is left out: empty lists take the blocks off."""
         if self.token is None:
             return None
         content = {"blocks": [], "attachments": [], **payload(message, attempt)}
         return self._request("chat.update", {**content, "channel": card.place, "ts": card.reference})
 
-    def judge(self, answer: Answer, now: datetime) -> Receipt | SendError:
+    def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         """What the answer means. Errors of the Web API come with status 200 too.
 
         Receivers that are not Slack acknowledge in their own words (204, nothing, JSON): what is no error is delivered.
@@ -166,11 +166,11 @@ class SlackChannel:
         said = answer.fields
         return Receipt(reference=_short(said.get("ts")), place=_short(said.get("channel")))
 
-    def probe(self) -> Outgoing:
+    def probe(self) -> HttpRequest:
         """`auth.test` by token. A webhook is sent an empty text, which is refused where the address is right."""
         return self._request("auth.test", {"text": ""})
 
-    def judge_probe(self, answer: Answer, now: datetime) -> SendError | None:
+    def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
         """A webhook that misses a text, in whatever words, is alive."""
         verdict = self.judge(answer, now)
         if isinstance(verdict, Receipt):
@@ -178,11 +178,11 @@ class SlackChannel:
         misses_a_text = verdict.kind is FailureKind.MESSAGE or (answer.status in {400, 422} and not _error(answer))
         return None if self.token is None and misses_a_text else verdict
 
-    def _request(self, method: str, content: dict[str, Any]) -> Outgoing:
+    def _request(self, method: str, content: dict[str, Any]) -> HttpRequest:
         headers = {"Content-Type": "application/json; charset=utf-8"}
         if self.token is None:
-            return Outgoing(url=self.webhook_url or "", headers=headers, body=json_body(content))
-        return Outgoing(
+            return HttpRequest(url=self.webhook_url or "", headers=headers, body=json_body(content))
+        return HttpRequest(
             url=f"{self.api_url.rstrip('/')}/{method}",
             headers={**headers, "Authorization": f"Bearer {self.token}"},
             body=json_body({"channel": self.channel, **content}),
@@ -277,7 +277,7 @@ def _fallback(shown: Shown) -> str:
     return f"{text}\n<{_href(shown.link)}>" if shown.link is not None else text
 
 
-def _error(answer: Answer) -> str | None:
+def _error(answer: HttpAnswer) -> str | None:
     """The word of the error in an answer; empty for an error in other words, None where there is none."""
     said = answer.fields
     if said:
@@ -294,7 +294,7 @@ def _error(answer: Answer) -> str | None:
     return None
 
 
-def _refusal(answer: Answer, word: str, now: datetime) -> SendError:
+def _refusal(answer: HttpAnswer, word: str, now: datetime) -> SendError:
     """What an error's word means. A word that nobody knows is not blamed on the message: it stays and waits."""
     known = "restricted_action" if word.startswith("restricted_action") else word
     kind = _KINDS.get(known)

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Final, Literal
 
 from monitor.domain.news import Message, Severity
 from monitor.notifiers.base import (
-    Answer,
     Attempt,
     Card,
     FailureKind,
-    Outgoing,
+    HttpAnswer,
+    HttpRequest,
     Receipt,
     SendError,
     json_body,
@@ -70,16 +70,16 @@ class TeamsChannel:
 
     url: str = field(repr=False)
 
-    def post(self, message: Message, attempt: Attempt) -> Outgoing:
+    def post(self, message: Message, attempt: Attempt) -> HttpRequest:
         """The card as the one attachment of a message."""
         card = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None}
         content = {"type": "message", "attachments": [{**card, "content": adaptive_card(message, attempt)}]}
-        return Outgoing(url=self.url, headers={"Content-Type": "application/json"}, body=json_body(content))
+        return HttpRequest(url=self.url, headers={"Content-Type": "application/json"}, body=json_body(content))
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
         """A Workflow does not say what it posted."""
 
-    def judge(self, answer: Answer, now: datetime) -> Receipt | SendError:
+    def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         """By the status, and by the error codes of Logic Apps."""
         error = answer.fields.get("error")
         code = error.get("code") if isinstance(error, dict) else None
@@ -88,11 +88,11 @@ class TeamsChannel:
             return judge_status(answer, now)
         return SendError(kind, "refused", f"the Workflow answered {answer.status}: {code}")
 
-    def probe(self) -> Outgoing:
+    def probe(self) -> HttpRequest:
         """Every POST would start the Workflow: this asks whether its host can be reached."""
-        return Outgoing(url=self.url, method="OPTIONS")
+        return HttpRequest(url=self.url, method="OPTIONS")
 
-    def judge_probe(self, answer: Answer, now: datetime) -> SendError | None:
+    def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
         """Any answer but a broken gateway's, since Workflows know no OPTIONS."""
         verdict = judge_status(answer, now)
         broken = answer.status >= 500 or answer.status in {410, 429}

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator
 from standardwebhooks.webhooks import Webhook
 
 from monitor.domain.news import Message
-from monitor.notifiers.base import Answer, Attempt, Card, Outgoing, Receipt, SendError, judge_status
+from monitor.notifiers.base import Attempt, Card, HttpAnswer, HttpRequest, Receipt, SendError, judge_status
 from monitor.notifiers.settings import HttpSettings, SecretUrl
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -87,26 +87,26 @@ class WebhookChannel:
     headers: Mapping[str, str] = field(repr=False)
     cloudevents: bool = False
 
-    def post(self, message: Message, attempt: Attempt) -> Outgoing:
+    def post(self, message: Message, attempt: Attempt) -> HttpRequest:
         """The signed body, with the operator's headers beside ours."""
         content = cloudevent(message, attempt) if self.cloudevents else body(message)
         headers = {**self.headers, **signed(content, attempt, self.keys)}
         if self.cloudevents:
             headers["content-type"] = "application/cloudevents+json"
-        return Outgoing(url=self.url, body=content, headers=headers)
+        return HttpRequest(url=self.url, body=content, headers=headers)
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
         """A webhook tells of events, which are never edited."""
 
-    def judge(self, answer: Answer, now: datetime) -> Receipt | SendError:
+    def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         """What the answer means, by its status alone. The body is the receiver's business."""
         return judge_status(answer, now)
 
-    def probe(self) -> Outgoing:
+    def probe(self) -> HttpRequest:
         """Whether it takes our signature cannot be asked without a message: this asks whether it can be reached."""
-        return Outgoing(url=self.url, method="OPTIONS")
+        return HttpRequest(url=self.url, method="OPTIONS")
 
-    def judge_probe(self, answer: Answer, now: datetime) -> SendError | None:
+    def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
         """Only 410 says that it wants no more messages: what is not signed, or no POST, may well be refused."""
         verdict = judge_status(answer, now)
         return verdict if isinstance(verdict, SendError) and answer.status == 410 else None

@@ -33,7 +33,7 @@ _KEYS: Final = ("code", "type", "status", "reason")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RefusalRule:
     """What a vendor's codes or words mean, where they come with one of these statuses, or with any."""
 
     words: re.Pattern[str]
@@ -46,7 +46,9 @@ class Rule:
         return (not self.statuses or status in self.statuses) and self.words.search(words) is not None
 
 
-def refusal(response: Response, *, one: bool, what: str = "job", rules: Iterable[Rule] = ()) -> SourceError | None:
+def refusal(
+    response: Response, *, one: bool, what: str = "job", rules: Iterable[RefusalRule] = ()
+) -> SourceError | None:
     """The error that a response is; None for a success. `one`: one job (or `what`) was asked for, not a list."""
     status = response.status
     if 200 <= status < 300:
@@ -58,14 +60,16 @@ def refusal(response: Response, *, one: bool, what: str = "job", rules: Iterable
     return kind(_cut(f"{status}: {meaning}", code, said))
 
 
-def granted(response: Response, *, what: str, rules: Iterable[Rule] = ()) -> Response:
+def granted(response: Response, *, what: str, rules: Iterable[RefusalRule] = ()) -> Response:
     """The answer about one thing, where it is no refusal. Raises SourceError."""
     if (error := refusal(response, one=True, what=what, rules=rules)) is not None:
         raise error
     return response
 
 
-def _meaning(status: int, words: str, *, one: bool, what: str, rules: Iterable[Rule]) -> tuple[type[SourceError], str]:
+def _meaning(
+    status: int, words: str, *, one: bool, what: str, rules: Iterable[RefusalRule]
+) -> tuple[type[SourceError], str]:
     for rule in rules:
         if rule.fits(status, words):
             return rule.kind, rule.meaning

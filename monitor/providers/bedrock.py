@@ -18,7 +18,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from monitor.domain.model import Job, JobError, Method, Metrics, Status, Training
 from monitor.providers._json import Object, Partial, Skip, obj, raw_page, understood
-from monitor.providers._refusals import Rule, granted, refusal
+from monitor.providers._refusals import RefusalRule, granted, refusal
 from monitor.providers._settings import BaseUrl, Organization
 from monitor.providers._sigv4 import SigV4
 from monitor.providers._values import cursor, identifier, moment, number, odd, sub, text, whole
@@ -49,8 +49,8 @@ _METHODS: Final[Mapping[str, Method]] = {
     "REINFORCEMENT_FINE_TUNING": Method.REINFORCEMENT,
 }
 _RULES: Final = (
-    Rule(re.compile(r"Throttling|TooManyRequests"), RateLimited, "too many requests"),
-    Rule(
+    RefusalRule(re.compile(r"Throttling|TooManyRequests"), RateLimited, "too many requests"),
+    RefusalRule(
         re.compile(r"AccessDenied|ExpiredToken|UnrecognizedClient|InvalidSignature|MissingAuthenticationToken"),
         AuthFailed,
         "the credentials are refused",

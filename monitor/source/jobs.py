@@ -19,7 +19,7 @@ from monitor.providers.base import JobList, Listing, Malformed, NotFound, Page, 
 from monitor.source.client import Client
 from monitor.source.poll import ListRead, Poll, Stream, stream
 from monitor.source.transport import Answer
-from monitor.source.walk import CursorRefused, Endless, Order, Refused, pages
+from monitor.source.walk import CursorRefused, Endless, Order, PagingRefused, pages
 
 T = TypeVar("T")
 
@@ -161,7 +161,7 @@ class Source:
         if read.reached:  # behind what is known: the jobs that are not found there are asked for one by one
             if not isinstance(error, Endless):
                 poll.note(error)
-        elif isinstance(error, Refused):
+        elif isinstance(error, PagingRefused):
             memory.refused += 1
             # What is reported now, no later poll goes behind: a server that has only a bad moment is asked again.
             accepted = poll.first or memory.refused >= _REFUSALS

@@ -31,7 +31,7 @@ class Endless(Malformed):
     """The list leads nowhere: what was read of it is all that this server gives."""
 
 
-class Refused(Endless):
+class PagingRefused(Endless):
     """The server refuses cursors that it gave itself: now, or always."""
 
 
@@ -72,7 +72,7 @@ async def pages(
             page = await read(request)
         except CursorRefused:
             if restarted:
-                raise Refused("the server refuses its own cursors") from None
+                raise PagingRefused("the server refuses its own cursors") from None
             request, seen, ids, restarted = first, set(), set(), True
             continue
         fresh = {item.id for item in page.items} - ids

@@ -21,7 +21,7 @@ from monitor.store.errors import (
     StoreUnavailable,
     Unstorable,
 )
-from monitor.store.values import ClaimedDelivery, CostRecords, DeliverySummary, ImportState, JobFile, Listing, Spent
+from monitor.store.values import ClaimedDelivery, CostRecords, DeliverySummary, ImportState, JobFile, ResultPage, Spent
 
 if TYPE_CHECKING:
     from monitor.store.costs import CostStore
@@ -47,12 +47,12 @@ __all__ = [
     "JobFile",
     "JobStore",
     "Leases",
-    "Listing",
     "NewerSchema",
     "Outbox",
     "Outdated",
     "Place",
     "Reader",
+    "ResultPage",
     "Spent",
     "Stale",
     "StoreError",

@@ -31,7 +31,7 @@ from monitor.store.documents import (
 )
 from monitor.store.errors import StoreError
 from monitor.store.schema import CHUNK, DEAD, PENDING, SENT, insert, job, notice, outbox, restore, transition
-from monitor.store.values import ClaimedDelivery, Listing
+from monitor.store.values import ClaimedDelivery, ResultPage
 
 log = get_logger()
 
@@ -328,7 +328,7 @@ class Outbox:
         self.changes.enqueued(len(jobs))
         return len(jobs)
 
-    async def past(self, since: datetime, *, after: str | None = None) -> Listing[Past]:
+    async def past(self, since: datetime, *, after: str | None = None) -> ResultPage[Past]:
         """A page of the transitions observed since then, each with its deliveries; each job's in their order."""
         return await self.database.read(_past, since, after)
 
@@ -475,12 +475,12 @@ def _notified(connection: sa.Connection, topics: Sequence[str]) -> frozenset[str
     return frozenset(found)
 
 
-def _past(connection: sa.Connection, since: datetime, after: str | None) -> Listing[Past]:
+def _past(connection: sa.Connection, since: datetime, after: str | None) -> ResultPage[Past]:
     org, job_id, seq = place(after, tuple[str, str, Whole]) if after is not None else ("", "", 0)
     values = {"b_since": to_ms(since), "b_org": org, "b_job": job_id, "b_seq": seq}
     rows = connection.execute(_PAGE, values).all()
     found = _deliveries_of_page(connection, values) if rows else {}
-    return Listing(
+    return ResultPage(
         items=tuple(
             Past(
                 transition=transition_of(row),

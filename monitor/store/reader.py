@@ -32,7 +32,7 @@ from monitor.store.documents import (
 )
 from monitor.store.outbox import of_job
 from monitor.store.schema import CHUNK, PENDING, event, job, outbox, transition, watch
-from monitor.store.values import DeliverySummary, JobFile, Listing, outward_key
+from monitor.store.values import DeliverySummary, JobFile, ResultPage, outward_key
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class Reader:
 
     async def jobs(
         self, *, org: str | None = None, status: Status | None = None, limit: int = 50, after: str | None = None
-    ) -> Listing[Tracked]:
+    ) -> ResultPage[Tracked]:
         """Jobs, newest created first."""
         query = _newest_jobs
         if org is not None:
@@ -136,7 +136,7 @@ class Reader:
             _listing, query, limit, lambda row: read_tracked(row.doc), lambda row: (row.created_at, row.org, row.id)
         )
 
-    async def finished_before(self, before: datetime, *, limit: int, after: str | None = None) -> Listing[Tracked]:
+    async def finished_before(self, before: datetime, *, limit: int, after: str | None = None) -> ResultPage[Tracked]:
         """Jobs that ended, or were found to be gone, before a moment; the last one first."""
         query = FINISHED.params(b_before=to_ms(before))
         if after is not None:
@@ -150,7 +150,9 @@ class Reader:
         """One job and what became of it; None when it is not known."""
         return await self.database.read(_job_file, {"b_org": org, "b_id": job_id})
 
-    async def events(self, org: str, job_id: str, *, limit: int = 100, after: str | None = None) -> Listing[JobEvent]:
+    async def events(
+        self, org: str, job_id: str, *, limit: int = 100, after: str | None = None
+    ) -> ResultPage[JobEvent]:
         """A job's events, newest first."""
         query = _newest_events.where(event.c.org == org, event.c.job == job_id)
         if after is not None:
@@ -169,7 +171,7 @@ class Reader:
 
     async def deliveries(
         self, *, state: str | None = None, limit: int = 50, after: str | None = None
-    ) -> Listing[DeliverySummary]:
+    ) -> ResultPage[DeliverySummary]:
         """Deliveries, newest first."""
         query = _newest_deliveries
         if state is not None:
@@ -236,11 +238,11 @@ def _listing(
     limit: int,
     item: Callable[[sa.Row[Any]], T],
     mark: Callable[[sa.Row[Any]], tuple[int | str, ...]],
-) -> Listing[T]:
+) -> ResultPage[T]:
     rows = connection.execute(query.limit(limit + 1)).all()
     shown = rows[:limit]
     more = len(rows) > len(shown) > 0
-    return Listing(items=tuple(item(row) for row in shown), next=cursor(*mark(shown[-1])) if more else None)
+    return ResultPage(items=tuple(item(row) for row in shown), next=cursor(*mark(shown[-1])) if more else None)
 
 
 def _job_file(connection: sa.Connection, wanted: Row) -> JobFile | None:

@@ -71,7 +71,7 @@ class DeliverySummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing(Generic[T]):
+class ResultPage(Generic[T]):
     """One page; `next` is the cursor of the following one, None at the end."""
 
     items: tuple[T, ...]

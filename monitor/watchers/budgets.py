@@ -10,7 +10,7 @@ from typing import Final
 import anyio.to_thread
 
 from monitor.clock import Clock
-from monitor.domain.budgets import Budget, CostRecords, add_up, periods, since
+from monitor.domain.budgets import Budget, BudgetRecords, add_up, periods, since
 from monitor.domain.news import News
 from monitor.domain.notices import budget_news, budget_recipients
 from monitor.domain.routing import OrgRef, Rule
@@ -71,7 +71,7 @@ class BudgetWatcher:
         orgs = sorted({org.org for budget in self.budgets for org in budget.covers(self.orgs)})
         spent = await self.costs.spent(since(self.budgets, now), orgs)
         notified = dict.fromkeys(await self.outbox.notified([f"budget:{budget.name}" for budget in self.budgets]))
-        costs = CostRecords(spendings=spent.spendings, active=spent.active, usages=spent.usages)
+        costs = BudgetRecords(spendings=spent.spendings, active=spent.active, usages=spent.usages)
         many = len(self.budgets) * (len(costs.spendings) + len(costs.active) + len(costs.usages)) > _MANY
         states, found = (
             await anyio.to_thread.run_sync(self._evaluate, costs, notified, now)
@@ -84,7 +84,7 @@ class BudgetWatcher:
         return await self.outbox.announce(found)
 
     def _evaluate(
-        self, costs: CostRecords, notified: Mapping[str, str | None], now: datetime
+        self, costs: BudgetRecords, notified: Mapping[str, str | None], now: datetime
     ) -> tuple[tuple[BudgetState, ...], list[News]]:
         """What each budget has come to, and what is to be notified of it."""
         states, found = [], []

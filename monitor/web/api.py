@@ -23,7 +23,7 @@ from monitor.domain.reconcile import DayCosts, reconcile
 from monitor.domain.render import job_view, moment
 from monitor.metrics.health import AccountHealth, BudgetState, Health, OrgHealth
 from monitor.providers import line_item_kind
-from monitor.store import CostStore, DeliverySummary, JobFile, Listing, Reader
+from monitor.store import CostStore, DeliverySummary, JobFile, Reader, ResultPage
 from monitor.web import query
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ def answered(content: bytes) -> web.Response:
     return web.Response(body=content, content_type="application/json")
 
 
-def page(listing: Listing[T], view: Callable[[T], View]) -> bytes:
+def page(listing: ResultPage[T], view: Callable[[T], View]) -> bytes:
     """One page of a list, and the cursor of the next."""
     return encoded([view(item) for item in listing.items], listing.next)
 

@@ -11,7 +11,7 @@ from monitor.domain.flow import Tracked, Transition
 from monitor.domain.model import EventKind, Job, JobEvent
 from monitor.domain.render import moment, span
 from monitor.metrics.labels import clean
-from monitor.store import DeliverySummary, JobFile, Listing
+from monitor.store import DeliverySummary, JobFile, ResultPage
 from monitor.web.drawing import Chart, chart
 from monitor.web.job_rows import cut, job_row, when
 from monitor.web.style import render_template
@@ -30,7 +30,7 @@ class JobStory:
     """Of its organisation."""
     measured: Sequence[JobEvent]
     """Measurements and checkpoints, oldest first."""
-    events: Listing[JobEvent]
+    events: ResultPage[JobEvent]
     first: bool
     """Whether these are the newest events."""
     at: datetime

@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
-from monitor.store import Listing
+from monitor.store import ResultPage
 
 MOST_ITEMS: Final = 500
 _PAGE: Final = 100  # items, where no limit is given
@@ -80,7 +80,7 @@ def choice(given: Mapping[str, str], name: str, known: Collection[Word]) -> Word
     raise BadQuestion(f"{name} must be one of: {', '.join(known)}")
 
 
-def paged(items: Iterable[T], key: Callable[[T], tuple[str | int, ...]], given: Mapping[str, str]) -> Listing[T]:
+def paged(items: Iterable[T], key: Callable[[T], tuple[str | int, ...]], given: Mapping[str, str]) -> ResultPage[T]:
     """The page of a list in memory that `limit` and `after` ask for, sorted by `key`, which tells its items apart.
 
     What comes or goes between two pages makes no other item appear twice or not at all. Raises BadQuestion.
@@ -94,7 +94,7 @@ def paged(items: Iterable[T], key: Callable[[T], tuple[str | int, ...]], given: 
             raise BadQuestion("after is no cursor of this list") from None
     shown = tuple(rest[:most])
     following = urlsafe_b64encode(msgspec.json.encode(key(shown[-1]))).decode() if len(rest) > most else None
-    return Listing(items=shown, next=following)
+    return ResultPage(items=shown, next=following)
 
 
 def accepts_gzip(accept_encoding: str) -> bool:

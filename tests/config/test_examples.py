@@ -97,21 +97,21 @@ def test_the_schema_is_a_schema_with_a_sentence_for_each_of_our_keys() -> None:
     Draft202012Validator.check_schema(found)
     assert VALIDATOR.is_valid(found["examples"][0])
     for name in (
-        "Poll",
+        "PollSettings",
         "Stall",
         "Store",
-        "Server",
+        "ServerSettings",
         "DeliverySettings",
         "MetricsSettings",
-        "Route",
+        "RouteSettings",
         "JobMatch",
         "BudgetSettings",
         "Log",
     ):
         for key, described in found["$defs"][name]["properties"].items():
             assert described.get("description"), (name, key)
-    assert found["$defs"]["Poll"]["properties"]["interval"]["default"] == "30s"
-    assert found["$defs"]["Server"]["properties"]["listen"]["default"] == "127.0.0.1:10877"
+    assert found["$defs"]["PollSettings"]["properties"]["interval"]["default"] == "30s"
+    assert found["$defs"]["ServerSettings"]["properties"]["listen"]["default"] == "127.0.0.1:10877"
 
 
 ORGANIZATION = {"name": "a", "provider": "openai", "api_key": "sk-0"}

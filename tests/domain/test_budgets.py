@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain.budgets import Budget, CostRecords, Period, Span, Sum, add_up, crossed, period_of, since
+from monitor.domain.budgets import Budget, BudgetRecords, Period, Span, Sum, add_up, crossed, period_of, since
 from monitor.domain.costs import Spending, TokenCount, TokenDollars, Usage
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method
 from monitor.domain.routing import Match, OrgRef
@@ -100,16 +100,16 @@ def test_the_books_are_asked_from_the_first_moment_that_any_budget_counts() -> N
 @pytest.mark.parametrize(
     ("of", "books", "expected"),
     [
-        pytest.param(budget(), CostRecords(), Sum(), id="nothing was spent"),
+        pytest.param(budget(), BudgetRecords(), Sum(), id="nothing was spent"),
         pytest.param(
             budget(),
-            CostRecords(spendings=(spending("10"), spending("2.40", job="ftjob-2"))),
+            BudgetRecords(spendings=(spending("10"), spending("2.40", job="ftjob-2"))),
             Sum(computed=Decimal("12.40")),
             id="what ended this month",
         ),
         pytest.param(
             budget(),
-            CostRecords(
+            BudgetRecords(
                 spendings=(
                     spending("1", datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)),
                     spending("2", datetime(2026, 11, 1, tzinfo=UTC)),
@@ -121,38 +121,38 @@ def test_the_books_are_asked_from_the_first_moment_that_any_budget_counts() -> N
         ),
         pytest.param(
             budget(period=Period.TOTAL),
-            CostRecords(spendings=(spending("1", NOON - timedelta(days=900)), spending("2"))),
+            BudgetRecords(spendings=(spending("1", NOON - timedelta(days=900)), spending("2"))),
             Sum(computed=Decimal(3)),
             id="a total never begins anew",
         ),
         pytest.param(
             budget(period=Period.DAY),
-            CostRecords(active=(active("7", created_at=NOON - timedelta(days=3)),)),
+            BudgetRecords(active=(active("7", created_at=NOON - timedelta(days=3)),)),
             Sum(estimated=Decimal(7)),
             id="an active job counts in full, whenever it began",
         ),
         pytest.param(
             budget(),
-            CostRecords(active=(active(None), active("7"), tracked(job(), cost=UNKNOWN_COST))),
+            BudgetRecords(active=(active(None), active("7"), tracked(job(), cost=UNKNOWN_COST))),
             Sum(estimated=Decimal(7), unknown_jobs=2),
             id="unknown costs count as nothing, and are counted",
         ),
         pytest.param(
             budget(include_usage=True),
-            CostRecords(usages=(used("3"), used(None), used("5", NOON - timedelta(days=30)))),
+            BudgetRecords(usages=(used("3"), used(None), used("5", NOON - timedelta(days=30)))),
             Sum(usage=Decimal(3)),
             id="use of the period counts where that is asked for, as far as its price is known",
         ),
-        pytest.param(budget(), CostRecords(usages=(used("3"),)), Sum(), id="use does not count where it is not"),
+        pytest.param(budget(), BudgetRecords(usages=(used("3"),)), Sum(), id="use does not count where it is not"),
         pytest.param(
             budget(include_usage=True, match=Match(metadata={"env": "prod"})),
-            CostRecords(usages=(used("3"),), spendings=(spending("9", metadata={"env": "prod"}),)),
+            BudgetRecords(usages=(used("3"),), spendings=(spending("9", metadata={"env": "prod"}),)),
             Sum(computed=Decimal(9)),
             id="use has no metadata",
         ),
         pytest.param(
             budget(),
-            CostRecords(
+            BudgetRecords(
                 spendings=(spending(org="gone"),),
                 active=(active("9", org="gone"),),
                 usages=(used("9", org="gone"),),
@@ -163,7 +163,7 @@ def test_the_books_are_asked_from_the_first_moment_that_any_budget_counts() -> N
     ],
 )
 def test_a_sum_is_of_what_ended_what_is_under_way_and_perhaps_of_use(
-    of: Budget, books: CostRecords, expected: Sum
+    of: Budget, books: BudgetRecords, expected: Sum
 ) -> None:
     assert add_up(of, books, ACCOUNTS, period_of(of.period, NOON), now=NOON) == expected
 
@@ -186,7 +186,7 @@ def test_a_sum_is_of_what_ended_what_is_under_way_and_perhaps_of_use(
 )
 def test_a_budget_counts_what_it_matches_alike_in_all_its_parts(match: Match, *, counts: bool) -> None:
     tuned = f"ft:{MODEL}:acme::abc"
-    books = CostRecords(
+    books = BudgetRecords(
         spendings=(spending("1", fine_tuned_model=tuned),),
         active=(active("2", fine_tuned_model=tuned),),
         usages=(used("4"),),
@@ -198,7 +198,7 @@ def test_a_budget_counts_what_it_matches_alike_in_all_its_parts(match: Match, *,
 
 def test_metadata_of_jobs_are_asked_for() -> None:
     of = budget(match=Match(metadata={"env": "prod"}))
-    books = CostRecords(
+    books = BudgetRecords(
         spendings=(spending("1"), spending("2", metadata={"env": "prod", "x": "y"})),
         active=(active("4"), active("8", metadata={"env": "prod"})),
     )
@@ -223,7 +223,7 @@ def test_a_threshold_is_crossed_when_it_is_reached(spent: str, threshold: str | 
 
 def test_sums_are_exact() -> None:
     tenth = spending("0.1")
-    books = CostRecords(spendings=tuple(replace(tenth, job=f"ftjob-{n}") for n in range(3)))
+    books = BudgetRecords(spendings=tuple(replace(tenth, job=f"ftjob-{n}") for n in range(3)))
     assert (
         crossed(
             budget(amount=Decimal("0.3")),

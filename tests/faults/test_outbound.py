@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from monitor import notifiers
 from monitor.notifiers.address import url_problem
-from monitor.notifiers.base import FailureKind, Outgoing, SendError
+from monitor.notifiers.base import FailureKind, HttpRequest, SendError
 from monitor.notifiers.http import post
 from tests.e2e.daemon import until
 from tests.e2e.receivers import SIGNING as HOOK
@@ -43,7 +43,7 @@ async def test_d17_no_spelling_leads_to_an_address_that_is_refused(host: str, sc
     began = time.monotonic()
     async with notifiers.session() as session:
         with pytest.raises(SendError) as caught:
-            await post(session, Outgoing(url=url, body=b"{}"), timeout=3.0)
+            await post(session, HttpRequest(url=url, body=b"{}"), timeout=3.0)
     assert caught.value.reason in {"address_refused", "bad_settings", "unreachable"}
     if caught.value.reason == "unreachable":  # a name that nobody has; not a connection that was tried
         assert "host name has no address" in str(caught.value) or time.monotonic() - began < 0.5
@@ -54,7 +54,7 @@ async def test_d17_a_name_that_leads_inside_is_refused_where_only_the_public_is_
     async with listening(target), notifiers.session(public_only=True) as session:
         for url in (target.url, target.url.replace("127.0.0.1", "localhost")):
             with pytest.raises(SendError) as caught:
-                await post(session, Outgoing(url=url, body=b"{}"), timeout=3.0)
+                await post(session, HttpRequest(url=url, body=b"{}"), timeout=3.0)
             assert (caught.value.kind, caught.value.reason) == (FailureKind.TARGET, "address_refused")
     assert target.letters == []
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.notifiers.base import Answer, FailureKind, SendError, judge_status
+from monitor.notifiers.base import FailureKind, HttpAnswer, SendError, judge_status
 from tests.notifiers.receivers import AT
 
 
@@ -40,6 +40,6 @@ from tests.notifiers.receivers import AT
 def test_what_a_status_means(
     status: int, headers: dict[str, str], failure: FailureKind | None, wait: float | None
 ) -> None:
-    verdict = judge_status(Answer(status=status, headers=headers, body=b""), AT)
+    verdict = judge_status(HttpAnswer(status=status, headers=headers, body=b""), AT)
     error = verdict if isinstance(verdict, SendError) else None
     assert (error.kind if error else None, error.retry_after if error else None) == (failure, wait)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from monitor.domain.news import EventType, Message
 from monitor.notifiers.alertmanager import AlertmanagerChannel
-from monitor.notifiers.base import Attempt, Card, Outgoing
+from monitor.notifiers.base import Attempt, Card, HttpRequest
 from monitor.notifiers.discord import DiscordChannel
 from monitor.notifiers.pagerduty import PagerDutyChannel
 from monitor.notifiers.slack import SlackChannel
@@ -67,7 +67,7 @@ PAGERDUTY_EVENT = jsonschema.Draft7Validator({
 })  # fmt: skip
 
 
-def content(outgoing: Outgoing | None) -> Any:
+def content(outgoing: HttpRequest | None) -> Any:
     assert outgoing is not None
     return json.loads(outgoing.body)
 

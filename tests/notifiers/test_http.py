@@ -8,14 +8,14 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from monitor.notifiers.address import url_problem
-from monitor.notifiers.base import Answer, FailureKind, Outgoing, SendError
+from monitor.notifiers.base import FailureKind, HttpAnswer, HttpRequest, SendError
 from monitor.notifiers.http import post, session
 from tests.notifiers.receivers import raw, receiver
 
 
-async def posted(url: str, *, timeout: float = 5.0) -> Answer:
+async def posted(url: str, *, timeout: float = 5.0) -> HttpAnswer:
     async with session() as client:
-        return await post(client, Outgoing(url=url, body=b"{}"), timeout=timeout)
+        return await post(client, HttpRequest(url=url, body=b"{}"), timeout=timeout)
 
 
 async def refused(url: str, *, timeout: float = 5.0) -> SendError:
@@ -128,7 +128,7 @@ async def test_proxies_and_cookies_stay_out_of_it(monkeypatch: pytest.MonkeyPatc
             monkeypatch.setenv(name, proxy.url)
         async with session() as client:
             for _ in range(2):
-                await post(client, Outgoing(url=target.url, body=b"{}"), timeout=5)
+                await post(client, HttpRequest(url=target.url, body=b"{}"), timeout=5)
     assert proxy.heard == []
     assert len(target.heard) == 2
     assert "cookie" not in target.heard[1].headers
@@ -180,7 +180,7 @@ async def test_the_address_behind_a_name_is_what_counts(host: str) -> None:
         assert isinstance(client.connector, aiohttp.TCPConnector)
         client.connector._resolver = Rebinding(host)
         with pytest.raises(SendError) as caught:
-            await post(client, Outgoing(url="http://hooks.example.com/"), timeout=5)
+            await post(client, HttpRequest(url="http://hooks.example.com/"), timeout=5)
     assert caught.value.reason == "address_refused"
 
 

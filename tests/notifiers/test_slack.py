@@ -7,7 +7,7 @@ import pytest
 
 from monitor import notifiers
 from monitor.notifiers import SlackSettings
-from monitor.notifiers.base import Answer, Card, FailureKind, Notifier, Receipt, SendError
+from monitor.notifiers.base import Card, FailureKind, HttpAnswer, Notifier, Receipt, SendError
 from monitor.notifiers.slack import SlackChannel
 from monitor.secret import Redactor
 from tests.notifiers.receivers import AT, attempt, message, raw, receiver
@@ -61,7 +61,7 @@ HTML = {"content-type": "text/html; charset=utf-8"}
 
 def kind(channel: SlackChannel, status: int, body: str, headers: dict[str, str] | None = None) -> FailureKind | None:
     """What an answer means; None is delivered."""
-    verdict = channel.judge(Answer(status=status, headers=headers or {}, body=body.encode()), AT)
+    verdict = channel.judge(HttpAnswer(status=status, headers=headers or {}, body=body.encode()), AT)
     return verdict.kind if isinstance(verdict, SendError) else None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from monitor.providers._json import Memo, Object, Partial, RawPage, Skip, raw_page, understood
-from monitor.providers._refusals import Rule, refusal
+from monitor.providers._refusals import RefusalRule, refusal
 from monitor.providers._values import cursor
 from monitor.providers.base import AuthFailed, NotEligible, Page, Request, Response
 
@@ -16,33 +16,33 @@ T = TypeVar("T")
 LIMIT: Final = 100  # no maximum is documented; 100 is seen in the wild, the default of 20 costs five times the requests
 # platform.openai.com, "Error codes"; OpenAI's deprecations page, "Update to OpenAI's self-serve fine-tuning".
 RULES: Final = (
-    Rule(
+    RefusalRule(
         re.compile(r"training_not_available", re.IGNORECASE),
         NotEligible,
         "this organisation may not create fine-tuning jobs any more, and from 2027-01-06 on nobody may; "
         "its jobs and models can still be read",
         frozenset({403}),
     ),
-    Rule(
+    RefusalRule(
         re.compile(r"unsupported_country", re.IGNORECASE),
         NotEligible,
         "fine-tuning is not open to this organisation's country",
         frozenset({403}),
     ),
     # What waiting does not cure: the plan's money is spent.
-    Rule(
+    RefusalRule(
         re.compile(r"insufficient_quota|credit_balance|billing|hard.limit|spend(ing)?.limit", re.IGNORECASE),
         NotEligible,
         "the quota is spent",
         frozenset({429}),
     ),
     # LiteLLM answers 500 without a licence, and 400 "No connected db." to a key that is not its own (1.108.7).
-    Rule(
+    RefusalRule(
         re.compile(r"only premium users|litellm.enterprise|litellm_license", re.IGNORECASE),
         NotEligible,
         "this LiteLLM proxy has no licence for fine-tuning jobs; its pass-through at /openai_passthrough needs none",
     ),
-    Rule(
+    RefusalRule(
         re.compile(
             r"invalid_api_key|incorrect api key|no_db_connection|token_not_found_in_db|expired_key|"
             r"authentication error|invalid.proxy.server.token|access denied due to invalid subscription key",
