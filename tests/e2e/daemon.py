@@ -127,6 +127,11 @@ def organization(org: Org, base_url: str, **over: Any) -> dict[str, Any]:
     return {"name": org.name, "provider": "openai", "base_url": base_url, "api_key": org.key, **over}
 
 
+def pricing(orgs: Iterable[Org]) -> list[dict[str, Any]]:
+    """That published prices hold for simulated organisations, as for the true ones."""
+    return [{"org": org.name, "like": "openai"} for org in orgs]
+
+
 async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 45.0) -> None:
     """Wait until something holds; it is asked often. Fails after so many seconds: what has to be quick is measured."""
     deadline = time.monotonic() + seconds

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from monitor.simulator import Pace, Simulation, organisations, serve, training_file
-from tests.e2e.daemon import FAST, Daemon, organization, running, until
+from tests.e2e.daemon import FAST, Daemon, organization, pricing, running, until
 from tests.e2e.receivers import SIGNING, Inbox, webhook
 from tests.e2e.test_story import create, rounds, upload
 
@@ -25,6 +25,7 @@ BASES = ("gpt-4o-mini-2024-07-18", "gpt-4.1-mini-2025-04-14")
 def configuration(simulation: Simulation, base_url: str, hook: Inbox, **over: Any) -> dict[str, Any]:
     return {
         "organizations": [organization(org, base_url, labels={"team": org.name}) for org in simulation.orgs],
+        "pricing": pricing(simulation.orgs),
         "poll": {**FAST, "models_interval": "300ms"},
         "notifiers": [{"name": "hook", "type": "webhook", "url": hook.url, "secret": SIGNING}],
         "routes": [{"on": ["budget", "shutdown"], "notify": ["hook"]}],

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from monitor.simulator import Org, Pace, Simulation, Traffic, organisations, serve, training_file
-from tests.e2e.daemon import FAST, Daemon, organization, running, until
+from tests.e2e.daemon import FAST, Daemon, organization, pricing, running, until
 from tests.e2e.receivers import SIGNING, Inbox, slack, webhook
 
 BRISK = Pace(
@@ -46,6 +46,7 @@ async def create(base_url: str, key: str, **body: Any) -> str:
 def configuration(orgs: tuple[Org, ...], base_url: str, hook: Inbox, **over: Any) -> dict[str, Any]:
     return {
         "organizations": [organization(org, base_url) for org in orgs],
+        "pricing": pricing(orgs),
         "poll": FAST,
         "notifiers": [{"name": "hook", "type": "webhook", "url": hook.url, "secret": SIGNING}],
         "routes": [{"notify": ["hook"]}],

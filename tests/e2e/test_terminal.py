@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from monitor.simulator import Org, Pace, Simulation, organisations, serve, training_file
-from tests.e2e.daemon import FAST, Daemon, organization, running, until
+from tests.e2e.daemon import FAST, Daemon, organization, pricing, running, until
 from tests.e2e.test_story import BRISK, create, upload
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -119,6 +119,7 @@ async def place(folder: Path, pace: Pace = CALM) -> AsyncIterator[Place]:
         (org,) = simulation.orgs
         settings = {
             "organizations": [organization(org, base_url)],
+            "pricing": pricing(simulation.orgs),
             "poll": FAST,
             "server": {"listen": f"127.0.0.1:{port}"},
         }
