@@ -46,6 +46,9 @@ def _routes(tree: Mapping[str, Any]) -> Iterator[Flaw]:
     for at, route in enumerate(_items(tree, "routes")):
         if isinstance(route, dict):
             yield from _unknown(route.get("notify"), ("routes", at, "notify"), notifiers, "no notifier has this name")
+            mutes = tree.get("mute_times")
+            known = {name for name in mutes if isinstance(name, str)} if isinstance(mutes, dict) else set()
+            yield from _unknown(route.get("mute"), ("routes", at, "mute"), known, "no mute time has this name")
             yield from _allowed(tree, route.get("notify_from"), ("routes", at, "notify_from", "allow"), notifiers)
 
 

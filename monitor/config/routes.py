@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Annotated, TypeVar
+from datetime import time, timedelta
+from typing import Annotated, Any, Final, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
 from monitor.config.budgets import Amount
+from monitor.config.durations import Duration, between
 from monitor.config.parts import JobMatch, Part, Word, Words, listed
 from monitor.domain.model import FailureClass, JobKind, Method, Status
+from monitor.domain.mutes import MuteTime, Window
 from monitor.domain.news import EventType
 from monitor.domain.routing import DEFAULT_ON, AllowedChannel, Match, MentionFrom, NotifyFrom, Rule
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-_T = TypeVar("_T")
-_Some = Annotated[tuple[_T, ...], BeforeValidator(listed, json_schema_input_type=_T | tuple[_T, ...])]
-Ons = Annotated[
-    tuple[EventType, ...],
-    Field(min_length=1),
-    BeforeValidator(listed, json_schema_input_type=EventType | tuple[EventType, ...]),
-]
+
+
+def _one_or(kind: Any) -> BeforeValidator:
+    """One stands for a list of one; the schema says so."""
+    return BeforeValidator(listed, json_schema_input_type=kind | tuple[kind, ...])
+
+
+Ons = Annotated[tuple[EventType, ...], Field(min_length=1), _one_or(EventType)]
 
 
 class RouteMatch(JobMatch):
     """Which jobs a route is for. What is not given matches everything; all that is given must hold."""
 
-    kind: _Some[JobKind] = ()
+    kind: Annotated[tuple[JobKind, ...], _one_or(JobKind)] = ()
     """Kinds of jobs."""
-    method: _Some[Method] = ()
+    method: Annotated[tuple[Method, ...], _one_or(Method)] = ()
     """Methods of training."""
-    status: _Some[Status] = ()
+    status: Annotated[tuple[Status, ...], _one_or(Status)] = ()
     """Statuses of the job when the event happens."""
-    error_class: _Some[FailureClass] = ()
+    error_class: Annotated[tuple[FailureClass, ...], _one_or(FailureClass)] = ()
     """Why the job failed; jobs that did not fail do not match."""
     cost_at_least: Amount | None = None
     """US dollars, estimated or computed; jobs whose cost is not known do not match."""
@@ -49,6 +55,62 @@ class RouteMatch(JobMatch):
             error_classes=frozenset(self.error_class),
             cost_at_least=self.cost_at_least,
         )
+
+
+def _zone(name: object) -> ZoneInfo:
+    if not isinstance(name, str):
+        raise ValueError("should be the name of a time zone, such as Europe/Berlin")  # noqa: TRY004 - see `_minute`
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        raise ValueError("no time zone has this name; Europe/Berlin is one") from None
+
+
+def _minute(text: object) -> time:
+    """A time of the day; 24:00 is the next midnight."""
+    found = _TIME.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError('should be a time such as "22:00", in quotes')  # pydantic hears of ValueErrors only
+    return time(int(found[1]), int(found[2])) if found[1] else time(0)
+
+
+_TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
+Zone = Annotated[ZoneInfo, PlainValidator(_zone, json_schema_input_type=str)]
+Minute = Annotated[time, PlainValidator(_minute, json_schema_input_type=Annotated[str, Field(pattern=_TIME.pattern)])]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+_DAYS: Final = get_args(Day)
+
+
+class WindowSettings(Part):
+    """A part of some days, in local time."""
+
+    days: Annotated[tuple[Day, ...], Field(min_length=1), _one_or(Day)] = _DAYS
+    """The days on which it begins."""
+    start: Annotated[Minute, Field(alias="from")]
+    """When it begins, such as `"22:00"`."""
+    end: Annotated[Minute, Field(alias="to")]
+    """When it ends; where that is not after `from`, on the next day. `"24:00"` is midnight."""
+
+    @property
+    def window(self) -> Window:
+        """The same as the domain understands it."""
+        return Window(days=frozenset(map(_DAYS.index, self.days)), start=self.start, end=self.end)
+
+
+class MuteTimeSettings(Part):
+    """When notifications are held back; what was held back comes as one message at the end."""
+
+    timezone: Zone
+    """Whose local time `windows` are in, such as `Europe/Berlin`."""
+    windows: Annotated[tuple[WindowSettings, ...], Field(min_length=1, max_length=50)]
+    """What is held back is sent when no window holds any more."""
+    passing: Annotated[tuple[EventType, ...], _one_or(EventType), Field(alias="except")] = ()
+    """Events that are sent at once all the same."""
+
+    def mute_time(self, name: str) -> MuteTime:
+        """The same as the domain understands it."""
+        windows = tuple(each.window for each in self.windows)
+        return MuteTime(name=name, zone=self.timezone, windows=windows, passing=frozenset(self.passing))
 
 
 class NotifyFromSettings(Part):
@@ -104,6 +166,10 @@ class RouteSettings(Part):
     """Lets the job say who is notified, besides those of `notify`."""
     mention_from: MentionFromSettings | None = None
     """Lets the job say who is mentioned."""
+    group_wait: Annotated[Duration, AfterValidator(between("100ms", "1h"))] | None = None
+    """What comes within it to one notifier is one message. PagerDuty and Alertmanager group by themselves."""
+    mute: Words = ()
+    """Names of `mute_times` in which it holds back what it sends, until they end."""
     proceed: Annotated[bool, Field(alias="continue")] = True
     """False: where this route matches, those behind it are not looked at."""
 
@@ -113,8 +179,11 @@ class RouteSettings(Part):
             raise ValueError("needs notify, or notify_from")
         return self
 
-    def rule(self, bots: Iterable[str]) -> Rule:
-        """This route as the domain understands it. `bots` are the notifiers that can post to any channel."""
+    def rule(self, bots: Iterable[str], mutes: Mapping[str, MuteTime], alone: frozenset[str]) -> Rule:
+        """This route as the domain understands it.
+
+        `bots` are the notifiers that can post to any channel, `alone` those whose receivers group by themselves.
+        """
         return Rule(
             name=self.name,
             match=self.match.match,
@@ -122,5 +191,8 @@ class RouteSettings(Part):
             notify=self.notify,
             notify_from=self.notify_from.resolved(bots) if self.notify_from is not None else None,
             mention_from=self.mention_from.mention_from if self.mention_from is not None else None,
+            group_wait=self.group_wait or timedelta(0),
+            mutes=tuple(mutes[name] for name in self.mute),
+            alone=alone,
             last=not self.proceed,
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
@@ -12,7 +13,7 @@ from monitor.config.address import Address, Listen, PublicUrl, address
 from monitor.config.budgets import BudgetSettings
 from monitor.config.durations import Duration, between
 from monitor.config.parts import Part, Words
-from monitor.config.routes import RouteSettings
+from monitor.config.routes import MuteTimeSettings, Name, RouteSettings
 from monitor.domain.budgets import Budget
 from monitor.domain.routing import Rule
 from monitor.notifiers import NotifierSettings
@@ -30,6 +31,9 @@ def _database(value: SecretStr) -> SecretStr:
             "should be sqlite:///FILE (sqlite:////FILE for an absolute path), or postgresql://USER:PASSWORD@HOST/DATABASE"
         )
     return value
+
+
+_GROUP_BY_THEMSELVES: Final = ("pagerduty", "alertmanager")
 
 
 class PollSettings(Part):
@@ -198,6 +202,8 @@ class Settings(Part):
     metrics: MetricsSettings = MetricsSettings()
     notifiers: tuple[NotifierSettings, ...] = ()
     """Where notifications can go."""
+    mute_times: Mapping[Name, MuteTimeSettings] = Field(default_factory=dict)
+    """Times in which routes hold back what they send, by name."""
     routes: tuple[RouteSettings, ...] = ()
     """Who hears of what."""
     pricing: Annotated[
@@ -211,7 +217,9 @@ class Settings(Part):
     def rules(self) -> tuple[Rule, ...]:
         """The routes as the domain understands them."""
         bots = [one.name for one in self.notifiers if isinstance(one, SlackSettings) and one.channel is not None]
-        return tuple(route.rule(bots) for route in self.routes)
+        mutes = {name: each.mute_time(name) for name, each in self.mute_times.items()}
+        alone = frozenset(one.name for one in self.notifiers if one.type in _GROUP_BY_THEMSELVES)
+        return tuple(route.rule(bots, mutes, alone) for route in self.routes)
 
     @property
     def limits(self) -> tuple[Budget, ...]:

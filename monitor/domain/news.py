@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -44,6 +44,8 @@ class SubjectKind(StrEnum):
     BUDGET = "budget"
     SHUTDOWN = "shutdown"
     ORGANIZATION = "organization"
+    GROUP = "group"
+    """Several of the others in one message."""
     TEST = "test"
 
 
@@ -159,6 +161,21 @@ class Message:
     """The name of the route that sends it."""
 
 
+ALONE: Final = "alone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """What keeps a delivery back before it is sent for the first time."""
+
+    group: str
+    """What waits under the same name for the same notifier is sent as one message, unless the name is ALONE."""
+    until: datetime | None = None
+    """The end of a time in which the notifier is muted."""
+    wait: timedelta = timedelta(0)
+    """For how long others may join it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """A sealed envelope: one message for one notifier, or for one channel of it."""
@@ -167,6 +184,7 @@ class Delivery:
     seq: int
     notifier: str
     message: Message
+    hold: Hold | None = None
 
     @property
     def address(self) -> str:

@@ -51,11 +51,13 @@ def budget_news(
     return replace(told, judged_by=dollars(budget.amount))
 
 
-def budget_recipients(budget: Budget, orgs: Iterable[OrgRef], rules: Iterable[Rule]) -> Mapping[str, Recipient]:
+def budget_recipients(
+    budget: Budget, orgs: Iterable[OrgRef], rules: Iterable[Rule], now: datetime | None = None
+) -> Mapping[str, Recipient]:
     """The notifiers of every rule on `budget` whose organisations, providers and labels fit an organisation that the
     budget covers; what a rule asks of models and metadata is not asked of budgets."""
     covered = budget.covers(orgs)
-    return route((EventType.BUDGET,), rules, lambda match: any(covers(match, org) for org in covered))
+    return route((EventType.BUDGET,), rules, lambda match: any(covers(match, org) for org in covered), now=now)
 
 
 def _judged_subject(budget: Budget, span: Span, notified: Mapping[str, str | None]) -> Subject:
@@ -171,7 +173,7 @@ def _shutdown_messages(
     named: dict[str, set[TunedModel]] = {}
     by: dict[str, Recipient] = {}
     for model in retirement.models:
-        routed = route((EventType.SHUTDOWN,), rules, lambda match: names(match, model.id, model.base))  # noqa: B023 - used at once
+        routed = route((EventType.SHUTDOWN,), rules, lambda match: names(match, model.id, model.base), now=now)  # noqa: B023 - used at once
         for to, recipient in routed.items():
             named.setdefault(to, set()).add(model)
             by.setdefault(to, recipient)

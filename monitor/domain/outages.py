@@ -56,7 +56,7 @@ def outage_news(
         return None
     event = _EVENTS[seq % 2]
     message = _message(health, subject, event, now)
-    routed = route((event,), wanted, lambda _: True)
+    routed = route((event,), wanted, lambda _: True, now=now)
     deliveries = (address(subject, seq, to, recipient, message) for to, recipient in routed.items())
     return News(subject=subject, seq=seq, deliveries=tuple(deliveries))
 

@@ -126,7 +126,7 @@ def plan(pasts: Iterable[Past], policies: Mapping[str, Policy], notifier: str | 
             continue
         if stored is None:
             made = build_delivery(past.transition, past.tracked, to=to, recipient=recipient, labelling=labelling)
-            new.append(made)
+            new.append(replace(made, hold=None))
             deliveries.append(_replayed(past.transition, to, made.message, new=True))
         elif stored.waits:
             waiting += 1

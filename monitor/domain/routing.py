@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Final
 
 from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import Cost, FailureClass, Job, JobKind, Method, Status
+from monitor.domain.mutes import MuteTime
 from monitor.domain.naming import UNNAMED, Naming
-from monitor.domain.news import Delivery, EventType, Message, Subject
+from monitor.domain.news import ALONE, Delivery, EventType, Hold, Message, Subject
 from monitor.domain.triage import triage
 
 _EVENTS: Final = {
@@ -122,6 +125,11 @@ class Rule:
     notify: tuple[str, ...] = ()
     notify_from: NotifyFrom | None = None
     mention_from: MentionFrom | None = None
+    group_wait: timedelta = timedelta(0)
+    """What comes within it to one notifier is one message."""
+    mutes: tuple[MuteTime, ...] = ()
+    alone: frozenset[str] = frozenset()
+    """Notifiers whose receivers group by themselves: they get each message by itself."""
     last: bool = False
     """Where it matches, the rules behind it are not looked at."""
 
@@ -129,6 +137,17 @@ class Rule:
         """Whom it notifies of a job with this metadata: notifiers, or `NOTIFIER#CHANNEL`."""
         named = self.notify_from.read(metadata)[0] if self.notify_from is not None else ()
         return tuple(dict.fromkeys((*self.notify, *named)))
+
+    def hold(self, event: EventType, to: str, now: datetime) -> Hold | None:
+        """What keeps an event back that happens now; None where it is sent at once."""
+        notifier, sign, channel = to.partition("#")
+        ends = [end for mute in self.mutes if event not in mute.passing and (end := mute.ends(now)) is not None]
+        wait = self.group_wait if notifier not in self.alone else timedelta(0)
+        until = max(ends, default=None)
+        if until is None and not wait:
+            return None
+        group = f"until {until:%Y-%m-%dT%H:%M:%SZ}" if until is not None else "wait"
+        return Hold(group=ALONE if notifier in self.alone else group + sign + channel, until=until, wait=wait)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +157,12 @@ class Recipient:
     event: EventType
     rule: Rule
     mention: str | None = None
+    hold: Hold | None = None
+    """None where it is sent at once, as it is where one of several matching rules wants it so."""
+
+    def sooner(self, hold: Hold | None) -> Recipient:
+        """Sent at once where another rule wants that: what is urgent passes."""
+        return replace(self, hold=None) if hold is None else self
 
 
 def event_types(transition: Transition) -> tuple[EventType, ...]:
@@ -168,12 +193,14 @@ def route(
     events: Sequence[EventType],
     rules: Iterable[Rule],
     applies: Callable[[Match], bool],
+    *,
     metadata: Mapping[str, str] = {},
+    now: datetime | None = None,
 ) -> Mapping[str, Recipient]:
     """The addresses that get a piece of news, each once, by the first rule that names it.
 
     `events` are what it is news of, the most telling first; `applies` says whether a rule's conditions are met;
-    `metadata` is the job's, where the news is of a job.
+    `metadata` is the job's, where the news is of a job; without `now` nothing is held back.
     """
     recipients: dict[str, Recipient] = {}
     for rule in rules:
@@ -181,8 +208,10 @@ def route(
         if event is None or not applies(rule.match):
             continue
         mention = rule.mention_from.read(metadata) if rule.mention_from is not None else None
-        for address in rule.addresses(metadata):
-            recipients.setdefault(address, Recipient(event=event, rule=rule, mention=mention))
+        for to in rule.addresses(metadata):
+            hold = rule.hold(event, to, now) if now is not None else None
+            new = Recipient(event=event, rule=rule, mention=mention, hold=hold)
+            recipients[to] = recipients.setdefault(to, new).sooner(hold)
         if rule.last:
             break
     return recipients
@@ -193,14 +222,15 @@ def route_job(
 ) -> Mapping[str, Recipient]:
     """The addresses that get a transition of a job."""
     job, cost = tracked.job, tracked.cost
-    return route(event_types(transition), rules, lambda match: matches(match, job, labels, cost), job.metadata)
+    applies = partial(matches, job=job, labels=labels, cost=cost)
+    return route(event_types(transition), rules, applies, metadata=job.metadata, now=transition.at)
 
 
 def address(subject: Subject, seq: int, to: str, recipient: Recipient, message: Message) -> Delivery:
     """The delivery that brings a message to one address, as its rule wants it."""
     notifier, sign, channel = to.partition("#")
     addressed = replace(message, channel=sign + channel or None, mention=recipient.mention, route=recipient.rule.name)
-    return Delivery(subject=subject, seq=seq, notifier=notifier, message=addressed)
+    return Delivery(subject=subject, seq=seq, notifier=notifier, message=addressed, hold=recipient.hold)
 
 
 def matches(match: Match, job: Job, labels: Mapping[str, str], cost: Cost | None = None) -> bool:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from monitor.domain.news import Delivery, Message, News, Severity, Subject, SubjectKind, job_subject
+from monitor.domain.bundle import MOST, bundle
+from monitor.domain.news import ALONE, Delivery, Hold, Message, News, Severity, Subject, SubjectKind, job_subject
 from monitor.domain.replay import Past, Plan, StoredDelivery
 from monitor.log import get_logger
 from monitor.store.changes import Changes, Place
@@ -56,6 +57,8 @@ _GENERATION: Final = sa.select(sa.func.max(restore.c.at))
 
 _earlier = outbox.alias("earlier")
 _waiting = outbox.alias("waiting")
+_blocks = _earlier.c.hold.is_(None) | (_earlier.c.hold.like("wait%"))
+"""What is urgent passes what waits for the end of a muted time."""
 _first_of_subject = ~(
     sa.select(sa.literal(1))
     .select_from(_earlier)
@@ -66,14 +69,25 @@ _first_of_subject = ~(
         _earlier.c.notifier == _waiting.c.notifier,
         _earlier.c.state == PENDING,
         _earlier.c.seq < _waiting.c.seq,
+        _earlier.c.bundle.is_(None) | (_earlier.c.bundle != _waiting.c.key),
+        _blocks,
     )
     .correlate(_waiting)
     .exists()
 )
+_not_led = _waiting.c.bundle.is_(None) | (_waiting.c.bundle == _waiting.c.key)
+"""Those of a bundle go out with the one that leads it."""
 # A common table, as PostgreSQL may run a plain subquery more than once and then lock more than its limit.
 _due = (
     sa.select(_waiting.c.key)
-    .where(_waiting.c.state == PENDING, _waiting.c.notifier == _notifier, _waiting.c.due_at <= _now, _first_of_subject)
+    .where(
+        _waiting.c.state == PENDING,
+        _waiting.c.notifier == _notifier,
+        _waiting.c.due_at <= _now,
+        _waiting.c.hold.is_(None),
+        _not_led,
+        _first_of_subject,
+    )
     .order_by(_waiting.c.due_at, _waiting.c.created_at, _waiting.c.org, _waiting.c.subject_id)
     .limit(sa.bindparam("b_limit", type_=sa.Integer))
     .with_for_update(skip_locked=True)
@@ -101,10 +115,62 @@ _CLAIM: Final = (
         outbox.c.attempts,
         outbox.c.created_at,
         outbox.c.ambiguous,
+        outbox.c.bundle,
     )
 )
 _NEXT_DUE: Final = sa.select(sa.func.min(_waiting.c.due_at)).where(
-    _waiting.c.state == PENDING, _waiting.c.notifier == _notifier, _first_of_subject
+    _waiting.c.state == PENDING, _waiting.c.notifier == _notifier, _not_led, _first_of_subject
+)
+_hold = sa.bindparam("b_hold", type_=sa.Text)
+_DUE_HOLDS: Final = (
+    sa.select(outbox.c.hold)
+    .where(
+        outbox.c.state == PENDING,
+        outbox.c.notifier == _notifier,
+        outbox.c.due_at <= _now,
+        outbox.c.hold.is_not(None),
+    )
+    .distinct()
+)
+_HELD: Final = (
+    sa.select(outbox.c.key)
+    .where(outbox.c.state == PENDING, outbox.c.notifier == _notifier, outbox.c.hold == _hold)
+    .order_by(outbox.c.created_at, outbox.c.org, outbox.c.subject_id, outbox.c.seq)
+    .limit(MOST)
+    .with_for_update(skip_locked=True)
+)
+_HELD_ALONE: Final = _HELD.where(outbox.c.due_at <= _now)
+_BEHIND: Final = (
+    sa.select(_waiting.c.key)
+    .where(_waiting.c.key.in_(_keys))
+    .where(
+        sa.select(sa.literal(1))
+        .select_from(_earlier)
+        .where(
+            _earlier.c.subject_kind == _waiting.c.subject_kind,
+            _earlier.c.org == _waiting.c.org,
+            _earlier.c.subject_id == _waiting.c.subject_id,
+            _earlier.c.notifier == _waiting.c.notifier,
+            _earlier.c.state == PENDING,
+            _earlier.c.seq < _waiting.c.seq,
+            _earlier.c.key.not_in(_keys),
+            _blocks,
+        )
+        .correlate(_waiting)
+        .exists()
+    )
+)
+"""Those that would overtake an earlier one of their subject that is not among them."""
+_RELEASE: Final = (
+    sa.update(outbox)
+    .where(outbox.c.key.in_(_keys))
+    # its age begins when it may be sent
+    .values(hold=None, bundle=sa.bindparam("b_bundle", type_=sa.Text), created_at=_now, due_at=_now, touched_at=_now)
+)
+_BUNDLED: Final = (
+    sa.select(outbox.c.bundle, outbox.c.subject_kind, outbox.c.org, outbox.c.subject_id, outbox.c.seq, outbox.c.message)
+    .where(outbox.c.bundle.in_(_keys), outbox.c.state == PENDING)
+    .order_by(outbox.c.org, outbox.c.subject_id, outbox.c.seq, outbox.c.key)
 )
 RELEASE_ALL: Final = (
     sa.update(outbox)
@@ -134,6 +200,18 @@ _SETTLE: Final = (
         owner=None,
     )
 )
+_SETTLE_BUNDLE: Final = (
+    sa.update(outbox)
+    .where(outbox.c.bundle == sa.bindparam("b_key", type_=sa.Text), outbox.c.state == PENDING)
+    .values(
+        state=sa.bindparam("b_state", type_=sa.Text),
+        settled_at=_now,
+        reason=_reason,
+        answer=_answer,
+        reference=sa.bindparam("b_reference", type_=sa.Text),
+    )
+    .returning(outbox.c.subject_kind, outbox.c.org, outbox.c.subject_id)
+)
 _POSTPONE: Final = (
     sa.update(outbox)
     .where(_ours)
@@ -151,7 +229,10 @@ _EXPIRE: Final = (
     sa.update(outbox)
     .where(
         outbox.c.state == PENDING,
-        outbox.c.created_at < sa.bindparam("b_before", type_=sa.BigInteger),
+        # what is held back does not age; of a notifier that is gone, nobody releases it
+        sa.case((outbox.c.hold.is_(None), outbox.c.created_at), else_=outbox.c.due_at)
+        < sa.bindparam("b_before", type_=sa.BigInteger),
+        outbox.c.bundle.is_(None) | (outbox.c.bundle == outbox.c.key),
         outbox.c.owner.is_(None) | (outbox.c.due_at <= _now),  # not while it is being sent
     )
     .values(
@@ -162,6 +243,18 @@ _EXPIRE: Final = (
         settled_at=_now,
         owner=None,
     )
+    .returning(outbox.c.notifier)
+)
+_expired = outbox.alias("expired")
+_EXPIRE_BUNDLES: Final = (
+    sa.update(outbox)
+    .where(
+        outbox.c.state == PENDING,
+        outbox.c.bundle.in_(
+            sa.select(_expired.c.key).where(_expired.c.bundle == _expired.c.key, _expired.c.state == DEAD)
+        ),
+    )
+    .values(state=DEAD, reason="expired", settled_at=_now)
     .returning(outbox.c.notifier)
 )
 _CLOCK_PUT_BACK: Final = (
@@ -194,6 +287,8 @@ _anew = {
     "answer": None,
     "settled_at": None,
     "reference": None,
+    "hold": None,
+    "bundle": None,  # each by itself
 }
 _REQUEUE_ALL: Final = (
     sa.update(outbox)
@@ -342,9 +437,19 @@ class Outbox:
         return waiting
 
     async def _settle(self, claimed: ClaimedDelivery, values: Row) -> bool:
-        if settled := await self.database.write(self._settled, _SETTLE, claimed, values):
-            self.changes.settled([_place(claimed.delivery.subject)])
-        return settled
+        places = await self.database.write(self._settled_with_bundle, claimed, values)
+        self.changes.settled(places)
+        return bool(places)
+
+    def _settled_with_bundle(
+        self, connection: sa.Connection, claimed: ClaimedDelivery, values: Row
+    ) -> tuple[Place, ...]:
+        """Whom it was about, and those that went with it; empty where the claim was no longer ours."""
+        if not self._settled(connection, _SETTLE, claimed, values):
+            return ()
+        now, key = self.database.now(connection), claimed.delivery.key
+        others = connection.execute(_SETTLE_BUNDLE, values | {"b_key": key, "b_now": now}) if claimed.others else ()
+        return _place(claimed.delivery.subject), *(_place(subject_of(row)) for row in others)
 
     def _settled(self, connection: sa.Connection, statement: sa.Update, claimed: ClaimedDelivery, values: Row) -> bool:
         """Whether the claim was still ours, so that this changed it."""
@@ -369,15 +474,33 @@ class Outbox:
     ) -> tuple[ClaimedDelivery, ...]:
         now = self.database.now(connection)
         values = {"b_notifier": notifier, "b_now": now, "b_due_at": now + lease, "b_owner": owner, "b_limit": limit}
+        self._release(connection, notifier, now)
         rows = connection.execute(_CLAIM, values).all()
-        return tuple(_claimed(row, owner) for row in sorted(rows, key=_age))
+        led = [row.bundle for row in rows if row.bundle is not None]
+        bundles: dict[str, list[Any]] = defaultdict(list)
+        for row in connection.execute(_BUNDLED, {"b_keys": led}) if led else ():
+            bundles[row.bundle].append(row)
+        return tuple(_claimed(row, owner, bundles.get(row.bundle, [])) for row in sorted(rows, key=_age))
+
+    def _release(self, connection: sa.Connection, notifier: str, now: int) -> None:
+        """Bundle what is due and what waits to be sent with it; what is bundled stays so, whatever happens to us."""
+        named = {"b_notifier": notifier, "b_now": now}
+        for group in connection.execute(_DUE_HOLDS, named).scalars().all():
+            query = _HELD if group != ALONE else _HELD_ALONE
+            keys = [*connection.execute(query, named | {"b_hold": group}).scalars()]
+            behind = {*connection.execute(_BEHIND, {"b_keys": keys}).scalars()}
+            free = [key for key in keys if key not in behind]
+            lead = free[0] if group != ALONE and len(free) > 1 else None
+            if free:
+                connection.execute(_RELEASE, {"b_keys": free, "b_bundle": lead, "b_now": now})
 
     def _expire(self, connection: sa.Connection, max_age: int, jump: int) -> Mapping[str, int]:
         now = self.database.now(connection)
         if jump > 0:
             connection.execute(_CLOCK_SET_AHEAD, {"b_now": now, "b_jump": jump})
         connection.execute(_CLOCK_PUT_BACK, {"b_now": now, "b_future": now + _SKEW})
-        return Counter(connection.execute(_EXPIRE, {"b_now": now, "b_before": now - max_age}).scalars())
+        expired = Counter(connection.execute(_EXPIRE, {"b_now": now, "b_before": now - max_age}).scalars())
+        return expired + Counter(connection.execute(_EXPIRE_BUNDLES, {"b_now": now}).scalars()) if expired else expired
 
     def _next_due(self, connection: sa.Connection, notifier: str) -> timedelta | None:
         due_at = connection.execute(_NEXT_DUE, {"b_notifier": notifier}).scalar()
@@ -445,20 +568,27 @@ def _row(one: Delivery, now: int, generation: str) -> Row:
         "message": write(one.message),
         "state": PENDING,
         "created_at": now,
-        "due_at": now,
+        "due_at": now if one.hold is None else _held_until(one.hold, now),
         "touched_at": now,
         "attempts": 0,
         "ambiguous": 0,
+        "hold": one.hold.group if one.hold is not None else None,
     }
 
 
-def _claimed(row: Any, owner: str) -> ClaimedDelivery:
-    """The delivery of a claimed row. One that cannot be read is handed out too, to be dead-lettered."""
+def _held_until(hold: Hold, now: int) -> int:
+    return max(now + hold.wait // _MS, to_ms(hold.until) if hold.until is not None else now)
+
+
+def _claimed(row: Any, owner: str, bundled: Sequence[Any]) -> ClaimedDelivery:
+    """The delivery of a claimed row, and of those that it leads. What cannot be read is handed out too, to be
+    dead-lettered."""
     created_at, subject = from_ms(row.created_at), subject_of(row)
-    message = read_message(row.message, subject)
+    message = _whole(bundled, row.notifier) if bundled else read_message(row.message, subject)
     blank = Message(type="", at=created_at, title="", severity=Severity.INFO, subject=subject, event_type=None)
     return ClaimedDelivery(
         delivery=Delivery(subject=subject, seq=row.seq, notifier=row.notifier, message=message or blank),
+        others=max(len(bundled) - 1, 0),
         attempts=row.attempts,
         created_at=created_at,
         ambiguous=bool(row.ambiguous),
@@ -466,6 +596,18 @@ def _claimed(row: Any, owner: str) -> ClaimedDelivery:
         generation=row.generation,
         readable=message is not None,
     )
+
+
+def _whole(rows: Sequence[Any], notifier: str) -> Message | None:
+    """The one message of a bundle; None where one of its messages was damaged."""
+    subjects = [subject_of(row) for row in rows]
+    messages = [read_message(row.message, subject) for row, subject in zip(rows, subjects, strict=True)]
+    deliveries = [
+        Delivery(subject=subject, seq=row.seq, notifier=notifier, message=message)
+        for row, subject, message in zip(rows, subjects, messages, strict=True)
+        if message is not None
+    ]
+    return bundle(deliveries) if len(deliveries) == len(rows) else None
 
 
 def _notified(connection: sa.Connection, topics: Sequence[str]) -> frozenset[str]:

@@ -50,8 +50,10 @@ _UNPRICED: Final = (
     .where(_in_orgs, job.c.basis == Basis.UNKNOWN.value)
     .group_by(job.c.org, job.c.model)
 )
+# what is held back is not late before its time has come
+_waits_since = sa.case((outbox.c.hold.is_(None), outbox.c.created_at), else_=outbox.c.due_at)
 _BACKLOGS: Final = (
-    sa.select(outbox.c.notifier, sa.func.count(), sa.func.min(outbox.c.created_at))
+    sa.select(outbox.c.notifier, sa.func.count(), sa.func.min(_waits_since))
     .where(outbox.c.state == PENDING)
     .group_by(outbox.c.notifier)
     .order_by(outbox.c.notifier)

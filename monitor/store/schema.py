@@ -131,6 +131,9 @@ outbox = sa.Table(
     sa.Column("answer", sa.Text),  # of the last refusal: the status and its first words
     sa.Column("settled_at", sa.BigInteger),
     sa.Column("reference", sa.Text),
+    sa.Column("hold", sa.Text),  # until it is due, and what waits under the same name goes out with it
+    sa.Column("bundle", sa.Text),  # the key of the row that is sent for this one and for itself
+    sa.Index("outbox_bundle", "bundle"),
     sa.Index("outbox_due", "state", "notifier", "due_at"),
     sa.Index("outbox_order", "subject_kind", "org", "subject_id", "notifier", "state", "seq"),
     sa.Index("outbox_listing", "created_at", "key"),

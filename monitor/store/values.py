@@ -26,14 +26,18 @@ class ClaimedDelivery:
     owner: str
     generation: str = ""
     """What its key carries where it came after a restored backup; see `key`."""
+    others: int = 0
+    """How many deliveries its message tells besides its own."""
     readable: bool = True
     """Whether its message is what was rendered; else it can only be dead-lettered."""
 
     @property
     def key(self) -> str:
         """What the receiver knows it by: the delivery's key. After a restored backup a number may be given to another
-        event than it had been given to, so it is marked: `research/ftjob-1/3~6921a4c0@ops`."""
-        return outward_key(self.delivery.key, self.generation)
+        event than it had been given to, so it is marked: `research/ftjob-1/3~6921a4c0@ops`. What tells of more than
+        one has a key of its own: `research/ftjob-1/3+19@ops`."""
+        event, at, address = outward_key(self.delivery.key, self.generation).rpartition("@")
+        return f"{event}+{self.others}{at}{address}" if self.others else f"{event}{at}{address}"
 
 
 def outward_key(key: str, generation: str) -> str:

@@ -18,6 +18,7 @@ from rich.text import Text
 from monitor import __version__, notifiers
 from monitor.clock import SystemClock
 from monitor.config import Settings
+from monitor.domain.durations import spoken
 from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import Basis, Cost, FailureClass, Job, JobError, Method, Status
 from monitor.domain.news import OF_JOBS, EventType, Message, Severity, Subject, SubjectKind
@@ -181,6 +182,10 @@ def _notes(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
     if rule.mention_from is not None:
         mention = rule.mention_from.read(metadata)
         yield f"metadata {inert(rule.mention_from.key)} mentions {inert(mention) if mention else 'nobody'}"
+    if rule.group_wait:
+        yield f"what comes within {spoken(rule.group_wait)} to one notifier is one message"
+    if rule.mutes:
+        yield f"held back in {', '.join(mute.name for mute in rule.mutes)}"
     if rule.last:
         yield "where it matches, the routes behind it are not looked at"
 
@@ -200,6 +205,8 @@ def _route_view(number: int, rule: Rule, tracked: Tracked, labels: Mapping[str, 
         "notify": [*rule.addresses(metadata)],
         "not_allowed": [*rule.notify_from.read(metadata)[1]] if rule.notify_from is not None else [],
         "mention": rule.mention_from.read(metadata) if rule.mention_from is not None else None,
+        "group_wait": spoken(rule.group_wait) if rule.group_wait else None,
+        "mute": [mute.name for mute in rule.mutes],
     }
 
 
@@ -212,7 +219,7 @@ def _routed(
     event: EventType, tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]
 ) -> Mapping[str, Recipient]:
     job = _at(event, tracked.job)
-    return route((event,), rules, lambda match: matches(match, job, labels, tracked.cost), job.metadata)
+    return route((event,), rules, lambda match: matches(match, job, labels, tracked.cost), metadata=job.metadata)
 
 
 def _at(event: EventType, job: Job) -> Job:

@@ -89,7 +89,7 @@ class BudgetWatcher:
         """What each budget has come to, and what is to be notified of it."""
         states, found = [], []
         for budget in self.budgets:
-            recipients = budget_recipients(budget, self.orgs, self.rules)
+            recipients = budget_recipients(budget, self.orgs, self.rules, now)
             for span in periods(budget.period, now):
                 counted = add_up(budget, costs, self.orgs, span, now=now)
                 news = budget_news(budget, counted, span, recipients=recipients, notified=notified, now=now)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from monitor.config import Address, ConfigError, load, overridden, settings_from
 from monitor.domain.model import FailureClass, JobKind, Method, Status
+from monitor.domain.mutes import MuteTime, Window
 from monitor.domain.routing import DEFAULT_ON, AllowedChannel, Match, MentionFrom, NotifyFrom, Rule
 from tests.builders import on
 from tests.config.conftest import ORGANIZATION, Folder
@@ -44,6 +46,7 @@ def test_one_organisation_is_enough_and_everything_else_has_its_documented_defau
         "outbound": {"public_only": False},
         "metrics": {"job_retention": "1d", "max_jobs": 5000},
         "notifiers": [],
+        "mute_times": {},
         "routes": [],
         "pricing": {"file": None, "sellers": []},
         "budgets": [],
@@ -183,6 +186,36 @@ routes:
             ),
             mention_from=MentionFrom(key="owner", mentions={"ana": "<@U1>"}),
             last=True,
+        ),
+    )
+
+
+def test_routes_wait_for_others_and_are_mute_at_times(folder: Folder) -> None:
+    folder.write(
+        f"""{ORGANIZATION}
+notifiers:
+  - {{name: out, type: console}}
+  - {{name: pager, type: pagerduty, routing_key: {"0123456789abcdef" * 2}}}
+mute_times:
+  nights:
+    timezone: Europe/Berlin
+    windows: [{{days: [mon, fri], from: "22:00", to: "07:00"}}, {{from: "12:30", to: "24:00"}}]
+    except: failed
+routes:
+  - {{notify: [out, pager], group_wait: 30s, mute: [nights]}}
+"""
+    )
+    (rule,) = folder.load().rules
+    assert (rule.group_wait, rule.alone) == (timedelta(seconds=30), frozenset({"pager"}))
+    assert rule.mutes == (
+        MuteTime(
+            name="nights",
+            zone=ZoneInfo("Europe/Berlin"),
+            windows=(
+                Window(days=frozenset({0, 4}), start=time(22), end=time(7)),
+                Window(days=frozenset(range(7)), start=time(12, 30), end=time(0)),
+            ),
+            passing=on("failed"),
         ),
     )
 

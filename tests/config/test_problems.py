@@ -134,6 +134,17 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
             id="a provider that nobody uses",
         ),
         pytest.param("routes: [{notify: []}]", "routes.0.notify: should not be empty", id="a route to nowhere"),
+        pytest.param("routes: [{notify: x, mute: [night]}]", "no mute time has this name", id="an unknown mute time"),
+        pytest.param(
+            "mute_times: {n: {timezone: Europe/Berln, windows: [{from: '22:00', to: '07:00'}]}}",
+            "mute_times.n.timezone: no time zone has this name",
+            id="an unknown time zone",
+        ),
+        pytest.param(
+            "mute_times: {n: {timezone: UTC, windows: [{from: 22, to: '24:01'}]}}",
+            'mute_times.n.windows.0.to: should be a time such as "22:00", in quotes',
+            id="no time of the day",
+        ),
         pytest.param("routes: [{on: failed}]", "routes.0: needs notify, or notify_from", id="a route to nobody"),
         pytest.param(
             "routes: [{contnue: false, notify: x}]", 'unknown key; did you mean "continue"?', id="a misspelt continue"

@@ -15,6 +15,7 @@ import pytest
 from anyio import run_process
 
 from monitor.clock import SystemClock
+from monitor.domain.bundle import bundle
 from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import Status
 from monitor.domain.news import EventType
@@ -98,6 +99,7 @@ def sent() -> dict[str, Any]:
         ends(models(1), 30)[0].deliveries[0].message,
         notice(False).deliveries[0].message,  # type: ignore[union-attr] # it has recipients
         up.message,
+        bundle(notice(False).deliveries * 2),  # type: ignore[union-attr] # as above
     ]
     return {message.type: json.loads(message.data) for message in messages}
 

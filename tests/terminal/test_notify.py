@@ -35,7 +35,14 @@ routes:
     return str(file)
 
 
-NOTHING_MORE: dict[str, Any] = {"name": None, "continue": True, "not_allowed": [], "mention": None}
+NOTHING_MORE: dict[str, Any] = {
+    "name": None,
+    "continue": True,
+    "not_allowed": [],
+    "mention": None,
+    "group_wait": None,
+    "mute": [],
+}
 
 
 async def test_a_test_message_arrives_signed_and_is_no_news(tmp_path: Path) -> None:

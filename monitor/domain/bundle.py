@@ -1,0 +1,94 @@
+"""Several notifications as one message: counts in its title, a table of what happened, everything for receivers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from monitor.domain.news import Delivery, EventType, Message, Severity, Subject, SubjectKind
+
+MOST: Final = 50
+"""Notifications of one message: more would not fit into a channel's limits."""
+_SHOWN: Final = 30
+_ERROR: Final = 120
+_BY_SEVERITY: Final = (Severity.INFO, Severity.GOOD, Severity.WARNING, Severity.BAD)
+_FACTS: Final = ("Duration", "Cost")
+
+
+def bundle(deliveries: Sequence[Delivery]) -> Message:
+    """One message for all of them. The same deliveries give the same message."""
+    messages = [delivery.message for delivery in deliveries]
+    first = deliveries[0]
+    orgs = {message.subject.org for message in messages}
+    mentions = dict.fromkeys(message.mention for message in messages if message.mention is not None)
+    routes = {message.route for message in messages}
+    pages = [message.monitor_url for message in messages if message.monitor_url is not None]
+    return Message(
+        type="finetune.notifications.grouped",
+        at=max(message.at for message in messages),
+        title=_title(messages),
+        severity=max((message.severity for message in messages), key=_BY_SEVERITY.index),
+        subject=Subject(
+            kind=SubjectKind.GROUP,
+            org=next(iter(orgs)) if len(orgs) == 1 else None,
+            id=f"{first.subject.key}/{first.seq}+{len(messages) - 1}",
+        ),
+        event_type=None,
+        facts=tuple(_table(messages)),
+        monitor_url=f"{pages[0].partition('/jobs/')[0]}/" if pages else None,
+        data=_data(messages),
+        channel=first.message.channel,
+        mention=" ".join(mentions) or None,
+        route=next(iter(routes)) if len(routes) == 1 else None,
+    )
+
+
+def _title(messages: Sequence[Message]) -> str:
+    """`20 jobs: 18 succeeded, 2 failed`."""
+    kinds, subjects = {message.subject.kind for message in messages}, {message.subject for message in messages}
+    named = _NAMES.get(next(iter(kinds))) if len(kinds) == 1 else None
+    what = f"{len(messages)} notifications"
+    if named is not None:
+        what = f"{len(subjects)} {named[len(subjects) > 1]}"
+    events = Counter(_word(message) for message in messages)
+    return f"{what}: " + ", ".join(f"{number} {word}" for word, number in events.most_common())
+
+
+_NAMES: Final = {
+    SubjectKind.JOB: ("job", "jobs"),
+    SubjectKind.BATCH: ("batch", "batches"),
+    SubjectKind.ORGANIZATION: ("organisation", "organisations"),
+}
+_WORDS: Final = {EventType.ORG_DOWN: "down", EventType.ORG_UP: "up again", EventType.BUDGET: "over budget"}
+
+
+def _word(message: Message) -> str:
+    if message.event_type is None:
+        return "other"
+    return _WORDS.get(message.event_type, message.event_type.value)
+
+
+def _table(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+    """A line for each, the worst first, under the word for what happened."""
+    ranked = sorted(messages, key=lambda message: -_BY_SEVERITY.index(message.severity))
+    for message in ranked[:_SHOWN]:
+        yield _word(message).capitalize(), _row(message)
+    if len(ranked) > _SHOWN:
+        yield "More", f"and {len(ranked) - _SHOWN} more"
+
+
+def _row(message: Message) -> str:
+    facts = dict(message.facts)
+    org = message.subject.org if message.subject.org and message.subject.org not in message.title else None
+    error = (message.error or "")[:_ERROR]
+    return " · ".join(filter(None, (message.title, org, *(facts.get(label) for label in _FACTS), error)))
+
+
+def _data(messages: Sequence[Message]) -> str:
+    events = [
+        {"type": one.type, "timestamp": f"{one.at:%Y-%m-%dT%H:%M:%SZ}", "data": json.loads(one.data)}
+        for one in messages
+    ]
+    return json.dumps({"count": len(events), "events": events}, ensure_ascii=False, allow_nan=False)

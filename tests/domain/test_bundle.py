@@ -1,0 +1,58 @@
+"""Several notifications as one message."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from monitor.domain.bundle import bundle
+from monitor.domain.news import Delivery, EventType, Message, Severity, Subject, SubjectKind, job_subject
+from monitor.notifiers import Attempt
+from monitor.notifiers.slack import payload
+from tests.builders import MINUTE, NOON
+
+
+def told(subject: Subject, event: EventType, title: str, severity: Severity, **over: Any) -> Delivery:
+    message = Message(
+        type=subject.type_of(event), at=NOON, title=title, severity=severity, subject=subject, event_type=event, **over
+    )
+    return Delivery(subject=subject, seq=2, notifier="chat", message=message)
+
+
+def ended(name: str, failed: bool = False, org: str = "research", **over: Any) -> Delivery:
+    event, severity = (EventType.FAILED, Severity.BAD) if failed else (EventType.SUCCEEDED, Severity.GOOD)
+    facts = (("Organisation", org), ("Duration", "31m"), ("Cost", "$2.40"))
+    return told(job_subject(org, name), event, f"{name} {event}", severity, facts=facts, data='{"x": 1}', **over)
+
+
+def test_twenty_jobs_that_end_together_are_counted_and_tabled_the_worst_first() -> None:
+    many = [ended(f"job-{n}") for n in range(18)] + [ended("a", True, error="boom"), ended("b", True)]
+    message = bundle(many)
+    assert message.title == "20 jobs: 18 succeeded, 2 failed"
+    assert message.severity is Severity.BAD
+    assert message.facts[:3] == (
+        ("Failed", "a failed · research · 31m · $2.40 · boom"),
+        ("Failed", "b failed · research · 31m · $2.40"),
+        ("Succeeded", "job-0 succeeded · research · 31m · $2.40"),
+    )
+    assert len(message.facts) == 20
+    assert [one["type"] for one in json.loads(message.data)["events"]][-1] == "finetune.job.failed"
+    blocks = json.dumps(payload(message, Attempt(key="k", at=NOON)), ensure_ascii=False)
+    assert "a failed · research · 31m" in blocks
+    assert bundle(many) == message
+
+
+def test_a_provider_that_is_down_for_six_organisations_is_told_in_one_message() -> None:
+    orgs = [Subject(kind=SubjectKind.ORGANIZATION, org=f"org-{n}", id="outage") for n in range(6)]
+    down = [told(of, EventType.ORG_DOWN, f"{of.org}: the API is down", Severity.BAD) for of in orgs]
+    message = bundle(down)
+    assert (message.title, message.subject.org) == ("6 organisations: 6 down", None)
+    assert message.facts[0] == ("Down", "org-0: the API is down")
+
+
+def test_a_long_table_is_cut_and_a_mixed_one_is_of_notifications() -> None:
+    message = bundle([ended(f"job-{n}") for n in range(45)])
+    assert (len(message.facts), message.facts[-1]) == (31, ("More", "and 15 more"))
+    mixed = bundle([ended("a", monitor_url="https://m/jobs/research/a", mention="<@U1>"), ended("a", mention="<@U1>")])
+    assert (mixed.title, mixed.monitor_url, mixed.mention) == ("1 job: 2 succeeded", "https://m/", "<@U1>")
+    assert mixed.at < NOON + MINUTE
