@@ -5,6 +5,7 @@ The look is a poll, made at once. So an end goes the same way whatever has shown
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -32,21 +33,18 @@ class Looking:
     due: float
     tries: int = 0
     """Polls made for them; the provider may show an end later than it pushes it."""
+    polled: float = -math.inf
 
     def joined(self, jobs: frozenset[str], monotonic: float) -> Looking:
         """With the jobs as they are now: a new one is looked for at once, whatever the others wait for."""
         if jobs <= self.jobs:
             return replace(self, jobs=jobs)
-        last = self.due - _wait(self.tries)
-        return Looking(jobs=jobs, due=max(monotonic, last + _GAP))
+        return replace(self, jobs=jobs, tries=0, due=max(monotonic, self.polled + _GAP))
 
     def tried(self, monotonic: float) -> Looking:
         """After a poll: the next is due ever later."""
-        return replace(self, tries=self.tries + 1, due=monotonic + _wait(self.tries + 1))
-
-
-def _wait(tries: int) -> float:
-    return min(2.0 ** (tries - 1), _LONGEST) if tries else 0.0
+        wait = min(2.0**self.tries, _LONGEST)
+        return replace(self, tries=self.tries + 1, due=monotonic + wait, polled=monotonic)
 
 
 @dataclass(slots=True, kw_only=True)

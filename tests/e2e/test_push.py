@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from anyio import to_thread
+from click.testing import CliRunner, Result
 from standardwebhooks.webhooks import Webhook
 
+from monitor.cli import main
 from monitor.clock import SystemClock
 from monitor.simulator import Org, Pace, Simulation, organisations, register, serve, training_file
 from tests.e2e.daemon import FAST, Daemon, organization, running, until
@@ -151,3 +154,42 @@ async def test_a_push_is_believed_only_once_the_provider_says_so_itself(tmp_path
             assert await send(daemon, org, job, id_="wh_3") == 202
             await until(lambda: job in told(hook))
             assert [body["type"] for body in hook.bodies] == ["finetune.job.cancelled"]
+
+
+async def test_an_address_is_registered_by_a_command_and_its_secret_printed_once(tmp_path: Path) -> None:
+    simulation = Simulation(organisations(2), pace=QUICK)
+    org, url = simulation.orgs[0], "https://monitor.example.com/webhooks/research"
+    config = tmp_path / "monitor.yaml"
+
+    async def command(*words: str, name: str = org.name) -> Result:
+        given = ["webhooks", *words, "--org", name, "--config", str(config)]
+        return await to_thread.run_sync(lambda: CliRunner().invoke(main, given))
+
+    async with serve(simulation) as base_url:
+        parts: dict[str, Any] = {"organizations": [organization(each, base_url) for each in simulation.orgs]}
+        parts["organizations"].append({"name": "lab", "provider": "together", "api_key": "tgp-0123456789"})
+        config.write_text(json.dumps({**parts, "server": {"external_url": "https://monitor.example.com"}}))
+        first = await command("register")
+        assert first.exit_code == 0, first.stderr
+        (endpoint,) = simulation.endpoints(org).values()
+        assert (endpoint.url, endpoint.event_types) == (url, (
+            "fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled",
+        ))  # fmt: skip
+        assert first.stdout == f"{endpoint.secrets[0]}\n"
+        listed = await command("list")
+        assert listed.stdout == f"{endpoint.id}  {url}  {','.join(endpoint.event_types)}\n"
+        assert endpoint.secrets[0] not in listed.stdout
+        assert (await command("list", name="search")).stdout == ""
+        again = await command("register")
+        assert (again.exit_code, again.stdout) == (2, "")
+        assert "registered already" in again.stderr
+        rotated = await command("rotate", "--url", url)
+        secrets = simulation.endpoints(org)[endpoint.id].secrets
+        assert rotated.stdout == f"{secrets[0]}\n"
+        assert secrets[1:] == endpoint.secrets  # which is good for another day
+        assert (await command("rotate", "--url", "https://elsewhere.example.com")).exit_code == 2
+        assert (await command("list", name="lab")).exit_code == 2
+        assert (await command("list", name="nobody")).exit_code == 2
+    refused = await command("list")
+    assert refused.exit_code == 1
+    assert org.key not in refused.stderr
