@@ -45,6 +45,7 @@ def test_its_configurations_are_valid(tmp_path: Path) -> None:
     files = {
         "research": "sk-proj-0123456789abcdef",
         "research-admin": "sk-admin-0123456789abcdef",
+        "research-webhook": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "slack-hook": "https://hooks.slack.com/services/T0/B0/x1y2z3",
     }
     files |= {"slack-token": "xoxb-1-2-abc", "ops": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="}
