@@ -46,6 +46,8 @@ _ORGANIZATION: Final = sa.select(organization.c.version, organization.c.horizon,
     organization.c.name == _org
 )
 _UNFINISHED: Final = sa.select(job.c.id, job.c.doc).where(job.c.org == _org, job.c.finalized == 0)
+_A_FEW: Final = {"yield_per": CHUNK}
+"""Thousands of jobs that ended at once are read and understood a few at a time: their text is as much again."""
 _FINISHED: Final = sa.select(job.c.id, job.c.status).where(job.c.org == _org, job.c.finalized == 1)
 _STORED: Final = sa.select(job.c.id, job.c.doc).where(
     job.c.org == _org, job.c.id.in_(sa.bindparam("b_ids", expanding=True))
@@ -223,12 +225,13 @@ def _read_known(connection: sa.Connection, org: str) -> Known:
     found = connection.execute(_ORGANIZATION, {"b_org": org}).first()
     if found is None:
         return Known(org=org)
-    docs = dict(connection.execute(_UNFINISHED, {"b_org": org}).all())
-    recent = _recent(connection, org, list(docs))
+    rows = connection.execute(_UNFINISHED, {"b_org": org}, execution_options=_A_FEW)
+    jobs = {id_: read_tracked(doc) for id_, doc in rows}
+    jobs |= {id_: replace(jobs[id_], recent=recent) for id_, recent in _recent(connection, org, list(jobs)).items()}
     return Known(
         org=org,
         version=found.version,
-        jobs={id_: replace(read_tracked(doc), recent=recent.get(id_, ())) for id_, doc in docs.items()},
+        jobs=jobs,
         final={row.id: Status(row.status) for row in connection.execute(_FINISHED, {"b_org": org})},
         horizon=maybe_moment(found.horizon),
         partial=bool(found.partial),

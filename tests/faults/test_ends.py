@@ -153,7 +153,7 @@ async def test_f02_f13_ten_thousand_ends_with_long_errors_are_told_in_512_mib(tm
     async with ward(tmp_path, api, other) as seen:
         await until(seen.up)
         await seen.daemon.stop()
-        metadata = {f"{number:02}": "m" * 500 for number in range(16)}
+        metadata = {f"{number:02}": "m" * 60 for number in range(16)}
         for number in range(MANY):
             error = {"code": "server_error", "message": f"{number} {LONG}"[:2000], "param": None}
             api.begin(f"ftjob-end{number:05}", "failed", error=error, metadata=metadata, finished_at=int(time.time()))
