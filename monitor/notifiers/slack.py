@@ -59,7 +59,8 @@ _WORD: Final = re.compile(r"[a-z][a-z_]{1,60}")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 # What Slack would format, or take for an emoji, in its own markup.
-_MARKS: Final = re.compile(r"[*_~`]|:(?=[\w+-]+:)")
+_EMOJI: Final = re.compile(r":(?=[\w+-]+:)")
+_MARKS: Final = _ENTITIES | {mark: f"{mark}\u200b" for mark in "*_~`"}
 _IDS: Final = frozenset({"Model", "Fine-tuned model", "Base model"})
 
 # In UTF-16 units after escaping. With two links of at most 1,000 the sum over all blocks stays below 12,000: Slack
@@ -258,7 +259,7 @@ def _markup(text: str) -> MarkdownTextObject:
 
 def _inert(text: str, limit: int) -> str:
     """Text that Slack neither formats nor links: a zero-width space takes the meaning from a mark."""
-    return cut(_MARKS.sub("\\g<0>\u200b", text), limit, _ENTITIES) or ELLIPSIS
+    return cut(_EMOJI.sub("\\g<0>\u200b", text), limit, _MARKS) or ELLIPSIS
 
 
 def _code(text: str) -> str:

@@ -121,6 +121,12 @@ def test_a_trick_in_any_field_is_text(trick: str, place: str) -> None:
     assert trick not in json.dumps(payload(message(**{place: value}), attempt()))
 
 
+def test_a_mark_that_is_cut_keeps_what_takes_its_meaning() -> None:
+    for one in texts(payload(message(facts=(("_" * 46, "x"),)), attempt())):
+        if one["type"] == "mrkdwn":
+            assert_inert(one["text"])
+
+
 def test_it_tells_what_happened_at_a_glance() -> None:
     shown = payload(message(monitor_url="http://10.0.0.1:10877/jobs/research/ftjob-abc"), attempt())
     head, facts, error, hint, context = blocks(shown)
