@@ -1,5 +1,5 @@
 #!/bin/sh
-# openai 3.54.0: iterating over a list ends without a word at an empty page, even one that says has_more.
+# openai 3.57.0: iterating over a list ends without a word at an empty page, even one that says has_more.
 #
 # The next cursor is the id of the last item of a page, so a page without items has none. Iteration then ends as if the
 # list were complete, and has_next_page() is False, though `has_more` of the page is true. A page that does not say
@@ -15,7 +15,7 @@ export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
-"$dir/venv/bin/pip" install -q --disable-pip-version-check openai==3.54.0 pydantic==2.14.4
+"$dir/venv/bin/pip" install -q --disable-pip-version-check openai==3.57.0 pydantic==2.14.4
 "$dir/venv/bin/python" - <<'EOF'
 import http.server
 import json
