@@ -14,7 +14,7 @@ from aiolimiter import AsyncLimiter
 from pydantic import SecretStr
 
 from monitor import notifiers
-from monitor.app.pulse import LoopClock, Pulse
+from monitor.app.watchdog import Watchdog, WatchedClock
 from monitor.clock import Clock
 from monitor.config import ConfigError, Settings, web_config
 from monitor.courier import Courier, DeliveryPolicy, Lanes
@@ -37,7 +37,7 @@ from monitor.web import AccessRules, Receiver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class Services:
     """What all parts share and what outlives a reload."""
 
     stores: Stores
@@ -51,7 +51,7 @@ class World:
     """This process, as the store's leases know it."""
     stream: TextIO
     """Where console notifiers print."""
-    pulse: Pulse
+    watchdog: Watchdog
     lanes: Lanes = field(default_factory=Lanes)
     jitter: Callable[[], float] = random.SystemRandom().random
 
@@ -100,16 +100,16 @@ def _hidden(values: Mapping[str, SecretStr], redactor: Redactor) -> dict[str, Se
     return {name: Secret(text, redactor=redactor if is_secret(name, text) else None) for name, text in texts.items()}
 
 
-def sources(settings: Settings, world: World) -> dict[str, Source]:
+def sources(settings: Settings, services: Services) -> dict[str, Source]:
     """How each organisation is asked, by its name: whoever asks it keeps to one rate."""
     return {
         org.name: source(
             settings,
             org,
-            transport=world.asking,
-            clock=world.clock,
-            redactor=world.redactor,
-            own=world.own,
+            transport=services.asking,
+            clock=services.clock,
+            redactor=services.redactor,
+            own=services.own,
         )
         for org in settings.organizations
     }
@@ -121,26 +121,28 @@ def prices_of(settings: Settings, provider: Provider, org: str, prices: Prices) 
     return prices.of(provider.name, seller=like or provider.seller, naming=provider.naming)
 
 
-def watchers(settings: Settings, prices: Prices, world: World, asked: Mapping[str, Source]) -> Iterator[JobWatcher]:
+def watchers(
+    settings: Settings, prices: Prices, services: Services, asked: Mapping[str, Source]
+) -> Iterator[JobWatcher]:
     """One for each organisation. `asked` are the organisations' sources, by name."""
     gate = StartGate({org.name for org in settings.organizations})
     for org in settings.organizations:
         yield JobWatcher(
             source=asked[org.name],
-            store=world.stores.jobs,
+            store=services.stores.jobs,
             policy=policy(settings, org, prices_of(settings, asked[org.name].provider, org.name, prices)),
             pace=Pace(
                 interval=settings.poll.interval.total_seconds(),
                 idle_interval=settings.poll.idle_interval.total_seconds(),
             ),
             events_interval=settings.poll.events_interval.total_seconds(),
-            clock=LoopClock(world.clock),
-            reader_clock=LoopClock(world.clock),
+            clock=WatchedClock(services.clock),
+            reader_clock=WatchedClock(services.clock),
             gate=gate,
-            health=world.health.orgs[org.name],
-            own=world.own,
-            owner=world.owner,
-            jitter=world.jitter,
+            health=services.health.orgs[org.name],
+            own=services.own,
+            owner=services.owner,
+            jitter=services.jitter,
         )
 
 
@@ -172,31 +174,31 @@ def policy(settings: Settings, org: OrganizationSettings, prices: Prices) -> Pol
     )
 
 
-def couriers(settings: Settings, world: World) -> Iterator[Courier]:
+def couriers(settings: Settings, services: Services) -> Iterator[Courier]:
     """One for each notifier."""
     delivery = settings.delivery
     for wanted in settings.notifiers:
         yield Courier(
-            outbox=world.stores.outbox,
+            outbox=services.stores.outbox,
             notifier=notifiers.build(
                 wanted,
-                session=world.sending,
-                redactor=world.redactor,
+                session=services.sending,
+                redactor=services.redactor,
                 timeout=delivery.timeout.total_seconds(),
-                stream=world.stream,
+                stream=services.stream,
                 public_only=settings.outbound.public_only,
             ),
-            clock=LoopClock(world.clock),
-            owner=world.owner,
+            clock=WatchedClock(services.clock),
+            owner=services.owner,
             policy=DeliveryPolicy(
                 timeout=delivery.timeout.total_seconds(),
                 retry_base=delivery.retry_base.total_seconds(),
                 retry_max=delivery.retry_max.total_seconds(),
                 max_age=delivery.max_age,
             ),
-            jitter=world.jitter,
-            lanes=world.lanes,
-            metrics=world.own,
+            jitter=services.jitter,
+            lanes=services.lanes,
+            metrics=services.own,
         )
 
 

@@ -9,10 +9,10 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
-from monitor.app.beside import beside, refresh_books
-from monitor.app.build import World, couriers, policy, prices_of, receivers, refresh, sources, watchers
+from monitor.app.build import Services, couriers, policy, prices_of, receivers, refresh, sources, watchers
 from monitor.app.loops import prune, supervise
-from monitor.app.pulse import LoopClock
+from monitor.app.secondary_watchers import refresh_billing, secondary_watchers
+from monitor.app.watchdog import WatchedClock
 from monitor.clock import Clock
 from monitor.config import ConfigError, Problem, Settings, load_prices
 from monitor.courier import Courier, replaying
@@ -38,11 +38,11 @@ def warn(warnings: tuple[Problem, ...]) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class Program:
-    """Settings come and go with a reload, the world stays."""
+    """Settings come and go with a reload, the services stay."""
 
     settings: Settings
     prices: Prices
-    world: World
+    services: Services
     read_again: Read
     """Raises ConfigError, ValueError or OSError, and then nothing changes."""
     adopt: Callable[[Settings], None]
@@ -56,10 +56,10 @@ class Program:
 
     def __post_init__(self) -> None:
         """Webhooks may come before the first generation lives."""
-        self.receivers = receivers(self.settings, self.world.redactor)
+        self.receivers = receivers(self.settings, self.services.redactor)
 
     async def run(self) -> None:
-        """One generation after another. Couriers of a past one stay until what they have in flight has landed."""
+        """One generation after another. Couriers of a past one stay until their sends in flight have ended."""
         async with anyio.create_task_group() as sending:
             while True:
                 with anyio.CancelScope() as self._generation:
@@ -75,17 +75,17 @@ class Program:
             except (ValueError, OSError) as error:
                 return self._refused([str(error)])
             self.settings, self.prices = settings, prices
-            self.receivers = receivers(settings, self.world.redactor)
+            self.receivers = receivers(settings, self.services.redactor)
             self.adopt(settings)
             warn(warnings)
-            self.world.own.reloaded(True, self.world.clock.now())
+            self.services.own.reloaded(True, self.services.clock.now())
             log.info("config.reloaded", organizations=len(settings.organizations))
             self._generation.cancel()
             return []
 
     async def requeue(self) -> int:
         """All dead letters wait again; how many. Raises StoreError."""
-        return await replaying.requeue(self.world.stores.outbox)
+        return await replaying.requeue(self.services.stores.outbox)
 
     async def replay(self, request: ReplayRequest) -> Replayed:
         """Tell again what was stored, as the present configuration wants it. Raises StoreError."""
@@ -93,7 +93,7 @@ class Program:
             org.name: policy(self.settings, org, prices_of(self.settings, org.vendor(), org.name, self.prices))
             for org in self.settings.organizations
         }
-        return await replaying.replay(self.world.stores.outbox, policies, request, self.world.clock.now())
+        return await replaying.replay(self.services.stores.outbox, policies, request, self.services.clock.now())
 
     def _read(self) -> tuple[Settings, Prices, tuple[Problem, ...]]:
         settings, warnings = self.read_again()
@@ -102,40 +102,41 @@ class Program:
 
     def _refused(self, problems: list[str]) -> list[str]:
         log.error("config.reload_failed", problems=problems)
-        self.world.own.reloaded(False, self.world.clock.now())
+        self.services.own.reloaded(False, self.services.clock.now())
         return problems
 
     async def _live(self, sending: TaskGroup) -> None:
-        settings, world = self.settings, self.world
-        refresh(world.health, settings)
-        refresh_books(world.health, settings)
+        settings, services = self.settings, self.services
+        refresh(services.health, settings)
+        refresh_billing(services.health, settings)
         routes = [route.name for route in settings.routes if route.name is not None]
-        world.own.watch(world.health.orgs, world.health.notifiers, routes)
-        crew = tuple(couriers(settings, world))
-        for courier in crew:
+        services.own.watch(services.health.orgs, services.health.notifiers, routes)
+        started = tuple(couriers(settings, services))
+        for courier in started:
             name = courier.notifier.name
             before, self._left[name] = self._left.get(name), anyio.Event()
             sending.start_soon(self._deliver, courier, before, self._left[name])
         try:
             async with anyio.create_task_group() as tasks:
-                asked = sources(settings, world)
-                polling = tuple(watchers(settings, self.prices, world, asked))
+                asked = sources(settings, services)
+                polling = tuple(watchers(settings, self.prices, services, asked))
                 hints = HintWatcher(
-                    store=world.stores.hints,
+                    store=services.stores.hints,
                     polls={watcher.source.org: watcher.state for watcher in polling},
-                    clock=LoopClock(world.clock),
+                    clock=WatchedClock(services.clock),
                 )
                 tasks.start_soon(self._keep, "hints", "all", hints.run, hints.clock)
                 for number, watcher in enumerate(polling):
-                    loop = partial(watcher.run, number * _SPREAD * world.jitter())
+                    loop = partial(watcher.run, number * _SPREAD * services.jitter())
                     tasks.start_soon(self._keep, "watcher", watcher.source.org, loop, watcher.clock)
                     tasks.start_soon(self._keep, "reader", watcher.source.org, watcher.read, watcher.reader_clock)
-                for task in beside(settings, self.prices, world, asked):
+                for task in secondary_watchers(settings, self.prices, services, asked):
                     tasks.start_soon(self._keep, task.kind, task.of, task.run, task.clock)
-                pruning = partial(prune, world.stores.jobs, world.clock, settings.store.retention)
-                tasks.start_soon(supervise, "pruning", pruning, world.clock, partial(world.own.restarted, "pruning"))
+                pruning = partial(prune, services.stores.jobs, services.clock, settings.store.retention)
+                restarted = partial(services.own.restarted, "pruning")
+                tasks.start_soon(supervise, "pruning", pruning, services.clock, restarted)
         finally:
-            for courier in crew:
+            for courier in started:
                 courier.retire()
 
     async def _deliver(self, courier: Courier, before: anyio.Event | None, left: anyio.Event) -> None:
@@ -152,9 +153,9 @@ class Program:
 
     async def _keep(self, kind: str, of: str, loop: Callable[[], Awaitable[None]], clock: Clock) -> None:
         """Supervise a loop, count its restarts, and expect it to come round."""
-        name, world = f"{kind} of {of}", self.world
-        with world.pulse.watching(name, clock):
-            await supervise(name, loop, clock, partial(world.own.restarted, kind))
+        name, services = f"{kind} of {of}", self.services
+        with services.watchdog.watching(name, clock):
+            await supervise(name, loop, clock, partial(services.own.restarted, kind))
 
 
 def _same_place(old: Settings, new: Settings) -> None:

@@ -19,10 +19,10 @@ from anyio.abc import TaskStatus
 from monitor import notifiers, web
 from monitor import source as sources
 from monitor.app import memory
-from monitor.app.build import World, access, refresh
+from monitor.app.build import Services, access, refresh
 from monitor.app.loops import supervise
 from monitor.app.program import Program, Read
-from monitor.app.pulse import Pulse
+from monitor.app.watchdog import Watchdog
 from monitor.clock import Clock, SystemClock
 from monitor.config import Address, Settings, environ, load_prices
 from monitor.log import get_logger
@@ -50,11 +50,11 @@ async def run(
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
         hangup = _Hangup()
         await tasks.start(_signals, hangup, tasks.cancel_scope)  # first: the start may take long, and can be ended
-        world = await _world(stack, settings, redactor=redactor, clock=clock or SystemClock())
-        world.own.reloaded(True, world.clock.now())
+        services = await _services(stack, settings, redactor=redactor, clock=clock or SystemClock())
+        services.own.reloaded(True, services.clock.now())
         prices = await anyio.to_thread.run_sync(load_prices, settings.pricing.file)
-        program = Program(settings=settings, prices=prices, world=world, read_again=read_again, adopt=adopt)
-        refresh(world.health, settings)
+        program = Program(settings=settings, prices=prices, services=services, read_again=read_again, adopt=adopt)
+        refresh(services.health, settings)
         listen = settings.server.listen
         control = web.AccessControl(partial(access, settings.server.web_config_file))
         app = web.application(_shown(program, control))
@@ -63,17 +63,17 @@ async def run(
         log.info("listening", address=address)
         gc.freeze()  # what was loaded stays: collections that skip it do not hold up the loop under a large scrape
         listening(address)
-        tasks.start_soon(world.pulse.run)
-        tasks.start_soon(supervise, "listening", world.stores.listen, world.clock)
-        tasks.start_soon(supervise, "memory", partial(memory.keep_trim, world.clock), world.clock)
-        tasks.start_soon(supervise, "web configuration", partial(control.watch, world.clock), world.clock)
+        tasks.start_soon(services.watchdog.run)
+        tasks.start_soon(supervise, "listening", services.stores.listen, services.clock)
+        tasks.start_soon(supervise, "memory", partial(memory.keep_trim, services.clock), services.clock)
+        tasks.start_soon(supervise, "web configuration", partial(control.watch, services.clock), services.clock)
         reloads = partial(hangup.reload, program)
-        tasks.start_soon(supervise, "reloading", reloads, world.clock, partial(world.own.restarted, "reloading"))
+        tasks.start_soon(supervise, "reloading", reloads, services.clock, partial(services.own.restarted, "reloading"))
         await program.run()
 
 
 def _shown(program: Program, access_control: web.AccessControl) -> web.Web:
-    world = program.world
+    services = program.services
 
     def limits() -> web.ReaderLimits:
         metrics = program.settings.metrics
@@ -84,20 +84,20 @@ def _shown(program: Program, access_control: web.AccessControl) -> web.Web:
         )
 
     return web.Web(
-        reader=world.stores.reader,
-        costs=world.stores.costs,
-        health=world.health,
-        own=world.own,
-        clock=world.clock,
-        alive=world.pulse.alive,
+        reader=services.stores.reader,
+        costs=services.stores.costs,
+        health=services.health,
+        own=services.own,
+        clock=services.clock,
+        alive=services.watchdog.alive,
         limits=limits,
         hosts=frozenset({program.settings.server.listen.host, *program.settings.server.hosts}),
         actions=_actions(program) if program.settings.server.enable_lifecycle else None,
         webhooks=web.Webhooks(
             receivers=lambda: program.receivers,
-            hints=world.stores.hints,
-            clock=world.clock,
-            count=world.own.webhook_received,
+            hints=services.stores.hints,
+            clock=services.clock,
+            count=services.own.webhook_received,
         ),
         access=access_control,
     )
@@ -108,17 +108,17 @@ def _actions(program: Program) -> web.AdminActions:
         reload=program.reload,
         requeue=program.requeue,
         replay=program.replay,
-        notifiers=lambda: program.world.health.notifiers,
+        notifiers=lambda: program.services.health.notifiers,
         retention=lambda: program.settings.store.retention,
     )
 
 
-async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redactor, clock: Clock) -> World:
+async def _services(stack: AsyncExitStack, settings: Settings, *, redactor: Redactor, clock: Clock) -> Services:
     """Everything that is opened once, and closed when the stack is."""
     stores = await stack.enter_async_context(opened(_database(settings, redactor), clock=clock))
     hosts = len({org.vendor().base_url for org in settings.organizations})
     own = ProcessMetrics(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown"))
-    return World(
+    return Services(
         stores=stores,
         own=own,
         health=Health(),
@@ -128,7 +128,7 @@ async def _world(stack: AsyncExitStack, settings: Settings, *, redactor: Redacto
         sending=await stack.enter_async_context(notifiers.session(public_only=settings.outbound.public_only)),
         owner=uuid4().hex,
         stream=sys.stdout,
-        pulse=Pulse(clock, own.ticked),
+        watchdog=Watchdog(clock, own.ticked),
     )
 
 

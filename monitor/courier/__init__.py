@@ -13,9 +13,9 @@ import structlog
 
 from monitor.clock import Clock
 from monitor.courier.lanes import Lane, Lanes
-from monitor.courier.ledger import Ledger
-from monitor.courier.memory import Memory
-from monitor.courier.target import DeliveryMetrics, Target
+from monitor.courier.state import CourierState
+from monitor.courier.target import DeliveryMetrics, TargetHealth
+from monitor.courier.unsettled import UnsettledOutcomes
 from monitor.courier.verdict import (
     LONGEST_WAIT,
     DeadLetter,
@@ -30,13 +30,13 @@ from monitor.courier.verdict import (
 from monitor.notifiers.base import Attempt, FailureKind, Notifier, SendError
 from monitor.store import ClaimedDelivery, Outbox, StoreUnavailable
 
-__all__ = ["Courier", "DeliveryPolicy", "Lanes", "Tally"]
+__all__ = ["Courier", "DeliveryMetrics", "DeliveryPolicy", "Lanes"]
 
 log = structlog.get_logger(__name__)
 
 _JOBS_AT_ONCE: Final = 8
 _SLOWEST: Final = 60.0
-_LOOK_EVERY: Final = 10.0  # envelopes of a replica that died fall due without anybody waking us
+_LOOK_EVERY: Final = 10.0  # deliveries of a replica that died fall due without anybody waking us
 _SOON: Final = 0.2
 _STORE_RETRY: Final = 2.0
 
@@ -48,7 +48,7 @@ async def _wake(call: Callable[[], Awaitable[None]], sleeper: anyio.CancelScope)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Courier:
-    """Brings one notifier's envelopes, so that a slow target delays no other."""
+    """Sends one notifier's deliveries, so that a slow target delays no other."""
 
     outbox: Outbox
     notifier: Notifier
@@ -61,23 +61,23 @@ class Courier:
     lanes: Lanes
     metrics: DeliveryMetrics
     grace: float = 8.0
-    """Seconds in which envelopes in flight may still land once the program is told to stop; it has 10 in all."""
-    _memory: Memory = field(default_factory=Memory, init=False, repr=False)
-    _target: Target = field(init=False, repr=False)
-    _ledger: Ledger = field(init=False, repr=False)
+    """Seconds in which sends in flight may still end once the program is told to stop; it has 10 in all."""
+    _state: CourierState = field(default_factory=CourierState, init=False, repr=False)
+    _health: TargetHealth = field(init=False, repr=False)
+    _unsettled: UnsettledOutcomes = field(init=False, repr=False)
     _lane: Lane = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Find the lane that it shares; the state is set this way because the dependencies are frozen."""
-        object.__setattr__(self, "_target", Target(name=self.notifier.name, metrics=self.metrics))
-        object.__setattr__(self, "_ledger", Ledger(outbox=self.outbox, clock=self.clock))
+        object.__setattr__(self, "_health", TargetHealth(name=self.notifier.name, metrics=self.metrics))
+        object.__setattr__(self, "_unsettled", UnsettledOutcomes(outbox=self.outbox, clock=self.clock))
         object.__setattr__(self, "_lane", self.lanes.lane(self.notifier.lane, self.notifier.min_gap))
 
     async def run(self) -> None:
-        """Deliver until it is retired: at once when something is enqueued, else when the next envelope falls due."""
-        if not self._memory.retired.is_set():
-            self.metrics.park(self.notifier.name, self._target.suspended)
-        while not self._memory.retired.is_set():
+        """Deliver until it is retired: at once when something is enqueued, else when the next delivery falls due."""
+        if not self._state.retired.is_set():
+            self.metrics.set_suspended(self.notifier.name, self._health.suspended)
+        while not self._state.retired.is_set():
             mark = self.outbox.enqueued
             try:
                 wait = await self._round()
@@ -88,23 +88,23 @@ class Courier:
             self._store_is_up()
             if wait > 0:
                 await self._idle(wait, mark)
-        await self._ledger.close(retry=_STORE_RETRY)
+        await self._unsettled.close(retry=_STORE_RETRY)
 
     def retire(self) -> None:
         """Claim nothing more. What is in flight lands and is settled, however long it takes, and `run` ends."""
-        self._memory.retired.set()
+        self._state.retired.set()
 
     async def drain_once(self) -> int:
-        """One step: claim what is due, send it, settle it. How many envelopes were tried. Raises StoreError."""
-        await self._ledger.catch_up()
-        probe, start = self._target.suspended, self.clock.monotonic()
-        if self._target.rest(start) > 0 or not self._lane.take(start):
+        """One step: claim what is due, send it, settle it. How many deliveries were tried. Raises StoreError."""
+        await self._unsettled.catch_up()
+        probe, start = self._health.suspended, self.clock.monotonic()
+        if self._health.rest(start) > 0 or not self._lane.take(start):
             return 0
         claimed: tuple[ClaimedDelivery, ...] = ()
         try:
             claimed = await self._claim()
             if claimed:
-                await self._bring(claimed, probe=probe)
+                await self._send_batch(claimed, probe=probe)
         finally:
             self._lane.release(self.clock.monotonic(), used=bool(claimed))
         return len(claimed)
@@ -112,12 +112,12 @@ class Courier:
     async def _round(self) -> float:
         """One step and what belongs to it; how long to wait before the next, in seconds."""
         now = self.clock.now()
-        if self._memory.time_to_expire(now, self.clock.monotonic()):
+        if self._state.time_to_expire(now, self.clock.monotonic()):
             await self._expire()
         if await self.drain_once():
             return 0.0
         monotonic = self.clock.monotonic()
-        rest = max(self._target.rest(monotonic), self._lane.wait(monotonic))
+        rest = max(self._health.rest(monotonic), self._lane.wait(monotonic))
         if rest > 0:
             return min(rest, _LOOK_EVERY)
         due = await self.outbox.next_due(self.notifier.name)
@@ -129,51 +129,51 @@ class Courier:
             log.error("deliveries.expired", notifier=notifier, count=count)
             for _ in range(count):
                 self.metrics.dead(notifier, "expired")
-            self._memory.crashes.clear()  # some of them may be gone
+            self._state.crashes.clear()  # some of them may be gone
 
     async def _idle(self, seconds: float, mark: int) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(_wake, partial(self.outbox.wait_enqueued, mark), group.cancel_scope)
-            group.start_soon(_wake, self._memory.retired.wait, group.cancel_scope)
+            group.start_soon(_wake, self._state.retired.wait, group.cancel_scope)
             await self.clock.sleep(seconds)
             group.cancel_scope.cancel()
 
     async def _claim(self) -> tuple[ClaimedDelivery, ...]:
-        one_by_one = self._lane.gap > 0 or self._target.suspended or self._target.excess > 0
+        one_by_one = self._lane.gap > 0 or self._health.suspended or self._health.excess > 0
         limit = 1 if one_by_one else _JOBS_AT_ONCE
         # Long enough for three requests: a probe before a repeat, and a refused message once more as plain text.
         lease = timedelta(seconds=3 * self.policy.timeout + 30)
         return await self.outbox.claim(self.notifier.name, owner=self.owner, limit=limit, lease=lease)
 
-    async def _bring(self, claimed: tuple[ClaimedDelivery, ...], *, probe: bool) -> None:
-        """Send all of them at once. When the program stops meanwhile, they have `grace` seconds to land."""
-        landed, shield = anyio.Event(), anyio.CancelScope(shield=True)
+    async def _send_batch(self, claimed: tuple[ClaimedDelivery, ...], *, probe: bool) -> None:
+        """Send all of them at once. When the program stops meanwhile, they have `grace` seconds to end."""
+        done, shield = anyio.Event(), anyio.CancelScope(shield=True)
 
-        async def fly() -> None:
+        async def _send_all() -> None:
             try:
                 with shield:
                     async with anyio.create_task_group() as group:
                         for one in claimed:
                             group.start_soon(self._deliver, one, probe)
             finally:
-                landed.set()
+                done.set()
 
         async with anyio.create_task_group() as group:
-            group.start_soon(fly)
+            group.start_soon(_send_all)
             try:
-                await landed.wait()
+                await done.wait()
             except anyio.get_cancelled_exc_class():
                 with anyio.move_on_after(self.grace, shield=True):
-                    await landed.wait()
+                    await done.wait()
                 shield.cancel()
                 raise
 
     async def _deliver(self, claimed: ClaimedDelivery, probe: bool) -> None:
         outcome = await self._sent(claimed, probe) if claimed.readable else DeadLetter(reason="unreadable")
-        self._tell(claimed, outcome)
+        self._report(claimed, outcome)
         if isinstance(outcome, Delivered | DeadLetter):
-            self._memory.crashes.pop(claimed.key, None)
-        await self._ledger.enter(claimed, outcome)
+            self._state.crashes.pop(claimed.key, None)
+        await self._unsettled.record(claimed, outcome)
 
     async def _sent(self, claimed: ClaimedDelivery, probe: bool) -> Outcome:
         key, now = claimed.key, self.clock.now()
@@ -186,14 +186,14 @@ class Courier:
             log.exception("delivery.crashed", key=key)
             outcome = self._judge(SendError(FailureKind.CRASH, "bug"), claimed, probe=probe)
             return replace(outcome, ambiguous=True) if isinstance(outcome, Postpone) else outcome
-        self._target.answered(probe=probe)
+        self._health.answered(probe=probe)
         return Delivered(reference=receipt.reference)
 
     def _judge(self, error: SendError, claimed: ClaimedDelivery, *, probe: bool) -> Outcome:
         key, now = claimed.key, self.clock.monotonic()
-        self._target.failed(error, now, key=key, probe=probe)
+        self._health.failed(error, now, key=key, probe=probe)
         if error.kind is FailureKind.CRASH:
-            self._memory.crashes[key] = self._memory.crashes.get(key, 0) + 1
+            self._state.crashes[key] = self._state.crashes.get(key, 0) + 1
         self._lane.pause(now + self._hold(error, claimed))
         log.debug("delivery.failed", key=key, reason=error.reason, error=str(error), attempt=claimed.attempts)
         return verdict(
@@ -202,20 +202,20 @@ class Courier:
             self.policy,
             jitter=self.jitter(),
             idempotent=self.notifier.idempotent,
-            crashes=self._memory.crashes.get(key, 0),
+            crashes=self._state.crashes.get(key, 0),
         )
 
     def _hold(self, error: SendError, claimed: ClaimedDelivery) -> float:
-        """For how many seconds the target is left alone: it is not asked for every envelope that waits for it."""
+        """For how many seconds the target is left alone: it is not asked for every delivery that waits for it."""
         if error.kind in {FailureKind.RATE, FailureKind.TRANSIENT} and error.retry_after is not None:
             return min(error.retry_after, LONGEST_WAIT)
         if error.kind is FailureKind.RATE:
             return min(backoff(claimed.attempts, self.policy, self.jitter()), _SLOWEST)
-        if self._target.excess > 0:
-            return min(backoff(self._target.excess, self.policy, self.jitter()), _SLOWEST)
+        if self._health.excess > 0:
+            return min(backoff(self._health.excess, self.policy, self.jitter()), _SLOWEST)
         return 0.0
 
-    def _tell(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
+    def _report(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
         """Count and log what became of an attempt, once, whenever the store learns of it."""
         name, key, route = self.notifier.name, claimed.key, claimed.delivery.message.route
         match outcome:
@@ -233,11 +233,11 @@ class Courier:
                 log.info("delivery.held_back", key=key, reason=outcome.reason, seconds=outcome.delay)
 
     def _store_is_down(self, error: StoreUnavailable) -> None:
-        if not self._memory.store_down:
+        if not self._state.store_down:
             log.warning("courier.store_unavailable", notifier=self.notifier.name, error=str(error))
-        self._memory.store_down = True
+        self._state.store_down = True
 
     def _store_is_up(self) -> None:
-        if self._memory.store_down:
+        if self._state.store_down:
             log.info("courier.store_available", notifier=self.notifier.name)
-        self._memory.store_down = False
+        self._state.store_down = False

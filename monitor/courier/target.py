@@ -1,4 +1,4 @@
-"""How a target fares: well, failing, or parked because it refuses us for good. Said once each time it changes."""
+"""How a target fares: well, failing, or suspended because it refuses us for good. Said once each time it changes."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class DeliveryMetrics(Protocol):
     def dead(self, notifier: str, reason: str) -> None:
         """A message was given up."""
 
-    def park(self, notifier: str, parked: bool) -> None:
+    def set_suspended(self, notifier: str, suspended: bool) -> None:
         """Say whether the notifier is out of use."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Target:
+class TargetHealth:
     """What is remembered of one notifier's target; lost with the process, so that a restart tries it anew."""
 
     name: str
@@ -90,7 +90,7 @@ class Target:
     def _suspend(self, error: SendError, now: float, *, probe: bool) -> None:
         if not self.suspended:
             log.error("notifier.suspended", notifier=self.name, reason=error.reason, error=str(error))
-            self.metrics.park(self.name, True)
+            self.metrics.set_suspended(self.name, True)
             self.probe_wait = FIRST_PROBE
         elif probe:  # those that were in flight with the first one say nothing new
             self.probe_wait = min(2 * self.probe_wait, LAST_PROBE)
@@ -101,4 +101,4 @@ class Target:
         if probe and self.suspended:
             log.info("notifier.resumed", notifier=self.name)
             self.probe_at = None
-            self.metrics.park(self.name, False)
+            self.metrics.set_suspended(self.name, False)

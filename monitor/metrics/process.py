@@ -186,7 +186,7 @@ class ProcessMetrics:
             "Notifications that were given up, by the reason.",
             ("notifier", "reason"),
         )
-        self._parked = _Numbers(
+        self._suspended_rows = _Numbers(
             "finetune_notifier_parked",
             "1 while a notifier is not used because its receiver refuses its address or credentials for good.",
             ("notifier",),
@@ -197,7 +197,7 @@ class ProcessMetrics:
             "Time from the storing of what is told, to its acceptance by the receiver.",
             _DELAY_SECONDS,
         )
-        return self._sent, self._failed, self._dead, self._routed, self._parked, self._to_delivery
+        return self._sent, self._failed, self._dead, self._routed, self._suspended_rows, self._to_delivery
 
     def _running(self, version: str, revision: str) -> tuple[_Numbers | _Histogram, ...]:
         self._reload_ok = _Numbers(
@@ -244,7 +244,7 @@ class ProcessMetrics:
         asked = (self._polls, self._poll_errors, self._requests, self._skipped, self._webhooks, self._first_seen)
         for counted in asked:
             counted.drop("org", before[0] - self._orgs)
-        for counted in (self._sent, self._failed, self._dead, self._parked):
+        for counted in (self._sent, self._failed, self._dead, self._suspended_rows):
             counted.drop("notifier", before[1] - self._notifiers)
         for org in self._orgs:
             self._polls.add(org, amount=0)
@@ -254,7 +254,7 @@ class ProcessMetrics:
                 self._first_seen.add(org, by, amount=0)
         for notifier in self._notifiers:
             self._sent.add(notifier, amount=0)
-            self._parked.add(notifier, amount=0)
+            self._suspended_rows.add(notifier, amount=0)
 
     def polled(self, org: str, seconds: float) -> None:
         """A poll came to its end, well or not."""
@@ -307,13 +307,13 @@ class ProcessMetrics:
         """A message was given up."""
         self._dead.add(self._notifier(notifier), self._reason(reason))
 
-    def park(self, notifier: str, parked: bool) -> None:
+    def set_suspended(self, notifier: str, suspended: bool) -> None:
         """Say whether the notifier is out of use."""
-        self._parked.rows[self._notifier(notifier),] = int(parked)
-        self._suspended = self._suspended | {notifier} if parked else self._suspended - {notifier}
+        self._suspended_rows.rows[self._notifier(notifier),] = int(suspended)
+        self._suspended = self._suspended | {notifier} if suspended else self._suspended - {notifier}
 
     @property
-    def parked(self) -> frozenset[str]:
+    def suspended(self) -> frozenset[str]:
         """The configured notifiers that are out of use."""
         return self._suspended & self._notifiers
 

@@ -151,7 +151,7 @@ def _add_pages(router: web.UrlDispatcher, of: Web) -> None:
         read_snapshot=of.read_snapshot,
         window=lambda: of.limits().job_retention,
         now=of.clock.now,
-        suspended=lambda: of.own.parked,
+        suspended=lambda: of.own.suspended,
         shared=of.shared,
         threads=of.threads,
     )

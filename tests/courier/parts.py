@@ -54,7 +54,7 @@ class Tallied:
     routed_: Counter[str] = field(default_factory=Counter)
     failed_: Counter[tuple[str, str]] = field(default_factory=Counter)
     dead_: Counter[tuple[str, str]] = field(default_factory=Counter)
-    parked: dict[str, bool] = field(default_factory=dict)
+    suspended: dict[str, bool] = field(default_factory=dict)
 
     def sent(self, notifier: str, seconds: float) -> None:
         self.sent_[notifier] += 1
@@ -68,8 +68,8 @@ class Tallied:
     def dead(self, notifier: str, reason: str) -> None:
         self.dead_[notifier, reason] += 1
 
-    def park(self, notifier: str, parked: bool) -> None:
-        self.parked[notifier] = parked
+    def set_suspended(self, notifier: str, suspended: bool) -> None:
+        self.suspended[notifier] = suspended
 
 
 Answer = Callable[[Attempt], Awaitable[None]]

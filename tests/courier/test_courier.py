@@ -128,7 +128,7 @@ async def test_a_target_that_refuses_us_is_suspended_probed_ever_more_rarely_and
         courier = here.courier(target)
         with structlog.testing.capture_logs() as logs:
             await step(here, courier)
-            assert here.metrics.parked == {"ops": True}
+            assert here.metrics.suspended == {"ops": True}
             await here.enqueue("b", "c")
             for wait in (60, 120, 240, 480, 960, 1920, 3600, 3600):
                 here.clock.move(wait - 1)
@@ -137,7 +137,7 @@ async def test_a_target_that_refuses_us_is_suspended_probed_ever_more_rarely_and
                 assert [await step(here, courier) for _ in range(3)] == [1, 0, 0]
             here.clock.move(HOUR)
             assert await step(here, courier) == 1
-            assert here.metrics.parked == {"ops": False}
+            assert here.metrics.suspended == {"ops": False}
             here.clock.move(60)
             while await step(here, courier):
                 pass
@@ -280,7 +280,7 @@ def test_the_real_counters_fit() -> None:
     own.watch([], ["ops"])
     metrics: Any = own
     for count in (Tallied(), metrics):
-        count.park("ops", True)
+        count.set_suspended("ops", True)
         count.dead("ops", "expired")
     assert value(own, "finetune_notifier_parked", {"notifier": "ops"}) == 1
     assert value(own, "finetune_notifications_dead_total", {"notifier": "ops", "reason": "expired"}) == 1

@@ -13,8 +13,8 @@ import pytest
 import structlog.testing
 
 from monitor.app.loops import supervise
-from monitor.app.pulse import LoopClock, Pulse
 from monitor.app.run import run
+from monitor.app.watchdog import Watchdog, WatchedClock
 from monitor.config import Problem, Settings, settings_from
 from monitor.courier import Courier, Lanes
 from monitor.notifiers.base import Attempt
@@ -72,11 +72,11 @@ async def test_x10_s05_without_its_database_no_loop_is_begun_anew(error: Excepti
 
 def test_g22_an_event_loop_that_does_not_tick_is_not_alive() -> None:
     clock = Hands()
-    pulse = Pulse(clock)
+    watchdog = Watchdog(clock)
     clock.move(9)
-    assert pulse.alive()
+    assert watchdog.alive()
     clock.move(2)
-    assert not pulse.alive()
+    assert not watchdog.alive()
 
 
 async def test_g20_what_holds_up_the_loop_is_seen_in_how_late_it_ticks() -> None:
@@ -92,20 +92,20 @@ async def test_g20_what_holds_up_the_loop_is_seen_in_how_late_it_ticks() -> None
             raise KeyError  # it would go on for ever
 
     with pytest.raises(KeyError):
-        await Pulse(Busy(), ticked).run()
+        await Watchdog(Busy(), ticked).run()
     assert late == pytest.approx([0.0, 0.0, 0.2, 0.0])
 
 
 async def test_g22_a_loop_that_sleeps_is_alive_and_one_that_is_overdue_is_not() -> None:
     clock = Hands()
-    pulse, its = Pulse(clock), LoopClock(clock)
+    watchdog, its = Watchdog(clock), WatchedClock(clock)
     ticking = clock.monotonic
 
     def alive() -> bool:
-        pulse._last = ticking()  # the event loop itself turns all the while
-        return pulse.alive()
+        watchdog._last = ticking()  # the event loop itself turns all the while
+        return watchdog.alive()
 
-    with pulse.watching("watcher of a", its):
+    with watchdog.watching("watcher of a", its):
         await its.sleep(3600)
         assert alive()
         clock.move(170)
@@ -120,7 +120,7 @@ async def test_g22_a_loop_that_sleeps_is_alive_and_one_that_is_overdue_is_not() 
 
 
 def test_g22_a_loop_without_a_clock_of_its_own_cannot_be_watched() -> None:
-    with pytest.raises(TypeError), Pulse(Hands()).watching("a", Hands()):
+    with pytest.raises(TypeError), Watchdog(Hands()).watching("a", Hands()):
         pass
 
 
@@ -133,23 +133,23 @@ async def test_g22_a_courier_that_never_comes_back_from_its_target_turns_livenes
             begun.set()
             await over.wait()
 
-        its = LoopClock(here.clock)
+        its = WatchedClock(here.clock)
         courier = Courier(
             outbox=here.store.outbox, notifier=Scripted([hang]), clock=its, owner="me", policy=POLICY,
             jitter=lambda: 1.0, lanes=Lanes(), metrics=here.metrics,
         )  # fmt: skip
-        pulse = Pulse(here.clock)
-        with pulse.watching("courier of ops", its), structlog.testing.capture_logs() as logs:
+        watchdog = Watchdog(here.clock)
+        with watchdog.watching("courier of ops", its), structlog.testing.capture_logs() as logs:
             tasks.start_soon(courier.run)
             await begun.wait()
             here.clock.move(200)
-            pulse._last = here.clock.monotonic()
-            assert not pulse.alive()
+            watchdog._last = here.clock.monotonic()
+            assert not watchdog.alive()
             over.set()
             courier.retire()
             await anyio.wait_all_tasks_blocked()
-            pulse._last = here.clock.monotonic()
-            assert pulse.alive()
+            watchdog._last = here.clock.monotonic()
+            assert watchdog.alive()
         assert [entry["event"] for entry in logs if entry["event"] == "delivery.sent"] == ["delivery.sent"]
 
 

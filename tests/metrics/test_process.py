@@ -79,20 +79,20 @@ def test_the_number_of_reasons_is_bounded() -> None:
 def test_a_parked_notifier_is_shown_until_it_is_used_again() -> None:
     process = ProcessMetrics()
     process.watch([], ["chat"])
-    process.park("chat", parked=True)
+    process.set_suspended("chat", suspended=True)
     assert counted(process)["finetune_notifier_parked"] == {of(notifier="chat"): 1}
-    assert process.parked == {"chat"}
-    process.park("chat", parked=False)
+    assert process.suspended == {"chat"}
+    process.set_suspended("chat", suspended=False)
     assert counted(process)["finetune_notifier_parked"] == {of(notifier="chat"): 0}
-    assert process.parked == set()
+    assert process.suspended == set()
 
 
 def test_a_notifier_that_is_gone_is_not_parked() -> None:
     process = ProcessMetrics()
     process.watch([], ["chat"])
-    process.park("chat", parked=True)
+    process.set_suspended("chat", suspended=True)
     process.watch([], ["hook"])
-    assert process.parked == set()
+    assert process.suspended == set()
 
 
 def test_a_refused_reload_keeps_the_time_of_the_last_good_one() -> None:

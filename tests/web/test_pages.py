@@ -113,9 +113,9 @@ async def test_the_page_tells_what_goes_on(tmp_path: Path) -> None:
 async def test_the_page_says_which_notifiers_reach_nobody(tmp_path: Path) -> None:
     async with site(tmp_path, org(), notifiers=("chat", "hook")) as here:
         await here.keep(tracked(job()), told=("gone",))
-        here.own.park("chat", parked=True)
+        here.own.set_suspended("chat", suspended=True)
         refused = Seen((await here.get("/")).text).text
-        here.own.park("chat", parked=False)
+        here.own.set_suspended("chat", suspended=False)
         mended = Seen((await here.get("/")).text).text
     assert "Delivery to chat is suspended: the receiver refuses our messages" in refused
     assert "chat 0 – suspended the receiver refuses our messages; one attempt an hour" in refused

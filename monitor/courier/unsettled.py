@@ -1,4 +1,4 @@
-"""Tells the store what became of envelopes, and keeps what it could not take yet."""
+"""Stores the outcome of each attempt to deliver, and keeps those that the store could not take yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monitor.store import ClaimedDelivery, Outbox, StoreError, StoreUnavailable
 
 
 @dataclass(slots=True, kw_only=True)
-class Ledger:
+class UnsettledOutcomes:
     """The outcomes of one courier. While some are kept, nothing may be claimed: it could be sent again and again."""
 
     outbox: Outbox
@@ -19,11 +19,11 @@ class Ledger:
     kept: dict[str, tuple[ClaimedDelivery, Outcome]] = field(default_factory=dict)
     """By delivery key."""
 
-    async def enter(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
+    async def record(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
         """Store an outcome, or keep it until `catch_up` where the store fails."""
         try:
             await self._settle(claimed, outcome)
-        except StoreError:  # `catch_up` tells it: the others that are in flight land first
+        except StoreError:  # `catch_up` stores it: the others that are in flight end first
             self.kept[claimed.key] = (claimed, outcome)
 
     async def catch_up(self) -> None:

@@ -13,7 +13,7 @@ _SET: Final = 60.0  # a clock that moved by more, other than time does, was set
 
 
 @dataclass(slots=True)
-class Memory:
+class CourierState:
     """The memory of one courier."""
 
     crashes: dict[str, int] = field(default_factory=dict)

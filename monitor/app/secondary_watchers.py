@@ -1,4 +1,4 @@
-"""From settings to the watchers beside the jobs: tuned models, the providers' books, and budgets."""
+"""From settings to the watchers of everything but jobs: tuned models, billed costs, outages and budgets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from monitor.app.build import World, prices_of
-from monitor.app.pulse import LoopClock
+from monitor.app.build import Services, prices_of
+from monitor.app.watchdog import WatchedClock
 from monitor.clock import Clock
 from monitor.config import Settings
 from monitor.domain.pricing import Prices
@@ -37,7 +37,9 @@ class Task:
     """Its own, by which it is seen to come round."""
 
 
-def beside(settings: Settings, prices: Prices, world: World, sources: Mapping[str, Source]) -> Iterator[Task]:
+def secondary_watchers(
+    settings: Settings, prices: Prices, services: Services, sources: Mapping[str, Source]
+) -> Iterator[Task]:
     """Every loop that watches something else than jobs. `sources` are those of the organisations, by name."""
     accounts = tuple(
         OrgRef(org=org.name, provider=org.provider, labels=org.labels, naming=sources[org.name].provider.naming)
@@ -47,33 +49,33 @@ def beside(settings: Settings, prices: Prices, world: World, sources: Mapping[st
     for account, org in zip(accounts, settings.organizations, strict=True):
         source = sources[org.name]
         own = prices_of(settings, source.provider, org.name, prices)
-        yield _models(settings, account, own, world, source=source, first=pause * (1 + world.jitter()))
+        yield _models(settings, account, own, services, source=source, first=pause * (1 + services.jitter()))
         if (billing := source.provider.billing) is not None:
             asking = billing_source(billing, like=source)
-            yield _costs(settings, asking, own, world, first=pause * (1 + world.jitter()))
-    clock = LoopClock(world.clock)
+            yield _costs(settings, asking, own, services, first=pause * (1 + services.jitter()))
+    clock = WatchedClock(services.clock)
     outages = OutageWatcher(
-        health=world.health,
+        health=services.health,
         rules=settings.rules,
-        outbox=world.stores.outbox,
-        leases=world.stores.leases,
+        outbox=services.stores.outbox,
+        leases=services.stores.leases,
         clock=clock,
-        owner=world.owner,
+        owner=services.owner,
     )
     yield Task(kind="outages", of="all", run=outages.run, clock=clock)
     if settings.budgets:
-        clock = LoopClock(world.clock)
+        clock = WatchedClock(services.clock)
         budgets = BudgetWatcher(
             budgets=settings.limits,
             orgs=accounts,
             rules=settings.rules,
-            costs=world.stores.costs,
-            outbox=world.stores.outbox,
-            leases=world.stores.leases,
+            costs=services.stores.costs,
+            outbox=services.stores.outbox,
+            leases=services.stores.leases,
             clock=clock,
-            health=world.health,
-            owner=world.owner,
-            jitter=world.jitter,
+            health=services.health,
+            owner=services.owner,
+            jitter=services.jitter,
             interval=min(_BUDGETS_EVERY, settings.poll.interval.total_seconds()),
         )
         yield Task(kind="budgets", of="all", run=partial(budgets.run, pause), clock=clock)
@@ -85,44 +87,46 @@ def billing_source(billing: Billing, *, like: Source) -> BillingSource:
     return BillingSource(client=client, billing=billing)
 
 
-def refresh_books(health: Health, settings: Settings) -> None:
-    """Let the health know exactly the organisations whose books are read, and forget budgets that are gone."""
+def refresh_billing(health: Health, settings: Settings) -> None:
+    """Let the health know exactly the organisations whose billed costs are read, and forget budgets that are gone."""
     readable = [org.name for org in settings.organizations if org.vendor().billing is not None]
     health.accounts = {name: health.accounts.get(name) or AccountHealth(org=name) for name in readable}
     names = {budget.name for budget in settings.budgets}
     health.budgets = tuple(budget for budget in health.budgets if budget.name in names)
 
 
-def _models(settings: Settings, account: OrgRef, prices: Prices, world: World, *, source: Source, first: float) -> Task:
-    clock = LoopClock(world.clock)
+def _models(
+    settings: Settings, account: OrgRef, prices: Prices, services: Services, *, source: Source, first: float
+) -> Task:
+    clock = WatchedClock(services.clock)
     models = ModelWatcher(
         source=source,
         account=account,
         rules=settings.rules,
         prices=prices,
-        costs=world.stores.costs,
-        outbox=world.stores.outbox,
-        leases=world.stores.leases,
+        costs=services.stores.costs,
+        outbox=services.stores.outbox,
+        leases=services.stores.leases,
         clock=clock,
-        owner=world.owner,
-        jitter=world.jitter,
+        owner=services.owner,
+        jitter=services.jitter,
         interval=settings.poll.models_interval.total_seconds(),
     )
     return Task(kind="models", of=account.org, run=partial(models.run, first), clock=clock)
 
 
-def _costs(settings: Settings, accounts: BillingSource, prices: Prices, world: World, *, first: float) -> Task:
-    clock = LoopClock(world.clock)
+def _costs(settings: Settings, accounts: BillingSource, prices: Prices, services: Services, *, first: float) -> Task:
+    clock = WatchedClock(services.clock)
     costs = CostWatcher(
         accounts=accounts,
-        store=world.stores.costs,
-        leases=world.stores.leases,
+        store=services.stores.costs,
+        leases=services.stores.leases,
         prices=prices,
         interval=settings.poll.costs_interval.total_seconds(),
         clock=clock,
-        health=world.health.accounts[accounts.org],
-        owner=world.owner,
-        jitter=world.jitter,
+        health=services.health.accounts[accounts.org],
+        owner=services.owner,
+        jitter=services.jitter,
         lookback=settings.poll.lookback,
     )
     return Task(kind="costs", of=accounts.org, run=partial(costs.run, first), clock=clock)
