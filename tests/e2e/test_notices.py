@@ -103,10 +103,12 @@ async def test_a_budget_s_thresholds_are_told_once_through_a_kill(tmp_path: Path
             for _ in range(2):
                 await train(simulation, base_url, 0, tokens=100_000)
             await until(lambda: hook.ids == ["budget:mine/total/500@hook"])
+            await settled(daemon, 1)
             await daemon.stop(signal.SIGKILL)
             await train(simulation, base_url, 0, tokens=100_000)
             await daemon.start()
             await until(lambda: len(hook.ids) == 2)
+            await settled(daemon, 2)
             assert await spent(daemon) == 0.9
             await daemon.stop(signal.SIGKILL)
             await daemon.start()
@@ -115,6 +117,16 @@ async def test_a_budget_s_thresholds_are_told_once_through_a_kill(tmp_path: Path
     assert hook.ids == ["budget:mine/total/500@hook", "budget:mine/total/800@hook"]
     view = hook.bodies[1]["data"]["budget"]
     assert (view["spent"], view["computed"], view["amount"]) == ("0.90", "0.90", "1.00")
+
+
+async def settled(daemon: Daemon, count: int) -> None:
+    """Wait until it knows that so many deliveries have arrived: one whose answer is lost in a crash is repeated."""
+
+    async def known() -> bool:
+        states = [one["state"] for one in (await daemon.json("/api/v1/deliveries"))["data"]]
+        return states == ["sent"] * count
+
+    await until(known)
 
 
 async def spent(daemon: Daemon) -> float:
