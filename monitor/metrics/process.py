@@ -22,7 +22,7 @@ from monitor.metrics.family import Distribution, Family, Kind, Labels, Rows
 from monitor.metrics.view import View
 
 OTHER: Final = "other"
-TASKS: Final = ("watcher", "hints", "models", "costs", "budgets", "outages", "courier", "pruning", "reloading")
+TASKS: Final = ("watcher", "reader", "hints", "models", "costs", "budgets", "outages", "courier", "pruning", "reloading")
 OPERATIONS: Final = (
     "list_jobs",
     "get_job",
