@@ -22,7 +22,9 @@ from monitor.metrics.family import Distribution, Family, Kind, Labels, Rows
 from monitor.metrics.view import View
 
 OTHER: Final = "other"
-TASKS: Final = ("watcher", "reader", "hints", "models", "costs", "budgets", "outages", "courier", "pruning", "reloading")
+TASKS: Final = (
+    "watcher", "reader", "hints", "models", "costs", "budgets", "outages", "courier", "pruning", "reloading",
+)  # fmt: skip
 OPERATIONS: Final = (
     "list_jobs",
     "get_job",
