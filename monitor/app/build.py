@@ -139,7 +139,6 @@ def watchers(
             clock=WatchedClock(services.clock),
             reader_clock=WatchedClock(services.clock),
             gate=gate,
-            health=services.health.orgs[org.name],
             own=services.own,
             owner=services.owner,
             jitter=services.jitter,

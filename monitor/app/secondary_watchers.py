@@ -55,7 +55,8 @@ def secondary_watchers(
             yield _costs(settings, asking, own, services, first=pause * (1 + services.jitter()))
     clock = WatchedClock(services.clock)
     outages = OutageWatcher(
-        health=services.health,
+        orgs=accounts,
+        reader=services.stores.reader,
         rules=settings.rules,
         outbox=services.stores.outbox,
         leases=services.stores.leases,
@@ -120,6 +121,7 @@ def _costs(settings: Settings, accounts: BillingSource, prices: Prices, services
     costs = CostWatcher(
         accounts=accounts,
         store=services.stores.costs,
+        watching=services.stores.jobs,
         leases=services.stores.leases,
         prices=prices,
         interval=settings.poll.costs_interval.total_seconds(),

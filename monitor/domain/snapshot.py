@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import CounterIncrement, Tracked, Trouble
 from monitor.domain.model import Status
+
+_OVERDUE: Final = timedelta(minutes=10)  # a poll takes up to a minute, and the next lines are half a lease apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +26,14 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchState:
-    """How watching one organisation goes, as whoever holds its lease last said."""
+    """How watching one organisation goes, as whoever holds its lease last said.
+
+    It is written when `up` or the reason of its trouble changes, and else every minute and a half at most: then polls
+    that changed nothing write nothing.
+    """
 
     org: str
+    """Or `ORG:costs`, of the import of its costs; as the lease is named."""
     up: bool | None
     """Whether the last poll saw what it wanted to see; None before the first came to its end."""
     since: datetime
@@ -35,6 +43,10 @@ class WatchState:
     trouble: Trouble | None = None
     last_success: datetime | None = None
     next_poll: datetime | None = None
+
+    def current(self, now: datetime) -> bool:
+        """Whether somebody still watches: the poll that was promised, or one after it, is not long overdue."""
+        return self.next_poll is None or now - self.next_poll <= _OVERDUE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""How each organisation's watching goes: kept in memory, written by its watcher, read by metrics and pages."""
+"""What is configured, with how watching it goes as the store knows it: so readers on every replica say the same."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from monitor.domain.flow import Trouble
 from monitor.domain.reconcile import Drift
+from monitor.domain.snapshot import WatchState
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,8 +25,6 @@ class OrgHealth:
     last_success: datetime | None = None
     trouble: Trouble | None = None
     next_poll_at: datetime | None = None
-    tried: bool = False
-    """A first poll came to its end, well or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +71,16 @@ class Health:
     @property
     def waiting(self) -> tuple[str, ...]:
         """The organisations whose first poll is still to come."""
-        return tuple(name for name, org in self.orgs.items() if not org.tried)
+        return tuple(name for name, org in self.orgs.items() if org.up is None)
+
+    def seen(self, watching: Mapping[str, WatchState], at: datetime) -> Health:
+        """A copy for readers, with what whoever watches has last said; nothing of what nobody watches any more."""
+        current = {name: state for name, state in watching.items() if state.current(at)}
+        return replace(
+            self,
+            orgs={name: _with_org(org, current.get(name)) for name, org in self.orgs.items()},
+            accounts={name: _with_account(one, current.get(f"{name}:costs")) for name, one in self.accounts.items()},
+        )
 
     def copy(self) -> Health:
         """As it is now: for a reader in another thread, while the watchers write on."""
@@ -81,3 +89,16 @@ class Health:
             orgs={name: replace(org) for name, org in self.orgs.items()},
             accounts={name: replace(one) for name, one in self.accounts.items()},
         )
+
+
+def _with_org(org: OrgHealth, state: WatchState | None) -> OrgHealth:
+    if state is None:
+        return replace(org)
+    trouble, next_poll = state.trouble, state.next_poll
+    return replace(org, up=state.up, last_success=state.last_success, trouble=trouble, next_poll_at=next_poll)
+
+
+def _with_account(one: AccountHealth, state: WatchState | None) -> AccountHealth:
+    if state is None:
+        return replace(one)
+    return replace(one, last_success=state.last_success, trouble=state.trouble, next_read_at=state.next_poll)

@@ -96,7 +96,8 @@ _TRANSITION: Final = insert(transition).on_conflict_do_nothing(index_elements=["
 _watch = insert(watch)
 _WATCH: Final = _watch.on_conflict_do_update(
     index_elements=["org"],
-    set_={column.name: _watch.excluded[column.name] for column in watch.c if column.name != "org"},
+    set_={column.name: _watch.excluded[column.name] for column in watch.c if column.name not in ("org", "since")}
+    | {"since": sa.case((watch.c.up == _watch.excluded.up, watch.c.since), else_=_watch.excluded.since)},
 )
 
 _COUNT: Final = sa.select(sa.func.count()).select_from(event).where(_of_job)
@@ -178,7 +179,10 @@ class JobStore:
         self.changes.enqueued(len(change.deliveries))
 
     async def record(self, state: WatchState) -> None:
-        """Keep how watching the organisation goes. Raises Stale when another replica watches it."""
+        """Keep how watching the organisation goes. Raises Stale when another replica watches it.
+
+        While `up` stays what it was, so does `since`: also over restarts, and from one replica to the next.
+        """
         await self.database.write(self._record, state)
 
     async def prune(self, now: datetime, retention: timedelta) -> int:

@@ -122,6 +122,10 @@ class Reader:
         self._decoded.update(decoded)
         return seen
 
+    async def watching(self, orgs: Sequence[str]) -> Mapping[str, WatchState]:
+        """How watching these organisations goes, as in `Snapshot.watching`."""
+        return await self.database.read(_watching, tuple(orgs))
+
     async def jobs(
         self, *, org: str | None = None, status: Status | None = None, limit: int = 50, after: str | None = None
     ) -> ResultPage[Tracked]:
@@ -206,9 +210,14 @@ def _snapshot(
             Backlog(notifier=notifier, pending=count, oldest=from_ms(oldest))
             for notifier, count, oldest in connection.execute(_BACKLOGS)
         ),
-        watching={row.org: _watch_state(row) for row in connection.execute(_WATCHING, {"b_orgs": orgs})},
+        watching=_watching(connection, orgs),
     )
     return seen, jobs
+
+
+def _watching(connection: sa.Connection, orgs: Sequence[str]) -> dict[str, WatchState]:
+    names = [*orgs, *(f"{org}:costs" for org in orgs)]
+    return {row.org: _watch_state(row) for row in connection.execute(_WATCHING, {"b_orgs": names})}
 
 
 def _watch_state(row: Any) -> WatchState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -16,12 +17,13 @@ from monitor.domain.import_window import ImportWindow, first_day, next_window
 from monitor.domain.pace import Pace, next_delay
 from monitor.domain.pricing import Prices, use_cost
 from monitor.domain.reconcile import WINDOW, drift, reconcile
+from monitor.domain.snapshot import WatchState
 from monitor.log import get_logger
 from monitor.metrics.health import AccountHealth
 from monitor.providers import line_item_kind
 from monitor.providers.base import Malformed, ProviderUnavailable, SourceError
 from monitor.source.billing import BillingSource
-from monitor.store import CostStore, Leases, Stale, StoreUnavailable, Unstorable
+from monitor.store import CostStore, JobStore, Leases, Stale, StoreUnavailable, Unstorable
 from monitor.watchers.state import PollState
 
 log = get_logger()
@@ -41,6 +43,8 @@ class CostWatcher:
 
     accounts: BillingSource
     store: CostStore
+    watching: JobStore
+    """Keeps how the import goes."""
     leases: Leases
     prices: Prices
     """The prices of the organisation's provider."""
@@ -60,9 +64,10 @@ class CostWatcher:
         """Read for ever, `first` seconds from now on: at once while there is more, else in intervals."""
         wait = first
         while True:
-            self.health.next_read_at = self.clock.now() + timedelta(seconds=wait)
             await self.clock.sleep(wait)
             wait = await self._turn()
+            if wait > 0:
+                await self._record(self.clock.now() + timedelta(seconds=wait))
 
     async def read_once(self, now: datetime) -> bool | None:
         """One step: a stretch of usage and one of the bill. True where both are read up to today.
@@ -143,6 +148,24 @@ class CostWatcher:
             ),
             of=len(found.spendings) + len(found.usages) + len(found.bills),
         )
+
+    async def _record(self, next_read: datetime) -> None:
+        """Keep how the import goes for all readers. Only the holder of the lease may."""
+        name, health = f"{self.accounts.org}:costs", self.health
+        if self.leases.term(name) is None:
+            return
+        with suppress(Stale, StoreUnavailable, Unstorable):  # the next turn tries again
+            await self.watching.record(
+                WatchState(
+                    org=name,
+                    up=health.trouble is None,
+                    since=self.clock.now(),
+                    owner=self.owner,
+                    trouble=health.trouble,
+                    last_success=health.last_success,
+                    next_poll=next_read,
+                )
+            )
 
     def _failed(self, trouble: Trouble) -> float:
         was = self.health.trouble

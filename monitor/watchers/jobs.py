@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,8 +21,8 @@ from monitor.domain.decide import Policy, decide, singles, slices
 from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Trouble
 from monitor.domain.model import Status
 from monitor.domain.pace import Pace, next_delay, relaxed
+from monitor.domain.snapshot import WatchState
 from monitor.log import get_logger
-from monitor.metrics.health import OrgHealth
 from monitor.metrics.process import ProcessMetrics
 from monitor.providers.base import AuthFailed, NotEligible, ProviderUnavailable, RateLimited, SourceError
 from monitor.source import Source, training_size
@@ -55,7 +55,6 @@ class JobWatcher:
     """Of the polls; see `reader_clock`."""
     reader_clock: Clock
     """Of the loop that reads streams and files, so that each loop is seen to come round."""
-    health: OrgHealth
     own: ProcessMetrics
     owner: str
     jitter: Callable[[], float]
@@ -74,7 +73,9 @@ class JobWatcher:
             self.own.poll_began(late=started - max(due, self.state.not_before))
             await self._poll()
             due = started + self._delay(await self._plan())
-            await self.state.poll.wait(self.clock, self._until(due))
+            wait = self._until(due)
+            await self._record(self.clock.now() + timedelta(seconds=wait))
+            await self.state.poll.wait(self.clock, wait)
 
     async def read(self) -> None:
         """Read event streams and training files for ever, as they fall due: in turn, so that neither starves."""
@@ -223,12 +224,11 @@ class JobWatcher:
                 if await self.poll_once(self.clock.now()) is not None:
                     self._succeeded()
             except SourceError:
-                self.health.up = False
+                self.state.up = False
                 raise
             except (Unstorable, StoreUnavailable):
-                self.health.up = False  # what is not stored is not watched
+                self.state.up = False  # what is not stored is not watched
                 raise
-        self.health.tried = True
         self.own.polled(self.source.org, self.clock.monotonic() - started)
         if self.gate is not None:
             self.gate.passed((self.source.org,))
@@ -271,7 +271,7 @@ class JobWatcher:
 
     def _down(self) -> bool:
         """Whether the organisation is left alone by the reader: its list fails, or it wants a pause."""
-        return self.health.up is False or self.state.paused or self.state.store_failed
+        return self.state.up is False or self.state.paused or self.state.store_failed
 
     def _rest(self) -> float:
         """Seconds until there may be something to read."""
@@ -283,9 +283,30 @@ class JobWatcher:
 
     def _until(self, due: float) -> float:
         """Seconds to the next poll: when it is due, but not before the provider wants another request."""
-        wait = max(max(due, self.state.not_before) - self.clock.monotonic(), 0.0)
-        self.health.next_poll_at = self.clock.now() + timedelta(seconds=wait)
-        return wait
+        return max(max(due, self.state.not_before) - self.clock.monotonic(), 0.0)
+
+    async def _record(self, next_poll: datetime) -> None:
+        """Keep how watching goes for all readers: when that changes, else every half a lease. Only its holder may."""
+        state, org, monotonic = self.state, self.source.org, self.clock.monotonic()
+        if state.up is None or self.store.leases.term(org) is None:
+            return
+        said = state.up, state.trouble.reason if state.trouble is not None else None
+        known, at = state.recorded or (None, monotonic)
+        if known == said and monotonic - at < LEASE.total_seconds() / 2:
+            return
+        with suppress(Stale, StoreUnavailable, Unstorable):  # the next poll tries again, and says what is wrong
+            await self.store.record(
+                WatchState(
+                    org=org,
+                    up=state.up,
+                    since=self.clock.now(),
+                    owner=self.owner,
+                    trouble=state.trouble,
+                    last_success=state.last_success,
+                    next_poll=next_poll,
+                )
+            )
+            state.recorded = said, monotonic
 
     async def _plan(self) -> bool:
         """Plan the reading of event streams; whether there is a job that is not finalized."""
@@ -302,18 +323,18 @@ class JobWatcher:
     def _delay(self, active: bool) -> float:
         if self.state.store_failed:
             return min(_STORE_RETRY, self.pace.interval)
-        trouble = self.state.trouble if self.state.paused or not self.health.up else None
+        trouble = self.state.trouble if self.state.paused or not self.state.up else None
         pace = relaxed(self.pace, self.state.pushed)
         return next_delay(pace, active=active, failures=self.state.failures, trouble=trouble, jitter=self.jitter())
 
     def _succeeded(self) -> None:
-        if self.health.up is False:
+        if self.state.up is False:
             log.info("org.recovered", org=self.source.org, failures=self.state.failures)
         if self.state.store_failed:
             log.info("store.recovered", org=self.source.org)
         self.state.store_failed = False
-        self.health.up = True
-        self.health.last_success = self.clock.now()
+        self.state.up = True
+        self.state.last_success = self.clock.now()
         if not self.state.paused:
             self.state.failures = 0
 
@@ -321,10 +342,10 @@ class JobWatcher:
         """Remember what went wrong, count it, and log it when it is something new."""
         if trouble is None:
             if listed:
-                self.state.trouble = self.health.trouble = None
+                self.state.trouble = None
             return
         was = self.state.trouble
-        self.state.trouble = self.health.trouble = trouble
+        self.state.trouble = trouble
         self.state.failures += 1
         self.state.not_before = self.clock.monotonic() + (trouble.retry_after or 0.0)
         self.own.poll_failed(self.source.org, trouble.reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,9 +10,9 @@ from typing import Final
 from monitor.clock import Clock
 from monitor.domain.outages import OrgHealthChange, outage_news
 from monitor.domain.routing import OrgRef, Rule
+from monitor.domain.snapshot import WatchState
 from monitor.log import get_logger
-from monitor.metrics.health import Health
-from monitor.store import Leases, Outbox, StoreUnavailable, Unstorable
+from monitor.store import Leases, Outbox, Reader, StoreUnavailable, Unstorable
 
 log = get_logger()
 
@@ -24,16 +24,15 @@ _NAME: Final = ":outages"  # no organisation's name has a colon
 class _Memory:
     """What is remembered from one look to the next."""
 
-    down_since: dict[str, float] = field(default_factory=dict)
-    """When each organisation's polls began to fail, in monotonic seconds."""
     store_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutageWatcher:
-    """All organisations' health, as their own watchers see it."""
+    """All organisations, as whoever watches them says in the store."""
 
-    health: Health
+    orgs: tuple[OrgRef, ...]
+    reader: Reader
     rules: tuple[Rule, ...]
     outbox: Outbox
     leases: Leases
@@ -62,7 +61,8 @@ class OutageWatcher:
 
     async def look_once(self, now: datetime) -> tuple[str, ...]:
         """One step; gives the ids of what is told by it. Raises StoreError."""
-        sights = list(self._sights(self.clock.monotonic()))
+        watching = await self.reader.watching([org.org for org in self.orgs])
+        sights = list(self._sights(watching, now))
         notified = await self.outbox.notified([sight.account.org for sight in sights])
         found = (outage_news(sight, self.rules, notified, now) for sight in sights)
         news = [one for one in found if one is not None]
@@ -70,13 +70,11 @@ class OutageWatcher:
             return ()
         return await self.outbox.announce(news)
 
-    def _sights(self, monotonic: float) -> Iterator[OrgHealthChange]:
+    def _sights(self, watching: Mapping[str, WatchState], now: datetime) -> Iterator[OrgHealthChange]:
         """The organisations of which something can be said: seen at the last poll, or not for too long."""
-        since = self._memory.down_since
-        for org in self.health.orgs.values():
-            if org.up is not False:
-                since.pop(org.org, None)
-            down = org.up is False and monotonic - since.setdefault(org.org, monotonic) >= self.patience
-            if org.up or down:
-                account = OrgRef(org=org.org, provider=org.provider, labels=org.labels)
-                yield OrgHealthChange(account=account, up=not down, last_success=org.last_success, trouble=org.trouble)
+        for org in self.orgs:
+            state = watching.get(org.org)
+            if state is None or state.up is None or not state.current(now):
+                continue
+            if state.up or (now - state.since).total_seconds() >= self.patience:
+                yield OrgHealthChange(account=org, up=state.up, last_success=state.last_success, trouble=state.trouble)

@@ -27,6 +27,11 @@ class PollState:
     """The provider asked not to be asked before this moment."""
     failures: int = 0
     trouble: Trouble | None = None
+    up: bool | None = None
+    """Whether the last poll saw what it wanted to see, and could store it."""
+    last_success: datetime | None = None
+    recorded: tuple[tuple[bool | None, Reason | None], float] | None = None
+    """What the store was told last of how watching goes, and when."""
     store_failed: bool = False
     unknown_statuses: set[str] = field(default_factory=set)
     """Statuses outside the provider's table that were already warned about."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -41,6 +41,8 @@ class ApiRoutes:
     reader: Reader
     costs_store: CostStore
     health: Health
+    read_health: Callable[[], Awaitable[Health]]
+    """How watching goes, as of now."""
     clock: Clock
     monitor_url: Callable[[], str]
     """Where our own pages are, without a trailing slash."""
@@ -76,7 +78,8 @@ class ApiRoutes:
     async def orgs(self, request: web.Request) -> web.Response:
         """The organisations, and how watching them goes."""
         query.only(request.query)
-        shown = [organisation(org, self.health.accounts.get(org.org)) for org in self.health.orgs.values()]
+        health = await self.read_health()
+        shown = [organisation(org, health.accounts.get(org.org)) for org in health.orgs.values()]
         return await self._json(lambda: encoded(shown))
 
     async def deliveries(self, request: web.Request) -> web.Response:

@@ -78,7 +78,7 @@ class Web:
     async def ready(self, _request: web.Request) -> web.Response:
         """Whether what is shown can be relied on."""
         reasons = [] if self.reader.healthy else ["the store does not work"]
-        if waiting := self.health.waiting:
+        if not reasons and (waiting := (await self.read_health()).waiting):
             reasons.append(f"not polled yet: {', '.join(waiting)}")
         if reasons:
             return web.Response(text="".join(f"{reason}\n" for reason in reasons), status=503)
@@ -94,7 +94,10 @@ class Web:
         asked, content_type = question(accept, compressed=compress, names=names)
 
         async def make() -> tuple[bytes, ...]:
-            batches = self.exposition.scrape(await self.read_snapshot(), self.health.copy(), self.own, asked)
+            snapshot = await self.read_snapshot()
+            batches = self.exposition.scrape(
+                snapshot, self.health.seen(snapshot.watching, snapshot.at), self.own, asked
+            )
             found = []
             while batch := await to_thread.run_sync(next, batches, b"", limiter=self.threads):
                 found.append(batch)
@@ -115,6 +118,10 @@ class Web:
             job_retention=limits.job_retention,
             max_jobs=limits.max_jobs,
         )
+
+    async def read_health(self) -> Health:
+        """How watching goes, read now."""
+        return self.health.seen(await self.reader.watching(tuple(self.health.orgs)), self.clock.now())
 
 
 async def _each(batches: Iterable[bytes]) -> AsyncIterator[bytes]:
@@ -137,7 +144,12 @@ def application(of: Web) -> web.Application:
     if of.webhooks is not None:
         of.webhooks.add_to(app.router)
     stream = ChangeStream(
-        changes=of.reader.changes, health=of.health, access=of.access, clock=of.clock, following=of.following
+        changes=of.reader.changes,
+        health=of.health,
+        read_health=of.read_health,
+        access=of.access,
+        clock=of.clock,
+        following=of.following,
     )
     app.router.add_get("/api/v1/stream", stream.follow)
     app.on_shutdown.append(stream.close)
@@ -164,6 +176,7 @@ def _add_api(router: web.UrlDispatcher, of: Web) -> None:
         reader=of.reader,
         costs_store=of.costs,
         health=of.health,
+        read_health=of.read_health,
         clock=of.clock,
         monitor_url=lambda: of.limits().monitor_url,
         threads=of.threads,

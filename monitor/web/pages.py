@@ -99,7 +99,7 @@ class PageRoutes:
             suspended=self.suspended(),
             window=window,
         )
-        health = self.health.copy()
+        health = self.health.seen(snapshot.watching, snapshot.at)
 
         def show() -> bytes:
             html = status_page.render(

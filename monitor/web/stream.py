@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from monitor.clock import Clock
 from monitor.metrics.health import Health
-from monitor.store import Changes, Touched
+from monitor.store import Changes, StoreError, Touched
 from monitor.web import query
 from monitor.web.access import AccessControl
 from monitor.web.guard import refusal
@@ -34,6 +34,8 @@ class ChangeStream:
 
     changes: Changes
     health: Health
+    read_health: Callable[[], Awaitable[Health]]
+    """How watching goes, as of now."""
     access: AccessControl
     clock: Clock
     most: int = 100
@@ -74,7 +76,7 @@ class ChangeStream:
         if request.transport is not None:
             request.transport.set_write_buffer_limits(high=_ROOM)
         orgs, access = self.health.orgs, self.access.current
-        mark, ups, sent_at = self.changes.count, self._ups(), self.clock.monotonic()
+        mark, ups, sent_at = self.changes.count, await self._ups(), self.clock.monotonic()
         await self._write(request, response, _HELLO)
         # A reload makes new organisations, and a new web configuration a new access: readers come in again then.
         while self.health.orgs is orgs and self.access.current is access:
@@ -83,7 +85,7 @@ class ChangeStream:
             if request.transport is None or request.transport.is_closing():
                 return
             touched, mark = self.changes.since(mark), self.changes.count
-            before, ups = ups, self._ups()
+            before, ups = ups, await self._ups(ups)
             text = b"".join(_lines(touched, before, ups))
             if not text and self.clock.monotonic() - sent_at >= self.heartbeat:
                 text = _STILL_HERE
@@ -100,8 +102,12 @@ class ChangeStream:
                 request.transport.abort()
             raise ConnectionError("the reader does not read")
 
-    def _ups(self) -> Ups:
-        return {name: org.up for name, org in self.health.orgs.items()}
+    async def _ups(self, before: Ups | None = None) -> Ups:
+        """Which organisations are up; without the store, as `before`."""
+        try:
+            return {name: org.up for name, org in (await self.read_health()).orgs.items()}
+        except StoreError:
+            return before or {}
 
 
 def _lines(touched: tuple[Touched, ...] | None, before: Ups, ups: Ups) -> Iterable[bytes]:

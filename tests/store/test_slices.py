@@ -47,7 +47,9 @@ async def test_how_watching_goes_is_written_with_a_commit_or_alone_and_read_by_e
         await store.jobs.record(DOWN)
         assert await watching(store) == {"research": DOWN}
         await store.jobs.commit(change(1), replace(STATE, since=NOON + HOUR))
-        assert (await watching(store))["research"].since == NOON + HOUR
+        assert (await watching(store))["research"].since == NOON + HOUR, "up again from now on"
+        await store.jobs.record(replace(STATE, since=NOON + 2 * HOUR))
+        assert (await watching(store))["research"].since == NOON + HOUR, "it was up all the time"
         assert (await store.jobs.known("research")).version == 1, "nothing changed but that"
     async with opening() as store:
         assert (await watching(store))["research"].up is True

@@ -108,7 +108,8 @@ def watcher(accounts: BillingSource, store: Stores, time: Any, **over: Any) -> C
         "jitter": lambda: 0.5,
         "lookback": timedelta(days=30),
     }
-    return CostWatcher(accounts=accounts, store=store.costs, leases=store.leases, **{**fields, **over})
+    fields |= {"store": store.costs, "watching": store.jobs, "leases": store.leases}
+    return CostWatcher(accounts=accounts, **{**fields, **over})
 
 
 @asynccontextmanager

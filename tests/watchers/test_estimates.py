@@ -149,7 +149,7 @@ async def test_without_the_content_the_length_makes_a_guess_with_a_band(
         assert cost.low < cost.usd < cost.high
         assert not await size(of)
         assert asked(of, "get_content") == 1
-        assert of.watcher.health.trouble is None
+        assert of.watcher.state.trouble is None
 
 
 async def test_a_file_larger_than_an_answer_may_be_is_not_asked_for(tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ async def test_a_refused_file_troubles_nobody_and_is_asked_for_hourly_three_time
             assert not await size(of)
         counts.append(asked(of, "get_file"))
         assert counts == expected
-        assert of.watcher.health.up is True
-        assert of.watcher.health.trouble is None
+        assert of.watcher.state.up is True
+        assert of.watcher.state.trouble is None
         assert of.watcher.state.failures == 0
         assert (await job_of(of, job)).cost is None
 
@@ -277,7 +277,7 @@ async def test_where_the_list_fails_no_file_is_asked_for(tmp_path: Path, trouble
         of.faults["jobs"] = trouble
         await loop(of, 3)
         await read_loop(of, 3)
-        assert (asked(of, "get_file"), of.watcher.health.up) == (0, False)
+        assert (asked(of, "get_file"), of.watcher.state.up) == (0, False)
 
 
 async def test_jobs_that_are_not_paid_by_their_file_are_left_alone(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from monitor.domain.model import Status
 from monitor.domain.news import EventType
 from monitor.domain.pace import Pace
 from monitor.domain.routing import Rule
-from monitor.metrics.health import OrgHealth
+from monitor.domain.snapshot import WatchState
 from monitor.metrics.process import ProcessMetrics
 from monitor.secret import Secret
 from monitor.simulator import Simulation, organisations, serve
@@ -148,7 +148,7 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
         }
         watcher = JobWatcher(
             source=source, store=store.jobs, clock=time, reader_clock=time,
-            health=OrgHealth(org=org.name, provider="openai"), own=own,
+            own=own,
             owner="me", jitter=lambda: 0.5, **{**fields, **over},
         )  # fmt: skip
         yield Watched(watcher, store, Client(http.session, base_url, org), time, own, faults)
@@ -259,18 +259,62 @@ async def test_the_loop_is_brisk_with_active_jobs_and_calm_without(tmp_path: Pat
         await of.create(metadata={"simulate": "stuck_queue"})
         await loop(of, 2)
         assert of.time.naps[3] == pytest.approx(30 * 0.975)
-        assert of.watcher.health.up is True
+        assert of.watcher.state.up is True
+
+
+async def said(of: Watched) -> WatchState | None:
+    """How watching goes, as every replica reads it."""
+    return (await of.store.reader.watching(["research"])).get("research")
+
+
+async def test_how_watching_goes_is_in_the_store_when_it_changes_and_else_every_minute_and_a_half(
+    tmp_path: Path,
+) -> None:
+    async with watched(tmp_path) as of:
+        assert await said(of) is None
+        await of.create(metadata={"simulate": "stuck_queue"})
+        await loop(of, 2)
+        first = await said(of)
+        assert first is not None
+        assert (first.up, first.owner, first.trouble) == (True, "me", None)
+        assert first.next_poll == of.time.now()
+        await loop(of, 3)
+        assert await said(of) == first, "nothing has changed"
+        await loop(of, 3)
+        later = await said(of)
+        assert later is not None
+        assert later.last_success is not None
+        assert first.last_success is not None
+        assert later.last_success - first.last_success >= timedelta(seconds=85)
+        assert later.since == first.since
+        of.faults["jobs"] = broken(401)
+        await loop(of, 2)
+        down = await said(of)
+        assert down is not None
+        assert (down.up, down.trouble and down.trouble.reason) == (False, Reason.AUTH)
+        assert down.since > first.since
+
+
+async def test_a_replica_that_lost_its_lease_says_nothing_of_how_watching_goes(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await loop(of, 2)
+        before = await said(of)
+        of.time.move(200)
+        assert await of.store.leases.take("research", "another", timedelta(minutes=30))
+        of.faults["jobs"] = broken()
+        await loop(of, 3)
+        assert await said(of) == before
 
 
 async def test_a_failing_api_is_down_and_backed_off_and_recovers(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         of.faults["jobs"] = broken()
         await loop(of, 4)
-        health = [(of.watcher.health.up, of.watcher.health.trouble)]
+        health = [(of.watcher.state.up, of.watcher.state.trouble)]
         assert of.time.naps[1:] == [pytest.approx(15), pytest.approx(30), pytest.approx(60)]
         del of.faults["jobs"]
         await loop(of, 2)
-        health.append((of.watcher.health.up, of.watcher.health.trouble))
+        health.append((of.watcher.state.up, of.watcher.state.trouble))
         assert of.watcher.state.failures == 0
     assert [(up, trouble.reason if trouble else None) for up, trouble in health] == [
         (False, Reason.UNAVAILABLE),
@@ -296,7 +340,7 @@ async def test_a_limit_met_while_reading_events_pauses_the_polls_too(tmp_path: P
         of.time.move(-400)
         await loop(of, 2)
         assert of.time.naps[-1] == pytest.approx(400), "and so is the list"
-        assert of.watcher.health.up is True
+        assert of.watcher.state.up is True
 
 
 async def test_broken_event_streams_do_not_stop_the_polls_nor_the_announcements(tmp_path: Path) -> None:
@@ -308,8 +352,8 @@ async def test_broken_event_streams_do_not_stop_the_polls_nor_the_announcements(
         await loop(of, 2)
         assert [one.type for one in (await of.store.reader.deliveries()).items] == ["finetune.job.succeeded"]
         await read_loop(of, 1)
-        assert of.watcher.health.trouble is not None
-        assert of.watcher.health.up is True
+        assert of.watcher.state.trouble is not None
+        assert of.watcher.state.up is True
         await of.create(metadata={"simulate": "stuck_queue"})
         await loop(of, 2)
         told = [one.type for one in (await of.store.reader.deliveries()).items]

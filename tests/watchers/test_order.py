@@ -21,7 +21,6 @@ from monitor.domain.flow import SLICE, Tracked, TransitionKind
 from monitor.domain.model import Status
 from monitor.domain.pace import Pace
 from monitor.domain.routing import Rule
-from monitor.metrics.health import OrgHealth
 from monitor.metrics.process import ProcessMetrics
 from monitor.providers.openai.naming import NAMING
 from monitor.source import transport
@@ -134,7 +133,6 @@ async def watched(
         watcher = JobWatcher(
             source=source(url, transport=http, clock=time).source, store=store.jobs, policy=POLICY,
             pace=Pace(), events_interval=60.0, clock=time, reader_clock=time,
-            health=OrgHealth(org="research", provider="openai"),
             own=ProcessMetrics(), owner="me", jitter=lambda: 0.5,
         )  # fmt: skip
         yield Watched(watcher, store, api, time)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from monitor.domain.flow import Reason, Trouble
 from monitor.domain.news import Message, Severity
-from monitor.domain.routing import Match, Rule
-from monitor.metrics.health import Health, OrgHealth
+from monitor.domain.routing import Match, OrgRef, Rule
+from monitor.domain.snapshot import WatchState
 from monitor.store import Stores, opened
 from monitor.watchers.outages import OutageWatcher
 from tests.builders import on
@@ -26,8 +25,7 @@ DOWN, UP = (
 REFUSED = Trouble(reason=Reason.AUTH, text="401: the key is refused")
 
 
-def research(**over: Any) -> OrgHealth:
-    return OrgHealth(**{"org": "research", "provider": "openai", "labels": {"team": "search"}, **over})
+RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
 
 
 class House:
@@ -36,12 +34,13 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.clock = StillClock()
         self.url = f"sqlite:///{folder}/monitor.db"
-        self.org = research()
+        self.last_success: datetime | None = None
 
     def watcher(self, store: Stores, *rules: Rule) -> OutageWatcher:
-        health = Health(orgs={"research": self.org})
+        self.jobs = store.jobs
         return OutageWatcher(
-            health=health,
+            orgs=(RESEARCH,),
+            reader=store.reader,
             rules=rules or (BOTH,),
             outbox=store.outbox,
             leases=store.leases,
@@ -49,14 +48,28 @@ class House:
             owner="me",
         )
 
+    def state(self, *, up: bool) -> WatchState:
+        """What the watcher of the jobs says each minute."""
+        now, trouble = self.clock.now(), None if up else REFUSED
+        return WatchState(
+            org="research",
+            up=up,
+            since=now,
+            owner="me",
+            trouble=trouble,
+            last_success=self.last_success,
+            next_poll=now + timedelta(minutes=1),
+        )
+
     async def minutes(self, of: OutageWatcher, count: int, *, up: bool | None) -> list[str]:
         """What is told in so many minutes in which the polls go well or not."""
-        self.org.up, told = up, list[str]()
+        told = list[str]()
         if up:
-            self.org.last_success = self.clock.now()
-        self.org.trouble = None if up else REFUSED
+            self.last_success = self.clock.now()
         for _ in range(count):
             self.clock.time += timedelta(minutes=1)
+            if up is not None:
+                await self.jobs.record(self.state(up=up))
             told += await of.look_once(self.clock.now())
         return told
 
@@ -147,6 +160,13 @@ async def test_nothing_is_remembered_where_nobody_listens(house: House) -> None:
     async with opened(house.url, clock=house.clock) as store:
         assert await house.minutes(house.watcher(store, Rule(notify=("ops",))), 20, up=False) == []
         assert await house.minutes(house.watcher(store), 1, up=True) == []
+
+
+async def test_nothing_is_told_of_an_organisation_that_nobody_watches(house: House) -> None:
+    async with opened(house.url, clock=house.clock) as store:
+        of = house.watcher(store)
+        assert await house.minutes(of, 3, up=False) == []
+        assert await house.minutes(of, 60, up=None) == [], "what was said last is old"
 
 
 async def test_the_leaseholder_alone_tells(house: House) -> None:

@@ -17,7 +17,6 @@ from monitor.config.prices import load_prices
 from monitor.domain.decide import Policy
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost
 from monitor.domain.pace import Pace
-from monitor.metrics.health import OrgHealth
 from monitor.metrics.process import ProcessMetrics
 from monitor.providers.openai.naming import NAMING
 from monitor.source import transport
@@ -75,7 +74,6 @@ async def watched(tmp_path: Path, api: Api) -> AsyncIterator[Watched]:
         watcher = JobWatcher(
             source=source(url, transport=http, clock=time).source, store=store.jobs, policy=Policy(prices=PRICES),
             pace=Pace(), events_interval=60.0, clock=time, reader_clock=time,
-            health=OrgHealth(org="research", provider="openai"),
             own=ProcessMetrics(), owner="me", jitter=lambda: 0.0,
         )  # fmt: skip
         yield Watched(watcher, store, api, time)

@@ -183,7 +183,6 @@ def org(name: str = "research", **over: Any) -> OrgHealth:
     fields: dict[str, Any] = {
         "provider": "openai",
         "up": True,
-        "tried": True,
         "last_success": NOON - timedelta(seconds=12),
         "next_poll_at": NOON + timedelta(seconds=18),
     }

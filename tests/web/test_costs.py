@@ -14,6 +14,7 @@ import pytest
 from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, TunedModel, Usage
 from monitor.domain.flow import Change, Reason, Trouble
 from monitor.domain.model import Method
+from monitor.domain.snapshot import WatchState
 from monitor.metrics.health import AccountHealth, BudgetState
 from tests.builders import DAY, NOON, job, tracked
 from tests.web.site import Answer, Site, org, site
@@ -143,7 +144,11 @@ async def test_a_budget_says_how_full_it_is(tmp_path: Path) -> None:
 async def test_the_trouble_of_the_books_is_shown_apart(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         trouble = Trouble(reason=Reason.AUTH, text="the admin key is refused")
-        here.health.accounts = {"research": AccountHealth(org="research", last_success=NOON, trouble=trouble)}
+        here.health.accounts = {"research": AccountHealth(org="research")}
+        imports = WatchState(
+            org="research:costs", up=False, since=NOON, owner="another", last_success=NOON, trouble=trouble
+        )
+        await here.store.jobs.record(imports)
         [shown] = data(await here.get("/api/v1/orgs"))
         assert shown["trouble"] is None
         assert shown["books"] == {

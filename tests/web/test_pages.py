@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import gzip
 import hashlib
 import re
@@ -16,6 +17,7 @@ import pytest
 
 from monitor.domain.flow import GONE_AFTER, Reason, Tracked, Trouble
 from monitor.domain.model import Basis, Cost, JobError, Metrics, Status, TrainingSize
+from monitor.domain.snapshot import WatchState
 from monitor.web.job_rows import https
 from monitor.web.query import accepts_gzip
 from monitor.web.style import POLICY
@@ -359,11 +361,15 @@ async def test_many_readers_at_once_are_all_answered_while_the_loop_turns(tmp_pa
 
 
 async def test_ready_waits_for_the_first_poll_of_every_organisation(tmp_path: Path) -> None:
-    async with site(tmp_path, org(tried=False), org("search")) as here:
+    async with site(tmp_path, org(up=None), org("search")) as here:
         waiting = await here.get("/-/ready")
         assert (waiting.status, waiting.text) == (503, "not polled yet: research\n")
-        here.health.orgs["research"].tried = True
+        said = WatchState(org="research", up=False, since=NOON, owner="another replica", next_poll=NOON - HOUR)
+        await here.store.jobs.record(said)
+        assert (await here.get("/-/ready")).status == 503, "nobody watches it any more"
+        await here.store.jobs.record(dataclasses.replace(said, next_poll=NOON + MINUTE))
         assert (await here.get("/-/ready")).status == 200
+        assert 'finetune_org_up{org="research"} 0' in (await here.get("/metrics")).text
 
 
 async def test_healthy_fails_when_the_loop_does_not_do_its_rounds(tmp_path: Path) -> None:

@@ -17,10 +17,12 @@ import pytest
 from aiohttp import web
 
 from monitor.domain.model import Status
+from monitor.domain.snapshot import WatchState
+from monitor.metrics.health import Health
 from monitor.store import Changes
 from monitor.web import AccessControl, serve
 from monitor.web.stream import ChangeStream
-from tests.builders import job, tracked
+from tests.builders import NOON, job, tracked
 from tests.web.site import Noon, Site, site
 from tests.web.test_pages import NASTY
 
@@ -77,7 +79,7 @@ async def test_what_is_committed_is_told_at_once(tmp_path: Path) -> None:
         (claimed,) = await here.store.outbox.claim("chat", owner="me", limit=1, lease=timedelta(minutes=1))
         await here.store.outbox.delivered(claimed)
         assert await heard.next() == ("delivery", {"org": "research", "job": "ftjob-1"})
-        here.health.orgs["research"].up = False
+        await here.store.jobs.record(WatchState(org="research", up=False, since=NOON, owner="another replica"))
         assert await heard.next() == ("org", {"org": "research", "up": False})
 
 
@@ -139,8 +141,12 @@ async def test_a_stream_of_a_stranger_is_refused(tmp_path: Path) -> None:
 async def test_silence_is_filled_and_a_reader_who_does_not_read_is_dropped(tmp_path: Path) -> None:
     changes, streams = Changes(), set[Any]()
     async with site(tmp_path) as here:
-        stream = ChangeStream(changes=changes, health=here.health, access=AccessControl(), clock=Noon(),
-                              following=streams, heartbeat=0.05, patience=0.2)  # fmt: skip
+
+        async def still() -> Health:
+            return here.health
+
+        stream = ChangeStream(changes=changes, health=here.health, read_health=still, access=AccessControl(),
+                              clock=Noon(), following=streams, heartbeat=0.05, patience=0.2)  # fmt: skip
         async with serving(stream) as port, aiohttp.ClientSession() as client:
             async with client.get(f"http://127.0.0.1:{port}/") as answer:
                 heard = Heard(answer)
