@@ -19,6 +19,7 @@ from monitor.source import Source
 from monitor.source.billing import BillingSource
 from monitor.watchers.budgets import BudgetWatcher
 from monitor.watchers.costs import CostWatcher
+from monitor.watchers.digests import DigestWatcher
 from monitor.watchers.models import ModelWatcher
 from monitor.watchers.outages import OutageWatcher
 
@@ -64,6 +65,8 @@ def secondary_watchers(
         owner=services.owner,
     )
     yield Task(kind="outages", of="all", run=outages.run, clock=clock)
+    if settings.digests:
+        yield _digests(settings, accounts, services, first=pause)
     if settings.budgets:
         clock = WatchedClock(services.clock)
         budgets = BudgetWatcher(
@@ -80,6 +83,21 @@ def secondary_watchers(
             interval=min(_BUDGETS_EVERY, settings.poll.interval.total_seconds()),
         )
         yield Task(kind="budgets", of="all", run=partial(budgets.run, pause), clock=clock)
+
+
+def _digests(settings: Settings, orgs: tuple[OrgRef, ...], services: Services, *, first: float) -> Task:
+    clock = WatchedClock(services.clock)
+    digests = DigestWatcher(
+        digests=tuple(one.digest for one in settings.digests),
+        orgs=orgs,
+        costs=services.stores.costs,
+        reader=services.stores.reader,
+        outbox=services.stores.outbox,
+        leases=services.stores.leases,
+        clock=clock,
+        owner=services.owner,
+    )
+    return Task(kind="digests", of="all", run=partial(digests.run, first), clock=clock)
 
 
 def billing_source(billing: Billing, *, like: Source) -> BillingSource:

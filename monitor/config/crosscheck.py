@@ -23,9 +23,12 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     yield from _twice(tree, "notifiers")
     yield from _twice(tree, "budgets")
     yield from _twice(tree, "routes")
+    yield from _twice(tree, "digests")
+    yield from _digests(tree)
     yield from _routes(tree)
     yield from _matches(tree, "routes")
     yield from _matches(tree, "budgets")
+    yield from _matches(tree, "digests")
     yield from _unheard(tree)
     organizations = [section for section in sections if section.loc[:1] == ("organizations",) and len(section.loc) == 2]
     yield from _same_account(organizations)
@@ -50,6 +53,13 @@ def _routes(tree: Mapping[str, Any]) -> Iterator[Flaw]:
             known = {name for name in mutes if isinstance(name, str)} if isinstance(mutes, dict) else set()
             yield from _unknown(route.get("mute"), ("routes", at, "mute"), known, "no mute time has this name")
             yield from _allowed(tree, route.get("notify_from"), ("routes", at, "notify_from", "allow"), notifiers)
+
+
+def _digests(tree: Mapping[str, Any]) -> Iterator[Flaw]:
+    notifiers = {name for _, name in _named(tree, "notifiers")}
+    for at, digest in enumerate(_items(tree, "digests")):
+        if isinstance(digest, dict):
+            yield from _unknown(digest.get("notify"), ("digests", at, "notify"), notifiers, "no notifier has this name")
 
 
 def _allowed(tree: Mapping[str, Any], notify_from: object, loc: Loc, notifiers: set[str]) -> Iterator[Flaw]:
@@ -98,7 +108,7 @@ def _placed(words: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
 
 def _unheard(tree: Mapping[str, Any]) -> Iterator[Flaw]:
     routes = _mappings(tree, "routes")
-    heard = {name for route in routes for name in _words(route.get("notify"))}
+    heard = {name for one in (*routes, *_mappings(tree, "digests")) for name in _words(one.get("notify"))}
     for allowed in (route["notify_from"] for route in routes if isinstance(route.get("notify_from"), dict)):
         heard.update(bot for word in _words(allowed.get("allow")) for bot in (word, *_bots(tree) * (":" in word)))
     for loc, name in _named(tree, "notifiers"):

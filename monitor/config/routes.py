@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
 from monitor.config.budgets import Amount
 from monitor.config.durations import Duration, between
 from monitor.config.parts import JobMatch, Part, Word, Words, listed
+from monitor.domain.digests import Digest
 from monitor.domain.model import FailureClass, JobKind, Method, Status
 from monitor.domain.mutes import MuteTime, Window
 from monitor.domain.news import EventType
@@ -196,3 +198,36 @@ class RouteSettings(Part):
             alone=alone,
             last=not self.proceed,
         )
+
+
+def _cron(text: str) -> str:
+    if len(text.split()) != 5:
+        raise ValueError("should have five fields: minute, hour, day, month, day of the week")
+    try:
+        CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
+    except CronSimError:
+        raise ValueError('is no cron expression; "0 9 * * MON" is one') from None
+    if next(CronSim(text, datetime(2026, 1, 1, tzinfo=UTC)), None) is None:
+        raise ValueError("is never due")
+    return text
+
+
+class DigestSettings(Part):
+    """A regular report: what ended and failed, what it cost, what runs, what is about to stop."""
+
+    name: Name
+    """Unique."""
+    cron: Annotated[str, AfterValidator(_cron)]
+    """When it is due, by the local time of `timezone`: minute, hour, day, month, day of the week. It is of what
+    happened since the time before."""
+    timezone: Zone
+    """Such as `Europe/Berlin`."""
+    notify: Annotated[Words, Field(min_length=1)]
+    """Names of notifiers."""
+    match: JobMatch = JobMatch()
+    """Which jobs it is about; all by default."""
+
+    @property
+    def digest(self) -> Digest:
+        """The same as the domain understands it."""
+        return Digest(name=self.name, cron=self.cron, zone=self.timezone, notify=self.notify, match=self.match.match)

@@ -13,7 +13,7 @@ from monitor.config.address import Address, Listen, PublicUrl, address
 from monitor.config.budgets import BudgetSettings
 from monitor.config.durations import Duration, between
 from monitor.config.parts import Part, Words
-from monitor.config.routes import MuteTimeSettings, Name, RouteSettings
+from monitor.config.routes import DigestSettings, MuteTimeSettings, Name, RouteSettings
 from monitor.domain.budgets import Budget
 from monitor.domain.routing import Rule
 from monitor.notifiers import NotifierSettings
@@ -206,6 +206,8 @@ class Settings(Part):
     """Times in which routes hold back what they send, by name."""
     routes: tuple[RouteSettings, ...] = ()
     """Who hears of what."""
+    digests: tuple[DigestSettings, ...] = ()
+    """Regular reports."""
     pricing: Annotated[
         Pricing, BeforeValidator(_one, json_schema_input_type=Pricing | SellerRule | list[SellerRule])
     ] = Pricing()

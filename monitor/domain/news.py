@@ -44,6 +44,7 @@ class SubjectKind(StrEnum):
     BUDGET = "budget"
     SHUTDOWN = "shutdown"
     ORGANIZATION = "organization"
+    DIGEST = "digest"
     GROUP = "group"
     """Several of the others in one message."""
     TEST = "test"
@@ -82,8 +83,8 @@ class Subject:
         Ids are chosen by servers. One that reads like another kind of subject gets a prefix, so that no two subjects
         share a key.
         """
-        if self.kind is SubjectKind.BUDGET:
-            return f"budget:{self.id}"  # no organisation's name has a colon
+        if self.kind in (SubjectKind.BUDGET, SubjectKind.DIGEST):
+            return f"{self.kind}:{self.id}"  # no organisation's name has a colon
         id_ = _PREFIX.get(self.kind, "") + self.id
         if self.kind is SubjectKind.JOB and (self.id == OUTAGE or self.id.startswith(_RESERVED)):
             id_ = _JOB_PREFIX + self.id
@@ -91,7 +92,7 @@ class Subject:
 
     @property
     def topic(self) -> str:
-        """What its key begins with: the organisation, or `budget:NAME`."""
+        """What its key begins with: the organisation, `budget:NAME` or `digest:NAME`."""
         return self.key.split("/", 1)[0]
 
     def last_seq(self, ids: Iterable[str]) -> int:
@@ -107,8 +108,9 @@ class Subject:
 def parse_subject(key: str) -> Subject:
     """The subject whose deliveries' keys begin so: the inverse of `Subject.key`."""
     topic, id_ = key.split("/", 1)
-    if topic.startswith("budget:"):
-        return Subject(kind=SubjectKind.BUDGET, org=None, id=key.removeprefix("budget:"))
+    for kind in (SubjectKind.BUDGET, SubjectKind.DIGEST):
+        if topic.startswith(f"{kind}:"):
+            return Subject(kind=kind, org=None, id=key.removeprefix(f"{kind}:"))
     if id_ == OUTAGE:
         return Subject(kind=SubjectKind.ORGANIZATION, org=topic, id=id_)
     for kind, prefix in _PREFIX.items():

@@ -23,7 +23,7 @@ from monitor.metrics.view import View
 
 OTHER: Final = "other"
 TASKS: Final = (
-    "watcher", "reader", "hints", "models", "costs", "budgets", "outages", "courier", "pruning", "reloading",
+    "watcher", "reader", "hints", "models", "costs", "budgets", "digests", "outages", "courier", "pruning", "reloading",
 )  # fmt: skip
 OPERATIONS: Final = (
     "list_jobs",

@@ -145,6 +145,21 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
             'mute_times.n.windows.0.to: should be a time such as "22:00", in quotes',
             id="no time of the day",
         ),
+        pytest.param(
+            "digests: [{name: w, cron: '0 0 9 * * MON', timezone: UTC, notify: x}]",
+            "digests.0.cron: should have five fields",
+            id="a cron expression with seconds",
+        ),
+        pytest.param(
+            "digests: [{name: w, cron: '0 9 30 2 *', timezone: UTC, notify: x}]",
+            "digests.0.cron: is never due",
+            id="a day that never comes",
+        ),
+        pytest.param(
+            "digests: [{name: w, cron: '0 9 * * MON', timezone: UTC, notify: x}]",
+            "digests.0.notify: no notifier has this name",
+            id="a digest for nobody",
+        ),
         pytest.param("routes: [{on: failed}]", "routes.0: needs notify, or notify_from", id="a route to nobody"),
         pytest.param(
             "routes: [{contnue: false, notify: x}]", 'unknown key; did you mean "continue"?', id="a misspelt continue"

@@ -10,19 +10,22 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from anyio import run_process
 
 from monitor.clock import SystemClock
 from monitor.domain.bundle import bundle
+from monitor.domain.costs import TunedModel
+from monitor.domain.digests import Digest, Period, Times, digest_news
 from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import Status
 from monitor.domain.news import EventType
 from monitor.domain.render import Labelling, build_delivery
-from monitor.domain.routing import Recipient, Rule
+from monitor.domain.routing import OrgRef, Recipient, Rule
 from monitor.store import opened
-from tests.builders import NOON, job, tracked
+from tests.builders import DAY, NOON, job, tracked
 from tests.deploy.promql import ROOT
 from tests.deploy.tools import installed
 from tests.domain.test_notices import crossing, ends, models
@@ -101,6 +104,12 @@ def sent() -> dict[str, Any]:
         up.message,
         bundle(notice(False).deliveries * 2),  # type: ignore[union-attr] # as above
     ]
+    times = Times(before=NOON - 2 * DAY, start=NOON - DAY, end=NOON)
+    stops = TunedModel(org="research", id="ft:m", base="m", shutdown=NOON.date())
+    period = Period(ended=[failed], active=[], spendings=[], models=[stops])
+    weekly = Digest(name="weekly", cron="0 9 * * MON", zone=ZoneInfo("Europe/Berlin"), notify=("ml",))
+    digest = digest_news(weekly, times, period, [OrgRef(org="research", provider="openai")])
+    messages.append(digest.deliveries[0].message)
     return {message.type: json.loads(message.data) for message in messages}
 
 

@@ -1,0 +1,191 @@
+"""Digests: what happened in a period, what it cost against the one before, what runs and what is about to stop."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from monitor.domain.costs import Spending, TunedModel
+from monitor.domain.flow import Tracked
+from monitor.domain.model import FailureClass, Status
+from monitor.domain.news import Delivery, Message, News, Severity, Subject, SubjectKind
+from monitor.domain.pricing import dollars
+from monitor.domain.render import moment
+from monitor.domain.routing import Match, OrgRef, covers, matches, names
+from monitor.domain.triage import triage
+
+_CENT: Final = Decimal("0.01")
+_WORST: Final = 3
+_SOON: Final = timedelta(days=30)
+_SHOWN: Final = 10
+LATEST: Final = timedelta(days=1)
+"""A digest whose time passed longer ago, while nothing ran, is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """A regular report."""
+
+    name: str
+    cron: str
+    """Five fields, in local time."""
+    zone: ZoneInfo
+    notify: tuple[str, ...]
+    match: Match = field(default_factory=Match)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """The moments of a digest: it is of what happened from `start` on and before `end`, when it is due."""
+
+    before: datetime
+    """When the period before began."""
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """What a digest is made of, of all organisations."""
+
+    ended: Sequence[Tracked]
+    """In the period."""
+    active: Sequence[Tracked]
+    spendings: Sequence[Spending]
+    """Of the period and of the one before."""
+    models: Sequence[TunedModel]
+
+
+def digest_subject(digest: Digest, due: datetime) -> Subject:
+    """One issue of a digest as the subject of news: the same for whoever makes it."""
+    return Subject(kind=SubjectKind.DIGEST, org=None, id=f"{digest.name}/{due.astimezone(UTC):%Y%m%dT%H%MZ}")
+
+
+def baseline(digest: Digest, due: datetime) -> News:
+    """Marks an issue as notified that was due before the digest was known."""
+    return News(subject=digest_subject(digest, due), seq=1)
+
+
+def digest_news(digest: Digest, times: Times, period: Period, orgs: Iterable[OrgRef]) -> News:
+    """One issue of a digest, for each of its notifiers."""
+    subject, known = digest_subject(digest, times.end), {org.org: org for org in orgs if covers(digest.match, org)}
+    message = _message(digest, times, _of(digest.match, period, known), subject)
+    notifiers = dict.fromkeys(digest.notify)
+    deliveries = (Delivery(subject=subject, seq=1, notifier=notifier, message=message) for notifier in notifiers)
+    return News(subject=subject, seq=1, deliveries=tuple(deliveries))
+
+
+def _of(match: Match, period: Period, known: dict[str, OrgRef]) -> Period:
+    """What of a period the digest is for."""
+
+    def fits(tracked: Tracked) -> bool:
+        org = known.get(tracked.job.org)
+        return org is not None and matches(match, tracked.job, org.labels, tracked.cost)
+
+    def counts(one: Spending) -> bool:
+        named = names(match, one.model, one.base_model, one.fine_tuned_model)
+        return one.org in known and named and match.metadata.items() <= one.metadata.items()
+
+    return Period(
+        ended=[one for one in period.ended if fits(one)],
+        active=[one for one in period.active if fits(one)],
+        spendings=[one for one in period.spendings if counts(one)],
+        models=[one for one in period.models if one.org in known and names(match, one.id, one.base)],
+    )
+
+
+def _message(digest: Digest, times: Times, period: Period, subject: Subject) -> Message:
+    ended = Counter(one.job.status for one in period.ended)
+    cost, before = _cost(period.spendings, times.start, times.end), _cost(period.spendings, times.before, times.start)
+    failed = ended[Status.FAILED]
+    return Message(
+        type="finetune.digest.due",
+        at=times.end,
+        title=f"Digest {digest.name}: {_count(len(period.ended), 'job')} ended, {failed} failed, {_usd(cost)}",
+        severity=Severity.WARNING if failed else Severity.INFO,
+        subject=subject,
+        event_type=None,
+        facts=tuple(_facts(digest, times, period, cost, before)),
+        data=json.dumps(_view(digest, times, period, cost, before), ensure_ascii=False, allow_nan=False),
+    )
+
+
+def _facts(digest: Digest, times: Times, period: Period, cost: Decimal, before: Decimal) -> Iterator[tuple[str, str]]:
+    start, end = (f"{at.astimezone(digest.zone):%Y-%m-%d %H:%M}" for at in (times.start, times.end))
+    yield "Period", f"{start} to {end} ({digest.zone.key})"
+    ended = Counter(one.job.status.value for one in period.ended)
+    yield "Ended", ", ".join(f"{count} {status}" for status, count in ended.most_common()) or "none"
+    for cls, failed in _failures(period.ended).items():
+        worst = ", ".join(f"{one.job.name or one.job.id} ({one.job.org})" for one in failed[:_WORST])
+        more = f" and {len(failed) - _WORST} more" if len(failed) > _WORST else ""
+        yield f"Failed by {cls}", worst + more
+    yield "Cost", f"{_usd(cost)}, {_usd(before)} in the period before"
+    estimates = sum((one.cost.usd for one in period.active if one.cost is not None and one.cost.usd), Decimal(0))
+    yield "Running", f"{_count(len(period.active), 'job')}" + (f", about {_usd(estimates)}" if estimates else "")
+    for model in _stopping(period.models, times.end)[:_SHOWN]:
+        yield "Stops soon", f"{model.id} ({model.org}) on {model.shutdown}"
+
+
+def _failures(ended: Iterable[Tracked]) -> dict[FailureClass, list[Tracked]]:
+    """By class, the most frequent first; of each the most expensive first."""
+    found: dict[FailureClass, list[Tracked]] = {}
+    for one in ended:
+        if one.job.status is Status.FAILED:
+            found.setdefault(triage(one.job.error).cls, []).append(one)
+    return {
+        cls: sorted(failed, key=lambda one: (-_price(one), one.job.org, one.job.id))
+        for cls, failed in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    }
+
+
+def _price(tracked: Tracked) -> Decimal:
+    return (tracked.cost.usd if tracked.cost is not None else None) or Decimal(0)
+
+
+def _stopping(models: Iterable[TunedModel], now: datetime) -> list[TunedModel]:
+    last, today = (now + _SOON).date(), now.date()
+    soon = [one for one in models if one.shutdown is not None and today <= one.shutdown <= last]
+    return sorted(soon, key=lambda one: (str(one.shutdown), one.org, one.id))
+
+
+def _cost(spendings: Iterable[Spending], start: datetime, end: datetime) -> Decimal:
+    return sum((one.usd for one in spendings if start <= one.at < end), Decimal(0))
+
+
+def _view(digest: Digest, times: Times, period: Period, cost: Decimal, before: Decimal) -> dict[str, object]:
+    ended = Counter(one.job.status.value for one in period.ended)
+    return {
+        "name": digest.name,
+        "period_start": moment(times.start),
+        "period_end": moment(times.end),
+        "ended": dict(ended),
+        "failures": [
+            {
+                "class": cls,
+                "count": len(failed),
+                "worst": [{"org": one.job.org, "id": one.job.id, "name": one.job.name} for one in failed[:_WORST]],
+            }
+            for cls, failed in _failures(period.ended).items()
+        ],
+        "cost": dollars(cost),
+        "cost_before": dollars(before),
+        "running": len(period.active),
+        "stopping": [
+            {"org": one.org, "id": one.id, "shutdown_date": str(one.shutdown)}
+            for one in _stopping(period.models, times.end)
+        ],
+    }
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _usd(amount: Decimal) -> str:
+    return f"${amount.quantize(_CENT):,}".removesuffix(".00")

@@ -1,0 +1,106 @@
+"""Tells digests when they are due, by local time, each once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from cronsim import CronSim
+
+from monitor.clock import Clock
+from monitor.domain.digests import LATEST, Digest, Period, Times, baseline, digest_news, digest_subject
+from monitor.domain.flow import Tracked
+from monitor.domain.news import News
+from monitor.domain.routing import OrgRef
+from monitor.log import get_logger
+from monitor.store import CostStore, Leases, Outbox, Reader, StoreUnavailable, Unstorable
+
+log = get_logger()
+
+_NAME: Final = "digests"
+_LEASE: Final = timedelta(minutes=1)
+_PAGE: Final = 500
+
+
+def times_of(digest: Digest, now: datetime) -> Times:
+    """The last period that is over now. Through changes of clocks a time that is skipped is the moment of the change,
+    and one that comes twice counts once."""
+    soon = now.astimezone(digest.zone) + timedelta(minutes=2)
+    ticks = (tick.astimezone(UTC) for tick in CronSim(digest.cron, soon, reverse=True))
+    end, start, before = islice((tick for tick in ticks if tick <= now), 3)
+    return Times(before=before, start=start, end=end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestWatcher:
+    """All digests."""
+
+    digests: tuple[Digest, ...]
+    orgs: tuple[OrgRef, ...]
+    costs: CostStore
+    reader: Reader
+    outbox: Outbox
+    leases: Leases
+    clock: Clock
+    owner: str
+    interval: float = 10.0
+    """Seconds between two looks."""
+
+    async def run(self, first: float = 0.0) -> None:
+        """Look for ever, `first` seconds from now on."""
+        await self.clock.sleep(first)
+        failed = False
+        while True:
+            try:
+                for id_ in await self.look_once(self.clock.now()):
+                    log.info("digest.announced", notice=id_)
+            except (StoreUnavailable, Unstorable) as error:
+                if not failed:
+                    log.error("store.failed", watcher="digests", error=str(error))
+                failed = True
+            else:
+                failed = False
+            await self.clock.sleep(self.interval)
+
+    async def look_once(self, now: datetime) -> tuple[str, ...]:
+        """One step; gives the ids of the issues that are announced by it. Raises StoreError."""
+        due = [(digest, times_of(digest, now)) for digest in self.digests]
+        marks = [baseline(digest, times.end) for digest, times in due]
+        notified = await self.outbox.notified([mark.subject.topic for mark in marks])
+        missing = [one for one, mark in zip(due, marks, strict=True) if mark.id not in notified]
+        if not missing or not await self.leases.take(_NAME, self.owner, _LEASE):
+            return ()
+        known = {id_.partition("/")[0] for id_ in notified}
+        news = [
+            await self._news(digest, times, known=digest_subject(digest, times.end).topic in known, now=now)
+            for digest, times in missing
+        ]
+        told = frozenset(one.id for one in news if one.deliveries)
+        return tuple(id_ for id_ in await self.outbox.announce(news) if id_ in told)
+
+    async def _news(self, digest: Digest, times: Times, *, known: bool, now: datetime) -> News:
+        """The issue; of a digest that is new, or that was due long ago, only the mark that it was."""
+        if not known or now - times.end > LATEST:
+            return baseline(digest, times.end)
+        names = [org.org for org in self.orgs]
+        spent = await self.costs.spent(times.before, names)
+        period = Period(
+            ended=await self._ended(times),
+            active=spent.active,
+            spendings=spent.spendings,
+            models=await self.costs.tuned_models(names),
+        )
+        return digest_news(digest, times, period, self.orgs)
+
+    async def _ended(self, times: Times) -> list[Tracked]:
+        found: list[Tracked] = []
+        after: str | None = None
+        while True:
+            page = await self.reader.finished_before(times.end, limit=_PAGE, after=after)
+            within = [one for one in page.items if (one.ended_at or one.since) >= times.start]
+            found += (one for one in within if one.job.status.final)
+            after = page.next
+            if after is None or len(within) < len(page.items):
+                return found
