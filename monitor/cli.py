@@ -19,7 +19,7 @@ from monitor.terminal.options import config_option, or_exit
 from monitor.terminal.webhooks import webhooks
 
 if TYPE_CHECKING:
-    from monitor.config import Problem, Settings
+    from monitor.config import LocatedIssue, Settings
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., None])
@@ -207,7 +207,7 @@ def schema() -> None:
 
 def _settings(
     file: Path, *, listen: str | None, log_format: str | None, log_level: str | None
-) -> tuple[Settings, tuple[Problem, ...]]:
+) -> tuple[Settings, tuple[LocatedIssue, ...]]:
     """The configuration as it is now, with what the command line says. Raises ConfigError and OSError."""
     from monitor import config  # noqa: PLC0415 - see the module's first line
 

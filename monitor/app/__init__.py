@@ -13,14 +13,14 @@ from monitor import __version__, log
 from monitor.app import descriptors, memory
 from monitor.app.program import Read, warn
 from monitor.app.run import run
-from monitor.config import Problem, Settings
+from monitor.config import LocatedIssue, Settings
 from monitor.secret import Redactor
 from monitor.store import StoreError
 
 __all__ = ["exit_code", "run", "start"]
 
 
-def start(settings: Settings, warnings: tuple[Problem, ...], read_again: Read) -> int:
+def start(settings: Settings, warnings: tuple[LocatedIssue, ...], read_again: Read) -> int:
     """Run the daemon. The exit code: 0 after SIGTERM or SIGINT, 1 when it could not start or lost its database."""
     memory.settle()
     descriptors.claim()

@@ -14,7 +14,7 @@ from monitor.app.loops import prune, supervise
 from monitor.app.secondary_watchers import refresh_billing, secondary_watchers
 from monitor.app.watchdog import WatchedClock
 from monitor.clock import Clock
-from monitor.config import ConfigError, Problem, Settings, load_prices
+from monitor.config import ConfigError, LocatedIssue, Settings, load_prices
 from monitor.courier import Courier, replaying
 from monitor.domain.pricing import Prices
 from monitor.domain.replay import Replayed, ReplayRequest
@@ -26,11 +26,11 @@ log = get_logger()
 
 _SPREAD = 0.02  # seconds between the first polls of two organisations, so that many do not start as one burst
 
-Read = Callable[[], tuple[Settings, tuple[Problem, ...]]]
+Read = Callable[[], tuple[Settings, tuple[LocatedIssue, ...]]]
 """Gives the configuration as it is now, and what is allowed but unwise in it."""
 
 
-def warn(warnings: tuple[Problem, ...]) -> None:
+def warn(warnings: tuple[LocatedIssue, ...]) -> None:
     """Log what is allowed but unwise."""
     for warning in warnings:
         log.warning("config.unwise", problem=str(warning))
@@ -95,7 +95,7 @@ class Program:
         }
         return await replaying.replay(self.services.stores.outbox, policies, request, self.services.clock.now())
 
-    def _read(self) -> tuple[Settings, Prices, tuple[Problem, ...]]:
+    def _read(self) -> tuple[Settings, Prices, tuple[LocatedIssue, ...]]:
         settings, warnings = self.read_again()
         _same_place(self.settings, settings)
         return settings, load_prices(settings.pricing.file), warnings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from monitor.config.address import Address, address
 from monitor.config.load import examine, load, settings_from
 from monitor.config.prices import load_prices, rates
-from monitor.config.problems import ConfigError, Problem
+from monitor.config.problems import ConfigError, LocatedIssue
 from monitor.config.routes import RouteSettings
 from monitor.config.schema import schema
 from monitor.config.settings import Settings, overridden
@@ -15,7 +15,7 @@ from monitor.environ import environ
 __all__ = [
     "Address",
     "ConfigError",
-    "Problem",
+    "LocatedIssue",
     "RouteSettings",
     "Settings",
     "address",

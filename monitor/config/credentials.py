@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from monitor.config.problems import Flaw, choice
+from monitor.config.problems import Issue, choice
 from monitor.config.sections import Section, mentions, required_secrets, secret_names
 from monitor.notifiers.settings import check_text
 from monitor.secret import text_of
@@ -28,18 +28,18 @@ def trim(section: Section) -> None:
             section.node[name] = _stripped(section.node[name])
 
 
-def credential_flaws(section: Section) -> Iterator[Flaw]:
+def credential_issues(section: Section) -> Iterator[Issue]:
     """What is wrong with the secrets of one section."""
     for name in secret_names(section.model):
         text, file = name in section.node, f"{name}_file" in section.node
         if text and file:
-            yield Flaw((*section.loc, f"{name}_file"), f"give either {name} or {name}_file, not both")
+            yield Issue((*section.loc, f"{name}_file"), f"give either {name} or {name}_file, not both")
         elif not text and not file and name in required_secrets(section.model):
-            yield Flaw((*section.loc, name), f"is required ({choice((name, f'{name}_file'))})")
+            yield Issue((*section.loc, name), f"is required ({choice((name, f'{name}_file'))})")
         if text:
-            yield from _text_flaws(section, name)
+            yield from _text_issues(section, name)
         if file:
-            yield from _file_flaws(section, f"{name}_file")
+            yield from _file_issues(section, f"{name}_file")
 
 
 def shown_secrets(section: Section) -> Iterator[str]:
@@ -58,31 +58,31 @@ def known_secrets(section: Section, name: str) -> tuple[str, ...]:
     return (*_texts(section.node.get(name)), *(text for text in read if not isinstance(text, ValueError | OSError)))
 
 
-def _text_flaws(section: Section, name: str) -> Iterator[Flaw]:
+def _text_issues(section: Section, name: str) -> Iterator[Issue]:
     value, loc = section.node[name], (*section.loc, name)
     items = value if isinstance(value, list) else [value]
     if not items:
-        yield Flaw(loc, "is empty")
+        yield Issue(loc, "is empty")
     for at, item in enumerate(items):
         where = (*loc, at) if isinstance(value, list) else loc
         if item is None or isinstance(item, str):
             problem = _unusable(item or "")
             if problem:
-                yield Flaw(where, problem)
+                yield Issue(where, problem)
 
 
-def _file_flaws(section: Section, name: str) -> Iterator[Flaw]:
+def _file_issues(section: Section, name: str) -> Iterator[Issue]:
     value, loc = section.node[name], (*section.loc, name)
     if value is None or value == []:
-        yield Flaw(loc, "is empty")
+        yield Issue(loc, "is empty")
     for at, file in enumerate(value if isinstance(value, list) else [value]):
         where = (*loc, at) if isinstance(value, list) else loc
         if isinstance(file, str):
             problem = _file_problem(section, name, Path(file))
             if problem:
-                yield Flaw(where, problem)
+                yield Issue(where, problem)
             elif _readable_by_others(Path(file)):
-                yield Flaw(where, "the file can be read by other users; chmod 600 would keep it private", warning=True)
+                yield Issue(where, "the file can be read by other users; chmod 600 would keep it private", warning=True)
 
 
 def _file_problem(section: Section, name: str, path: Path) -> str | None:

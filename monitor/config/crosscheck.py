@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from monitor.config.credentials import known_secrets
-from monitor.config.problems import Flaw, Loc, nearest
+from monitor.config.problems import Issue, Loc, nearest
 from monitor.config.sections import Section
 from monitor.providers import canonical
 
@@ -17,7 +17,7 @@ _NAMED: Final = ("organization", "project", "account", "region")
 _PRIVATE: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".svc", ".test", ".private")
 
 
-def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator[Flaw]:
+def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator[Issue]:
     """Look at the tree as it is, sound or not, so that these problems are told together with the others."""
     yield from _twice(tree, "organizations")
     yield from _twice(tree, "notifiers")
@@ -36,15 +36,15 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     yield from _plain_http(tree)
 
 
-def _twice(tree: Mapping[str, Any], key: str) -> Iterator[Flaw]:
+def _twice(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
     first: dict[str, int] = {}
     for loc, name in _named(tree, key):
         if name in first:
-            yield Flaw(loc, f"this name is taken by {key}.{first[name]}")
+            yield Issue(loc, f"this name is taken by {key}.{first[name]}")
         first.setdefault(name, int(loc[1]))
 
 
-def _routes(tree: Mapping[str, Any]) -> Iterator[Flaw]:
+def _routes(tree: Mapping[str, Any]) -> Iterator[Issue]:
     notifiers = {name for _, name in _named(tree, "notifiers")}
     for at, route in enumerate(_items(tree, "routes")):
         if isinstance(route, dict):
@@ -55,25 +55,25 @@ def _routes(tree: Mapping[str, Any]) -> Iterator[Flaw]:
             yield from _allowed(tree, route.get("notify_from"), ("routes", at, "notify_from", "allow"), notifiers)
 
 
-def _digests(tree: Mapping[str, Any]) -> Iterator[Flaw]:
+def _digests(tree: Mapping[str, Any]) -> Iterator[Issue]:
     notifiers = {name for _, name in _named(tree, "notifiers")}
     for at, digest in enumerate(_items(tree, "digests")):
         if isinstance(digest, dict):
             yield from _unknown(digest.get("notify"), ("digests", at, "notify"), notifiers, "no notifier has this name")
 
 
-def _allowed(tree: Mapping[str, Any], notify_from: object, loc: Loc, notifiers: set[str]) -> Iterator[Flaw]:
+def _allowed(tree: Mapping[str, Any], notify_from: object, loc: Loc, notifiers: set[str]) -> Iterator[Issue]:
     """Names of notifiers, and patterns of channels to which a notifier of ours can post."""
     bots = _bots(tree)
     for where, word in _placed(notify_from.get("allow") if isinstance(notify_from, dict) else None, loc):
         prefix, colon, pattern = word.partition(":")
         if not colon and word not in notifiers:
-            yield Flaw(where, "no notifier has this name" + nearest(word, notifiers))
+            yield Issue(where, "no notifier has this name" + nearest(word, notifiers))
         elif colon and not pattern.startswith("#"):
-            yield Flaw(where, f"should be {prefix}:#CHANNEL; * stands for any characters")
+            yield Issue(where, f"should be {prefix}:#CHANNEL; * stands for any characters")
         elif colon and prefix not in bots and (prefix != "slack" or len(bots) != 1):
             text = "should begin with the name of a Slack notifier with a token, or with slack where there is just one"
-            yield Flaw(where, text)
+            yield Issue(where, text)
 
 
 def _bots(tree: Mapping[str, Any]) -> list[str]:
@@ -82,7 +82,7 @@ def _bots(tree: Mapping[str, Any]) -> list[str]:
             if one.get("type") == "slack" and "channel" in one and _is_text(one.get("name"))]  # fmt: skip
 
 
-def _matches(tree: Mapping[str, Any], key: str) -> Iterator[Flaw]:
+def _matches(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
     orgs = {name for _, name in _named(tree, "organizations")}
     providers = {item["provider"] for item in _mappings(tree, "organizations") if _is_text(item.get("provider"))}
     for at, item in enumerate(_items(tree, key)):
@@ -94,10 +94,10 @@ def _matches(tree: Mapping[str, Any], key: str) -> Iterator[Flaw]:
             )
 
 
-def _unknown(names: object, loc: Loc, known: set[str], text: str) -> Iterator[Flaw]:
+def _unknown(names: object, loc: Loc, known: set[str], text: str) -> Iterator[Issue]:
     for where, name in _placed(names, loc):
         if name not in known:
-            yield Flaw(where, text + nearest(name, known))
+            yield Issue(where, text + nearest(name, known))
 
 
 def _placed(words: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
@@ -106,17 +106,17 @@ def _placed(words: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
     yield from ((where, word) for where, word in listed if isinstance(word, str) and word)
 
 
-def _unheard(tree: Mapping[str, Any]) -> Iterator[Flaw]:
+def _unheard(tree: Mapping[str, Any]) -> Iterator[Issue]:
     routes = _mappings(tree, "routes")
     heard = {name for one in (*routes, *_mappings(tree, "digests")) for name in _words(one.get("notify"))}
     for allowed in (route["notify_from"] for route in routes if isinstance(route.get("notify_from"), dict)):
         heard.update(bot for word in _words(allowed.get("allow")) for bot in (word, *_bots(tree) * (":" in word)))
     for loc, name in _named(tree, "notifiers"):
         if name not in heard:
-            yield Flaw(loc, "no route leads to this notifier", warning=True)
+            yield Issue(loc, "no route leads to this notifier", warning=True)
 
 
-def _same_account(organizations: Sequence[Section]) -> Iterator[Flaw]:
+def _same_account(organizations: Sequence[Section]) -> Iterator[Issue]:
     """Two organisations that would list the same jobs: each would be counted and announced twice."""
     first: dict[tuple[object, ...], Loc] = {}
     for section in organizations:
@@ -125,11 +125,11 @@ def _same_account(organizations: Sequence[Section]) -> Iterator[Flaw]:
         for key in sorted(keys):
             earlier = first.setdefault((key, *where), section.loc)
             if earlier != section.loc:
-                yield Flaw(section.loc, f"has the same key, address and project as organizations.{earlier[1]}")
+                yield Issue(section.loc, f"has the same key, address and project as organizations.{earlier[1]}")
                 break
 
 
-def _same_bill(organizations: Sequence[Section]) -> Iterator[Flaw]:
+def _same_bill(organizations: Sequence[Section]) -> Iterator[Issue]:
     """An admin key reads the bill of all projects but where one is named: two organisations with it count it twice."""
     seen: list[tuple[str, object, object, Loc]] = []
     for section in organizations:
@@ -143,7 +143,7 @@ def _same_bill(organizations: Sequence[Section]) -> Iterator[Flaw]:
                         f"has the same admin key as organizations.{loc[1]}: the bill and the usage would be counted "
                         "twice; name the `project` of each, or give the admin key to one of them"
                     )
-                    yield Flaw((*section.loc, "admin_key"), text)
+                    yield Issue((*section.loc, "admin_key"), text)
                     break
             seen.append((key, account, project, section.loc))
 
@@ -173,16 +173,16 @@ def _setting(section: Section, name: str) -> object:
     return value if isinstance(value, str) else repr(value)
 
 
-def _plain_http(tree: Mapping[str, Any]) -> Iterator[Flaw]:
+def _plain_http(tree: Mapping[str, Any]) -> Iterator[Issue]:
     for at, organization in enumerate(_items(tree, "organizations")):
         for key in ("base_url", "endpoint"):
             if isinstance(organization, dict) and _readable_on_the_way(organization.get(key)):
-                yield Flaw(("organizations", at, key), "plain http would show the key to the network; use https")
+                yield Issue(("organizations", at, key), "plain http would show the key to the network; use https")
     for at, notifier in enumerate(_items(tree, "notifiers")):
         for key in ("url", "webhook_url", "api_url"):
             if isinstance(notifier, dict) and _readable_on_the_way(notifier.get(key)):
                 text = "plain http is only used when the host turns out to be private; use https"
-                yield Flaw(("notifiers", at, key), text, warning=True)
+                yield Issue(("notifiers", at, key), text, warning=True)
 
 
 def _readable_on_the_way(url: object) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from monitor.config.problems import Flaw, Loc, nearest
+from monitor.config.problems import Issue, Loc, nearest
 
 _LIST: Final = "should be a list"
 _MAPPING: Final = "should be a mapping of keys and values"
@@ -45,8 +45,8 @@ _WORDS: Final = {
 _ABSENT: Final = {"missing", "union_tag_invalid", "union_tag_not_found"}
 
 
-def explain(error: ValidationError, tree: Any, models: Mapping[Loc, type[BaseModel]]) -> Iterator[Flaw]:
-    """One flaw for each place that has errors. `models` tells which model reads the mapping at a place."""
+def explain(error: ValidationError, tree: Any, models: Mapping[Loc, type[BaseModel]]) -> Iterator[Issue]:
+    """One issue for each place that has errors. `models` tells which model reads the mapping at a place."""
     found: dict[Loc, list[str]] = {}
     for one in error.errors(include_url=False, include_input=False):
         loc = _real(_pointed(one), tree, named=one["type"] in _ABSENT)
@@ -57,7 +57,7 @@ def explain(error: ValidationError, tree: Any, models: Mapping[Loc, type[BaseMod
         if text not in texts:
             texts.append(text)
     for loc, texts in found.items():
-        yield Flaw(loc, ", or ".join(texts))
+        yield Issue(loc, ", or ".join(texts))
 
 
 def _said(error: Mapping[str, Any], loc: Loc, models: Mapping[Loc, type[BaseModel]]) -> str:

@@ -7,10 +7,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from monitor.config.credentials import credential_flaws, shown_secrets, trim
+from monitor.config.credentials import credential_issues, shown_secrets, trim
 from monitor.config.crosscheck import crosscheck
 from monitor.config.prices import load_prices
-from monitor.config.problems import ConfigError, Flaw, Loc, Problem
+from monitor.config.problems import ConfigError, Issue, Loc, LocatedIssue
 from monitor.config.reading import document, modelled, once, problems
 from monitor.config.sections import Section, path_names, sections
 from monitor.config.settings import Settings
@@ -24,7 +24,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     return examine(path, environ)[0]
 
 
-def examine(path: Path, environ: Mapping[str, str]) -> tuple[Settings, tuple[Problem, ...]]:
+def examine(path: Path, environ: Mapping[str, str]) -> tuple[Settings, tuple[LocatedIssue, ...]]:
     """The settings in a file, and what is allowed but unwise. Raises as `load`."""
     return _settings(document(path, environ), str(path), path.parent.absolute())
 
@@ -34,7 +34,7 @@ def settings_from(tree: Mapping[str, Any]) -> Settings:
     return _settings(Document(tree=deepcopy(dict(tree))), "(settings)", Path.cwd())[0]
 
 
-def _settings(read: Document, file: str, folder: Path) -> tuple[Settings, tuple[Problem, ...]]:
+def _settings(read: Document, file: str, folder: Path) -> tuple[Settings, tuple[LocatedIssue, ...]]:
     parts = list(sections(Settings, read.tree))
     redactor = Redactor()
     for part in parts:
@@ -42,23 +42,23 @@ def _settings(read: Document, file: str, folder: Path) -> tuple[Settings, tuple[
         _anchor(part, folder)
         redactor.add(shown_secrets(part))
     settings, wrong = modelled(Settings, read.tree, parts)
-    credentials = [flaw for part in parts for flaw in credential_flaws(part)]
+    credentials = [issue for part in parts for issue in credential_issues(part)]
     if isinstance(read.tree, dict):
         wrong += crosscheck(read.tree, parts)
-    flaws = list(once(read.flaws, credentials, wrong))
+    issues = list(once(read.issues, credentials, wrong))
     elsewhere = [
         *_problems_in(load_prices, ("pricing", "file"), read, file=file, parts=parts),
         *_problems_in(web_config, ("server", "web_config_file"), read, file=file, parts=parts),
     ]
-    errors = [flaw for flaw in flaws if not flaw.warning]
+    errors = [issue for issue in issues if not issue.warning]
     if errors or elsewhere or settings is None:
         raise ConfigError([*problems(errors, read, file, redactor), *elsewhere])
-    return settings, tuple(sorted(problems(flaws, read, file, redactor)))
+    return settings, tuple(sorted(problems(issues, read, file, redactor)))
 
 
 def _problems_in(
     reader: Callable[[Path], object], loc: Loc, read: Document, *, file: str, parts: list[Section]
-) -> Iterator[Problem]:
+) -> Iterator[LocatedIssue]:
     """What is wrong with another file that the settings name, each at its place in that file."""
     named = next((part.node.get(str(loc[-1])) for part in parts if part.loc == loc[:-1]), None)
     if not isinstance(named, str):
@@ -69,7 +69,7 @@ def _problems_in(
         yield from error.problems
     except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
         reason = (isinstance(error, OSError) and error.strerror) or "it has no such name"
-        yield from problems([Flaw(loc, f"cannot be read ({reason})")], read, file, Redactor())
+        yield from problems([Issue(loc, f"cannot be read ({reason})")], read, file, Redactor())
 
 
 def _anchor(part: Section, folder: Path) -> None:

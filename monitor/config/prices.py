@@ -74,7 +74,7 @@ class Inference(TokenPriceRow):
     """Where it differs from the row's."""
 
 
-class Window(Part):
+class AvailabilityWindow(Part):
     """When new jobs could be created. Jobs that end later keep their price."""
 
     opened: date | None = None
@@ -99,7 +99,7 @@ class PriceRow(Part):
     training: Annotated[tuple[TrainingPriceRow, ...], Field(max_length=100)] = ()
     """The newest price first; none where it is not known."""
     inference: tuple[Inference, ...] = ()
-    window: Window = Window()
+    window: AvailabilityWindow = AvailabilityWindow()
     shutdown: Shutdown = Shutdown()
     confidence: Confidence
     """How sure the prices are. A: the provider's own page. B: two or more others agree. C: less; never used."""

@@ -17,7 +17,7 @@ _TOP: Final = "(file)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Problem:
+class LocatedIssue:
     """One thing that is wrong, or, as a warning, unwise. Lines and columns count from 1."""
 
     file: str
@@ -33,13 +33,13 @@ class Problem:
 class ConfigError(Exception):
     """A configuration that cannot be used, with all of its problems in the order of the file."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[LocatedIssue]) -> None:
         self.problems = tuple(sorted(set(problems)))
         super().__init__("\n".join(map(str, self.problems)))
 
 
 @dataclass(frozen=True, slots=True)
-class Flaw:
+class Issue:
     """A problem before its place in the file is looked up."""
 
     loc: Loc

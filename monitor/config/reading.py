@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from monitor.config.explain import explain
 from monitor.config.interpolate import fill
-from monitor.config.problems import ConfigError, Flaw, Loc, Problem, dotted
+from monitor.config.problems import ConfigError, Issue, Loc, LocatedIssue, dotted
 from monitor.config.sections import Section, sections
 from monitor.config.yaml import LARGEST, Document, parse
 from monitor.secret import Redactor
@@ -29,32 +29,32 @@ def document(path: Path, environ: Mapping[str, str]) -> Document:
 def validated(model: type[M], read: Document, file: str) -> M:
     """A document as a model. Raises ConfigError."""
     found, wrong = modelled(model, read.tree, list(sections(model, read.tree)))
-    if found is None or read.flaws:
-        raise ConfigError(problems(once(read.flaws, wrong), read, file, Redactor()))
+    if found is None or read.issues:
+        raise ConfigError(problems(once(read.issues, wrong), read, file, Redactor()))
     return found
 
 
-def modelled(model: type[M], tree: Any, parts: Iterable[Section]) -> tuple[M | None, list[Flaw]]:
+def modelled(model: type[M], tree: Any, parts: Iterable[Section]) -> tuple[M | None, list[Issue]]:
     """A tree as a model, or why it is none. `parts` are its sections."""
     if not isinstance(tree, dict):
-        return None, [Flaw((), "should be a mapping of keys and values")]
+        return None, [Issue((), "should be a mapping of keys and values")]
     try:
         return model.model_validate(tree), []
     except ValidationError as error:
         return None, list(explain(error, tree, {part.loc: part.model for part in parts}))
 
 
-def once(*groups: Iterable[Flaw]) -> Iterator[Flaw]:
+def once(*groups: Iterable[Issue]) -> Iterator[Issue]:
     """Each place's flaws from the first group that has any: what cannot be read is not also called empty."""
     told: set[Loc] = set()
     for group in groups:
-        fresh = [flaw for flaw in group if flaw.loc not in told]
-        told.update(flaw.loc for flaw in fresh if not flaw.warning)
+        fresh = [issue for issue in group if issue.loc not in told]
+        told.update(issue.loc for issue in fresh if not issue.warning)
         yield from fresh
 
 
-def problems(flaws: Iterable[Flaw], read: Document, file: str, redactor: Redactor) -> Iterator[Problem]:
+def problems(issues: Iterable[Issue], read: Document, file: str, redactor: Redactor) -> Iterator[LocatedIssue]:
     """The flaws with their places in the file; no secret that the redactor knows is in them."""
-    for flaw in flaws:
-        line, col = read.place(flaw.loc)
-        yield Problem(file=file, line=line, col=col, path=redactor(dotted(flaw.loc)), text=redactor(flaw.text))
+    for issue in issues:
+        line, col = read.place(issue.loc)
+        yield LocatedIssue(file=file, line=line, col=col, path=redactor(dotted(issue.loc)), text=redactor(issue.text))

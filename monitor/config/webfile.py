@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from monitor.config.problems import ConfigError, Flaw
+from monitor.config.problems import ConfigError, Issue
 from monitor.config.reading import modelled, once, problems
 from monitor.config.sections import Section, path_names, sections
 from monitor.config.yaml import LARGEST, parse
@@ -125,28 +125,28 @@ def web_config(path: Path) -> WebConfig:
     with path.open("rb") as file:
         content = file.read(LARGEST + 1)
     read = parse(content, lambda text: text)  # no variables: a bcrypt hash is full of dollars
-    if read.tree is None and not read.flaws:  # an empty file asks for nothing
+    if read.tree is None and not read.issues:  # an empty file asks for nothing
         return WebConfig()
     parts = list(sections(WebConfig, read.tree))
     for part in parts:
         _anchor(part, path.parent.absolute())
     found, wrong = modelled(WebConfig, read.tree, parts)
-    flaws = list(once(read.flaws, wrong))
-    if found is not None and not flaws and found.tls_server_config is not None:
-        flaws = list(_tls_flaws(found.tls_server_config))
-    if found is None or flaws:
-        raise ConfigError(problems(flaws, read, str(path), Redactor()))
+    issues = list(once(read.issues, wrong))
+    if found is not None and not issues and found.tls_server_config is not None:
+        issues = list(_tls_issues(found.tls_server_config))
+    if found is None or issues:
+        raise ConfigError(problems(issues, read, str(path), Redactor()))
     return found
 
 
-def _tls_flaws(config: TlsServerConfig) -> Iterator[Flaw]:
+def _tls_issues(config: TlsServerConfig) -> Iterator[Issue]:
     """What is wrong with the files, found by using them."""
     from monitor.web.tls import TlsRefused, server_context  # noqa: PLC0415 - as above
 
     try:
         server_context(config.tls)
     except TlsRefused as error:
-        yield Flaw(("tls_server_config", f"{error.which}_file"), str(error))
+        yield Issue(("tls_server_config", f"{error.which}_file"), str(error))
 
 
 def _anchor(part: Section, folder: Path) -> None:

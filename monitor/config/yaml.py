@@ -15,7 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from monitor.config.problems import Flaw, Loc
+from monitor.config.problems import Issue, Loc
 
 LARGEST: Final = 1024 * 1024  # bytes
 _DEEPEST: Final = 32
@@ -33,7 +33,7 @@ class Document:
 
     tree: Any
     places: dict[Loc, tuple[int, int]] = field(default_factory=dict)
-    flaws: tuple[Flaw, ...] = ()
+    issues: tuple[Issue, ...] = ()
 
     def place(self, loc: Loc) -> tuple[int, int]:
         """Where a value stood, or the nearest thing around it that is in the file. Counts from 1."""
@@ -72,11 +72,11 @@ def parse(content: bytes, fill: Callable[[str], str]) -> Document:
         tree = reader.value(node, (), 0) if node is not None else None
     except _Bomb:
         return _failed("there are too many values, or an alias of itself")
-    return Document(tree=tree, places=reader.places, flaws=tuple(reader.flaws))
+    return Document(tree=tree, places=reader.places, issues=tuple(reader.issues))
 
 
 def _failed(text: str, place: tuple[int, int] = (1, 1)) -> Document:
-    return Document(tree=None, places={(): place}, flaws=(Flaw((), text),))
+    return Document(tree=None, places={(): place}, issues=(Issue((), text),))
 
 
 def _line_col(text: str, at: int) -> tuple[int, int]:
@@ -110,7 +110,7 @@ class _Reader:
 
     def __init__(self, fill: Callable[[str], str]) -> None:
         self.places: dict[Loc, tuple[int, int]] = {}
-        self.flaws: list[Flaw] = []
+        self.issues: list[Issue] = []
         self._fill = fill
         self._left = _MOST_VALUES
 
@@ -120,7 +120,7 @@ class _Reader:
         if self._left < 0 or depth > _DEEPEST:
             raise _Bomb
         if str(node.tag) not in _TAGS:
-            return self._flaw(loc, "tags (!name) are not allowed")
+            return self._issue(loc, "tags (!name) are not allowed")
         if isinstance(node, MappingNode):
             return self._mapping(node, loc, depth)
         if isinstance(node, SequenceNode):
@@ -136,12 +136,12 @@ class _Reader:
                     merged.setdefault(name, inherited)
                 continue
             if not isinstance(key, ScalarNode):
-                self._flaw(loc, "a key must be text")
+                self._issue(loc, "a key must be text")
                 continue
             name, where = str(key.value), (*loc, str(key.value))
             if name in own:
                 self.places[where] = _start(key)
-                self._flaw(where, "this key is here twice")
+                self._issue(where, "this key is here twice")
             self.places[where] = _start(key)
             own[name] = self.value(value, where, depth + 1)
         return merged | own
@@ -153,7 +153,7 @@ class _Reader:
             if isinstance(value, dict):
                 yield from value.items()
             else:
-                self._flaw(loc, "<< needs mappings to merge")
+                self._issue(loc, "<< needs mappings to merge")
 
     def _scalar(self, node: Node, loc: Loc) -> Any:
         kind, text = str(node.tag).removeprefix(_TAG), str(node.value)
@@ -170,12 +170,12 @@ class _Reader:
                 case _:
                     return self._fill(text)
         except InvalidOperation:
-            return self._flaw(loc, "this number cannot be read")
+            return self._issue(loc, "this number cannot be read")
         except ValueError as error:
-            return self._flaw(loc, "this number cannot be read" if kind == "int" else str(error))
+            return self._issue(loc, "this number cannot be read" if kind == "int" else str(error))
 
-    def _flaw(self, loc: Loc, text: str) -> None:
-        self.flaws.append(Flaw(loc, text))
+    def _issue(self, loc: Loc, text: str) -> None:
+        self.issues.append(Issue(loc, text))
 
 
 def _start(node: Node) -> tuple[int, int]:

@@ -100,7 +100,9 @@ class CostWatcher:
         found = await self.accounts.usage(wanted.since, wanted.until)
         models = await self.store.tuned_models([org])
         shared = frozenset(model.id for model in models if model.shared)
-        priced = await _aside(lambda: [self._priced(one, shared=one.model in shared) for one in found], of=len(found))
+        priced = await _in_thread_if_large(
+            lambda: [self._priced(one, shared=one.model in shared) for one in found], of=len(found)
+        )
         await self.store.record_usage(org, priced, until=wanted.until)
         for model in {one.model for one in priced if one.usd is None} - self._unpriced:
             self._unpriced.add(model)
@@ -142,7 +144,7 @@ class CostWatcher:
         except StoreUnavailable:
             return
         since = (now - _COMPARED).date()
-        self.health.drifts = await _aside(
+        self.health.drifts = await _in_thread_if_large(
             lambda: drift(
                 reconcile(found.spendings, found.usages, found.bills, since, today, kinds=line_item_kind), today
             ),
@@ -198,6 +200,6 @@ class CostWatcher:
         return next_delay(pace, active=True, failures=self.state.failures, trouble=trouble, jitter=self.jitter())
 
 
-async def _aside(reckon: Callable[[], T], *, of: int) -> T:
+async def _in_thread_if_large(reckon: Callable[[], T], *, of: int) -> T:
     """The result; where it is made of many lines, by a thread, so that nobody waits for it."""
     return await anyio.to_thread.run_sync(reckon) if of > _MANY else reckon()

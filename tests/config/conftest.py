@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config import ConfigError, Problem, Settings, examine, load
+from monitor.config import ConfigError, LocatedIssue, Settings, examine, load
 
 ORGANIZATION = "organizations: [{name: research, provider: openai, api_key: sk-test-0123456789}]\n"
 
@@ -41,7 +41,7 @@ class Folder:
             self.load(environ)
         return self._short(caught.value.problems)
 
-    def _short(self, problems: tuple[Problem, ...]) -> list[str]:
+    def _short(self, problems: tuple[LocatedIssue, ...]) -> list[str]:
         return [str(problem).removeprefix(f"{self.path}/").removeprefix("conf.yaml:") for problem in problems]
 
 

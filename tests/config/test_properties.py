@@ -92,7 +92,7 @@ def test_anything_anywhere_gives_settings_or_problems(way: tuple[str | int, ...]
 @settings(max_examples=400, deadline=None)
 def test_any_bytes_give_a_document(content: bytes) -> None:
     read = parse(content, lambda text: text)
-    assert all(read.place(flaw.loc) >= (1, 1) for flaw in read.flaws)
+    assert all(read.place(issue.loc) >= (1, 1) for issue in read.issues)
 
 
 YAML_PIECES = st.sampled_from(
@@ -194,5 +194,5 @@ def test_a_secret_in_broken_yaml_is_not_echoed(secret: str) -> None:
         f"@{secret}",
     ):
         read = parse(text.encode(), lambda text: text)
-        assert read.flaws
-        assert not any(secret[:12] in flaw.text for flaw in read.flaws)
+        assert read.issues
+        assert not any(secret[:12] in issue.text for issue in read.issues)

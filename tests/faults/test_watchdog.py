@@ -15,7 +15,7 @@ import structlog.testing
 from monitor.app.loops import supervise
 from monitor.app.run import run
 from monitor.app.watchdog import Watchdog, WatchedClock
-from monitor.config import Problem, Settings, settings_from
+from monitor.config import LocatedIssue, Settings, settings_from
 from monitor.courier import Courier, Lanes
 from monitor.notifiers.base import Attempt
 from monitor.secret import Redactor
@@ -166,7 +166,7 @@ async def test_x10_a_bug_in_a_reload_is_counted_and_stops_nothing(tmp_path: Path
             }
         )
 
-        def broken() -> tuple[Settings, tuple[Problem, ...]]:
+        def broken() -> tuple[Settings, tuple[LocatedIssue, ...]]:
             raise RuntimeError("a bug")
 
         def listening(address: str) -> None:
