@@ -51,7 +51,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class DigestPeriod:
     """What a digest is made of, of all organisations."""
 
     ended: Sequence[Tracked]
@@ -72,7 +72,7 @@ def baseline(digest: Digest, due: datetime) -> News:
     return News(subject=digest_subject(digest, due), seq=1)
 
 
-def digest_news(digest: Digest, times: Times, period: Period, orgs: Iterable[OrgRef]) -> News:
+def digest_news(digest: Digest, times: Times, period: DigestPeriod, orgs: Iterable[OrgRef]) -> News:
     """One issue of a digest, for each of its notifiers."""
     subject, known = digest_subject(digest, times.end), {org.org: org for org in orgs if covers(digest.match, org)}
     message = _message(digest, times, _of(digest.match, period, known), subject)
@@ -81,7 +81,7 @@ def digest_news(digest: Digest, times: Times, period: Period, orgs: Iterable[Org
     return News(subject=subject, seq=1, deliveries=tuple(deliveries))
 
 
-def _of(match: Match, period: Period, known: dict[str, OrgRef]) -> Period:
+def _of(match: Match, period: DigestPeriod, known: dict[str, OrgRef]) -> DigestPeriod:
     """What of a period the digest is for."""
 
     def fits(tracked: Tracked) -> bool:
@@ -92,7 +92,7 @@ def _of(match: Match, period: Period, known: dict[str, OrgRef]) -> Period:
         named = names(match, one.model, one.base_model, one.fine_tuned_model)
         return one.org in known and named and match.metadata.items() <= one.metadata.items()
 
-    return Period(
+    return DigestPeriod(
         ended=[one for one in period.ended if fits(one)],
         active=[one for one in period.active if fits(one)],
         spendings=[one for one in period.spendings if counts(one)],
@@ -100,7 +100,7 @@ def _of(match: Match, period: Period, known: dict[str, OrgRef]) -> Period:
     )
 
 
-def _message(digest: Digest, times: Times, period: Period, subject: Subject) -> Message:
+def _message(digest: Digest, times: Times, period: DigestPeriod, subject: Subject) -> Message:
     ended = Counter(one.job.status for one in period.ended)
     cost, before = _cost(period.spendings, times.start, times.end), _cost(period.spendings, times.before, times.start)
     failed = ended[Status.FAILED]
@@ -116,7 +116,9 @@ def _message(digest: Digest, times: Times, period: Period, subject: Subject) -> 
     )
 
 
-def _facts(digest: Digest, times: Times, period: Period, cost: Decimal, before: Decimal) -> Iterator[tuple[str, str]]:
+def _facts(
+    digest: Digest, times: Times, period: DigestPeriod, cost: Decimal, before: Decimal
+) -> Iterator[tuple[str, str]]:
     start, end = (f"{at.astimezone(digest.zone):%Y-%m-%d %H:%M}" for at in (times.start, times.end))
     yield "Period", f"{start} to {end} ({digest.zone.key})"
     ended = Counter(one.job.status.value for one in period.ended)
@@ -158,7 +160,7 @@ def _cost(spendings: Iterable[Spending], start: datetime, end: datetime) -> Deci
     return sum((one.usd for one in spendings if start <= one.at < end), Decimal(0))
 
 
-def _view(digest: Digest, times: Times, period: Period, cost: Decimal, before: Decimal) -> dict[str, object]:
+def _view(digest: Digest, times: Times, period: DigestPeriod, cost: Decimal, before: Decimal) -> dict[str, object]:
     ended = Counter(one.job.status.value for one in period.ended)
     return {
         "name": digest.name,

@@ -10,7 +10,7 @@ from typing import Final
 from cronsim import CronSim
 
 from monitor.clock import Clock
-from monitor.domain.digests import LATEST, Digest, Period, Times, baseline, digest_news, digest_subject
+from monitor.domain.digests import LATEST, Digest, DigestPeriod, Times, baseline, digest_news, digest_subject
 from monitor.domain.flow import Tracked
 from monitor.domain.news import News
 from monitor.domain.routing import OrgRef
@@ -86,7 +86,7 @@ class DigestWatcher:
             return baseline(digest, times.end)
         names = [org.org for org in self.orgs]
         spent = await self.costs.spent(times.before, names)
-        period = Period(
+        period = DigestPeriod(
             ended=await self._ended(times),
             active=spent.active,
             spendings=spent.spendings,

@@ -18,7 +18,7 @@ from anyio import run_process
 from monitor.clock import SystemClock
 from monitor.domain.bundle import bundle
 from monitor.domain.costs import TunedModel
-from monitor.domain.digests import Digest, Period, Times, digest_news
+from monitor.domain.digests import Digest, DigestPeriod, Times, digest_news
 from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import Status
 from monitor.domain.news import EventType
@@ -106,7 +106,7 @@ def sent() -> dict[str, Any]:
     ]
     times = Times(before=NOON - 2 * DAY, start=NOON - DAY, end=NOON)
     stops = TunedModel(org="research", id="ft:m", base="m", shutdown=NOON.date())
-    period = Period(ended=[failed], active=[], spendings=[], models=[stops])
+    period = DigestPeriod(ended=[failed], active=[], spendings=[], models=[stops])
     weekly = Digest(name="weekly", cron="0 9 * * MON", zone=ZoneInfo("Europe/Berlin"), notify=("ml",))
     digest = digest_news(weekly, times, period, [OrgRef(org="research", provider="openai")])
     messages.append(digest.deliveries[0].message)
