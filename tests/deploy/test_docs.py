@@ -137,9 +137,15 @@ def _types(of: Any) -> Any:
 
 
 async def test_the_copy_that_the_guide_makes_of_a_running_store_is_whole_and_starts(tmp_path: Path) -> None:
-    (command,) = re.findall(r'^\$ (python -c "import sqlite3.*)$', OPERATIONS, re.MULTILINE)
-    async with opened(f"sqlite:///{tmp_path}/monitor.db", clock=SystemClock()):
-        await run_process([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path)
+    (command,) = re.findall(r"^\$ finetune-monitor (backup .*)$", OPERATIONS, re.MULTILINE)
+    there = command.replace("/backups/monitor.db", "backup.db")
+    database = f"sqlite:///{tmp_path}/monitor.db"
+    organization = {"name": "research", "provider": "openai", "api_key": "sk-test-0123456789"}
+    config = {"organizations": [organization], "store": {"url": database}}
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    (tmp_path / "config.yaml").chmod(0o600)
+    async with opened(database, clock=SystemClock()):
+        await run_process([sys.executable, "-m", "monitor", *shlex.split(there)], cwd=tmp_path)
     restored = tmp_path / "restored"
     restored.mkdir()
     (tmp_path / "backup.db").rename(restored / "monitor.db")
