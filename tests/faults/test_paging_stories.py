@@ -18,6 +18,8 @@ from tests.faults.stories import Story, of, tell
 from tests.faults.ward import Ward, ward
 
 dice = random.Random(5)
+CROWDED = 140.0
+"""Seconds to wait for what comes: fourteen organisations with hundreds of jobs share one process."""
 
 
 def lists(change: Any) -> Fault:
@@ -38,7 +40,7 @@ async def news(seen: Ward, api: Hostile, count: int = 5) -> None:
     for number in range(count):
         api.begin(f"ftjob-new{number:03}", "failed", finished_at=int(time.time()))
     wanted = [(f"ftjob-new{number:03}", "failed") for number in range(count)]
-    await until(lambda: len(seen.of(api.name)) >= count)
+    await until(lambda: len(seen.of(api.name)) >= count, CROWDED)
     await seen.polled(api.name, 3)
     assert sorted(seen.of(api.name)) == wanted
 
@@ -50,7 +52,8 @@ async def c01_the_same_cursor_for_ever(seen: Ward, api: Hostile) -> None:
     await news(seen, api)
     name = f'finetune_org_poll_errors_total{{org="{api.name}",reason="malformed"}}'
     assert (await seen.daemon.metrics())[name] > 0
-    assert len(api.asked) - before < 200
+    pages = [call.after for call in api.asked[before:] if call.path == "jobs"]
+    assert len(pages) <= 3 * pages.count(None), "a walk ends where the list repeats itself"
 
 
 async def c02_a_cycle_of_pages(seen: Ward, api: Hostile) -> None:
@@ -96,7 +99,7 @@ async def c04_jobs_that_come_between_pages(seen: Ward, api: Hostile) -> None:
     api.fault = lists(grow)
     for number in range(20):
         api.begin(f"ftjob-new{number:03}", "failed", finished_at=int(time.time()))
-    await until(lambda: len(seen.of(api.name)) == 28)
+    await until(lambda: len(seen.of(api.name)) == 28, CROWDED)
     await seen.polled(api.name, 3)
     assert sorted(seen.of(api.name)) == sorted((each["id"], "failed") for each in api.jobs if "new" in each["id"])
 
@@ -152,10 +155,12 @@ async def c08_events_in_any_shape(seen: Ward, api: Hostile) -> None:
         api.events["ftjob-1"] = dice.sample([*told, *told[3:9], event(None, "without an id", created_at=now)], 29)
         await asyncio.sleep(0.6)
     await seen.ends(api.name, "ftjob-1")
-    await asyncio.sleep(11)
-    await seen.polled(api.name, 2)
-    events = (await seen.daemon.json(f"/api/v1/jobs/{api.name}/ftjob-1/events?limit=100"))["data"]
-    assert sorted(each["message"] for each in events) == sorted(each["message"] for each in told)
+
+    async def read() -> bool:
+        events = (await seen.daemon.json(f"/api/v1/jobs/{api.name}/ftjob-1/events?limit=100"))["data"]
+        return sorted(each["message"] for each in events) == sorted(each["message"] for each in told)
+
+    await until(read, CROWDED)
 
 
 async def c10_an_error_on_a_later_page(seen: Ward, api: Hostile) -> None:
@@ -192,7 +197,7 @@ STORIES: tuple[Story, ...] = (
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 async def test_c01_to_c10_lists_that_are_wrong_about_themselves(tmp_path: Path) -> None:
     apis = of(STORIES)
     async with ward(tmp_path, *apis) as seen:
