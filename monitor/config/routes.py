@@ -205,10 +205,8 @@ def _cron(text: str) -> str:
         raise ValueError("should have five fields: minute, hour, day, month, day of the week")
     try:
         CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
-    except CronSimError:
-        raise ValueError('is no cron expression; "0 9 * * MON" is one') from None
-    if next(CronSim(text, datetime(2026, 1, 1, tzinfo=UTC)), None) is None:
-        raise ValueError("is never due")
+    except CronSimError as error:  # also where no such day ever comes
+        raise ValueError(f'is no cron expression ({error}); "0 9 * * MON" is one') from None
     return text
 
 

@@ -84,6 +84,7 @@ class Job(Answer, frozen=True, kw_only=True):
     provider: str = ""
     name: str | None = None
     model: str = ""
+    base_model: str = ""
     method: str = ""
     fine_tuned_model: str | None = None
     created_at: Moment | None = None

@@ -184,7 +184,9 @@ def _matching(daemon: Daemon, wanted: JobFilter, limit: int | None, now: datetim
         found = takewhile(lambda item: now - (item.value.created_at or _LONG_AGO) <= since, found)
     if (pattern := wanted.model) is not None:
         match = Match(models=(pattern,))
-        found = (item for item in found if names(match, item.value.model, item.value.fine_tuned_model))
+        found = (
+            item for item in found if names(match, item.value.model, item.value.base_model, item.value.fine_tuned_model)
+        )
     return found
 
 

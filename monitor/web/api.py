@@ -150,6 +150,7 @@ def job(tracked: Tracked, health: Health, monitor_url: str = "") -> View:
         "provider": tracked.job.provider,
         "labels": dict(org.labels) if org is not None else {},
         **job_view(tracked.job, tracked.cost, monitor_url=monitor_url, verdict=tracked.verdict),
+        "base_model": tracked.job.base_model,
         "since": moment(tracked.since),
         "stalled": tracked.stalled,
         "estimated_finish": moment(tracked.job.estimated_finish),

@@ -152,13 +152,13 @@ def spending(id_: str = "ftjob-1", at: datetime = NOON, usd: str = "2.40") -> Sp
     )  # fmt: skip
 
 
-async def test_a_spending_is_booked_once_and_comes_back_as_it_was(opening: Opening) -> None:
+async def test_a_spending_is_recorded_once_and_comes_back_as_it_was_last_said(opening: Opening) -> None:
     async with opening() as store:
         known = ended(cost=Cost(basis=Basis.COMPUTED, usd=Decimal("2.40")))
         await store.jobs.commit(change(0, tracked=(known, tracked(job("ftjob-2"))), spendings=(spending(),)))
         await store.jobs.commit(change(1, tracked=(known,), spendings=(spending(usd="9"),)))
         spent = await store.costs.spent(NOON, ALL)
-        assert spent.spendings == (spending(),)
+        assert spent.spendings == (spending(usd="9"),), "an end that is corrected corrects its cost"
         assert [one.job.id for one in spent.active] == ["ftjob-2"]
         assert (await store.costs.spent(NOON + timedelta(seconds=1), ALL)).spendings == ()
         assert (await store.costs.spent(None, ["search"])).spendings == ()

@@ -26,7 +26,9 @@ def created(ago: timedelta, **over: Any) -> dict[str, Any]:
 JOBS = [
     created(timedelta(minutes=1), id="queued", status="queued", model="gpt-4o-2024-08-06"),
     created(timedelta(minutes=2), id="failed", status="failed", model="gpt-4o-mini-2024-07-18"),
-    created(timedelta(hours=3), id="tuned", model="ft:gpt-4o-mini-2024-07-18:acme::x"),
+    created(
+        timedelta(hours=3), id="tuned", model="ft:gpt-4o-mini-2024-07-18:acme::x", base_model="gpt-4o-mini-2024-07-18"
+    ),
     created(timedelta(days=2), id="old", status="paused", model="gpt-4.1-2025-04-14"),
 ]
 
