@@ -118,9 +118,9 @@ def _real(loc: Loc, tree: Any, *, named: bool) -> Loc:
     """The way to a value in the tree: without the tags and type names that pydantic puts between."""
     way: list[str | int] = []
     for at, part in enumerate(loc):
-        if (isinstance(tree, dict) and part in tree) or (
-            isinstance(tree, list) and isinstance(part, int) and part < len(tree)
-        ):
+        if isinstance(tree, dict) and part in tree:
+            tree = tree.get(part)
+        elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
             tree = tree[part]
         elif not (named and at == len(loc) - 1):
             continue
