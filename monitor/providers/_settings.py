@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
@@ -109,9 +110,9 @@ class Organization(BaseModel):
     watch: tuple[Literal["fine_tuning"], ...] = Field(default=("fine_tuning",), min_length=1)
     """What is watched."""
 
+    @abstractmethod
     def vendor(self) -> Provider:
         """What can be asked of this organisation's server."""
-        raise NotImplementedError
 
     def hidden(self) -> Iterator[str]:
         """The texts of all secrets that stand in the settings, those among them that are only received."""

@@ -56,3 +56,10 @@ def test_a_long_table_is_cut_and_a_mixed_one_is_of_notifications() -> None:
     mixed = bundle([ended("a", monitor_url="https://m/jobs/research/a", mention="<@U1>"), ended("a", mention="<@U1>")])
     assert (mixed.title, mixed.monitor_url, mixed.mention) == ("1 job: 2 succeeded", "https://m/", "<@U1>")
     assert mixed.at < NOON + MINUTE
+
+
+def test_what_no_route_is_about_is_counted_as_other() -> None:
+    of = job_subject("research", "a")
+    test = Message(type="finetune.test", at=NOON, title="A test", severity=Severity.GOOD, subject=of, event_type=None)
+    message = bundle([ended("a"), Delivery(subject=of, seq=3, notifier="chat", message=test)])
+    assert message.title == "1 job: 1 succeeded, 1 other"

@@ -13,6 +13,7 @@ from monitor.domain.news import EventType, Severity, job_subject
 from monitor.domain.pricing import spoken
 from monitor.domain.render import Labelling, job_view, moment, payload, render, span
 from monitor.domain.triage import triage
+from monitor.domain.verdict import Verdict, VerdictKind
 from tests.builders import HOUR, MINUTE, NOON, SECOND, job, tracked, trained
 
 
@@ -245,3 +246,13 @@ def test_the_payload_has_the_exact_cost() -> None:
 )
 def test_durations_for_people(time: timedelta, text: str) -> None:
     assert span(time) == text
+
+
+def test_what_the_curve_says_is_told() -> None:
+    verdict = Verdict(kind=VerdictKind.OVERFITS, text="Overfits since step 40.", since_step=40, best_step=40)
+    message = render(moved(Status.FAILED), tracked(FAILED, verdict=verdict), EventType.FAILED, Labelling())
+    assert ("Verdict", "Overfits since step 40.") in message.facts
+    told = json.loads(message.data)["job"]["verdict"]
+    assert (told["kind"], told["text"], told["since_step"], told["best_step"]) == (
+        "overfits", "Overfits since step 40.", 40, 40,
+    )  # fmt: skip

@@ -158,6 +158,12 @@ QUOTA = JobError(code="exceeded_quota", failure=FailureClass.QUOTA)
             None,
             id="failed without a word",
         ),
+        pytest.param(
+            Match(metadata={"team": "search"}),
+            {"metadata": {"team": "ads"}},
+            "metadata is not team: search",
+            id="metadata",
+        ),
         pytest.param(Match(cost_at_least=Decimal(10)), {}, None, id="cost, just so"),
         pytest.param(Match(cost_at_least=Decimal("10.01")), {}, "cost is not at least $10.01", id="too cheap"),
     ],
