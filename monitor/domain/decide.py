@@ -174,8 +174,7 @@ def _history(known: Known, seen: Observation, lookback: timedelta) -> tuple[froz
         return frozenset(), None
     horizon = max(limits)
     moved = known.horizon is None or horizon - known.horizon >= _HORIZON_STEP
-    second = horizon.replace(microsecond=0)  # ends are told in whole seconds: one in this second may have come after it
-    return frozenset(id_ for id_, end in ends.items() if end < second), horizon if moved else None
+    return frozenset(id_ for id_, end in ends.items() if end <= horizon), horizon if moved else None
 
 
 def _steps(known: Known, seen: Observation, history: frozenset[str], stall_after: StallAfter) -> Iterator[_Step]:

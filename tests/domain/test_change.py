@@ -205,11 +205,6 @@ def test_what_nobody_knew_is_news_by_its_end(over: dict[str, Any], kinds: list[T
     assert [one.kind for one in change.transitions] == kinds
 
 
-def test_what_ended_in_the_second_of_the_horizon_is_news_for_it_may_have_ended_after_it() -> None:
-    change = decide(known(horizon=NOON + 0.6 * SECOND), seen(job(status=F, finished_at=NOON)), POLICY)
-    assert [one.kind for one in change.transitions] == [TransitionKind.APPEARED]
-
-
 def test_the_first_sight_is_by_the_provider_s_clock() -> None:
     change = decide(Known(org="research"), seen(job(), provider_now=NOON - 10 * MINUTE), POLICY)
     assert change.horizon == NOON - 10 * MINUTE

@@ -38,7 +38,7 @@ def kinds(before: Known, look: Observation) -> list[tuple[TransitionKind, Status
         ),
         pytest.param(
             known(horizon=NOON - HOUR),
-            seen(job(status=Status.FAILED, created_at=NOON - HOUR - SECOND)),
+            seen(job(status=Status.FAILED, created_at=NOON - HOUR)),
             [],
             id="an unknown job from before the horizon is history",
         ),
