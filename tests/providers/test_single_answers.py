@@ -102,3 +102,16 @@ def test_a_service_accounts_key_signs_for_a_token_and_nothing_else_does() -> Non
     ):
         with pytest.raises(AuthFailed, match=why):
             auth.grant({"credentials": text}, AT)
+
+
+def test_an_event_of_together_without_hash_and_message_is_none() -> None:
+    events = vendor("together").events
+    assert events is not None
+    pages = events("ft-1", ())
+    assert pages.read(pages.first, response({"data": [{"type": "JOB_START"}]})).skipped == {"empty": 1}
+
+
+@pytest.mark.parametrize("session", [{}, {"session_token": "t"}])
+def test_bedrock_signs_with_the_keys_of_an_account(session: dict[str, str]) -> None:
+    auth = vendor("bedrock", api_key=None, access_key_id="a", secret_access_key="s", **session).auth
+    assert auth.secrets == ("access_key_id", "secret_access_key", *session)
