@@ -17,11 +17,12 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, model_validator
 
 from monitor.domain.model import Job, JobError, Method, Metrics, Status, Training
-from monitor.providers._json import Object, Partial, Skip, obj, raw_page, understood
-from monitor.providers._refusals import RefusalRule, granted, refusal
+from monitor.providers._answers import TokenPages, single
+from monitor.providers._json import Object, Partial, Skip
+from monitor.providers._refusals import RefusalRule
 from monitor.providers._settings import BaseUrl, Organization
 from monitor.providers._sigv4 import SigV4
-from monitor.providers._values import cursor, identifier, moment, number, odd, sub, text, whole
+from monitor.providers._values import identifier, moment, number, odd, sub, text, whole
 from monitor.providers.base import (
     Auth,
     AuthFailed,
@@ -29,7 +30,6 @@ from monitor.providers.base import (
     JobList,
     KeyAuth,
     Listing,
-    Malformed,
     Page,
     Provider,
     RateLimited,
@@ -136,15 +136,11 @@ class _Account:
         return f"https://{self.region}.console.aws.amazon.com/bedrock/home?region={self.region}#/custom-models"
 
 
+_PAGES: Final = TokenPages(key="modelCustomizationJobSummaries", told="nextToken", asked="nextToken", rules=_RULES)
+
+
 def _read_jobs(of: _Account, request: Request, response: Response) -> Page[Job]:
-    if (error := refusal(response, one=False, rules=_RULES)) is not None:
-        raise error
-    page = raw_page(response, "modelCustomizationJobSummaries")
-    items, skipped = understood(page, partial(_understand, of))
-    following = cursor(page.envelope.get("nextToken"))
-    return Page(
-        items=items, skipped=skipped, next=None if following is None else request.following(nextToken=following)
-    )
+    return _PAGES.read(request, response, partial(_understand, of))
 
 
 def _job(of: _Account, job_id: str) -> Call[Job]:
@@ -153,10 +149,7 @@ def _job(of: _Account, job_id: str) -> Call[Job]:
 
 
 def _read_job(of: _Account, response: Response) -> Job:
-    found = _understand(of, obj(granted(response, what="job", rules=_RULES)))
-    if not isinstance(found, Partial):
-        raise Malformed("the answer is not a job: it has no usable ARN")
-    return found.item
+    return single(response, partial(_understand, of), named_by="ARN", rules=_RULES)
 
 
 def _understand(of: _Account, item: Object) -> Partial[Job] | Skip:

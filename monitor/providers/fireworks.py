@@ -16,12 +16,12 @@ from urllib.parse import quote
 from pydantic import Field
 
 from monitor.domain.model import Job, Method, Status
+from monitor.providers._answers import TokenPages, single
 from monitor.providers._grpc import job_error
-from monitor.providers._json import Object, Partial, Skip, obj, raw_page, understood
-from monitor.providers._refusals import granted, refusal
+from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._settings import BaseUrl, KeyedOrganization
-from monitor.providers._values import cursor, identifier, moment, number, odd, sub, text, whole
-from monitor.providers.base import Call, JobList, KeyAuth, Listing, Malformed, Page, Provider, Request, Response
+from monitor.providers._values import identifier, moment, number, odd, sub, text, whole
+from monitor.providers.base import Call, JobList, KeyAuth, Listing, Page, Provider, Request, Response
 
 _PAGE_URL: Final = "https://app.fireworks.ai/dashboard/fine-tuning/"
 _STATE: Final = "JOB_STATE_"
@@ -98,14 +98,8 @@ def _list(of: _Collection) -> JobList:
 
 
 def _read_jobs(of: _Collection, request: Request, response: Response) -> Page[Job]:
-    if (error := refusal(response, one=False)) is not None:
-        raise error
-    page = raw_page(response, of.name, optional=True)
-    items, skipped = understood(page, partial(_understand, of))
-    following = cursor(page.envelope.get("nextPageToken"))
-    return Page(
-        items=items, skipped=skipped, next=None if following is None else request.following(pageToken=following)
-    )
+    pages = TokenPages(key=of.name, told="nextPageToken", asked="pageToken", optional=True)
+    return pages.read(request, response, partial(_understand, of))
 
 
 def _job(of: _Collection, job_id: str) -> Call[Job]:
@@ -114,10 +108,7 @@ def _job(of: _Collection, job_id: str) -> Call[Job]:
 
 
 def _read_job(of: _Collection, response: Response) -> Job:
-    found = _understand(of, obj(granted(response, what="job")))
-    if not isinstance(found, Partial):
-        raise Malformed("the answer is not a job: it has no usable name")
-    return found.item
+    return single(response, partial(_understand, of), named_by="name")
 
 
 def _understand(of: _Collection, item: Object) -> Partial[Job] | Skip:

@@ -13,11 +13,12 @@ from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from monitor.domain.model import EventKind, FailureClass, Job, JobError, JobEvent, Method, Metrics, Status
-from monitor.providers._json import Object, Partial, Skip, obj, raw_page, understood
+from monitor.providers._answers import single
+from monitor.providers._json import Object, Partial, Skip, raw_page, understood
 from monitor.providers._refusals import granted, refusal
 from monitor.providers._settings import BaseUrl, KeyedOrganization
 from monitor.providers._values import identifier, moment, number, odd, sub, text, whole
-from monitor.providers.base import Call, JobList, KeyAuth, Listing, Malformed, Page, Provider, Request, Response
+from monitor.providers.base import Call, JobList, KeyAuth, Listing, Page, Provider, Request, Response
 
 _PAGE_URL: Final = "https://api.together.ai/fine-tuning/"
 _NANO: Final = Decimal(10) ** -9
@@ -100,10 +101,7 @@ def _job(org: str, job_id: str) -> Call[Job]:
 
 
 def _read_job(org: str, response: Response) -> Job:
-    found = _understand(org, obj(granted(response, what="job")))
-    if not isinstance(found, Partial):
-        raise Malformed("the answer is not a job: it has no usable id")
-    return found.item
+    return single(response, partial(_understand, org))
 
 
 def _understand(org: str, item: Object) -> Partial[Job] | Skip:

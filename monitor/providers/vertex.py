@@ -19,12 +19,12 @@ from urllib.parse import quote
 from pydantic import Field, model_validator
 
 from monitor.domain.model import Job, Method, Metrics, Status, Training
+from monitor.providers._answers import TokenPages, single
 from monitor.providers._grpc import job_error
-from monitor.providers._json import Object, Partial, Skip, obj, raw_page, understood
+from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._oauth import read_token, token_call
-from monitor.providers._refusals import granted, refusal
 from monitor.providers._settings import BaseUrl, Organization
-from monitor.providers._values import cursor, identifier, moment, odd, pairs, sub, text, whole
+from monitor.providers._values import identifier, moment, odd, pairs, sub, text, whole
 from monitor.providers.base import (
     Auth,
     AuthFailed,
@@ -32,7 +32,6 @@ from monitor.providers.base import (
     JobList,
     KeyAuth,
     Listing,
-    Malformed,
     Page,
     Provider,
     Request,
@@ -197,16 +196,12 @@ def _list(of: _Place) -> JobList:
     return JobList(pages=Listing(first=first, read=partial(_read_jobs, of)), one=partial(_job, of))
 
 
+_PAGES: Final = TokenPages(key="tuningJobs", told="nextPageToken", asked="pageToken", optional=True)
+
+
 def _read_jobs(of: _Place, request: Request, response: Response) -> Page[Job]:
     """A page; an empty list is `{}`."""
-    if (error := refusal(response, one=False)) is not None:
-        raise error
-    page = raw_page(response, "tuningJobs", optional=True)
-    items, skipped = understood(page, partial(_understand, of))
-    following = cursor(page.envelope.get("nextPageToken"))
-    return Page(
-        items=items, skipped=skipped, next=None if following is None else request.following(pageToken=following)
-    )
+    return _PAGES.read(request, response, partial(_understand, of))
 
 
 def _job(of: _Place, job_id: str) -> Call[Job]:
@@ -215,10 +210,7 @@ def _job(of: _Place, job_id: str) -> Call[Job]:
 
 
 def _read_job(of: _Place, response: Response) -> Job:
-    found = _understand(of, obj(granted(response, what="job")))
-    if not isinstance(found, Partial):
-        raise Malformed("the answer is not a job: it has no usable name")
-    return found.item
+    return single(response, partial(_understand, of), named_by="name")
 
 
 def _understand(of: _Place, item: Object) -> Partial[Job] | Skip:

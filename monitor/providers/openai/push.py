@@ -21,15 +21,14 @@ from urllib.parse import quote
 import msgspec
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
-from monitor.providers._json import Object, Partial, obj
-from monitor.providers._refusals import granted
+from monitor.providers._answers import single
+from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._settings import Organization
 from monitor.providers._values import identifier, text, texts
 from monitor.providers.base import (
     Call,
     Hint,
     Listing,
-    Malformed,
     Page,
     Push,
     PushRefused,
@@ -189,13 +188,10 @@ def _read_page(request: Request, response: Response) -> Page[WebhookEndpoint]:
 
 
 def _read_endpoint(response: Response) -> WebhookEndpoint:
-    found = _understand(obj(granted(response, what="webhook endpoint", rules=RULES)))
-    if isinstance(found, str):
-        raise Malformed("the answer is not a webhook endpoint: it has no usable id")
-    return found.item
+    return single(response, _understand, what="webhook endpoint", rules=RULES)
 
 
-def _understand(item: Object) -> Partial[WebhookEndpoint] | str:
+def _understand(item: Object) -> Partial[WebhookEndpoint] | Skip:
     id_ = identifier(item.get("id"))
     if id_ is None:
         return "bad_id"
