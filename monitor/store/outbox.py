@@ -59,22 +59,29 @@ _earlier = outbox.alias("earlier")
 _waiting = outbox.alias("waiting")
 _blocks = _earlier.c.hold.is_(None) | (_earlier.c.hold.like("wait%"))
 """What is urgent passes what waits for the end of a muted time."""
-_first_of_subject = ~(
-    sa.select(sa.literal(1))
-    .select_from(_earlier)
-    .where(
-        _earlier.c.subject_kind == _waiting.c.subject_kind,
-        _earlier.c.org == _waiting.c.org,
-        _earlier.c.subject_id == _waiting.c.subject_id,
-        _earlier.c.notifier == _waiting.c.notifier,
-        _earlier.c.state == PENDING,
-        _earlier.c.seq < _waiting.c.seq,
-        _earlier.c.bundle.is_(None) | (_earlier.c.bundle != _waiting.c.key),
-        _blocks,
+
+
+def _is_behind(apart: sa.ColumnElement[bool]) -> sa.Exists:
+    """Whether an earlier one of its subject, `apart` from what goes with it, waits for the same notifier."""
+    return (
+        sa.select(sa.literal(1))
+        .select_from(_earlier)
+        .where(
+            _earlier.c.subject_kind == _waiting.c.subject_kind,
+            _earlier.c.org == _waiting.c.org,
+            _earlier.c.subject_id == _waiting.c.subject_id,
+            _earlier.c.notifier == _waiting.c.notifier,
+            _earlier.c.state == PENDING,
+            _earlier.c.seq < _waiting.c.seq,
+            apart,
+            _blocks,
+        )
+        .correlate(_waiting)
+        .exists()
     )
-    .correlate(_waiting)
-    .exists()
-)
+
+
+_first_of_subject = ~_is_behind(_earlier.c.bundle.is_(None) | (_earlier.c.bundle != _waiting.c.key))
 _not_led = _waiting.c.bundle.is_(None) | (_waiting.c.bundle == _waiting.c.key)
 """Those of a bundle go out with the one that leads it."""
 # A common table, as PostgreSQL may run a plain subquery more than once and then lock more than its limit.
@@ -141,24 +148,7 @@ _HELD: Final = (
 )
 _HELD_ALONE: Final = _HELD.where(outbox.c.due_at <= _now)
 _BEHIND: Final = (
-    sa.select(_waiting.c.key)
-    .where(_waiting.c.key.in_(_keys))
-    .where(
-        sa.select(sa.literal(1))
-        .select_from(_earlier)
-        .where(
-            _earlier.c.subject_kind == _waiting.c.subject_kind,
-            _earlier.c.org == _waiting.c.org,
-            _earlier.c.subject_id == _waiting.c.subject_id,
-            _earlier.c.notifier == _waiting.c.notifier,
-            _earlier.c.state == PENDING,
-            _earlier.c.seq < _waiting.c.seq,
-            _earlier.c.key.not_in(_keys),
-            _blocks,
-        )
-        .correlate(_waiting)
-        .exists()
-    )
+    sa.select(_waiting.c.key).where(_waiting.c.key.in_(_keys)).where(_is_behind(_earlier.c.key.not_in(_keys)))
 )
 """Those that would overtake an earlier one of their subject that is not among them."""
 _RELEASE: Final = (
