@@ -211,7 +211,7 @@ class KeyAuth:
     def grant(self, secrets: Mapping[str, str], now: datetime) -> None:
         """No token is needed."""
 
-    def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:
+    def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:  # noqa: ARG002 - the protocol's
         """The key in its header."""
         return {self.header: self.prefix + secrets[self.secret]}
 
@@ -227,7 +227,7 @@ class TokenAuth:
         """The exchange."""
         return self.exchange(secrets, now)
 
-    def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:
+    def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:  # noqa: ARG002 - the protocol's
         """The token as a bearer."""
         return {"Authorization": f"Bearer {secrets['token']}"}
 

@@ -290,14 +290,14 @@ class SqliteDatabase:
         """Ask in a transaction."""
         return await self._readers.read(self._file.check, work, args)
 
-    def now(self, connection: sa.Connection) -> int:
+    def now(self, connection: sa.Connection) -> int:  # noqa: ARG002 - the protocol's
         """This process's clock: there is no other process."""
         return to_ms(self._clock.now())
 
     def wake(self, connection: sa.Connection) -> None:
         """There is nobody else to wake."""
 
-    async def listen(self, woken: Callable[[], None]) -> None:
+    async def listen(self, woken: Callable[[], None]) -> None:  # noqa: ARG002 - the protocol's
         """Nobody else is there to wake us."""
         await anyio.sleep_forever()
 

@@ -56,7 +56,7 @@ class Tallied:
     dead_: Counter[tuple[str, str]] = field(default_factory=Counter)
     suspended: dict[str, bool] = field(default_factory=dict)
 
-    def sent(self, notifier: str, seconds: float) -> None:
+    def sent(self, notifier: str, seconds: float) -> None:  # noqa: ARG002 - the protocol's
         self.sent_[notifier] += 1
 
     def routed(self, route: str) -> None:
@@ -87,7 +87,7 @@ class Scripted:
     idempotent: bool = True
     tried: list[Attempt] = field(default_factory=list)
 
-    def preview(self, message: Message, attempt: Attempt) -> str:
+    def preview(self, message: Message, attempt: Attempt) -> str:  # noqa: ARG002 - the protocol's
         return message.title
 
     async def send(self, message: Message, attempt: Attempt) -> Receipt:

@@ -165,7 +165,7 @@ class Rebinding(AbstractResolver):
         self,
         host: str,
         port: int = 0,
-        family: socket.AddressFamily = socket.AF_INET,
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 - aiohttp gives it
     ) -> list[ResolveResult]:
         kind = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         return [ResolveResult(hostname=host, host=self.host, port=port, family=kind, proto=0, flags=0)]
