@@ -17,19 +17,13 @@ from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.metrics.health import BudgetState, Health
 from monitor.store import CostStore, Leases, Outbox, StoreUnavailable, Unstorable
+from monitor.watchers.store_trouble import StoreTrouble
 
 log = get_logger()
 
 LEASE: Final = timedelta(minutes=1)
 _NAME: Final = ":budgets"  # no organisation's name has a colon
 _MANY: Final = 2_000  # costs
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What is remembered from one check to the next."""
-
-    store_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +43,7 @@ class BudgetWatcher:
     jitter: Callable[[], float]
     interval: float = 30.0
     """Seconds between two checks."""
-    _memory: _Memory = field(default_factory=_Memory)
+    _store: StoreTrouble = field(default_factory=StoreTrouble)
 
     async def run(self, first: float = 0.0) -> None:
         """Check for ever, `first` seconds from now on."""
@@ -58,7 +52,7 @@ class BudgetWatcher:
             try:
                 news = await self.check_once(self.clock.now())
             except (StoreUnavailable, Unstorable) as error:
-                self._store_trouble(error)
+                self._store.failed(error, watcher="budgets")
             else:
                 self._report(news)
             await self.clock.sleep(self.interval * (1.0 - 0.05 * self.jitter()))
@@ -98,13 +92,6 @@ class BudgetWatcher:
         return tuple(states), found
 
     def _report(self, news: tuple[str, ...]) -> None:
-        if self._memory.store_failed:
-            log.info("store.recovered", watcher="budgets")
-        self._memory.store_failed = False
+        self._store.worked(watcher="budgets")
         for id_ in news:
             log.info("budget.crossed", news=id_)
-
-    def _store_trouble(self, error: StoreUnavailable | Unstorable) -> None:
-        if not self._memory.store_failed:
-            log.error("store.failed", watcher="budgets", error=str(error))
-        self._memory.store_failed = True

@@ -126,9 +126,7 @@ class CostWatcher:
         except (Stale, Unstorable) as error:
             return self._failed(Trouble(reason=Reason.MALFORMED, text=str(error)))
         except StoreUnavailable as error:
-            if not self.state.store_failed:
-                log.error("store.failed", org=self.accounts.org, error=str(error))
-            self.state.store_failed = True
+            self.state.store.failed(error, org=self.accounts.org)
             return min(_STORE_RETRY, self.interval)
         self._succeeded(done)
         if done is False:
@@ -184,9 +182,7 @@ class CostWatcher:
         return self._delay(trouble)
 
     def _succeeded(self, done: bool | None) -> None:
-        if self.state.store_failed:
-            log.info("store.recovered", org=self.accounts.org)
-        self.state.store_failed = False
+        self.state.store.worked(org=self.accounts.org)
         if done is None:  # another replica reads: what it finds is in the store, how it fares is not known here
             return
         if self.health.trouble is not None:

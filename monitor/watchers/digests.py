@@ -16,6 +16,7 @@ from monitor.domain.news import News
 from monitor.domain.routing import OrgRef
 from monitor.log import get_logger
 from monitor.store import CostStore, Leases, Outbox, Reader, StoreUnavailable, Unstorable
+from monitor.watchers.store_trouble import StoreTrouble
 
 log = get_logger()
 
@@ -51,17 +52,15 @@ class DigestWatcher:
     async def run(self, first: float = 0.0) -> None:
         """Look for ever, `first` seconds from now on."""
         await self.clock.sleep(first)
-        failed = False
+        store = StoreTrouble()
         while True:
             try:
                 for id_ in await self.look_once(self.clock.now()):
                     log.info("digest.announced", notice=id_)
             except (StoreUnavailable, Unstorable) as error:
-                if not failed:
-                    log.error("store.failed", watcher="digests", error=str(error))
-                failed = True
+                store.failed(error, watcher="digests")
             else:
-                failed = False
+                store.worked(watcher="digests")
             await self.clock.sleep(self.interval)
 
     async def look_once(self, now: datetime) -> tuple[str, ...]:

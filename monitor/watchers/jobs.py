@@ -265,13 +265,11 @@ class JobWatcher:
         except (Stale, Unstorable) as error:  # another replica was first; or a value that no database takes
             self._note(Trouble(reason=Reason.MALFORMED, text=str(error)), listed=False)
         except StoreUnavailable as error:
-            if not self.state.store_failed:
-                log.error("store.failed", org=self.source.org, error=str(error))
-            self.state.store_failed = True
+            self.state.store.failed(error, org=self.source.org)
 
     def _down(self) -> bool:
         """Whether the organisation is left alone by the reader: its list fails, or it wants a pause."""
-        return self.state.up is False or self.state.paused or self.state.store_failed
+        return self.state.up is False or self.state.paused or self.state.store.failing
 
     def _rest(self) -> float:
         """Seconds until there may be something to read."""
@@ -321,7 +319,7 @@ class JobWatcher:
         return bool(self.state.streams_due)
 
     def _delay(self, active: bool) -> float:
-        if self.state.store_failed:
+        if self.state.store.failing:
             return min(_STORE_RETRY, self.pace.interval)
         trouble = self.state.trouble if self.state.paused or not self.state.up else None
         pace = relaxed(self.pace, self.state.pushed)
@@ -330,9 +328,7 @@ class JobWatcher:
     def _succeeded(self) -> None:
         if self.state.up is False:
             log.info("org.recovered", org=self.source.org, failures=self.state.failures)
-        if self.state.store_failed:
-            log.info("store.recovered", org=self.source.org)
-        self.state.store_failed = False
+        self.state.store.worked(org=self.source.org)
         self.state.up = True
         self.state.last_success = self.clock.now()
         if not self.state.paused:

@@ -19,6 +19,7 @@ from monitor.providers.base import AuthFailed, NotFound, SourceError
 from monitor.source import Source
 from monitor.source.models import listed_models
 from monitor.store import CostStore, Leases, Outbox, StoreUnavailable, Unstorable
+from monitor.watchers.store_trouble import StoreTrouble
 
 log = get_logger()
 
@@ -33,7 +34,7 @@ class _Memory:
     """What is remembered from one look to the next."""
 
     failures: int = 0
-    store_failed: bool = False
+    store: StoreTrouble = field(default_factory=StoreTrouble)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ class ModelWatcher:
             self._failed(error)
             trouble = error.trouble
         except (StoreUnavailable, Unstorable) as error:
-            self._store_trouble(error)
+            self._memory.store.failed(error, org=self.account.org, watcher="models")
             return min(_STORE_RETRY, self.interval)
         else:
             self._succeeded()
@@ -113,7 +114,7 @@ class ModelWatcher:
         try:
             told = await self.tell_once(self.clock.now())
         except (StoreUnavailable, Unstorable) as error:
-            self._store_trouble(error)
+            self._memory.store.failed(error, org=self.account.org, watcher="models")
             return False
         for id_ in told:
             log.info("models.shutdown_near", org=self.account.org, notice=id_)
@@ -122,17 +123,11 @@ class ModelWatcher:
     def _succeeded(self) -> None:
         if self._memory.failures:
             log.info("models.listed_again", org=self.account.org, failures=self._memory.failures)
-        if self._memory.store_failed:
-            log.info("store.recovered", org=self.account.org, watcher="models")
-        self._memory.failures, self._memory.store_failed = 0, False
+        self._memory.failures = 0
+        self._memory.store.worked(org=self.account.org, watcher="models")
 
     def _failed(self, error: SourceError) -> None:
         if not self._memory.failures:
             trouble = error.trouble
             log.warning("models.not_listed", org=self.account.org, reason=trouble.reason, error=trouble.text)
         self._memory.failures += 1
-
-    def _store_trouble(self, error: StoreUnavailable | Unstorable) -> None:
-        if not self._memory.store_failed:
-            log.error("store.failed", org=self.account.org, watcher="models", error=str(error))
-        self._memory.store_failed = True

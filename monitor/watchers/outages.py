@@ -13,18 +13,12 @@ from monitor.domain.routing import OrgRef, Rule
 from monitor.domain.snapshot import WatchState
 from monitor.log import get_logger
 from monitor.store import Leases, Outbox, Reader, StoreUnavailable, Unstorable
+from monitor.watchers.store_trouble import StoreTrouble
 
 log = get_logger()
 
 LEASE: Final = timedelta(minutes=1)
 _NAME: Final = ":outages"  # no organisation's name has a colon
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What is remembered from one look to the next."""
-
-    store_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +36,7 @@ class OutageWatcher:
     """Seconds between two looks."""
     patience: float = 900.0
     """Seconds for which polls fail before it is told: most faults pass."""
-    _memory: _Memory = field(default_factory=_Memory)
+    _store: StoreTrouble = field(default_factory=StoreTrouble)
 
     async def run(self, first: float = 0.0) -> None:
         """Look for ever, `first` seconds from now on."""
@@ -52,11 +46,9 @@ class OutageWatcher:
                 for id_ in await self.look_once(self.clock.now()):
                     log.info("org.outage_told", notice=id_)
             except (StoreUnavailable, Unstorable) as error:
-                if not self._memory.store_failed:
-                    log.error("store.failed", watcher="outages", error=str(error))
-                self._memory.store_failed = True
+                self._store.failed(error, watcher="outages")
             else:
-                self._memory.store_failed = False
+                self._store.worked(watcher="outages")
             await self.clock.sleep(self.interval)
 
     async def look_once(self, now: datetime) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import anyio
 from monitor.clock import Nudge
 from monitor.domain.flow import SETTLE_AFTER, Change, Known, Observation, Reason, Tracked, Trouble
 from monitor.domain.model import Status
+from monitor.watchers.store_trouble import StoreTrouble
 
 _JUMP: Final = timedelta(seconds=30)  # more than any drift between two polls
 _LATE_LISTING: Final = timedelta(hours=1)  # how late a job may turn up on its list
@@ -32,7 +33,7 @@ class PollState:
     last_success: datetime | None = None
     recorded: tuple[tuple[bool | None, Reason | None], float] | None = None
     """What the store was told last of how watching goes, and when."""
-    store_failed: bool = False
+    store: StoreTrouble = field(default_factory=StoreTrouble)
     unknown_statuses: set[str] = field(default_factory=set)
     """Statuses outside the provider's table that were already warned about."""
     work: Nudge = field(default_factory=Nudge)
