@@ -166,7 +166,8 @@ def _org(org: OrgHealth, snapshot: Snapshot, active: int) -> dict[str, Any]:
         "labels": tuple(clean(f"{key}: {value}", 128) for key, value in org.labels.items()),
         "state": {True: "up", False: "down", None: "new"}[org.up],
         "last_success": when(min(org.last_success, snapshot.at) if org.last_success else None, snapshot.at),
-        "next_poll": when(org.next_poll_at, snapshot.at),
+        # what is stored may be a minute and a half old: a promise of the past says nothing
+        "next_poll": when(org.next_poll_at, snapshot.at) if (org.next_poll_at or snapshot.at) > snapshot.at else None,
         "trouble": clean(org.trouble.text, 300) if org.trouble is not None else None,
         "active": active,
     }

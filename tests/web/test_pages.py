@@ -8,6 +8,7 @@ import dataclasses
 import gzip
 import hashlib
 import re
+from datetime import timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,7 +22,7 @@ from monitor.domain.snapshot import WatchState
 from monitor.web.job_rows import https
 from monitor.web.query import accepts_gzip
 from monitor.web.style import POLICY
-from tests.builders import DAY, HOUR, MINUTE, NOON, event, job, tracked, trained
+from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, event, job, tracked, trained
 from tests.metrics.scrapes import OPENMETRICS, of, series
 from tests.web.site import org, site
 
@@ -370,6 +371,17 @@ async def test_ready_waits_for_the_first_poll_of_every_organisation(tmp_path: Pa
         await here.store.jobs.record(dataclasses.replace(said, next_poll=NOON + MINUTE))
         assert (await here.get("/-/ready")).status == 200
         assert 'finetune_org_up{org="research"} 0' in (await here.get("/metrics")).text
+
+
+@pytest.mark.parametrize(
+    ("promised", "words"),
+    [(18 * SECOND, ">in 18s</time>"), (-40 * SECOND, ">soon</span>"), (None, ">soon</span>")],
+)
+async def test_the_next_poll_is_never_one_of_the_past(tmp_path: Path, promised: timedelta | None, words: str) -> None:
+    due = NOON + promised if promised is not None else None
+    async with site(tmp_path, org(next_poll_at=due)) as here:
+        [polls] = re.findall(r'<p class="polls">(.*)', (await here.get("/")).text)
+        assert words in polls.split(", next")[1]
 
 
 async def test_healthy_fails_when_the_loop_does_not_do_its_rounds(tmp_path: Path) -> None:
