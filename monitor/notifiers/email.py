@@ -269,7 +269,7 @@ def compose(message: Message, attempt: Attempt, *, sender: str, to: tuple[str, .
 def _html(shown: Shown) -> str:
     title = escape(shown.title)
     head = f'<a href="{escape(shown.link)}">{title}</a>' if shown.link is not None else title
-    rows = [*shown.facts, *((label, value) for label, values in shown.lists for value in values)]
+    rows = (*shown.facts, *shown.rows)
     cells = "".join(f"<tr><td>{escape(label)}</td><td><bdi>{escape(value)}</bdi></td></tr>" for label, value in rows)
     parts = [f"<h3>{head}</h3>", f"<table>{cells}</table>" if cells else ""]
     parts += [f"<pre>{escape(shown.error)}</pre>" if shown.error else "", f"<p>{escape(shown.hint)}</p>"]

@@ -220,7 +220,7 @@ def _details(shown: Shown) -> Iterator[Block]:
     if shown.facts:
         yield SectionBlock(text=_markup(_joined((_fact(*fact) for fact in shown.facts), " · ", _FACTS)))
     if shown.lists:
-        many = (f"{_inert(label, 90)} {_fact(label, value)}" for label, values in shown.lists for value in values)
+        many = (f"{_inert(label, 90)} {_value(label, value)}" for label, value in shown.rows)
         yield SectionBlock(text=_markup(_joined(many, "\n", _LIST)))
     for text, limit in ((shown.error, _ERROR), (shown.hint, _HINT)):
         if text:
@@ -237,8 +237,14 @@ def _context(shown: Shown) -> Iterator[str]:
 
 
 def _fact(label: str, value: str) -> str:
-    """Ids as code, without a label: they say by themselves what they are."""
-    return _code(value) if label in _IDS else f"{_inert(label, 90)} {_inert(value, 500)}"
+    """Ids without a label: they say by themselves what they are."""
+    shown = _value(label, value)
+    return shown if label in _IDS else f"{_inert(label, 90)} {shown}"
+
+
+def _value(label: str, value: str) -> str:
+    """Ids as code."""
+    return _code(value) if label in _IDS else _inert(value, 500)
 
 
 def _joined(parts: Iterable[str], separator: str, limit: int) -> str:

@@ -117,11 +117,10 @@ def _body(shown: Shown, colour: str) -> Iterator[dict[str, Any]]:
     yield _text(shown.title, _TITLE, weight="bolder", size="medium", color=colour)
     if shown.facts:
         yield _text(" · ".join(f"{label} {value}" for label, value in shown.facts), _FACTS)
-    listed = [(label, value) for label, values in shown.lists for value in values]
-    for label, value in listed[:_LISTED]:
+    for label, value in shown.rows[:_LISTED]:
         yield _text(f"{label} {value}", _LIST // _LISTED, spacing="none")
-    if len(listed) > _LISTED:
-        yield _text(f"and {len(listed) - _LISTED} more", _LIST, spacing="none")
+    if len(shown.rows) > _LISTED:
+        yield _text(f"and {len(shown.rows) - _LISTED} more", _LIST, spacing="none")
     if shown.error:
         yield {"type": "Container", "style": "attention", "items": [_text(shown.error, _ERROR, fontType="monospace")]}
     if shown.hint:

@@ -44,11 +44,15 @@ class Shown:
     """That it may be a repeat; empty otherwise."""
 
     @property
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """The lists with a label for each value."""
+        return tuple((label, value) for label, values in self.lists for value in values)
+
+    @property
     def lines(self) -> list[str]:
         """All of it but the links, for receivers that take nothing but text."""
-        facts = [f"{label}: {value}" for label, value in self.facts]
-        lists = [f"{label}: {value}" for label, values in self.lists for value in values]
-        return list(filter(None, [self.title, *facts, *lists, self.error, self.hint, self.id, self.note]))
+        rows = [f"{label}: {value}" for label, value in (*self.facts, *self.rows)]
+        return list(filter(None, [self.title, *rows, self.error, self.hint, self.id, self.note]))
 
 
 def show(message: Message, attempt: Attempt) -> Shown:

@@ -151,6 +151,12 @@ def test_nothing_is_said_twice() -> None:
     assert named["blocks"][0]["text"]["text"].count("research") == 1
 
 
+def test_each_line_of_a_list_begins_with_its_label_once() -> None:
+    facts = (("Failed", "a · 31m"), ("Failed", "b · 5m"), ("Model", "ft:a"), ("Model", "ft:b"))
+    lines = "\n".join(one["text"] for one in texts(payload(message(facts=facts), attempt()))).split("\n")
+    assert {"Failed a · 31m", "Failed b · 5m", "Model `ft:a`", "Model `ft:b`"} <= set(lines)
+
+
 def test_without_a_page_of_ours_the_title_leads_to_the_provider() -> None:
     head, *_, context = blocks(payload(message(), attempt()))
     assert head["text"]["text"].startswith("*<https://platform.openai.com/finetune/ftjob-abc|")
