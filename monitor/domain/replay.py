@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from monitor.domain.decide import Policy
-from monitor.domain.flow import Tracked, Transition
+from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import Job, Status
 from monitor.domain.news import Delivery, Message, job_subject
 from monitor.domain.render import Labelling, build_delivery
@@ -169,6 +169,8 @@ def as_of(tracked: Tracked, transition: Transition) -> Tracked:
         id=job.id,
         provider=job.provider,
         model=job.model,
+        base_model=job.base_model,
+        kind=job.kind,
         method=job.method,
         status=transition.after,
         name=job.name,
@@ -177,7 +179,8 @@ def as_of(tracked: Tracked, transition: Transition) -> Tracked:
         metadata=job.metadata,
         url=job.url,
     )
-    return replace(tracked, job=before, cost=None)
+    corrected = transition.kind is TransitionKind.CORRECTED
+    return replace(tracked, job=before, cost=None, verdict=None, corrected=corrected)
 
 
 def _had_started(job: Job, transition: Transition) -> bool:

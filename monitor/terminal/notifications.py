@@ -239,6 +239,7 @@ def _tracked(of: answers.Job, now: datetime) -> Tracked:
         id=of.id,
         provider=of.provider,
         model=of.model,
+        base_model=of.base_model,
         method=_word(Method, of.method, Method.UNKNOWN),
         status=_word(Status, of.status, Status.UNKNOWN),
         name=of.name,

@@ -16,6 +16,7 @@ from monitor.domain.news import EventType
 from monitor.domain.render import Labelling
 from monitor.domain.replay import MOST_LISTED, Past, Replayed, ReplayedDelivery, StoredDelivery, as_of, plan
 from monitor.domain.routing import Match, Rule
+from monitor.domain.verdict import Verdict, VerdictKind
 from tests.builders import HOUR, MINUTE, NOON, job, known, seen, tracked, trained
 
 ALL = frozenset(
@@ -135,6 +136,15 @@ def test_an_earlier_transition_is_told_without_anything_that_came_later() -> Non
     known_then = {"id", "name", "model", "method", "metadata", "url", "status", "created_at", "started_at"}
     assert {name for name, value in told.items() if value is not None} == known_then | {"queue_seconds", "cost"}
     assert (told["status"], told["cost"]) == ("running", {"usd": None, "basis": "unknown"})
+
+
+def test_an_earlier_transition_knows_the_base_but_neither_verdict_nor_correction() -> None:
+    tuned = replace(ENDED.job, model="ft:gpt-4o:acme::abc", base_model="gpt-4o")
+    verdict = Verdict(kind=VerdictKind.OVERFITS, text="Overfits since step 40.")
+    ended = replace(ENDED, job=tuned, verdict=verdict, corrected=True)
+    then = as_of(ended, transition(2, Status.RUNNING))
+    assert (then.job.base, then.verdict, then.corrected) == ("gpt-4o", None, False)
+    assert as_of(ended, transition(2, kind=TransitionKind.CORRECTED)).corrected
 
 
 def test_the_newest_transition_is_told_with_all_that_is_known_now() -> None:

@@ -102,6 +102,15 @@ async def test_routes_are_explained_for_a_real_job(tmp_path: Path) -> None:
     assert (said.exit_code, nobody.exit_code) == (0, 2)
 
 
+async def test_a_route_for_a_base_model_is_explained_for_what_was_tuned_from_a_tuned_one(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(tracked(job(model="ft:gpt-4o-2024-08-06:acme::abc")))
+        said = await asked(
+            here.port, "notify", "explain", "research", "ftjob-1", "--config", config(tmp_path, "http://127.0.0.1:1/")
+        )
+    assert said.stdout.splitlines()[2] == "route 2  matches"
+
+
 async def test_routes_are_explained_to_programs(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         await here.keep(tracked(job(status=Status.FAILED)))
