@@ -20,7 +20,7 @@ from monitor.watchers.store_trouble import StoreTrouble
 
 log = get_logger()
 
-_NAME: Final = "digests"
+_NAME: Final = ":digests"  # no organisation's name has a colon
 _LEASE: Final = timedelta(minutes=1)
 _PAGE: Final = 500
 

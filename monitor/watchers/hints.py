@@ -15,6 +15,7 @@ from monitor.clock import Clock
 from monitor.log import get_logger
 from monitor.store import HintStore, StoreUnavailable
 from monitor.watchers.state import PollState
+from monitor.watchers.store_trouble import StoreTrouble
 
 log = get_logger()
 
@@ -60,16 +61,15 @@ class HintWatcher:
 
     async def run(self) -> None:
         """Look for webhooks for ever, whenever one comes."""
-        failing = False
+        store = StoreTrouble()
         while True:
             try:
                 wait = await self.step(self.clock.now())
             except StoreUnavailable as error:
-                if not failing:
-                    log.error("hints.failed", error=str(error))
-                failing, wait = True, _STORE_RETRY
+                store.failed(error, watcher="hints")
+                wait = _STORE_RETRY
             else:
-                failing = False
+                store.worked(watcher="hints")
             await self.store.arrived.wait(self.clock, wait)
 
     async def step(self, now: datetime) -> float:

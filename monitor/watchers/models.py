@@ -34,7 +34,8 @@ class _Memory:
     """What is remembered from one look to the next."""
 
     failures: int = 0
-    store: StoreTrouble = field(default_factory=StoreTrouble)
+    looking: StoreTrouble = field(default_factory=StoreTrouble)
+    telling: StoreTrouble = field(default_factory=StoreTrouble)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ class ModelWatcher:
             self._failed(error)
             trouble = error.trouble
         except (StoreUnavailable, Unstorable) as error:
-            self._memory.store.failed(error, org=self.account.org, watcher="models")
+            self._memory.looking.failed(error, org=self.account.org, watcher="models")
             return min(_STORE_RETRY, self.interval)
         else:
             self._succeeded()
@@ -114,17 +115,18 @@ class ModelWatcher:
         try:
             told = await self.tell_once(self.clock.now())
         except (StoreUnavailable, Unstorable) as error:
-            self._memory.store.failed(error, org=self.account.org, watcher="models")
+            self._memory.telling.failed(error, org=self.account.org, watcher="models")
             return False
         for id_ in told:
             log.info("models.shutdown_near", org=self.account.org, notice=id_)
+        self._memory.telling.worked(org=self.account.org, watcher="models")
         return True
 
     def _succeeded(self) -> None:
         if self._memory.failures:
             log.info("models.listed_again", org=self.account.org, failures=self._memory.failures)
         self._memory.failures = 0
-        self._memory.store.worked(org=self.account.org, watcher="models")
+        self._memory.looking.worked(org=self.account.org, watcher="models")
 
     def _failed(self, error: SourceError) -> None:
         if not self._memory.failures:

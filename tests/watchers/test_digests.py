@@ -79,6 +79,16 @@ async def test_a_digest_is_announced_once_and_a_restart_at_its_minute_does_not_r
         assert waits.key == "digest:weekly/20261130T0800Z/1@ml"
 
 
+async def test_an_organisation_of_that_name_is_in_nobodys_way(tmp_path: Path) -> None:
+    clock = StillClock()
+    clock.time = MONDAY - HOUR
+    async with opened(url(tmp_path), clock=clock) as store:
+        await watcher(store, clock).look_once(clock.time)
+        clock.time = MONDAY
+        assert await store.leases.take("digests", "another", HOUR)
+        assert len(await watcher(store, clock).look_once(clock.time)) == 1
+
+
 @pytest.mark.parametrize(("late", "told"), [(timedelta(hours=20), 1), (timedelta(days=2), 0)])
 async def test_what_was_due_while_nothing_ran_is_told_for_a_day(tmp_path: Path, late: timedelta, told: int) -> None:
     clock = StillClock()
