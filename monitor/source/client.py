@@ -99,8 +99,8 @@ class Client:
         waiting = self._waiting(secrets)
         if (left := self.transport.waits.get(waiting, 0.0) - self.clock.monotonic()) > 0:
             raise RateLimited(f"the server asked to be left alone for another {left:.0f} s", retry_after=left)
-        if (grant := self.auth.grant(secrets, self.clock.now())) is not None:
-            secrets = {**secrets, "token": await self._access(grant)}
+        if (token := await self._access(secrets)) is not None:
+            secrets = {**secrets, "token": token}
         answer = await self._send(request, secrets)
         if answer.status == 401:
             self._token.until = -math.inf
@@ -173,9 +173,13 @@ class Client:
             params += [(name, self._text(f"parameter {name}", secret)) for name, secret in self.own_query.items()]
         return url.with_query(params) if params else url
 
-    async def _access(self, grant: Call[Token]) -> str:
-        """The access token, where there is a good one; else a new one. Raises SourceError."""
+    async def _access(self, secrets: Mapping[str, str]) -> str | None:
+        """The access token, a new one where the last is over; None where none is needed. Raises SourceError."""
         token = self._token
+        if self.clock.monotonic() < token.until:
+            return token.text
+        if (grant := self.auth.grant(secrets, self.clock.now())) is None:
+            return None
         async with token.lock:
             if self.clock.monotonic() < token.until:
                 return token.text

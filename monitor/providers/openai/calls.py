@@ -59,9 +59,15 @@ def _read_events(org: str, job_id: str, known: Container[str], request: Request,
 
     Gateways that have none still answer: Portkey makes a job of the word `events`.
     """
-    if response.status in _NO_EVENTS or (response.status == 200 and "data" not in obj(response)):
-        raise NotFound(f"{response.status}: there are no events of this job here")
-    return read_page(request, response, partial(_events.understand, org, job_id, known), one=True)
+    missing = NotFound(f"{response.status}: there are no events of this job here")
+    if response.status in _NO_EVENTS:
+        raise missing
+    try:
+        return read_page(request, response, partial(_events.understand, org, job_id, known), one=True)
+    except Malformed:
+        if response.status == 200 and "data" not in obj(response):
+            raise missing from None
+        raise
 
 
 def _file(file_id: str) -> Call[int]:
