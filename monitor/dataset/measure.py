@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final
 
@@ -135,10 +135,7 @@ def measure(content: bytes, model: str, checkpoint: Callable[[], None] = lambda:
     if not stats.examples:
         return None
     found = measured(stats, model)
-    if not stats.images:
-        return found
-    low, high = (found.low, found.high) if not available() else (stats.tokens, stats.tokens + stats.images * _IMAGE)
-    return Measure(tokens=stats.tokens, low=low, high=high, examples=stats.examples, exact=False)
+    return replace(found, high=found.high + stats.images * _IMAGE, exact=found.exact and not stats.images)
 
 
 def guess(size_bytes: int, model: str) -> Measure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,18 @@ def test_images_make_the_count_a_lower_bound() -> None:
     found = measure(json.dumps({"messages": messages}).encode(), "gpt-4o")
     assert found is not None
     assert (found.tokens, found.low, found.high, found.exact) == (13, 13, 13 + 1445, False)
+
+
+def test_images_widen_the_range_of_a_model_without_vocabulary() -> None:
+    def said(*parts: object) -> bytes:
+        user = {"role": "user", "content": [{"type": "text", "text": "hello"}, *parts]}
+        return json.dumps({"messages": [user, {"role": "assistant", "content": "yes"}]}).encode()
+
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    without, found = measure(said(), "another-model"), measure(said(image), "another-model")
+    assert without is not None
+    assert without.low < without.tokens < without.high
+    assert found == replace(without, high=without.high + 1445)
 
 
 @pytest.mark.parametrize(
