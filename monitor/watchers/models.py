@@ -35,7 +35,7 @@ class _Memory:
 
     failures: int = 0
     looking: StoreTrouble = field(default_factory=StoreTrouble)
-    telling: StoreTrouble = field(default_factory=StoreTrouble)
+    notifying: StoreTrouble = field(default_factory=StoreTrouble)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +115,11 @@ class ModelWatcher:
         try:
             told = await self.tell_once(self.clock.now())
         except (StoreUnavailable, Unstorable) as error:
-            self._memory.telling.failed(error, org=self.account.org, watcher="models")
+            self._memory.notifying.failed(error, org=self.account.org, watcher="models")
             return False
         for id_ in told:
             log.info("models.shutdown_near", org=self.account.org, notice=id_)
-        self._memory.telling.worked(org=self.account.org, watcher="models")
+        self._memory.notifying.worked(org=self.account.org, watcher="models")
         return True
 
     def _succeeded(self) -> None:
