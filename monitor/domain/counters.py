@@ -55,10 +55,6 @@ def _consumed(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
     ended = was if was is not None and was.job.status.final else None
     if now.job.trained_tokens is not None and (ended is None or ended.job.trained_tokens is None):
         yield CounterIncrement(metric="trained_tokens", labels=labels, amount=now.job.trained_tokens)
-    cost = _computed(now)
-    if cost is not None and (ended is None or _computed(ended) is None):
+    cost = now.computed_usd
+    if cost is not None and (ended is None or ended.computed_usd is None):
         yield CounterIncrement(metric="cost_nanodollars", labels=labels, amount=int(cost * _NANO))
-
-
-def _computed(tracked: Tracked) -> Decimal | None:
-    return tracked.cost.computed if tracked.cost is not None else None

@@ -247,7 +247,7 @@ def _priced(step: _Step, prices: Prices) -> _Step:
     A job that is gone from the provider counts for nothing.
     """
     now, job = step.now, step.now.job
-    if _computed(now) is not None and not _corrected(step):
+    if now.computed_usd is not None and not _corrected(step):
         return step
     if job.status.final:
         cost = price(job, prices.training, settled=now.finalized)
@@ -278,10 +278,6 @@ def _corrected(step: _Step) -> bool:
     return step.transition is not None and step.transition.kind is TransitionKind.CORRECTED
 
 
-def _computed(tracked: Tracked | None) -> Decimal | None:
-    return tracked.cost.computed if tracked is not None and tracked.cost is not None else None
-
-
 def _counters(step: _Step) -> Iterator[CounterIncrement]:
     baseline = step.transition is not None and step.transition.kind is TransitionKind.BASELINE
     if not baseline:
@@ -294,10 +290,11 @@ def _spendings(step: _Step) -> Iterator[Spending]:
     History is recorded like news, at the time it is of. What has no time at all is recorded on no day: today's budget
     is not for it.
     """
-    now, usd, job = step.now, _computed(step.now), step.now.job
-    if _corrected(step) and _computed(step.was) is not None:
+    now, usd, job = step.now, step.now.computed_usd, step.now.job
+    before = step.was.computed_usd if step.was is not None else None
+    if _corrected(step) and before is not None:
         usd = usd or Decimal(0)
-    elif usd is None or _computed(step.was) is not None:
+    elif usd is None or before is not None:
         return
     at = now.ended_at or now.started_at or job.created_at
     if at is None or usd is None:

@@ -58,6 +58,8 @@ def _completed(was: Tracked, seen: Job, at: datetime) -> Job:
         return ended
     return replace(
         ended,
+        epochs=seen.epochs if ended.epochs is None else ended.epochs,
+        summary_only=ended.summary_only and seen.summary_only,
         trained_tokens=seen.trained_tokens if ended.trained_tokens is None else ended.trained_tokens,
         fine_tuned_model=ended.fine_tuned_model or seen.fine_tuned_model,
         result_files=ended.result_files or seen.result_files,
@@ -157,7 +159,8 @@ def track(
     """What we remember of a job from now on."""
     recent = _recent(was, read)
     if was is None:
-        finalized = transition is not None and transition.kind is TransitionKind.BASELINE and job.status.final
+        baseline = transition is not None and transition.kind is TransitionKind.BASELINE
+        finalized = baseline and job.status.final and not job.summary_only
         return Tracked(job=job, seq=1, since=at, last_activity_at=_last_told(job), finalized=finalized, recent=recent)
     stalls = transition is not None and transition.kind is TransitionKind.STALLED
     corrects = transition is not None and transition.kind is TransitionKind.CORRECTED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 from monitor.domain.costs import Spending, TunedModel
@@ -153,6 +154,11 @@ class Tracked:
         return self.job.started_at or self.ran_at
 
     @property
+    def computed_usd(self) -> Decimal | None:
+        """What it costs, where that is no estimate."""
+        return self.cost.computed if self.cost is not None else None
+
+    @property
     def ended_at(self) -> datetime | None:
         """When it ended: by the provider, else when we saw it end; None of what had ended before we came."""
         if not self.job.status.final:
@@ -160,13 +166,19 @@ class Tracked:
         return self.job.finished_at or (self.since if self.seq > 1 else None)
 
     def ready_to_finalize(self, now: datetime) -> bool:
-        """Over for long enough that its last events are there: they come up to 8 s after the end."""
-        return self.job.status.final and not self.finalized and abs(now - self.since) >= SETTLE_AFTER
+        """Over for long enough that its last events are there: they come up to 8 s after the end.
+
+        How it ended is waited for much longer, where its provider's list leaves that out.
+        """
+        wait = DETAIL_WAIT if self.job.summary_only else SETTLE_AFTER
+        return self.job.status.final and not self.finalized and abs(now - self.since) >= wait
 
 
 RECENT = 400
 GONE_AFTER = 3
 SETTLE_AFTER = timedelta(seconds=10)
+DETAIL_WAIT = timedelta(hours=1)
+"""For how long a job that is over is asked how it ended, while the provider does not answer that."""
 BELIEVED_AFTER = 3
 """Polls in which a provider has to contradict an end before it is believed, …"""
 DOUBT_GAP = timedelta(seconds=30)

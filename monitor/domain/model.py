@@ -193,6 +193,8 @@ class Job:
     reported_progress: float | None = None
     """The vendor's own figure, 0 to 1; where there are steps, those count."""
     training: Training = Training()
+    summary_only: bool = False
+    """It is over, and only its provider's list was read, which leaves out how it ended: it is still to be asked for."""
     kind: JobKind = JobKind.FINE_TUNING
 
     @property

@@ -93,8 +93,7 @@ def _cost(basis: Basis) -> Callable[[Tracked], float | None]:
 
 
 def _final_cost(tracked: Tracked) -> float | None:
-    usd = tracked.cost.computed if tracked.cost is not None else None
-    return float(usd) if usd is not None else None
+    return float(usd) if (usd := tracked.computed_usd) is not None else None
 
 
 JOBS: Final[tuple[JobFamily, ...]] = (

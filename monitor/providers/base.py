@@ -86,8 +86,6 @@ class JobList:
     pages: Listing[Job]
     one: Callable[[str], Call[Job]]
     """One of its jobs, by id."""
-    final_details: bool = False
-    """What a job says of its end is not on the list: it is asked for alone, once, when it is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,11 +102,7 @@ class BedrockSettings(Organization):
             name="bedrock",
             base_url=self.base_url or f"https://bedrock.{self.region}.amazonaws.com",
             auth=self._auth(),
-            jobs=(
-                JobList(
-                    pages=Listing(first=_FIRST, read=partial(_read_jobs, of)), one=partial(_job, of), final_details=True
-                ),
-            ),
+            jobs=(JobList(pages=Listing(first=_FIRST, read=partial(_read_jobs, of)), one=partial(_job, of)),),
             seller="bedrock" if self.base_url is None else None,
         )
 
@@ -140,7 +136,7 @@ _PAGES: Final = TokenPages(key="modelCustomizationJobSummaries", told="nextToken
 
 
 def _read_jobs(of: _Account, request: Request, response: Response) -> Page[Job]:
-    return _PAGES.read(request, response, partial(_understand, of))
+    return _PAGES.read(request, response, partial(_understand, of, listed=True))
 
 
 def _job(of: _Account, job_id: str) -> Call[Job]:
@@ -152,7 +148,7 @@ def _read_job(of: _Account, response: Response) -> Job:
     return single(response, partial(_understand, of), named_by="ARN", rules=_RULES)
 
 
-def _understand(of: _Account, item: Object) -> Partial[Job] | Skip:
+def _understand(of: _Account, item: Object, *, listed: bool = False) -> Partial[Job] | Skip:
     """A job as the list shows it, or as it is shown alone, which has more: error, epochs and losses.
 
     What belongs to the end is not believed of jobs that are not over: some servers tell an end and an error of them.
@@ -181,6 +177,7 @@ def _understand(of: _Account, item: Object) -> Partial[Job] | Skip:
         training_file=text(sub(item, "trainingDataConfig", "s3Uri"), 256),
         error=_error(item) if status is Status.FAILED else None,
         training=Training(latest=_losses(item) if succeeded else Metrics()),
+        summary_only=listed and status.final,
         url=of.page_url,
     )
     return Partial(job, int(odd(item.get("creationTime"), created)))

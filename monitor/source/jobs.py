@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -101,8 +101,7 @@ class Source:
         with anyio.move_on_after(self.deadline) as scope:
             await self._list(poll)
             await self._each(poll, poll.absent(), self._find)
-            if any(wanted.final_details for wanted in self.provider.jobs):
-                await self._each(poll, poll.ended(), self._detail)
+            await self._each(poll, poll.summaries(), self._detail)
         if scope.cancelled_caught:
             poll.late(self.deadline)
         streams = self._memory.streams
@@ -202,12 +201,14 @@ class Source:
         poll.missing.add(job_id)
 
     async def _detail(self, poll: Poll, job: Job) -> None:
-        """Ask for a job that is over, whose list does not say how it ended."""
+        """Ask for a job that is over, whose list does not say how it ended. What fails is asked again by later polls."""
         for wanted in self.provider.jobs:
-            if wanted.final_details:
+            try:
                 found = await self.client.call(wanted.one(job.id))
-                if found.id == job.id and found.status is job.status:
-                    poll.jobs[job.id] = found
+            except NotFound:  # there is nothing more to be had
+                found = replace(job, summary_only=False)
+            if found.id == job.id and found.status is job.status:
+                poll.jobs[job.id] = found
 
     async def _read_stream(self, poll: Poll, wanted: Stream) -> None:
         """Read an event stream to what is known, or to its end."""

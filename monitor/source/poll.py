@@ -196,14 +196,17 @@ class Poll:
             if id_ not in self.jobs and (tracked.active or id_ in self.recheck)
         ]
 
-    def ended(self) -> list[Job]:
-        """Jobs that are over and were not when they were last seen, or were never seen."""
+    def summaries(self) -> list[Job]:
+        """Jobs that are over and of which nobody has said yet how they ended, those among them that were not listed."""
         known = self.known.jobs
-        return [
-            job
-            for job in self._reported()
-            if job.status.final and (job.id not in known or not known[job.id].job.status.final)
-        ]
+        listed = [job for job in self._reported() if job.summary_only and not self._told(job)]
+        others = [one.job for id_, one in known.items() if id_ not in self.jobs and one.job.summary_only]
+        return [*listed, *others]
+
+    def _told(self, job: Job) -> bool:
+        """Whether it is known already how a job ended."""
+        was = self.known.jobs.get(job.id)
+        return was is not None and was.job.status is job.status and not was.job.summary_only
 
     def another(self) -> bool:
         """Whether one more page of the list is cheaper than to ask for each job that is absent.
