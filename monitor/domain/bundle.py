@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from monitor.domain.news import Delivery, EventType, Message, Severity, Subject, SubjectKind
+from monitor.domain.news import Delivery, EventType, Message, Severity, Subject, SubjectKind, json_text
 
 MOST: Final = 50
 """Notifications of one message: more would not fit into a channel's limits."""
@@ -91,4 +91,4 @@ def _data(messages: Sequence[Message]) -> str:
         {"type": one.type, "timestamp": f"{one.at:%Y-%m-%dT%H:%M:%SZ}", "data": json.loads(one.data)}
         for one in messages
     ]
-    return json.dumps({"count": len(events), "events": events}, ensure_ascii=False, allow_nan=False)
+    return json_text({"count": len(events), "events": events})

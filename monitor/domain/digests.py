@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +13,12 @@ from zoneinfo import ZoneInfo
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.flow import Tracked
 from monitor.domain.model import FailureClass, Status
-from monitor.domain.news import Delivery, Message, News, Severity, Subject, SubjectKind
-from monitor.domain.pricing import dollars
+from monitor.domain.money import dollars, whole
+from monitor.domain.news import Delivery, Message, News, Severity, Subject, SubjectKind, json_text
 from monitor.domain.render import moment
 from monitor.domain.routing import Match, OrgRef, covers, matches, names
 from monitor.domain.triage import triage
 
-_CENT: Final = Decimal("0.01")
 _WORST: Final = 3
 _SOON: Final = timedelta(days=30)
 _SHOWN: Final = 10
@@ -107,12 +105,12 @@ def _message(digest: Digest, times: Times, period: DigestPeriod, subject: Subjec
     return Message(
         type="finetune.digest.due",
         at=times.end,
-        title=f"Digest {digest.name}: {_count(len(period.ended), 'job')} ended, {failed} failed, {_usd(cost)}",
+        title=f"Digest {digest.name}: {_count(len(period.ended), 'job')} ended, {failed} failed, {whole(cost)}",
         severity=Severity.WARNING if failed else Severity.INFO,
         subject=subject,
         event_type=None,
         facts=tuple(_facts(digest, times, period, cost, before)),
-        data=json.dumps(_view(digest, times, period, cost, before), ensure_ascii=False, allow_nan=False),
+        data=json_text(_view(digest, times, period, cost, before)),
     )
 
 
@@ -127,9 +125,9 @@ def _facts(
         worst = ", ".join(f"{one.job.name or one.job.id} ({one.job.org})" for one in failed[:_WORST])
         more = f" and {len(failed) - _WORST} more" if len(failed) > _WORST else ""
         yield f"Failed by {cls}", worst + more
-    yield "Cost", f"{_usd(cost)}, {_usd(before)} in the period before"
+    yield "Cost", f"{whole(cost)}, {whole(before)} in the period before"
     estimates = sum((one.cost.usd for one in period.active if one.cost is not None and one.cost.usd), Decimal(0))
-    yield "Running", f"{_count(len(period.active), 'job')}" + (f", about {_usd(estimates)}" if estimates else "")
+    yield "Running", f"{_count(len(period.active), 'job')}" + (f", about {whole(estimates)}" if estimates else "")
     for model in _stopping(period.models, times.end)[:_SHOWN]:
         yield "Stops soon", f"{model.id} ({model.org}) on {model.shutdown}"
 
@@ -187,7 +185,3 @@ def _view(digest: Digest, times: Times, period: DigestPeriod, cost: Decimal, bef
 
 def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _usd(amount: Decimal) -> str:
-    return f"${amount.quantize(_CENT):,}".removesuffix(".00")

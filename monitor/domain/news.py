@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 
 class EventType(StrEnum):
@@ -214,3 +215,8 @@ class News:
     def id(self) -> str:
         """`SUBJECT/SEQ`: the same for whoever decides it."""
         return f"{self.subject.key}/{self.seq}"
+
+
+def json_text(view: Mapping[str, Any]) -> str:
+    """What a receiver of JSON gets of a message. Raises ValueError for a number that JSON has no word for."""
+    return json.dumps(view, ensure_ascii=False, allow_nan=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime
@@ -11,13 +10,12 @@ from typing import Any, Final
 
 from monitor.domain.budgets import Budget, Period, Span, Sum, crossed, per_mille, period_of
 from monitor.domain.costs import TunedModel
-from monitor.domain.news import EventType, Message, News, Severity, Subject, SubjectKind
-from monitor.domain.pricing import dollars
+from monitor.domain.money import dollars, whole
+from monitor.domain.news import EventType, Message, News, Severity, Subject, SubjectKind, json_text
 from monitor.domain.render import moment
 from monitor.domain.retirement import Retirement, retirements
 from monitor.domain.routing import Match, OrgRef, Recipient, Rule, address, covers, names, route
 
-_CENT: Final = Decimal("0.01")
 _NEAR: Final = 7  # days before the end from which on it is bad and no mere warning
 _SHOWN: Final = 20  # models that people are shown
 _NAMED: Final = 5_000  # models that receivers get: more would not fit into a message
@@ -103,7 +101,7 @@ def _budget_message(budget: Budget, counted: Sum, threshold: Decimal, span: Span
     part = int(counted.spent * 100 / budget.amount)
     subject = budget_subject(budget, span)
     when = _WHEN[budget.period] if span == period_of(budget.period, now) else f"in {span.id}"
-    amounts = f"{_round(counted.spent)} of {_round(budget.amount)} {when}"
+    amounts = f"{whole(counted.spent)} of {whole(budget.amount)} {when}"
     return Message(
         type=subject.type_of(EventType.BUDGET),
         at=now,
@@ -112,7 +110,7 @@ def _budget_message(budget: Budget, counted: Sum, threshold: Decimal, span: Span
         subject=subject,
         event_type=EventType.BUDGET,
         facts=tuple(_budget_facts(budget, counted, threshold, span)),
-        data=_json({"budget": _budget_view(budget, counted, threshold, span)}),
+        data=json_text({"budget": _budget_view(budget, counted, threshold, span)}),
     )
 
 
@@ -120,12 +118,12 @@ def _budget_facts(budget: Budget, counted: Sum, threshold: Decimal, span: Span) 
     yield "Budget", budget.name
     yield "Period", span.id
     yield "Threshold", f"{(threshold * 100).normalize():,f} %"
-    yield "Limit", _round(budget.amount)
-    yield "Spent", _round(counted.spent)
-    yield "Ended jobs", _round(counted.computed)
-    yield "Active jobs (est.)", _round(counted.estimated)
+    yield "Limit", whole(budget.amount)
+    yield "Spent", whole(counted.spent)
+    yield "Ended jobs", whole(counted.computed)
+    yield "Active jobs (est.)", whole(counted.estimated)
     if budget.include_usage:
-        yield "Use of models", _round(counted.usage)
+        yield "Use of models", whole(counted.usage)
     if counted.unknown_jobs:
         yield "Not known", _jobs(counted.unknown_jobs)
 
@@ -195,7 +193,7 @@ def _shutdown_message(org: OrgRef, retirement: Retirement, models: list[TunedMod
         subject=subject,
         event_type=EventType.SHUTDOWN,
         facts=tuple(_shutdown_facts(org, retirement, models)),
-        data=_json(_shutdown_view(org, retirement, models)),
+        data=json_text(_shutdown_view(org, retirement, models)),
     )
 
 
@@ -233,14 +231,3 @@ _MONTHS: Final = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
-
-
-def _round(usd: Decimal) -> str:
-    """For people: whole dollars or cents; what is less than a cent is not nothing."""
-    if 0 < usd < _CENT:
-        return f"${dollars(usd)}"
-    return f"${usd.quantize(_CENT):,}".removesuffix(".00")
-
-
-def _json(view: Mapping[str, Any]) -> str:
-    return json.dumps(view, ensure_ascii=False, allow_nan=False)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.flow import Reason, Trouble
-from monitor.domain.news import OUTAGE, EventType, Message, News, Severity, Subject, SubjectKind
+from monitor.domain.news import OUTAGE, EventType, Message, News, Severity, Subject, SubjectKind, json_text
 from monitor.domain.render import moment
 from monitor.domain.routing import OrgRef, Rule, address, covers, route
 
@@ -76,7 +75,7 @@ def _message(health: OrgHealthChange, subject: Subject, event: EventType, now: d
         event_type=event,
         facts=tuple(facts),
         error=trouble.text if trouble is not None else None,
-        data=json.dumps(_view(health, trouble), ensure_ascii=False, allow_nan=False),
+        data=json_text(_view(health, trouble)),
     )
 
 

@@ -10,13 +10,13 @@ from typing import Final, TypeVar
 
 from monitor.domain.costs import TokenCount, TokenDollars
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, Method, Training, TrainingSize
+from monitor.domain.money import CENT, rounded
 from monitor.domain.naming import UNNAMED, USUAL_EPOCHS, Naming
 
 MILLION: Final = Decimal(1_000_000)
 DEAREST: Final = Decimal(10_000_000)
 """Dollars of one job, or of one model's use on one day: what comes to more has a figure that is wrong."""
 _HOUR: Final = Decimal(3600)
-_CENT: Final = Decimal("0.01")
 _FEWEST: Final = 10  # examples, or OpenAI refuses the file
 _LONGEST: Final = 65_536  # tokens of one example; what is longer is cut
 _SHORTEST: Final = 10  # tokens of one example: a question and an answer of a word each
@@ -247,27 +247,15 @@ def rate_of(job: Job, rates: Iterable[Rate]) -> Rate | None:
     return None
 
 
-def dollars(usd: Decimal) -> str:
-    """For people and receivers: at least cents, no trailing zeros beyond them: `2.40`, `0.0123`."""
-    text = f"{usd.normalize():f}"
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction.ljust(2, '0')}"
-
-
 def spoken(cost: Cost) -> str:
     """For people: `$2.40`, `about $2.40`, `about $2.40 (between $2.10 and $2.90)`, `unknown`."""
     if cost.usd is None:
         return "unknown"
     if cost.computed is not None:
-        return _cents(cost.usd)
+        return rounded(cost.usd)
     if cost.low is None or cost.high is None:
-        return f"about {_cents(cost.usd)}"
-    return f"about {_cents(cost.usd)} (between {_cents(cost.low)} and {_cents(cost.high)})"
-
-
-def _cents(usd: Decimal) -> str:
-    """Cents are enough for people, but what costs less than one is not nothing."""
-    return f"${dollars(usd.quantize(_CENT) if usd >= _CENT else usd)}"
+        return f"about {rounded(cost.usd)}"
+    return f"about {rounded(cost.usd)} (between {rounded(cost.low)} and {rounded(cost.high)})"
 
 
 def _by_tokens(
@@ -337,7 +325,7 @@ def _credible(cost: Cost | None) -> Cost | None:
 def _for_time(seconds: float, per_hour: Decimal) -> Decimal:
     """Hours are rounded where they have a digit to spare for it."""
     hours = Decimal(str(seconds)) / _HOUR
-    return (hours.quantize(_CENT) if hours < DEAREST else hours) * per_hour
+    return (hours.quantize(CENT) if hours < DEAREST else hours) * per_hour
 
 
 def _for_tokens(tokens: int, per_million: Decimal) -> Decimal:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,8 +10,9 @@ from urllib.parse import quote
 
 from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import Basis, Cost, Job, JobError, Status
-from monitor.domain.news import Delivery, EventType, Message, Severity
-from monitor.domain.pricing import dollars, spoken
+from monitor.domain.money import dollars
+from monitor.domain.news import Delivery, EventType, Message, Severity, json_text
+from monitor.domain.pricing import spoken
 from monitor.domain.routing import Recipient, address
 from monitor.domain.triage import triage
 from monitor.domain.verdict import Verdict
@@ -66,7 +66,7 @@ def render(transition: Transition, tracked: Tracked, event: EventType, labelling
         hint=triage(failed).hint if job.status is Status.FAILED else None,
         link=job.url,
         monitor_url=job_page(labelling.monitor_url, job),
-        data=json.dumps(payload(transition, tracked, labelling), ensure_ascii=False, allow_nan=False),
+        data=json_text(payload(transition, tracked, labelling)),
     )
 
 

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from monitor.dataset import Format, Measure, example_limit, vocabulary_of
 from monitor.domain.model import Method
-from monitor.domain.pricing import TokenPrices, dollars
+from monitor.domain.money import dollars, rounded
+from monitor.domain.pricing import TokenPrices
 from monitor.estimate.findings import Findings, Spool
 from monitor.estimate.quote import SOURCES, Quote
 
 GOOD, BAD, UNUSABLE = 0, 1, 2
 
 _SHOWN: Final = 20
-_CENT: Final = Decimal("0.01")
 _OPENAI: Final = {"openai", "azure"}
 
 
@@ -127,7 +127,7 @@ def _dollars(quote: Quote) -> str:
 def _money(usd: Decimal | None) -> str:
     if usd is None:
         return "unknown"
-    return f"${dollars(usd.quantize(_CENT) if usd >= _CENT else usd)}"
+    return rounded(usd)
 
 
 def _use(quote: Quote) -> Iterator[str]:

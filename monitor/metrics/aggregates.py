@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.domain.buckets import QUEUE_BUCKETS, RUN_BUCKETS, bucket
+from monitor.domain.buckets import INFINITY, QUEUE_BUCKETS, RUN_BUCKETS, bucket
 from monitor.domain.model import Status
-from monitor.metrics.family import INFINITY, Distribution, Family, Labels, Rows
+from monitor.metrics.family import Distribution, Family, Labels, Rows
 from monitor.metrics.view import COUNTERS, View
 
 

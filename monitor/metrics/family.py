@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final, Literal
 
+from monitor.domain.buckets import INFINITY
 from monitor.metrics.encoding import label_text
 from monitor.metrics.view import JobSeries, View
 
@@ -14,7 +15,7 @@ Labels = tuple[str, ...]
 """Label values, in the order of the family's label names."""
 Kind = Literal["gauge", "counter", "histogram"]
 
-INFINITY: Final = "+Inf"
+
 _HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _OPENMETRICS_HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 

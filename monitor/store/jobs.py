@@ -33,7 +33,20 @@ from monitor.store.errors import Stale
 from monitor.store.event_retention import MOST, Mark, superfluous
 from monitor.store.leases import Leases
 from monitor.store.outbox import enqueue, of_job
-from monitor.store.schema import CHUNK, DEAD, PENDING, SENT, event, insert, job, organization, outbox, transition, watch
+from monitor.store.schema import (
+    CHUNK,
+    DEAD,
+    PENDING,
+    SENT,
+    chunks,
+    event,
+    insert,
+    job,
+    organization,
+    outbox,
+    transition,
+    watch,
+)
 
 _BIG: Final = 2**62  # columns hold 64 bits
 BATCH: Final = 200
@@ -244,8 +257,8 @@ def _read_known(connection: sa.Connection, org: str) -> Known:
 
 def _read_stored(connection: sa.Connection, org: str, ids: Sequence[str]) -> dict[str, Tracked]:
     found: dict[str, Tracked] = {}
-    for start in range(0, len(ids), CHUNK):
-        rows = connection.execute(_STORED, {"b_org": org, "b_ids": ids[start : start + CHUNK]})
+    for chunk in chunks(ids):
+        rows = connection.execute(_STORED, {"b_org": org, "b_ids": chunk})
         found |= {row.id: read_tracked(row.doc) for row in rows}
     return found
 
@@ -260,8 +273,8 @@ def _read_curves(connection: sa.Connection, org: str, ids: Sequence[str]) -> dic
 
 def _recent(connection: sa.Connection, org: str, jobs: Sequence[str]) -> dict[str, tuple[str, ...]]:
     ids: dict[str, list[str]] = defaultdict(list)
-    for start in range(0, len(jobs), CHUNK):
-        for job_id, id_ in connection.execute(_RECENT, {"b_org": org, "b_jobs": jobs[start : start + CHUNK]}):
+    for chunk in chunks(jobs):
+        for job_id, id_ in connection.execute(_RECENT, {"b_org": org, "b_jobs": chunk}):
             ids[job_id].append(id_)
     return {job_id: tuple(found[-RECENT:]) for job_id, found in ids.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -31,7 +31,7 @@ from monitor.store.documents import (
     write,
 )
 from monitor.store.errors import StoreError
-from monitor.store.schema import CHUNK, DEAD, PENDING, SENT, insert, job, notice, outbox, restore, transition
+from monitor.store.schema import DEAD, PENDING, SENT, chunks, insert, job, notice, outbox, restore, transition
 from monitor.store.values import ClaimedDelivery, ResultPage
 
 log = get_logger()
@@ -501,7 +501,7 @@ class Outbox:
         if keys is None:
             results = [connection.execute(_REQUEUE_ALL, {"b_now": now})]
         else:
-            results = [connection.execute(_REQUEUE, {"b_now": now, "b_keys": chunk}) for chunk in _chunks(keys)]
+            results = [connection.execute(_REQUEUE, {"b_now": now, "b_keys": chunk}) for chunk in chunks(keys)]
         jobs = tuple(_place(subject_of(row)) for result in results for row in result)
         if jobs:
             self.database.wake(connection)
@@ -510,7 +510,7 @@ class Outbox:
     def _replay(self, connection: sa.Connection, plan: Plan) -> frozenset[str]:
         now = self.database.now(connection)
         waiting: set[str] = set()
-        for keys in _chunks(plan.again):
+        for keys in chunks(plan.again):
             waiting.update(connection.execute(_AGAIN, {"b_now": now, "b_keys": keys}).scalars())
         waiting |= enqueue(connection, plan.new, now)
         if waiting:
@@ -525,7 +525,7 @@ def enqueue(connection: sa.Connection, deliveries: Sequence[Delivery], now: int)
     generation = generation_of(connection.execute(_GENERATION).scalar())
     rows = {one.key: _row(one, now, generation) for one in deliveries}
     new = frozenset(connection.execute(_ENQUEUE, list(rows.values())).scalars())
-    for keys in _chunks([key for key in rows if key not in new]):
+    for keys in chunks([key for key in rows if key not in new]):
         for key, message in connection.execute(_MESSAGES, {"b_keys": keys}):
             if message != rows[key]["message"]:
                 log.error("delivery.conflict", key=key, advice="another message has this key: it is not sent")
@@ -602,7 +602,7 @@ def _whole(rows: Sequence[Any], notifier: str) -> Message | None:
 
 def _notified(connection: sa.Connection, topics: Sequence[str]) -> frozenset[str]:
     found: set[str] = set()
-    for chunk in _chunks(topics):
+    for chunk in chunks(topics):
         found.update(connection.execute(_ANNOUNCED, {"b_topics": chunk}).scalars())
     return frozenset(found)
 
@@ -638,8 +638,3 @@ def _deliveries_of_page(
             waits=row.state == PENDING,
         )
     return found
-
-
-def _chunks(values: Sequence[str]) -> Iterator[list[str]]:
-    """The values, as many at a time as a statement may have."""
-    return (list(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK))

@@ -31,7 +31,7 @@ from monitor.store.documents import (
     transition_of,
 )
 from monitor.store.outbox import of_job
-from monitor.store.schema import CHUNK, PENDING, event, job, outbox, transition, watch
+from monitor.store.schema import PENDING, chunks, event, job, outbox, transition, watch
 from monitor.store.values import DeliverySummary, JobFile, ResultPage, outward_key
 
 T = TypeVar("T")
@@ -300,8 +300,8 @@ def _samples(connection: sa.Connection, jobs: Iterable[Place], most: int) -> Map
         found[org, job_id] = []
         wanted += _spread(sorted(connection.execute(_POSITIONS, {"b_org": org, "b_id": job_id}).scalars()), most)
     rows: list[sa.Row[int, str, str, str]] = []
-    for start in range(0, len(wanted), CHUNK):
-        rows += connection.execute(_AT, {"b_positions": wanted[start : start + CHUNK]})
+    for chunk in chunks(wanted):
+        rows += connection.execute(_AT, {"b_positions": chunk})
     for _, org, job_id, doc in sorted(rows):
         found[org, job_id].append(read_event(doc))
     return found

@@ -6,7 +6,8 @@ Moments are milliseconds since 1970 in UTC, days are ISO 8601 dates in UTC, mone
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -18,6 +19,7 @@ __all__ = [
     "PENDING",
     "SENT",
     "bill",
+    "chunks",
     "counter",
     "event",
     "hint",
@@ -45,6 +47,8 @@ LOW: Final = 10**18
 """What a counter carries over at: sums of bounded figures outgrow 64 bits."""
 CHUNK: Final = 500
 """Values in one IN: databases limit the parameters of a statement."""
+
+_Value = TypeVar("_Value")
 
 metadata = sa.MetaData()
 _Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -263,3 +267,8 @@ hint = sa.Table(
     sa.Index("hint_open", "settled", "org"),
     sa.Index("hint_age", "at"),
 )
+
+
+def chunks(values: Sequence[_Value]) -> Iterator[list[_Value]]:
+    """The values, as many at a time as one statement may have."""
+    return (list(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK))

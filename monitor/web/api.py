@@ -18,7 +18,7 @@ from monitor.clock import Clock
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Tracked, Transition, Trouble
 from monitor.domain.model import JobEvent, Status
-from monitor.domain.pricing import dollars
+from monitor.domain.money import dollars
 from monitor.domain.reconcile import DayCosts, reconcile
 from monitor.domain.render import job_view, moment
 from monitor.metrics.health import AccountHealth, BudgetState, Health, OrgHealth

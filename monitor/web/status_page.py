@@ -11,6 +11,7 @@ from typing import Any, Final
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Status
+from monitor.domain.money import rounded
 from monitor.domain.render import moment, span
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.health import BudgetState, Health, OrgHealth
@@ -24,7 +25,6 @@ from monitor.web.style import render_template
 _MOST_MODELS: Final = 200
 _MOST_SHUTDOWNS: Final = 10
 _SOON: Final = 30  # days
-_CENT: Final = Decimal("0.01")
 
 Sparks = Mapping[tuple[str, str], tuple[str, str] | None]
 
@@ -202,8 +202,8 @@ def _budget(one: BudgetState, snapshot: Snapshot) -> dict[str, Any]:
     share = float(one.spent / one.limit)
     return {
         "name": clean(one.name, 64),
-        "spent": _dollars(one.spent),
-        "limit": _dollars(one.limit),
+        "spent": rounded(one.spent),
+        "limit": rounded(one.limit),
         "share": share,
         "state": "over" if share >= 1 else "near" if share >= 0.8 else "calm",
         "ends": f"in {span(one.period_end - snapshot.at)}" if one.period_end is not None else None,
@@ -223,7 +223,7 @@ def _costs(snapshot: Snapshot, health: Health) -> Iterable[dict[str, Any]]:
             yield {
                 "org": clean(org, 64),
                 "trouble": clean(trouble.text, 300) if trouble is not None else None,
-                **{name: None if usd is None else _dollars(usd) for name, usd in figures.items()},
+                **{name: None if usd is None else rounded(usd) for name, usd in figures.items()},
             }
 
 
@@ -250,8 +250,3 @@ def _shutdowns(snapshot: Snapshot) -> dict[str, Any]:
         "shutdowns": [shown(one, left) for left, _, _, one in dated[:_MOST_SHUTDOWNS]],
         "more_shutdowns": max(len(dated) - _MOST_SHUTDOWNS, 0),
     }
-
-
-def _dollars(usd: Decimal) -> str:
-    sign = "-" if usd < 0 else ""
-    return f"{sign}${abs(usd).quantize(_CENT):,}"

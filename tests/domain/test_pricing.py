@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from monitor.domain.model import Basis, Cost, Method, Metrics, Status, Training
-from monitor.domain.pricing import Rate, dollars, estimate, price
+from monitor.domain.money import dollars
+from monitor.domain.pricing import Rate, estimate, price
 from tests.builders import HOUR, NOON, job
 
 TOKENS = frozenset({Method.SUPERVISED, Method.DPO})
