@@ -201,7 +201,7 @@ class Source:
         poll.missing.add(job_id)
 
     async def _detail(self, poll: Poll, job: Job) -> None:
-        """Ask for a job that is over, whose list does not say how it ended. What fails is asked again by later polls."""
+        """Ask for a job that is over, whose list does not say how it ended. What fails is asked again later."""
         for wanted in self.provider.jobs:
             try:
                 found = await self.client.call(wanted.one(job.id))

@@ -22,7 +22,7 @@ from tests.source.servers import asking, serving
 ARN = "arn:aws:bedrock:us-east-1:1:model-customization-job/nova/a"
 LISTED = {"jobArn": ARN, "creationTime": "2026-11-22T11:00:00Z"}
 ENDED = {**LISTED, "status": "Failed", "endTime": "2026-11-22T11:59:00Z"}
-DETAILS = {**ENDED, "failureMessage": "The training data has an invalid format.", "hyperParameters": {"epochCount": "2"}}
+DETAILS = {**ENDED, "failureMessage": "The training data is not valid.", "hyperParameters": {"epochCount": "2"}}
 
 
 @dataclass
