@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 import anyio
@@ -13,6 +13,7 @@ from anyio import to_thread
 from monitor.store.errors import BadCursor, StoreError, Unstorable
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Ts = TypeVarTuple("Ts")
 
 POISON: Final = (
@@ -38,6 +39,16 @@ class Database(Protocol):
         """Do the work and wait until it is durable; where it raises, nothing of it is stored.
 
         It may be done more than once, so it changes nothing but the database.
+        """
+        ...
+
+    async def write_each(
+        self, work: Callable[[sa.Connection, Sequence[Item]], Sequence[T | StoreError]], item: Item
+    ) -> T:
+        """Do work for an item that may be done for many at once; wait until it is durable.
+
+        Each item has its own result or, where nothing was written for it, its own refusal, which is raised. Where the
+        work itself raises, nothing of it is stored, and it is done again for fewer items.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -15,7 +15,7 @@ from monitor.domain.flow import RECENT, Change, Known, Tracked, Transition
 from monitor.domain.model import EventKind, JobEvent, Metrics, Status
 from monitor.domain.snapshot import WatchState
 from monitor.store import counters
-from monitor.store.changes import Changes
+from monitor.store.changes import Changes, Place
 from monitor.store.costs import add_models, record_training
 from monitor.store.database import Database
 from monitor.store.documents import (
@@ -78,7 +78,11 @@ _RECENT: Final = (
 
 # A row that is not there cannot be locked: of two replicas that see an organisation first, the second waits here.
 _BEGIN: Final = insert(organization).values(version=0, seen_at=0).on_conflict_do_nothing(index_elements=["name"])
-_VERSION: Final = sa.select(organization.c.version).where(organization.c.name == _org).with_for_update()
+_VERSIONS: Final = (
+    sa.select(organization.c.name, organization.c.version)
+    .where(organization.c.name.in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True)))
+    .with_for_update()
+)
 _ADVANCE: Final = (
     sa.update(organization)
     .where(organization.c.name == _org)
@@ -185,7 +189,7 @@ class JobStore:
                 await self.record(state)
             return
         before = self._known.pop(change.org, None)  # whatever happens, it is not the newest any more
-        await self.database.write(self._commit, change, state)
+        await self.database.write_each(self._commit, (change, state))
         if before is not None and before[0] == self.leases.term(change.org) and before[1].version == change.based_on:
             self._remember(before[0], evolve(before[1], change))
         self.changes.jobs(change.tracked)
@@ -196,7 +200,7 @@ class JobStore:
 
         While `up` stays what it was, so does `since`: also over restarts, and from one replica to the next.
         """
-        await self.database.write(self._record, state)
+        await self.database.write_each(self._record, state)
 
     async def prune(self, now: datetime, retention: timedelta) -> int:
         """Forget jobs that ended before the retention and deliveries settled before it; says how many jobs."""
@@ -216,25 +220,42 @@ class JobStore:
         if term is not None and (newest is None or newest[0] != term or newest[1].version < known.version):
             self._known[known.org] = term, known
 
-    def _record(self, connection: sa.Connection, state: WatchState) -> None:
-        self.leases.fence(connection, state.org, self.database.now(connection))
-        connection.execute(_WATCH, _watch_row(state))
+    def _record(self, connection: sa.Connection, states: Sequence[WatchState]) -> Sequence[Stale | None]:
+        refused = self.leases.fence(connection, [one.org for one in states], self.database.now(connection))
+        _execute(connection, _WATCH, [_watch_row(one) for one in states if one.org not in refused])
+        return [refused.get(one.org) for one in states]
 
-    def _commit(self, connection: sa.Connection, change: Change, state: WatchState | None) -> None:
+    def _commit(
+        self, connection: sa.Connection, commits: Sequence[tuple[Change, WatchState | None]]
+    ) -> Sequence[Stale | None]:
+        """Write the changes that were decided on the newest knowledge, all in one go, and refuse the others."""
         now = self.database.now(connection)
-        if change.based_on == 0:
-            connection.execute(_BEGIN, {"name": change.org})
-        version = connection.execute(_VERSION, {"b_org": change.org}).scalar() or 0
-        if version != change.based_on:
-            raise Stale(f"{change.org} is at version {version}, the change is based on {change.based_on}")
-        self.leases.fence(connection, change.org, now)
-        _write(connection, change, now)
-        if state is not None:
-            connection.execute(_WATCH, _watch_row(state))
-        for job_id in _perhaps_long(change):
-            _thin(connection, change.org, job_id)
-        if change.deliveries:
+        refusals = self._refusals(connection, [change for change, _ in commits], now)
+        taken = [commit for commit, refusal in zip(commits, refusals, strict=True) if refusal is None]
+        changes = [change for change, _ in taken]
+        if _write(connection, changes, now):
             self.database.wake(connection)
+        _execute(connection, _WATCH, [_watch_row(state) for _, state in taken if state is not None])
+        for org, job_id in _perhaps_long(changes):
+            _thin(connection, org, job_id)
+        return refusals
+
+    def _refusals(self, connection: sa.Connection, changes: Sequence[Change], now: int) -> Sequence[Stale | None]:
+        orgs = sorted({change.org for change in changes})
+        _execute(connection, _BEGIN, [{"name": one.org} for one in changes if one.based_on == 0])
+        versions: dict[str, int] = {}
+        for start in range(0, len(orgs), CHUNK):
+            versions |= dict(connection.execute(_VERSIONS, {"b_orgs": orgs[start : start + CHUNK]}).all())
+        fenced = self.leases.fence(connection, orgs, now)
+        refusals: list[Stale | None] = []
+        for one in changes:
+            refusal, version = fenced.get(one.org), versions.get(one.org, 0)
+            if version != one.based_on:
+                refusal = Stale(f"{one.org} is at version {version}, the change is based on {one.based_on}")
+            if refusal is None:
+                versions[one.org] = version + 1
+            refusals.append(refusal)
+        return refusals
 
 
 def _read_known(connection: sa.Connection, org: str) -> Known:
@@ -279,20 +300,24 @@ def _recent(connection: sa.Connection, org: str, jobs: Sequence[str]) -> dict[st
     return {job_id: tuple(found[-RECENT:]) for job_id, found in ids.items()}
 
 
-def _write(connection: sa.Connection, change: Change, now: int) -> None:
-    connection.execute(_ADVANCE, {"b_org": change.org, "b_at": to_ms(change.at), "b_partial": int(change.more)})
-    if change.horizon is not None:
-        _execute(connection, _RAISE_HORIZON, [{"b_org": change.org, "b_horizon": to_ms_up(change.horizon)}])
-    _execute(connection, _JOB, [_job_row(one) for one in change.tracked])
-    _execute(connection, _EVENT, [_event_row(one) for one in change.events])
-    _execute(connection, _TRANSITION, [_transition_row(one) for one in change.transitions])
-    enqueue(connection, change.deliveries, now)
-    record_training(connection, change.spendings)
-    add_models(connection, change.tuned)
+def _write(connection: sa.Connection, changes: Sequence[Change], now: int) -> bool:
+    """Write the changes, each kind of row in one statement; whether deliveries wait that did not before."""
+    advanced = [{"b_org": one.org, "b_at": to_ms(one.at), "b_partial": int(one.more)} for one in changes]
+    horizons = [{"b_org": one.org, "b_horizon": to_ms_up(one.horizon)} for one in changes if one.horizon is not None]
+    _execute(connection, _ADVANCE, advanced)
+    _execute(connection, _RAISE_HORIZON, horizons)
+    _execute(connection, _JOB, [_job_row(one) for change in changes for one in change.tracked])
+    _execute(connection, _EVENT, [_event_row(one) for change in changes for one in change.events])
+    _execute(connection, _TRANSITION, [_transition_row(one) for change in changes for one in change.transitions])
+    enqueued = enqueue(connection, [one for change in changes for one in change.deliveries], now)
+    record_training(connection, [one for change in changes for one in change.spendings])
+    add_models(connection, [one for change in changes for one in change.tuned])
     amounts = Counter[tuple[str, str]]()
-    for one in change.counters:
-        amounts[one.metric, write(one.labels)] += one.amount
+    for change in changes:
+        for one in change.counters:
+            amounts[one.metric, write(one.labels)] += one.amount
     counters.add(connection, amounts)
+    return bool(enqueued)
 
 
 def _job_row(tracked: Tracked) -> Row:
@@ -352,12 +377,13 @@ def _transition_row(one: Transition) -> Row:
     }
 
 
-def _perhaps_long(change: Change) -> Iterator[str]:
+def _perhaps_long(changes: Iterable[Change]) -> Iterator[Place]:
     """Jobs that may have too many events now: `recent` counts them up to RECENT, which spares asking the database."""
-    short = {one.job.id for one in change.tracked if 0 < len(one.recent) < RECENT}
-    for job_id, fresh in Counter(one.job for one in change.events).items():
-        if job_id not in short or fresh > RECENT:
-            yield job_id
+    for change in changes:
+        short = {one.job.id for one in change.tracked if 0 < len(one.recent) < RECENT}
+        for job_id, fresh in Counter(one.job for one in change.events).items():
+            if job_id not in short or fresh > RECENT:
+                yield change.org, job_id
 
 
 def _thin(connection: sa.Connection, org: str, job_id: str) -> None:

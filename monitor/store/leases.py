@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from monitor.clock import Clock
 from monitor.store.database import Database
 from monitor.store.errors import Stale
-from monitor.store.schema import insert, lease
+from monitor.store.schema import CHUNK, insert, lease
 
 _MS: Final = timedelta(milliseconds=1)
 _insert = insert(lease)
@@ -21,8 +22,9 @@ _TAKE: Final = _insert.on_conflict_do_update(
     set_={"owner": _insert.excluded.owner, "until": _insert.excluded.until},
     where=(lease.c.owner == _insert.excluded.owner) | (lease.c.until <= sa.bindparam("b_now", type_=sa.BigInteger)),
 ).returning(lease.c.owner)
-_HOLDER: Final = sa.select(lease.c.owner).where(
-    lease.c.org == sa.bindparam("b_name", type_=sa.Text), lease.c.until > sa.bindparam("b_now", type_=sa.BigInteger)
+_HOLDERS: Final = sa.select(lease.c.org, lease.c.owner).where(
+    lease.c.org.in_(sa.bindparam("b_names", type_=sa.Text, expanding=True)),
+    lease.c.until > sa.bindparam("b_now", type_=sa.BigInteger),
 )
 RELEASE_ALL: Final = sa.delete(lease)
 
@@ -69,12 +71,16 @@ class Leases:
         held = self._held.get(name)
         return held.term if held is not None and held.left(self._clock.monotonic()) > 0 else None
 
-    def fence(self, connection: sa.Connection, name: str, now: int) -> None:
-        """Raise Stale, within a write, when another owner has the lease now: who was stopped and goes on is refused."""
-        holder = connection.execute(_HOLDER, {"b_name": name, "b_now": now}).scalar()
-        held = self._held.get(name)
-        if holder is not None and (held is None or holder != held.owner):
-            raise Stale(f"{name} is watched by another replica now")
+    def fence(self, connection: sa.Connection, names: Sequence[str], now: int) -> Mapping[str, Stale]:
+        """Of these leases, those that another owner has now: within a write, who was stopped and goes on is refused."""
+        refused = {}
+        for start in range(0, len(names), CHUNK):
+            wanted = {"b_names": names[start : start + CHUNK], "b_now": now}
+            for name, holder in connection.execute(_HOLDERS, wanted):
+                held = self._held.get(name)
+                if held is None or holder != held.owner:
+                    refused[name] = Stale(f"{name} is watched by another replica now")
+        return refused
 
     def _take(self, connection: sa.Connection, name: str, owner: str, duration: int) -> bool:
         now = self._database.now(connection)

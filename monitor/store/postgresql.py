@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar, TypeVarTuple
 from uuid import uuid4
@@ -18,6 +18,7 @@ from monitor.store.errors import Corrupt, Gone, NewerSchema, StoreError, StoreUn
 from monitor.store.migrating import HEAD, migrate
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Ts = TypeVarTuple("Ts")
 WRITERS: Final = 4
 READERS: Final = 3
@@ -85,6 +86,15 @@ class PostgresqlDatabase:
                 raise
         self._failing.discard(work.__qualname__)
         return result
+
+    async def write_each(
+        self, work: Callable[[sa.Connection, Sequence[Item]], Sequence[T | StoreError]], item: Item
+    ) -> T:
+        """Do the work for this item in a transaction of its own, so that it waits for no lock that only others need."""
+        (outcome,) = await self.write(work, [item])
+        if isinstance(outcome, StoreError):
+            raise outcome
+        return outcome
 
     async def read(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
         """Ask in a transaction that sees one state of the database."""

@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar, TypeVarTuple
@@ -24,6 +24,7 @@ from monitor.store.migrating import migrate
 from monitor.store.schema import progress
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Ts = TypeVarTuple("Ts")
 RESTORE: Final = "restore it from a backup, or move it away to start afresh (jobs that ended meanwhile are not told)"
 _MAGIC: Final = b"SQLite format 3\0"
@@ -224,11 +225,13 @@ def verify(connection: sa.Connection) -> None:
 class _Write:
     """One caller's write, from the queue to its outcome."""
 
-    __slots__ = ("args", "outcome", "tried", "woken", "work")
+    __slots__ = ("args", "each", "outcome", "tried", "woken", "work")
 
-    def __init__(self, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def __init__(self, work: Callable[..., Any], args: tuple[Any, ...], *, each: bool) -> None:
         self.work = work
         self.args = args
+        self.each = each
+        """Whether it takes the arguments of many callers at once."""
         self.woken = anyio.Event()
         self.tried = False
         self.outcome: Any = StoreUnavailable("the transaction was given up")
@@ -238,20 +241,48 @@ class _Write:
         """Which work it is, whatever its arguments."""
         return self.work.__qualname__
 
-    def run(self, connection: sa.Connection) -> Any:
-        """The result, or the error of this write alone: what it wrote is undone then."""
-        try:
-            with connection.begin_nested():
-                return self.work(connection, *self.args)
-        except POISON as error:
-            return Unstorable(f"this cannot be stored: {type(error).__name__}")
-        except StoreError as error:
-            return error
+
+def _batches(group: Sequence[_Write]) -> Iterable[Sequence[_Write]]:
+    """The writes of a group, those together that are done in one go."""
+    batches: dict[object, list[_Write]] = {}
+    for write in group:
+        batches.setdefault(write.work if write.each else write, []).append(write)
+    return batches.values()
+
+
+def _run(connection: sa.Connection, writes: Sequence[_Write]) -> None:
+    """Do the writes of a batch, in one go.
+
+    Where one cannot be stored, nothing of the batch is, and each half is tried by itself: what is refused is alone in
+    the end, and holds back none of its siblings.
+    """
+    try:
+        with connection.begin_nested():
+            outcomes = _done(connection, writes)
+    except (*POISON, StoreError) as error:
+        if len(writes) > 1:
+            half = len(writes) // 2
+            _run(connection, writes[:half])
+            _run(connection, writes[half:])
+            return
+        refused = error if isinstance(error, StoreError) else None
+        outcomes = [refused or Unstorable(f"this cannot be stored: {type(error).__name__}")]
+    for write, outcome in zip(writes, outcomes, strict=True):
+        write.outcome = outcome
+
+
+def _done(connection: sa.Connection, writes: Sequence[_Write]) -> Sequence[Any]:
+    """The results of a batch, or refusals in their place."""
+    first = writes[0]
+    if first.each:
+        found: Sequence[Any] = first.work(connection, [write.args[0] for write in writes])
+        return found
+    return [first.work(connection, *first.args)]
 
 
 class SqliteDatabase:
     """The one process of an SQLite file. Group commit: whoever finds the writer idle takes all that waits into one
-    transaction, in which each write succeeds or fails by itself."""
+    transaction, in which each write succeeds or fails by itself, and equal work of many callers is done in one go."""
 
     def __init__(self, file: DatabaseFile, writer: sa.Engine, readers: sa.Engine, clock: Clock) -> None:
         self._file = file
@@ -271,7 +302,17 @@ class SqliteDatabase:
 
     async def write(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
         """Do the work and wait until it is durable."""
-        write = _Write(work, args)
+        result: T = await self._written(_Write(work, args, each=False))
+        return result
+
+    async def write_each(
+        self, work: Callable[[sa.Connection, Sequence[Item]], Sequence[T | StoreError]], item: Item
+    ) -> T:
+        """Do the work for this item and for all that wait for the same, and wait until it is durable."""
+        result: T = await self._written(_Write(work, (item,), each=True))
+        return result
+
+    async def _written(self, write: _Write) -> Any:
         # Shielded, so that a caller who leaves does not take the group with it; what waits here is bounded by
         # the time SQLite waits for a lock and by the disk.
         with anyio.CancelScope(shield=True):
@@ -283,8 +324,7 @@ class SqliteDatabase:
                 await self._lead()
         if isinstance(write.outcome, StoreError):
             raise write.outcome
-        result: T = write.outcome
-        return result
+        return write.outcome
 
     async def read(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
         """Ask in a transaction."""
@@ -324,7 +364,8 @@ class SqliteDatabase:
             self._file.check()  # before a connection is made anew, which would make a missing file anew
             with self._engine.begin() as connection:
                 before = _changes(connection)
-                outcomes = [write.run(connection) for write in group]
+                for batch in _batches(group):
+                    _run(connection, batch)
                 number = _count(connection) if _changes(connection) != before else None
                 self._file.check()
             if number is not None:
@@ -337,8 +378,6 @@ class SqliteDatabase:
                 write.outcome = translated(error)
         else:
             self._failing -= kinds
-            for write, outcome in zip(group, outcomes, strict=True):
-                write.outcome = outcome
 
     def _checkpoint(self) -> None:
         try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import anyio
 import pytest
+import sqlalchemy as sa
 
 from monitor.domain.flow import Change, CounterIncrement, Known
 from monitor.domain.model import Basis, Cost, EventKind, JobError, Metrics, Status, Training
@@ -196,6 +198,25 @@ async def test_200_commits_at_once_are_all_stored_and_a_bad_one_among_them_fails
         assert len(seen.jobs) == 200
         assert sum(one.amount for one in seen.counters) == 200
         assert seen.backlogs[0].pending == 200
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+async def test_commits_of_many_organisations_at_once_share_their_statements(opening: Opening) -> None:
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    async with opening() as store:
+        sa.event.listen(sa.Engine, "before_cursor_execute", note)
+        try:
+            async with anyio.create_task_group() as tasks:
+                for number in range(100):
+                    tasks.start_soon(store.jobs.commit, full(0, f"org-{number}"))
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", note)
+        assert sum(statement.startswith("INSERT INTO job ") for statement in statements) == 2  # who leads, all others
+        assert await tallied(store, "org-99") == {"changes": 1}
 
 
 async def test_a_caller_who_is_cancelled_in_the_middle_leaves_a_whole_commit_behind(opening: Opening) -> None:
