@@ -47,6 +47,8 @@ class AccountHealth:
     last_success: datetime | None = None
     """When usage and bill were last read up to the day."""
     trouble: Trouble | None = None
+    failures: int = 0
+    """How many readings in a row have failed."""
     next_read_at: datetime | None = None
     drifts: tuple[Drift, ...] = ()
     """What was billed and computed on the settled days of the last month; empty where nothing was billed."""

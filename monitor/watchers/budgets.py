@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,8 +16,8 @@ from monitor.domain.notices import budget_news, budget_recipients
 from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.metrics.health import BudgetState, Health
-from monitor.store import CostStore, Leases, Outbox, StoreUnavailable, Unstorable
-from monitor.watchers.store_trouble import StoreTrouble
+from monitor.store import CostStore, Leases, Outbox
+from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
@@ -43,19 +43,10 @@ class BudgetWatcher:
     jitter: Callable[[], float]
     interval: float = 30.0
     """Seconds between two checks."""
-    _store: StoreTrouble = field(default_factory=StoreTrouble)
 
     async def run(self, first: float = 0.0) -> None:
         """Check for ever, `first` seconds from now on."""
-        await self.clock.sleep(first)
-        while True:
-            try:
-                news = await self.check_once(self.clock.now())
-            except (StoreUnavailable, Unstorable) as error:
-                self._store.failed(error, watcher="budgets")
-            else:
-                self._report(news)
-            await self.clock.sleep(self.interval * (1.0 - 0.05 * self.jitter()))
+        await repeat(self._step, self.clock, first=first, watcher="budgets")
 
     async def check_once(self, now: datetime) -> tuple[str, ...]:
         """One step; gives the ids of the news it made: none, when another replica holds the lease.
@@ -91,7 +82,7 @@ class BudgetWatcher:
             states.append(BudgetState(name=budget.name, limit=budget.amount, spent=counted.spent, period_end=span.end))
         return tuple(states), found
 
-    def _report(self, news: tuple[str, ...]) -> None:
-        self._store.worked(watcher="budgets")
-        for id_ in news:
+    async def _step(self) -> float:
+        for id_ in await self.check_once(self.clock.now()):
             log.info("budget.crossed", news=id_)
+        return self.interval * (1.0 - 0.05 * self.jitter())

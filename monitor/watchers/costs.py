@@ -24,7 +24,7 @@ from monitor.providers import line_item_kind
 from monitor.providers.base import Malformed, ProviderUnavailable, SourceError
 from monitor.source.billing import BillingSource
 from monitor.store import CostStore, JobStore, Leases, Stale, StoreUnavailable, Unstorable
-from monitor.watchers.state import PollState
+from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
@@ -32,7 +32,6 @@ T = TypeVar("T")
 LEASE: Final = timedelta(minutes=5)  # a step reads two stretches, a minute each at most
 _USAGE_DAYS: Final = 31  # in one step: one that fails is done again as a whole
 _BILL_DAYS: Final = 93
-_STORE_RETRY: Final = 5.0
 _COMPARED: Final = timedelta(days=WINDOW + 10)
 _MANY: Final = 500  # lines of the books: to reckon with one takes 20 µs
 
@@ -56,18 +55,12 @@ class CostWatcher:
     jitter: Callable[[], float]
     lookback: timedelta
     """How far back the first import goes, where that is farther than the start of the month before."""
-    state: PollState = field(default_factory=PollState)
     _unpriced: set[str] = field(default_factory=set, init=False, repr=False)
     """Models that were already warned about."""
 
     async def run(self, first: float = 0.0) -> None:
         """Read for ever, `first` seconds from now on: at once while there is more, else in intervals."""
-        wait = first
-        while True:
-            await self.clock.sleep(wait)
-            wait = await self._turn()
-            if wait > 0:
-                await self._record(self.clock.now() + timedelta(seconds=wait))
+        await repeat(self._step, self.clock, first=first, org=self.accounts.org, watcher="costs")
 
     async def read_once(self, now: datetime) -> bool | None:
         """One step: a stretch of usage and one of the bill. True where both are read up to today.
@@ -117,17 +110,20 @@ class CostWatcher:
         found = await self.accounts.bills(wanted.since, wanted.until)
         await self.store.record_bill(self.accounts.org, found, since=wanted.since, until=wanted.until, now=now)
 
+    async def _step(self) -> float:
+        wait = await self._turn()
+        if wait > 0:
+            await self._record(self.clock.now() + timedelta(seconds=wait))
+        return wait
+
     async def _turn(self) -> float:
-        """One step, and what to remember of how it went; the seconds to the next."""
+        """One step, and what to remember of how it went; the seconds to the next. Raises StoreUnavailable."""
         try:
             done = await self.read_once(self.clock.now())
         except SourceError as error:
             return self._failed(error.trouble)
         except (Stale, Unstorable) as error:
             return self._failed(Trouble(reason=Reason.MALFORMED, text=str(error)))
-        except StoreUnavailable as error:
-            self.state.store.failed(error, org=self.accounts.org)
-            return min(_STORE_RETRY, self.interval)
         self._succeeded(done)
         if done is False:
             return 0.0
@@ -170,7 +166,7 @@ class CostWatcher:
     def _failed(self, trouble: Trouble) -> float:
         was = self.health.trouble
         self.health.trouble = trouble
-        self.state.failures += 1
+        self.health.failures += 1
         if was is None or was.reason is not trouble.reason:
             log.warning(
                 "costs.failed",
@@ -182,18 +178,17 @@ class CostWatcher:
         return self._delay(trouble)
 
     def _succeeded(self, done: bool | None) -> None:
-        self.state.store.worked(org=self.accounts.org)
         if done is None:  # another replica reads: what it finds is in the store, how it fares is not known here
             return
         if self.health.trouble is not None:
-            log.info("costs.recovered", org=self.accounts.org, failures=self.state.failures)
-        self.health.trouble, self.state.failures = None, 0
+            log.info("costs.recovered", org=self.accounts.org, failures=self.health.failures)
+        self.health.trouble, self.health.failures = None, 0
         if done:
             self.health.last_success = self.clock.now()
 
     def _delay(self, trouble: Trouble | None) -> float:
         pace = Pace(interval=self.interval, idle_interval=self.interval)
-        return next_delay(pace, active=True, failures=self.state.failures, trouble=trouble, jitter=self.jitter())
+        return next_delay(pace, active=True, failures=self.health.failures, trouble=trouble, jitter=self.jitter())
 
 
 async def _in_thread_if_large(reckon: Callable[[], T], *, of: int) -> T:

@@ -1,4 +1,4 @@
-"""Tells digests when they are due, by local time, each once."""
+"""Announces digests when they are due by local time, each once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from monitor.domain.flow import Tracked
 from monitor.domain.news import News
 from monitor.domain.routing import OrgRef
 from monitor.log import get_logger
-from monitor.store import CostStore, Leases, Outbox, Reader, StoreUnavailable, Unstorable
-from monitor.watchers.store_trouble import StoreTrouble
+from monitor.store import CostStore, Leases, Outbox, Reader
+from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
@@ -47,23 +47,13 @@ class DigestWatcher:
     clock: Clock
     owner: str
     interval: float = 10.0
-    """Seconds between two looks."""
+    """Seconds between two checks."""
 
     async def run(self, first: float = 0.0) -> None:
-        """Look for ever, `first` seconds from now on."""
-        await self.clock.sleep(first)
-        store = StoreTrouble()
-        while True:
-            try:
-                for id_ in await self.look_once(self.clock.now()):
-                    log.info("digest.announced", notice=id_)
-            except (StoreUnavailable, Unstorable) as error:
-                store.failed(error, watcher="digests")
-            else:
-                store.worked(watcher="digests")
-            await self.clock.sleep(self.interval)
+        """Check for ever, `first` seconds from now on."""
+        await repeat(self._step, self.clock, first=first, watcher="digests")
 
-    async def look_once(self, now: datetime) -> tuple[str, ...]:
+    async def check_once(self, now: datetime) -> tuple[str, ...]:
         """One step; gives the ids of the issues that are announced by it. Raises StoreError."""
         due = [(digest, times_of(digest, now)) for digest in self.digests]
         marks = [baseline(digest, times.end) for digest, times in due]
@@ -78,6 +68,11 @@ class DigestWatcher:
         ]
         told = frozenset(one.id for one in news if one.deliveries)
         return tuple(id_ for id_ in await self.outbox.announce(news) if id_ in told)
+
+    async def _step(self) -> float:
+        for id_ in await self.check_once(self.clock.now()):
+            log.info("digest.announced", news=id_)
+        return self.interval
 
     async def _news(self, digest: Digest, times: Times, *, known: bool, now: datetime) -> News:
         """The issue; of a digest that is new, or that was due long ago, only the mark that it was."""

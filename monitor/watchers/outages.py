@@ -1,9 +1,9 @@
-"""Watches whether the organisations can be watched, and tells of those that cannot for a while."""
+"""Watches whether the organisations can be watched, and announces those that cannot for a while."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,8 +12,8 @@ from monitor.domain.outages import OrgHealthChange, outage_news
 from monitor.domain.routing import OrgRef, Rule
 from monitor.domain.snapshot import WatchState
 from monitor.log import get_logger
-from monitor.store import Leases, Outbox, Reader, StoreUnavailable, Unstorable
-from monitor.watchers.store_trouble import StoreTrouble
+from monitor.store import Leases, Outbox, Reader
+from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
@@ -33,36 +33,31 @@ class OutageWatcher:
     clock: Clock
     owner: str
     interval: float = 10.0
-    """Seconds between two looks."""
+    """Seconds between two checks."""
     patience: float = 900.0
     """Seconds for which polls fail before it is told: most faults pass."""
-    _store: StoreTrouble = field(default_factory=StoreTrouble)
 
     async def run(self, first: float = 0.0) -> None:
-        """Look for ever, `first` seconds from now on."""
-        await self.clock.sleep(first)
-        while True:
-            try:
-                for id_ in await self.look_once(self.clock.now()):
-                    log.info("org.outage_told", notice=id_)
-            except (StoreUnavailable, Unstorable) as error:
-                self._store.failed(error, watcher="outages")
-            else:
-                self._store.worked(watcher="outages")
-            await self.clock.sleep(self.interval)
+        """Check for ever, `first` seconds from now on."""
+        await repeat(self._step, self.clock, first=first, watcher="outages")
 
-    async def look_once(self, now: datetime) -> tuple[str, ...]:
-        """One step; gives the ids of what is told by it. Raises StoreError."""
+    async def check_once(self, now: datetime) -> tuple[str, ...]:
+        """One step; gives the ids of the news it made. Raises StoreError."""
         watching = await self.reader.watching([org.org for org in self.orgs])
-        sights = list(self._sights(watching, now))
-        notified = await self.outbox.notified([sight.account.org for sight in sights])
-        found = (outage_news(sight, self.rules, notified, now) for sight in sights)
+        changes = list(self._health_changes(watching, now))
+        notified = await self.outbox.notified([change.account.org for change in changes])
+        found = (outage_news(change, self.rules, notified, now) for change in changes)
         news = [one for one in found if one is not None]
         if not news or not await self.leases.take(_NAME, self.owner, LEASE):
             return ()
         return await self.outbox.announce(news)
 
-    def _sights(self, watching: Mapping[str, WatchState], now: datetime) -> Iterator[OrgHealthChange]:
+    async def _step(self) -> float:
+        for id_ in await self.check_once(self.clock.now()):
+            log.info("org.outage_announced", news=id_)
+        return self.interval
+
+    def _health_changes(self, watching: Mapping[str, WatchState], now: datetime) -> Iterator[OrgHealthChange]:
         """The organisations of which something can be said: seen at the last poll, or not for too long."""
         for org in self.orgs:
             state = watching.get(org.org)

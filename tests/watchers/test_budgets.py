@@ -216,5 +216,5 @@ async def test_the_loop_goes_on_when_the_store_fails(tmp_path: Path) -> None:
         with capture_logs() as lines, pytest.raises(Enough):
             await of.run()
         assert await letters(store) == ["budget:search/2026-11/800@ops"]
-        assert [line["event"] for line in lines] == ["store.failed", "store.recovered", "budget.crossed"]
+        assert [line["event"] for line in lines] == ["store.failed", "budget.crossed", "store.recovered"]
         assert clock.now() - NOON == timedelta(seconds=30 * 5)

@@ -68,13 +68,13 @@ async def test_a_digest_is_announced_once_and_a_restart_at_its_minute_does_not_r
     clock = StillClock()
     clock.time = MONDAY - HOUR
     async with opened(url(tmp_path), clock=clock) as store:
-        assert await watcher(store, clock).look_once(clock.time) == (), "what was due before it was known is not told"
+        assert await watcher(store, clock).check_once(clock.time) == (), "what was due before it was known is not told"
         clock.time = MONDAY
-        assert await watcher(store, clock).look_once(clock.time) == ("digest:weekly/20261130T0800Z/1",)
+        assert await watcher(store, clock).check_once(clock.time) == ("digest:weekly/20261130T0800Z/1",)
     async with opened(url(tmp_path), clock=clock) as store:
         for seconds in (0, 30, 60):
             clock.time = MONDAY + timedelta(seconds=seconds)
-            assert await watcher(store, clock).look_once(clock.time) == ()
+            assert await watcher(store, clock).check_once(clock.time) == ()
         (waits,) = await store.outbox.claim("ml", owner="me", limit=9, lease=HOUR)
         assert waits.key == "digest:weekly/20261130T0800Z/1@ml"
 
@@ -83,10 +83,10 @@ async def test_an_organisation_of_that_name_is_in_nobodys_way(tmp_path: Path) ->
     clock = StillClock()
     clock.time = MONDAY - HOUR
     async with opened(url(tmp_path), clock=clock) as store:
-        await watcher(store, clock).look_once(clock.time)
+        await watcher(store, clock).check_once(clock.time)
         clock.time = MONDAY
         assert await store.leases.take("digests", "another", HOUR)
-        assert len(await watcher(store, clock).look_once(clock.time)) == 1
+        assert len(await watcher(store, clock).check_once(clock.time)) == 1
 
 
 @pytest.mark.parametrize(("late", "told"), [(timedelta(hours=20), 1), (timedelta(days=2), 0)])
@@ -94,10 +94,10 @@ async def test_what_was_due_while_nothing_ran_is_told_for_a_day(tmp_path: Path, 
     clock = StillClock()
     clock.time = MONDAY - HOUR
     async with opened(url(tmp_path), clock=clock) as store:
-        await watcher(store, clock).look_once(clock.time)
+        await watcher(store, clock).check_once(clock.time)
         clock.time = MONDAY + late
-        assert len(await watcher(store, clock).look_once(clock.time)) == told
-        assert await watcher(store, clock).look_once(clock.time) == ()
+        assert len(await watcher(store, clock).check_once(clock.time)) == told
+        assert await watcher(store, clock).check_once(clock.time) == ()
 
 
 async def test_a_digest_says_what_ended_failed_cost_runs_and_stops(tmp_path: Path) -> None:
@@ -133,12 +133,12 @@ async def test_a_digest_says_what_ended_failed_cost_runs_and_stops(tmp_path: Pat
     ]
     stops = TunedModel(org="research", id="ft:m", base="m", shutdown=(MONDAY + timedelta(days=20)).date())
     async with opened(url(tmp_path), clock=clock) as store:
-        await watcher(store, clock).look_once(clock.time)
+        await watcher(store, clock).check_once(clock.time)
         await store.jobs.commit(
             change(tracked=(*failed, *others), spendings=tuple(spendings), tuned=(stops,), at=clock.time)
         )
         clock.time = MONDAY
-        await watcher(store, clock).look_once(clock.time)
+        await watcher(store, clock).check_once(clock.time)
         (claimed,) = await store.outbox.claim("ml", owner="me", limit=9, lease=HOUR)
     message = claimed.delivery.message
     assert message.title == "Digest weekly: 5 jobs ended, 4 failed, $120.50"

@@ -131,8 +131,8 @@ async def test_twelve_fine_tunes_in_three_organisations_are_three_notices_with_t
         of.at(MIDWINTER)
         for _ in range(3):
             for watcher in of.watchers:
-                await watcher.look_once()
-                await watcher.tell_once(of.time.now())
+                await watcher.list_once()
+                await watcher.announce_once(of.time.now())
         messages = await of.messages()
         listed = {one["org"]: sorted(model["id"] for model in one["models"]) for one in messages}
         mine = sorted([model.id for model in await of.store.costs.tuned_models([of.one.account.org])])
@@ -147,11 +147,11 @@ async def test_twelve_fine_tunes_in_three_organisations_are_three_notices_with_t
 async def test_each_milestone_is_told_once_however_often_it_is_looked(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         await of.tune(of.clients[0], 1)
-        await of.one.look_once()
+        await of.one.list_once()
         told: dict[int, tuple[str, ...]] = {}
         for left in (115, 91, 90, 52, 31, 30, 8, 7, 2, 1, 0, -1):
             of.at(datetime(2027, 1, 14, 6, tzinfo=UTC) - left * DAY)
-            told[left] = await of.one.tell_once(of.time.now()) + await of.one.tell_once(of.time.now())
+            told[left] = await of.one.announce_once(of.time.now()) + await of.one.announce_once(of.time.now())
     assert {left: ids for left, ids in told.items() if ids} == {
         left: (f"research/shutdown:2027-01-14/{number}",) for left, number in {90: 1, 30: 2, 7: 3, 1: 4}.items()
     }
@@ -162,8 +162,8 @@ async def test_a_model_that_comes_later_is_told_with_the_next_milestone(tmp_path
         await of.tune(of.clients[0], 1)
         for when, count in ((MIDWINTER, 1), (MIDWINTER + 1 * DAY, 0), (MIDWINTER + 22 * DAY, 2)):
             of.at(when)
-            await of.one.look_once()
-            assert len(await of.one.tell_once(when)) == (count > 0)
+            await of.one.list_once()
+            assert len(await of.one.announce_once(when)) == (count > 0)
             assert [len(one["models"]) for one in await of.messages()] == ([count] if count else [])
             if count == 1:
                 await of.tune(of.clients[0], 1)
@@ -192,8 +192,8 @@ async def test_where_the_list_cannot_be_read_the_results_of_jobs_are_told_of(
         await of.store.jobs.commit(change(tracked=(ended(),), tuned=(made,)))
         of.answers["answer"] = answer
         with pytest.raises(raised):
-            await of.one.look_once()
-        assert await of.one.tell_once(MIDWINTER) == ("research/shutdown:2027-01-14/1",)
+            await of.one.list_once()
+        assert await of.one.announce_once(MIDWINTER) == ("research/shutdown:2027-01-14/1",)
         of.at(MIDWINTER)
         [message] = await of.messages()
         assert [model["id"] for model in message["models"]] == [made.id, listed.id]
@@ -213,7 +213,7 @@ async def test_what_the_list_says_of_ends_is_read_with_care(tmp_path: Path) -> N
     ]
     async with watched(tmp_path) as of:
         of.answers["answer"] = says(*lines)
-        await of.one.look_once()
+        await of.one.list_once()
         found = await of.inventory()
     assert found == {
         f"ft:{MINI}:a:own:1": date(2027, 3, 1),
@@ -229,9 +229,9 @@ async def test_a_model_that_is_deleted_is_forgotten_and_a_job_s_result_is_not(tm
         made = TunedModel(org="research", id="a-gateway-s-name", base=MINI)
         await of.store.jobs.commit(change(tracked=(ended(),), tuned=(made,)))
         of.answers["answer"] = says(line("ft:x:a:b:1"), line("ft:x:a:b:2"))
-        await of.one.look_once()
+        await of.one.list_once()
         of.answers["answer"] = says(line("ft:x:a:b:2"))
-        await of.one.look_once()
+        await of.one.list_once()
         assert set(await of.inventory()) == {"ft:x:a:b:2", "a-gateway-s-name"}
 
 
@@ -239,16 +239,16 @@ async def test_a_model_that_is_deleted_is_forgotten_and_a_job_s_result_is_not(tm
 async def test_a_list_without_tuned_models_takes_nothing_away(tmp_path: Path, lines: list[object]) -> None:
     async with watched(tmp_path) as of:
         of.answers["answer"] = says(line(MINI), line("ft:x:a:b:1"))
-        await of.one.look_once()
+        await of.one.list_once()
         of.answers["answer"] = says(*lines)
-        await of.one.look_once()
+        await of.one.list_once()
         assert set(await of.inventory()) == {"ft:x:a:b:1"}
 
 
 async def test_pages_are_read_where_more_are_promised_and_a_long_list_is_one_page(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         of.answers["answer"] = says(*(line(f"ft:x:a:b:{number}") for number in range(250)))
-        await of.one.look_once()
+        await of.one.list_once()
         assert len(await of.inventory()) == 250
         pages = [says(line("ft:x:a:b:1"), has_more=True), says(line("ft:x:a:b:2"), has_more=False)]
 
@@ -256,14 +256,14 @@ async def test_pages_are_read_where_more_are_promised_and_a_long_list_is_one_pag
             return pages.pop(0)()
 
         of.answers["answer"] = next_page
-        await of.one.look_once()
+        await of.one.list_once()
         assert set(await of.inventory()) == {"ft:x:a:b:1", "ft:x:a:b:2"}
 
 
 async def test_another_replica_s_lease_is_respected(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         assert await of.store.leases.take("research:models", "another", timedelta(minutes=3))
-        await of.one.look_once()
+        await of.one.list_once()
         assert of.asked == []
 
 

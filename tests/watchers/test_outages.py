@@ -70,7 +70,7 @@ class House:
             self.clock.time += timedelta(minutes=1)
             if up is not None:
                 await self.jobs.record(self.state(up=up))
-            told += await of.look_once(self.clock.now())
+            told += await of.check_once(self.clock.now())
         return told
 
 
