@@ -198,6 +198,7 @@ def couriers(settings: Settings, services: Services) -> Iterator[Courier]:
             jitter=services.jitter,
             lanes=services.lanes,
             metrics=services.own,
+            was=wanted.was,
         )
 
 

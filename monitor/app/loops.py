@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
 from monitor.clock import Clock
 from monitor.log import get_logger
-from monitor.store import Corrupt, Gone, JobStore, NewerSchema, StoreUnavailable
+from monitor.store import Corrupt, Gone, JobStore, NewerSchema, Outbox, StoreUnavailable
 
 log = get_logger()
 
 _PRUNE_EVERY: Final = 3600.0
 _PRUNE_RETRY: Final = 30.0
+_ORPHANS_EVERY: Final = 3600.0
 _RESTART: Final = (1.0, 60.0)
 _LOST: Final = (Gone, Corrupt, NewerSchema)
 
@@ -56,3 +57,17 @@ async def prune(store: JobStore, clock: Clock, retention: timedelta) -> None:
         if removed:
             log.info("pruned", jobs=removed)
         await clock.sleep(_PRUNE_EVERY)
+
+
+async def warn_of_orphans(outbox: Outbox, notifiers: Sequence[str], clock: Clock) -> None:
+    """Say now and every hour what waits for a notifier that no longer has its name."""
+    while True:
+        try:
+            waiting = await outbox.orphans(notifiers)
+        except StoreUnavailable:  # whoever writes says so
+            await clock.sleep(_PRUNE_RETRY)
+            continue
+        for name, count in waiting.items():
+            advice = f"no notifier has this name: one with `was: {name}` sends them, else they expire"
+            log.warning("deliveries.orphaned", notifier=name, count=count, advice=advice)
+        await clock.sleep(_ORPHANS_EVERY)

@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from monitor.app.build import Services, couriers, policy, prices_of, receivers, refresh, sources, watchers
-from monitor.app.loops import prune, supervise
+from monitor.app.loops import prune, supervise, warn_of_orphans
 from monitor.app.secondary_watchers import refresh_billing, secondary_watchers
 from monitor.app.watchdog import WatchedClock
 from monitor.clock import Clock
@@ -135,6 +135,9 @@ class Program:
                 pruning = partial(prune, services.stores.jobs, services.clock, settings.store.retention)
                 restarted = partial(services.own.restarted, "pruning")
                 tasks.start_soon(supervise, "pruning", pruning, services.clock, restarted)
+                names = [name for one in settings.notifiers for name in (one.name, one.was) if name is not None]
+                orphans = partial(warn_of_orphans, services.stores.outbox, names, services.clock)
+                tasks.start_soon(supervise, "orphans", orphans, services.clock, restarted)
         finally:
             for courier in started:
                 courier.retire()

@@ -43,7 +43,13 @@ def secondary_watchers(
 ) -> Iterator[Task]:
     """Every loop that watches something else than jobs. `sources` are those of the organisations, by name."""
     accounts = tuple(
-        OrgRef(org=org.name, provider=org.provider, labels=org.labels, naming=sources[org.name].provider.naming)
+        OrgRef(
+            org=org.name,
+            provider=org.provider,
+            was=org.was,
+            labels=org.labels,
+            naming=sources[org.name].provider.naming,
+        )
         for org in settings.organizations
     )
     pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())

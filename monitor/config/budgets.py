@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from monitor.config.parts import JobMatch, Part
+from monitor.config.parts import JobMatch, Part, Words
 from monitor.domain.budgets import Budget, Period
 
 _NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
@@ -47,6 +47,8 @@ class BudgetSettings(Part):
 
     name: Annotated[str, Field(pattern=_NAME)]
     """Unique; the `budget` label."""
+    was: Words = ()
+    """Names that it had before: thresholds that were notified under one are not notified again."""
     match: JobMatch = JobMatch()
     """Whose costs count; all by default."""
     amount: Amount
@@ -67,6 +69,7 @@ class BudgetSettings(Part):
         """The same as the domain understands it."""
         return Budget(
             name=self.name,
+            was=self.was,
             match=self.match.match,
             amount=self.amount,
             period=Period(self.period),

@@ -24,6 +24,8 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     yield from _twice(tree, "budgets")
     yield from _twice(tree, "routes")
     yield from _twice(tree, "digests")
+    for key in ("organizations", "notifiers", "budgets"):
+        yield from _renamed(tree, key)
     yield from _digests(tree)
     yield from _routes(tree)
     yield from _matches(tree, "routes")
@@ -42,6 +44,16 @@ def _twice(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
         if name in first:
             yield Issue(loc, f"this name is taken by {key}.{first[name]}")
         first.setdefault(name, int(loc[1]))
+
+
+def _renamed(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
+    """A former name is that of one alone, and of nobody who has it now."""
+    taken = {name: loc[1] for loc, name in _named(tree, key)}
+    for at, item in enumerate(_items(tree, key)):
+        for loc, name in _placed(item.get("was") if isinstance(item, dict) else None, (key, at, "was")):
+            if name in taken:
+                yield Issue(loc, f"this name is taken by {key}.{taken[name]}")
+            taken.setdefault(name, at)
 
 
 def _routes(tree: Mapping[str, Any]) -> Iterator[Issue]:

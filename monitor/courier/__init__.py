@@ -60,6 +60,8 @@ class Courier:
     """A number from 0 to 1."""
     lanes: Lanes
     metrics: DeliveryMetrics
+    was: str | None = None
+    """The notifier's former name."""
     grace: float = 8.0
     """Seconds in which sends in flight may still end once the program is told to stop; it has 10 in all."""
     _state: CourierState = field(default_factory=CourierState, init=False, repr=False)
@@ -113,6 +115,7 @@ class Courier:
         """One step and what belongs to it; how long to wait before the next, in seconds."""
         now = self.clock.now()
         if self._state.time_to_expire(now, self.clock.monotonic()):
+            await self._adopt()
             await self._expire()
         if await self.drain_once():
             return 0.0
@@ -122,6 +125,11 @@ class Courier:
             return min(rest, _LOOK_EVERY)
         due = await self.outbox.next_due(self.notifier.name)
         return _LOOK_EVERY if due is None else min(max(due.total_seconds(), _SOON), _LOOK_EVERY)
+
+    async def _adopt(self) -> None:
+        """Take over what was enqueued under the former name, also by a replica that does not know the new one yet."""
+        if self.was is not None and (count := await self.outbox.adopt(self.notifier.name, self.was)):
+            log.info("deliveries.adopted", notifier=self.notifier.name, was=self.was, count=count)
 
     async def _expire(self) -> None:
         """Give up what is too old, also of notifiers that are no longer configured."""

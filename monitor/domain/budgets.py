@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -32,6 +32,8 @@ class Budget:
     """An amount of US dollars for the fine-tuning of one period."""
 
     name: str
+    was: tuple[str, ...] = ()
+    """Names that it had before."""
     match: Match = field(default_factory=Match)
     amount: Decimal
     period: Period
@@ -66,6 +68,19 @@ class BudgetRecords:
     spendings: tuple[Spending, ...] = ()
     active: tuple[Tracked, ...] = ()
     usages: tuple[Usage, ...] = ()
+
+    def renamed(self, orgs: Iterable[OrgRef]) -> BudgetRecords:
+        """As if the organisations had always had their present names. What they have under both counts once."""
+        names = {was: org.org for org in orgs for was in org.was}
+        if not names:
+            return self
+        spendings = {(one.org, one.job): one for one in self.spendings}
+        usages = {_use(one): one for one in self.usages}
+        for spending in (replace(one, org=names[one.org]) for one in self.spendings if one.org in names):
+            spendings.setdefault((spending.org, spending.job), spending)
+        for usage in (replace(one, org=names[one.org]) for one in self.usages if one.org in names):
+            usages.setdefault(_use(usage), usage)
+        return replace(self, spendings=tuple(spendings.values()), usages=tuple(usages.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +155,11 @@ def crossed(budget: Budget, spent: Decimal) -> Decimal | None:
 def per_mille(threshold: Decimal) -> int:
     """A threshold as a whole number, such as 800 for 0.8."""
     return int(threshold * _WHOLE)
+
+
+def _use(of: Usage) -> tuple[object, ...]:
+    """What tells one record of usage from another."""
+    return of.org, of.project, of.model, of.day, of.batch
 
 
 def _total(amounts: Iterable[Decimal]) -> Decimal:

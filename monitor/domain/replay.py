@@ -10,7 +10,7 @@ from typing import Final
 from monitor.domain.decide import Policy
 from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import Job, Status
-from monitor.domain.news import Delivery, Message, job_subject
+from monitor.domain.news import Delivery, Message
 from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import Recipient, route_job
 
@@ -34,6 +34,7 @@ class ReplayRequest:
 class StoredDelivery:
     """A delivery that the outbox has."""
 
+    key: str
     type: str
     title: str
     waits: bool
@@ -61,16 +62,13 @@ class ReplayedDelivery:
     title: str
     new: bool
     """There was none for this notifier: a route or a notifier was added since."""
+    key: str
+    """That of the delivery; it may end with a former name of the notifier."""
 
     @property
     def notifier(self) -> str:
         """By whom it is sent."""
         return self.address.partition("#")[0]
-
-    @property
-    def key(self) -> str:
-        """That of the delivery."""
-        return f"{job_subject(self.org, self.job).key}/{self.seq}@{self.address}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +125,11 @@ def plan(pasts: Iterable[Past], policies: Mapping[str, Policy], notifier: str | 
         if stored is None:
             made = build_delivery(past.transition, past.tracked, to=to, recipient=recipient, labelling=labelling)
             new.append(replace(made, hold=None))
-            deliveries.append(_replayed(past.transition, to, made.message, new=True))
+            deliveries.append(_replayed(past.transition, to, made.message, key=made.key, new=True))
         elif stored.waits:
             waiting += 1
         else:
-            deliveries.append(_replayed(past.transition, to, stored, new=False))
+            deliveries.append(_replayed(past.transition, to, stored, key=stored.key, new=False))
     return Plan(deliveries=tuple(deliveries), new=tuple(new), waiting=waiting)
 
 
@@ -147,9 +145,9 @@ def _recipients(
                 yield replace(past, tracked=tracked), to, recipient, policy.labelling
 
 
-def _replayed(of: Transition, to: str, content: Message | StoredDelivery, *, new: bool) -> ReplayedDelivery:
+def _replayed(of: Transition, to: str, content: Message | StoredDelivery, *, key: str, new: bool) -> ReplayedDelivery:
     return ReplayedDelivery(
-        org=of.org, job=of.job, seq=of.seq, address=to, type=content.type, title=content.title, new=new
+        org=of.org, job=of.job, seq=of.seq, address=to, type=content.type, title=content.title, new=new, key=key
     )
 
 

@@ -61,6 +61,8 @@ class OrgRef:
 
     org: str
     provider: str
+    was: tuple[str, ...] = ()
+    """Names that it had before."""
     labels: Mapping[str, str] = field(default_factory=dict)
     naming: Naming = UNNAMED
     """Of its vendor's models."""

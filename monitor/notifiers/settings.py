@@ -42,6 +42,8 @@ class ChannelSettings(BaseModel):
     type: str
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     """The `notifier` label and the end of every delivery key; unique."""
+    was: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    """Its name before it was renamed: what waits under that is sent by this one, with the keys it has."""
 
     def notifier(self, connections: Connections) -> Notifier:
         """What sends by these settings."""

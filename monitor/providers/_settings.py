@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from monitor.providers.base import Provider
 
@@ -89,6 +89,17 @@ Headers = Annotated[dict[str, SecretStr], AfterValidator(_header_names), Field(m
 Query = Annotated[dict[Annotated[str, Field(min_length=1, max_length=128)], SecretStr], Field(max_length=32)]
 
 
+def _listed(value: object) -> object:
+    """One name stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+OrgName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+FormerNames = Annotated[
+    tuple[OrgName, ...], BeforeValidator(_listed, json_schema_input_type=OrgName | tuple[OrgName, ...])
+]
+
+
 class Organization(BaseModel):
     """One organisation (or project) whose jobs are watched."""
 
@@ -97,8 +108,10 @@ class Organization(BaseModel):
     required_secrets: ClassVar[tuple[str, ...]] = ()
     """Each of these is given as itself or as a file."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    name: OrgName
     """The `org` label of metrics and notifications; unique."""
+    was: FormerNames = ()
+    """Names that it had before: what was notified under one is not notified again, and its costs still count."""
     labels: Labels = Field(default_factory=dict)
     """Labels for aggregates, notifications and routes, such as the team."""
     headers: Headers = Field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -57,8 +57,10 @@ _GENERATION: Final = sa.select(sa.func.max(restore.c.at))
 
 _earlier = outbox.alias("earlier")
 _waiting = outbox.alias("waiting")
-_blocks = _earlier.c.hold.is_(None) | (_earlier.c.hold.like("wait%"))
-"""What is urgent passes what waits for the end of a muted time."""
+_blocks = (_earlier.c.hold.is_(None) | (_earlier.c.hold.like("wait%"))) & (
+    _earlier.c.redelivered <= _waiting.c.redelivered
+)
+"""What is urgent passes what waits for the end of a muted time, and news passes what is redelivered."""
 
 
 def _is_behind(apart: sa.ColumnElement[bool]) -> sa.Exists:
@@ -84,12 +86,16 @@ def _is_behind(apart: sa.ColumnElement[bool]) -> sa.Exists:
 _first_of_subject = ~_is_behind(_earlier.c.bundle.is_(None) | (_earlier.c.bundle != _waiting.c.key))
 _not_led = _waiting.c.bundle.is_(None) | (_waiting.c.bundle == _waiting.c.key)
 """Those of a bundle go out with the one that leads it."""
+_redelivered = sa.bindparam("b_redelivered", type_=sa.Integer)
+_LANES: Final = (0, 1)
+"""News before what is redelivered: each is asked for by itself, so that an index gives it in its order."""
 # A common table, as PostgreSQL may run a plain subquery more than once and then lock more than its limit.
 _due = (
     sa.select(_waiting.c.key)
     .where(
         _waiting.c.state == PENDING,
         _waiting.c.notifier == _notifier,
+        _waiting.c.redelivered == _redelivered,
         _waiting.c.due_at <= _now,
         _waiting.c.hold.is_(None),
         _not_led,
@@ -112,6 +118,7 @@ _CLAIM: Final = (
         touched_at=_now,
     )
     .returning(
+        outbox.c.key,
         outbox.c.subject_kind,
         outbox.c.org,
         outbox.c.subject_id,
@@ -123,10 +130,15 @@ _CLAIM: Final = (
         outbox.c.created_at,
         outbox.c.ambiguous,
         outbox.c.bundle,
+        outbox.c.redelivered,
     )
 )
 _NEXT_DUE: Final = sa.select(sa.func.min(_waiting.c.due_at)).where(
-    _waiting.c.state == PENDING, _waiting.c.notifier == _notifier, _not_led, _first_of_subject
+    _waiting.c.state == PENDING,
+    _waiting.c.notifier == _notifier,
+    _waiting.c.redelivered == _redelivered,
+    _not_led,
+    _first_of_subject,
 )
 _hold = sa.bindparam("b_hold", type_=sa.Text)
 _DUE_HOLDS: Final = (
@@ -134,6 +146,7 @@ _DUE_HOLDS: Final = (
     .where(
         outbox.c.state == PENDING,
         outbox.c.notifier == _notifier,
+        outbox.c.redelivered == 0,  # nothing else is held back
         outbox.c.due_at <= _now,
         outbox.c.hold.is_not(None),
     )
@@ -257,6 +270,18 @@ _CLOCK_PUT_BACK: Final = (
     )
     .values(due_at=_now, touched_at=_now)
 )
+_ADOPT: Final = (
+    sa.update(outbox)
+    .where(outbox.c.notifier == sa.bindparam("b_was", type_=sa.Text))
+    .values(notifier=_notifier)
+    .returning(outbox.c.state)
+)
+_ORPHANS: Final = (
+    sa.select(outbox.c.notifier, sa.func.count())
+    .where(outbox.c.state == PENDING, outbox.c.notifier.not_in(_keys))
+    .group_by(outbox.c.notifier)
+    .order_by(outbox.c.notifier)
+)
 _jump = sa.bindparam("b_jump", type_=sa.BigInteger)
 _CLOCK_SET_AHEAD: Final = (
     sa.update(outbox)
@@ -279,6 +304,7 @@ _anew = {
     "reference": None,
     "hold": None,
     "bundle": None,  # each by itself
+    "redelivered": 1,
 }
 _REQUEUE_ALL: Final = (
     sa.update(outbox)
@@ -312,7 +338,13 @@ _PAGE: Final = (
 )
 _observed = _PAGE.subquery("observed")
 _DELIVERIES_OF_PAGE: Final = sa.select(
-    outbox.c.org, outbox.c.subject_id, outbox.c.seq, outbox.c.key, outbox.c.state, outbox.c.message
+    outbox.c.org,
+    outbox.c.subject_id,
+    outbox.c.seq,
+    outbox.c.key,
+    outbox.c.notifier,
+    outbox.c.state,
+    outbox.c.message,
 ).join(
     _observed,
     of_job
@@ -321,7 +353,9 @@ _DELIVERIES_OF_PAGE: Final = sa.select(
     & (outbox.c.seq == _observed.c.seq),
 )
 
-_ANNOUNCED: Final = sa.select(notice.c.id).where(notice.c.topic.in_(sa.bindparam("b_topics", expanding=True)))
+_ANNOUNCED: Final = sa.select(notice.c.id, notice.c.judged_by).where(
+    notice.c.topic.in_(sa.bindparam("b_topics", expanding=True))
+)
 _ANNOUNCE: Final = insert(notice).on_conflict_do_nothing(index_elements=["id"]).returning(notice.c.id)
 
 
@@ -351,9 +385,12 @@ class Outbox:
         self.changes.enqueued(sum(len(one.deliveries) for one in fresh))
         return tuple(one.id for one in fresh)
 
-    async def notified(self, topics: Sequence[str]) -> frozenset[str]:
-        """The ids of all news of these topics that was ever announced."""
-        return await self.database.read(_notified, topics)
+    async def notified(self, topics: Iterable[str], former: Iterable[tuple[str, str]] = ()) -> Mapping[str, str | None]:
+        """The ids of all news of these topics that was ever announced, each with the amount that it was judged by.
+
+        `former` are pairs: what was announced under the first topic has the id that it would have under the second.
+        """
+        return await self.database.read(_notified, topics, tuple(former))
 
     async def claim(self, notifier: str, *, owner: str, limit: int, lease: timedelta) -> tuple[ClaimedDelivery, ...]:
         """Lease due deliveries, oldest first, and of each job only the first that is not settled."""
@@ -401,6 +438,14 @@ class Outbox:
             if self.jump is not None:
                 self.jump.give_back(jump)
             raise
+
+    async def adopt(self, notifier: str, was: str) -> int:
+        """What another notifier had, that one has now, under the keys that it has; says how many of it wait."""
+        return await self.database.write(self._adopt, notifier, was)
+
+    async def orphans(self, notifiers: Sequence[str]) -> Mapping[str, int]:
+        """How many deliveries wait for notifiers that are not among these, by their names."""
+        return await self.database.read(_orphans, notifiers)
 
     async def next_due(self, notifier: str) -> timedelta | None:
         """How long until `claim` will find something, as things are; negative when it is overdue."""
@@ -452,7 +497,9 @@ class Outbox:
     def _announce(self, connection: sa.Connection, news: Sequence[News]) -> tuple[News, ...]:
         now = self.database.now(connection)
         by_id = {one.id: one for one in news}
-        rows = [{"id": id_, "topic": one.subject.topic, "at": now} for id_, one in by_id.items()]
+        rows = [
+            {"id": id_, "topic": one.subject.topic, "at": now, "judged_by": one.judged_by} for id_, one in by_id.items()
+        ]
         new = frozenset(connection.execute(_ANNOUNCE, rows).scalars())
         fresh = tuple(one for id_, one in by_id.items() if id_ in new)
         if enqueue(connection, [delivery for one in fresh for delivery in one.deliveries], now):
@@ -463,9 +510,12 @@ class Outbox:
         self, connection: sa.Connection, notifier: str, owner: str, limit: int, lease: int
     ) -> tuple[ClaimedDelivery, ...]:
         now = self.database.now(connection)
-        values = {"b_notifier": notifier, "b_now": now, "b_due_at": now + lease, "b_owner": owner, "b_limit": limit}
+        values: Row = {"b_notifier": notifier, "b_now": now, "b_due_at": now + lease, "b_owner": owner}
         self._release(connection, notifier, now)
-        rows = connection.execute(_CLAIM, values).all()
+        rows: list[Any] = []
+        for lane in _LANES:
+            if len(rows) < limit:
+                rows += connection.execute(_CLAIM, values | {"b_limit": limit - len(rows), "b_redelivered": lane})
         led = [row.bundle for row in rows if row.bundle is not None]
         bundles: dict[str, list[Any]] = defaultdict(list)
         for row in connection.execute(_BUNDLED, {"b_keys": led}) if led else ():
@@ -492,9 +542,14 @@ class Outbox:
         expired = Counter(connection.execute(_EXPIRE, {"b_now": now, "b_before": now - max_age}).scalars())
         return expired + Counter(connection.execute(_EXPIRE_BUNDLES, {"b_now": now}).scalars()) if expired else expired
 
+    def _adopt(self, connection: sa.Connection, notifier: str, was: str) -> int:
+        states = connection.execute(_ADOPT, {"b_notifier": notifier, "b_was": was}).scalars().all()
+        return states.count(PENDING)
+
     def _next_due(self, connection: sa.Connection, notifier: str) -> timedelta | None:
-        due_at = connection.execute(_NEXT_DUE, {"b_notifier": notifier}).scalar()
-        return (due_at - self.database.now(connection)) * _MS if due_at is not None else None
+        lanes = ({"b_notifier": notifier, "b_redelivered": lane} for lane in _LANES)
+        due_at = [due for lane in lanes if (due := connection.execute(_NEXT_DUE, lane).scalar()) is not None]
+        return (min(due_at) - self.database.now(connection)) * _MS if due_at else None
 
     def _requeue(self, connection: sa.Connection, keys: Sequence[str] | None) -> tuple[Place, ...]:
         now = self.database.now(connection)
@@ -512,18 +567,20 @@ class Outbox:
         waiting: set[str] = set()
         for keys in chunks(plan.again):
             waiting.update(connection.execute(_AGAIN, {"b_now": now, "b_keys": keys}).scalars())
-        waiting |= enqueue(connection, plan.new, now)
+        waiting |= enqueue(connection, plan.new, now, redelivered=True)
         if waiting:
             self.database.wake(connection)
         return frozenset(waiting)
 
 
-def enqueue(connection: sa.Connection, deliveries: Sequence[Delivery], now: int) -> frozenset[str]:
+def enqueue(
+    connection: sa.Connection, deliveries: Sequence[Delivery], now: int, *, redelivered: bool = False
+) -> frozenset[str]:
     """Let the deliveries wait, due at once; gives the keys of those that are new. The same one twice is one."""
     if not deliveries:
         return frozenset()
     generation = generation_of(connection.execute(_GENERATION).scalar())
-    rows = {one.key: _row(one, now, generation) for one in deliveries}
+    rows = {one.key: _row(one, now, generation) | {"redelivered": int(redelivered)} for one in deliveries}
     new = frozenset(connection.execute(_ENQUEUE, list(rows.values())).scalars())
     for keys in chunks([key for key in rows if key not in new]):
         for key, message in connection.execute(_MESSAGES, {"b_keys": keys}):
@@ -541,8 +598,8 @@ def _place(subject: Subject) -> Place:
     return subject.org or subject.topic, subject.id
 
 
-def _age(row: Any) -> tuple[int, str, str]:
-    return row.created_at, row.org, row.subject_id
+def _age(row: Any) -> tuple[int, int, str, str]:
+    return row.redelivered, row.created_at, row.org, row.subject_id
 
 
 def _row(one: Delivery, now: int, generation: str) -> Row:
@@ -577,7 +634,8 @@ def _claimed(row: Any, owner: str, bundled: Sequence[Any]) -> ClaimedDelivery:
     message = _whole(bundled, row.notifier) if bundled else read_message(row.message, subject)
     blank = Message(type="", at=created_at, title="", severity=Severity.INFO, subject=subject, event_type=None)
     return ClaimedDelivery(
-        delivery=Delivery(subject=subject, seq=row.seq, notifier=row.notifier, message=message or blank),
+        # the name in its key, which may be a former one of the notifier that sends it
+        delivery=Delivery(subject=subject, seq=row.seq, notifier=_address(row.key)[0], message=message or blank),
         others=max(len(bundled) - 1, 0),
         attempts=row.attempts,
         created_at=created_at,
@@ -586,6 +644,17 @@ def _claimed(row: Any, owner: str, bundled: Sequence[Any]) -> ClaimedDelivery:
         generation=row.generation,
         readable=message is not None,
     )
+
+
+def _address(key: str) -> tuple[str, str]:
+    """The notifier that a key names, and the channel, with its #, or nothing."""
+    notifier, mark, channel = key.rpartition("@")[2].partition("#")
+    return notifier, mark + channel
+
+
+def _orphans(connection: sa.Connection, notifiers: Sequence[str]) -> dict[str, int]:
+    rows = connection.execute(_ORPHANS, {"b_keys": notifiers})
+    return {row.notifier: row[1] for row in rows}
 
 
 def _whole(rows: Sequence[Any], notifier: str) -> Message | None:
@@ -600,11 +669,16 @@ def _whole(rows: Sequence[Any], notifier: str) -> Message | None:
     return bundle(deliveries) if len(deliveries) == len(rows) else None
 
 
-def _notified(connection: sa.Connection, topics: Sequence[str]) -> frozenset[str]:
-    found: set[str] = set()
-    for chunk in chunks(topics):
-        found.update(connection.execute(_ANNOUNCED, {"b_topics": chunk}).scalars())
-    return frozenset(found)
+def _notified(
+    connection: sa.Connection, topics: Iterable[str], former: Sequence[tuple[str, str]]
+) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for chunk in chunks([*topics, *(before for before, _ in former)]):
+        found.update((id_, judged_by) for id_, judged_by in connection.execute(_ANNOUNCED, {"b_topics": chunk}))
+    for before, topic in former:
+        for id_ in [id_ for id_ in found if id_.startswith(f"{before}/")]:
+            found.setdefault(topic + id_.removeprefix(before), found[id_])
+    return found
 
 
 def _past(connection: sa.Connection, since: datetime, after: str | None) -> ResultPage[Past]:
@@ -631,8 +705,8 @@ def _deliveries_of_page(
     found: dict[tuple[str, str, int], dict[str, StoredDelivery]] = defaultdict(dict)
     for row in connection.execute(_DELIVERIES_OF_PAGE, values):
         message = read_message(row.message, job_subject(row.org, row.subject_id))
-        address = row.key.rpartition("@")[2]
-        found[row.org, row.subject_id, row.seq][address] = StoredDelivery(
+        found[row.org, row.subject_id, row.seq][row.notifier + _address(row.key)[1]] = StoredDelivery(
+            key=row.key,
             type=message.type if message is not None else "",
             title=message.title if message is not None else "",
             waits=row.state == PENDING,

@@ -137,8 +137,9 @@ outbox = sa.Table(
     sa.Column("reference", sa.Text),
     sa.Column("hold", sa.Text),  # until it is due, and what waits under the same name goes out with it
     sa.Column("bundle", sa.Text),  # the key of the row that is sent for this one and for itself
+    sa.Column("redelivered", sa.Integer, nullable=False, server_default="0"),  # asked for again: news goes first
     sa.Index("outbox_bundle", "bundle"),
-    sa.Index("outbox_due", "state", "notifier", "due_at"),
+    sa.Index("outbox_due", "state", "notifier", "redelivered", "due_at"),
     sa.Index("outbox_order", "subject_kind", "org", "subject_id", "notifier", "state", "seq"),
     sa.Index("outbox_listing", "created_at", "key"),
     sa.Index("outbox_settled", "settled_at"),
@@ -225,6 +226,7 @@ notice = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("topic", sa.Text, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("judged_by", sa.Text),  # the amount of a budget that was crossed
     sa.Index("notice_topic", "topic"),
 )
 

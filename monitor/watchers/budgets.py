@@ -53,10 +53,13 @@ class BudgetWatcher:
 
         What the budgets have come to is shown in any case. Raises StoreError.
         """
-        orgs = sorted({org.org for budget in self.budgets for org in budget.covers(self.orgs)})
+        covered = [org for budget in self.budgets for org in budget.covers(self.orgs)]
+        orgs = sorted({name for org in covered for name in (org.org, *org.was)})
         spent = await self.costs.spent(since(self.budgets, now), orgs)
-        notified = dict.fromkeys(await self.outbox.notified([f"budget:{budget.name}" for budget in self.budgets]))
-        costs = BudgetRecords(spendings=spent.spendings, active=spent.active, usages=spent.usages)
+        former = [(f"budget:{was}", f"budget:{budget.name}") for budget in self.budgets for was in budget.was]
+        notified = await self.outbox.notified([f"budget:{budget.name}" for budget in self.budgets], former)
+        records = BudgetRecords(spendings=spent.spendings, active=spent.active, usages=spent.usages)
+        costs = records.renamed(self.orgs)
         many = len(self.budgets) * (len(costs.spendings) + len(costs.active) + len(costs.usages)) > _MANY
         states, found = (
             await anyio.to_thread.run_sync(self._evaluate, costs, notified, now)

@@ -79,7 +79,8 @@ class ModelWatcher:
         await self.costs.date_models(
             [now_known for was, now_known in zip(known, models, strict=True) if was != now_known]
         )
-        notified = await self.outbox.notified([self.account.org])
+        former = [(was, self.account.org) for was in self.account.was]
+        notified = await self.outbox.notified([self.account.org], former)
         news = tuple(shutdown_news(self.account, models, rules=self.rules, notified=notified, now=now))
         return await self.outbox.announce(news)
 

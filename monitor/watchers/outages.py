@@ -45,7 +45,9 @@ class OutageWatcher:
         """One step; gives the ids of the news it made. Raises StoreError."""
         watching = await self.reader.watching([org.org for org in self.orgs])
         changes = list(self._health_changes(watching, now))
-        notified = await self.outbox.notified([change.account.org for change in changes])
+        accounts = [change.account for change in changes]
+        former = [(was, account.org) for account in accounts for was in account.was]
+        notified = await self.outbox.notified([account.org for account in accounts], former)
         found = (outage_news(change, self.rules, notified, now) for change in changes)
         news = [one for one in found if one is not None]
         if not news or not await self.leases.take(_NAME, self.owner, LEASE):

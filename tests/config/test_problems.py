@@ -124,6 +124,16 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
             id="two notifiers of one name",
         ),
         pytest.param(
+            "notifiers: [{name: a, type: console}, {name: b, type: console, was: a}]",
+            "notifiers.1.was: this name is taken by notifiers.0",
+            id="a former name that is in use",
+        ),
+        pytest.param(
+            "budgets: [{name: a, amount: 1, was: [x, y]}, {name: b, amount: 1, was: [z, y]}]",
+            "budgets.1.was.1: this name is taken by budgets.0",
+            id="two that had one name",
+        ),
+        pytest.param(
             "notifiers: [{name: ml-bot, type: console}]\nroutes: [{notify: [ml-bto]}]",
             'routes.0.notify.0: no notifier has this name; did you mean "ml-bot"?',
             id="a misspelt notifier",

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import structlog.testing
 
 from monitor.courier import Courier
@@ -28,6 +30,23 @@ async def test_a_courier_takes_no_letters_of_others(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a", notifier="ml")
         assert await step(here, here.courier(Scripted(name="ops"))) == 0
+
+
+async def test_a_renamed_notifier_sends_what_waited_for_its_former_name(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue("a", "b", notifier="old")
+        target = Scripted(name="ops")
+        courier = replace(here.courier(target), was="old")
+        with structlog.testing.capture_logs() as logs, anyio.move_on_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(courier.run)
+                while len(target.keys) < 2:
+                    await anyio.lowlevel.checkpoint()
+                courier.retire()
+        assert sorted(target.keys) == ["research/a/1@old", "research/b/1@old"]
+        assert [line for line in logs if line["event"] == "deliveries.adopted"] == [
+            {"event": "deliveries.adopted", "log_level": "info", "notifier": "ops", "was": "old", "count": 2}
+        ]
 
 
 async def test_a_failure_is_tried_again_later_with_the_same_key(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ def policies(*rules: Rule, **labels: str) -> dict[str, Policy]:
     }
 
 
-WAITS = StoredDelivery(type="t", title="waits", waits=True)
-SETTLED = StoredDelivery(type="t", title="settled", waits=False)
+WAITS = StoredDelivery(key="research/ftjob-1/3@waits", type="t", title="waits", waits=True)
+SETTLED = StoredDelivery(key="research/ftjob-1/3@sent", type="t", title="settled", waits=False)
 
 
 def test_what_is_there_goes_out_again_what_waits_is_left_and_what_lacks_is_new() -> None:
@@ -176,7 +176,7 @@ def test_a_stall_that_is_over_is_told_without_a_silence_that_nobody_remembers() 
 
 def test_all_letters_are_counted_and_the_first_are_named() -> None:
     deliveries = [
-        ReplayedDelivery(org="o", job="j", seq=n, address="ops", type="t", title="", new=n % 2 == 0)
+        ReplayedDelivery(org="o", job="j", seq=n, address="ops", type="t", title="", new=n % 2 == 0, key=f"o/j/{n}@ops")
         for n in range(MOST_LISTED)
     ]
     told = Replayed().plus(deliveries, 3).plus(deliveries[:7], 4)

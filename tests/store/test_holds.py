@@ -92,7 +92,9 @@ async def test_dead_letters_and_replays_are_of_each_job(opening: Opening, claim:
         assert {(each.key, each.reason, each.answer) for each in dead} == {
             (f"research/{job}/1@ops", "http_400", "400 no") for job in "abc"
         }
-        again = ReplayedDelivery(org="research", job="b", seq=1, address="ops", type="t", title="", new=False)
+        again = ReplayedDelivery(
+            org="research", job="b", seq=1, address="ops", type="t", title="", new=False, key="research/b/1@ops"
+        )
         assert await store.outbox.replay(Plan(deliveries=(again,))) == {"research/b/1@ops"}
         (alone,) = await claim(store, 31 * SECOND)
         assert (alone.key, alone.delivery) == ("research/b/1@ops", delivery("b"))

@@ -173,7 +173,7 @@ async def test_a_database_of_a_released_version_is_opened_and_nothing_of_it_is_l
             "budget:search/2026-11/800",
             "budget:all/total/500",
         }
-        assert await store.outbox.notified(["research", "budget:search", "budget:all"]) == told
+        assert await store.outbox.notified(["research", "budget:search", "budget:all"]) == dict.fromkeys(told)
         assert await keys(store, "ops") == dict.fromkeys(
             (key for key, (state, _) in states.items() if state == "pending" and key.endswith("@ops")), False
         )

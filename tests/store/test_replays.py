@@ -23,7 +23,14 @@ LONG_AGO = NOON - 900 * DAY
 
 def letter(of: Delivery, *, new: bool = False) -> ReplayedDelivery:
     return ReplayedDelivery(
-        org=of.subject.org or "", job=of.subject.id, seq=of.seq, address=of.address, type="t", title="", new=new
+        org=of.subject.org or "",
+        job=of.subject.id,
+        seq=of.seq,
+        address=of.address,
+        type="t",
+        title="",
+        new=new,
+        key=of.key,
     )
 
 
@@ -44,12 +51,17 @@ async def test_the_past_is_each_transition_with_its_job_and_its_envelopes(openin
         )
         (first,) = await claim(store)
         await store.outbox.delivered(first)
-        sent, waits = (
-            StoredDelivery(type="finetune.job.succeeded", title="It ended", waits=state) for state in (False, True)
+        sent, waits, other = (
+            StoredDelivery(key=of.key, type="finetune.job.succeeded", title="It ended", waits=state)
+            for of, state in (
+                (delivery(seq=1), False),
+                (delivery(seq=2), True),
+                (delivery(seq=2, notifier="chat"), True),
+            )
         )
         assert (await store.outbox.past(LONG_AGO)).items == (
             Past(transition=running, tracked=one, stored={"ops": sent}),
-            Past(transition=ended, tracked=one, stored={"ops": waits, "chat": waits}),
+            Past(transition=ended, tracked=one, stored={"ops": waits, "chat": other}),
         )
         assert [past.transition.seq for past in (await store.outbox.past(NOON + MINUTE)).items] == [2]
         assert (await store.outbox.past(NOON + MINUTE + SECOND)).items == ()
@@ -161,6 +173,43 @@ async def test_the_content_is_not_touched_by_a_byte(opening: Opening, claim: Cla
             await store.outbox.delivered(one)
         await store.outbox.replay(planned(delivery("a"), delivery("b")))
         assert content() == stored
+
+
+@pytest.mark.parametrize("way", ["requeue", "replay"])
+async def test_news_goes_before_all_that_is_redelivered(opening: Opening, claim: Claim, way: str) -> None:
+    old, late = [delivery(f"old-{n}") for n in range(5)], [delivery("old-0", seq=2), delivery("new")]
+    async with opening() as store:
+        await store.jobs.commit(letters(*old))
+        for one in await claim(store):
+            await store.outbox.dead_letter(one, reason="r")
+        await (store.outbox.requeue(None) if way == "requeue" else store.outbox.replay(planned(*old)))
+        await store.jobs.commit(letters(*late, based_on=1))
+        assert await store.outbox.next_due("ops") == timedelta(0)
+        first = await claim(store, limit=3)
+        assert [one.key for one in first] == ["research/new/1@ops", "research/old-0/2@ops", "research/old-0/1@ops"]
+        for one in first:
+            await store.outbox.delivered(one)
+        assert [one.key for one in await claim(store)] == [f"research/old-{n}/1@ops" for n in (1, 2, 3, 4)]
+
+
+async def test_what_is_new_of_a_replay_waits_with_it(opening: Opening, claim: Claim) -> None:
+    async with opening() as store:
+        await store.outbox.replay(planned(new=(delivery("late"),)))
+        await store.jobs.commit(letters(delivery("now")))
+        assert [one.key for one in await claim(store, MINUTE)] == ["research/now/1@ops", "research/late/1@ops"]
+
+
+async def test_a_live_delivery_that_is_put_off_stays_live(opening: Opening, claim: Claim) -> None:
+    async with opening() as store:
+        await store.jobs.commit(letters(delivery("a"), delivery("b")))
+        for one in await claim(store):
+            await (
+                store.outbox.delivered(one)
+                if one.delivery.subject.id == "a"
+                else store.outbox.postpone(one, MINUTE, reason="r")
+            )
+        await store.outbox.replay(planned(delivery("a")))
+        assert [one.key for one in await claim(store, MINUTE)] == ["research/b/1@ops", "research/a/1@ops"]
 
 
 async def test_requeued_letters_are_not_marked_as_repetitions(opening: Opening, claim: Claim) -> None:

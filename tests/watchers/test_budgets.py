@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -147,6 +147,40 @@ async def test_a_new_period_begins_anew_and_a_clock_set_back_tells_nothing_twice
         assert told == [("budget:search/2026-11/1000",), ("budget:search/2026-12/500",), (), (), ()]
 
 
+async def test_a_raised_amount_is_judged_anew_and_one_that_comes_back_is_not(opening: Opening) -> None:
+    raised = replace(SEARCH, amount=Decimal(1000))
+    async with opening() as store:
+        await spend(store, 500, "a")
+        assert await watcher(store).check_once(NOON) == ("budget:search/2026-11/1000",)
+    async with opening() as store:
+        assert await watcher(store, raised).check_once(NOON) == ("budget:search/2026-11@1000.00/500",)
+        assert await watcher(store, SEARCH).check_once(NOON) == ()
+        await spend(store, 300, "b")
+        assert await watcher(store, raised).check_once(NOON) == ("budget:search/2026-11@1000.00/800",)
+        assert await watcher(store, raised).check_once(NOON) == ()
+
+
+async def test_a_renamed_budget_is_told_again_only_what_it_was_not_told(opening: Opening) -> None:
+    async with opening() as store:
+        await spend(store, 260, "a")
+        assert await watcher(store).check_once(NOON) == ("budget:search/2026-11/500",)
+        renamed = watcher(store, replace(SEARCH, name="retrieval", was=("search",)))
+        assert await renamed.check_once(NOON) == ()
+        await spend(store, 150, "b")
+        assert await renamed.check_once(NOON) == ("budget:retrieval/2026-11/800",)
+
+
+async def test_a_renamed_organisation_keeps_what_it_has_spent(opening: Opening) -> None:
+    async with opening() as store:
+        await spend(store, 200, "a")
+        await spend(store, 100, "b")
+        await spend(store, 200, "a", org="lab")  # its history, as it was seen under the new name
+        await spend(store, 100, "c", org="lab")
+        of = watcher(store, orgs=(replace(RESEARCH, org="lab", was=("research",)), LEGAL))
+        assert await of.check_once(NOON) == ("budget:search/2026-11/800",)
+        assert [state.spent for state in of.health.budgets] == [Decimal(400)]
+
+
 async def test_a_replica_without_the_lease_shows_and_does_not_tell(tmp_path: Path) -> None:
     clock = StillClock()
     async with opened(f"sqlite:///{tmp_path}/monitor.db", clock=clock) as store:
@@ -193,10 +227,10 @@ class Moody:
     outbox: Outbox
     failing: bool = False
 
-    async def notified(self, topics: Sequence[str]) -> frozenset[str]:
+    async def notified(self, *topics: Any) -> Mapping[str, str | None]:
         if self.failing:
             raise StoreUnavailable("the disk is full")
-        return await self.outbox.notified(topics)
+        return await self.outbox.notified(*topics)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.outbox, name)

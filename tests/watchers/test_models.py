@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,19 @@ async def test_each_milestone_is_told_once_however_often_it_is_looked(tmp_path: 
     assert {left: ids for left, ids in told.items() if ids} == {
         left: (f"research/shutdown:2027-01-14/{number}",) for left, number in {90: 1, 30: 2, 7: 3, 1: 4}.items()
     }
+
+
+async def test_a_renamed_organisation_is_told_of_no_end_twice(tmp_path: Path) -> None:
+    async with watched(tmp_path) as here:
+        await here.tune(here.clients[0], 1)
+        here.at(MIDWINTER)
+        await here.one.list_once()
+        assert len(await here.one.announce_once(MIDWINTER)) == 1
+        org = here.one.account.org
+        renamed = replace(here.one, account=replace(here.one.account, org="lab", was=("older", org)))
+        await renamed.list_once()
+        assert await renamed.announce_once(MIDWINTER) == ()
+        assert await renamed.announce_once(MIDWINTER + 40 * DAY) != ()
 
 
 async def test_a_model_that_comes_later_is_told_with_the_next_milestone(tmp_path: Path) -> None:

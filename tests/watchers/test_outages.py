@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -111,6 +112,16 @@ async def test_an_outage_is_told_after_a_quarter_of_an_hour_and_its_end_at_once(
     }
     assert (up.type, up.event_type, up.severity) == ("finetune.org.up", "org_up", Severity.GOOD)
     assert (up.title, up.error) == ("research is watched again", None)
+
+
+async def test_an_outage_ends_under_a_new_name(house: House) -> None:
+    async with opened(house.url, clock=house.clock) as store:
+        of = house.watcher(store)
+        assert await house.minutes(of, 20, up=False) == ["research/outage/1"]
+        renamed = replace(of, orgs=(replace(RESEARCH, org="lab", was=("research",)),))
+        await store.jobs.record(replace(house.state(up=True), org="lab"))
+        assert await renamed.check_once(house.clock.now()) == ("lab/outage/2",)
+        assert await renamed.check_once(house.clock.now()) == ()
 
 
 async def test_failures_that_pass_are_not_told(house: House) -> None:
