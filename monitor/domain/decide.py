@@ -10,7 +10,8 @@ from typing import Final
 
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.counters import increments
-from monitor.domain.diff import StallAfter, doubted, enriched, first_sight, moved, moving, stalled, track, vanished
+from monitor.domain.diff import doubted, enriched, first_sight, moved, track, vanished
+from monitor.domain.episodes import StallAfter, episode, on_clock
 from monitor.domain.flow import (
     SLICE,
     Change,
@@ -27,6 +28,7 @@ from monitor.domain.news import Delivery
 from monitor.domain.pricing import EMPTY, Prices, estimate, price, shutdown
 from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import Rule, route_job
+from monitor.domain.stall import Usual
 from monitor.domain.training import in_order
 from monitor.domain.verdict import judge
 
@@ -147,6 +149,8 @@ def _shifted(known: Known, shift: timedelta) -> Known:
             tracked,
             since=tracked.since + shift,
             last_activity_at=tracked.last_activity_at and tracked.last_activity_at + shift,
+            stall=tracked.stall and replace(tracked.stall, since=tracked.stall.since + shift),
+            headway=tracked.headway and on_clock(tracked.headway, shift),
         )
         for id_, tracked in known.jobs.items()
     }
@@ -181,7 +185,7 @@ def _steps(known: Known, seen: Observation, history: frozenset[str], stall_after
     reads = {read.job: read for read in seen.reads}
     listed = {job.id: job for job in seen.jobs if job.id not in history and job.id not in known.final}
     for job in listed.values():
-        yield _step(known, job, reads.get(job.id), seen.at, stall_after)
+        yield _step(known, job, reads.get(job.id), seen, stall_after)
     yield from _disputed(seen)
     for id_, was in known.jobs.items():
         if id_ in listed:
@@ -190,7 +194,7 @@ def _steps(known: Known, seen: Observation, history: frozenset[str], stall_after
             now, transition = vanished(was, seen.at)
             yield _Step(was=was, now=now, transition=transition)
         elif id_ in reads:
-            step = _step(known, was.job, reads[id_], seen.at, stall_after)
+            step = _step(known, was.job, reads[id_], seen, stall_after)
             # events say nothing of whether the job is still there
             yield replace(step, now=replace(step.now, missing=was.missing, doubt=was.doubt))
         elif seen.shift or id_ in seen.sizes:
@@ -201,38 +205,33 @@ def _disputed(seen: Observation) -> Iterator[_Step]:
     """What becomes of ended jobs that are listed with another status now."""
     for job in seen.jobs:
         if (was := seen.disputed.get(job.id)) is not None:
-            yield _known_step(was, job, None, seen.at, {})
+            yield _known_step(was, job, None, seen, {})
 
 
-def _step(known: Known, job: Job, read: EventsRead | None, at: datetime, stall_after: StallAfter) -> _Step:
-    was = known.jobs.get(job.id)
+def _step(known: Known, job: Job, read: EventsRead | None, seen: Observation, stall_after: StallAfter) -> _Step:
+    was, at = known.jobs.get(job.id), seen.at
     if was is not None:
-        return _known_step(was, job, read, at, stall_after)
+        return _known_step(was, job, read, seen, stall_after)
     job = enriched(job, None, read, at)
     transition = first_sight(job, at, baseline=known.first_sight)
     events = in_order(read.events) if read is not None else ()
     return _Step(was=None, now=track(None, job, read, transition, at), transition=transition, events=events)
 
 
-def _known_step(was: Tracked, seen: Job, read: EventsRead | None, at: datetime, stall_after: StallAfter) -> _Step:
-    job = enriched(seen, was, read, at)
-    transition = moved(was, job, at) or _quiet(was, job, read, at, stall_after) or moving(was, job, read, at)
+def _known_step(was: Tracked, found: Job, read: EventsRead | None, seen: Observation, stall_after: StallAfter) -> _Step:
+    at = seen.at
+    job = enriched(found, was, read, at)
+    transition = moved(was, job, at)
     now = track(was, job, read, transition, at)
-    contradicts = was.job.status.final and seen.status is not was.job.status and transition is None
-    now = replace(now, doubt=doubted(was, seen, at) if contradicts and not was.corrected else None)
+    if read is not None and transition is None:  # who has not looked at its events cannot say that it is stuck
+        now, transition = episode(was, now, at, stall_after, seen.usual.get(job.model, Usual()))
+    contradicts = was.job.status.final and found.status is not was.job.status and transition is None
+    now = replace(now, doubt=doubted(was, found, at) if contradicts and not was.corrected else None)
     if now.finalized and job.started_at is None and now.ran_at is not None:  # nobody will tell any more
         now = replace(now, job=replace(job, started_at=now.ran_at))
     known_ids = frozenset(was.recent)
     events = in_order(event for event in read.events if event.id not in known_ids) if read is not None else ()
     return _Step(was=was, now=now, transition=transition, events=events)
-
-
-def _quiet(was: Tracked, job: Job, read: EventsRead | None, at: datetime, stall_after: StallAfter) -> Transition | None:
-    """A stall is judged only when the job's events were just read and brought nothing, and the job is as it was."""
-    known_ids = frozenset(was.recent)
-    if read is None or job != was.job or any(event.id not in known_ids for event in read.events):
-        return None
-    return stalled(was, job, at, stall_after)
 
 
 def _sized(step: _Step, seen: Observation) -> _Step:

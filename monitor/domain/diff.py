@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from monitor.domain.episodes import headway
 from monitor.domain.flow import (
     BELIEVED_AFTER,
     DOUBT_GAP,
@@ -23,7 +23,6 @@ from monitor.domain.training import fold, in_order, measured
 
 GONE: Final = "gone"
 _WAITING: Final = frozenset({Status.VALIDATING, Status.QUEUED})
-StallAfter = Mapping[Status, timedelta]
 
 
 def enriched(job: Job, was: Tracked | None, read: EventsRead | None, at: datetime) -> Job:
@@ -109,30 +108,6 @@ def moved(was: Tracked, job: Job, at: datetime) -> Transition | None:
     )
 
 
-def stalled(was: Tracked, job: Job, at: datetime, stall_after: StallAfter) -> Transition | None:
-    """Notified once when a job has shown no sign of life for as long as its status allows.
-
-    What its silence before we came was like is the provider's to tell: it counts from our first sight of the status.
-    """
-    limit = stall_after.get(job.status)
-    if was.stalled or limit is None or at - was.alive_at <= limit:
-        return None
-    status = job.status
-    return Transition(
-        org=job.org, job=job.id, seq=was.seq + 1, at=at, kind=TransitionKind.STALLED, before=status, after=status
-    )
-
-
-def moving(was: Tracked, job: Job, read: EventsRead | None, at: datetime) -> Transition | None:
-    """Notified once when a stalled job shows a sign of life."""
-    if not was.stalled or (job == was.job and _recent(was, read) == was.recent):
-        return None
-    status = job.status
-    return Transition(
-        org=job.org, job=job.id, seq=was.seq + 1, at=at, kind=TransitionKind.MOVING, before=status, after=status
-    )
-
-
 def vanished(was: Tracked, at: datetime) -> tuple[Tracked, Transition | None]:
     """The provider does not know the job: after GONE_AFTER polls in a row its status is unknown."""
     if was.gone:
@@ -160,20 +135,29 @@ def track(
     recent = _recent(was, read)
     if was is None:
         baseline = transition is not None and transition.kind is TransitionKind.BASELINE
-        finalized = baseline and job.status.final and not job.summary_only
-        return Tracked(job=job, seq=1, since=at, last_activity_at=_last_told(job), finalized=finalized, recent=recent)
-    stalls = transition is not None and transition.kind is TransitionKind.STALLED
+        return Tracked(
+            job=job,
+            seq=1,
+            since=at,
+            last_activity_at=_last_told(job),
+            finalized=baseline and job.status.final and not job.summary_only,
+            recent=recent,
+            headway=headway(None, job, read, at),
+        )
     corrects = transition is not None and transition.kind is TransitionKind.CORRECTED
-    stirs = (job != was.job or recent != was.recent) and not stalls
+    stirs = job != was.job or recent != was.recent
     begins = job.status is Status.RUNNING and was.job.status in _WAITING
+    stays = job.status is was.job.status
     return replace(
         was,
         job=job,
         seq=transition.seq if transition is not None else was.seq,
-        since=at if job.status is not was.job.status or corrects else was.since,
+        since=was.since if stays and not corrects else at,
         last_activity_at=at if stirs else was.last_activity_at,
         ran_at=was.ran_at or (at if begins else None),
-        stalled=stalls or (was.stalled and not stirs),
+        stalled=was.stalled and stays,  # the next episode begins in the next status
+        stall=was.stall if stays else None,
+        headway=headway(was, job, read, at) if stirs else was.headway,
         missing=0,
         paused=was.paused + (at - was.since if _unpaused(was, job) else timedelta(0)),
         finalized=(was.finalized and not corrects) or (was.ready_to_finalize(at) and read is not None and read.whole),

@@ -9,8 +9,10 @@ from decimal import Decimal
 from enum import StrEnum
 
 from monitor.domain.costs import Spending, TunedModel
+from monitor.domain.eta import StepRate
 from monitor.domain.model import Cost, Job, JobEvent, Metrics, Status, TrainingSize
 from monitor.domain.news import Delivery, Subject, job_subject
+from monitor.domain.stall import Promise, Stall, Usual
 from monitor.domain.verdict import Verdict
 
 
@@ -85,6 +87,8 @@ class Observation:
     """An earlier poll has seen all that ended up to this moment, on the provider's clock."""
     curves: Mapping[str, Sequence[Metrics]] = field(default_factory=dict)
     """By job that has just ended: what was measured of its training so far."""
+    usual: Mapping[str, Usual] = field(default_factory=dict)
+    """By model of a job whose events were read: how long the last jobs took."""
     disputed: Mapping[str, Tracked] = field(default_factory=dict)
     """Ended jobs that nothing was asked about any more, and that are listed with another status now."""
     shift: timedelta = timedelta(0)
@@ -100,6 +104,19 @@ class Doubt:
     polls: int
     at: datetime
     """When the last of those polls was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headway:
+    """How a running job gets on. It is of one size, however many events there were."""
+
+    rate: StepRate = field(default_factory=StepRate)
+    finish: datetime | None = None
+    """When its last step will be done, at that rate; None where the rate does not mean enough for that."""
+    step_at: datetime | None = None
+    """When we saw its newest step."""
+    promise: Promise | None = None
+    """The finish that it is held to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +136,11 @@ class Tracked:
     corrected: bool = False
     """Its end was taken back once: that is believed no second time."""
     stalled: bool = False
+    """An episode has begun and not ended, whatever its reason; each of them is told once."""
+    stall: Stall | None = None
+    """The episode; None where there is none, or it began in an older version."""
+    headway: Headway | None = None
+    """How it gets on while it runs; None of other jobs, and where nothing tells."""
     missing: int = 0
     """Looks in a row in which the provider did not know it."""
     paused: timedelta = timedelta(0)
@@ -147,6 +169,18 @@ class Tracked:
     def alive_at(self) -> datetime:
         """From when on it counts as silent: its last sign of life, but not from before we came."""
         return max(self.since, self.last_activity_at or self.since)
+
+    def expected_finish(self, now: datetime) -> datetime | None:
+        """When it will be done: as the provider says, else at the rate of its steps; None where nobody can say.
+
+        An estimate of the provider that has passed is only given where there is no other.
+        """
+        if not self.active:
+            return None
+        given, by_rate = self.job.estimated_finish, self.headway.finish if self.headway is not None else None
+        if given is not None and (by_rate is None or given > now):
+            return given
+        return by_rate if by_rate is not None and by_rate > now else given
 
     @property
     def started_at(self) -> datetime | None:

@@ -14,6 +14,7 @@ from monitor.domain.money import dollars
 from monitor.domain.news import Delivery, EventType, Message, Severity, json_text
 from monitor.domain.pricing import spoken
 from monitor.domain.routing import Recipient, address
+from monitor.domain.stall import Stall, StallReason
 from monitor.domain.triage import triage
 from monitor.domain.verdict import Verdict
 
@@ -30,6 +31,28 @@ _VERB: Final = {
     EventType.PAUSED: "is paused",
     EventType.MOVING: "is moving again",
     EventType.GONE: "is gone from the provider",
+}
+_VALIDATING: Final = (
+    "Look at the job at the provider: it reads the training file now. A large one takes long; a job that nobody has "
+    "picked up can be cancelled and created again."
+)
+_LOOK_AT: Final = {
+    StallReason.QUEUED: (
+        "Look at the provider's status page, and at how many jobs of this organisation run: beyond the provider's "
+        "limit they wait for each other."
+    ),
+    StallReason.SILENT: (
+        "Look at the job's events at the provider and at its status page; if other jobs with this model move, it is "
+        "this job that hangs."
+    ),
+    StallReason.NO_STEP: (
+        "Look at the last events of the job: an evaluation or a checkpoint that never ends holds up all steps; if "
+        "other jobs with this model stand still too, it is the provider."
+    ),
+    StallReason.SLIPPING: (
+        "Look at the time between steps: if other jobs with this model have become slow too, it is the provider; "
+        "else a long evaluation or many checkpoints."
+    ),
 }
 
 
@@ -63,7 +86,7 @@ def render(transition: Transition, tracked: Tracked, event: EventType, labelling
         event_type=event,
         facts=tuple(_facts(transition, tracked, event)),
         error=_words(failed) if job.status is Status.FAILED else None,
-        hint=triage(failed).hint if job.status is Status.FAILED else None,
+        hint=_hint(tracked, event),
         link=job.url,
         monitor_url=job_page(labelling.monitor_url, job),
         data=json_text(payload(transition, tracked, labelling)),
@@ -94,7 +117,10 @@ def payload(transition: Transition, tracked: Tracked, labelling: Labelling) -> d
             "observed_at": moment(transition.at),
             **({"corrected": True} if tracked.corrected else {}),
         },
-        "job": job_view(tracked.job, tracked.cost, monitor_url=labelling.monitor_url, verdict=tracked.verdict),
+        "job": {
+            **job_view(tracked.job, tracked.cost, monitor_url=labelling.monitor_url, verdict=tracked.verdict),
+            **headway_view(tracked, transition.at),
+        },
     }
 
 
@@ -120,6 +146,24 @@ def job_view(job: Job, cost: Cost | None, *, monitor_url: str = "", verdict: Ver
         "metadata": job.metadata,
         "url": job.url,
         "monitor_url": job_page(monitor_url, job),
+    }
+
+
+def headway_view(tracked: Tracked, now: datetime) -> dict[str, Any]:
+    """How a job gets on, for receivers and the JSON API: null is what is not known, or is not so."""
+    return {
+        "estimated_finish": moment(tracked.expected_finish(now)),
+        "stall": _stall_view(tracked.stall) if tracked.stalled and tracked.stall is not None else None,
+    }
+
+
+def _stall_view(stall: Stall) -> dict[str, Any]:
+    queued = stall.reason is StallReason.QUEUED
+    return {
+        "reason": stall.reason,
+        "since": moment(stall.since),
+        "usual_seconds": _seconds(stall.usual.queue if queued else stall.usual.run),
+        "usual_jobs": stall.usual.queued if queued else stall.usual.ran,
     }
 
 
@@ -158,10 +202,43 @@ def _facts(transition: Transition, tracked: Tracked, event: EventType) -> Iterat
         yield "Duration", span(job.run_time)
     if job.queue_time is not None:
         yield "Queued for", span(job.queue_time)
-    if event is EventType.STALLED and tracked.alive_at < transition.at:  # else it has moved since, and this is late
-        yield "Silent for", span(transition.at - tracked.alive_at)
+    if event is EventType.STALLED and tracked.stall is not None:
+        yield from stall_facts(tracked, tracked.stall, transition.at)
     yield from _figures(tracked)
+    finish = tracked.expected_finish(transition.at)
+    if finish is not None and finish > transition.at:
+        yield "Expected finish", f"{moment(finish)}, in {span(finish - transition.at)}"
     yield "Job", job.id
+
+
+def stall_facts(tracked: Tracked, stall: Stall, at: datetime) -> Iterator[tuple[str, str]]:
+    """Why it counts as stalled, since when, and what would be usual."""
+    latest, usual = tracked.job.training.latest, stall.usual
+    yield "Stalled since", f"{moment(stall.since)}, for {span(max(at - stall.since, timedelta(0)))}"
+    match stall.reason:
+        case StallReason.QUEUED:
+            yield "Why", "it waits longer than usual"
+        case StallReason.SILENT:
+            yield "Why", "no sign of life"
+        case StallReason.NO_STEP:
+            of = f" of {latest.steps:,}" if latest.steps else ""
+            yield "Why", f"step {latest.step:,}{of} does not advance" if latest.step is not None else "no progress"
+        case StallReason.SLIPPING:
+            yield "Why", f"its end slips: it was expected at {moment(stall.promised)}"
+    if stall.reason is StallReason.QUEUED and usual.queue is not None:
+        yield "Usual", f"19 of 20 of the last {usual.queued} jobs with this model waited {span(usual.queue)} at most"
+    elif usual.run is not None:
+        yield "Usual", f"the last {usual.ran} jobs with this model ran {span(usual.run)} (median)"
+
+
+def _hint(tracked: Tracked, event: EventType) -> str | None:
+    """What to do, or to look at, next."""
+    job = tracked.job
+    if job.status is Status.FAILED:
+        return triage(job.error).hint
+    if event is not EventType.STALLED or tracked.stall is None:
+        return None
+    return _VALIDATING if job.status is Status.VALIDATING else _LOOK_AT[tracked.stall.reason]
 
 
 def _figures(tracked: Tracked) -> Iterator[tuple[str, str]]:

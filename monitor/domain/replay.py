@@ -178,7 +178,7 @@ def as_of(tracked: Tracked, transition: Transition) -> Tracked:
         url=job.url,
     )
     corrected = transition.kind is TransitionKind.CORRECTED
-    return replace(tracked, job=before, cost=None, verdict=None, corrected=corrected)
+    return replace(tracked, job=before, cost=None, verdict=None, stall=None, headway=None, corrected=corrected)
 
 
 def _had_started(job: Job, transition: Transition) -> bool:

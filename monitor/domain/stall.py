@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Final
 
 from monitor.domain.model import Status
 
 _PATIENCE: Final = 20  # steps: slow storage makes single ones 18 times longer than the median, and that is no stall
+_GAPS: Final = 3  # times the longest wait between two steps: not every provider tells of every step
 _FEWEST_QUEUES: Final = 20
+_FEWEST_RUNS: Final = 5
 _SHORT: Final = timedelta(minutes=5)  # nobody acts on a delay that is shorter
 _HELD: Final = 0.1  # of what is left: for so long an estimate has to hold before it is believed again
 
@@ -26,13 +28,6 @@ class StallReason(StrEnum):
     SLIPPING = "slipping"
 
 
-class EpisodeChange(StrEnum):
-    """What to report of an episode: its beginning and its end, each once."""
-
-    STALLED = "stalled"
-    MOVING = "moving"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """The finish a job is held to, folded one estimate at a time."""
@@ -41,6 +36,32 @@ class Promise:
     finish: datetime
     slipping: bool = False
     """It has slipped by more than half of what was left, and since then the new one has not held yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usual:
+    """How long the last jobs of one organisation and model took."""
+
+    queue: timedelta | None = None
+    """The 95th percentile of their waits; None where there are too few."""
+    queued: int = 0
+    """How many waits that is of."""
+    run: timedelta | None = None
+    """The median of the time that they ran; None where there are too few."""
+    ran: int = 0
+    """How many runs that is of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """One episode: from the look that found a job stuck to the one that sees it move."""
+
+    reason: StallReason
+    since: datetime
+    """The last sign of life, the last step, the moment from which it queues, or when a promise was made; our clock."""
+    usual: Usual = Usual()
+    promised: datetime | None = None
+    """When it was expected to finish, before that slipped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +79,8 @@ class Vitals:
     """When its newest step was seen."""
     step_seconds: float | None = None
     """How long a recent step took on the mean; see `StepRate.step_seconds`."""
+    longest_wait: float | None = None
+    """The most seconds between two recent steps; see `StepRate.longest_wait`."""
     promise: Promise | None = None
 
 
@@ -67,7 +90,7 @@ def stall_reason(
     """Why the job counts as stalled now; None while it moves, and in any status that has no limit.
 
     `silence` is how long a job may show no sign of life, by status; `queue` is the usual longest wait of jobs like it
-    (see `queue_limit`), which counts instead of the silence of a queue where it is known: a queue is always silent.
+    (see `usual`), which counts instead of the silence of a queue where it is known: a queue is always silent.
     """
     limit = silence.get(vitals.status)
     if limit is None:
@@ -87,9 +110,8 @@ def _without_step(vitals: Vitals, now: datetime, limit: timedelta) -> bool:
     """Whether its step does not advance, other signs of life or not; after the last one, there is none to come."""
     if vitals.step_at is None or (vitals.step is not None and vitals.steps is not None and vitals.step >= vitals.steps):
         return False
-    return (now - vitals.step_at).total_seconds() > max(
-        limit.total_seconds(), _PATIENCE * (vitals.step_seconds if vitals.step_seconds is not None else 0.0)
-    )
+    usual = max(_PATIENCE * (vitals.step_seconds or 0.0), _GAPS * (vitals.longest_wait or 0.0))
+    return (now - vitals.step_at).total_seconds() > max(limit.total_seconds(), usual)
 
 
 def promised(promise: Promise | None, finish: datetime | None, now: datetime) -> Promise | None:
@@ -113,16 +135,15 @@ def promised(promise: Promise | None, finish: datetime | None, now: datetime) ->
     return promise
 
 
-def queue_limit(waits: Sequence[timedelta]) -> timedelta | None:
-    """The 95th percentile of the waits of the last jobs of one organisation and model; None below twenty jobs."""
-    if len(waits) < _FEWEST_QUEUES:
-        return None
-    seconds = [wait.total_seconds() for wait in waits]
-    return max(timedelta(seconds=quantiles(seconds, n=20, method="inclusive")[-1]), _SHORT)
-
-
-def episode_change(was: StallReason | None, reason: StallReason | None) -> EpisodeChange | None:
-    """What to report, given the reason at the last look: an episode is one, however its reason changes."""
-    if (was is None) == (reason is None):
-        return None
-    return EpisodeChange.STALLED if reason is not None else EpisodeChange.MOVING
+def usual(times: Iterable[tuple[timedelta | None, timedelta | None]]) -> Usual:
+    """What is usual, given how long each of the last jobs of one organisation and model waited and ran, where known."""
+    each = [*times]
+    waits = [wait.total_seconds() for wait, _ in each if wait is not None]
+    runs = [ran.total_seconds() for _, ran in each if ran is not None]
+    longest = quantiles(waits, n=20, method="inclusive")[-1] if len(waits) >= _FEWEST_QUEUES else None
+    return Usual(
+        queue=max(timedelta(seconds=longest), _SHORT) if longest is not None else None,
+        queued=len(waits),
+        run=timedelta(seconds=median(runs)) if len(runs) >= _FEWEST_RUNS else None,
+        ran=len(runs),
+    )

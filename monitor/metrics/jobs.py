@@ -57,6 +57,14 @@ def phases(tracked: Tracked, at: datetime) -> Iterator[tuple[str, float]]:
             yield phase, time.total_seconds()
 
 
+def _expected_finish(tracked: Tracked) -> datetime | None:
+    """What does not change with the time alone: an estimate that has passed is the job's, too."""
+    if not tracked.active:
+        return None
+    by_rate = tracked.headway.finish if tracked.headway is not None else None
+    return tracked.job.estimated_finish or by_rate
+
+
 def _gauge(name: str, text: str, read: Callable[[Tracked], float | None]) -> JobFamily:
     """A family with one number per job; a job of which the number is not known has no series."""
 
@@ -132,8 +140,8 @@ JOBS: Final[tuple[JobFamily, ...]] = (
     ),
     _moment(
         "finetune_job_estimated_finish_timestamp_seconds",
-        "When the job will end, by the provider's estimate.",
-        lambda tracked: None if tracked.job.status.final else tracked.job.estimated_finish,
+        "When the job will end, by the provider's estimate, else by its recent steps where their rate is steady.",
+        _expected_finish,
     ),
     _moment(
         "finetune_job_last_activity_timestamp_seconds",

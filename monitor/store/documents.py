@@ -12,7 +12,7 @@ import msgspec
 
 from monitor.domain.costs import Spending
 from monitor.domain.flow import Tracked, Transition, TransitionKind
-from monitor.domain.model import JobEvent, Status
+from monitor.domain.model import JobEvent, JobKind, Status, span
 from monitor.domain.news import EventType, Message, Severity, Subject, SubjectKind
 from monitor.store.errors import BadCursor
 
@@ -66,6 +66,30 @@ def write_tracked(tracked: Tracked) -> str:
 def read_tracked(doc: str) -> Tracked:
     """Understand a job of this or an older version: fields it lacks have their defaults, unknown ones are ignored."""
     return _tracked(doc)
+
+
+class _JobTimes(msgspec.Struct, frozen=True, kw_only=True):
+    kind: JobKind = JobKind.FINE_TUNING
+    status: Status
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class _TrackedTimes(msgspec.Struct, frozen=True, kw_only=True):
+    job: _JobTimes
+
+
+_times = msgspec.json.Decoder(_TrackedTimes).decode
+
+
+def read_times(doc: str) -> tuple[timedelta | None, timedelta | None]:
+    """How long a tuning job waited, and how long it ran where it succeeded: the rest of it is not read."""
+    job = _times(doc).job
+    if job.kind is not JobKind.FINE_TUNING:
+        return None, None
+    ran = span(job.started_at, job.finished_at) if job.status is Status.SUCCEEDED else None
+    return span(job.created_at, job.started_at), ran
 
 
 def read_event(doc: str) -> JobEvent:

@@ -14,6 +14,7 @@ from monitor.domain.decide import evolve
 from monitor.domain.flow import RECENT, Change, Known, Tracked, Transition
 from monitor.domain.model import EventKind, JobEvent, Metrics, Status
 from monitor.domain.snapshot import WatchState
+from monitor.domain.stall import Usual, usual
 from monitor.store import counters
 from monitor.store.changes import Changes, Place
 from monitor.store.costs import add_models, record_training
@@ -23,6 +24,7 @@ from monitor.store.documents import (
     Row,
     maybe_moment,
     read_event,
+    read_times,
     read_tracked,
     to_ms,
     to_ms_up,
@@ -52,6 +54,9 @@ _BIG: Final = 2**62  # columns hold 64 bits
 BATCH: Final = 200
 """Jobs, or deliveries, that are forgotten in one transaction: it must not hold others up."""
 
+_LAST: Final = 100
+"""Jobs of a model by which it is known what is usual."""
+
 _org, _id = sa.bindparam("b_org", type_=sa.Text), sa.bindparam("b_id", type_=sa.Text)
 _of_job = (event.c.org == _org) & (event.c.job == _id)
 
@@ -64,6 +69,12 @@ _A_FEW: Final = {"yield_per": CHUNK}
 _FINISHED: Final = sa.select(job.c.id, job.c.status).where(job.c.org == _org, job.c.finalized == 1)
 _STORED: Final = sa.select(job.c.id, job.c.doc).where(
     job.c.org == _org, job.c.id.in_(sa.bindparam("b_ids", expanding=True))
+)
+_LAST_OF_MODEL: Final = (
+    sa.select(job.c.doc)
+    .where(job.c.org == _org, job.c.model == sa.bindparam("b_model", type_=sa.Text))
+    .order_by(job.c.created_at.desc())
+    .limit(_LAST)
 )
 _CURVE: Final = (
     sa.select(event.c.doc)
@@ -178,6 +189,10 @@ class JobStore:
         """What is stored of the measurements of these jobs, oldest first."""
         return await self.database.read(_read_curves, org, tuple(ids)) if ids else {}
 
+    async def usual(self, org: str, models: Collection[str]) -> Mapping[str, Usual]:
+        """How long the last jobs of each of these models took."""
+        return await self.database.read(_read_usual, org, tuple(models))
+
     async def commit(self, change: Change, state: WatchState | None = None) -> None:
         """Make the change durable, whole, and with it how watching goes.
 
@@ -289,6 +304,14 @@ def _read_curves(connection: sa.Connection, org: str, ids: Sequence[str]) -> dic
     for id_ in ids:
         docs = connection.execute(_CURVE, {"b_org": org, "b_id": id_, "b_kind": EventKind.METRICS.value}).scalars()
         found[id_] = [one.metrics for one in map(read_event, docs) if one.metrics is not None]
+    return found
+
+
+def _read_usual(connection: sa.Connection, org: str, models: Sequence[str]) -> dict[str, Usual]:
+    found: dict[str, Usual] = {}
+    for model in models:
+        docs = connection.execute(_LAST_OF_MODEL, {"b_org": org, "b_model": model}).scalars()
+        found[model] = usual([read_times(doc) for doc in docs])
     return found
 
 

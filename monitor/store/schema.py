@@ -78,6 +78,7 @@ job = sa.Table(
     sa.Column("basis", sa.Text),  # of its cost, once it is over
     sa.Column("doc", sa.Text, nullable=False),  # Tracked
     sa.Index("job_listing", "created_at", "org", "id"),
+    sa.Index("job_model", "org", "model", "created_at"),
     sa.Index("job_status", "org", "status", "created_at", "id"),
     sa.Index("job_finalized", "org", "finalized", "id"),
     sa.Index("job_ended", "ended_at"),

@@ -75,6 +75,21 @@ class JobError(Answer, frozen=True, kw_only=True):
     retryable: bool | None = None
 
 
+class Stall(Answer, frozen=True, kw_only=True):
+    """Why a job counts as stalled."""
+
+    reason: str
+    since: Moment
+
+
+class Verdict(Answer, frozen=True, kw_only=True):
+    """How a job's training went."""
+
+    text: str
+    best_step: Count | None = None
+    best_checkpoint: str | None = None
+
+
 class Job(Answer, frozen=True, kw_only=True):
     """A job as it is listed."""
 
@@ -100,6 +115,8 @@ class Job(Answer, frozen=True, kw_only=True):
     cost: Price = Price()
     error: JobError | None = None
     stalled: bool = False
+    stall: Stall | None = None
+    verdict: Verdict | None = None
     labels: dict[str, str] = {}
     metadata: dict[str, str] = {}
     url: str | None = None

@@ -37,6 +37,12 @@ from monitor.terminal.output import (
 
 _LONGEST: Final = 4000
 _MOST_EVENTS: Final = 5000
+_STALLS: Final = {
+    "queued": "queued longer than usual",
+    "silent": "no sign of life",
+    "no_step": "no step",
+    "slipping": "its end slips",
+}
 _STATES: Final = {"sent": GOOD, "pending": BUSY, "dead": BAD}
 _TRANSITIONS: Final = (
     Column(title="#", right=True),
@@ -149,7 +155,7 @@ def _change(of: Transition) -> str:
     after = inert(of.after, 40)
     match of.kind:
         case "stalled":
-            return f"{after}, no sign of life"
+            return f"{after}, stalled"
         case "gone":
             return "the provider no longer knows the job"
         case "back":
@@ -173,6 +179,8 @@ def _facts(job: Job, events: Sequence[Event], now: datetime) -> Iterator[tuple[s
         ("Started", _moment(job.started_at, now)),
         ("Finished", _moment(job.finished_at, now)),
         ("Expected finish", _expected_finish(job, now)),
+        ("Stalled since", _stalled(job, now)),
+        ("Verdict", _verdict(job)),
         ("Queued for", span(timedelta(seconds=job.queue_seconds)) if job.queue_seconds is not None else ""),
         ("Ran for" if job.ended else "Running for", run_time(job, now)),
         ("Progress", ", ".join(filter(None, (share, step(events))))),
@@ -191,11 +199,28 @@ def _moment(at: datetime | None, now: datetime) -> str:
 
 
 def _expected_finish(job: Job, now: datetime) -> str:
-    """The provider's estimate, of a job that is neither over nor trained to 100 %."""
+    """Of a job that is neither over nor trained to 100 %."""
     at = job.estimated_finish
     if at is None or job.ended or job.progress == 1:
         return ""
     return moment(at, now) if at > now else f"{clock_time(at)}, overdue by {span(now - at)}"
+
+
+def _stalled(job: Job, now: datetime) -> str:
+    if not job.stalled or job.stall is None:
+        return ""
+    why = _STALLS.get(job.stall.reason, inert(job.stall.reason, 40))
+    return f"{moment(job.stall.since, now)}, {why}"
+
+
+def _verdict(job: Job) -> str:
+    """How the training went, and which checkpoint is to be preferred."""
+    verdict = job.verdict
+    if verdict is None:
+        return ""
+    best = f" Best at step {verdict.best_step:,}." if verdict.best_step is not None else ""
+    kept = f" Checkpoint: {inert(verdict.best_checkpoint)}" if verdict.best_checkpoint is not None else ""
+    return inert(verdict.text, _LONGEST) + best + kept
 
 
 def _error_facts(error: JobError) -> Iterator[tuple[str, str]]:

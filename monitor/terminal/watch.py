@@ -199,17 +199,11 @@ def progress(job: Job, events: Sequence[Event], width: int, now: datetime) -> Ta
     return line
 
 
-def remaining(job: Job, events: Sequence[Event], now: datetime) -> timedelta | None:
-    """How long a running job still takes, by the provider's estimate, or by the pace of its steps once that has passed.
-
-    Negative where the estimate has passed and the pace is not known; None where nothing is known, and at 100 %.
-    """
-    if job.status != "running" or job.progress == 1:
+def remaining(job: Job, now: datetime) -> timedelta | None:
+    """How long a running job is expected to take still; negative where that has passed, None at 100 %."""
+    if job.status != "running" or job.progress == 1 or job.estimated_finish is None:
         return None
-    if job.estimated_finish is not None and job.estimated_finish > now:
-        return job.estimated_finish - now
-    by_pace = _by_pace(job, events, now)
-    return job.estimated_finish - now if by_pace is None and job.estimated_finish is not None else by_pace
+    return job.estimated_finish - now
 
 
 def _parts(job: Job, events: Sequence[Event], now: datetime) -> Iterator[str]:
@@ -222,7 +216,7 @@ def _parts(job: Job, events: Sequence[Event], now: datetime) -> Iterator[str]:
         yield f"for {text}" if text else "…"
     else:
         yield f"for {span(max(now - job.since, timedelta(0)))}"
-    left = remaining(job, events, now)
+    left = remaining(job, now)
     if left is not None and abs(left) >= timedelta(seconds=1):
         yield f"{span(left)} left" if left > timedelta(0) else f"overdue by {span(-left)}"
     metrics = latest(events)
@@ -230,25 +224,6 @@ def _parts(job: Job, events: Sequence[Event], now: datetime) -> Iterator[str]:
         yield f"loss {metrics.train_loss:.4g}"
     if text := short_cost(job):
         yield text
-
-
-def _by_pace(job: Job, events: Sequence[Event], now: datetime) -> timedelta | None:
-    done = sorted(
-        (event.metrics.step, event.at, event.metrics.steps)
-        for event in events
-        if event.at is not None and event.metrics is not None and event.metrics.step and event.metrics.steps
-    )
-    if not done:
-        return None
-    newest, at, steps = done[-1]
-    first, since, _ = done[0]
-    if at <= since and job.started_at is not None:
-        first, since = 0, job.started_at
-    if at <= since or newest <= first:
-        return None
-    # As a number: an hour for each of 2**53 steps is no timedelta.
-    seconds = (at - since).total_seconds() / (newest - first) * max(steps - newest, 0) - (now - at).total_seconds()
-    return timedelta(seconds=max(seconds, 0.0)) if seconds < timedelta.max.total_seconds() / 2 else None
 
 
 def _outcome(job: JobDetails) -> Iterator[RenderableType]:

@@ -22,6 +22,7 @@ from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Tro
 from monitor.domain.model import Status
 from monitor.domain.pace import Pace, next_delay, relaxed
 from monitor.domain.snapshot import WatchState
+from monitor.domain.stall import Usual
 from monitor.log import get_logger
 from monitor.metrics.process import ProcessMetrics
 from monitor.providers.base import AuthFailed, NotEligible, ProviderUnavailable, RateLimited, SourceError
@@ -38,6 +39,7 @@ _BATCH: Final = 4  # event streams read in one step
 _MANY: Final = 100  # jobs that are decided on the event loop; more, in a thread
 _STORE_RETRY: Final = 5.0
 _IDLE: Final = 60.0  # seconds between two looks for something to read, where nothing is planned
+_USUAL: Final = 600.0  # seconds for which it is known how long jobs take
 _BREATH: Final = 1.0  # seconds until an organisation that is down is looked at again
 
 
@@ -163,7 +165,8 @@ class JobWatcher:
         """
         known = await self.store.known(self.source.org)
         curves = await self.store.curves(self.source.org, list(_ended(part, known)))
-        part = replace(part, disputed=await self._disputed(part, known), curves=curves)
+        usual = await self._usual(part, known)
+        part = replace(part, disputed=await self._disputed(part, known), curves=curves, usual=usual)
         change = await self._decide(known, part)
         try:
             return [await self._commit_change(change, part, known)]
@@ -204,6 +207,17 @@ class JobWatcher:
             self.own.skipped(org, "unstorable", len(refused))
         if seen.listed and refused and judged <= refused.keys():
             raise next(iter(refused.values()))
+
+    async def _usual(self, seen: Observation, known: Known) -> Mapping[str, Usual]:
+        """How long the last jobs took, by the models of active jobs whose events were read."""
+        now, jobs = self.clock.monotonic(), (known.jobs.get(read.job) for read in seen.reads)
+        models = {one.job.model for one in jobs if one is not None and one.active}
+        good = {model: found for model, found in self.state.usual.items() if found[0] > now}
+        if old := models - good.keys():
+            found = await self.store.usual(self.source.org, old)
+            good |= {model: (now + _USUAL, usual) for model, usual in found.items()}
+        self.state.usual = good
+        return {model: good[model][1] for model in models}
 
     async def _disputed(self, seen: Observation, known: Known) -> Mapping[str, Tracked]:
         """What is stored of ended jobs that the provider says otherwise of now."""

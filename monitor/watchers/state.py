@@ -12,6 +12,7 @@ import anyio
 from monitor.clock import Nudge
 from monitor.domain.flow import SETTLE_AFTER, Change, Known, Observation, Reason, Tracked, Trouble
 from monitor.domain.model import Status
+from monitor.domain.stall import Usual
 from monitor.watchers.store_trouble import StoreTrouble
 
 _JUMP: Final = timedelta(seconds=30)  # more than any drift between two polls
@@ -51,6 +52,8 @@ class PollState:
     """Finalized jobs whose end the provider contradicts."""
     unstorable: set[str] = field(default_factory=set)
     """Jobs that the store has refused, and that were already warned about."""
+    usual: dict[str, tuple[float, Usual]] = field(default_factory=dict)
+    """By model of active jobs: how long the last jobs took, and until when that is good."""
     _statuses: dict[str, Status] = field(default_factory=dict)
     _gone: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Jobs that are gone from the provider: when to ask again, and how long to wait after that."""

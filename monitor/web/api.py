@@ -20,7 +20,7 @@ from monitor.domain.flow import Tracked, Transition, Trouble
 from monitor.domain.model import JobEvent, Status
 from monitor.domain.money import dollars
 from monitor.domain.reconcile import DayCosts, reconcile
-from monitor.domain.render import job_view, moment
+from monitor.domain.render import headway_view, job_view, moment
 from monitor.metrics.health import AccountHealth, BudgetState, Health, OrgHealth
 from monitor.providers import line_item_kind
 from monitor.store import CostStore, DeliverySummary, JobFile, Reader, ResultPage
@@ -54,7 +54,7 @@ class ApiRoutes:
         org = query.choice(given, "org", tuple(self.health.orgs))
         status = query.choice(given, "status", tuple(Status))
         listing = await self.reader.jobs(org=org, status=status, limit=query.limit(given, 50), after=given.get("after"))
-        view = partial(job, health=self.health.copy(), monitor_url=self.monitor_url())
+        view = partial(job, health=self.health.copy(), now=self.clock.now(), monitor_url=self.monitor_url())
         return await self._json(lambda: page(listing, view))
 
     async def job(self, request: web.Request) -> web.Response:
@@ -63,8 +63,8 @@ class ApiRoutes:
         file = await self.reader.job(request.match_info["org"], request.match_info["job_id"])
         if file is None:
             raise query.NotThere("there is no such job")
-        health, monitor_url = self.health.copy(), self.monitor_url()
-        return await self._json(lambda: encoded(job_file(file, health, monitor_url)))
+        health, now, monitor_url = self.health.copy(), self.clock.now(), self.monitor_url()
+        return await self._json(lambda: encoded(job_file(file, health, now, monitor_url)))
 
     async def events(self, request: web.Request) -> web.Response:
         """A job's event stream, newest first."""
@@ -142,7 +142,7 @@ def encoded(shown: View | list[View], following: str | None = None) -> bytes:
     return msgspec.json.encode(answer)
 
 
-def job(tracked: Tracked, health: Health, monitor_url: str = "") -> View:
+def job(tracked: Tracked, health: Health, now: datetime, monitor_url: str = "") -> View:
     """A job as in notifications, with its organisation and what we remember about watching it."""
     org = health.orgs.get(tracked.job.org)
     return {
@@ -153,14 +153,14 @@ def job(tracked: Tracked, health: Health, monitor_url: str = "") -> View:
         "base_model": tracked.job.base_model,
         "since": moment(tracked.since),
         "stalled": tracked.stalled,
-        "estimated_finish": moment(tracked.job.estimated_finish),
+        **headway_view(tracked, now),
     }
 
 
-def job_file(file: JobFile, health: Health, monitor_url: str = "") -> View:
+def job_file(file: JobFile, health: Health, now: datetime, monitor_url: str = "") -> View:
     """A job with its transitions and deliveries."""
     return {
-        **job(file.tracked, health, monitor_url),
+        **job(file.tracked, health, now, monitor_url),
         "transitions": [transition(one) for one in file.transitions],
         "deliveries": [delivery(one) for one in file.deliveries],
     }

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from monitor.domain.flow import Tracked, Transition
 from monitor.domain.model import EventKind, Job, JobEvent
-from monitor.domain.render import moment, span
+from monitor.domain.render import moment, span, stall_facts
 from monitor.metrics.labels import clean
 from monitor.store import DeliverySummary, JobFile, ResultPage
 from monitor.web.drawing import Chart, chart
@@ -54,7 +54,7 @@ def render(story: JobStory, *, fragment: bool = False) -> bytes:
         "row": row,
         "api": f"../../api/v1/{row.page}",
         "times": [(label, moment(at)) for label, at in _times(tracked) if at is not None],
-        "details": [(label, value) for label, value in _details(tracked) if value],
+        "details": [(label, value) for label, value in _details(tracked, now) if value],
         "metadata": [(clean(key, 64), clean(text, 200)) for key, text in list(job.metadata.items())[:_MOST_METADATA]],
         "labels": [clean(f"{key}: {text}", 128) for key, text in story.labels.items()],
         "charts": list(_charts(story.measured)),
@@ -86,7 +86,7 @@ def _times(tracked: Tracked) -> Iterator[tuple[str, datetime | None]]:
     yield "Last activity", tracked.last_activity_at if tracked.active else None
 
 
-def _details(tracked: Tracked) -> Iterator[tuple[str, str | None]]:
+def _details(tracked: Tracked, now: datetime) -> Iterator[tuple[str, str | None]]:
     job, size = tracked.job, tracked.size
     yield "Provider", clean(job.provider, 64)
     yield "Base model", clean(job.base_model, 80)
@@ -94,6 +94,8 @@ def _details(tracked: Tracked) -> Iterator[tuple[str, str | None]]:
     yield "Status at the provider", clean(job.raw_status, 80) if job.raw_status != job.status.value else None
     yield "Queued for", span(job.queue_time) if job.queue_time is not None else None
     yield "Verdict", tracked.verdict.text if tracked.verdict is not None else None
+    if tracked.active and tracked.stalled and tracked.stall is not None:
+        yield from stall_facts(tracked, tracked.stall, now)
     yield "Ran for", span(job.run_time) if job.run_time is not None else None
     yield "Trained tokens", f"{job.trained_tokens:,}" if job.trained_tokens is not None else None
     yield "Epochs", f"{job.epochs:,}" if job.epochs is not None else None

@@ -18,7 +18,6 @@ from monitor.metrics.labels import clean
 
 GONE: Final = "gone"
 """What a job is called that its provider does not know any more."""
-_EARLY: Final = 0.02  # of the whole: what is done of so little says nothing of the rest
 _SEEN_SOON: Final = timedelta(minutes=10)  # after its creation: whatever happened to it happened in between
 
 
@@ -83,7 +82,7 @@ def job_row(tracked: Tracked, now: datetime, spark: tuple[str, str] | None = Non
         final=job.status.final,
         stalled=tracked.stalled and tracked.active,
         since=_since(tracked, now),
-        finish=finish(job, now) if tracked.active else None,
+        finish=finish(tracked, now) if tracked.active else None,
         progress=job.progress,
         steps=f"step {latest.step:,} of {latest.steps:,}" if latest.step is not None and latest.steps else None,
         run_time=span(job.run_time) if job.run_time is not None else None,
@@ -144,24 +143,13 @@ def cut(text: str, limit: int) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1].rstrip() + ELLIPSIS
 
 
-def finish(job: Job, now: datetime) -> When | None:
-    """When it will be done: as the provider says, else by the pace so far. None when there is no saying."""
-    if job.status.final:
-        return None
-    done = job.progress
+def finish(tracked: Tracked, now: datetime) -> When | None:
+    """When an active job will be done: as the provider says, else by its recent steps. None when there is no saying."""
+    done = tracked.job.progress
     if done is not None and done >= 1:
         return When(words="finishing")
-    if job.estimated_finish is not None:
-        overdue = job.estimated_finish <= now
-        return (
-            When(words="overdue", exact=moment(job.estimated_finish) or "")
-            if overdue
-            else when(job.estimated_finish, now)
-        )
-    began = job.started_at
-    if job.status is not Status.RUNNING or began is None or began > now or done is None or done < _EARLY:
-        return None
-    return when(now + (now - began) * ((1 - done) / done), now)
+    at = tracked.expected_finish(now)
+    return When(words="overdue", exact=moment(at) or "") if at is not None and at <= now else when(at, now)
 
 
 def address(job: Job) -> str:

@@ -24,6 +24,7 @@ from monitor.domain.news import Delivery, EventType
 from monitor.domain.pricing import Prices, Rate
 from monitor.domain.render import Labelling, render
 from monitor.domain.routing import Rule
+from monitor.domain.stall import Stall, StallReason
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, known, measured, on, read, seen, tracked
 
 Q, R, F = Status.QUEUED, Status.RUNNING, Status.FAILED
@@ -87,7 +88,8 @@ def test_a_stall_is_written_and_told() -> None:
     before = tracked(job(), seq=2, since=NOON - 3 * HOUR, last_activity_at=NOON - 2 * HOUR)
     change = decide(known(before), seen(reads=(read(),)), POLICY)
     assert change.transitions == (transition(3, TransitionKind.STALLED, R, R),)
-    assert change.tracked == (replace(before, seq=3, stalled=True),), "neither a new status nor a sign of life"
+    stall = Stall(reason=StallReason.SILENT, since=NOON - 2 * HOUR)
+    assert change.tracked == (replace(before, seq=3, stalled=True, stall=stall),), "no new status, no sign of life"
     assert [(delivery.seq, delivery.message.event_type) for delivery in change.deliveries] == [(3, "stalled")] * 2
 
 

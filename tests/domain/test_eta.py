@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from struct import iter_unpack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain.eta import StepRate, estimate_finish
+from monitor.domain.eta import StepRate
 from tests.builders import HOUR, MINUTE, NOON, SECOND
 from tests.domain.curves import RealRun, real_run, real_runs
 
@@ -17,10 +18,16 @@ each_real_run = pytest.mark.parametrize("run", real_runs(), ids=lambda run: run.
 
 
 def rate_of(samples: list[tuple[datetime, int]]) -> StepRate:
+    """The rate after these steps, folded one at a time: as they come."""
     rate = StepRate()
-    for at, step in samples:
-        rate = rate.after(at, step)
+    for sample in samples:
+        rate = rate.after([sample])
     return rate
+
+
+def estimate_finish(samples: list[tuple[datetime, int]], steps: int, now: datetime) -> datetime | None:
+    finish = StepRate().after(samples).finish(steps)
+    return finish if finish is not None and finish > now else None
 
 
 def steady(count: int, every: timedelta = MINUTE, first: int = 1) -> list[tuple[datetime, int]]:
@@ -112,20 +119,21 @@ def test_steps_that_are_late_or_come_twice_change_nothing() -> None:
 
 
 def test_a_run_that_goes_back_warms_up_again() -> None:
-    rate = rate_of(steady(60)).after(NOON + 2 * HOUR, 40)
-    assert rate.finish(100, NOON) is None
+    rate = rate_of(steady(60)).after([(NOON + 2 * HOUR, 40)])
+    assert rate.finish(100) is None
     assert rate.step_seconds is None
     for step in range(41, 90):
-        rate = rate.after(NOON + 2 * HOUR + 2 * MINUTE * (step - 40), step)
-    assert rate.finish(100, NOON) == NOON + 4 * HOUR
+        rate = rate.after([(NOON + 2 * HOUR + 2 * MINUTE * (step - 40), step)])
+    assert rate.finish(100) == NOON + 4 * HOUR
 
 
 def test_a_pause_is_no_step() -> None:
-    rate = rate_of(steady(60)).resumed()
+    rate = rate_of(steady(60)).anew()
     for step in range(61, 99):
-        rate = rate.after(NOON + 99 * HOUR + MINUTE * step, step)
-    assert rate.finish(100, NOON) == NOON + 99 * HOUR + 100 * MINUTE
-    assert StepRate().resumed() == StepRate()
+        rate = rate.after([(NOON + 99 * HOUR + MINUTE * step, step)])
+    assert rate.finish(100) == NOON + 99 * HOUR + 100 * MINUTE
+    assert rate_of(steady(60)).anew().anew() == rate_of(steady(60)).anew()
+    assert StepRate().anew() == StepRate()
 
 
 def test_a_step_takes_its_mean() -> None:
@@ -133,10 +141,25 @@ def test_a_step_takes_its_mean() -> None:
     assert rate_of(steady(3)).step_seconds is None
 
 
-SAMPLES = st.lists(st.tuples(st.datetimes(), st.integers(0, 2**53)), max_size=80)
+def test_a_step_that_is_told_a_little_late_is_no_restart() -> None:
+    rate = rate_of(steady(60))
+    assert rate.after([(NOON + 61 * MINUTE, 58)]) == rate
 
 
-@given(SAMPLES, st.integers(1, 2**53), st.datetimes())
+def test_steps_one_by_one_and_all_at_once_are_the_same() -> None:
+    assert StepRate().after(steady(200)) == rate_of(steady(200))
+
+
+def test_it_is_known_how_long_it_takes_until_the_next_step_is_told() -> None:
+    assert rate_of(steady(3)).longest_wait is None
+    assert rate_of([*steady(9), (NOON + 2 * HOUR, 10)]).longest_wait == 6660.0
+
+
+MOMENTS = st.datetimes(timezones=st.just(UTC))
+SAMPLES = st.lists(st.tuples(MOMENTS, st.integers(0, 2**53)), max_size=80)
+
+
+@given(SAMPLES, st.integers(1, 2**53), MOMENTS)
 def test_no_stream_is_too_strange(samples: list[tuple[datetime, int]], steps: int, now: datetime) -> None:
     finish = estimate_finish(samples, steps, now)
     assert finish is None or finish > now
@@ -147,9 +170,9 @@ def test_the_state_is_bounded_and_of_distinct_steps(gaps: list[tuple[int, int]])
     rate, at, step = StepRate(), NOON, 0
     for seconds, steps in gaps:
         at, step = at + timedelta(seconds=seconds), step + steps
-        rate = rate.after(at, step)
-        assert len(rate.marks) <= 32
-        numbers = [number for _, number in rate.marks]
+        rate = rate.after([(at, step)])
+        assert len(rate.marks) <= 32 * 16
+        numbers = [number for _, number in iter_unpack("<qq", rate.marks)]
         assert all(b - a >= rate.stride for a, b in pairwise(numbers))
     assert rate.newest == ((at, step) if gaps else None)
 

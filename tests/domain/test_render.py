@@ -12,6 +12,7 @@ from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, JobError, Metri
 from monitor.domain.news import EventType, Severity, job_subject
 from monitor.domain.pricing import spoken
 from monitor.domain.render import Labelling, job_view, moment, payload, render, span
+from monitor.domain.stall import Stall, StallReason, Usual
 from monitor.domain.triage import triage
 from monitor.domain.verdict import Verdict, VerdictKind
 from tests.builders import HOUR, MINUTE, NOON, SECOND, job, tracked, trained
@@ -78,6 +79,8 @@ def test_the_payload_is_the_contract_s() -> None:
             "metadata": {"env": "prod"},
             "url": "https://platform.openai.com/finetune/ftjob-1",
             "monitor_url": None,
+            "estimated_finish": None,
+            "stall": None,
         },
     }
 
@@ -114,17 +117,22 @@ FULL = job(
         ),
         pytest.param(
             trained(job(), latest=Metrics(step=42, steps=99)),
-            {"last_activity_at": NOON - HOUR - MINUTE, "cost": Cost(basis=Basis.ESTIMATED, usd=Decimal(7))},
+            {
+                "stall": Stall(reason=StallReason.NO_STEP, since=NOON - HOUR - MINUTE, usual=Usual(run=HOUR, ran=7)),
+                "cost": Cost(basis=Basis.ESTIMATED, usd=Decimal(7)),
+            },
             "stalled",
             (
                 ("Organisation", "research"),
                 ("Model", "gpt-4o-mini-2024-07-18"),
-                ("Silent for", "1h 1m"),
+                ("Stalled since", "2026-11-22T10:59:00Z, for 1h 1m"),
+                ("Why", "step 42 of 99 does not advance"),
+                ("Usual", "the last 7 jobs with this model ran 1h (median)"),
                 ("Progress", "42%"),
                 ("Cost", "about $7.00"),
                 ("Job", "ftjob-1"),
             ),
-            id="a stall says for how long",
+            id="a stall says since when, why, and what is usual",
         ),
         pytest.param(
             job(status=Status.CANCELLED),
@@ -142,6 +150,69 @@ FULL = job(
 )
 def test_people_read(of: Job, over: dict[str, Any], word: str, facts: tuple[tuple[str, str], ...]) -> None:
     assert render(moved(of.status), tracked(of, **over), EventType(word), Labelling()).facts == facts
+
+
+@pytest.mark.parametrize(
+    ("of", "stall", "why"),
+    [
+        pytest.param(
+            job(status=Status.QUEUED),
+            Stall(reason=StallReason.QUEUED, since=NOON - HOUR, usual=Usual(queue=20 * MINUTE, queued=43, run=HOUR)),
+            {
+                "Why": "it waits longer than usual",
+                "Usual": "19 of 20 of the last 43 jobs with this model waited 20m at most",
+            },
+            id="a queue",
+        ),
+        pytest.param(
+            job(status=Status.VALIDATING),
+            Stall(reason=StallReason.SILENT, since=NOON - HOUR),
+            {"Why": "no sign of life"},
+            id="silence",
+        ),
+        pytest.param(
+            trained(job(), latest=Metrics(step=42)),
+            Stall(reason=StallReason.NO_STEP, since=NOON - HOUR),
+            {"Why": "step 42 does not advance"},
+            id="a step, nobody knows of how many",
+        ),
+        pytest.param(
+            job(reported_progress=0.2),
+            Stall(reason=StallReason.NO_STEP, since=NOON - HOUR),
+            {"Why": "no progress"},
+            id="a share that stays",
+        ),
+        pytest.param(
+            job(),
+            Stall(reason=StallReason.SLIPPING, since=NOON - HOUR, promised=NOON - MINUTE),
+            {"Why": "its end slips: it was expected at 2026-11-22T11:59:00Z"},
+            id="an end that slips",
+        ),
+    ],
+)
+def test_a_stall_says_why_and_what_to_look_at(of: Job, stall: Stall, why: dict[str, str]) -> None:
+    message = render(moved(of.status), tracked(of, stalled=True, stall=stall), EventType.STALLED, Labelling())
+    facts = dict(message.facts)
+    assert facts["Stalled since"] == "2026-11-22T11:00:00Z, for 1h"
+    assert {label: facts[label] for label in ("Why", "Usual") if label in facts} == why
+    assert (message.hint or "").startswith("Look at ")
+    view = json.loads(message.data)["job"]["stall"]
+    assert (view["reason"], view["since"]) == (stall.reason, "2026-11-22T11:00:00Z")
+    assert (view["usual_seconds"], view["usual_jobs"]) == ((1200, 43) if stall.usual.queue else (None, 0))
+
+
+def test_a_stall_that_an_older_version_found_has_no_reason() -> None:
+    message = render(moved(Status.RUNNING), tracked(stalled=True), EventType.STALLED, Labelling())
+    assert "Why" not in dict(message.facts)
+    assert message.hint is None
+
+
+def test_what_runs_says_when_it_is_expected_to_finish() -> None:
+    message = render(moved(Status.RUNNING), tracked(job(estimated_finish=NOON + HOUR)), EventType.MOVING, Labelling())
+    assert dict(message.facts)["Expected finish"] == "2026-11-22T13:00:00Z, in 1h"
+    assert json.loads(message.data)["job"]["estimated_finish"] == "2026-11-22T13:00:00Z"
+    late = render(moved(Status.RUNNING), tracked(job(estimated_finish=NOON)), EventType.MOVING, Labelling())
+    assert "Expected finish" not in dict(late.facts)
 
 
 @pytest.mark.parametrize(

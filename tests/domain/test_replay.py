@@ -16,6 +16,7 @@ from monitor.domain.news import EventType
 from monitor.domain.render import Labelling
 from monitor.domain.replay import MOST_LISTED, Past, Replayed, ReplayedDelivery, StoredDelivery, as_of, plan
 from monitor.domain.routing import Match, Rule
+from monitor.domain.stall import Stall, StallReason
 from monitor.domain.verdict import Verdict, VerdictKind
 from tests.builders import HOUR, MINUTE, NOON, job, known, seen, tracked, trained
 
@@ -166,12 +167,12 @@ def test_the_start_is_told_where_it_had_been(of: Transition, expected: Any) -> N
 
 def test_a_stall_that_is_over_is_told_without_a_silence_that_nobody_remembers() -> None:
     stall = transition(3, Status.RUNNING, TransitionKind.STALLED)
-    stirred = tracked(job(), seq=3, last_activity_at=NOON + MINUTE)
-    silent = tracked(job(), seq=3, last_activity_at=NOON - HOUR)
+    stirred = tracked(job(), seq=3)
+    silent = tracked(job(), seq=3, stalled=True, stall=Stall(reason=StallReason.SILENT, since=NOON - HOUR))
     facts = [
         dict(plan([Past(transition=stall, tracked=one)], policies()).new[0].message.facts) for one in (stirred, silent)
     ]
-    assert ["Silent for" in one for one in facts] == [False, True]
+    assert ["Stalled since" in one for one in facts] == [False, True]
 
 
 def test_all_letters_are_counted_and_the_first_are_named() -> None:

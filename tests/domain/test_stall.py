@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from monitor.domain.model import Status
 from monitor.domain.stall import (
-    EpisodeChange,
     Promise,
     StallReason,
+    Usual,
     Vitals,
-    episode_change,
     promised,
-    queue_limit,
     stall_reason,
+    usual,
 )
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND
 
@@ -51,6 +50,12 @@ def vitals(status: Status = Status.RUNNING, silent: timedelta = MINUTE, **over: 
             None,
             StallReason.NO_STEP,
             id="no step, and even slow ones would have come",
+        ),
+        pytest.param(
+            vitals(step=9, steps=90, step_at=NOON - 2 * HOUR, longest_wait=2400.0),
+            None,
+            None,
+            id="few steps are told",
         ),
         pytest.param(vitals(promise=SLIPPING), None, StallReason.SLIPPING, id="ever later"),
         pytest.param(vitals(promise=Promise(made_at=NOON, finish=NOON)), None, None, id="as promised"),
@@ -86,7 +91,15 @@ def test_a_job_is_stalled_for_a_reason(seen: Vitals, queue: timedelta | None, ex
     ],
 )
 def test_a_queue_is_measured_by_the_jobs_before(waits: list[timedelta], expected: timedelta | None) -> None:
-    assert queue_limit(waits) == expected
+    found = usual([*((wait, None) for wait in waits), (None, HOUR)])
+    assert (found.queue, found.queued, found.run, found.ran) == (expected, len(waits), None, 1)
+
+
+def test_a_usual_run_is_the_median_of_five_or_more() -> None:
+    runs = [HOUR, 2 * HOUR, 9 * DAY, MINUTE, 3 * HOUR]
+    assert usual([(None, run) for run in runs]).run == 2 * HOUR
+    assert usual([(None, run) for run in runs[1:]]).run is None
+    assert usual([]) == Usual()
 
 
 def episodes(looks: list[tuple[timedelta, timedelta | None]]) -> list[bool]:
@@ -139,22 +152,6 @@ ZERO = timedelta(0)
 )
 def test_a_finish_slips(looks: list[tuple[timedelta, timedelta | None]], expected: list[bool]) -> None:
     assert episodes(looks) == expected
-
-
-def test_an_episode_is_reported_when_it_begins_and_when_it_ends() -> None:
-    reasons = [None, StallReason.SILENT, StallReason.SILENT, StallReason.NO_STEP, None, None, StallReason.SLIPPING]
-    changes = [episode_change(was, reason) for was, reason in zip([None, *reasons], reasons, strict=False)]
-    stalled, moving = EpisodeChange.STALLED, EpisodeChange.MOVING
-    assert changes == [None, stalled, None, None, moving, None, stalled]
-
-
-@given(st.lists(st.sampled_from([None, *StallReason]), max_size=30))
-def test_beginnings_and_ends_alternate(reasons: list[StallReason | None]) -> None:
-    changes = [episode_change(was, reason) for was, reason in zip([None, *reasons], reasons, strict=False)]
-    reported = [change for change in changes if change is not None]
-    assert reported == [EpisodeChange.STALLED, EpisodeChange.MOVING][:2] * (len(reported) // 2) + reported[:1] * (
-        len(reported) % 2
-    )
 
 
 @given(st.lists(st.tuples(st.integers(0, 9000), st.none() | st.integers(-9000, 90000)), max_size=40))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from monitor.domain.model import Job
 from monitor.web import api, status_page
-from tests.builders import tracked
+from tests.builders import NOON, tracked
 from tests.faults.hostile_words import ITEMS, NASTY, assert_inert, health, many, plainly, seen
 from tests.metrics.scrapes import OPENMETRICS, series, snapshot, text
 from tests.providers import answers
@@ -51,7 +51,7 @@ def test_h03_the_json_api_shows_what_the_border_let_in_and_nothing_executes(item
     one = seen(item)
     if one is None:
         return
-    shown = json.loads(api.encoded(api.job(one, health())))["data"]
+    shown = json.loads(api.encoded(api.job(one, health(), NOON)))["data"]
     assert (shown["id"], shown["model"], shown["metadata"]) == (one.job.id, one.job.model, one.job.metadata)
     assert_inert(json.dumps(shown, ensure_ascii=False))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
 
-from monitor.domain.flow import Reason, Trouble
+from monitor.domain.flow import Headway, Reason, Tracked, Trouble
 from monitor.domain.model import Basis, Cost, Job, Metrics, Status
 from monitor.domain.snapshot import Backlog
 from monitor.metrics.process import ProcessMetrics
@@ -98,6 +99,23 @@ def test_an_estimate_is_not_a_cost() -> None:
     found = scrape(snapshot(tracked(cost=Cost(basis=Basis.ESTIMATED, usd=Decimal("1.5")))))
     assert found["finetune_job_estimated_cost_dollars"] == {JOB: 1.5}
     assert "finetune_job_cost_dollars" not in found
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        pytest.param(tracked(headway=Headway(finish=NOON + HOUR)), NOON + HOUR, id="by its recent steps"),
+        pytest.param(
+            tracked(job(estimated_finish=NOON), headway=Headway(finish=NOON + HOUR)),
+            NOON,
+            id="the provider's own first",
+        ),
+        pytest.param(tracked(), None, id="nobody can say"),
+    ],
+)
+def test_the_expected_finish(of: Tracked, expected: datetime | None) -> None:
+    found = scrape(snapshot(of)).get("finetune_job_estimated_finish_timestamp_seconds", {})
+    assert [*found.values()] == ([expected.timestamp()] if expected is not None else [])
 
 
 def test_an_ended_job_has_no_estimated_finish() -> None:

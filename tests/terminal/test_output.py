@@ -151,40 +151,19 @@ def test_curves_are_drawn_of_what_was_measured(events: list[Event], titles: list
 
 
 @pytest.mark.parametrize(
-    ("job", "events", "left"),
+    ("job", "left"),
     [
-        pytest.param(running(estimated_finish=NOON + HOUR), [], HOUR, id="the provider's own estimate"),
+        pytest.param(running(estimated_finish=NOON + HOUR), HOUR, id="expected"),
+        pytest.param(running(estimated_finish=NOON - HOUR), -HOUR, id="overdue"),
+        pytest.param(running(estimated_finish=NOON + HOUR, progress=1.0), None, id="nothing at 100 %"),
+        pytest.param(running(), None, id="nobody can say"),
         pytest.param(
-            running(estimated_finish=NOON - SECOND),
-            [measured(40, NOON - 10 * SECOND), measured(50)],
-            50 * SECOND,
-            id="not once it has passed",
-        ),
-        pytest.param(running(estimated_finish=NOON - HOUR), [], -HOUR, id="overdue where the pace is not known"),
-        pytest.param(running(estimated_finish=NOON + HOUR, progress=1.0), [], None, id="nothing at 100 %"),
-        pytest.param(running(), [measured(50), measured(40, NOON - 10 * SECOND)], 50 * SECOND, id="the pace of steps"),
-        pytest.param(
-            running(started_at=NOON - 50 * SECOND), [measured(50), measured(49)], 50 * SECOND, id="since the start"
-        ),
-        pytest.param(
-            running(), [measured(40, NOON - 20 * SECOND), measured(50, NOON - 10 * SECOND)], 40 * SECOND, id="minus ago"
-        ),
-        pytest.param(running(), [measured(100), measured(50, NOON - MINUTE)], timedelta(0), id="through"),
-        pytest.param(running(), [measured(50)], None, id="one measurement tells no pace"),
-        pytest.param(running(), [measured(50, None)], None, id="nor one without a time"),
-        pytest.param(
-            running(status="paused", estimated_finish=NOON + HOUR), [], None, id="what does not run has no end in sight"
-        ),
-        pytest.param(
-            running(),
-            [Event(at=NOON, metrics=Metrics(step=2, steps=2**53)), measured(1, NOON - HOUR)],
-            None,
-            id="a time beyond all calendars",
+            running(status="paused", estimated_finish=NOON + HOUR), None, id="what does not run has no end in sight"
         ),
     ],
 )
-def test_the_time_left(job: Job, events: list[Event], left: timedelta | None) -> None:
-    assert remaining(job, events, NOON) == left
+def test_the_time_left(job: Job, left: timedelta | None) -> None:
+    assert remaining(job, NOON) == left
 
 
 @pytest.mark.parametrize(
@@ -197,7 +176,8 @@ def test_the_time_left(job: Job, events: list[Event], left: timedelta | None) ->
 )
 def test_the_progress_line_shows_what_fits(width: int, expected: str) -> None:
     events = [measured(50, train_loss=0.5), measured(40, NOON - 10 * SECOND)]
-    (shown,) = rendered(progress(running(progress=0.5), events, width, NOON), width)
+    job = running(progress=0.5, estimated_finish=NOON + 50 * SECOND)
+    (shown,) = rendered(progress(job, events, width, NOON), width)
     assert cell_len(shown) < width
     assert re.sub("(?<=[━╸]) +", "   ", shown) == expected
 

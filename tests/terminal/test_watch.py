@@ -71,7 +71,7 @@ async def test_every_change_is_printed_once_and_in_order() -> None:
         "● running  ftjob-1  (research; gpt-4o, dpo)",
         "2026-11-22 10:00:01Z  ● appeared: queued",
         "2026-11-22 10:00:02Z  ● queued → running",
-        "2026-11-22 10:00:03Z  ▲ running, no sign of life",
+        "2026-11-22 10:00:03Z  ▲ running, stalled",
         "2026-11-22 10:00:04Z  ▲ the provider no longer knows the job",
         "2026-11-22 10:00:05Z  ● the provider knows the job again: running",
         "2026-11-22 10:00:06Z  ✔ running → succeeded",

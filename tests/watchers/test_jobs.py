@@ -206,6 +206,26 @@ async def test_a_stall_is_told_after_an_hour_of_silence(tmp_path: Path) -> None:
         assert [one.message.event_type for one in change.deliveries] == ["stalled"]
 
 
+async def test_a_queue_longer_than_that_of_the_last_jobs_is_told_with_what_is_usual(tmp_path: Path) -> None:
+    policy = Policy(rules=(EVERYTHING,), stall_after={Status.QUEUED: timedelta(hours=6)})
+    async with watched(tmp_path, policy=policy) as of:
+        await of.poll()
+        earlier = [await of.create() for _ in range(20)]
+        for _ in range(8):
+            of.time.move(15)
+            await of.poll()
+            await of.read(*earlier)
+        job = await of.create(metadata={"simulate": "stuck_queue"})
+        of.time.move(30)
+        await of.poll()
+        assert (await of.read(job)).transitions == ()
+        of.time.move(600)
+        change = await of.read(job)
+        assert [one.kind for one in change.transitions] == [TransitionKind.STALLED]
+        facts = dict(change.deliveries[0].message.facts)
+        assert facts["Usual"] == "19 of 20 of the last 20 jobs with this model waited 5m at most"
+
+
 async def test_a_paused_job_is_told_paused_and_resumed(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         await of.poll()

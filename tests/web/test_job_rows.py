@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.flow import GONE_AFTER
+from monitor.domain.flow import GONE_AFTER, Headway
 from monitor.domain.model import Basis, Cost, Metrics, Status
 from monitor.web.job_rows import job_row, money
 from tests.builders import DAY, HOUR, MINUTE, NOON, job, tracked, trained
@@ -38,18 +38,23 @@ def test_a_job_says_how_long_it_has_been_so(
 @pytest.mark.parametrize(
     ("step", "fields", "words"),
     [
-        pytest.param(50, {"started_at": NOON - HOUR}, "in 1h", id="by its pace"),
         pytest.param(100, {"started_at": NOON - HOUR}, "finishing", id="all steps are done"),
         pytest.param(100, {"estimated_finish": NOON + MINUTE}, "finishing", id="and the provider expects it soon"),
         pytest.param(50, {"estimated_finish": NOON + MINUTE}, "in 1m", id="as the provider expects"),
         pytest.param(50, {"estimated_finish": NOON - MINUTE}, "overdue", id="later than the provider expected"),
-        pytest.param(50, {}, None, id="no start, no pace"),
-        pytest.param(1, {"started_at": NOON - HOUR}, None, id="too early to say"),
+        pytest.param(50, {"started_at": NOON - HOUR}, None, id="that it is half done alone says nothing"),
     ],
 )
 def test_an_active_job_says_when_it_will_be_done(step: int, fields: dict[str, Any], words: str | None) -> None:
     row = job_row(tracked(trained(job(**fields), latest=Metrics(step=step, steps=100))), NOON)
     assert (row.finish.words if row.finish is not None else None) == words
+
+
+def test_where_the_provider_does_not_say_the_recent_steps_do() -> None:
+    row = job_row(tracked(headway=Headway(finish=NOON + HOUR)), NOON)
+    assert row.finish is not None
+    assert row.finish.words == "in 1h"
+    assert job_row(tracked(headway=Headway(finish=NOON)), NOON).finish is None, "no step came since: nobody knows"
 
 
 def test_an_estimate_and_its_range_are_told_apart() -> None:
