@@ -18,7 +18,7 @@ pure := monitor/domain/*,monitor/providers/*
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help site demo test browser observe bench faults soak mutants check fix lock image image-check sbom deploy-tools venv venv-dev
+.PHONY: help site demo test browser observe bench faults soak peers mutants check fix lock image image-check sbom deploy-tools venv venv-dev
 .PHONY: format lint types layers dependencies locks sizes dockerfile compose kubernetes rules alerts dashboards dashboards-check pictures
 
 help: ## this list
@@ -51,6 +51,10 @@ faults: venv-dev ## the whole catalogue of faults, and 200 kills with their figu
 
 soak: venv-dev ## MINUTES=30 of mixed faults at speed; fails on growth and on loss
 	@$(python) -m tests.soak $(MINUTES)
+
+peers: venv-dev ## servers of others are watched for real: moto, LiteLLM's proxy and aimock (needs npm; brings them once)
+	@.ci/peers
+	@$(python) -m pytest -n0 -m slow tests/peers $(ARGS)
 
 mutants: venv-dev ## breaks the rules of domain and providers on purpose; at most 15 % of the breaks may go unnoticed
 	@rm -rf mutants

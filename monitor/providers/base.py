@@ -86,6 +86,8 @@ class JobList:
     pages: Listing[Job]
     one: Callable[[str], Call[Job]]
     """One of its jobs, by id."""
+    revisited: bool = False
+    """Active jobs are asked for one by one now and then: there are servers whose jobs get on only when they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

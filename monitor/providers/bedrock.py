@@ -30,6 +30,7 @@ from monitor.providers.base import (
     JobList,
     KeyAuth,
     Listing,
+    NotFound,
     Page,
     Provider,
     RateLimited,
@@ -55,6 +56,7 @@ _RULES: Final = (
         AuthFailed,
         "the credentials are refused",
     ),
+    RefusalRule(re.compile(r"ResourceNotFound"), NotFound, "no such job", frozenset({400})),  # as moto answers
 )
 _JOBS: Final = "/model-customization-jobs"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from monitor.domain.flow import Known, Observation
 from monitor.domain.model import Job, JobEvent
 from monitor.providers.base import JobList, Listing, Malformed, NotFound, Page, Provider, Request, Response, SourceError
 from monitor.source.client import Client
-from monitor.source.poll import ListRead, Poll, Stream, stream
+from monitor.source.poll import ListRead, Poll, Revisits, Stream, stream
 from monitor.source.transport import Answer
 from monitor.source.walk import CursorRefused, Endless, Order, PagingRefused, pages
 
@@ -70,6 +70,7 @@ class _Memory:
     """Jobs without an event stream, since there was last one."""
     streams_after: float = 0.0
     """Monotonic seconds until which no stream is asked for."""
+    revisits: Revisits = field(default_factory=Revisits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,8 @@ class Source:
         with anyio.move_on_after(self.deadline) as scope:
             await self._list(poll)
             await self._each(poll, poll.absent(), self._find)
+            if any(wanted.revisited for wanted in self.provider.jobs):
+                await self._each(poll, self._memory.revisits.due(poll.active()), self._revisit)
             await self._each(poll, poll.summaries(), self._detail)
         if scope.cancelled_caught:
             poll.late(self.deadline)
@@ -199,6 +202,15 @@ class Source:
             poll.found(job)
             return
         poll.missing.add(job_id)
+
+    async def _revisit(self, poll: Poll, job_id: str) -> None:
+        """Ask for an active job that is on its list: where it has got on, the list is behind."""
+        for wanted in self.provider.jobs:
+            if wanted.revisited:
+                with suppress(NotFound, Malformed):  # who has a list need not show one job
+                    found = await self.client.call(wanted.one(job_id))
+                    if found.id == job_id and found.status is not poll.jobs[job_id].status:
+                        poll.jobs[job_id] = found
 
     async def _detail(self, poll: Poll, job: Job) -> None:
         """Ask for a job that is over, whose list does not say how it ended. What fails is asked again later."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,6 +23,24 @@ from monitor.source.walk import Order
 _PATIENCE: Final = 3  # failures of the server in one poll, after which it is left alone until the next
 _SKEW: Final = timedelta(days=1)
 _FEW: Final = 10  # jobs that are asked for one by one
+_REVISIT_EVERY: Final = 10  # polls
+_REVISITED: Final = 4  # jobs in one poll
+
+
+@dataclass(slots=True)
+class Revisits:
+    """Whose turn it is to be asked for alone: each active job once in ten polls at most, and few in one poll."""
+
+    polls: dict[str, int] = field(default_factory=dict)
+    """By job, how many polls ago it was."""
+
+    def due(self, active: Collection[str]) -> list[str]:
+        """The jobs whose turn it is in this poll, those that wait longest first."""
+        self.polls = {job: self.polls.get(job, 0) + 1 for job in active}
+        waiting = [job for job, polls in self.polls.items() if polls >= _REVISIT_EVERY]
+        turn = sorted(waiting, key=lambda job: -self.polls[job])[:_REVISITED]
+        self.polls |= dict.fromkeys(turn, 0)
+        return turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +225,10 @@ class Poll:
         """Whether it is known already how a job ended."""
         was = self.known.jobs.get(job.id)
         return was is not None and was.job.status is job.status and not was.job.summary_only
+
+    def active(self) -> list[str]:
+        """Jobs that are known, and listed as active."""
+        return [id_ for id_, job in self.jobs.items() if not job.status.final and id_ in self.known.jobs]
 
     def another(self) -> bool:
         """Whether one more page of the list is cheaper than to ask for each job that is absent.

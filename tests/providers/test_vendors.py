@@ -367,6 +367,11 @@ def test_a_job_that_is_gone_is_not_found(provider: str) -> None:
         vendor(provider).jobs[0].one("x").read(response({"error": {"message": "gone"}}, 404))
 
 
+def test_moto_knows_a_job_no_more_with_400() -> None:
+    with pytest.raises(NotFound):
+        vendor("bedrock").jobs[0].one("x").read(aws(400, "ResourceNotFoundException"))
+
+
 @pytest.mark.parametrize(
     ("body", "error", "words"),
     [

@@ -13,6 +13,7 @@ from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.flow import Known, Observation, Reason, Tracked
 from monitor.domain.model import EventKind, Status
 from monitor.providers.openai import provider
+from monitor.source.poll import Revisits
 from monitor.watchers.state import PollState
 from tests import builders as b
 from tests.builders import NOON
@@ -27,6 +28,7 @@ from tests.source.servers import (
     hang,
     history,
     job,
+    known,
     listing,
     refusal,
     serving,
@@ -290,3 +292,27 @@ async def test_what_events_tell_arrives() -> None:
     seen = await tail(Api(events={"ftjob-1": told}), b.known(tracked("ftjob-1")), "ftjob-1")
     assert [each.kind for each in seen.reads[0].events] == [EventKind.STARTED, EventKind.METRICS]
     assert seen.reads[0].events[0].at == NOON
+
+
+async def test_an_active_job_of_a_copy_is_asked_for_now_and_then_because_some_only_get_on_by_that() -> None:
+    api = Api(jobs=[job()])
+    shown = {"jobs/ftjob-1": answering(lambda: web.json_response(job(status="succeeded")))}
+    async with serving(api) as url, asking(url) as asked:
+        polls = [await asked.source.observe(known("ftjob-1"), NOON) for _ in range(10)]
+        api.faults = shown
+        polls += [await asked.source.observe(known("ftjob-1"), NOON) for _ in range(10)]
+        api.faults = {"jobs/ftjob-1": answering(lambda: refusal(404))}
+        polls += [await asked.source.observe(known("ftjob-1"), NOON) for _ in range(10)]
+    assert [at for at, seen in enumerate(polls, 1) if seen.jobs[0].status is SUCCEEDED] == [20]
+    assert api.asked.count("jobs/ftjob-1") == 3
+    assert all(seen.trouble is None for seen in polls), "who shows no single job is in no trouble"
+
+
+def test_active_jobs_are_asked_for_alone_in_turn_and_few_in_one_poll() -> None:
+    revisits = Revisits()
+    jobs = [f"ftjob-{n}" for n in range(10)]
+    turns = [revisits.due(jobs) for _ in range(20)]
+    assert max(map(len, turns)) == 4
+    assert sorted(job for turn in turns[:12] for job in turn) == jobs, "each once"
+    assert revisits.due([]) == []
+    assert revisits.polls == {}

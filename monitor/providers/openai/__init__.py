@@ -62,7 +62,7 @@ def provider(
         base_url=base_url,
         auth=KeyAuth(),
         headers=account if project is None else {**account, "OpenAI-Project": project},
-        jobs=(job_list(teller),),
+        jobs=(job_list(teller, copied=not ours),),
         events=partial(events, org),
         files=FILES,
         models=MODELS,

@@ -20,11 +20,12 @@ _JOBS: Final = "/fine_tuning/jobs"
 _NO_EVENTS: Final = frozenset({404, 405, 410, 501})  # what copies of the API say that have no event streams
 
 
-def job_list(teller: Teller) -> JobList:
-    """The organisation's jobs."""
+def job_list(teller: Teller, *, copied: bool = False) -> JobList:
+    """The organisation's jobs. `copied`: by a server that only speaks OpenAI's language."""
     return JobList(
         pages=Listing(first=first_page("list_jobs", _JOBS), read=partial(_read_jobs, teller, Memo())),
         one=partial(_job, teller),
+        revisited=copied,
     )
 
 
