@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, TypeVar
 
-from monitor.providers._json import Memo, Object, Partial, RawPage, Skip, raw_page, understood
+from monitor.providers._json import Object, Partial, Quick, RawPage, Skip, Understood, raw_page, understood
 from monitor.providers._refusals import RefusalRule, refusal
 from monitor.providers._values import cursor
 from monitor.providers.base import AuthFailed, NotEligible, Page, Request, Response
@@ -65,24 +66,25 @@ def read_page(
     understand: Callable[[Object], Partial[T] | Skip],
     *,
     one: bool,
-    memo: Memo[T] | None = None,
+    quick: Quick[T] | None = None,
 ) -> Page[T]:
     """What a page of a list says. `one`: the list belongs to one job. Raises SourceError."""
     if (error := refusal(response, one=one, rules=RULES)) is not None:
         raise error
-    known = memo.page(response, understand) if memo is not None else None
-    if known is None:
-        page = raw_page(response)
-        known = (page, *understood(page, understand))
-    page, items, skipped = known
+    found = quick(response, understand) if quick is not None else None
+    if found is None:
+        plain = raw_page(response)
+        found = Understood(plain, *understood(plain, understand))
+    page, items, skipped = found
     more = page.envelope.get("has_more")
     told = isinstance(more, bool)
+    read = Page(items=items, skipped=skipped, known=page.known, scrubbed=page.scrubbed)
     if not (more if told else page.count >= LIMIT):
-        return Page(items=items, skipped=skipped)
+        return read
     last = _last_id(page)
     if last is None:
-        return Page(items=items, skipped=skipped, stuck=True)
-    return Page(items=items, skipped=skipped, next=request.following(after=last), guessed=not told)
+        return replace(read, stuck=True)
+    return replace(read, next=request.following(after=last), guessed=not told)
 
 
 def _last_id(page: RawPage) -> str | None:
