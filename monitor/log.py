@@ -30,8 +30,8 @@ _GRACE: Final = 1.0  # seconds for the last of them, at the end
 _FIRST: Final = ("timestamp", "level", "event", "logger")
 _BARE: Final = re.compile(r"[^\s\"'=\\]+")
 
-# slack_sdk prints an incoming webhook's URL, a secret, at INFO and DEBUG; alembic greets with each of its parts.
-_QUIET: Final = ("slack_sdk", "alembic.runtime.plugins")
+# slack_sdk prints an incoming webhook's URL, a secret, at INFO and DEBUG; alembic tells of each step of a migration.
+_QUIET: Final = ("slack_sdk", "alembic")
 # Requests are counted in metrics; their paths are nobody's business.
 _SILENT: Final = ("aiohttp.access",)
 

@@ -115,7 +115,7 @@ def payload(transition: Transition, tracked: Tracked, labelling: Labelling) -> d
             "from": transition.before,
             "to": transition.after,
             "observed_at": moment(transition.at),
-            **({"corrected": True} if tracked.corrected else {}),
+            **({"corrected": True} if transition.kind is TransitionKind.CORRECTED else {}),
         },
         "job": {
             **job_view(tracked.job, tracked.cost, monitor_url=labelling.monitor_url, verdict=tracked.verdict),

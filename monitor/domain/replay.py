@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from monitor.domain.decide import Policy
-from monitor.domain.flow import Tracked, Transition, TransitionKind
+from monitor.domain.flow import Tracked, Transition
 from monitor.domain.model import Job, Status
 from monitor.domain.news import Delivery, Message
 from monitor.domain.render import Labelling, build_delivery
@@ -177,8 +177,7 @@ def as_of(tracked: Tracked, transition: Transition) -> Tracked:
         metadata=job.metadata,
         url=job.url,
     )
-    corrected = transition.kind is TransitionKind.CORRECTED
-    return replace(tracked, job=before, cost=None, verdict=None, stall=None, headway=None, corrected=corrected)
+    return replace(tracked, job=before, cost=None, verdict=None, stall=None, headway=None)
 
 
 def _had_started(job: Job, transition: Transition) -> bool:

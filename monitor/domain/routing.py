@@ -222,10 +222,20 @@ def route(
 def route_job(
     transition: Transition, tracked: Tracked, rules: Iterable[Rule], labels: Mapping[str, str]
 ) -> Mapping[str, Recipient]:
-    """The addresses that get a transition of a job."""
-    job, cost = tracked.job, tracked.cost
+    """The addresses that get a transition of a job; that an end was none, all who were notified of it."""
+    job, cost, events = tracked.job, tracked.cost, event_types(transition)
     applies = partial(matches, job=job, labels=labels, cost=cost)
-    return route(event_types(transition), rules, applies, metadata=job.metadata, now=transition.at)
+    if transition.kind is not TransitionKind.CORRECTED or transition.before is None:
+        return route(events, rules, applies, metadata=job.metadata, now=transition.at)
+    was = replace(job, status=transition.before)
+    routed = route(
+        (*events, EventType(transition.before)),
+        rules,
+        lambda match: applies(match) or matches(match, was, labels, cost),
+        metadata=job.metadata,
+        now=transition.at,
+    )
+    return {to: replace(recipient, event=events[0]) for to, recipient in routed.items()}
 
 
 def address(subject: Subject, seq: int, to: str, recipient: Recipient, message: Message) -> Delivery:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -13,7 +14,12 @@ _GREATEST: Final = 10**15
 _NUMBER: Final = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?\s*")
 _LONGEST_NUMBER: Final = 40
 _LONGEST_TIME: Final = 48
-_NONE: Final = ("", 0, "0")  # how servers say that a figure is not there
+# How servers say that a figure is not there: also by the first moment of Unix, or of Go's and .NET's calendars.
+_NOTHING: Final = re.compile(
+    r"\s*(0+(\.0*)?|null|none|false|nil|n/a|-|-62135596800|(0001|1970)-01-01([T ]00:00.*)?)?\s*", re.IGNORECASE
+)
+_UTC: Final = re.compile(r"\s*\b(UTC|GMT)$")
+_BEFORE_OFFSET: Final = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
 _HUGE: Final = 1e300
 _BREAKS: Final = re.compile(r"[\t\n\r\x0b\x0c\u2028\u2029]+")
 # Control characters, marks that turn the direction of text, and lone surrogates, which no database takes.
@@ -71,25 +77,24 @@ def whole(value: object, *, least: int = 1) -> int | None:
 def moment(value: object) -> datetime | None:
     """A time in whatever spelling it comes; to the millisecond, as we store it.
 
-    Unix seconds, or milliseconds where seconds would be beyond the year 2200, as numbers or as text; ISO 8601 with or
-    without a fraction (of any length) and a zone, which is UTC where it is not said. Zero, null, empty text and what
-    lies before 1970 is how servers say that there is none.
+    Unix seconds, or milli-, micro- or nanoseconds where what is coarser would be beyond the year 2200, as numbers or as
+    text; ISO 8601 with or without a fraction (of any length) and a zone, which is UTC where it is not said; the dates of
+    HTTP. Zero, null, empty text and what lies before 1970 is how servers say that there is none.
     """
     seconds = number(value)
     if seconds is None:
-        return _written(value) if isinstance(value, str) else None
-    if seconds > _YEAR_2200:
-        seconds /= 1000
+        return _written(value.strip()) if isinstance(value, str) else None
+    for _ in range(3):
+        seconds = seconds / 1000 if seconds > _YEAR_2200 else seconds
     return _EPOCH + timedelta(milliseconds=int(seconds * 1000)) if 0 < seconds <= _YEAR_2200 else None
 
 
 def _written(words: str) -> datetime | None:
-    """A date and time in ISO 8601."""
-    words = words.strip()
-    if not 10 <= len(words) <= _LONGEST_TIME or not words[0].isdigit():
+    """A date and time in ISO 8601, also as Go and Python print them, or in the form of HTTP's headers."""
+    if not 10 <= len(words) <= _LONGEST_TIME:
         return None
     try:
-        at = datetime.fromisoformat(words)
+        at = _iso(words) if words[0].isdigit() else parsedate_to_datetime(words)
         at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
@@ -97,9 +102,13 @@ def _written(words: str) -> datetime | None:
     return cut if _EPOCH < cut <= _LATEST else None
 
 
+def _iso(words: str) -> datetime:
+    return datetime.fromisoformat(_BEFORE_OFFSET.sub("", _UTC.sub("", words.upper())))
+
+
 def odd(value: object, found: object) -> bool:
     """Whether a figure was told, but made no sense."""
-    return found is None and value is not None and value not in _NONE
+    return found is None and value is not None and _NOTHING.fullmatch(str(value)) is None
 
 
 def texts(value: object, limit: int, most: int) -> tuple[str, ...]:

@@ -139,13 +139,12 @@ def test_an_earlier_transition_is_told_without_anything_that_came_later() -> Non
     assert (told["status"], told["cost"]) == ("running", {"usd": None, "basis": "unknown"})
 
 
-def test_an_earlier_transition_knows_the_base_but_neither_verdict_nor_correction() -> None:
+def test_an_earlier_transition_knows_the_base_but_no_verdict() -> None:
     tuned = replace(ENDED.job, model="ft:gpt-4o:acme::abc", base_model="gpt-4o")
     verdict = Verdict(kind=VerdictKind.OVERFITS, text="Overfits since step 40.")
-    ended = replace(ENDED, job=tuned, verdict=verdict, corrected=True)
+    ended = replace(ENDED, job=tuned, verdict=verdict)
     then = as_of(ended, transition(2, Status.RUNNING))
-    assert (then.job.base, then.verdict, then.corrected) == ("gpt-4o", None, False)
-    assert as_of(ended, transition(2, kind=TransitionKind.CORRECTED)).corrected
+    assert (then.job.base, then.verdict) == ("gpt-4o", None)
 
 
 def test_the_newest_transition_is_told_with_all_that_is_known_now() -> None:

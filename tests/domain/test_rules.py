@@ -127,6 +127,19 @@ def test_a_notifier_hears_by_the_word_that_its_first_rule_asks_for() -> None:
     assert not events(moved(None, S.FAILED, TransitionKind.BASELINE), (Rule(notify=("a",)),))
 
 
+def test_who_was_notified_of_an_end_hears_that_it_was_none() -> None:
+    rules = (
+        Rule(on=on("cancelled"), notify=("told",)),
+        Rule(match=Match(statuses=frozenset({S.CANCELLED})), on=on("cancelled"), notify=("by-status",)),
+        Rule(on=on("resumed"), notify=("all",)),
+        Rule(on=on("failed"), notify=("other",)),
+    )
+    corrected = moved(S.CANCELLED, S.RUNNING, TransitionKind.CORRECTED)
+    assert events(corrected, rules) == dict.fromkeys(("told", "by-status", "all"), "resumed")
+    corrected = moved(S.CANCELLED, S.FAILED, TransitionKind.CORRECTED)
+    assert events(corrected, rules) == dict.fromkeys(("told", "by-status", "other"), "failed")
+
+
 TEN: Any = Cost(basis=Basis.ESTIMATED, usd=Decimal(10))
 QUOTA = JobError(code="exceeded_quota", failure=FailureClass.QUOTA)
 

@@ -28,6 +28,9 @@ from tests.providers.answers import job
         ("gpt-4o-mini-2024-07-18.ft-0e208cf33a6a466994aff31a08aba678", "gpt-4o-mini-2024-07-18"),
         ("gpt-4o-mini-2024-07-18.ft-0e208cf33a6a466994aff31a08aba678-team", "gpt-4o-mini-2024-07-18"),
         ("gpt-4.1-2025-04-14.ft-0e208cf33a6a466994aff31a08aba678", "gpt-4.1-2025-04-14"),
+        ("gpt-4.1-2025-04-14.ft-0e208cf3-3a6a-4669-94af-f31a08aba678-team", "gpt-4.1-2025-04-14"),
+        ("gpt-4.1-2025-04-14.ft-0E208CF33A6A466994AFF31A08ABA678:ckpt-step-90", "gpt-4.1-2025-04-14"),
+        ("gpt-4.1-2025-04-14.ft-run42-my-team", "gpt-4.1-2025-04-14"),
         ("models/x.ft-weights", "models/x.ft-weights"),
         ("", ""),
     ],
@@ -70,6 +73,15 @@ def test_snapshots_and_the_model_they_led_to_are_one_family() -> None:
             "gpt-4o-mini-2024-07-18",
             "support",
             id="the same at Azure",
+        ),
+        pytest.param(
+            {
+                "model": "gpt-4o-mini-2024-07-18.ft-run42",
+                "fine_tuned_model": "gpt-4o-mini-2024-07-18.ft-1f208cf3-3a6a-4669-94af-f31a08aba678-my-team",
+            },
+            "gpt-4o-mini-2024-07-18",
+            "my-team",
+            id="with other ids",
         ),
     ],
 )

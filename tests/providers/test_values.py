@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from monitor.providers._values import moment, number, whole
+from monitor.providers._values import moment, number, odd, whole
 from tests.providers.answers import jobs
 
 AT = datetime(2025, 10, 23, 5, 0, tzinfo=UTC)
@@ -22,7 +22,10 @@ SECONDS = int(AT.timestamp())
         pytest.param(f"{SECONDS}.0", id="as text with a fraction"),
         pytest.param(SECONDS * 1000, id="milliseconds, as Portkey writes them"),
         pytest.param(str(SECONDS * 1000), id="milliseconds as text"),
+        pytest.param(SECONDS * 1_000_000, id="microseconds"),
+        pytest.param(str(SECONDS * 10**9), id="nanoseconds as text"),
         pytest.param("2025-10-23T05:00:00Z", id="ISO 8601"),
+        pytest.param("2025-10-23t05:00:00z", id="in small letters, as RFC 3339 allows"),
         pytest.param("2025-10-23T05:00:00.000Z", id="with milliseconds"),
         pytest.param("2025-10-23T05:00:00.000000000Z", id="with nanoseconds, as Google writes them"),
         pytest.param("2025-10-23T05:00:00+00:00", id="with an offset"),
@@ -31,6 +34,11 @@ SECONDS = int(AT.timestamp())
         pytest.param("2025-10-23T05:00:00", id="without a zone"),
         pytest.param("2025-10-23 05:00:00", id="with a space, as moto writes them"),
         pytest.param(" 2025-10-23T05:00:00Z ", id="with blanks around"),
+        pytest.param("2025-10-23 05:00:00 UTC", id="with the zone's name"),
+        pytest.param("2025-10-23 07:00:00.000 +0200", id="with a blank before the offset"),
+        pytest.param("2025-10-23 05:00:00 +0000 UTC", id="as Go prints it"),
+        pytest.param("Thu, 23 Oct 2025 05:00:00 GMT", id="as in HTTP's headers"),
+        pytest.param("Thu, 23 Oct 2025 07:00:00 +0200", id="as in mails"),
     ],
 )
 def test_a_moment_is_understood(told: object) -> None:
@@ -46,12 +54,25 @@ def test_a_moment_is_kept_to_the_millisecond() -> None:
     "told",
     [
         None, 0, "0", "0.0", "", " ", -1, "-1", "null", "soon", "2025-13-45", "0001-01-01T00:00:00Z",
+        "the day before", "Thu, 99 Oct 2025 05:00:00 GMT",
         "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z", "2" * 60, True, [], {}, float("nan"), 1e300,
     ],
     ids=repr,
 )  # fmt: skip
 def test_what_is_no_moment_is_none(told: object) -> None:
     assert moment(told) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "makes_no_sense"),
+    [
+        (None, False), (0, False), (False, False), (0.0, False), ("", False), (" ", False), ("0", False), ("0.0", False),
+        ("null", False), ("None", False), ("N/A", False), ("0001-01-01T00:00:00Z", False), (-62135596800, False),
+        ("1970-01-01T00:00:00+00:00", False), ("1970-01-01", False), ("soon", True), (-1, True), ([], True), ({}, True),
+    ],
+)  # fmt: skip
+def test_what_stands_for_nothing_is_no_nonsense(told: object, makes_no_sense: bool) -> None:
+    assert odd(told, moment(told)) is makes_no_sense
 
 
 @pytest.mark.parametrize(

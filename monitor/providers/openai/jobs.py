@@ -5,7 +5,6 @@ The official examples break the official schema, so that every field is optional
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +14,7 @@ from urllib.parse import quote
 from monitor.domain.model import Job, JobError, Method, Status
 from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._values import identifier, moment, odd, pairs, sub, text, texts, whole
-from monitor.providers.openai.naming import NAMING, blamed
+from monitor.providers.openai.naming import AZURE_TUNED, NAMING, blamed
 
 # OpenAI's words, then those of Azure OpenAI, LiteLLM and LLMariner, which speak the same language.
 STATUSES: Final[Mapping[str, Status]] = {
@@ -50,7 +49,6 @@ _TIERS: Final[Mapping[str, str]] = {
     "developertier": "developer",
     "developer": "developer",
 }
-_AZURE_SUFFIX: Final = re.compile(r".+\.ft-[0-9a-f]{16,64}-(?P<suffix>.+)")
 _ERROR_TEXT: Final = 2_000
 
 
@@ -140,8 +138,8 @@ def _suffix(model: str | None) -> str | None:
     parts = (model or "").split(":")
     if len(parts) >= 5 and parts[0] == "ft":
         return text(parts[3], 128)
-    found = _AZURE_SUFFIX.fullmatch(model or "")
-    return text(found["suffix"], 128) if found else None
+    found = AZURE_TUNED.fullmatch(model or "")
+    return text(found["name"], 128) if found else None
 
 
 def _epochs(item: Object) -> int | None:

@@ -53,12 +53,19 @@ def auto_epochs(examples: int) -> int:
     return _TARGET_EPOCHS
 
 
+# At Azure `BASE.ft-ID[-NAME]`, the ID in hexadecimal, also as a UUID with its hyphens; gateways have shorter ones.
+AZURE_TUNED: Final = re.compile(
+    r"(?P<base>[^:]+)\.ft-([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[a-z]*[0-9])[0-9a-z]{4,64})"
+    r"(-(?P<name>[^:]+))?(:.+)?",
+    re.DOTALL | re.IGNORECASE,
+)
+
 NAMING: Final = Naming(
-    # `ft:BASE:ORG:NAME:ID[:ckpt-step-N]`; before 2023 `curie:ft-org-2021-…`; at Azure `BASE.ft-HEX[-NAME]`.
+    # `ft:BASE:ORG:NAME:ID[:ckpt-step-N]`; before 2023 `curie:ft-org-2021-…`.
     tuned=(
         re.compile(r"ft:(?P<base>[^:]+):.+", re.DOTALL),
         re.compile(r"(ft-)?(?P<base>[^:]+?):ft-.+", re.DOTALL),
-        re.compile(r"(?P<base>[^:]+)\.ft-[0-9a-f]{16,64}(-.+)?", re.DOTALL),
+        AZURE_TUNED,
     ),
     # Bills and deprecations write `ft-gpt-4o-2024-08-06`.
     mentioned=(re.compile(r"ft:(?P<base>[^:]*).*", re.DOTALL), re.compile(r"ft-(?P<base>.*)", re.DOTALL)),
