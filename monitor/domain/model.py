@@ -178,6 +178,9 @@ class Job:
     trained_tokens: int | None = None
     """Billable tokens of the whole run: already tokens times epochs."""
     epochs: int | None = None
+    hyperparameters: dict[str, str] = field(default_factory=dict, compare=False)
+    """What the training was set to, by the vendor's names. That they become known is no change of the job."""
+    seed: int | None = field(default=None, compare=False)
     training_file: str | None = None
     validation_file: str | None = None
     result_files: tuple[str, ...] = ()

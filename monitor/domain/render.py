@@ -192,6 +192,11 @@ def span(time: timedelta) -> str:
     return " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count) or "0s"
 
 
+def from_now(at: datetime, now: datetime) -> str:
+    """A moment for people: `2h 5m ago`, `in 31s`."""
+    return f"{span(now - at)} ago" if at <= now else f"in {span(at - now)}"
+
+
 def _facts(transition: Transition, tracked: Tracked, event: EventType) -> Iterator[tuple[str, str]]:
     job = tracked.job
     yield "Organisation", job.org

@@ -78,7 +78,7 @@ def moment(value: object) -> datetime | None:
     """A time in whatever spelling it comes; to the millisecond, as we store it.
 
     Unix seconds, or milli-, micro- or nanoseconds where what is coarser would be beyond the year 2200, as numbers or as
-    text; ISO 8601 with or without a fraction (of any length) and a zone, which is UTC where it is not said; the dates of
+    text; ISO 8601 with or without a fraction (of any length) and a zone, which is UTC where it is not said; dates of
     HTTP. Zero, null, empty text and what lies before 1970 is how servers say that there is none.
     """
     seconds = number(value)
@@ -122,6 +122,17 @@ def pairs(value: object) -> dict[str, str]:
     items = list(value.items())[:16] if isinstance(value, dict) else []
     found = ((text(key, 64), text(words, 512)) for key, words in items)
     return {key: words for key, words in found if key is not None and words is not None}
+
+
+def hyperparameters(*told: object) -> dict[str, str]:
+    """What the training was set to, by the vendor's names: at most 32 plain values; a later "auto" hides no figure."""
+    found: dict[str, str] = {}
+    for each in told:
+        for key, value in list(each.items())[:32] if isinstance(each, dict) else ():
+            name, said = text(key, 64), text(value, 64)
+            if name is not None and said is not None and (said != "auto" or name not in found):
+                found[name] = said
+    return dict(list(found.items())[:32])
 
 
 def sub(value: object, *path: str) -> Any:

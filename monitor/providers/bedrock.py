@@ -22,7 +22,7 @@ from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._refusals import RefusalRule
 from monitor.providers._settings import BaseUrl, Organization
 from monitor.providers._sigv4 import SigV4
-from monitor.providers._values import identifier, moment, number, odd, sub, text, whole
+from monitor.providers._values import hyperparameters, identifier, moment, number, odd, sub, text, whole
 from monitor.providers.base import (
     Auth,
     AuthFailed,
@@ -176,6 +176,7 @@ def _understand(of: _Account, item: Object, *, listed: bool = False) -> Partial[
         started_at=moment(sub(training, "creationTime")) if sub(training, "status") != "NotStarted" else None,
         finished_at=moment(item.get("endTime")) if status.final else None,
         epochs=whole(sub(item, "hyperParameters", "epochCount")),
+        hyperparameters=hyperparameters(item.get("hyperParameters")),
         training_file=text(sub(item, "trainingDataConfig", "s3Uri"), 256),
         error=_error(item) if status is Status.FAILED else None,
         training=Training(latest=_losses(item) if succeeded else Metrics()),

@@ -20,9 +20,10 @@ from monitor.providers._answers import TokenPages, single
 from monitor.providers._grpc import job_error
 from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._settings import BaseUrl, KeyedOrganization
-from monitor.providers._values import identifier, moment, number, odd, sub, text, whole
+from monitor.providers._values import hyperparameters, identifier, moment, number, odd, sub, text, whole
 from monitor.providers.base import Call, JobList, KeyAuth, Listing, Page, Provider, Request, Response
 
+_HYPERPARAMETERS: Final = ("epochs", "batchSize", "learningRate", "loraRank", "maxContextLength")
 _PAGE_URL: Final = "https://app.fireworks.ai/dashboard/fine-tuning/"
 _STATE: Final = "JOB_STATE_"
 _NANO: Final = Decimal(10) ** -9
@@ -135,6 +136,7 @@ def _understand(of: _Collection, item: Object) -> Partial[Job] | Skip:
         finished_at=moment(item.get("completedTime")) if status.final else None,
         trained_tokens=whole(sub(item, "jobProgress", "inputTokens")) if status is Status.SUCCEEDED else None,
         epochs=whole(sub(config, "epochs")),
+        hyperparameters=hyperparameters({name: sub(config, name) for name in _HYPERPARAMETERS}),
         training_file=text(item.get("dataset"), 256),
         validation_file=text(item.get("evaluationDataset"), 256),
         error=job_error(item.get("status")),

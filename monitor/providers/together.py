@@ -17,7 +17,7 @@ from monitor.providers._answers import single
 from monitor.providers._json import Object, Partial, Skip, raw_page, understood
 from monitor.providers._refusals import granted, refusal
 from monitor.providers._settings import BaseUrl, KeyedOrganization
-from monitor.providers._values import identifier, moment, number, odd, sub, text, whole
+from monitor.providers._values import hyperparameters, identifier, moment, number, odd, sub, text, whole
 from monitor.providers.base import Call, JobList, KeyAuth, Listing, Page, Provider, Request, Response
 
 _PAGE_URL: Final = "https://api.together.ai/fine-tuning/"
@@ -34,6 +34,9 @@ STATUSES: Final[Mapping[str, Status]] = {
     "user_error": Status.FAILED,  # in the SDK's enum and in the docs, not in the specification
     "completed": Status.SUCCEEDED,
 }
+_HYPERPARAMETERS: Final = (
+    "n_epochs", "batch_size", "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm", "max_seq_length",
+)  # fmt: skip
 _METHODS: Final[Mapping[str, Method]] = {"sft": Method.SUPERVISED, "dpo": Method.DPO}
 _BALANCE: Final = (
     "Together cancels jobs by itself when the balance does not cover them: look at the balance, unless somebody "
@@ -130,6 +133,9 @@ def _understand(org: str, item: Object) -> Partial[Job] | Skip:
         estimated_finish=_estimate(item) if status is Status.RUNNING else None,
         trained_tokens=whole(item.get("token_count")) if status is Status.SUCCEEDED else None,
         epochs=whole(item.get("n_epochs")),
+        hyperparameters=hyperparameters(
+            {name: item[name] for name in _HYPERPARAMETERS if name in item}, item.get("training_type")
+        ),
         training_file=text(item.get("training_file"), 256),
         validation_file=text(item.get("validation_file"), 256),
         error=_ERRORS.get(word.lower()),

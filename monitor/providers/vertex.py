@@ -24,7 +24,7 @@ from monitor.providers._grpc import job_error
 from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._oauth import read_token, token_call
 from monitor.providers._settings import BaseUrl, Organization
-from monitor.providers._values import identifier, moment, odd, pairs, sub, text, whole
+from monitor.providers._values import hyperparameters, identifier, moment, odd, pairs, sub, text, whole
 from monitor.providers.base import (
     Auth,
     AuthFailed,
@@ -235,6 +235,7 @@ def _understand(of: _Place, item: Object) -> Partial[Job] | Skip:
         finished_at=moment(item.get("endTime")) if state.final else None,
         trained_tokens=_tokens(item, epochs) if state is Status.SUCCEEDED else None,
         epochs=epochs,
+        hyperparameters=hyperparameters(chosen),
         training_file=text(sub(item.get(spec), "trainingDatasetUri"), 256),
         validation_file=text(sub(item.get(spec), "validationDatasetUri"), 256),
         error=job_error(item.get("error")),

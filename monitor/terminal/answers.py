@@ -117,6 +117,10 @@ class Job(Answer, frozen=True, kw_only=True):
     stalled: bool = False
     stall: Stall | None = None
     verdict: Verdict | None = None
+    gone: bool = False
+    """The provider does not know it any more."""
+    hyperparameters: dict[str, str] = {}
+    seed: int | None = None
     labels: dict[str, str] = {}
     metadata: dict[str, str] = {}
     url: str | None = None
@@ -126,6 +130,11 @@ class Job(Answer, frozen=True, kw_only=True):
     def ended(self) -> bool:
         """Whether it succeeded, failed or was cancelled."""
         return self.status in FINAL
+
+    @property
+    def shown_status(self) -> str:
+        """Its status, or that the provider does not know it any more."""
+        return "gone" if self.gone else self.status
 
     def run_time(self, now: datetime) -> timedelta | None:
         """How long it ran, or has been running by now; None where the start is not known."""

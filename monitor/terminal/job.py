@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -31,6 +31,7 @@ from monitor.terminal.output import (
     facts,
     inert,
     moment,
+    pairs,
     status_style,
     table,
 )
@@ -96,7 +97,7 @@ def details(job: JobDetails, events: Sequence[Event], out: Console, now: datetim
 def heading(job: Job) -> Text:
     """Which job it is and where it stands, on one line."""
     style, sign = status_style(job.status, stalled=job.stalled)
-    status = f"{sign} {inert(job.status, 40)}{', stalled' if job.stalled else ''}"
+    status = f"{sign} {inert(job.shown_status, 40)}{', stalled' if job.stalled else ''}"
     return Text.assemble((status, style), "  ", (f"{inert(job.name)}  " if job.name else "", "bold"), inert(job.id))
 
 
@@ -186,8 +187,10 @@ def _facts(job: Job, events: Sequence[Event], now: datetime) -> Iterator[tuple[s
         ("Progress", ", ".join(filter(None, (share, step(events))))),
         ("Trained tokens", f"{job.trained_tokens:,}" if job.trained_tokens is not None else ""),
         ("Cost", cost(job) or "unknown"),
-        ("Labels", _pairs(job.labels)),
-        ("Metadata", _pairs(job.metadata)),
+        ("Hyperparameters", pairs(job.hyperparameters)),
+        ("Seed", str(job.seed) if job.seed is not None else ""),
+        ("Labels", pairs(job.labels)),
+        ("Metadata", pairs(job.metadata)),
         ("Link", inert(job.url, _LONGEST)),
         ("Monitor", inert(job.monitor_url, _LONGEST)),
     )
@@ -228,10 +231,6 @@ def _error_facts(error: JobError) -> Iterator[tuple[str, str]]:
     for label, text in (("Message", error.message), ("Parameter", error.param), ("Hint", error.hint)):
         if text:
             yield label, clean(text, _LONGEST)
-
-
-def _pairs(pairs: Mapping[str, str]) -> str:
-    return ", ".join(f"{inert(key, 80)}: {inert(value)}" for key, value in list(pairs.items())[:50])
 
 
 def _transition_row(of: Transition) -> tuple[str | Text, ...]:

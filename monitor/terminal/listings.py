@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import merge
@@ -32,6 +32,7 @@ from monitor.terminal.output import (
     inert,
     moment,
     money,
+    pairs,
     problem,
     status_style,
     table,
@@ -176,10 +177,13 @@ def _hint(limit: int) -> str:
 
 def _matching(daemon: Daemon, wanted: JobFilter, limit: int | None, now: datetime) -> Iterator[Item[Job]]:
     """The jobs that are wanted, newest first; the daemon is asked for no more of them than are taken."""
-    most = limit + 1 if limit is not None and wanted.model is None else None  # one more tells whether there are more
+    sifted = wanted.active or wanted.model is not None
+    most = limit + 1 if limit is not None and not sifted else None  # one more tells whether there are more
     statuses = _ACTIVE if wanted.active else (wanted.status,)
     pages = [daemon.pages("/api/v1/jobs", Job, {"org": wanted.org, "status": status}, most=most) for status in statuses]
     found: Iterator[Item[Job]] = merge(*pages, key=lambda item: item.value.created_at or _LONG_AGO, reverse=True)
+    if wanted.active:
+        found = (item for item in found if not item.value.gone)
     if (since := wanted.since) is not None:
         found = takewhile(lambda item: now - (item.value.created_at or _LONG_AGO) <= since, found)
     if (pattern := wanted.model) is not None:
@@ -202,7 +206,7 @@ def _unreached(daemon: Daemon, org: str | None) -> str:
 def _job_row(job: Job, now: datetime) -> Row:
     ran = job.run_time(now)
     style, _ = status_style(job.status, stalled=job.stalled)
-    status = inert(job.status, 40)
+    status = inert(job.shown_status, 40)
     return (
         inert(job.org),
         inert(job.id),
@@ -226,7 +230,7 @@ def _org_row(org: Org, now: datetime) -> Row:
         Text(*state),
         f"{age(org.last_success, now)} ago" if org.last_success is not None else "never",
         _in(org.next_poll_at, now),
-        _pairs(org.labels),
+        pairs(org.labels),
         "; ".join(filter(None, (problem(org.trouble), f"billed costs: {records}" if records else ""))),
     )
 
@@ -279,7 +283,3 @@ def _days_left(days: int | None) -> str:
 
 def _in(at: datetime | None, now: datetime) -> str:
     return "" if at is None else f"in {span(at - now)}" if at > now else "now"
-
-
-def _pairs(pairs: Mapping[str, str]) -> str:
-    return ", ".join(f"{inert(key, 80)}: {inert(value, 80)}" for key, value in pairs.items())

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monitor.domain.render import span
+from monitor.domain.render import from_now, span
 from monitor.domain.text import line
 from monitor.environ import environ
 from monitor.terminal.answers import Trouble
@@ -114,7 +114,12 @@ def age(at: datetime | None, now: datetime) -> str:
 
 def moment(at: datetime, now: datetime) -> str:
     """When, and how far that is from now."""
-    return f"{clock_time(at)}, {f'{span(now - at)} ago' if at <= now else f'in {span(at - now)}'}"
+    return f"{clock_time(at)}, {from_now(at, now)}"
+
+
+def pairs(of: Mapping[str, str]) -> str:
+    """Labels, metadata or settings on one line, at most fifty of them."""
+    return ", ".join(f"{inert(key, 80)}: {inert(value)}" for key, value in list(of.items())[:50])
 
 
 def money(usd: Decimal | None) -> str:

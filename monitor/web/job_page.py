@@ -19,6 +19,7 @@ from monitor.web.style import render_template
 _MOST_FILES: Final = 10
 _MOST_CHECKPOINTS: Final = 50
 _MOST_METADATA: Final = 32
+_EPOCHS: Final = ("n_epochs", "epochs", "epochCount")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +99,19 @@ def _details(tracked: Tracked, now: datetime) -> Iterator[tuple[str, str | None]
         yield from stall_facts(tracked, tracked.stall, now)
     yield "Ran for", span(job.run_time) if job.run_time is not None else None
     yield "Trained tokens", f"{job.trained_tokens:,}" if job.trained_tokens is not None else None
-    yield "Epochs", f"{job.epochs:,}" if job.epochs is not None else None
+    yield from hyperparameters(job)
     if size is not None:
         yield "Examples", f"{size.examples:,}" if size.examples is not None else None
         yield "Tokens in one epoch", f"{size.tokens:,}" if size.exact else f"{size.low:,} to {size.high:,}"
     yield from _files(job)
+
+
+def hyperparameters(job: Job) -> Iterator[tuple[str, str | None]]:
+    """What the training was set to: epochs by the word that all vendors have for them, the rest by theirs."""
+    yield "Epochs", f"{job.epochs:,}" if job.epochs is not None else None
+    chosen = {name: value for name, value in job.hyperparameters.items() if name not in _EPOCHS or job.epochs is None}
+    yield "Hyperparameters", clean(", ".join(f"{name} {value}" for name, value in chosen.items()), 1000)
+    yield "Seed", f"{job.seed}" if job.seed is not None else None
 
 
 def _files(job: Job) -> Iterator[tuple[str, str | None]]:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Basis, Cost, Job, Status
 from monitor.domain.pricing import spoken
-from monitor.domain.render import moment, span
+from monitor.domain.render import from_now, moment, span
 from monitor.domain.text import ELLIPSIS
 from monitor.domain.triage import triage
 from monitor.metrics.labels import clean
@@ -185,7 +185,4 @@ def money(cost: Cost | None) -> tuple[str | None, str | None]:
 
 def when(at: datetime | None, now: datetime) -> When | None:
     """The moment as seen from now, where there is one."""
-    if at is None:
-        return None
-    words = f"{span(now - at)} ago" if at <= now else f"in {span(at - now)}"
-    return When(words=words, exact=moment(at) or "")
+    return When(words=from_now(at, now), exact=moment(at) or "") if at is not None else None

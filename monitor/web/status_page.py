@@ -25,6 +25,7 @@ from monitor.web.style import render_template
 _MOST_MODELS: Final = 200
 _MOST_SHUTDOWNS: Final = 10
 _SOON: Final = 30  # days
+_STORED_LATE: Final = timedelta(minutes=2)  # see `WatchState`
 
 Sparks = Mapping[tuple[str, str], tuple[str, str] | None]
 
@@ -165,12 +166,26 @@ def _org(org: OrgHealth, snapshot: Snapshot, active: int) -> dict[str, Any]:
         "provider": clean(org.provider, 64),
         "labels": tuple(clean(f"{key}: {value}", 128) for key, value in org.labels.items()),
         "state": {True: "up", False: "down", None: "new"}[org.up],
+        "every": _every(org, snapshot.at),
         "last_success": when(min(org.last_success, snapshot.at) if org.last_success else None, snapshot.at),
-        # what is stored may be a minute and a half old: a promise of the past says nothing
+        # a promise of the past says nothing
         "next_poll": when(org.next_poll_at, snapshot.at) if (org.next_poll_at or snapshot.at) > snapshot.at else None,
         "trouble": clean(org.trouble.text, 300) if org.trouble is not None else None,
         "active": active,
     }
+
+
+def _every(org: OrgHealth, now: datetime) -> str | None:
+    """How often an organisation is polled that is well, to about a twentieth.
+
+    That a poll went well is stored every minute and a half only, when nothing has changed: the stored time would make
+    people think that it is polled no more often. None where more time than that has passed.
+    """
+    if not org.up or org.last_success is None or org.next_poll_at is None:
+        return None
+    interval = max(org.next_poll_at - org.last_success, timedelta(seconds=1))
+    rounded = timedelta(seconds=5) if interval > timedelta(seconds=10) else timedelta(seconds=1)
+    return span(round(interval / rounded) * rounded) if now - org.last_success <= interval + _STORED_LATE else None
 
 
 def _notifiers(snapshot: Snapshot, health: Health, suspended: frozenset[str]) -> list[dict[str, Any]]:

@@ -140,6 +140,20 @@ def test_epochs_are_found(fields: dict[str, object], epochs: int | None) -> None
     assert one(**fields).epochs == epochs
 
 
+def test_hyperparameters_are_kept_by_their_names_and_a_figure_is_not_hidden_by_auto() -> None:
+    told = {"n_epochs": "auto", "batch_size": 8, "learning_rate_multiplier": 1.8, "odd": {"a": 1}, "none": None}
+    own = {"n_epochs": 3, "batch_size": "auto", "beta": 0.1}
+    job = one(hyperparameters=told, method={"type": "dpo", "dpo": {"hyperparameters": own}}, seed=0)
+    expected = {"n_epochs": "3", "batch_size": "8", "learning_rate_multiplier": "1.8", "beta": "0.1"}
+    assert (job.hyperparameters, job.seed) == (expected, 0)
+    assert (one(hyperparameters=None, seed="many").hyperparameters, one(seed="7").seed) == ({}, 7)
+    assert len(one(hyperparameters={f"n{number}": 1 for number in range(50)}).hyperparameters) == 32
+
+
+def test_that_hyperparameters_become_known_is_no_change_of_the_job() -> None:
+    assert one(hyperparameters={"batch_size": 8}, seed=1) == one()
+
+
 @pytest.mark.parametrize(
     ("method", "expected"),
     [

@@ -66,7 +66,8 @@ def test_what_is_no_moment_is_none(told: object) -> None:
 @pytest.mark.parametrize(
     ("told", "makes_no_sense"),
     [
-        (None, False), (0, False), (False, False), (0.0, False), ("", False), (" ", False), ("0", False), ("0.0", False),
+        (None, False), (0, False), (False, False), (0.0, False), ("", False), (" ", False),
+        ("0", False), ("0.0", False),
         ("null", False), ("None", False), ("N/A", False), ("0001-01-01T00:00:00Z", False), (-62135596800, False),
         ("1970-01-01T00:00:00+00:00", False), ("1970-01-01", False), ("soon", True), (-1, True), ([], True), ({}, True),
     ],

@@ -132,6 +132,27 @@ def test_entra_gives_a_token_for_client_credentials() -> None:
         grant.read(response({}, 503))
 
 
+@pytest.mark.parametrize(
+    ("provider", "item", "expected"),
+    [
+        (
+            "together",
+            {"id": "a", "n_epochs": 3, "learning_rate": 1e-5, "training_type": {"type": "Lora", "lora_r": 8}},
+            {"n_epochs": "3", "learning_rate": "1e-05", "type": "Lora", "lora_r": "8"},
+        ),
+        ("fireworks", {"name": "a/b", "baseModel": "m", "epochs": 2, "loraRank": 8}, {"epochs": "2", "loraRank": "8"}),
+        ("bedrock", {"jobArn": "a", "hyperParameters": {"epochCount": "2"}}, {"epochCount": "2"}),
+        (
+            "vertex",
+            {"name": "a/b", "supervisedTuningSpec": {"hyperParameters": {"epochCount": "3", "adapterSize": "FOUR"}}},
+            {"epochCount": "3", "adapterSize": "FOUR"},
+        ),
+    ],
+)  # fmt: skip
+def test_hyperparameters_have_the_vendor_s_names(provider: str, item: dict[str, Any], expected: dict[str, str]) -> None:
+    assert one(provider, item).hyperparameters == expected
+
+
 def test_a_together_job_has_its_price() -> None:
     told = sample("together")
     job = one("together", told["job"])

@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ async def test_a_job_is_shown_with_its_error_curves_transitions_and_deliveries(t
     )
     async with site(tmp_path) as here:
         of_it = tuple(event(one.id, kind=EventKind.METRICS, job="ftjob-f", metrics=one.metrics) for one in losses)
-        await here.keep(tracked(FAILED), events=of_it, told=("chat",))
+        await here.keep(tracked(replace(FAILED, hyperparameters={"beta": "0.1"}, seed=7)), events=of_it, told=("chat",))
         said = await asked(here.port, "job", "research", "ftjob-f")
         whole = json.loads((await asked(here.port, "job", "research", "ftjob-f", "--json")).stdout)
     assert said.exit_code == 0
@@ -84,6 +85,8 @@ async def test_a_job_is_shown_with_its_error_curves_transitions_and_deliveries(t
     assert lines[0] == "✖ failed  support-bot  ftjob-f"
     assert any(line.split() == ["Organisation", "research", "(openai)"] for line in lines)
     assert any(line.split()[:2] == ["Created", "2026-11-22"] for line in lines)
+    assert any(line.split() == ["Hyperparameters", "beta:", "0.1"] for line in lines)
+    assert any(line.split() == ["Seed", "7"] for line in lines)
     assert "  Reason   server_error (provider: a retry may help)" in lines
     assert "  Message  out of memory" in lines
     assert any(line.startswith("  Hint ") for line in lines)

@@ -30,6 +30,7 @@ JOBS = [
         timedelta(hours=3), id="tuned", model="ft:gpt-4o-mini-2024-07-18:acme::x", base_model="gpt-4o-mini-2024-07-18"
     ),
     created(timedelta(days=2), id="old", status="paused", model="gpt-4.1-2025-04-14"),
+    created(timedelta(days=3), id="lost", status="unknown", gone=True),
 ]
 
 
@@ -48,7 +49,7 @@ def api(request: str) -> bytes:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        pytest.param([], ["queued", "failed", "tuned", "old"], id="all of them"),
+        pytest.param([], ["queued", "failed", "tuned", "old", "lost"], id="all of them"),
         pytest.param(["--active"], ["queued", "tuned", "old"], id="those that have not ended, newest first"),
         pytest.param(["--since", "24h"], ["queued", "failed", "tuned"], id="of the last day"),
         pytest.param(["--model", "gpt-4o-mini*"], ["failed", "tuned"], id="of a model or tuned from it"),

@@ -161,6 +161,29 @@ async def test_a_job_that_is_not_there_has_a_page_with_a_way_back(tmp_path: Path
     assert ("<!doctype html>" in answer.text) is (status == 404)
 
 
+@pytest.mark.parametrize(
+    ("over", "expected"),
+    [
+        pytest.param({}, "ok · 0 active polled every 30s", id="a moment ago"),
+        pytest.param(
+            {"last_success": NOON - timedelta(seconds=85), "next_poll_at": NOON - timedelta(seconds=56)},
+            "polled every 30s",
+            id="as often as before, though the last of it is stored",
+        ),
+        pytest.param(
+            {"last_success": NOON - 5 * MINUTE, "next_poll_at": NOON - 4.5 * MINUTE},
+            "polled 5m ago , next soon",
+            id="nobody has said so for long",
+        ),
+        pytest.param({"up": False, "last_success": NOON - 9 * MINUTE}, "polled 9m ago , next in 18s", id="in trouble"),
+        pytest.param({"up": False, "last_success": None}, "polled never , next in 18s", id="in trouble from the first"),
+    ],
+)
+async def test_how_fresh_an_organisation_is(tmp_path: Path, over: dict[str, Any], expected: str) -> None:
+    async with site(tmp_path, org(**over)) as here:
+        assert expected in Seen((await here.get("/")).text).text
+
+
 async def test_an_empty_monitor_has_a_page_too(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         seen = Seen((await here.get("/")).text)
@@ -265,12 +288,16 @@ async def test_what_was_over_at_first_sight_has_no_made_up_end(tmp_path: Path) -
 
 async def test_a_job_page_has_its_history_and_notifications_before_the_events(tmp_path: Path) -> None:
     size = TrainingSize(tokens=1200, low=1100, high=1300, examples=40, exact=False)
+    chosen = job(epochs=3, hyperparameters={"n_epochs": "3", "batch_size": "8", "beta": "0.1"}, seed=0)
     async with site(tmp_path) as here:
-        await here.keep(tracked(job(), size=size), events=(event("ev-1"),), told=("chat",))
+        await here.keep(tracked(chosen, size=size), events=(event("ev-1"),), told=("chat",))
         answer = (await here.get("/jobs/research/ftjob-1")).text
     places = [answer.index(f'id="{name}"') for name in ("details", "transitions", "deliveries", "events")]
     assert places == sorted(places)
-    for words in ("team: nlp", "Examples 40", "Tokens in one epoch 1,100 to 1,300", "2026-11-22 11:00:00 UTC"):
+    for words in (
+        "team: nlp", "Examples 40", "Tokens in one epoch 1,100 to 1,300", "2026-11-22 11:00:00 UTC",
+        "Epochs 3", "Hyperparameters batch_size 8, beta 0.1", "Seed 0",
+    ):  # fmt: skip
         assert words in Seen(answer).text
 
 
@@ -379,7 +406,7 @@ async def test_ready_waits_for_the_first_poll_of_every_organisation(tmp_path: Pa
 )
 async def test_the_next_poll_is_never_one_of_the_past(tmp_path: Path, promised: timedelta | None, words: str) -> None:
     due = NOON + promised if promised is not None else None
-    async with site(tmp_path, org(next_poll_at=due)) as here:
+    async with site(tmp_path, org(up=False, next_poll_at=due)) as here:
         [polls] = re.findall(r'<p class="polls">(.*)', (await here.get("/")).text)
         assert words in polls.split(", next")[1]
 

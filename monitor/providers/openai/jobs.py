@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from monitor.domain.model import Job, JobError, Method, Status
 from monitor.providers._json import Object, Partial, Skip
-from monitor.providers._values import identifier, moment, odd, pairs, sub, text, texts, whole
+from monitor.providers._values import hyperparameters, identifier, moment, odd, pairs, sub, text, texts, whole
 from monitor.providers.openai.naming import AZURE_TUNED, NAMING, blamed
 
 # OpenAI's words, then those of Azure OpenAI, LiteLLM and LLMariner, which speak the same language.
@@ -89,6 +89,8 @@ def understand(teller: Teller, item: Object) -> Partial[Job] | Skip:
         name=text(item.get("user_provided_suffix") or item.get("suffix"), 128) or _suffix(fine_tuned_model),
         fine_tuned_model=fine_tuned_model,
         epochs=_epochs(item),
+        hyperparameters=hyperparameters(item.get("hyperparameters"), _of_method(item)),
+        seed=whole(item.get("seed"), least=0),
         training_file=text(item.get("training_file"), 256),
         validation_file=text(item.get("validation_file"), 256),
         result_files=texts(item.get("result_files"), 256, 100),
@@ -145,10 +147,13 @@ def _suffix(model: str | None) -> str | None:
 def _epochs(item: Object) -> int | None:
     """The number of epochs; None as long as it is "auto"."""
     epochs = whole(sub(item.get("hyperparameters"), "n_epochs"))
+    return epochs if epochs is not None else whole(sub(_of_method(item), "n_epochs"))
+
+
+def _of_method(item: Object) -> object:
+    """The hyperparameters that the method of training has for itself."""
     kind = sub(item.get("method"), "type")
-    if epochs is not None or not isinstance(kind, str):
-        return epochs
-    return whole(sub(item.get("method"), kind, "hyperparameters", "n_epochs"))
+    return sub(item.get("method"), kind, "hyperparameters") if isinstance(kind, str) else None
 
 
 def _error(error: object) -> JobError | None:
