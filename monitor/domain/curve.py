@@ -22,7 +22,7 @@ def read_curve(points: Sequence[Metrics], field: str, *, gains: bool = False) ->
     sign = -1.0 if gains else 1.0
     values = {}
     for point in points:
-        value = getattr(point, field)
+        value = inf if point.lost and field == "train_loss" else getattr(point, field)
         if point.step is not None and value is not None:
             values[point.step] = sign * value if abs(value) < _HUGE else inf
     return sorted(values.items())

@@ -267,13 +267,14 @@ def _judged(step: _Step, seen: Observation) -> _Step:
     if now.job.status is not Status.SUCCEEDED:
         return step if now.verdict is None else replace(step, now=replace(now, verdict=None))
     if now.finalized and was is not None and not was.finalized:
-        whole = (read.events for read in seen.reads if read.job == id_)
-        points = [event.metrics for events in whole for event in events if event.metrics is not None]
+        events = [event for read in seen.reads if read.job == id_ for event in read.events]
     elif id_ in seen.curves and step.transition is not None:
-        points = list(seen.curves[id_])
+        events = [*seen.curves[id_]]
     else:
         return step
-    return replace(step, now=replace(now, verdict=judge(points)))
+    points = [event.metrics for event in events if event.metrics is not None]
+    checkpoints = {one.step: one.name for event in events if (one := event.checkpoint) is not None}
+    return replace(step, now=replace(now, verdict=judge(points, checkpoints)))
 
 
 def _corrected(step: _Step) -> bool:

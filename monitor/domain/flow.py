@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.eta import StepRate
-from monitor.domain.model import Cost, Job, JobEvent, Metrics, Status, TrainingSize
+from monitor.domain.model import Cost, Job, JobEvent, Status, TrainingSize
 from monitor.domain.news import Delivery, Subject, job_subject
 from monitor.domain.stall import Promise, Stall, Usual
 from monitor.domain.verdict import Verdict
@@ -85,8 +85,8 @@ class Observation:
     """The time by the provider's own clock, where it says."""
     settled_until: datetime | None = None
     """An earlier poll has seen all that ended up to this moment, on the provider's clock."""
-    curves: Mapping[str, Sequence[Metrics]] = field(default_factory=dict)
-    """By job that has just ended: what was measured of its training so far."""
+    curves: Mapping[str, Sequence[JobEvent]] = field(default_factory=dict)
+    """By job that has just ended: the measurements of its training and its checkpoints so far."""
     usual: Mapping[str, Usual] = field(default_factory=dict)
     """By model of a job whose events were read: how long the last jobs took."""
     disputed: Mapping[str, Tracked] = field(default_factory=dict)

@@ -125,6 +125,17 @@ class Metrics:
     valid_reward: float | None = None
     loop_seconds: float | None = None
     """Seconds this step took in the core training loop (reinforcement: the billed time)."""
+    lost: bool = False
+    """The training loss was told, and it is no finite number: `train_loss` is None then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A state of the model that was kept, and can be used or gone on from."""
+
+    step: int
+    name: str
+    """As the provider calls it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +253,7 @@ class JobEvent:
     message: str
     kind: EventKind = EventKind.MESSAGE
     metrics: Metrics | None = None
+    checkpoint: Checkpoint | None = None
 
 
 LONGEST = timedelta(days=366)

@@ -256,6 +256,15 @@ def _figures(tracked: Tracked) -> Iterator[tuple[str, str]]:
         yield "Cost", spoken(tracked.cost)
     if tracked.verdict is not None:
         yield "Verdict", tracked.verdict.text
+        if (best := best_of(tracked.verdict)) is not None:
+            yield "Best", best
+
+
+def best_of(verdict: Verdict) -> str | None:
+    """Which model is to be preferred to the last one; None where none is known."""
+    step = f"step {verdict.best_step:,}" if verdict.best_step is not None else None
+    kept = f"checkpoint {verdict.best_checkpoint}" if verdict.best_checkpoint is not None else None
+    return ", ".join(filter(None, (step, kept))) or None
 
 
 def _cost_view(cost: Cost | None) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Final
 
 from monitor.domain.model import EventKind, JobEvent, Metrics, Training
 
-_FIGURES: Final = tuple(field.name for field in fields(Metrics))
+_FIGURES: Final = tuple(field.name for field in fields(Metrics) if field.name != "lost")
 _STEP: Final = _FIGURES.index("step")
+_LOSS: Final = _FIGURES.index("train_loss")
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -71,10 +72,14 @@ def _counted(training: Training, measured: Sequence[Metrics]) -> tuple[float, in
 
 def _latest(before: Metrics, counted: int, measured: Sequence[Metrics]) -> Metrics:
     """The newest value of each figure; one that is of no step is of the last."""
-    values = [getattr(before, name) for name in _FIGURES]
+    values, lost = [getattr(before, name) for name in _FIGURES], before.lost
     for metrics in sorted(measured, key=lambda metrics: metrics.step or 0):
         newer = (metrics.step if metrics.step is not None else counted) >= (values[_STEP] or 0)
         for place, value in enumerate(map(metrics.__getattribute__, _FIGURES)):
             if value is not None and (newer or values[place] is None):
                 values[place] = value
-    return Metrics(**dict(zip(_FIGURES, values, strict=True)))
+        if newer and (metrics.lost or metrics.train_loss is not None):
+            lost = metrics.lost
+    if lost:
+        values[_LOSS] = None  # that of an earlier step is not the newest
+    return Metrics(**dict(zip(_FIGURES, values, strict=True)), lost=lost)

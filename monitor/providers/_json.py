@@ -42,7 +42,8 @@ class RawPage:
 def decode(response: Response) -> object:
     """The body as plain values. Raises Malformed.
 
-    Lenient about what changes no meaning: a byte order mark is dropped, NaN and integers without end are None.
+    Lenient about what changes no meaning: a byte order mark is dropped, integers without end are None, and NaN and the
+    infinities, which JSON does not have, are their names.
     """
     body = response.body.removeprefix(_BOM)
     if body.count(b",") > _MOST_VALUES:
@@ -57,7 +58,7 @@ def decode(response: Response) -> object:
 
 def _decode_leniently(body: bytes) -> object:
     try:
-        return json.loads(body, parse_int=_integer, parse_constant=_no_number)
+        return json.loads(body, parse_int=_integer, parse_constant=str)
     except RecursionError:
         raise Malformed("the answer is nested too deeply") from None
     except ValueError:
@@ -66,10 +67,6 @@ def _decode_leniently(body: bytes) -> object:
 
 def _integer(digits: str) -> int | None:
     return int(digits) if len(digits) <= _LONGEST_INTEGER else None
-
-
-def _no_number(_: str) -> None:
-    return None
 
 
 def _not_json(body: bytes) -> str:

@@ -12,6 +12,7 @@ _YEAR_2200: Final = 7_258_118_400
 _LATEST: Final = _EPOCH + timedelta(seconds=_YEAR_2200)
 _GREATEST: Final = 10**15
 _NUMBER: Final = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?\s*")
+_NO_NUMBER: Final = re.compile(r"[+-]?(nan|inf(inity)?)", re.IGNORECASE)
 _LONGEST_NUMBER: Final = 40
 _LONGEST_TIME: Final = 48
 # How servers say that a figure is not there: also by the first moment of Unix, or of Go's and .NET's calendars.
@@ -66,6 +67,13 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if -_HUGE < value < _HUGE else None
+
+
+def lost(value: object) -> bool:
+    """Whether a figure was told that is infinite or no number: as JSON's forbidden constants, or as text."""
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_NUMBER and _NO_NUMBER.fullmatch(value.strip()) is not None
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not -_HUGE < value < _HUGE
 
 
 def whole(value: object, *, least: int = 1) -> int | None:

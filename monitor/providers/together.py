@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from monitor.domain.model import EventKind, FailureClass, Job, JobError, JobEvent, Method, Metrics, Status
+from monitor.domain.model import Checkpoint, EventKind, FailureClass, Job, JobError, JobEvent, Method, Metrics, Status
 from monitor.providers._answers import single
 from monitor.providers._json import Object, Partial, Skip, raw_page, understood
 from monitor.providers._refusals import granted, refusal
@@ -193,6 +193,12 @@ def _event(org: str, job_id: str, known: Container[str], item: Object) -> Partia
             message=message,
             kind=_KINDS.get(word, EventKind.MESSAGE),
             metrics=Metrics(step=step, steps=steps) if step is not None or steps is not None else None,
+            checkpoint=_checkpoint(item, step) if word == "checkpoint_save" else None,
         ),
         int(odd(item.get("created_at"), at)),
     )
+
+
+def _checkpoint(item: Object, step: int | None) -> Checkpoint | None:
+    name = text(item.get("checkpoint_path"), 512)
+    return Checkpoint(step=step, name=name) if step is not None and name is not None else None

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from monitor.domain.decide import evolve
 from monitor.domain.flow import RECENT, Change, Known, Tracked, Transition
-from monitor.domain.model import EventKind, JobEvent, Metrics, Status
+from monitor.domain.model import EventKind, JobEvent, Status
 from monitor.domain.snapshot import WatchState
 from monitor.domain.stall import Usual, usual
 from monitor.store import counters
@@ -78,7 +78,7 @@ _LAST_OF_MODEL: Final = (
 )
 _CURVE: Final = (
     sa.select(event.c.doc)
-    .where(_of_job, event.c.kind == sa.bindparam("b_kind", type_=sa.Text))
+    .where(_of_job, event.c.kind.in_([EventKind.METRICS.value, EventKind.CHECKPOINT.value]))
     .order_by(event.c.at, event.c.pos)
 )
 _RECENT: Final = (
@@ -185,7 +185,7 @@ class JobStore:
             return {}
         return await self.database.read(_read_stored, org, tuple(ids))
 
-    async def curves(self, org: str, ids: Collection[str]) -> Mapping[str, Sequence[Metrics]]:
+    async def curves(self, org: str, ids: Collection[str]) -> Mapping[str, Sequence[JobEvent]]:
         """What is stored of the measurements of these jobs, oldest first."""
         return await self.database.read(_read_curves, org, tuple(ids)) if ids else {}
 
@@ -299,12 +299,8 @@ def _read_stored(connection: sa.Connection, org: str, ids: Sequence[str]) -> dic
     return found
 
 
-def _read_curves(connection: sa.Connection, org: str, ids: Sequence[str]) -> dict[str, list[Metrics]]:
-    found: dict[str, list[Metrics]] = {}
-    for id_ in ids:
-        docs = connection.execute(_CURVE, {"b_org": org, "b_id": id_, "b_kind": EventKind.METRICS.value}).scalars()
-        found[id_] = [one.metrics for one in map(read_event, docs) if one.metrics is not None]
-    return found
+def _read_curves(connection: sa.Connection, org: str, ids: Sequence[str]) -> dict[str, list[JobEvent]]:
+    return {id_: [*map(read_event, connection.execute(_CURVE, {"b_org": org, "b_id": id_}).scalars())] for id_ in ids}
 
 
 def _read_usual(connection: sa.Connection, org: str, models: Sequence[str]) -> dict[str, Usual]:

@@ -221,8 +221,8 @@ def _verdict(job: Job) -> str:
     verdict = job.verdict
     if verdict is None:
         return ""
-    best = f" Best at step {verdict.best_step:,}." if verdict.best_step is not None else ""
-    kept = f" Checkpoint: {inert(verdict.best_checkpoint)}" if verdict.best_checkpoint is not None else ""
+    best = f" Best: step {verdict.best_step:,}" if verdict.best_step is not None else ""
+    kept = f", checkpoint {inert(verdict.best_checkpoint)}" if verdict.best_checkpoint is not None else ""
     return inert(verdict.text, _LONGEST) + best + kept
 
 

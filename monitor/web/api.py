@@ -190,7 +190,8 @@ def event(of: JobEvent) -> View:
         "level": of.level,
         "kind": of.kind,
         "message": of.message,
-        "metrics": {name: value for name, value in metrics.items() if value is not None} or None,
+        "metrics": {name: value for name, value in metrics.items() if value is not None and value is not False} or None,
+        "checkpoint": asdict(of.checkpoint) if of.checkpoint is not None else None,
     }
 
 

@@ -43,7 +43,8 @@ Figures = dict[str, float]
 
 def watched(number: int, dice: Random) -> Tracked:
     """An ended job of which all is known."""
-    latest = Metrics(step=dice.randrange(1000), steps=1000, **{name: round(dice.random(), 4) for name in FIGURES})
+    figures: dict[str, Any] = {name: round(dice.random(), 4) for name in FIGURES}
+    latest = Metrics(step=dice.randrange(1000), steps=1000, **figures)
     created = NOON - HOUR - number * timedelta(seconds=1)
     times = {"created_at": created, "started_at": created + MINUTE, "finished_at": NOON - dice.random() * MINUTE}
     one = job(

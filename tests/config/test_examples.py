@@ -98,7 +98,7 @@ def test_the_schema_is_a_schema_with_a_sentence_for_each_of_our_keys() -> None:
     assert VALIDATOR.is_valid(found["examples"][0])
     for name in (
         "PollSettings",
-        "Stall",
+        "StallSettings",
         "Store",
         "ServerSettings",
         "DeliverySettings",

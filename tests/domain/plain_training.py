@@ -52,4 +52,6 @@ def _merged(old: Metrics, new: Metrics, *, newer: bool) -> Metrics:
     for field in fields(Metrics):
         value = getattr(first, field.name)
         values[field.name] = value if value is not None else getattr(second, field.name)
-    return Metrics(**values)
+    told = new.lost or new.train_loss is not None
+    lost = new.lost if newer and told else old.lost
+    return Metrics(**{**values, "lost": lost, "train_loss": None if lost else values["train_loss"]})

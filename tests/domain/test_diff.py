@@ -8,8 +8,9 @@ import pytest
 
 from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.flow import RECENT, Known, Observation, TransitionKind
-from monitor.domain.model import Basis, Cost, JobError, Metrics, Status
+from monitor.domain.model import Basis, Checkpoint, Cost, EventKind, JobError, Metrics, Status
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, event, job, known, measured, read, seen, started, tracked
+from tests.domain.curves import real_run
 
 R, Q, P = Status.RUNNING, Status.QUEUED, Status.PAUSED
 STALL = {Status.RUNNING: HOUR, Status.QUEUED: 6 * HOUR, Status.VALIDATING: HOUR}
@@ -317,7 +318,7 @@ def test_a_stalled_job_that_shows_a_sign_of_life_is_moving() -> None:
     assert polled(evolve(before, change), seen(reads=(read(event("new"), event("newer")),)))[1] == []
 
 
-RISING = tuple(Metrics(step=step, train_loss=2.0 + step / 10) for step in range(1, 41))
+RISING = tuple(measured(step, 40, train_loss=2.0 + step / 10) for step in range(1, 41))
 
 
 def test_a_job_that_succeeded_is_judged_by_its_curve() -> None:
@@ -329,6 +330,19 @@ def test_a_job_that_succeeded_is_judged_by_its_curve() -> None:
     over = decide(now, seen(reads=(read(*events, whole=True),), at=NOON + MINUTE), POLICY)
     assert over.tracked[0].finalized
     assert over.tracked[0].verdict is None, "all of it says that it learnt"
+
+
+def test_the_best_checkpoint_is_known_once_its_event_has_come() -> None:
+    run = real_run("overfit-0")
+    steps = [measured(step, run.steps, NOON, train_loss=loss) for step, loss in enumerate(run.train_loss, 1)]
+    evals = [event(f"v-{step}", metrics=Metrics(step=step, valid_loss=loss)) for step, loss in run.evals]
+    saved = event("saved", kind=EventKind.CHECKPOINT, checkpoint=Checkpoint(step=60, name="ckpt-60"))
+    ended = seen(job(status=Status.SUCCEEDED, finished_at=NOON), curves={"ftjob-1": [*steps, *evals]})
+    now, _ = polled(known(tracked()), ended)
+    over = decide(now, seen(reads=(read(*steps, *evals, saved, whole=True),), at=NOON + MINUTE), POLICY)
+    verdicts = [now.jobs["ftjob-1"].verdict, over.tracked[0].verdict]
+    found = [(one.best_step, one.best_checkpoint) for one in verdicts if one is not None]
+    assert found == [(60, None), (60, "ckpt-60")]
 
 
 def test_only_what_succeeded_is_judged() -> None:

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from monitor.domain.model import EventKind, JobEvent, Metrics, Training
 from monitor.domain.training import fold, in_order
-from tests.builders import NOON
+from tests.builders import NOON, measured
 from tests.domain import plain_training
 
 STEPS = st.none() | st.integers(0, 6)
 FIGURES = st.none() | st.floats(0, 9)
-METRICS = st.builds(
+LOST = st.builds(Metrics, step=STEPS, valid_loss=FIGURES, lost=st.just(True))
+METRICS = LOST | st.builds(
     Metrics,
     step=STEPS,
     steps=st.none() | st.just(6),
@@ -34,6 +35,15 @@ EVENTS = st.builds(
     kind=st.sampled_from(EventKind),
     metrics=st.none() | METRICS,
 )
+
+
+def test_a_loss_that_is_no_number_any_more_is_not_the_one_before() -> None:
+    fine, lost = measured(1, train_loss=2.0), measured(2, lost=True)
+    assert fold(Training(), [fine, lost]).latest == Metrics(step=2, steps=100, lost=True)
+    assert fold(Training(), [lost, fine]).latest.lost, "of an earlier step"
+    assert fold(Training(), [fine, lost, measured(3, train_loss=3.0)]).latest == Metrics(
+        step=3, steps=100, train_loss=3.0
+    )
 
 
 @given(st.lists(st.lists(EVENTS, max_size=8), max_size=4))

@@ -328,6 +328,21 @@ ANY_POINT = st.builds(
 )
 
 
+def test_a_loss_that_became_no_number_blew_up_and_what_was_good_before_is_recommended() -> None:
+    train = curve("train_loss", falling(3.0, 2.0, 60))
+    lost = [Metrics(step=step, lost=True, train_accuracy=0.1) for step in range(61, 101)]
+    valid = curve("valid_loss", [2.8, 2.5, 2.3], first=15, every=15)
+    verdict = judge([*train, *lost, *valid], {30: "good", 45: "best", 90: "lost"})
+    assert verdict is not None
+    assert (verdict.kind, verdict.best_step, verdict.best_checkpoint) == (VerdictKind.BLEW_UP, 45, "best")
+    assert verdict.text == "Blew up at step 61: the training loss was no number any more."
+
+
+def test_one_loss_that_is_no_number_is_no_explosion() -> None:
+    points = [Metrics(step=step, train_loss=3.0 - step / 50) for step in range(1, 101)]
+    assert judge([*points[:50], Metrics(step=51, lost=True), *points[51:]]) is None
+
+
 @pytest.mark.parametrize("rewards", [True, False], ids=["with rewards", "without"])
 @given(st.lists(ANY_POINT, max_size=60), st.dictionaries(st.integers(0, 30), st.text(max_size=5), max_size=5))
 def test_no_curve_is_too_strange(rewards: bool, points: list[Metrics], checkpoints: dict[int, str]) -> None:

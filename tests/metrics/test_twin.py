@@ -64,9 +64,8 @@ class Dice:
     def job(self) -> Tracked:
         """A job of one of two organisations."""
         names = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy", "train_reward", "valid_reward")
-        latest = Metrics(
-            step=self.maybe(self.of.randrange(9999)), steps=self.count(), **{name: self.number() for name in names}
-        )
+        figures: dict[str, Any] = {name: self.number() for name in names}
+        latest = Metrics(step=self.maybe(self.of.randrange(9999)), steps=self.count(), **figures)
         times = ("created_at", "started_at", "finished_at", "estimated_finish")
         return tracked(
             job(

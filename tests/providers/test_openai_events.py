@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain.model import EventKind, JobEvent, Metrics
+from monitor.domain.model import Checkpoint, EventKind, JobEvent, Metrics
 from tests.providers.answers import SAMPLES, left_out, read_events, response
 from tests.providers.answers import cursor as cursor_of
 from tests.providers.answers import event as one
@@ -127,7 +127,12 @@ def test_a_level_is_one_of_three(level: object, expected: str) -> None:
         pytest.param({"step": "ten", "train_loss": "low", "timing": [], "scores": 3}, None, id="figures that are none"),
         pytest.param({"step": -1, "timing": {"step": {"full_iteration": -5}}}, None, id="negative steps and times"),
         pytest.param({"step": 2.0, "train_loss": 1}, Metrics(step=2, train_loss=1.0), id="numbers in odd clothes"),
-        pytest.param({"train_loss": float("nan"), "valid_loss": float("inf")}, None, id="not finite"),
+        pytest.param({"valid_loss": float("inf")}, None, id="not finite"),
+        pytest.param({"step": 3, "train_loss": float("nan")}, Metrics(step=3, lost=True), id="no number"),
+        pytest.param({"step": 3, "train_loss": "Infinity"}, Metrics(step=3, lost=True), id="infinite, as text"),
+        pytest.param({"step": 3, "train_loss": "-nan "}, Metrics(step=3, lost=True), id="no number, as text"),
+        pytest.param({"step": 3, "train_loss": None}, Metrics(step=3), id="null is not told"),
+        pytest.param({"step": 3, "train_loss": "nano"}, Metrics(step=3), id="and no word is a number"),
     ],
 )
 def test_figures_are_taken_from_the_data(data: object, expected: Metrics | None) -> None:
@@ -149,13 +154,37 @@ def test_figures_are_taken_from_the_data(data: object, expected: Metrics | None)
             Metrics(step=10, steps=20, train_reward=0.42, valid_reward=0.68),
         ),
         ("Step 3/9: training loss=1.5e-05", Metrics(step=3, steps=9, train_loss=1.5e-05)),
-        ("Step 3/9: training loss=nan", Metrics(step=3, steps=9)),
+        ("Step 3/9: training loss=nan", Metrics(step=3, steps=9, lost=True)),
+        ("Step 3/9: training loss=-inf, validation loss=nan", Metrics(step=3, steps=9, lost=True)),
+        ("Step 3/9: training loss=nano", Metrics(step=3, steps=9)),
         ("Step 3/9", Metrics(step=3, steps=9)),
         ("Step by step", None),
     ],
 )
 def test_without_data_figures_are_taken_from_the_words(data: object, message: str, expected: Metrics | None) -> None:
     assert one(data=data, message=message).metrics == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "Checkpoint created at step 100 with Snapshot ID: ft:gpt-4o-mini:org::a:ckpt-step-100",
+            Checkpoint(step=100, name="ft:gpt-4o-mini:org::a:ckpt-step-100"),
+        ),
+        ("Checkpoint created at step 100", None),
+        ("Step 1/2 with Snapshot ID: x", None),
+    ],
+)
+def test_a_checkpoint_has_its_step_and_its_name(message: str, expected: Checkpoint | None) -> None:
+    assert one(message=message).checkpoint == expected
+
+
+def test_the_constants_that_json_does_not_have_say_that_the_loss_is_lost() -> None:
+    item = b'{"id": "e", "created_at": 1, "message": "Step 1/2", "data": {"step": 1, "train_loss": %s}}'
+    for said in (b"NaN", b"Infinity", b"-Infinity", b"1e999"):
+        (event,) = read_events(response(b'{"data": [' + item % said + b"]}")).items
+        assert event.metrics == Metrics(step=1, lost=True)
 
 
 def test_data_outranks_the_rounded_words() -> None:

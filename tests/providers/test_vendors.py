@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from monitor.domain.model import EventKind, FailureClass, Job, Method, Metrics, Status
+from monitor.domain.model import Checkpoint, EventKind, FailureClass, Job, Method, Metrics, Status
 from monitor.domain.pricing import Rate, price
 from monitor.providers import OrganizationSettings, bedrock, fireworks, together, vertex
 from monitor.providers.base import (
@@ -179,6 +179,10 @@ def test_togethers_events_have_hashes_and_any_spelling() -> None:
     assert [event.metrics for event in page.items] == [
         Metrics(steps=300), Metrics(step=100, steps=300), Metrics(step=100), None,
     ]  # fmt: skip
+    named = {**sample("together")["events"][2], "checkpoint_path": "s3://together/ckpt-100"}
+    [saved] = read_events(response({"data": [named]}), of=vendor("together")).items
+    assert saved.checkpoint == Checkpoint(step=100, name="s3://together/ckpt-100")
+    assert page.items[2].checkpoint is None, "it has no name"
     [known, *_] = read_events(response({"data": sample("together")["events"]}), {"a1"}, vendor("together")).items
     assert (known.id, known.message) == ("a1", "")
 

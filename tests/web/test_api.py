@@ -103,6 +103,7 @@ async def test_events_are_listed_newest_first_with_what_they_measured(tmp_path: 
                 "kind": "metrics",
                 "message": "step",
                 "metrics": {"step": 1, "train_loss": 0.5},
+                "checkpoint": None,
             }
         ]
         after = json.loads(first.body)["next"]

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from monitor.domain.costs import Bill, TunedModel
 from monitor.domain.flow import Reason, TransitionKind, Trouble
-from monitor.domain.model import Basis, Cost, EventKind, JobError, Method, Metrics, Status
+from monitor.domain.model import Basis, Checkpoint, Cost, EventKind, JobError, Method, Metrics, Status
 from monitor.metrics.health import AccountHealth, BudgetState
 from monitor.web.query import MOST_ITEMS
 from tests.builders import NOON, event, job, tracked
@@ -87,7 +87,10 @@ async def furnished(here: Site) -> None:
     await here.keep(
         tracked(job("ftjob-1", metadata={"env": "prod"}), cost=guess),
         tracked(job("ftjob-2", Status.FAILED, error=JobError(code="server_error")), seq=2),
-        events=(event("ev-1", kind=EventKind.METRICS, metrics=Metrics(step=1, train_loss=0.5)), event("ev-2")),
+        events=(
+            event("ev-1", kind=EventKind.METRICS, metrics=Metrics(step=1, train_loss=0.5)),
+            event("ev-2", checkpoint=Checkpoint(step=1, name="ckpt-1")),
+        ),
         told=("ops",),
     )
     bill = Bill(org="research", project="", line_item="x", day=NOON.date(), usd=Decimal(1))

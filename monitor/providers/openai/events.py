@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from monitor.domain.model import EventKind, JobEvent, Metrics
+from monitor.domain.model import Checkpoint, EventKind, JobEvent, Metrics
 from monitor.providers._json import Object, Partial, Skip
-from monitor.providers._values import identifier, moment, number, odd, sub, text, whole
+from monitor.providers._values import identifier, lost, moment, number, odd, sub, text, whole
 
 _LEVELS: Final = {"warn": "warn", "warning": "warn", "error": "error"}
 _LONGEST_STEP: Final = 31 * 86_400.0  # seconds: what is longer is no duration of a step
@@ -17,7 +17,10 @@ _LONGEST_STEP: Final = 31 * 86_400.0  # seconds: what is longer is no duration o
 _STARTED: Final = re.compile(r"(the )?((fine[- ]?tun\w*|training|job|run) ){1,3}(has )?started\b", re.IGNORECASE)
 _CHECKPOINT: Final = re.compile(r"checkpoint (was )?(created|saved)\b", re.IGNORECASE)
 _STEP: Final = re.compile(r"step (\d{1,12}) ?/ ?(\d{1,12})\b", re.IGNORECASE)
-_PAIR: Final = re.compile(r"([a-z][a-z ]{0,60})= ?(-?\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?)", re.IGNORECASE)
+_PAIR: Final = re.compile(
+    r"([a-z][a-z ]{0,60})= ?(-?(?:\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?|nan\b|inf\b))", re.IGNORECASE
+)
+_SNAPSHOT: Final = re.compile(r".{0,40}\bstep (\d{1,12}) with snapshot id: (\S{1,256})$", re.IGNORECASE)
 _PROSE: Final[Mapping[str, str]] = {
     "training loss": "train_loss",
     "train loss": "train_loss",
@@ -65,6 +68,7 @@ def understand(org: str, job_id: str, item: Object) -> Partial[JobEvent] | Skip:
         message=_with_code(message, item.get("data")),
         kind=_kind(kind, message, metrics),
         metrics=metrics,
+        checkpoint=_checkpoint(message) if metrics is None else None,
     )
     return Partial(event, int(at is None and odd(item.get("created_at"), at)))
 
@@ -89,6 +93,12 @@ def _kind(kind: str | None, message: str, metrics: Metrics | None) -> EventKind:
     if _STARTED.match(message):
         return EventKind.STARTED
     return EventKind.CHECKPOINT if _CHECKPOINT.match(message) else EventKind.MESSAGE
+
+
+def _checkpoint(message: str) -> Checkpoint | None:
+    """`Checkpoint created at step 100 with Snapshot ID: ft:…:ckpt-step-100`."""
+    found = _SNAPSHOT.match(message) if _CHECKPOINT.match(message) else None
+    return Checkpoint(step=int(found[1]), name=found[2]) if found is not None else None
 
 
 def _metrics(figures: object, message: str) -> Metrics | None:
@@ -121,4 +131,6 @@ def _measured(figures: Object) -> dict[str, Any]:
         value = number(figures.get(name))
         if value is not None:
             found[field] = value
+    if "train_loss" not in found and lost(figures.get("train_loss")):
+        found["lost"] = True
     return {field: value for field, value in found.items() if value is not None}
