@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 import anyio
@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from anyio import to_thread
 
+from monitor.clock import Clock
 from monitor.store.errors import BadCursor, StoreError, Unstorable
 
 T = TypeVar("T")
@@ -25,6 +26,10 @@ POISON: Final = (
     sa.exc.DataError,
 )
 """One value's fault, not the database's: lone surrogates, NUL in PostgreSQL's text, integers beyond 64 bits."""
+
+
+_RETRIED: Final = 20.0
+"""Seconds within which whatever is done again and again is tried once more after a failure."""
 
 
 class Database(Protocol):
@@ -71,6 +76,32 @@ class Database(Protocol):
     async def compact(self) -> None:
         """Give room back after much was deleted."""
         ...
+
+
+class FailingWrites:
+    """The kinds of writes that fail now, by the names of their work.
+
+    One is over it when it works, or when it was not tried again for a while in which others have written: what an
+    operator asked for once may never come again. What only finds nothing to write proves little.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._since)
+
+    def failed(self, kinds: Iterable[str]) -> None:
+        """These were tried and failed."""
+        self._since.update(dict.fromkeys(kinds, self._clock.monotonic()))
+
+    def worked(self, kinds: Iterable[str], *, written: bool) -> None:
+        """These worked; `written`: they have changed something."""
+        gone = self._clock.monotonic() - _RETRIED
+        for kind in {*kinds, *(kind for kind, at in self._since.items() if written and at < gone)}:
+            self._since.pop(kind, None)
 
 
 class Readers:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from anyio import to_thread
 
 from monitor.clock import Clock
-from monitor.store.database import POISON, Readers
+from monitor.store.database import POISON, FailingWrites, Readers
 from monitor.store.errors import Corrupt, Gone, NewerSchema, StoreError, StoreUnavailable, Unstorable
 from monitor.store.migrating import HEAD, migrate
 
@@ -66,13 +66,13 @@ class PostgresqlDatabase:
             reading.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), READERS, translated
         )
         self._writing = anyio.CapacityLimiter(WRITERS)
-        self._failing: set[str] = set()
+        self._failing = FailingWrites(clock)
         self._clock = clock
         self._name = uuid4().hex
 
     @property
     def healthy(self) -> bool:
-        """Whether every kind of write that failed has worked since, and the last read worked."""
+        """Whether no kind of write fails, and the last read worked."""
         return not self._failing and self._readers.healthy
 
     async def write(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
@@ -82,9 +82,9 @@ class PostgresqlDatabase:
             try:
                 result = await to_thread.run_sync(self._transact, work, args, limiter=self._writing)
             except (StoreUnavailable, Gone, NewerSchema, Corrupt):
-                self._failing.add(work.__qualname__)
+                self._failing.failed([work.__qualname__])
                 raise
-        self._failing.discard(work.__qualname__)
+        self._failing.worked([work.__qualname__], written=True)
         return result
 
     async def write_each(

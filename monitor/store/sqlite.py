@@ -17,7 +17,7 @@ from anyio import to_thread
 
 from monitor.clock import Clock
 from monitor.store import leases, outbox
-from monitor.store.database import POISON, Readers
+from monitor.store.database import POISON, FailingWrites, Readers
 from monitor.store.documents import to_ms
 from monitor.store.errors import Corrupt, Gone, InUse, Outdated, StoreError, StoreUnavailable, Unstorable
 from monitor.store.migrating import migrate
@@ -292,12 +292,11 @@ class SqliteDatabase:
         self._queue: deque[_Write] = deque()
         self._led = False
         self._turn = anyio.CapacityLimiter(1)
-        self._failing: set[str] = set()
+        self._failing = FailingWrites(clock)
 
     @property
     def healthy(self) -> bool:
-        """Whether every kind of write that failed has worked since (others prove little: many find nothing to write),
-        and the last read worked."""
+        """Whether no kind of write fails, and the last read worked."""
         return not self._failing and self._readers.healthy
 
     async def write(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
@@ -373,11 +372,11 @@ class SqliteDatabase:
                     self._file.note(number)
         except (sa.exc.SQLAlchemyError, StoreError) as error:
             self._engine.dispose()  # the next transaction starts on a connection that has seen no failure
-            self._failing |= kinds
+            self._failing.failed(kinds)
             for write in group:
                 write.outcome = translated(error)
         else:
-            self._failing -= kinds
+            self._failing.worked(kinds, written=number is not None)
 
     def _checkpoint(self) -> None:
         try:

@@ -306,6 +306,7 @@ class JobWatcher:
         known, at = state.recorded or (None, monotonic)
         if known == said and monotonic - at < LEASE.total_seconds() / 2:
             return
+        state.recorded = None
         with suppress(Stale, StoreUnavailable, Unstorable):  # the next poll tries again, and says what is wrong
             await self.store.record(
                 WatchState(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,27 @@ async def test_a_database_locked_by_another_program_is_unavailable_and_comes_bac
         other.execute("ROLLBACK")
         other.close()
         await store.jobs.commit(letters(delivery(), based_on=1))
+        assert store.database.healthy
+
+
+async def test_what_failed_and_is_never_tried_again_says_nothing_of_a_store_that_works(
+    opening: Opening, path: Path, clock: StillClock
+) -> None:
+    async with opening() as store:
+        await store.jobs.commit(full(0))
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        for once in (store.outbox.requeue(None), store.jobs.commit(letters(delivery(), based_on=1))):
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await once
+        other.execute("ROLLBACK")
+        other.close()
+        await store.jobs.commit(letters(delivery(), based_on=1))
+        assert not store.database.healthy
+        clock.time += timedelta(seconds=21)
+        await store.outbox.expire(timedelta(days=1))
+        assert not store.database.healthy, "nothing was written"
+        await store.jobs.commit(letters(delivery(seq=2), based_on=2))
         assert store.database.healthy
 
 
