@@ -48,6 +48,8 @@ log = structlog.get_logger()
 _LIGHT: Final = 16 * 1024  # bytes as they came: compressed ones can still become a thousand times as many
 _LONGEST_WAIT: Final = 3600.0  # seconds; a server that asks for more is asked again before
 _MARGIN: Final = 300.0  # seconds before its end at which an access token is replaced
+# Without what these ask for jobs are watched all the same: that a server wants no more of them holds up no poll.
+_OPTIONAL: Final = frozenset({"get_file", "get_content", "list_models", "list_projects"})
 _OURS: Final = frozenset({"org", "provider"})  # words of the configuration, whatever a secret looks like
 
 
@@ -96,8 +98,10 @@ class Client:
     async def answer(self, request: Request) -> Answer:
         """The answer as it came. Raises SourceError when there is none."""
         secrets = self._secrets()
-        waiting = self._waiting(secrets)
-        if (left := self.transport.waits.get(waiting, 0.0) - self.clock.monotonic()) > 0:
+        everybody = self._waiting(secrets)
+        waiting = f"{everybody}/optional" if request.operation in _OPTIONAL else everybody
+        until = max(self.transport.waits.get(name, 0.0) for name in {everybody, waiting})
+        if (left := until - self.clock.monotonic()) > 0:
             raise RateLimited(f"the server asked to be left alone for another {left:.0f} s", retry_after=left)
         if (token := await self._access(secrets)) is not None:
             secrets = {**secrets, "token": token}

@@ -6,12 +6,14 @@ import asyncio
 import json
 import time
 
+import pytest
 from aiohttp import web
 
 from monitor.domain.flow import Known
+from monitor.providers.base import RateLimited
 from monitor.source import training_size
 from tests.builders import NOON
-from tests.source.servers import Api, Handler, asking, body, job, serving
+from tests.source.servers import Api, Handler, answering, asking, body, job, refusal, serving
 
 NEVER = Known(org="research")
 MODEL = "gpt-4o-mini-2024-07-18"
@@ -61,3 +63,25 @@ async def test_others_are_read_while_files_are_counted() -> None:
         for task in counting:
             task.cancel()
         await asyncio.wait(counting)
+
+
+async def test_that_files_are_to_wait_holds_up_no_poll_and_that_jobs_are_holds_up_everything() -> None:
+    jobs, hasty = Api(jobs=[job()]), answering(lambda: refusal(429, Retry_After="3000"))
+
+    async def files(request: web.BaseRequest) -> web.StreamResponse:
+        return await (hasty if "/files/" in request.path else jobs)(request)
+
+    async with serving(files) as url, asking(url) as asked:
+        for _ in range(2):
+            with pytest.raises(RateLimited):
+                await training_size(asked.source, "file-1", MODEL)
+        assert [operation for operation, _ in asked.counted] == ["get_file"], "the second is not asked for"
+        assert len((await asked.source.observe(NEVER, NOON)).jobs) == 1
+        jobs.faults["jobs"] = hasty
+        with pytest.raises(RateLimited):
+            await asked.source.observe(NEVER, NOON)
+        asked.counted.clear()
+        for refused in (asked.source.observe(NEVER, NOON), training_size(asked.source, "file-2", MODEL)):
+            with pytest.raises(RateLimited, match="left alone"):
+                await refused
+        assert asked.counted == []
