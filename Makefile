@@ -111,7 +111,7 @@ dockerfile: venv-dev
 	@$(bin)/hadolint Dockerfile
 
 compose: venv-dev
-	@$(bin)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml deploy/compose.own.yaml
+	@$(bin)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml deploy/compose.own.yaml deploy/compose.postgres.yaml
 
 deploy-tools: venv-dev
 	@.ci/deploy-tools

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Protocol
 
 import anyio
+
+from monitor.clock import Clock
+from monitor.store import Leases, Stores
 
 
 class _Sleeper(Protocol):
@@ -18,3 +22,8 @@ class Waits:
         """Wait until it happens, or for so many seconds."""
         if not event.is_set():
             await self.sleep(seconds)
+
+
+def another_replica(stores: Stores, clock: Clock, *, lasting: timedelta = timedelta(hours=1)) -> Leases:
+    """What another replica holds in the same database."""
+    return Leases(stores.database, clock, owner="another", duration=lasting)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -47,12 +47,10 @@ class Services:
     redactor: Redactor
     asking: Transport
     sending: aiohttp.ClientSession
-    owner: str
-    """This process, as the store's leases know it."""
     stream: TextIO
     """Where console notifiers print."""
     watchdog: Watchdog
-    lanes: Lanes = field(default_factory=Lanes)
+    lanes: Lanes
     jitter: Callable[[], float] = random.SystemRandom().random
 
 
@@ -140,7 +138,6 @@ def watchers(
             reader_clock=WatchedClock(services.clock),
             gate=gate,
             own=services.own,
-            owner=services.owner,
             jitter=services.jitter,
         )
 
@@ -188,7 +185,7 @@ def couriers(settings: Settings, services: Services) -> Iterator[Courier]:
                 public_only=settings.outbound.public_only,
             ),
             clock=WatchedClock(services.clock),
-            owner=services.owner,
+            owner=services.stores.leases.owner,
             policy=DeliveryPolicy(
                 timeout=delivery.timeout.total_seconds(),
                 retry_base=delivery.retry_base.total_seconds(),

@@ -20,6 +20,7 @@ from monitor.domain.pricing import Prices
 from monitor.domain.replay import Replayed, ReplayRequest
 from monitor.log import get_logger
 from monitor.watchers.hints import HintWatcher
+from monitor.watchers.leases import LeaseWatcher
 from monitor.web import Receiver
 
 log = get_logger()
@@ -120,11 +121,16 @@ class Program:
             async with anyio.create_task_group() as tasks:
                 asked = sources(settings, services)
                 polling = tuple(watchers(settings, self.prices, services, asked))
-                hints = HintWatcher(
-                    store=services.stores.hints,
-                    polls={watcher.source.org: watcher.state for watcher in polling},
+                polls = {watcher.source.org: watcher.state for watcher in polling}
+                leases = LeaseWatcher(
+                    leases=services.stores.leases,
+                    polls=polls,
+                    changes=services.stores.reader.changes,
+                    own=services.own,
                     clock=WatchedClock(services.clock),
                 )
+                tasks.start_soon(self._keep, "leases", "all", leases.run, leases.clock)
+                hints = HintWatcher(store=services.stores.hints, polls=polls, clock=WatchedClock(services.clock))
                 tasks.start_soon(self._keep, "hints", "all", hints.run, hints.clock)
                 for number, watcher in enumerate(polling):
                     loop = partial(watcher.run, number * _SPREAD * services.jitter())

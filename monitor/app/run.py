@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from types import FrameType
 from urllib.parse import unquote, urlsplit
-from uuid import uuid4
 
 import anyio
 from anyio.abc import TaskStatus
@@ -25,6 +24,7 @@ from monitor.app.program import Program, Read
 from monitor.app.watchdog import Watchdog
 from monitor.clock import Clock, SystemClock
 from monitor.config import Address, Settings, environ, load_prices
+from monitor.courier import Lanes
 from monitor.log import get_logger
 from monitor.metrics.health import Health
 from monitor.metrics.process import ProcessMetrics
@@ -115,18 +115,19 @@ def _actions(program: Program) -> web.AdminActions:
 
 async def _services(stack: AsyncExitStack, settings: Settings, *, redactor: Redactor, clock: Clock) -> Services:
     """Everything that is opened once, and closed when the stack is."""
-    stores = await stack.enter_async_context(opened(_database(settings, redactor), clock=clock))
+    database = opened(_database(settings, redactor), clock=clock, lease=settings.store.lease)
+    stores = await stack.enter_async_context(database)
     hosts = len({org.vendor().base_url for org in settings.organizations})
     own = ProcessMetrics(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown"))
     return Services(
         stores=stores,
+        lanes=Lanes(stores.targets),
         own=own,
         health=Health(),
         clock=clock,
         redactor=redactor,
         asking=await stack.enter_async_context(sources.transport(hosts=hosts)),
         sending=await stack.enter_async_context(notifiers.session(public_only=settings.outbound.public_only)),
-        owner=uuid4().hex,
         stream=sys.stdout,
         watchdog=Watchdog(clock, own.ticked),
     )

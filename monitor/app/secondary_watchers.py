@@ -68,7 +68,6 @@ def secondary_watchers(
         outbox=services.stores.outbox,
         leases=services.stores.leases,
         clock=clock,
-        owner=services.owner,
     )
     yield Task(kind="outages", of="all", run=outages.run, clock=clock)
     if settings.digests:
@@ -84,7 +83,6 @@ def secondary_watchers(
             leases=services.stores.leases,
             clock=clock,
             health=services.health,
-            owner=services.owner,
             jitter=services.jitter,
             interval=min(_BUDGETS_EVERY, settings.poll.interval.total_seconds()),
         )
@@ -101,7 +99,6 @@ def _digests(settings: Settings, orgs: tuple[OrgRef, ...], services: Services, *
         outbox=services.stores.outbox,
         leases=services.stores.leases,
         clock=clock,
-        owner=services.owner,
     )
     return Task(kind="digests", of="all", run=partial(digests.run, first), clock=clock)
 
@@ -133,7 +130,6 @@ def _models(
         outbox=services.stores.outbox,
         leases=services.stores.leases,
         clock=clock,
-        owner=services.owner,
         jitter=services.jitter,
         interval=settings.poll.models_interval.total_seconds(),
     )
@@ -151,7 +147,6 @@ def _costs(settings: Settings, accounts: BillingSource, prices: Prices, services
         interval=settings.poll.costs_interval.total_seconds(),
         clock=clock,
         health=services.health.accounts[accounts.org],
-        owner=services.owner,
         jitter=services.jitter,
         lookback=settings.poll.lookback,
     )

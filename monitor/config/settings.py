@@ -79,6 +79,8 @@ class Store(Part):
     which several replicas may share."""
     url_file: Path | None = None
     """A file with the address, where it holds a password."""
+    lease: Annotated[Duration, AfterValidator(between("1s", "10m"))] = timedelta(seconds=30)
+    """How long a replica that is silent keeps its organisations from the others, on PostgreSQL."""
     retention: Annotated[Duration, AfterValidator(between("1d", "3650d"))] = timedelta(days=90)
     """How long ended jobs and their events are kept."""
 

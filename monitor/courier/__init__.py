@@ -13,7 +13,7 @@ import structlog
 
 from monitor.clock import Clock
 from monitor.courier.lanes import Lane, Lanes
-from monitor.courier.state import CourierState
+from monitor.courier.state import AGREE_EVERY, CourierState
 from monitor.courier.target import DeliveryMetrics, TargetHealth
 from monitor.courier.unsettled import UnsettledOutcomes
 from monitor.courier.verdict import (
@@ -99,17 +99,42 @@ class Courier:
     async def drain_once(self) -> int:
         """One step: claim what is due, send it, settle it. How many deliveries were tried. Raises StoreError."""
         await self._unsettled.catch_up()
+        await self._agree_on_health()
         probe, start = self._health.suspended, self.clock.monotonic()
         if self._health.rest(start) > 0 or not self._lane.take(start):
             return 0
         claimed: tuple[ClaimedDelivery, ...] = ()
+        agreed = False
         try:
-            claimed = await self._claim()
-            if claimed:
+            agreed = await self._lane.agree(self._lease)
+            if agreed and (claimed := await self._claim()):
                 await self._send_batch(claimed, probe=probe)
         finally:
             self._lane.release(self.clock.monotonic(), used=bool(claimed))
+            if agreed:
+                await self._lane.give_back(self.clock.monotonic())
         return len(claimed)
+
+    async def _agree_on_health(self) -> None:
+        """Where other replicas use the target too: learn from them whether it is suspended, and tell them."""
+        targets, name, health, now = self.lanes.targets, self.notifier.name, self._health, self.clock.monotonic()
+        due = health.suspended != self._state.agreed or (health.suspended and health.rest(now) <= 0)
+        if targets is None or not self._state.time_to_agree(now, due=due):
+            return
+        if self._state.agreed is None:
+            await targets.probe_now(name)  # a restart may have brought another address or secret
+        elif health.suspended and not self._state.agreed:
+            await targets.suspend(name, timedelta(seconds=max(health.rest(now), 0.0)))
+        elif self._state.agreed and not health.suspended:
+            await targets.resume(name)
+        probe_in = await targets.probe_in(name)
+        if probe_in is None:
+            health.resumed_elsewhere()
+        elif probe_in <= timedelta(0) and await targets.take_probe(name, timedelta(seconds=health.probe_wait)):
+            health.suspended_elsewhere(now)  # and we are the one that tries it
+        else:
+            health.suspended_elsewhere(now + max(probe_in.total_seconds(), AGREE_EVERY))
+        self._state.agreed = health.suspended
 
     async def _round(self) -> float:
         """One step and what belongs to it; how long to wait before the next, in seconds."""
@@ -149,9 +174,12 @@ class Courier:
     async def _claim(self) -> tuple[ClaimedDelivery, ...]:
         one_by_one = self._lane.gap > 0 or self._health.suspended or self._health.excess > 0
         limit = 1 if one_by_one else _JOBS_AT_ONCE
-        # Long enough for three requests: a probe before a repeat, and a refused message once more as plain text.
-        lease = timedelta(seconds=3 * self.policy.timeout + 30)
-        return await self.outbox.claim(self.notifier.name, owner=self.owner, limit=limit, lease=lease)
+        return await self.outbox.claim(self.notifier.name, owner=self.owner, limit=limit, lease=self._lease)
+
+    @property
+    def _lease(self) -> timedelta:
+        """Long enough for three requests: a probe before a repeat, and a refused message once more as plain text."""
+        return timedelta(seconds=3 * self.policy.timeout + 30)
 
     async def _send_batch(self, claimed: tuple[ClaimedDelivery, ...], *, probe: bool) -> None:
         """Send all of them at once. When the program stops meanwhile, they have `grace` seconds to end."""

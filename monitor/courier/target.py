@@ -82,6 +82,18 @@ class TargetHealth:
             if error.kind in {FailureKind.TRANSIENT, FailureKind.AMBIGUOUS}:
                 self._count(error, key)
 
+    def suspended_elsewhere(self, probe_at: float) -> None:
+        """Another replica was refused; it is tried then, by one of us."""
+        if not self.suspended:
+            log.info("notifier.suspended_elsewhere", notifier=self.name)
+            self.metrics.set_suspended(self.name, True)
+            self.probe_wait = FIRST_PROBE
+        self.probe_at = probe_at
+
+    def resumed_elsewhere(self) -> None:
+        """Another replica got through."""
+        self._resume(probe=True)
+
     def _count(self, error: SendError, key: str) -> None:
         if not self.failing:
             log.warning("notifier.failing", notifier=self.name, reason=error.reason, error=str(error))

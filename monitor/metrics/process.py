@@ -23,7 +23,8 @@ from monitor.metrics.view import View
 
 OTHER: Final = "other"
 TASKS: Final = (
-    "watcher", "reader", "hints", "models", "costs", "budgets", "digests", "outages", "courier", "pruning", "reloading",
+    "watcher", "reader", "leases", "hints", "models", "costs", "budgets", "digests", "outages", "courier", "pruning",
+    "reloading",
 )  # fmt: skip
 OPERATIONS: Final = (
     "list_jobs",
@@ -226,6 +227,12 @@ class ProcessMetrics:
             _LAG_SECONDS,
         )
         self._tasks = _Numbers("finetune_monitor_tasks", "Tasks of the event loop.", kind="gauge", rows={(): 0})
+        self._holds = _Numbers(
+            "finetune_monitor_organizations",
+            "Organisations that this replica polls; those of all replicas together are the configured ones.",
+            kind="gauge",
+            rows={(): 0},
+        )
         python = ".".join(str(part) for part in sys.version_info[:3])
         build = _Numbers(
             "finetune_monitor_build_info",
@@ -234,7 +241,7 @@ class ProcessMetrics:
             "gauge",
             {(version, revision, python): 1},
         )
-        return self._reload_ok, self._reload_at, self._restarts, self._lag, self._tasks, build
+        return self._reload_ok, self._reload_at, self._restarts, self._lag, self._tasks, self._holds, build
 
     def watch(self, orgs: Iterable[str], notifiers: Iterable[str], routes: Iterable[str] = ()) -> None:
         """Start the series of what is configured at 0, and drop those of what no longer is."""
@@ -330,6 +337,10 @@ class ProcessMetrics:
     def counted(self, tasks: int) -> None:
         """How many tasks the event loop has."""
         self._tasks.rows[()] = tasks
+
+    def holds(self, organizations: int) -> None:
+        """So many organisations are this replica's to poll."""
+        self._holds.rows[()] = organizations
 
     def reloaded(self, ok: bool, at: datetime) -> None:
         """The configuration was read, or refused."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from monitor.clock import Clock
 from monitor.store.changes import Changes, Place, Touched
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from monitor.store.leases import Leases
     from monitor.store.outbox import Outbox
     from monitor.store.reader import Reader
+    from monitor.store.targets import TargetStore
 
 __all__ = [
     "BadCursor",
@@ -58,6 +61,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "Stores",
+    "TargetStore",
     "Touched",
     "Unstorable",
     "opened",
@@ -70,6 +74,7 @@ _LAZY = {
     "Leases": "leases",
     "Outbox": "outbox",
     "Reader": "reader",
+    "TargetStore": "targets",
 }
 
 
@@ -93,6 +98,8 @@ class Stores:
     outbox: Outbox
     costs: CostStore
     hints: HintStore
+    targets: TargetStore | None
+    """Where other processes may send to the same targets."""
     reader: Reader
 
     async def listen(self) -> None:
@@ -106,12 +113,16 @@ class Stores:
 
 
 @asynccontextmanager
-async def opened(url: str, *, clock: Clock) -> AsyncIterator[Stores]:
+async def opened(
+    url: str, *, clock: Clock, owner: str | None = None, lease: timedelta = timedelta(seconds=30)
+) -> AsyncIterator[Stores]:
     """The stores of this database, an SQLite file that is ours alone until the end of the context, or PostgreSQL.
+
+    Of several replicas, each has another `owner` for a name; a `lease` is how long one is waited for that falls silent.
 
     Raises InUse, StoreUnavailable, Corrupt or NewerSchema, each with advice, having changed nothing.
     """
-    from monitor.store.opening import opened_database, stores  # noqa: PLC0415 - as above
+    from monitor.store.opening import opened_stores  # noqa: PLC0415 - as above
 
-    async with opened_database(url, clock=clock) as database:
-        yield stores(database, clock)
+    async with opened_stores(url, clock=clock, owner=owner or uuid4().hex, lease=lease) as stores:
+        yield stores

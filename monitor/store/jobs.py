@@ -236,9 +236,11 @@ class JobStore:
             self._known[known.org] = term, known
 
     def _record(self, connection: sa.Connection, states: Sequence[WatchState]) -> Sequence[Stale | None]:
-        refused = self.leases.fence(connection, [one.org for one in states], self.database.now(connection))
-        _execute(connection, _WATCH, [_watch_row(one) for one in states if one.org not in refused])
-        return [refused.get(one.org) for one in states]
+        orgs = [one.org.partition(":")[0] for one in states]  # also of the import of its costs
+        refused = self.leases.fence(connection, sorted(set(orgs)), self.database.now(connection))
+        rows = [_watch_row(one) for one, org in zip(states, orgs, strict=True) if org not in refused]
+        _execute(connection, _WATCH, rows)
+        return [refused.get(org) for org in orgs]
 
     def _commit(
         self, connection: sa.Connection, commits: Sequence[tuple[Change, WatchState | None]]

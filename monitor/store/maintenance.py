@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +17,25 @@ from monitor.store.documents import read_event, read_message, read_spending, rea
 from monitor.store.errors import NewerSchema, StoreError, StoreUnavailable
 from monitor.store.migrating import HEAD, migrate, revision_of
 from monitor.store.opening import NEEDS_EXTRA, parsed_url
-from monitor.store.schema import event, job, lease, metadata, outbox, progress, restore, spending
+from monitor.store.schema import (
+    event,
+    job,
+    lane,
+    lease,
+    metadata,
+    outbox,
+    progress,
+    replica,
+    restore,
+    spending,
+    suspension,
+)
 from monitor.store.sqlite import DatabaseFile, path_of, reader_engine, verify, writer_engine
 from monitor.store.sqlite import translated as sqlite_error
 
 _ROWS: Final = 1000
-_KEPT_BACK: Final = frozenset({lease.name, progress.name})
+_MODULUS: Final = 1_000_003
+_KEPT_BACK: Final = frozenset({lane.name, lease.name, progress.name, replica.name, suspension.name})
 """Tables that belong to the place and not to what is in it."""
 
 
@@ -54,12 +67,16 @@ def backup(url: str, file: Path) -> int:
 def copy(source: str, target: str) -> Mapping[str, int]:
     """Copy every row of one database, SQLite or PostgreSQL, into another that is empty; how many, by table.
 
-    No daemon may use an SQLite file meanwhile: InUse is raised. All or nothing is copied. Raises StoreError.
+    No daemon may use an SQLite file meanwhile: InUse is raised. All or nothing is copied, and both are compared by the
+    number of rows and by sums over every column. Raises StoreError.
     """
     with _reading(source) as reading, _writing(target) as writing:
         if any(writing.execute(sa.select(table).limit(1)).first() for table in _tables()):
             raise StoreError("the database to copy to is not empty: it would be mixed with what is there")
         counts = {table.name: _copy_table(reading, writing, table) for table in _tables()}
+        for table in _tables():
+            if _sums(reading, table) != _sums(writing, table):
+                raise StoreError(f"the copy of {table.name} is not what was copied: nothing was kept of it")
         if writing.dialect.name == "postgresql":
             newest = sa.select(sa.func.coalesce(sa.func.max(event.c.pos), 0) + 1).scalar_subquery()
             writing.execute(sa.select(sa.func.setval(sa.func.pg_get_serial_sequence("event", "pos"), newest, False)))
@@ -126,6 +143,18 @@ def _copy_table(reading: sa.Connection, writing: sa.Connection, table: sa.Table)
             raise StoreError(f"a row of {table.name} cannot be stored there: {type(error).__name__}") from error
         count += len(rows)
     return count
+
+
+def _sums(connection: sa.Connection, table: sa.Table) -> Sequence[int | None]:
+    """The number of rows, and for each column a sum that is the same in both databases and outgrows neither."""
+    sums = (
+        sa.func.sum(sa.func.length(column) if isinstance(column.type, sa.Text) else column % _MODULUS)
+        for column in table.columns
+    )
+    return [
+        int(each) if each is not None else None
+        for each in connection.execute(sa.select(sa.func.count(), *sums).select_from(table)).one()
+    ]
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Final
 
+import anyio
 import sqlalchemy as sa
 
 from monitor.clock import Clock
@@ -21,7 +23,10 @@ from monitor.store.leases import Leases
 from monitor.store.outbox import Outbox
 from monitor.store.reader import Reader
 from monitor.store.sqlite import SqliteDatabase, opened_sqlite
+from monitor.store.targets import TargetStore
 
+_FOR_EVER: Final = timedelta(days=36_500)  # nobody else can have an SQLite file
+_GOODBYE: Final = 2.0  # seconds; whoever is not heard loses what it holds when its session ends
 NEEDS_EXTRA: Final = "PostgreSQL needs an extra: pip install 'finetune-monitor[postgres]'"
 
 
@@ -41,11 +46,25 @@ async def opened_database(url: str, *, clock: Clock) -> AsyncIterator[Database]:
             yield postgresql
 
 
-def stores(database: Database, clock: Clock) -> Stores:
+@asynccontextmanager
+async def opened_stores(url: str, *, clock: Clock, owner: str, lease: timedelta) -> AsyncIterator[Stores]:
+    """The stores on the database. At the end others may have at once what this replica has held."""
+    async with opened_database(url, clock=clock) as database:
+        opened = stores(database, clock, owner, lease)
+        try:
+            yield opened
+        finally:
+            if not isinstance(database, SqliteDatabase):
+                with anyio.move_on_after(_GOODBYE, shield=True), suppress(StoreError):
+                    await opened.leases.end()
+
+
+def stores(database: Database, clock: Clock, owner: str, lease: timedelta) -> Stores:
     """The stores that stand on it."""
-    changes, leases = Changes(), Leases(database, clock)
+    alone = isinstance(database, SqliteDatabase)
+    changes, leases = Changes(), Leases(database, clock, owner=owner, duration=_FOR_EVER if alone else lease)
     # elsewhere due times are by the database's clock: that one replica's was set says nothing of them
-    jump = ClockJump(clock) if isinstance(database, SqliteDatabase) else None
+    jump = ClockJump(clock) if alone else None
     return Stores(
         database=database,
         leases=leases,
@@ -53,6 +72,7 @@ def stores(database: Database, clock: Clock) -> Stores:
         outbox=Outbox(database=database, changes=changes, jump=jump),
         costs=CostStore(database=database),
         hints=HintStore(database=database),
+        targets=None if alone else TargetStore(database=database, owner=owner),
         reader=Reader(database=database, changes=changes),
     )
 

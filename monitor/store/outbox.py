@@ -182,6 +182,13 @@ RELEASE_ALL: Final = (
 )
 """What a process that is no more had claimed is due at once. It may have been sent."""
 
+RELEASE_OF: Final = (
+    sa.update(outbox)
+    .where(outbox.c.state == PENDING, outbox.c.owner.in_(sa.bindparam("b_owners", expanding=True)))
+    .values(due_at=_now, touched_at=_now)
+)
+"""What replicas had claimed that are no more is due at once. Whoever claims it knows that it may have been sent."""
+
 # the attempt's number fences a claim that was retaken under the same name
 _ours = (
     (outbox.c.key == sa.bindparam("b_key", type_=sa.Text))

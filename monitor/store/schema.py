@@ -26,14 +26,17 @@ __all__ = [
     "import_state",
     "insert",
     "job",
+    "lane",
     "lease",
     "metadata",
     "notice",
     "organization",
     "outbox",
     "progress",
+    "replica",
     "restore",
     "spending",
+    "suspension",
     "transition",
     "tuned_model",
     "usage",
@@ -159,9 +162,31 @@ lease = sa.Table(
     "lease",
     metadata,
     sa.Column("org", sa.Text, primary_key=True),
-    sa.Column("owner", sa.Text, nullable=False),
-    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),  # replica
 )
+
+replica = sa.Table(
+    "replica",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("until", sa.BigInteger, nullable=False),  # what it holds is its own until then
+)
+
+lane = sa.Table(
+    "lane",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text),  # replica, while it sends
+    sa.Column("free_at", sa.BigInteger, nullable=False),
+)
+
+suspension = sa.Table(
+    "suspension",
+    metadata,
+    sa.Column("notifier", sa.Text, primary_key=True),
+    sa.Column("probe_at", sa.BigInteger, nullable=False),
+)
+"""Notifiers whose target refuses them for good, where several replicas use it."""
 
 spending = sa.Table(
     "spending",

@@ -441,7 +441,8 @@ def _open(path: Path, now: int) -> tuple[DatabaseFile, sa.Engine, sa.Engine]:
         with writer.begin() as connection:
             migrate(connection)
             # we are alone here: whatever is leased was leased by a process that is no more
-            connection.execute(leases.RELEASE_ALL)
+            for statement in leases.RELEASE_ALL:
+                connection.execute(statement)
             connection.execute(outbox.RELEASE_ALL, {"b_now": now})
             number = newest(connection, file)
         file.remember(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import anyio.to_thread
@@ -21,7 +21,6 @@ from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
-LEASE: Final = timedelta(minutes=1)
 _NAME: Final = ":budgets"  # no organisation's name has a colon
 _MANY: Final = 2_000  # costs
 
@@ -39,7 +38,6 @@ class BudgetWatcher:
     leases: Leases
     clock: Clock
     health: Health
-    owner: str
     jitter: Callable[[], float]
     interval: float = 30.0
     """Seconds between two checks."""
@@ -67,7 +65,7 @@ class BudgetWatcher:
             else self._evaluate(costs, notified, now)
         )
         self.health.budgets = states
-        if not found or not await self.leases.take(_NAME, self.owner, LEASE):
+        if not found or not await self.leases.take(_NAME):
             return ()
         return await self.outbox.announce(found)
 

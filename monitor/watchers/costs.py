@@ -29,7 +29,6 @@ from monitor.watchers.repeat import repeat
 log = get_logger()
 
 T = TypeVar("T")
-LEASE: Final = timedelta(minutes=5)  # a step reads two stretches, a minute each at most
 _USAGE_DAYS: Final = 31  # in one step: one that fails is done again as a whole
 _BILL_DAYS: Final = 93
 _COMPARED: Final = timedelta(days=WINDOW + 10)
@@ -51,7 +50,6 @@ class CostWatcher:
     """Seconds between two readings of the newest days."""
     clock: Clock
     health: AccountHealth
-    owner: str
     jitter: Callable[[], float]
     lookback: timedelta
     """How far back the first import goes, where that is farther than the start of the month before."""
@@ -69,7 +67,7 @@ class CostWatcher:
         not stored. What was read whole before that is booked, and what was half read is not.
         """
         org = self.accounts.org
-        if not await self.leases.take(f"{org}:costs", self.owner, LEASE):
+        if not await self.leases.take(org):
             return None
         imported, today = await self.store.imported(org), now.date()
         start = first_day(today, self.lookback)
@@ -148,7 +146,7 @@ class CostWatcher:
     async def _record(self, next_read: datetime) -> None:
         """Keep how the import goes for all readers. Only the holder of the lease may."""
         name, health = f"{self.accounts.org}:costs", self.health
-        if self.leases.term(name) is None:
+        if self.leases.term(self.accounts.org) is None:
             return
         with suppress(Stale, StoreUnavailable, Unstorable):  # the next turn tries again
             await self.watching.record(
@@ -156,7 +154,7 @@ class CostWatcher:
                     org=name,
                     up=health.trouble is None,
                     since=self.clock.now(),
-                    owner=self.owner,
+                    owner=self.leases.owner,
                     trouble=health.trouble,
                     last_success=health.last_success,
                     next_poll=next_read,

@@ -21,7 +21,6 @@ from monitor.watchers.repeat import repeat
 log = get_logger()
 
 _NAME: Final = ":digests"  # no organisation's name has a colon
-_LEASE: Final = timedelta(minutes=1)
 _PAGE: Final = 500
 
 
@@ -45,7 +44,6 @@ class DigestWatcher:
     outbox: Outbox
     leases: Leases
     clock: Clock
-    owner: str
     interval: float = 10.0
     """Seconds between two checks."""
 
@@ -59,7 +57,7 @@ class DigestWatcher:
         marks = [baseline(digest, times.end) for digest, times in due]
         notified = await self.outbox.notified([mark.subject.topic for mark in marks])
         missing = [one for one, mark in zip(due, marks, strict=True) if mark.id not in notified]
-        if not missing or not await self.leases.take(_NAME, self.owner, _LEASE):
+        if not missing or not await self.leases.take(_NAME):
             return ()
         known = {id_.partition("/")[0] for id_ in notified}
         news = [

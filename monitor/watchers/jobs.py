@@ -34,7 +34,7 @@ from monitor.watchers.state import PollState, StartGate
 
 log = get_logger()
 
-LEASE: Final = timedelta(minutes=3)  # a poll is over long before: its deadline is a third of this
+_RECORD_EVERY: Final = 90.0  # seconds between two lines in the store that say the same of how watching goes
 _BATCH: Final = 4  # event streams read in one step
 _MANY: Final = 100  # jobs that are decided on the event loop; more, in a thread
 _STORE_RETRY: Final = 5.0
@@ -58,7 +58,6 @@ class JobWatcher:
     reader_clock: Clock
     """Of the loop that reads streams and files, so that each loop is seen to come round."""
     own: ProcessMetrics
-    owner: str
     jitter: Callable[[], float]
     gate: StartGate | None = None
     state: PollState = field(default_factory=PollState)
@@ -71,6 +70,10 @@ class JobWatcher:
         while True:
             while (pause := self.state.not_before - self.clock.monotonic()) > 0:  # the reader may have met a limit
                 await self.clock.sleep(pause)
+            if not await self._ours():
+                await self.state.acquired.wait(self.clock, _IDLE)
+                due = self.clock.monotonic()
+                continue
             started = self.clock.monotonic()
             self.own.poll_began(late=started - max(due, self.state.not_before))
             await self._poll()
@@ -142,7 +145,17 @@ class JobWatcher:
     async def _known(self) -> Known | None:
         """What we know, if it is ours to poll."""
         org = self.source.org
-        return await self.store.known(org) if await self.store.leases.take(org, self.owner, LEASE) else None
+        return await self.store.known(org) if await self.store.leases.take(org) else None
+
+    async def _ours(self) -> bool:
+        """Whether this replica polls it now; where it has too many organisations, another one does in its place."""
+        leases, org = self.store.leases, self.source.org
+        with suppress(StoreUnavailable):  # the poll meets it again, and says so
+            if not await leases.hand_over(org) and await leases.take(org):
+                return True
+            self._passed()
+            return False
+        return True
 
     async def commit(self, seen: Observation) -> Sequence[Change]:
         """Decide on what was seen, and commit that: the oldest jobs first, a bounded number at a time."""
@@ -244,6 +257,9 @@ class JobWatcher:
                 self.state.up = False  # what is not stored is not watched
                 raise
         self.own.polled(self.source.org, self.clock.monotonic() - started)
+        self._passed()
+
+    def _passed(self) -> None:
         if self.gate is not None:
             self.gate.passed((self.source.org,))
 
@@ -298,13 +314,13 @@ class JobWatcher:
         return max(max(due, self.state.not_before) - self.clock.monotonic(), 0.0)
 
     async def _record(self, next_poll: datetime) -> None:
-        """Keep how watching goes for all readers: when that changes, else every half a lease. Only its holder may."""
+        """Keep how watching goes for all readers: when that changes, else now and then. Only its holder may."""
         state, org, monotonic = self.state, self.source.org, self.clock.monotonic()
         if state.up is None or self.store.leases.term(org) is None:
             return
         said = state.up, state.trouble.reason if state.trouble is not None else None
         known, at = state.recorded or (None, monotonic)
-        if known == said and monotonic - at < LEASE.total_seconds() / 2:
+        if known == said and monotonic - at < _RECORD_EVERY:
             return
         state.recorded = None
         with suppress(Stale, StoreUnavailable, Unstorable):  # the next poll tries again, and says what is wrong
@@ -313,7 +329,7 @@ class JobWatcher:
                     org=org,
                     up=state.up,
                     since=self.clock.now(),
-                    owner=self.owner,
+                    owner=self.store.leases.owner,
                     trouble=state.trouble,
                     last_success=state.last_success,
                     next_poll=next_poll,
@@ -323,6 +339,9 @@ class JobWatcher:
 
     async def _plan(self) -> bool:
         """Plan the reading of event streams; whether there is a job that is not finalized."""
+        if self.store.leases.term(self.source.org) is None:
+            self.state.streams_due.clear()
+            return False
         try:
             known = await self.store.known(self.source.org)
         except StoreUnavailable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from monitor.clock import Clock
@@ -23,7 +23,6 @@ from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
-LEASE: Final = timedelta(minutes=3)
 _OFTEN: Final = 3600.0  # seconds between two looks at the calendar: days pass, and jobs bring forth models
 _RETRY: Final = 60.0  # seconds: where the back-off after failures begins
 
@@ -50,7 +49,6 @@ class ModelWatcher:
     outbox: Outbox
     leases: Leases
     clock: Clock
-    owner: str
     jitter: Callable[[], float]
     interval: float = 21_600.0
     """Seconds between two readings of the list."""
@@ -66,7 +64,7 @@ class ModelWatcher:
         A list without any tuned model may be one that the key may not see them on: it takes away nothing that was there
         before. Raises SourceError when it was not read whole, StoreError when it was not stored.
         """
-        if not await self.leases.take(f"{self.account.org}:models", self.owner, LEASE):
+        if not await self.leases.take(self.account.org):
             return
         listed = await listed_models(self.source)
         if stock := inventory(self.account.org, listed, self.prices):

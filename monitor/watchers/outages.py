@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from monitor.clock import Clock
@@ -17,7 +17,6 @@ from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
-LEASE: Final = timedelta(minutes=1)
 _NAME: Final = ":outages"  # no organisation's name has a colon
 
 
@@ -31,7 +30,6 @@ class OutageWatcher:
     outbox: Outbox
     leases: Leases
     clock: Clock
-    owner: str
     interval: float = 10.0
     """Seconds between two checks."""
     patience: float = 900.0
@@ -50,7 +48,7 @@ class OutageWatcher:
         notified = await self.outbox.notified([account.org for account in accounts], former)
         found = (outage_news(change, self.rules, notified, now) for change in changes)
         news = [one for one in found if one is not None]
-        if not news or not await self.leases.take(_NAME, self.owner, LEASE):
+        if not news or not await self.leases.take(_NAME):
             return ()
         return await self.outbox.announce(news)
 

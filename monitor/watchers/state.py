@@ -41,6 +41,8 @@ class PollState:
     """Nudged when there may be streams or files to read."""
     poll: Nudge = field(default_factory=Nudge)
     """Nudged to poll at once."""
+    acquired: Nudge = field(default_factory=Nudge)
+    """Nudged when the organisation has become this replica's to poll."""
     hinted: frozenset[str] = frozenset()
     """Jobs that are over, by the provider's webhooks, and were not seen so yet."""
     pushed: int = 0

@@ -15,11 +15,19 @@ from tests.deploy.tools import installed, run
 
 COMPOSE = DEPLOY / "compose.yaml"
 OWN = DEPLOY / "compose.own.yaml"
+POSTGRES = DEPLOY / "compose.postgres.yaml"
 SERVICES: dict[str, Any] = parsed(COMPOSE)["services"]
 each_service = pytest.mark.parametrize("service", [pytest.param(of, id=name) for name, of in SERVICES.items()])
 
 
-@pytest.mark.parametrize("path", [pytest.param(COMPOSE, id="demo"), pytest.param(OWN, id="own organisations")])
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(COMPOSE, id="demo"),
+        pytest.param(OWN, id="own organisations"),
+        pytest.param(POSTGRES, id="postgresql"),
+    ],
+)
 def test_the_file_is_a_compose_file(path: Path) -> None:
     run(installed("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", path)
 
@@ -109,3 +117,14 @@ def test_the_monitor_is_started_with_options_it_has(path: Path) -> None:
     command = main.commands[name]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {option for option in options if option.startswith("--")} <= known
+
+
+def test_postgresql_is_denied_what_the_others_are_and_reachable_from_them_alone() -> None:
+    postgres, known = parsed(POSTGRES)["services"]["postgres"], SERVICES["prometheus"]
+    for key in ("read_only", "cap_drop", "security_opt", "restart", "logging", "pids_limit"):
+        assert postgres[key] == known[key], key
+    assert "ports" not in postgres
+    assert not postgres["user"].startswith(("0", "root"))
+    assert re.fullmatch(r"postgres:\d+\.\d+", postgres["image"])
+    assert not [name for name in postgres["environment"] if name.endswith("PASSWORD")], "a file has it"
+    assert parsed(POSTGRES)["services"]["monitor"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}

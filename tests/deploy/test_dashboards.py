@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from deploy.grafana.boards.__main__ import files
-from tests.deploy.promql import DASHBOARDS, PROMETHEUS_OWN, ROOT, Asked, asked, dashboard, exported, strangers
+from monitor.metrics.families import FAMILIES
+from tests.deploy.promql import DASHBOARDS, PROMETHEUS_OWN, ROOT, Asked, asked, dashboard, exported, rules, strangers
 from tests.deploy.tools import needs, run
 
 CORE_PANELS = {"row", "stat", "timeseries", "table", "bargauge", "state-timeline"}
@@ -200,3 +201,24 @@ def _cells(place: dict[str, int]) -> list[tuple[int, int]]:
     columns = range(place["x"], place["x"] + place["w"])
     rows = range(place["y"], place["y"] + place["h"])
     return [(column, line) for column in columns for line in rows]
+
+
+_ONCE = re.compile(
+    r"(\b(max|min)(\s+by\s*\([^)]*\))?\s*\(\s*((max|last)_over_time\s*\(\s*)?|\b(and|unless)\s+on\s*\([^)]*\)\s*)$"
+)
+"""What stands before a stored value that is folded over replicas, or only asked for being there."""
+
+
+def test_what_is_stored_is_told_once_however_many_replicas_are_scraped() -> None:
+    stored = {family.name for family in FAMILIES}
+    expressions = {f"{one.board}: {one.panel}": one.expression for path in DASHBOARDS for one in asked(path)}
+    expressions |= {str(rule.get("alert") or rule["record"]): rule["expr"] for rule in rules()}
+    twice = [
+        f"{where}: {found.group()}"
+        for where, text in expressions.items()
+        for found in re.finditer(r"finetune_\w+", text)
+        if found.group() in stored or re.sub(r"_(bucket|count|sum)$", "", found.group()) in stored
+        if not _ONCE.search(text[: found.start()]) and ": $" not in where  # a variable lists labels
+    ]
+    assert twice == []
+    assert not _ONCE.search("sum by (org) ("), "a sum would be found"

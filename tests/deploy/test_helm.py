@@ -44,6 +44,13 @@ TOGGLES = {
 }
 
 
+REPLICAS = (
+    "replicas=3",
+    "postgresql.enabled=true",
+    "config=store: {url_file: /run/secrets/finetune-monitor/database}",
+)
+
+
 def comparable(one: Object) -> Object:
     """An object without what each tool adds: who manages it, and how a change of the configuration is noticed."""
     known = deepcopy(one)
@@ -80,6 +87,7 @@ def test_kubernetes_and_the_operator_know_every_field() -> None:
         pytest.param((), BASE, id="base"),
         pytest.param(("demo=true",), OVERLAYS / "demo", id="demo"),
         pytest.param(EVERYTHING, OVERLAYS / "monitoring", id="monitoring"),
+        pytest.param((*EVERYTHING, *REPLICAS), OVERLAYS / "replicas", id="replicas"),
     ],
 )
 def test_the_chart_and_kustomize_say_the_same(values: tuple[str, ...], folder: Path) -> None:
@@ -259,6 +267,28 @@ def test_without_a_volume_the_database_is_in_the_pod() -> None:
     assert {"name": "data", "emptyDir": {}} in pod(among)["volumes"]
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        pytest.param(("replicas=2",), "cannot share an SQLite file", id="replicas of a file"),
+        pytest.param(("postgresql.enabled=true",), "still an SQLite file", id="a configuration that names a file"),
+        pytest.param((*REPLICAS, "demo=true"), "the demo keeps its database", id="the demo"),
+    ],
+)
+def test_pods_that_could_not_share_a_database_are_refused(values: tuple[str, ...], reason: str) -> None:
+    done = told("helm", "template", "release", CHART, *(part for value in values for part in ("--set", value)))
+    assert done.returncode != 0
+    assert reason in done.stderr
+
+
+def test_replicas_are_spread_as_the_values_say_and_reach_the_pooler() -> None:
+    spread = ("topologySpreadConstraints[0].maxSkew=1", "topologySpreadConstraints[0].topologyKey=rack")
+    among = templated(*REPLICAS, *spread, "postgresql.port=6432", "networkPolicy.enabled=true")
+    assert [one["topologyKey"] for one in pod(among)["topologySpreadConstraints"]] == ["rack"]
+    assert {"ports": [{"port": 6432, "protocol": "TCP"}]} in only("NetworkPolicy", among)["spec"]["egress"]
+    assert "topologySpreadConstraints" not in pod(templated())
+
+
 def test_the_claim_is_of_the_class_and_with_the_annotations_that_were_chosen() -> None:
     claim = only("PersistentVolumeClaim", templated("persistence.storageClass=fast", "persistence.annotations.a/b=c"))
     assert claim["spec"]["storageClassName"] == "fast"
@@ -368,7 +398,7 @@ def test_what_was_told_outlives_the_release() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        pytest.param("replicas=2", id="a second replica of one SQLite file"),
+        pytest.param("replicas=-1", id="fewer pods than none"),
         pytest.param("image.tag=latest", id="an image that floats"),
         pytest.param("persistence.accessModes[0]=ReadWriteMany", id="a volume for several pods"),
         pytest.param("config=", id="no configuration"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from monitor import __version__
 from monitor.cli import main
@@ -37,8 +38,9 @@ pytestmark = with_tools("kubectl")
 
 MONITORING = OVERLAYS / "monitoring"
 DEMO = OVERLAYS / "demo"
+REPLICAS = OVERLAYS / "replicas"
 each_folder = pytest.mark.parametrize(
-    "folder", [pytest.param(folder, id=folder.name) for folder in (BASE, MONITORING, DEMO)]
+    "folder", [pytest.param(folder, id=folder.name) for folder in (BASE, MONITORING, DEMO, REPLICAS)]
 )
 WRITABLE = {"/data", "/tmp"}  # noqa: S108 - the pod's own, not this machine's
 
@@ -47,7 +49,7 @@ WRITABLE = {"/data", "/tmp"}  # noqa: S108 - the pod's own, not this machine's
 @with_tools("kubectl", "kubernetes-validate")
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_kubernetes_knows_every_field(version: str) -> None:
-    check_core([one for folder in (BASE, MONITORING, DEMO) for one in kustomized(folder)], version=version)
+    check_core([one for folder in (BASE, MONITORING, DEMO, REPLICAS) for one in kustomized(folder)], version=version)
 
 
 @pytest.mark.slow
@@ -118,11 +120,39 @@ def test_the_pod_gets_no_token_of_the_cluster_and_no_strangers_environment(folde
 
 
 @each_folder
-def test_one_pod_goes_before_the_next_comes_and_has_time_to_end_its_deliveries(folder: Path) -> None:
+def test_one_pod_goes_before_the_next_comes_unless_they_share_a_database(folder: Path) -> None:
     spec = only("Deployment", kustomized(folder))["spec"]
-    assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
+    if folder == REPLICAS:
+        assert spec["replicas"] == 3
+        assert spec["strategy"]["type"] == "RollingUpdate"
+    else:
+        assert spec["replicas"] == 1
+        assert spec["strategy"] == {"type": "Recreate"}
+
+
+@each_folder
+def test_a_pod_has_time_to_end_its_deliveries(folder: Path) -> None:
     assert pod(kustomized(folder))["terminationGracePeriodSeconds"] > 10
+
+
+def test_replicas_have_no_volume_are_spread_and_are_not_evicted_together() -> None:
+    among = kustomized(REPLICAS)
+    assert "PersistentVolumeClaim" not in {one["kind"] for one in among}
+    assert "/data" not in {mount["mountPath"] for mount in container(among)["volumeMounts"]}
+    spread = {one["topologyKey"]: one for one in pod(among)["topologySpreadConstraints"]}
+    assert spread.keys() == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+    labels = only("Deployment", among)["spec"]["template"]["metadata"]["labels"].items()
+    assert all(one["labelSelector"]["matchLabels"].items() <= labels for one in spread.values())
+    assert only("PodDisruptionBudget", among)["spec"]["maxUnavailable"] == 1
+    assert {"ports": [{"port": 5432, "protocol": "TCP"}]} in only("NetworkPolicy", among)["spec"]["egress"]
+
+
+def test_replicas_find_the_address_of_their_database_in_the_secret() -> None:
+    (text,) = (one["data"]["config.yaml"] for one in kustomized(REPLICAS) if "config.yaml" in one.get("data", {}))
+    store = YAML(typ="safe").load(text)["store"]
+    assert store == {"url_file": "/run/secrets/finetune-monitor/database"}
+    (secrets,) = (one for one in container(kustomized(REPLICAS))["volumeMounts"] if one["name"] == "secrets")
+    assert store["url_file"].startswith(f"{secrets['mountPath']}/")
 
 
 @each_folder

@@ -56,6 +56,7 @@ CONTRACT: Final = {
     "finetune_monitor_build_info": "version revision python",
     "finetune_monitor_loop_lag_seconds_bucket": "le",
     "finetune_monitor_tasks": "",
+    "finetune_monitor_organizations": "",
 }
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from monitor.domain.flow import Change, CounterIncrement, Known
 from monitor.domain.model import Basis, Cost, EventKind, JobError, Metrics, Status, Training
 from monitor.store import Stale, StoreError, Stores, Unstorable
-from tests.builders import HOUR, MINUTE, NOON, SECOND, event, job, measured, tracked
+from tests.builders import HOUR, NOON, SECOND, event, job, measured, tracked
 from tests.store.conftest import Opening, Sql
 from tests.store.samples import change, delivery, ended, full, transition
 from tests.store.test_books import spending
@@ -78,7 +78,7 @@ async def test_a_settled_job_is_known_by_its_name_only(opening: Opening) -> None
 async def test_what_is_remembered_is_what_is_stored(opening: Opening, leased: bool) -> None:
     async with opening() as store:
         if leased:
-            await store.leases.take("research", "me", MINUTE)
+            await store.leases.take("research")
         await store.jobs.known("research")
         await store.jobs.commit(change(tracked=(tracked(job("a")), tracked(job("b"))), horizon=NOON))
         await store.jobs.commit(change(1, tracked=(tracked(recent=("x", "y")),), events=(event("x"), event("y"))))
@@ -105,7 +105,7 @@ async def test_a_change_based_on_other_than_the_newest_knowledge_is_stale_and_ch
     opening: Opening, based_on: int
 ) -> None:
     async with opening() as store:
-        await store.leases.take("research", "me", MINUTE)
+        await store.leases.take("research")
         await store.jobs.commit(full(0))
         before = await store.jobs.known("research")
         with pytest.raises(Stale):
@@ -118,7 +118,7 @@ async def test_a_change_based_on_other_than_the_newest_knowledge_is_stale_and_ch
 
 async def test_after_a_stale_change_the_newer_knowledge_is_read(opening: Opening, sql: Sql) -> None:
     async with opening() as store:
-        await store.leases.take("research", "me", MINUTE)
+        await store.leases.take("research")
         await store.jobs.commit(full(0))
         assert (await store.jobs.known("research")).version == 1
         sql("UPDATE organization SET version = 5")

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.store import StoreUnavailable, Unstorable
-from tests.builders import HOUR, job, tracked
+from tests.builders import job, tracked
 from tests.store.conftest import Opening, Server, Sql
 from tests.store.samples import change, full
 
@@ -37,14 +37,14 @@ async def test_a_connection_that_ends_within_a_transaction_stores_nothing_and_th
     opening: Opening,
 ) -> None:
     def killed(connection: sa.Connection) -> None:
-        connection.execute(sa.text("INSERT INTO lease VALUES ('research', 'me', 0)"))
+        connection.execute(sa.text("INSERT INTO lease VALUES ('research', 'another')"))
         connection.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     async with opening() as store:
         with pytest.raises(StoreUnavailable):
             await store.database.write(killed)
         assert not store.database.healthy
-        assert await store.leases.take("research", "another", HOUR)
+        assert await store.leases.take("research")
 
 
 async def test_a_server_that_lets_nobody_in_is_unavailable_and_comes_back_without_a_restart(
@@ -90,18 +90,18 @@ async def test_of_two_transactions_that_wait_for_each_other_one_is_done_again(op
 
     def touch(connection: sa.Connection, first: str, second: str) -> None:
         tries.append(first)
-        update = sa.text("UPDATE lease SET until = until + 1 WHERE org = :org")
-        connection.execute(update, {"org": first})
+        update = sa.text("UPDATE replica SET until = until + 1 WHERE name = :name")
+        connection.execute(update, {"name": first})
         if len(tries) <= 2:
             both.wait(20)
-        connection.execute(update, {"org": second})
+        connection.execute(update, {"name": second})
 
-    sql("INSERT INTO lease VALUES ('a', 'me', 0), ('b', 'me', 0)")
+    sql("INSERT INTO replica VALUES ('a', 0), ('b', 0)")
     async with opening() as store, anyio.create_task_group() as tasks:
         tasks.start_soon(store.database.write, touch, "a", "b")
         tasks.start_soon(store.database.write, touch, "b", "a")
     assert len(tries) == 3
-    assert [row.until for row in sql("SELECT until FROM lease")] == [2, 2]
+    assert [row.until for row in sql("SELECT until FROM replica WHERE name IN ('a', 'b')")] == [2, 2]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from monitor.domain.decide import Policy, decide
 from monitor.domain.flow import GONE_AFTER, Tracked
 from monitor.domain.model import Status
-from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, event, job, seen, tracked
+from tests.builders import DAY, HOUR, NOON, SECOND, event, job, seen, tracked
 from tests.store.conftest import Opening
 from tests.store.samples import LEASE, change, delivery, ended, ids, letters, transition
 
@@ -43,7 +43,7 @@ async def test_an_old_job_goes_with_all_that_belongs_to_it(opening: Opening) -> 
 async def test_a_pruned_job_that_the_provider_still_lists_is_history(opening: Opening, created: datetime) -> None:
     old = ended("old", created_at=created, finished_at=NOON + timedelta(microseconds=1))
     async with opening() as store:
-        await store.leases.take("research", "me", MINUTE)
+        await store.leases.take("research")
         await store.jobs.commit(change(tracked=(old, tracked(job("running")))))
         await store.jobs.known("research")
         await store.jobs.prune(LATER, KEPT)
@@ -97,7 +97,7 @@ async def test_old_settled_envelopes_of_a_running_job_go_and_the_others_stay(ope
 async def test_a_job_that_vanished_long_ago_goes_too(opening: Opening) -> None:
     gone = tracked(job("gone", Status.UNKNOWN), missing=GONE_AFTER, since=NOON)
     async with opening() as store:
-        await store.leases.take("research", "me", MINUTE)
+        await store.leases.take("research")
         await store.jobs.commit(change(tracked=(gone,)))
         assert await store.jobs.prune(NOON + KEPT - SECOND, KEPT) == 0
         assert await store.jobs.prune(LATER, KEPT) == 1

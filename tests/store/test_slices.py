@@ -10,8 +10,9 @@ from monitor.domain.flow import Reason, Trouble
 from monitor.domain.snapshot import WatchState
 from monitor.store import Stale, Stores
 from tests.builders import HOUR, MINUTE, NOON, job, tracked
-from tests.store.conftest import Opening, Sql
-from tests.store.samples import change
+from tests.fakes import another_replica
+from tests.store.conftest import Opening
+from tests.store.samples import StillClock, change
 
 STATE = WatchState(org="research", up=True, since=NOON, owner="me", last_success=NOON, next_poll=NOON + MINUTE)
 DOWN = replace(
@@ -28,11 +29,11 @@ async def test_until_the_last_slice_of_a_first_look_is_stored_the_organisation_i
     opening: Opening,
 ) -> None:
     async with opening() as store:
-        await store.leases.take("research", "me", HOUR)
+        await store.leases.take("research")
         await store.jobs.commit(change(0, tracked=(tracked(job("oldest")),), more=True))
         assert (await store.jobs.known("research")).partial
     async with opening() as store:  # killed in between
-        await store.leases.take("research", "me", HOUR)
+        await store.leases.take("research")
         known = await store.jobs.known("research")
         assert (known.version, known.partial, set(known.jobs)) == (1, True, {"oldest"})
         await store.jobs.commit(change(1, tracked=(tracked(job("newest")),)))
@@ -55,11 +56,12 @@ async def test_how_watching_goes_is_written_with_a_commit_or_alone_and_read_by_e
         assert (await watching(store))["research"].up is True
 
 
-async def test_only_who_holds_the_lease_says_how_watching_goes(opening: Opening, sql: Sql) -> None:
+async def test_only_who_holds_the_lease_says_how_watching_goes(opening: Opening, clock: StillClock) -> None:
     async with opening() as store:
-        await store.leases.take("research", "me", HOUR)
+        await store.leases.take("research")
         await store.jobs.record(STATE)
-        sql("UPDATE lease SET owner = 'another'")
+        await store.leases.end()
+        assert await another_replica(store, clock).take("research")
         with pytest.raises(Stale):
             await store.jobs.record(DOWN)
         assert await watching(store) == {"research": STATE}

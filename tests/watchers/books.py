@@ -104,7 +104,6 @@ def watcher(accounts: BillingSource, store: Stores, time: Any, **over: Any) -> C
         "interval": 3600.0,
         "clock": time,
         "health": AccountHealth(org=accounts.org),
-        "owner": "me",
         "jitter": lambda: 0.5,
         "lookback": timedelta(days=30),
     }

@@ -22,6 +22,7 @@ from monitor.metrics.health import BudgetState, Health
 from monitor.store import Outbox, Stores, StoreUnavailable, opened
 from monitor.watchers.budgets import BudgetWatcher
 from tests.builders import DAY, HOUR, NOON, job, on, tracked
+from tests.fakes import another_replica
 from tests.store.samples import StillClock, change, ended
 
 RESEARCH = OrgRef(org="research", provider="openai", labels={"team": "search"})
@@ -68,7 +69,6 @@ def watcher(store: Stores, *budgets: Budget, **over: Any) -> BudgetWatcher:
         "rules": (Rule(on=on("budget"), notify=("ops",)),),
         "clock": StillClock(),
         "health": Health(),
-        "owner": "me",
         "jitter": lambda: 0.0,
     }
     return BudgetWatcher(costs=store.costs, outbox=store.outbox, leases=store.leases, **{**fields, **over})
@@ -185,7 +185,7 @@ async def test_a_replica_without_the_lease_shows_and_does_not_tell(tmp_path: Pat
     clock = StillClock()
     async with opened(f"sqlite:///{tmp_path}/monitor.db", clock=clock) as store:
         await spend(store, 410, "a")
-        assert await store.leases.take(":budgets", "another", timedelta(minutes=1))
+        assert await another_replica(store, clock, lasting=timedelta(minutes=1)).take(":budgets")
         of = watcher(store)
         assert await of.check_once(NOON) == ()
         assert [state.spent for state in of.health.budgets] == [Decimal(410)]

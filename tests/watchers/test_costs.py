@@ -10,6 +10,7 @@ import pytest
 
 from monitor.domain.costs import TunedModel
 from monitor.providers.base import Malformed, ProviderUnavailable
+from tests.fakes import another_replica
 from tests.source.books import MODEL, TODAY, Books, billed, refused, used
 from tests.watchers.books import NOON, Enough, amounts, bookkeeping, totals
 
@@ -195,12 +196,12 @@ async def test_a_clock_that_was_ahead_leaves_no_hole(tmp_path: Path) -> None:
         assert await of.usage() == totals(of.books.usage)
 
 
-async def test_somebody_else_s_lease_is_respected_and_the_jobs_have_another(tmp_path: Path) -> None:
+async def test_the_replica_that_watches_the_jobs_reads_the_costs(tmp_path: Path) -> None:
     async with bookkeeping(tmp_path, full()) as of:
-        assert await of.store.leases.take("research", "another", timedelta(minutes=3))
+        assert await of.store.leases.take("research")
         assert await of.read() is False
-        of.time.move(3600)
-        assert await of.store.leases.take("research:costs", "another", timedelta(minutes=3))
+        await of.store.leases.end()
+        assert await another_replica(of.store, of.time).take("research")
         assert await of.read() is None
 
 

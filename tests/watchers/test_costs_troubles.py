@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from monitor.domain.flow import Reason
 from monitor.store import Gone
 from monitor.watchers import costs
+from tests.fakes import another_replica
 from tests.source.books import MODEL, TODAY, Books, billed, broken_off, refused, used
 from tests.watchers.books import Bookkeeping, Enough, bookkeeping
 
@@ -125,7 +126,7 @@ async def test_a_store_that_is_gone_ends_the_loop(tmp_path: Path) -> None:
 
 async def test_another_replica_s_reading_is_no_success_of_ours(tmp_path: Path) -> None:
     async with bookkeeping(tmp_path, some()) as of:
-        assert await of.store.leases.take("research:costs", "another", timedelta(days=2))
+        assert await another_replica(of.store, of.time, lasting=timedelta(days=2)).take("research")
         waits = await turns(of, 3)
         assert of.watcher.health.last_success is None
         assert waits == [pytest.approx(3600 * 0.975)] * 2

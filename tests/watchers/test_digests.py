@@ -17,6 +17,7 @@ from monitor.domain.routing import OrgRef
 from monitor.store import Stores, opened
 from monitor.watchers.digests import DigestWatcher, times_of
 from tests.builders import HOUR, job, tracked
+from tests.fakes import another_replica
 from tests.store.samples import StillClock, change
 
 BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
@@ -56,7 +57,6 @@ def watcher(store: Stores, clock: StillClock, *digests: Digest) -> DigestWatcher
         outbox=store.outbox,
         leases=store.leases,
         clock=clock,
-        owner="me",
     )
 
 
@@ -85,7 +85,7 @@ async def test_an_organisation_of_that_name_is_in_nobodys_way(tmp_path: Path) ->
     async with opened(url(tmp_path), clock=clock) as store:
         await watcher(store, clock).check_once(clock.time)
         clock.time = MONDAY
-        assert await store.leases.take("digests", "another", HOUR)
+        assert await another_replica(store, clock).take("digests")
         assert len(await watcher(store, clock).check_once(clock.time)) == 1
 
 

@@ -26,7 +26,7 @@ from monitor.simulator import Simulation, organisations, serve
 from monitor.source import transport
 from monitor.store import Stores, opened
 from monitor.watchers.jobs import JobWatcher
-from tests.fakes import Waits
+from tests.fakes import Waits, another_replica
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
 from tests.source.servers import source as asking
 
@@ -149,7 +149,7 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
         watcher = JobWatcher(
             source=source, store=store.jobs, clock=time, reader_clock=time,
             own=own,
-            owner="me", jitter=lambda: 0.5, **{**fields, **over},
+            jitter=lambda: 0.5, **{**fields, **over},
         )  # fmt: skip
         yield Watched(watcher, store, Client(http.session, base_url, org), time, own, faults)
 
@@ -253,7 +253,7 @@ async def test_an_unchanged_poll_writes_nothing(tmp_path: Path) -> None:
 
 async def test_somebody_else_s_lease_is_respected(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
-        assert await of.store.leases.take("research", "another", timedelta(minutes=3))
+        assert await another_replica(of.store, of.time).take("research")
         assert await of.watcher.poll_once(of.time.now()) is None
         assert await of.watcher.read_events_once(of.time.now(), ["x"]) is None
 
@@ -296,7 +296,7 @@ async def test_how_watching_goes_is_in_the_store_when_it_changes_and_else_every_
         await loop(of, 2)
         first = await said(of)
         assert first is not None
-        assert (first.up, first.owner, first.trouble) == (True, "me", None)
+        assert (first.up, first.owner, first.trouble) == (True, of.store.leases.owner, None)
         assert first.next_poll == of.time.now()
         await loop(of, 3)
         assert await said(of) == first, "nothing has changed"
@@ -319,8 +319,8 @@ async def test_a_replica_that_lost_its_lease_says_nothing_of_how_watching_goes(t
     async with watched(tmp_path) as of:
         await loop(of, 2)
         before = await said(of)
-        of.time.move(200)
-        assert await of.store.leases.take("research", "another", timedelta(minutes=30))
+        await of.store.leases.end()
+        assert await another_replica(of.store, of.time).take("research")
         of.faults["jobs"] = broken()
         await loop(of, 3)
         assert await said(of) == before

@@ -24,6 +24,7 @@ from monitor.source import transport
 from monitor.store import Stores, opened
 from monitor.watchers.models import ModelWatcher
 from tests.builders import DAY, on
+from tests.fakes import another_replica
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
 from tests.source.servers import source as asking
 from tests.store.samples import change, ended
@@ -100,7 +101,6 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
                 "rules": (Rule(on=on("shutdown"), notify=("ops",)),),
                 "prices": Prices(),
                 "jitter": lambda: 0.0,
-                "owner": "me",
             }
             return ModelWatcher(
                 source=source,
@@ -275,7 +275,7 @@ async def test_pages_are_read_where_more_are_promised_and_a_long_list_is_one_pag
 
 async def test_another_replica_s_lease_is_respected(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
-        assert await of.store.leases.take("research:models", "another", timedelta(minutes=3))
+        assert await another_replica(of.store, of.time).take("research")
         await of.one.list_once()
         assert of.asked == []
 

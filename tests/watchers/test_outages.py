@@ -16,6 +16,7 @@ from monitor.domain.snapshot import WatchState
 from monitor.store import Stores, opened
 from monitor.watchers.outages import OutageWatcher
 from tests.builders import on
+from tests.fakes import another_replica
 from tests.store.samples import StillClock
 
 BOTH = Rule(on=on("org_down", "org_up"), notify=("ops",))
@@ -46,7 +47,6 @@ class House:
             outbox=store.outbox,
             leases=store.leases,
             clock=self.clock,
-            owner="me",
         )
 
     def state(self, *, up: bool) -> WatchState:
@@ -182,6 +182,6 @@ async def test_nothing_is_told_of_an_organisation_that_nobody_watches(house: Hou
 
 async def test_the_leaseholder_alone_tells(house: House) -> None:
     async with opened(house.url, clock=house.clock) as store:
-        assert await store.leases.take(":outages", "another", timedelta(minutes=19, seconds=30))
+        assert await another_replica(store, house.clock, lasting=timedelta(minutes=19, seconds=30)).take(":outages")
         assert await house.minutes(house.watcher(store), 19, up=False) == []
         assert await house.minutes(house.watcher(store), 20, up=False) == ["research/outage/1"]

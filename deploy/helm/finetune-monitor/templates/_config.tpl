@@ -31,3 +31,16 @@
 {{- end -}}
 {{- end -}}
 {{- end }}
+
+{{- /* Several pods need a database that they can share. */}}
+{{- define "monitor.replicable" -}}
+{{- if and (gt (int .Values.replicas) 1) (not .Values.postgresql.enabled) -}}
+{{- fail "replicas: several pods cannot share an SQLite file; set postgresql.enabled, and store.url_file in the configuration" -}}
+{{- end -}}
+{{- if and .Values.postgresql.enabled (not .Values.existingConfigMap) (contains "sqlite:" (include "monitor.config" .)) -}}
+{{- fail "postgresql.enabled: store.url of the configuration is still an SQLite file" -}}
+{{- end -}}
+{{- if and .Values.postgresql.enabled .Values.demo -}}
+{{- fail "postgresql.enabled: the demo keeps its database in the pod" -}}
+{{- end -}}
+{{- end }}

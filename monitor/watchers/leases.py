@@ -1,0 +1,50 @@
+"""Keeps this replica's session in the database, and its fair share of the organisations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.clock import Clock
+from monitor.log import get_logger
+from monitor.metrics.process import ProcessMetrics
+from monitor.store import Changes, Leases
+from monitor.watchers.repeat import repeat
+from monitor.watchers.state import PollState
+
+log = get_logger()
+
+_SPREAD: Final = 0.02  # seconds between the first polls of two organisations that were taken over, so as not to burst
+_ALL_WITHIN: Final = 3.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseWatcher:
+    """Renews in time what is ours, takes what is nobody's, and gives away what is too much."""
+
+    leases: Leases
+    polls: Mapping[str, PollState]
+    """Of the organisations that this replica is configured to watch."""
+    changes: Changes
+    """Hears of deliveries that wait again."""
+    own: ProcessMetrics
+    clock: Clock
+
+    async def run(self) -> None:
+        """Renew for ever."""
+        await repeat(self.renew_once, self.clock, watcher="leases")
+
+    async def renew_once(self) -> float:
+        """One step; seconds until the next. Raises StoreError."""
+        had = self.leases.shared
+        renewal = await self.leases.renew(self.polls)
+        self.own.holds(self.leases.shared)
+        self.changes.enqueued(renewal.released)
+        if self.leases.shared != had:
+            log.info("leases.changed", organizations=self.leases.shared, of=len(self.polls))
+        pause = min(_SPREAD, _ALL_WITHIN / max(len(renewal.acquired), 1), renewal.again / max(len(renewal.acquired), 1))
+        for org in renewal.acquired:
+            self.polls[org].acquired()
+            await self.clock.sleep(pause)
+        return renewal.again
