@@ -1,3 +1,3 @@
-"""Watches fine-tuning jobs of many organisations and tells Prometheus, Slack and webhooks."""
+"""Watches fine-tuning jobs of many organisations for Prometheus, Slack and webhooks."""
 
 __version__ = "0.1.0"

@@ -42,7 +42,7 @@ def start(settings: Settings, warnings: tuple[LocatedIssue, ...], read_again: Re
 
 
 def exit_code(main: Callable[[], Awaitable[None]], tell: Callable[[str], None]) -> int:
-    """Run something to its end: 0, or 1 after telling why it could not be. Bugs come through."""
+    """Run something to its end: 0, or 1 after reporting why it could not be. Bugs come through."""
     try:
         anyio.run(main)
     except (StoreError, OSError, BaseExceptionGroup) as error:

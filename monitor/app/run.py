@@ -43,7 +43,7 @@ async def run(
     clock: Clock | None = None,
     listening: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Watch until SIGTERM or SIGINT. `listening` hears the server's address.
+    """Watch until SIGTERM or SIGINT. `listening` is called with the server's address.
 
     Raises StoreError when the database cannot be used, and OSError when the port cannot be had.
     """

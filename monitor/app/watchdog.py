@@ -26,7 +26,7 @@ class WatchedClock:
 
     clock: Clock
     _last_seen: float = field(init=False)
-    """When it was last heard of, or will wake up."""
+    """When it was last active, or will wake up."""
 
     def __post_init__(self) -> None:
         self._last_seen = self.clock.monotonic()
@@ -58,7 +58,7 @@ class WatchedClock:
             self._last_seen = self.clock.monotonic()
 
     def overdue(self, monotonic: float) -> bool:
-        """Whether it should have been heard of long ago."""
+        """Whether it has been silent for too long."""
         return monotonic - self._last_seen > _STUCK_AFTER
 
 
@@ -99,13 +99,13 @@ class Watchdog:
             for name in sorted(stuck - self._stuck):
                 log.error("task.silent", task=name)
             for name in sorted(self._stuck - stuck):
-                log.info("task.heard_again", task=name)
+                log.info("task.active_again", task=name)
             self._stuck = stuck
             due = self.clock.monotonic() + _TICK
             await self.clock.sleep(_TICK)
 
     def alive(self) -> bool:
-        """Whether it ticked lately and every loop was heard of."""
+        """Whether it ticked lately and every loop was active."""
         return self.clock.monotonic() - self._last < _TICK_OVERDUE and not any(self._overdue())
 
     def _overdue(self) -> Iterator[str]:

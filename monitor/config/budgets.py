@@ -17,7 +17,7 @@ _STEP: Final = Decimal("0.001")
 def _exact(value: object) -> object:
     """The number as it was written: a float would be one next to it."""
     if isinstance(value, bool):
-        raise ValueError("should be a number")  # noqa: TRY004 - pydantic hears of ValueErrors only
+        raise ValueError("should be a number")  # noqa: TRY004 - pydantic collects ValueErrors only
     return str(value) if isinstance(value, float) else value
 
 
@@ -43,7 +43,7 @@ Threshold = Annotated[Decimal, BeforeValidator(_exact), Field(gt=0, le=10), _num
 
 
 class BudgetSettings(Part):
-    """An amount of money for the fine-tuning of a period. Routes with `budget` in `on` say who hears of it."""
+    """An amount of money for the fine-tuning of a period. Routes with `budget` in `on` say who is notified."""
 
     name: Annotated[str, Field(pattern=_NAME)]
     """Unique; the `budget` label."""
@@ -60,7 +60,7 @@ class BudgetSettings(Part):
         Decimal("0.8"),
         Decimal("1.0"),
     )
-    """Parts of the amount at which it is told; 1 is all of it."""
+    """Parts of the amount at which recipients are notified; 1 is all of it."""
     include_usage: bool = False
     """Whether the use of fine-tuned models counts, too, and not their training alone."""
 

@@ -18,7 +18,7 @@ _PRIVATE: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".h
 
 
 def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator[Issue]:
-    """Look at the tree as it is, sound or not, so that these problems are told together with the others."""
+    """Look at the tree as it is, sound or not, so that these problems are reported together with the others."""
     yield from _twice(tree, "organizations")
     yield from _twice(tree, "notifiers")
     yield from _twice(tree, "budgets")
@@ -161,7 +161,7 @@ def _same_bill(organizations: Sequence[Section]) -> Iterator[Issue]:
 
 
 def _account(section: Section) -> tuple[object, ...]:
-    """What tells one account from another, besides its key."""
+    """What distinguishes one account from another, besides its key."""
     named = (_setting(section, name) for name in _NAMED)
     return (section.node.get("provider"), _address(section), *named)
 

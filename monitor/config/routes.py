@@ -72,7 +72,7 @@ def _minute(text: object) -> time:
     """A time of the day; 24:00 is the next midnight."""
     found = _TIME.fullmatch(text) if isinstance(text, str) else None
     if found is None:
-        raise ValueError('should be a time such as "22:00", in quotes')  # pydantic hears of ValueErrors only
+        raise ValueError('should be a time such as "22:00", in quotes')  # pydantic collects ValueErrors only
     return time(int(found[1]), int(found[2])) if found[1] else time(0)
 
 
@@ -154,7 +154,7 @@ class MentionFromSettings(Part):
 
 
 class RouteSettings(Part):
-    """Which notifiers hear of which transitions. All routes are looked at, up to one with `continue: false`."""
+    """Which notifiers get which transitions. All routes are considered, up to one with `continue: false`."""
 
     name: Name | None = None
     """For `notify explain` and `finetune_route_notifications_total`; unique."""
@@ -173,7 +173,7 @@ class RouteSettings(Part):
     mute: Words = ()
     """Names of `mute_times` in which it holds back what it sends, until they end."""
     proceed: Annotated[bool, Field(alias="continue")] = True
-    """False: where this route matches, those behind it are not looked at."""
+    """False: where this route matches, later routes are not considered."""
 
     @model_validator(mode="after")
     def _leads_somewhere(self) -> RouteSettings:

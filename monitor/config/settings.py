@@ -40,15 +40,15 @@ class PollSettings(Part):
     """How often the providers are asked."""
 
     interval: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(seconds=30)
-    """Between two looks at an organisation that has a job which is not final."""
+    """Between two polls of an organisation that has a job which is not final."""
     idle_interval: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(minutes=5)
-    """Between two looks at any other organisation."""
+    """Between two polls of any other organisation."""
     events_interval: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(minutes=1)
-    """Between two looks at one active job's event stream; a change of its status has it read at once."""
+    """Between two reads of one active job's event stream; it is also read as soon as the job's status changes."""
     costs_interval: Annotated[Duration, AfterValidator(between("100ms", "7d"))] = timedelta(hours=1)
-    """Between two looks at an organisation's usage and bill, where it has an admin key."""
+    """Between two imports of an organisation's usage and bill, where it has an admin key."""
     models_interval: Annotated[Duration, AfterValidator(between("100ms", "7d"))] = timedelta(hours=6)
-    """Between two looks at an organisation's list of models."""
+    """Between two reads of an organisation's list of models."""
     timeout: Annotated[Duration, AfterValidator(between("1s", "30s"))] = timedelta(seconds=30)
     """For one request, all of it."""
     max_requests_per_second: Annotated[float, Field(ge=0.01, le=1000)] = 5.0
@@ -210,7 +210,7 @@ class Settings(Part):
     mute_times: Mapping[Name, MuteTimeSettings] = Field(default_factory=dict)
     """Times in which routes hold back what they send, by name."""
     routes: tuple[RouteSettings, ...] = ()
-    """Who hears of what."""
+    """Who is notified of what."""
     digests: tuple[DigestSettings, ...] = ()
     """Regular reports."""
     pricing: Annotated[

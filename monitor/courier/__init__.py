@@ -63,7 +63,7 @@ class Courier:
     was: str | None = None
     """The notifier's former name."""
     grace: float = 8.0
-    """Seconds in which sends in flight may still end once the program is told to stop; it has 10 in all."""
+    """Seconds in which sends in flight may still end once the program is asked to stop; it has 10 in all."""
     _state: CourierState = field(default_factory=CourierState, init=False, repr=False)
     _health: TargetHealth = field(init=False, repr=False)
     _unsettled: UnsettledOutcomes = field(init=False, repr=False)

@@ -22,7 +22,7 @@ class DeliveryMetrics(Protocol):
     """The counters of what was sent."""
 
     def sent(self, notifier: str, seconds: float) -> None:
-        """The receiver accepted a message, so many seconds after what it tells was stored."""
+        """The receiver accepted a message, so many seconds after its transition was stored."""
 
     def routed(self, route: str) -> None:
         """The receiver accepted a message that the route of this name has sent."""

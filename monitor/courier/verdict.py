@@ -103,7 +103,7 @@ def verdict(
 
 
 def evidence(error: SendError) -> str:
-    """What the target answered, for whoever looks at a dead letter: `413 too large`; empty without an answer."""
+    """What the target answered, for whoever inspects a dead letter: `413 too large`; empty without an answer."""
     return f"{error.status} {error.answer}".rstrip() if error.status is not None else ""
 
 

@@ -1,4 +1,4 @@
-"""A line of a training file as an object, the format that its keys tell, and whether it is an example in it."""
+"""A line of a training file as an object, the format that its keys imply, and whether it is an example in it."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _fault(line: bytes) -> str:
 
 
 def format_of(example: Example) -> Format | None:
-    """The format told by the keys that only it has; None where they tell none.
+    """The format implied by the keys that only it has; None where they imply none.
 
     Chats and prompts for reinforcement both have messages: a chat ends with an answer, and where there is none, keys
     that no chat has are for the grader.

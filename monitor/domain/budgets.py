@@ -158,7 +158,7 @@ def per_mille(threshold: Decimal) -> int:
 
 
 def _use(of: Usage) -> tuple[object, ...]:
-    """What tells one record of usage from another."""
+    """What distinguishes one record of usage from another."""
     return of.org, of.project, of.model, of.day, of.batch
 
 

@@ -20,7 +20,7 @@ class Spending:
     model: str
     method: Method
     at: datetime
-    """When it ended; where that is not told, when we saw it, or when history began."""
+    """When it ended; where that is not known, when we saw it, or when history began."""
     usd: Decimal
     base_model: str = ""
     fine_tuned_model: str | None = None

@@ -1,4 +1,4 @@
-"""The whole business: from what was known and what was seen to what is written and told."""
+"""The whole business: from what was known and what was seen to what is stored and announced."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def _known_step(was: Tracked, found: Job, read: EventsRead | None, seen: Observa
         now, transition = episode(was, now, at, stall_after, usual)
     contradicts = was.job.status.final and found.status is not was.job.status and transition is None
     now = replace(now, doubt=doubted(was, found, at) if contradicts and not was.corrected else None)
-    if now.finalized and job.started_at is None and now.ran_at is not None:  # nobody will tell any more
+    if now.finalized and job.started_at is None and now.ran_at is not None:  # nobody will say any more
         now = replace(now, job=replace(job, started_at=now.ran_at))
     known_ids = frozenset(was.recent)
     events = in_order(event for event in read.events if event.id not in known_ids) if read is not None else ()

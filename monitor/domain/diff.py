@@ -26,13 +26,13 @@ _WAITING: Final = frozenset({Status.VALIDATING, Status.QUEUED})
 
 
 def enriched(job: Job, was: Tracked | None, read: EventsRead | None, at: datetime) -> Job:
-    """The listed job with what its events tell, and with an end where the provider gives none.
+    """The listed job with what its events show, and with an end where the provider gives none.
 
     A final job's times and figures are never taken back: an older answer (a stale cache) fills in, it does not erase.
     """
     training = was.job.training if was is not None else job.training
     if job.training.latest != Metrics():
-        training = measured(training, job.training.latest)  # some vendors tell steps and losses in the job itself
+        training = measured(training, job.training.latest)  # some vendors give steps and losses in the job itself
     if read is not None:
         before = replace(training, loop_seconds=0.0, counted_step=0, timed_steps=0) if read.whole else training
         training = fold(before, in_order(read.events))

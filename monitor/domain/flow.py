@@ -1,4 +1,4 @@
-"""What goes through the flow: what one poll saw, what we knew, what changed, what is told, what readers see."""
+"""What goes through the flow: what one poll saw, what we knew, what changed, what is announced, what readers see."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Observation:
     org: str
     at: datetime
     jobs: tuple[Job, ...] = ()
-    """Without duplicates, as the provider listed or returned them; without what their events tell."""
+    """Without duplicates, as the provider listed or returned them; without what their events show."""
     reads: tuple[EventsRead, ...] = ()
     missing: frozenset[str] = frozenset()
     """Ids of active jobs that the provider says do not exist (404)."""
@@ -129,14 +129,14 @@ class Tracked:
     since: datetime
     """When we first saw it in its present status."""
     last_activity_at: datetime | None = None
-    """The last sign of life: on our clock where we saw it, else as the provider tells it; None where it does not."""
+    """The last sign of life: on our clock where we saw it, else as the provider gives it; None where it gives none."""
     ran_at: datetime | None = None
     """When we saw it begin to run, where we had seen it wait before."""
     doubt: Doubt | None = None
     corrected: bool = False
     """Its end was taken back once: that is believed no second time."""
     stalled: bool = False
-    """An episode has begun and not ended, whatever its reason; each of them is told once."""
+    """An episode has begun and not ended, whatever its reason; each of them is announced once."""
     stall: Stall | None = None
     """The episode; None where there is none, or it began in an older version."""
     headway: Headway | None = None

@@ -40,7 +40,7 @@ class Method(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What an event of a job's stream tells, whatever words the provider chose."""
+    """What an event of a job's stream is about, whatever words the provider chose."""
 
     MESSAGE = "message"
     METRICS = "metrics"
@@ -87,7 +87,7 @@ class JobKind(StrEnum):
 
 
 class FailureClass(StrEnum):
-    """Who can mend a failure; the `reason` label of `finetune_job_failures_total`."""
+    """Who can fix a failure; the `reason` label of `finetune_job_failures_total`."""
 
     FILE = "data"
     MODERATION = "moderation"
@@ -140,18 +140,18 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """What the event stream has told of a job's training so far."""
+    """What the event stream has shown of a job's training so far."""
 
     started_at: datetime | None = None
     last_event_at: datetime | None = None
     latest: Metrics = Metrics()
     """The newest value of each field, each from the last event that had it."""
     loop_seconds: float = 0.0
-    """Sum over the steps; 0.0 where the provider does not tell."""
+    """Sum over the steps; 0.0 where the provider gives no times."""
     counted_step: int = 0
-    """The last step that was told."""
+    """The last step that was reported."""
     timed_steps: int = 0
-    """How many of the told steps have their seconds in `loop_seconds`."""
+    """How many of the reported steps have their seconds in `loop_seconds`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ class MuteTime:
     """Events that do not wait."""
 
     def ends(self, now: datetime) -> datetime | None:
-        """When what happens now may be told: the end of the windows that hold, one after the other; None outside."""
+        """When what happens now may be sent: the end of the windows that hold, one after the other; None outside."""
         end = now
         while end < now + _LONGEST and (later := max(self._ends(end), default=None)) is not None:
             end = later

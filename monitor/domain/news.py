@@ -1,4 +1,4 @@
-"""News: what can be told, of whom, and the sealed message that tells it to one notifier."""
+"""News: what can be announced, about what, and the sealed message of it for one notifier."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What is told, before any channel dresses it. Its texts come from outside: every channel escapes them."""
+    """What is announced, before any channel formats it. Its texts come from outside: every channel escapes them."""
 
     type: str
     """`finetune.job.failed` and so on."""
@@ -202,7 +202,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """Something to be told. What has the same id is told once, ever."""
+    """Something to announce. What has the same id is announced once, ever."""
 
     subject: Subject
     seq: int

@@ -29,7 +29,7 @@ class OrgHealthChange:
 
     account: OrgRef
     up: bool
-    """The last poll saw its jobs; else none has for long enough to be told."""
+    """The last poll saw its jobs; else none has for long enough to be announced."""
     last_success: datetime | None = None
     trouble: Trouble | None = None
 

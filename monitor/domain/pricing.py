@@ -190,7 +190,7 @@ def _cost(tokens: int, per_million: Decimal | None) -> Decimal | None:
 def price(job: Job, rates: Iterable[Rate], *, settled: bool = True) -> Cost:
     """What an ended job cost; UNKNOWN when there is no price or no sound quantity. Never a guess, never 0 for unknown.
 
-    The vendor's own figure for the job, where it tells one, is REPORTED. Otherwise:
+    The vendor's own figure for the job, where it gives one, is REPORTED. Otherwise:
     Supervised and DPO: trained tokens, which already include the epochs, times the price per million.
     Reinforcement: hours of the core training loop as its steps tell them, rounded to two decimals as on OpenAI's
     invoices; UNKNOWN where a step did not tell. Until the job is `settled`, more steps may come: ESTIMATED by then.
@@ -218,7 +218,7 @@ def estimate(
 ) -> Cost | None:
     """What an active job will have cost; None where nothing is known to reckon with.
 
-    Where the vendor tells an amount, that is it.
+    Where the vendor gives an amount, that is it.
     Supervised and DPO: the trained tokens where they are told already, else the training file's, times the epochs.
     Reinforcement: all steps last as long as those that are done. Where no step tells its seconds, the time it has run
     is shared out among them, which is more than will be asked: what lies between the steps is not billed.

@@ -17,7 +17,7 @@ from monitor.domain.costs import Bill, Spending, Usage
 from monitor.domain.import_window import SETTLED_AFTER
 
 WINDOW: Final = 30
-"""Settled days over which the drift is told."""
+"""Settled days over which the drift is measured."""
 
 
 class LineItemKind(StrEnum):

@@ -11,7 +11,7 @@ from monitor.domain.costs import TunedModel
 from monitor.domain.pricing import Prices, shutdown
 
 MILESTONES: Final = (90, 30, 7, 1)
-"""Days before the end at which it is told; the first is number 1."""
+"""Days before the shutdown at which it is announced; the first is number 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

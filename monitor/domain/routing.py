@@ -133,7 +133,7 @@ class Rule:
     alone: frozenset[str] = frozenset()
     """Notifiers whose receivers group by themselves: they get each message by itself."""
     last: bool = False
-    """Where it matches, the rules behind it are not looked at."""
+    """Where it matches, later rules are not considered."""
 
     def addresses(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
         """Whom it notifies of a job with this metadata: notifiers, or `NOTIFIER#CHANNEL`."""
@@ -168,7 +168,7 @@ class Recipient:
 
 
 def event_types(transition: Transition) -> tuple[EventType, ...]:
-    """What a transition is news of, the most telling first; nothing for what is never news."""
+    """What a transition is news of, the most specific first; nothing for what is never news."""
     if transition.kind in _EVENTS:
         return (_EVENTS[transition.kind],)
     if transition.kind is TransitionKind.CORRECTED and not transition.after.final:
@@ -201,7 +201,7 @@ def route(
 ) -> Mapping[str, Recipient]:
     """The addresses that get a piece of news, each once, by the first rule that names it.
 
-    `events` are what it is news of, the most telling first; `applies` says whether a rule's conditions are met;
+    `events` are what it is news of, the most specific first; `applies` says whether a rule's conditions are met;
     `metadata` is the job's, where the news is of a job; without `now` nothing is held back.
     """
     recipients: dict[str, Recipient] = {}

@@ -59,7 +59,7 @@ def measured(training: Training, metrics: Metrics) -> Training:
 def _counted(training: Training, measured: Sequence[Metrics]) -> tuple[float, int, int]:
     """The seconds of all steps, the last step, and how many steps have their seconds.
 
-    Of a step that is told twice, in words and in figures, what has its seconds counts.
+    Of a step that is reported twice, in words and in figures, what has its seconds counts.
     """
     seconds, counted, timed = training.loop_seconds, training.counted_step, training.timed_steps
     for metrics in sorted(measured, key=lambda metrics: (metrics.step or 0, metrics.loop_seconds is None)):

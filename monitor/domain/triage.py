@@ -1,4 +1,4 @@
-"""Why a job failed, in classes that say who can mend it, with the next step to take."""
+"""Why a job failed, in classes that say who can fix it, with the next step to take."""
 
 from __future__ import annotations
 

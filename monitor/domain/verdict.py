@@ -48,7 +48,7 @@ class VerdictKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a person who looks at the curve would say."""
+    """What a person reading the curve would say."""
 
     kind: VerdictKind
     text: str

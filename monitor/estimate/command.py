@@ -25,7 +25,7 @@ _BROKEN_PIPE = 141
 def run(name: str, request: EstimateRequest, *, json: bool, today: date) -> int:
     """Estimate a file, `-` for standard input. The exit code is that of `verdict`, 130 after Ctrl-C.
 
-    A reader of the output who leaves early changes nothing for a good file, and is never told of bad lines by a 1.
+    A reader of the output who leaves early changes nothing for a good file, and never gets a 1 for bad lines.
     """
     if not applicable(request.provider, request.model, request.method):
         click.echo(f"{request.provider} publishes no format for {request.method} fine-tuning", err=True)

@@ -53,7 +53,7 @@ class Spool:
             self.count += 1
 
     def __iter__(self) -> Iterator[Any]:
-        """Each as [line, reason]; adding goes on at the end afterwards."""
+        """Each as [line, reason]; adding continues at the end afterwards."""
         self._file.seek(0)
         yield from map(json.loads, self._file)
 

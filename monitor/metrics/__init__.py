@@ -1,1 +1,1 @@
-"""What Prometheus is told: families made from one snapshot, and the daemon's own counters."""
+"""What Prometheus scrapes: families made from one snapshot, and the daemon's own counters."""

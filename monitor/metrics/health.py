@@ -19,7 +19,7 @@ class OrgHealth:
     org: str
     provider: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    """From the configuration; they go on aggregates."""
+    """From the configuration; they are labels of aggregates."""
     up: bool | None = None
     """Whether the last poll saw what it wanted to see."""
     last_success: datetime | None = None

@@ -197,7 +197,7 @@ class ProcessMetrics:
         )
         self._to_delivery = _Histogram(
             "finetune_detection_to_delivery_seconds",
-            "Time from the storing of what is told, to its acceptance by the receiver.",
+            "Time from storing a transition to the receiver accepting its notification.",
             _DELAY_SECONDS,
         )
         return self._sent, self._failed, self._dead, self._routed, self._suspended_rows, self._to_delivery
@@ -300,7 +300,7 @@ class ProcessMetrics:
         self._first_seen.add(self._org(org), by if by in FIRST_SEEN_BY else OTHER)
 
     def sent(self, notifier: str, seconds: float) -> None:
-        """The receiver accepted a message, so many seconds after what it tells was stored."""
+        """The receiver accepted a message, so many seconds after its transition was stored."""
         self._sent.add(self._notifier(notifier))
         self._to_delivery.observe(seconds)
 

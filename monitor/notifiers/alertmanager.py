@@ -93,7 +93,7 @@ def alert(message: Message, attempt: Attempt) -> dict[str, Any]:
     """One alert with both of its times.
 
     Without `endsAt` it would be resolved after `resolve_timeout`; with one that has passed, as after an outage, it
-    would be accepted and told to nobody. So the end is counted from the attempt, unless the news resolves it: then it
+    would be accepted and sent to nobody. So the end is counted from the attempt, unless the news resolves it: then it
     must have passed on Alertmanager's clock too, or the later end of the alert that fires would win.
     """
     shown, event = show(message, attempt), message.event_type

@@ -77,7 +77,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A message that was posted earlier and may be edited in place, as its `Receipt` told."""
+    """A message that was posted earlier and may be edited in place, as its `Receipt` says."""
 
     place: str
     reference: str
@@ -188,7 +188,7 @@ def judge_status(answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         return SendError(FailureKind.RATE, "rate_limited", text, retry_after=wait)
     if status >= 500 or status in {408, 425}:
         return SendError(FailureKind.TRANSIENT, "server_error", text, retry_after=wait)
-    if status < 400:  # a maintenance page goes away again; an address that has moved is for the operator to mend
+    if status < 400:  # a maintenance page goes away again; an address that has moved is for the operator to fix
         return SendError(FailureKind.TRANSIENT, "redirect", f"{text}: redirects are not followed", retry_after=wait)
     if status == 404 and answer.html:  # an ingress that has no route yet
         return SendError(FailureKind.TRANSIENT, "not_found", f"{text} with a page", retry_after=wait)

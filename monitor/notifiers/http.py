@@ -39,7 +39,7 @@ from monitor.secret import Redactor, Secret
 USER_AGENT: Final = f"finetune-monitor/{__version__}"
 _PATIENCE: Final = 50
 
-# The connector is told addresses, not URLs: this carries the scheme of the request that is being connected.
+# The connector gets addresses, not URLs: this carries the scheme of the request that is being connected.
 _PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
 
 

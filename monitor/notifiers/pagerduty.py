@@ -45,7 +45,7 @@ _RESOLVES: Final = frozenset(
 
 
 class PagerDutySettings(HttpSettings):
-    """A service in PagerDuty: an incident for each job that fails or stalls, resolved when it goes on or succeeds."""
+    """A service in PagerDuty: an incident for each job that fails or stalls, resolved when it recovers."""
 
     required_secrets: ClassVar[tuple[str, ...]] = ("routing_key",)
 

@@ -80,7 +80,7 @@ class HttpSettings(ChannelSettings):
     min_gap: ClassVar[float] = 0.0
     """Seconds between two messages to one target, by the vendor's rate limit."""
     shared: ClassVar[tuple[str, ...]] = ()
-    """The settings that tell one rate-limited target from another; none where each notifier is its own."""
+    """The settings that distinguish one rate-limited target from another; none where each notifier is its own."""
 
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> Channel:
         """The channel with the present texts of its secrets, by their names."""

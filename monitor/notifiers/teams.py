@@ -23,7 +23,7 @@ from monitor.notifiers.base import (
 from monitor.notifiers.settings import HttpSettings, SecretUrl
 from monitor.notifiers.text import Shown, cut, show
 
-# Workflows answers 202 before it looks at the card, and drops what is larger than about 28 KB. These are UTF-16 units,
+# Workflows answers 202 before it checks the card, and drops what is larger than about 28 KB. These are UTF-16 units,
 # of which UTF-8 makes at most three bytes each: with links and structure the sum stays below 21 KB.
 _TITLE: Final = 300
 _FACTS: Final = 1000

@@ -96,7 +96,7 @@ class WebhookChannel:
         return HttpRequest(url=self.url, body=content, headers=headers)
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
-        """A webhook tells of events, which are never edited."""
+        """A webhook sends events, which are never edited."""
 
     def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         """What the answer means, by its status alone. The body is the receiver's business."""

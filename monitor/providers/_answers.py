@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPages:
-    """How a vendor tells the pages of a list."""
+    """How a vendor pages a list."""
 
     key: str
     """Under which the items stand."""

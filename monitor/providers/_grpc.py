@@ -1,4 +1,4 @@
-"""What Google's canonical error codes say of who can mend a failure (google.rpc.Code)."""
+"""What Google's canonical error codes say about who can fix a failure (google.rpc.Code)."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ class WebhookEndpoint:
     url: str
     event_types: tuple[str, ...] = ()
     secret: str | None = field(default=None, repr=False)
-    """The signing secret, which the vendor tells once: when it is new."""
+    """The signing secret, which the vendor shows once: when it is new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,7 +153,7 @@ def _read_job(of: _Account, response: Response) -> Job:
 def _understand(of: _Account, item: Object, *, listed: bool = False) -> Partial[Job] | Skip:
     """A job as the list shows it, or as it is shown alone, which has more: error, epochs and losses.
 
-    What belongs to the end is not believed of jobs that are not over: some servers tell an end and an error of them.
+    What belongs to the end is not believed of jobs that are not over: some servers give them an end and an error.
     """
     job_id = identifier(item.get("jobArn"), limit=1024)
     if job_id is None:

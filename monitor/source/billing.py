@@ -63,7 +63,7 @@ class BillingSource:
         await self.bills(day, day)
 
     async def _whole(self, name: str, listing: Listing[Bucket[T]]) -> tuple[T, ...]:
-        """Every page. A bucket that comes again was told anew: what it says last counts."""
+        """Every page. A bucket that comes again was restated: the last one counts."""
         buckets: dict[datetime, Bucket[T]] = {}
         skipped, request, asked = 0, listing.first, set[Request]()
         with anyio.move_on_after(self.deadline) as scope:
@@ -79,7 +79,7 @@ class BillingSource:
                     return tuple(item for bucket in buckets.values() for item in bucket.items)
                 request = page.next
         if scope.cancelled_caught:
-            raise TimedOut(f"the {name} was not told within {self.deadline:g} s")
+            raise TimedOut(f"the {name} did not arrive within {self.deadline:g} s")
         raise Malformed(f"the pages of the {name} lead nowhere")
 
     def _note(self, name: str, skipped: int) -> None:
@@ -90,5 +90,5 @@ class BillingSource:
 
 
 def within(items: Iterable[T], since: date, until: date) -> tuple[T, ...]:
-    """The items of these days: servers that take no end tell more."""
+    """The items of these days: servers that take no end return more."""
     return tuple(item for item in items if since <= item.day <= until)

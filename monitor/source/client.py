@@ -286,7 +286,7 @@ def _scrubbed(value: object, redact: Redactor) -> object:
         return value if all(map(is_, items, value)) else items
     if isinstance(value, dict):
         return {redact(key): _scrubbed(item, redact) for key, item in value.items()} if value else value
-    if isinstance(value, Request):  # how to go on is for the server, not for people
+    if isinstance(value, Request):  # the cursor is for the server, not for people
         return value
     if is_dataclass(value) and not isinstance(value, type):
         olds = ((each.name, getattr(value, each.name)) for each in fields(value) if each.name not in _OURS)

@@ -22,11 +22,11 @@ async def training_size(source: Source, file_id: str, model: str, *, longest: fl
     """How much there is to train in one epoch, by at most two requests and so many seconds of counting.
 
     A content that is too large, refused, no training file or too slow to count leaves a guess by the file's length.
-    Raises SourceError where not even that is told.
+    Raises SourceError where not even that is known.
     """
     files, client = source.provider.files, source.client
     if files is None:
-        raise NotFound("this vendor tells nothing of training files")
+        raise NotFound("this vendor has no API for training files")
     base = source.provider.naming.base_model(model)
     length = await client.call(files.length(file_id))
     content = files.content(file_id) if length <= client.limits.max_bytes else None

@@ -37,7 +37,7 @@ class _ListMemory:
     """What is remembered of a job list from one poll to the next."""
 
     start: Request | None = None
-    """Where a list that comes oldest first goes on; None for its first page."""
+    """Where a list that comes oldest first continues; None for its first page."""
     order: Order = Order.UNKNOWN
     request: Request | None = None
     answer: Answer | None = None
@@ -55,7 +55,7 @@ class _StreamMemory:
     """What is remembered of an event stream from one reading to the next."""
 
     start: Request | None = None
-    """Where a stream that comes oldest first goes on; None for its first page."""
+    """Where a stream that comes oldest first continues; None for its first page."""
     order: Order = Order.UNKNOWN
     digest: bytes = b""
     ids: frozenset[str] = frozenset()
@@ -311,10 +311,10 @@ class Source:
                 group.start_soon(worker)
 
     async def _continued(self, request: Request, first: Request) -> Answer:
-        """The answer to a request for a page. Raises CursorRefused where the server does not know where to go on."""
+        """The answer to a request for a page. Raises CursorRefused where the server does not know where to continue."""
         answer = await self.client.answer(request)
         if request != first and answer.status in _REFUSED:
-            raise CursorRefused(f"{answer.status}: the server does not know where to go on")
+            raise CursorRefused(f"{answer.status}: the server does not know where to continue")
         return answer
 
     async def _understood(

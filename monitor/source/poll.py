@@ -73,7 +73,7 @@ class ListRead:
     _last: datetime | None = None
 
     def take(self, page: Page[Job]) -> datetime | None:
-        """What a page tells of the list's order; the oldest time so far, where it is sorted by time."""
+        """What a page says about the list's order; the oldest time so far, where it is sorted by time."""
         times = [job.created_at for job in page.items]
         self.order = self.order.with_times([self._last, *times])
         self._last = next((at for at in reversed(times) if at is not None), self._last)
@@ -93,7 +93,7 @@ class Poll:
     provider_now: datetime | None = None
     """The time by the provider's clock."""
     listing: bool = True
-    """Whether it looks at the job lists; else at event streams alone."""
+    """Whether it reads the job lists; otherwise event streams alone."""
     reads: list[EventsRead] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     listed: bool = False

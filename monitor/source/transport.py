@@ -98,7 +98,7 @@ class Transport:
     file_limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     """Of training files that are counted: it takes so long that answers must not wait for it."""
     waits: dict[str, float] = field(default_factory=dict)
-    """Until when, in monotonic seconds, a server wants to hear nothing of a key; by a digest of both."""
+    """Until when, in monotonic seconds, a server wants no requests with a key; by a digest of both."""
 
 
 class _Connector(aiohttp.TCPConnector):

@@ -24,7 +24,7 @@ T = TypeVar("T", bound=Identified)
 
 
 class CursorRefused(Malformed):
-    """The server does not know the item after which we asked it to go on."""
+    """The server does not know the item after which we asked it to continue."""
 
 
 class Endless(Malformed):

@@ -24,7 +24,7 @@ Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 UNKNOWN_TIME: Final = 0
-"""A moment that nobody told, in columns that are sorted by: it comes before all others."""
+"""A moment that nobody knows, in columns that are sorted by: it comes before all others."""
 
 _encode = msgspec.json.Encoder().encode
 _tracked = msgspec.json.Decoder(Tracked).decode

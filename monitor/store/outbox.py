@@ -409,7 +409,7 @@ class Outbox:
         return await self._settle(claimed, sent)
 
     async def dead_letter(self, claimed: ClaimedDelivery, *, reason: str, answer: str | None = None) -> bool:
-        """It will not arrive: it is kept, with what the target answered, to be looked at and asked for again."""
+        """It will not arrive: it is kept, with what the target answered, to be inspected and requeued."""
         dead = {"b_state": DEAD, "b_reason": reason, "b_answer": answer or None, "b_reference": None}
         return await self._settle(claimed, dead)
 

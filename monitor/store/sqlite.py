@@ -26,7 +26,9 @@ from monitor.store.schema import progress
 T = TypeVar("T")
 Item = TypeVar("Item")
 Ts = TypeVarTuple("Ts")
-RESTORE: Final = "restore it from a backup, or move it away to start afresh (jobs that ended meanwhile are not told)"
+RESTORE: Final = (
+    "restore it from a backup, or move it away to start afresh (jobs that ended meanwhile are not announced)"
+)
 _MAGIC: Final = b"SQLite format 3\0"
 _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
@@ -174,7 +176,7 @@ def _plausible(path: Path, *, marked: bool) -> None:
     if not head and (marked or (wal.exists() and wal.stat().st_size > 0)):
         raise Corrupt(
             f"{path} was there and is now missing or empty: restore it from a backup, or remove {path.name}, "
-            f"{path.name}-wal and {path.name}.lock to start afresh (jobs that ended meanwhile are not told)"
+            f"{path.name}-wal and {path.name}.lock to start afresh (jobs that ended meanwhile are not announced)"
         )
     if head and head != _MAGIC:
         raise Corrupt(f"{path} is not an SQLite database: {RESTORE}")

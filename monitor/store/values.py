@@ -27,7 +27,7 @@ class ClaimedDelivery:
     generation: str = ""
     """What its key carries where it came after a restored backup; see `key`."""
     others: int = 0
-    """How many deliveries its message tells besides its own."""
+    """How many other deliveries its message stands for."""
     readable: bool = True
     """Whether its message is what was rendered; else it can only be dead-lettered."""
 

@@ -98,7 +98,7 @@ def models(options: Options, org: str | None, limit: int) -> None:
 @click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True, help="How far back.")
 @daemon_options
 def costs(options: Options, org: str | None, days: int) -> None:
-    """List daily costs: computed from prices, and billed where the provider tells."""
+    """List daily costs: computed from prices, and billed where the provider publishes them."""
     from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
 
     listings.costs(options, org, days)
@@ -149,7 +149,11 @@ def notify_explain(options: Options, org: str, job_id: str, file: Path) -> None:
 @notify.command("render")
 @click.argument("name")
 @click.option(
-    "--event", type=click.Choice([*map(str, OF_JOBS)]), default="failed", show_default=True, help="What is told."
+    "--event",
+    type=click.Choice([*map(str, OF_JOBS)]),
+    default="failed",
+    show_default=True,
+    help="The event of the example.",
 )
 @click.option("--job", nargs=2, metavar="ORG JOB", help="Of this job of the daemon; else of an invented one.")
 @config_option

@@ -187,7 +187,7 @@ def _notes(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
     if rule.mutes:
         yield f"held back in {', '.join(mute.name for mute in rule.mutes)}"
     if rule.last:
-        yield "where it matches, the routes behind it are not looked at"
+        yield "where it matches, later routes are not considered"
 
 
 def _explanation(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, Any]:

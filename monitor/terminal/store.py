@@ -36,7 +36,7 @@ def store() -> None:
 def copy(source: str, target: str) -> None:
     """Copy everything from one database to another that is empty: sqlite:///FILE or postgresql://USER@HOST/DATABASE.
 
-    The daemon must not run meanwhile. Nothing is announced again by a daemon that goes on with the copy. Exit 0, or 1.
+    The daemon must not run meanwhile. A daemon that continues with the copy announces nothing again. Exit 0, or 1.
     """
     from monitor.store import maintenance  # noqa: PLC0415 - as above
 

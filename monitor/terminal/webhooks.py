@@ -38,7 +38,7 @@ def list_(file: Path, org: str) -> None:
 @_org_option
 @_url_option
 def register(file: Path, org: str, url: str | None) -> None:
-    """Have ends of jobs sent to URL. Prints the signing secret, which the provider tells only now: > FILE keeps it.
+    """Have ends of jobs sent to URL. Prints the signing secret, which the provider shows only now: > FILE keeps it.
 
     Exit 0, 1 the provider refuses, 2 it cannot be asked for.
     """
@@ -81,7 +81,7 @@ def _or_fail(file: Path, ask: Callable[[Any], T]) -> T:
 def _show_secret(endpoint: Any) -> None:
     """The secret alone on standard output, so that it can be kept in a file."""
     if endpoint.secret is None:
-        click.echo(f"Error: {endpoint.id} has no secret that the provider tells", err=True)
+        click.echo(f"Error: {endpoint.id} has no signing secret that the provider shows", err=True)
         sys.exit(1)
     click.echo(f"{endpoint.id} sends to {endpoint.url}; its secret is the organisation's webhook_secret", err=True)
     click.echo(endpoint.secret)

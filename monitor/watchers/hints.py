@@ -1,6 +1,6 @@
 """Has jobs read back that webhooks say are over: what a webhook says is never believed, only looked into.
 
-The look is a poll, made at once. So an end goes the same way whatever has shown it, and is told once.
+The look is a poll, made at once. So an end goes the same way whatever has shown it, and is announced once.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ _MANY: Final = 100  # jobs that are decided on the event loop; more, in a thread
 _STORE_RETRY: Final = 5.0
 _IDLE: Final = 60.0  # seconds between two looks for something to read, where nothing is planned
 _USUAL: Final = 600.0  # seconds for which it is known how long jobs take
-_BREATH: Final = 1.0  # seconds until an organisation that is down is looked at again
+_BREATH: Final = 1.0  # seconds until an organisation that is down is checked again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

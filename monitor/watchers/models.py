@@ -1,4 +1,4 @@
-"""Watches the fine-tuned models of one organisation: look at the list, keep it, tell of their ends, wait."""
+"""Watches the fine-tuned models of one organisation: read the list, store it, announce their shutdowns, wait."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ModelWatcher:
     account: OrgRef
     rules: tuple[Rule, ...]
     prices: Prices
-    """Asked about the organisation's provider: days of models whose list does not tell."""
+    """Asked about the organisation's provider: shutdown dates of models whose list has none."""
     costs: CostStore
     outbox: Outbox
     leases: Leases
@@ -95,7 +95,7 @@ class ModelWatcher:
         try:
             await self.list_once()
         except (AuthFailed, NotFound) as error:
-            # The key may not list models, or there is no list: that will not change soon, and jobs tell of models too.
+            # The key may not list models, or there is no list: that will not change soon, and jobs name models too.
             self._failed(error)
         except SourceError as error:
             self._failed(error)

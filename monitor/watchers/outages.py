@@ -33,7 +33,7 @@ class OutageWatcher:
     interval: float = 10.0
     """Seconds between two checks."""
     patience: float = 900.0
-    """Seconds for which polls fail before it is told: most faults pass."""
+    """Seconds for which polls fail before an outage is announced: most faults pass."""
 
     async def run(self, first: float = 0.0) -> None:
         """Check for ever, `first` seconds from now on."""

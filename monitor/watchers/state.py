@@ -33,7 +33,7 @@ class PollState:
     """Whether the last poll saw what it wanted to see, and could store it."""
     last_success: datetime | None = None
     recorded: tuple[tuple[bool | None, Reason | None], float] | None = None
-    """What the store was told last of how watching goes, and when."""
+    """The watch state that was stored last, and when."""
     store: StoreTrouble = field(default_factory=StoreTrouble)
     unknown_statuses: set[str] = field(default_factory=set)
     """Statuses outside the provider's table that were already warned about."""
@@ -64,7 +64,7 @@ class PollState:
 
     @property
     def paused(self) -> bool:
-        """Whether the provider told us to leave it alone for a while."""
+        """Whether the provider asked us to pause."""
         return self.trouble is not None and self.trouble.reason in _PAUSES
 
     def jump(self, now: datetime, monotonic: float) -> timedelta:
@@ -87,7 +87,7 @@ class PollState:
         return self._settled_until
 
     def first_seen(self, ends: Iterable[str], hinted: Collection[str]) -> Iterator[str]:
-        """What has shown each of these new ends first, `poll` or `push`, which tells how reliable webhooks are."""
+        """What has shown each of these new ends first, `poll` or `push`, which shows how reliable webhooks are."""
         for job in ends:
             self.pushed = self.pushed + 1 if job in hinted else 0
             yield "push" if self.pushed else "poll"

@@ -32,7 +32,7 @@ _AT_ONCE: Final = 2  # a check of a password takes a core for up to seconds: the
 _MOST_WAITING: Final = 64
 _MOST_PER_ADDRESS: Final = 8  # so that a flood from one address leaves the others their turn
 _MOST_KNOWN: Final = 100
-_BCRYPT_BYTES: Final = 72  # what bcrypt looks at; the library refuses more, others cut
+_BCRYPT_BYTES: Final = 72  # what bcrypt reads; the library refuses more, others cut
 _CHALLENGE: Final = 'Basic realm="finetune-monitor", charset="UTF-8"'
 
 Stamp = tuple[tuple[int, int, int], ...]
@@ -70,7 +70,7 @@ class AccessControl:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What goes on every answer."""
+        """What every answer carries."""
         return self._access.headers
 
     @property
@@ -110,7 +110,7 @@ class AccessControl:
             log.info("web_config.reloaded")
 
     def middleware(self) -> Middleware:
-        """Lets in who may, before anything else is looked at."""
+        """Lets in who may, before anything else is done."""
 
         @web.middleware
         async def ask(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -238,7 +238,7 @@ class Passwords:
     def _stand_in(self, name: bytes) -> bytes:
         """The hash that an unknown name is checked against: always the same user's, and as costly as any user's.
 
-        So neither the time of one refusal nor that of many tells which names there are.
+        So neither the time of one refusal nor that of many reveals which names there are.
         """
         return self._hashes[int.from_bytes(hmac.digest(self._key, name, hashlib.sha256)) % len(self._hashes)]
 

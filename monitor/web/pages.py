@@ -31,7 +31,7 @@ _MEASUREMENTS: Final = 1000
 _EVENTS: Final = 50
 _MOST_SPARKS: Final = 500  # what was drawn first goes first
 _SEARCH_STEP: Final = 50  # jobs that are read at once when older ones are searched
-_SEARCH_STEPS: Final = 20  # for one page; the next page goes on from there
+_SEARCH_STEPS: Final = 20  # for one page; the next page continues from there
 _FINISHED: Final = frozenset({"", GONE, *(status.value for status in Status if status.final)})
 
 Spark = tuple[str, str] | None

@@ -14,7 +14,7 @@ def fold(training: Training, events: Iterable[JobEvent]) -> Training:
     for event in events:
         training = _date(training, event)
     measured = [event.metrics for event in events if event.metrics is not None]
-    # Of a step that is told twice, in words and in figures, what has its seconds counts.
+    # Of a step that is reported twice, in words and in figures, what has its seconds counts.
     for metrics in sorted(measured, key=lambda metrics: (metrics.step or 0, metrics.loop_seconds is None)):
         training = _count(training, metrics)
     for metrics in sorted(measured, key=lambda metrics: metrics.step or 0):

@@ -166,7 +166,7 @@ async def test_what_a_job_says_of_its_notification_is_explained(tmp_path: Path) 
         "  metadata notify names bot#team-nlp",
         "  not allowed: everybody",
         "  metadata owner mentions <@U012AB3CD>",
-        "  where it matches, the routes behind it are not looked at",
+        "  where it matches, later routes are not considered",
     ]
     assert (found["recipients"]["failed"], found["recipients"]["stalled"]) == (["bot#team-nlp"], ["bot", "pager"])
     first = found["routes"][0]

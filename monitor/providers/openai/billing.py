@@ -75,7 +75,7 @@ def _read_usage(org: str, request: Request, response: Response) -> Page[Bucket[U
     found = _page(request, response)
     rows = [row for _, each in found.items for row in each]
     if rows and not any(row.get("model") for row in rows):
-        raise Malformed("the usage is not told by model")
+        raise Malformed("the usage is not grouped by model")
     return _buckets(found, partial(_usages, org))
 
 
@@ -113,7 +113,7 @@ def _params(
 def _page(request: Request, response: Response) -> Page[_Rows]:
     """The buckets of a page and their rows. A bucket without a date or without rows makes the page useless."""
     if response.status in (404, 410):
-        raise Malformed(f"{response.status}: this server tells no usage and no costs; is base_url right?")
+        raise Malformed(f"{response.status}: this server has no usage and no costs; is base_url right?")
     if (error := refusal(response, one=False, rules=RULES)) is not None:
         raise error
     raw = raw_page(response)

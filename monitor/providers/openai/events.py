@@ -81,7 +81,7 @@ def _with_code(message: str, details: object) -> str:
 
 
 def fingerprint(*content: object) -> str:
-    """An id of what is told, the same however often it is listed."""
+    """An id of the event's content, the same however often it is listed."""
     return "content-" + hashlib.sha256(repr(content).encode()).hexdigest()[:32]
 
 

@@ -54,7 +54,7 @@ _ERROR_TEXT: Final = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teller:
-    """Who tells of jobs."""
+    """Who lists the jobs."""
 
     org: str
     """As the configuration names it."""
@@ -122,7 +122,7 @@ _FIGURES: Final[Mapping[str, Callable[[object], Any]]] = {
 
 
 def _progress(item: Object) -> float | None:
-    """Nebius tells the steps in the job itself."""
+    """Nebius gives the steps in the job itself."""
     done, steps = whole(item.get("trained_steps"), least=0), whole(item.get("total_steps"))
     return min(done / steps, 1.0) if done is not None and steps else None
 

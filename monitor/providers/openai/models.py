@@ -56,7 +56,7 @@ def _model(item: Object) -> Partial[ListedModel] | Skip:
 
 
 def _moment_day(value: object) -> date | None:
-    """Azure's dated addresses tell the end as a moment."""
+    """Azure's dated addresses give the end as a moment."""
     at = moment(value)
     return None if at is None else at.date()
 

@@ -104,7 +104,7 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: tuple[str, ...], no
         raise PushRefused("bad_signature", "webhook-id or webhook-timestamp is missing, or none")
     signed = f"{sent}.{at}.".encode("utf-8", "surrogateescape") + body
     given = tuple(_signatures(headers.get("webhook-signature", "")))
-    # All are compared, so that the time tells nothing of which one was good.
+    # All are compared, so that the time taken does not reveal which one was good.
     good = [hmac.compare_digest(_mark(secret, signed), one) for secret in secrets for one in given]
     if not any(good):
         raise PushRefused("bad_signature", "no signature is good")

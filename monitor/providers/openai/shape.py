@@ -1,4 +1,4 @@
-"""How OpenAI's lists go on and how it refuses, and what servers that copy its API make of both."""
+"""How OpenAI's lists are paged and how it refuses, and what servers that copy its API make of both."""
 
 from __future__ import annotations
 
