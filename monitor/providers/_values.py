@@ -115,7 +115,7 @@ def _iso(words: str) -> datetime:
 
 
 def odd(value: object, found: object) -> bool:
-    """Whether a figure was told, but made no sense."""
+    """Whether a figure was given, but made no sense."""
     return found is None and value is not None and _NOTHING.fullmatch(str(value)) is None
 
 

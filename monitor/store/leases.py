@@ -166,7 +166,7 @@ class Leases:
         return self._held.get(name) if self._left() > 0 else None
 
     def fence(self, connection: sa.Connection, names: Sequence[str], now: int) -> Mapping[str, Stale]:
-        """Of these names, those that another replica has: within a write, who was stopped and goes on is refused."""
+        """Those of these names that another replica has; within a write, so that a stopped owner is refused."""
         refused = {}
         for chunk in chunks(names):
             for name, holder in connection.execute(_HOLDERS, {"b_names": chunk, "b_now": now}):
