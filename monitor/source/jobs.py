@@ -43,6 +43,10 @@ class _ListMemory:
     answer: Answer | None = None
     page: Page[Job] | None = None
     """The page that was read first, as it last came, and what it meant."""
+    ahead: Answer | None = None
+    """The answer to that request, asked for once more to see whether it is the same, and not read yet."""
+    alone: bool = False
+    """Whether no other page was read with it."""
     provider_now: datetime | None = None
     """When the last answer was made, by the provider's clock."""
     skipped: int = 0
@@ -90,8 +94,13 @@ class Source:
         """The organisation, as the configuration names it."""
         return self.client.org
 
-    async def observe(self, known: Known, now: datetime, recheck: Collection[str] = ()) -> Observation:
+    async def observe(
+        self, known: Known, now: datetime, recheck: Collection[str] = (), *, settled: bool = False
+    ) -> Observation:
         """Read the job lists, and the active jobs that are missing in them.
+
+        `settled`: what is known agrees with the lists as they were read last. Where they say the same again, byte for
+        byte, there is nothing to report then, and nothing is read.
 
         `recheck` names gone jobs that are asked for again, and finalized ones that are reported whatever the list says.
 
@@ -100,8 +109,10 @@ class Source:
         """
         poll = Poll(known=known, now=now, lookback=self.lookback, recheck=frozenset(recheck))
         with anyio.move_on_after(self.deadline) as scope:
-            await self._list(poll)
-            await self._each(poll, poll.absent(), self._find)
+            poll.unchanged = settled and await self._unchanged(poll)
+            if not poll.unchanged:
+                await self._list(poll)
+                await self._each(poll, poll.absent(), self._find)
             if any(wanted.revisited for wanted in self.provider.jobs):
                 await self._each(poll, self._memory.revisits.due(poll.active()), self._revisit)
             await self._each(poll, poll.summaries(), self._detail)
@@ -127,6 +138,30 @@ class Source:
         for wanted in self.provider.jobs:
             await self.client.page(wanted.pages.first, wanted.pages.read)
 
+    async def _unchanged(self, poll: Poll) -> bool:
+        """Whether all that was read of the lists is, byte for byte, what it was."""
+        wanted, memories = self.provider.jobs, self._memory.lists
+        if len(memories) < len(wanted) or not all(memory.alone for memory in memories):
+            return False
+        same = True
+        for one, memory in zip(wanted, memories, strict=True):
+            if memory.request is None or memory.answer is None:
+                return False
+            try:
+                memory.ahead = await self._continued(memory.request, one.pages.first)
+            except SourceError as error:
+                if len(wanted) == 1 and not isinstance(error, CursorRefused):
+                    raise
+                return False  # of several lists, one that fails keeps no other from being read
+            same = same and memory.ahead.same(memory.answer)
+            memory.provider_now = memory.ahead.date
+            poll.by_provider(memory.provider_now)
+        if same:
+            poll.listed = True
+            for memory in memories:
+                memory.ahead = None
+        return same
+
     async def _list(self, poll: Poll) -> None:
         memories = self._memory.lists
         memories += (_ListMemory() for _ in self.provider.jobs[len(memories) :])
@@ -136,22 +171,28 @@ class Source:
             await self._list_one(poll, wanted, memory, reads[-1])
             poll.by_provider(memory.provider_now)
         poll.all_listed(reads)
+        if poll.absent():  # who is asked for alone has to be, however little the list changes
+            for memory in memories:
+                memory.alone = False
 
     async def _list_one(self, poll: Poll, wanted: JobList, memory: _ListMemory, read: ListRead) -> None:
         start = None if poll.first else memory.start
         fetch = partial(self._jobs, wanted.pages, memory, start or wanted.pages.first)
-        last = start
+        last, read_pages = start, 0
+        memory.alone = False
         try:
             walk = pages(fetch, wanted.pages.first, most=self.client.limits.max_pages, start=start)
             async with aclosing(walk):
                 async for request, page in walk:
                     last = request
+                    read_pages += 1
                     read.reached = poll.take(read, page) or read.reached
                     if read.reached and not poll.first and not poll.another():
                         break
         except SourceError as error:
             self._broken(poll, memory, read, error)
         else:
+            memory.alone = read_pages == 1 and memory.request == last
             memory.refused = 0
             memory.order = read.order
             memory.start = last if read.order is Order.OLDEST_FIRST else None
@@ -175,7 +216,9 @@ class Source:
 
     async def _jobs(self, listing: Listing[Job], memory: _ListMemory, start: Request, request: Request) -> Page[Job]:
         """A page of jobs. An answer that is the same as the last one to the first request is not read again."""
-        answer = await self._continued(request, listing.first)
+        ahead, memory.ahead = memory.ahead, None
+        asked = ahead is not None and request == memory.request
+        answer = ahead if ahead is not None and asked else await self._continued(request, listing.first)
         memory.provider_now = answer.date
         same = request == memory.request and memory.answer is not None and answer.same(memory.answer)
         if same and memory.page is not None:
@@ -209,7 +252,7 @@ class Source:
             if wanted.revisited:
                 with suppress(NotFound, Malformed):  # who has a list need not show one job
                     found = await self.client.call(wanted.one(job_id))
-                    if found.id == job_id and found.status is not poll.jobs[job_id].status:
+                    if found.id == job_id and found.status is not poll.status(job_id):
                         poll.jobs[job_id] = found
 
     async def _detail(self, poll: Poll, job: Job) -> None:

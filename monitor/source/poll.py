@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain.flow import EventsRead, Known, Observation, Tracked
-from monitor.domain.model import Job, JobEvent
+from monitor.domain.model import Job, JobEvent, Status
 from monitor.providers.base import (
     AuthFailed,
     NotEligible,
@@ -96,6 +96,8 @@ class Poll:
     """Whether it reads the job lists; otherwise event streams alone."""
     reads: list[EventsRead] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
+    unchanged: bool = False
+    """The lists say what they said before, with which what is known agrees."""
     listed: bool = False
     """All job lists were read, each as far as it led."""
     complete: bool = True
@@ -228,7 +230,13 @@ class Poll:
 
     def active(self) -> list[str]:
         """Jobs that are known, and listed as active."""
+        if self.unchanged:
+            return [id_ for id_, tracked in self.known.jobs.items() if tracked.active]
         return [id_ for id_, job in self.jobs.items() if not job.status.final and id_ in self.known.jobs]
+
+    def status(self, job_id: str) -> Status:
+        """Where a job that is known stands: as it is listed."""
+        return (self.jobs.get(job_id) or self.known.jobs[job_id].job).status
 
     def another(self) -> bool:
         """Whether one more page of the list is cheaper than to ask for each job that is absent.

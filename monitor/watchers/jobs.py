@@ -104,8 +104,11 @@ class JobWatcher:
         if known is None:
             return None
         recheck = self.state.recheck(known.jobs, self.clock.monotonic())
-        seen = await self.source.observe(known, now, recheck | self.state.doubted)
-        return await self.commit(replace(seen, settled_until=self.state.settled_until))
+        settled = not recheck and self.state.agreed == known.version
+        seen = await self.source.observe(known, now, recheck | self.state.doubted, settled=settled)
+        changes = await self.commit(replace(seen, settled_until=self.state.settled_until))
+        self.state.agree(seen, changes, await self.store.known(self.source.org))
+        return changes
 
     async def read_events_once(self, now: datetime, jobs: Sequence[str]) -> Sequence[Change] | None:
         """One step: read the event streams of these jobs. None when another replica holds the lease."""
@@ -202,6 +205,7 @@ class JobWatcher:
         if not change.empty:
             hinted = self.state.hinted  # of before the commit, which closes them
             await self.store.commit(change)
+            self.state.changed(known, change)
             report(change, now=self.clock.now(), own=self.own, unknown_statuses=self.state.unknown_statuses)
             for by in self.state.first_seen(new_ends(change), hinted):
                 self.own.first_seen(change.org, by)

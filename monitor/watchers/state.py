@@ -52,6 +52,8 @@ class PollState:
     streams_due: dict[str, float] = field(default_factory=dict)
     doubted: set[str] = field(default_factory=set)
     """Finalized jobs whose end the provider contradicts."""
+    agreed: int | None = None
+    """The version of what is known with which the lists agreed, as they were read last."""
     unstorable: set[str] = field(default_factory=set)
     """Jobs that the store has refused, and that were already warned about."""
     usual: dict[str, tuple[float, Usual]] = field(default_factory=dict)
@@ -132,6 +134,19 @@ class PollState:
             wait = min(2 * self._gone[id_][1], longest)
             self._gone[id_] = (monotonic + wait, wait)
         return due
+
+    def agree(self, seen: Observation, changes: Iterable[Change], known: Known) -> None:
+        """A poll is over: whether what is known now is all that its lists say, so that they need not be read again."""
+        moved = any(change.transitions for change in changes)
+        whole = seen.listed and seen.complete and seen.trouble is None and not known.first_sight and not moved
+        odd = seen.missing or self.doubted or self.unstorable
+        open_ = any(one.missing or one.doubt is not None or one.job.summary_only for one in known.jobs.values())
+        self.agreed = known.version if whole and not odd and not open_ else None
+
+    def changed(self, known: Known, change: Change) -> None:
+        """A change was committed: what no transition came of is as the lists have it."""
+        agrees = self.agreed == known.version and not change.transitions
+        self.agreed = known.version + 1 if agrees else None
 
     def disputed(self, seen: Observation, known: Known) -> Iterator[str]:
         """The finalized jobs that are listed with another status now, or were at an earlier poll."""
