@@ -192,6 +192,18 @@ def test_a_method_that_is_given_decides_the_format(file: Path) -> None:
             line("a").decode().encode("utf-16"), "gpt-4o", "is UTF-16, not UTF-8; convert it: iconv", id="UTF-16"
         ),
         pytest.param(line("a").decode().encode("utf-16-le"), "gpt-4o", "iconv -f UTF-16LE", id="UTF-16 without a mark"),
+        pytest.param(
+            b'{"data": [{"messages": []}]}', "gpt-4o", "is one JSON object with a list in it", id="a list inside"
+        ),
+        pytest.param(
+            line("a").strip() + b",\n", "gpt-4o", "with commas between them", id="commas at the ends of lines"
+        ),
+        pytest.param(line("a").strip(), "gpt-4o", "has its examples side by side", id="side by side"),
+        pytest.param(line("a").strip() + b"\r", "gpt-4o", "has its lines ended by CR alone", id="CR alone"),
+        pytest.param(b"{'messages': []}\n", "gpt-4o", "as Python prints them", id="Python's dictionaries"),
+        pytest.param(b"prompt,completion\na,b\n", "gpt-4o", "is a CSV table; convert it: duckdb", id="CSV"),
+        pytest.param(b'"prompt";"completion"\n"a";"b"\n', "gpt-4o", "is a CSV table", id="CSV with semicolons"),
+        pytest.param(b"<!doctype html>\n<title>Log in</title>\n", "gpt-4o", "is HTML or XML", id="HTML"),
         pytest.param(b"\x1f\x8b\x08\x00", "gpt-4o", "is compressed with gzip; convert it: gunzip", id="gzip"),
     ],
 )
@@ -220,6 +232,9 @@ def test_what_is_another_kind_of_file_is_told_once_with_what_converts_it(
         pytest.param('{"prompt": "a", "chosen": "b", "rejected": "c"}', [], id="TRL"),
         pytest.param(line("a").decode().strip(), ["--provider", "vertex"], id="OpenAI's for Gemini"),
         pytest.param("[" + line("a").decode().strip() + "]", [], id="arrays"),
+        pytest.param('{"data": [' + line("a").decode().strip() + '], "version": 1}', [], id="a list inside"),
+        pytest.param(line("a").decode().strip() + ",", [], id="commas at the ends of lines"),
+        pytest.param(str(json.loads(line("a"))), [], id="Python's dictionaries"),
     ],
 )
 def test_the_conversion_that_is_named_makes_a_good_file(tmp_path: Path, line: str, options: list[str]) -> None:

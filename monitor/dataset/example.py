@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -71,6 +72,37 @@ _CONTAINERS: Final = (
 )
 _ARRAY: Final = "is a JSON array, not one example a line; convert it: jq -c '.[]' FILE > train.jsonl"
 _SPREAD: Final = "is JSON spread over several lines, not one example a line; convert it: jq -c . FILE > train.jsonl"
+# The same of files that are text. A quotation mark without a backslash after a brace is in no text of JSON.
+_TEXTS: Final = (
+    (re.compile(rb"<"), "is HTML or XML, as where a login page was stored in the place of a file"),
+    (
+        re.compile(rb"\{\s*'"),
+        (
+            "has dictionaries as Python prints them, not JSON; convert it: "
+            "python3 -c 'import ast, json, sys; [print(json.dumps(ast.literal_eval(x))) for x in sys.stdin]' "
+            "< FILE > train.jsonl"
+        ),
+    ),
+    (
+        re.compile(rb'\{\s*"(data|examples|train|rows|items|dataset|samples)"\s*:\s*\[\s*\{'),
+        "is one JSON object with a list in it; convert it: jq -c '.[] | arrays[]' FILE > train.jsonl",
+    ),
+    (
+        re.compile(rb"[^\n]*\}\s*\r\s*\{"),
+        "has its lines ended by CR alone, as old Macs did; convert it: tr '\\r' '\\n' < FILE > train.jsonl",
+    ),
+    (
+        re.compile(rb'[^\n]*\}[ \t]*\{[ \t]*"|[^\n]*\},[ \t\r]*\n'),
+        (
+            "has its examples side by side, or with commas between them, not one a line; convert it: "
+            "sed 's/,[[:space:]]*$//' FILE | jq -c . > train.jsonl"
+        ),
+    ),
+    (
+        re.compile(rb'["\']?\w[\w .-]*["\']?[,;\t]["\']?\w[^{\n]*\n'),
+        "is a CSV table; convert it: duckdb -c \"COPY (FROM read_csv('FILE')) TO 'train.jsonl' (FORMAT json)\"",
+    ),
+)
 
 
 def parsed(line: bytes) -> Example:
@@ -165,4 +197,6 @@ def container(head: bytes) -> str | None:
     text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
     if text.startswith(b"["):
         return _ARRAY
-    return _SPREAD if text.split(b"\n", 1)[0].rstrip() == b"{" and b"\n" in text else None
+    if text.split(b"\n", 1)[0].rstrip() == b"{" and b"\n" in text:
+        return _SPREAD
+    return next((name for beginning, name in _TEXTS if beginning.match(text)), None)
