@@ -135,13 +135,15 @@ def _tables() -> Iterator[sa.Table]:
 
 
 def _copy_table(reading: sa.Connection, writing: sa.Connection, table: sa.Table) -> int:
+    rows = reading.execute(sa.select(table)).partitions(_ROWS)
+    if writing.dialect.name == "postgresql":
+        from monitor.store.postgresql import load  # noqa: PLC0415 - an extra of the package
+
+        return load(writing, table, rows)
     count = 0
-    for rows in reading.execute(sa.select(table)).mappings().partitions(_ROWS):
-        try:
-            writing.execute(sa.insert(table), [dict(row) for row in rows])
-        except (sa.exc.DataError, ValueError) as error:  # NUL, which SQLite's text may have and PostgreSQL's may not
-            raise StoreError(f"a row of {table.name} cannot be stored there: {type(error).__name__}") from error
-        count += len(rows)
+    for some in rows:
+        writing.execute(sa.insert(table), [dict(zip(table.c.keys(), row, strict=True)) for row in some])
+        count += len(some)
     return count
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar, TypeVarTuple
+from itertools import chain
+from typing import Any, Final, TypeVar, TypeVarTuple, cast
 from uuid import uuid4
 
 import anyio
 import psycopg
 import sqlalchemy as sa
 from anyio import to_thread
+from psycopg import sql
 
 from monitor.clock import Clock
 from monitor.store.database import POISON, FailingWrites, Readers
@@ -51,6 +53,7 @@ _NOTIFY: Final = sa.text("SELECT pg_notify(:channel, :sender)")
 
 _AGAIN: Final = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58"})
 """Classes of SQLSTATE that another try may overcome: connection, read-only, login, conflict, resources, operator."""
+_READ_ONLY: Final = "25006"
 _DAMAGED: Final = frozenset({"XX001", "XX002"})
 _TOO_LONG: Final = "54"  # an indexed text of more than 2,700 bytes: an error of the program class, for a value's fault
 
@@ -153,6 +156,8 @@ class PostgresqlDatabase:
             except POISON as error:
                 raise Unstorable(f"this cannot be stored: {type(error).__name__}") from error
             except sa.exc.SQLAlchemyError as error:
+                if _state(error) == _READ_ONLY:
+                    self._engine.dispose()  # to a primary that is none any more: another one may be found
                 if last or not _state(error).startswith("40"):  # deadlocks and conflicts, undone by the server
                     raise translated(error) from error
         raise AssertionError("the last try returns or raises")
@@ -177,6 +182,27 @@ def engine(url: sa.URL, size: int) -> sa.Engine:
         hide_parameters=True,  # errors are shown, and parameters hold texts from outside
         connect_args=_CONNECT,
     )
+
+
+def load(connection: sa.Connection, table: sa.Table, rows: Iterable[Iterable[Sequence[Any]]]) -> int:
+    """Add rows with all columns of the table, by COPY, which takes a fifth of the time of statements; how many.
+
+    Raises StoreError.
+    """
+    names = sql.SQL(", ").join(sql.Identifier(name) for name in table.c.keys())  # noqa: SIM118 - columns, not rows
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table.name), names)
+    count = 0
+    try:
+        driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in chain.from_iterable(rows):
+                copy.write_row(row)
+                count += 1
+    except (psycopg.DataError, ValueError) as error:  # NUL, which SQLite's text may have and PostgreSQL's may not
+        raise StoreError(f"a row of {table.name} cannot be stored there: {type(error).__name__}") from error
+    except psycopg.Error as error:
+        raise StoreUnavailable(f"the database cannot be used now: {error}") from error
+    return count
 
 
 def translated(error: Exception) -> StoreError:

@@ -79,7 +79,6 @@ async def test_a_server_that_became_read_only_is_unavailable_and_comes_back(open
             assert (await store.jobs.known("research")).version == 1, "it can be read"
         finally:
             server.execute("ALTER DATABASE migrated RESET default_transaction_read_only")
-            server.execute(OTHERS)
         await store.jobs.commit(full(1))
         assert store.database.healthy
 
