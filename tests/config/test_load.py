@@ -34,7 +34,7 @@ def test_one_organisation_is_enough_and_everything_else_has_its_documented_defau
             "lookback": "30d",
         },
         "stall": {"validating": "1h", "queued": "6h", "running": "1h"},
-        "store": {"url": "**********", "url_file": None, "retention": "90d"},
+        "store": {"url": "**********", "url_file": None, "lease": "30s", "retention": "90d"},
         "server": {
             "listen": "127.0.0.1:10877",
             "hosts": [],

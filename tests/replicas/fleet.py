@@ -139,7 +139,7 @@ async def fleet(
         stage = Stage(simulation=simulation, daemon=first, hook=hook, before=since)
         hook.answer = stage.take
         seen = Fleet(stage=stage, replicas=replicas, polls=polls)
-        await until(lambda: _first_seen(replicas) >= orgs, 60)
+        await until(lambda: _first_seen(replicas) >= orgs, 60 + orgs)
         stage.born = time.time()
         yield seen
         for daemon in replicas.values():
