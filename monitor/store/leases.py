@@ -26,7 +26,7 @@ LEAST_LEFT: Final = 1 / 3
 """Of a session: who has less left begins nothing, so that what it began is over when another takes its place."""
 _EVERY: Final = 1 / 3
 """Of a session: how often it is renewed."""
-_SOON: Final = 1.0  # seconds between two renewals while shares are not fair
+_SOON: Final = 0.25  # seconds between two renewals while shares are not fair
 _AFTER: Final = 0.05  # seconds from the end of another's session to our look at what it left
 
 _now = sa.bindparam("b_now", type_=sa.BigInteger)
