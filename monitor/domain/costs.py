@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 
-from monitor.domain.model import Method
+from monitor.domain.model import Method, TokenCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +25,6 @@ class Spending:
     base_model: str = ""
     fine_tuned_model: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenCount:
-    """Tokens of requests to a model. The three are disjoint: `input` is without what came from the cache."""
-
-    input: int = 0
-    cached_input: int = 0
-    output: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
 from monitor.domain.buckets import QUEUE_BUCKETS, RUN_BUCKETS, bucket
 from monitor.domain.flow import CounterIncrement, Tracked
-from monitor.domain.model import Job, Status
+from monitor.domain.model import Batch, Job, JobKind, Status, TokenCount
 from monitor.domain.triage import triage
 
 _NANO: Final = Decimal(1_000_000_000)
@@ -18,6 +19,10 @@ Labels = tuple[tuple[str, str], ...]
 
 def increments(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
     """What to add for one job, given what it was before. An end that is corrected counts as another end."""
+    yield from _of_training(was, now) if now.job.kind is JobKind.FINE_TUNING else _of_batch(was, now)
+
+
+def _of_training(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
     old, job = was.job if was is not None else None, now.job
     labels = (("org", job.org), ("model", job.model))
     by_status = (*labels, ("status", job.status.value))
@@ -33,6 +38,34 @@ def increments(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
     if job.run_time is not None and (ends or old is None or old.run_time is None):
         yield from _duration("run", job.run_time, by_status)
     yield from _consumed(was, now)
+
+
+def _of_batch(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
+    job, batch = now.job, now.job.batch or Batch()
+    if not job.status.final:
+        return
+    labels: Labels = (("org", job.org), ("model", job.model))
+    by_status = ("status", job.status.value)
+    if was is None or was.job.status is not job.status:
+        ended = (*labels, ("endpoint", batch.endpoint or "unknown"), by_status)
+        yield CounterIncrement(metric="batches_finished", labels=ended, amount=1)
+        if job.total_time is not None:
+            yield from _duration("batch", job.total_time, (*labels, by_status))
+    over = was if was is not None and was.job.status.final else None
+    before = _quantities(over.job.batch) if over is not None and over.job.batch is not None else {}
+    for (metric, label), amount in _quantities(batch).items():
+        if (metric, label) not in before:
+            yield CounterIncrement(metric=metric, labels=(*labels, label), amount=amount)
+    if (cost := now.computed_usd) is not None and (over is None or over.computed_usd is None):
+        yield CounterIncrement(metric="batch_cost_nanodollars", labels=labels, amount=int(cost * _NANO))
+
+
+def _quantities(batch: Batch) -> dict[tuple[str, tuple[str, str]], int]:
+    """What is counted of an ended batch, as far as it is known: by metric and label."""
+    requests = {"completed": batch.completed, "failed": batch.failed}
+    tokens = {field.name: getattr(batch.tokens, field.name) for field in fields(TokenCount)} if batch.tokens else {}
+    found = {("batch_requests", ("result", result)): count for result, count in requests.items() if count is not None}
+    return {**found, **{("batch_tokens", ("kind", kind)): count for kind, count in tokens.items()}}
 
 
 def _duration(phase: str, time: timedelta, labels: Labels) -> Iterator[CounterIncrement]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.counters import increments
-from monitor.domain.diff import at_rest, doubted, enriched, first_sight, moved, track, vanished
+from monitor.domain.diff import doubted, enriched, first_sight, moved, track, vanished
 from monitor.domain.episodes import StallAfter, episode, on_clock
 from monitor.domain.flow import (
     SLICE,
@@ -23,9 +23,9 @@ from monitor.domain.flow import (
     Transition,
     TransitionKind,
 )
-from monitor.domain.model import Job, JobEvent, Status
+from monitor.domain.model import Job, JobEvent, JobKind, Status
 from monitor.domain.news import Delivery
-from monitor.domain.pricing import EMPTY, Prices, estimate, price, shutdown
+from monitor.domain.pricing import EMPTY, Prices, batch_price, estimate, price, shutdown
 from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import Rule, route_job
 from monitor.domain.stall import Usual
@@ -219,15 +219,13 @@ def _step(known: Known, job: Job, read: EventsRead | None, seen: Observation, st
 
 
 def _known_step(was: Tracked, found: Job, read: EventsRead | None, seen: Observation, stall_after: StallAfter) -> _Step:
-    at, usual = seen.at, seen.usual.get(found.model, Usual())
-    if at_rest(was, found, read):
-        now, transition = episode(was, was, at, stall_after, usual) if read is not None else (was, None)
-        return _Step(was=was, now=now, transition=transition)
+    at = seen.at
     job = enriched(found, was, read, at)
     transition = moved(was, job, at)
     now = track(was, job, read, transition, at)
     if read is not None and transition is None:  # who has not looked at its events cannot say that it is stuck
-        now, transition = episode(was, now, at, stall_after, usual)
+        usual = seen.usual.get(job.model) if job.batch is None else None
+        now, transition = episode(was, now, at, stall_after, usual or Usual())
     contradicts = was.job.status.final and found.status is not was.job.status and transition is None
     now = replace(now, doubt=doubted(was, found, at) if contradicts and not was.corrected else None)
     if now.finalized and job.started_at is None and now.ran_at is not None:  # nobody will say any more
@@ -252,10 +250,11 @@ def _priced(step: _Step, prices: Prices) -> _Step:
     if now.computed_usd is not None and not _corrected(step):
         return step
     if job.status.final:
-        cost = price(job, prices.training, settled=now.finalized)
+        batch = job.kind is JobKind.BATCH
+        cost = batch_price(job, prices) if batch else price(job, prices.training, settled=now.finalized)
         return replace(step, now=replace(now, cost=cost))
     estimated = None
-    if not now.gone:
+    if not now.gone and job.kind is JobKind.FINE_TUNING:
         estimated = estimate(job, now.size, prices.training, paused=now.paused, naming=prices.naming)
     return replace(step, now=replace(now, cost=estimated))
 
@@ -288,8 +287,9 @@ def _counters(step: _Step) -> Iterator[CounterIncrement]:
 
 
 def _spendings(step: _Step) -> Iterator[Spending]:
-    """What was spent on a job, when that becomes known or is corrected.
+    """What was spent on training, when that becomes known or is corrected.
 
+    What a batch costs is not among it: it is use of a model, which budgets know from the provider's usage report.
     History is recorded like news, at the time it is of. What has no time at all is recorded on no day: today's budget
     is not for it.
     """
@@ -298,6 +298,8 @@ def _spendings(step: _Step) -> Iterator[Spending]:
     if _corrected(step) and before is not None:
         usd = usd or Decimal(0)
     elif usd is None or before is not None:
+        return
+    if job.kind is JobKind.BATCH:
         return
     at = now.ended_at or now.started_at or job.created_at
     if at is None or usd is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,7 +18,7 @@ from monitor.domain.flow import (
     Transition,
     TransitionKind,
 )
-from monitor.domain.model import Job, Metrics, Status, Training
+from monitor.domain.model import Batch, Job, Metrics, Status
 from monitor.domain.training import fold, in_order, measured
 
 GONE: Final = "gone"
@@ -64,7 +64,16 @@ def _completed(was: Tracked, seen: Job, at: datetime) -> Job:
         result_files=ended.result_files or seen.result_files,
         error=ended.error or seen.error,
         reported_usd=seen.reported_usd if ended.reported_usd is None else ended.reported_usd,
+        batch=_filled(ended.batch, seen.batch),
     )
+
+
+def _filled(was: Batch | None, seen: Batch | None) -> Batch | None:
+    """What is known of a batch, with what was missing from a later poll: its files and tokens may come late."""
+    if was is None or seen is None:
+        return was or seen
+    known = {field.name: value for field in fields(Batch) if (value := getattr(was, field.name)) is not None}
+    return replace(seen, **known)
 
 
 def believed(was: Tracked, seen: Job, at: datetime) -> bool:
@@ -126,21 +135,6 @@ def vanished(was: Tracked, at: datetime) -> tuple[Tracked, Transition | None]:
         after=job.status,
     )
     return replace(was, job=job, missing=missing, seq=transition.seq, since=at), transition
-
-
-def at_rest(was: Tracked, found: Job, read: EventsRead | None) -> bool:
-    """Whether a look shows nothing of an active job that is not known: then `track` gives what was, and only time can
-    have changed something. Most looks at most jobs are such."""
-    if was.job.status.final or was.missing or was.doubt is not None:
-        return False
-    if read is not None and (read.events or read.whole):
-        return False
-    job, training = was.job, was.job.training
-    if job.started_at != (found.started_at or training.started_at or job.started_at):
-        return False
-    if found is job:
-        return True
-    return found.training == Training() and replace(found, training=training, started_at=job.started_at) == job
 
 
 def track(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.eta import StepRate
-from monitor.domain.model import Cost, Job, JobEvent, Status, TrainingSize
+from monitor.domain.model import Cost, Job, JobEvent, JobKind, Status, TrainingSize, kind_of
 from monitor.domain.news import Delivery, Subject, job_subject
 from monitor.domain.stall import Promise, Stall, Usual
 from monitor.domain.verdict import Verdict
@@ -240,6 +240,11 @@ class Known:
     def first_sight(self) -> bool:
         """Whether the organisation is seen for the first time: what there is, is a baseline and not news."""
         return self.version == 0 or self.partial
+
+    def of(self, kinds: Container[JobKind]) -> Known:
+        """Without the jobs of a kind that is not watched any more: they stay as they were."""
+        jobs = {id_: one for id_, one in self.jobs.items() if kind_of(id_) in kinds}
+        return self if len(jobs) == len(self.jobs) else replace(self, jobs=jobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Fine-tuning jobs and their events, in one language for all providers."""
+"""Fine-tuning jobs, batches of requests and their events, in one language for all providers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 
 class Status(StrEnum):
@@ -80,10 +81,24 @@ UNKNOWN_COST = Cost(basis=Basis.UNKNOWN)
 
 
 class JobKind(StrEnum):
-    """What a job does."""
+    """What a job does: tune a model, or answer a file of requests."""
 
     FINE_TUNING = "fine_tuning"
     BATCH = "batch"
+
+
+BATCH_PREFIX: Final = "batch:"
+"""What the ids of batches begin with here, so that none is that of a fine-tuning job, which may not begin so."""
+
+
+def kind_of(job_id: str) -> JobKind:
+    """What the job with this id does."""
+    return JobKind.BATCH if job_id.startswith(BATCH_PREFIX) else JobKind.FINE_TUNING
+
+
+def provider_id(job_id: str) -> str:
+    """The id of a job or batch as its provider has it."""
+    return job_id.removeprefix(BATCH_PREFIX)
 
 
 class FailureClass(StrEnum):
@@ -167,11 +182,49 @@ class TrainingSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCount:
+    """Tokens of requests to a model. The three are disjoint: `input` is without what came from the cache."""
+
+    input: int = 0
+    cached_input: int = 0
+    output: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What a batch has that a fine-tuning job lacks. None is what its provider does not tell, or not yet."""
+
+    endpoint: str | None = None
+    """Where its requests are for, or how they are made: `/v1/responses`, `InvokeModel`."""
+    total: int | None = None
+    """How many requests it has."""
+    completed: int | None = None
+    """How many are answered."""
+    failed: int | None = None
+    """How many were refused."""
+    input_file: str | None = None
+    output_file: str | None = None
+    """Where the answers are: an id, or an address."""
+    error_file: str | None = None
+    """Where it says which requests were refused, and why."""
+    expires_at: datetime | None = None
+    """When it fails, unless it is over by then."""
+    tokens: TokenCount | None = None
+
+    @property
+    def progress(self) -> float | None:
+        """Requests that are answered or refused, of all of them, 0 to 1."""
+        done = (self.completed or 0) + (self.failed or 0)
+        return min(done / self.total, 1.0) if self.total else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A fine-tuning job as last seen. Times are aware UTC; absent is None, never 0."""
+    """A fine-tuning job or a batch as last seen. Times are aware UTC; absent is None, never 0."""
 
     org: str
     id: str
+    """The provider's id; of a batch, BATCH_PREFIX and the provider's id."""
     provider: str
     model: str
     method: Method
@@ -209,7 +262,18 @@ class Job:
     training: Training = Training()
     summary_only: bool = False
     """It is over, and only its provider's list was read, which leaves out how it ended: it is still to be asked for."""
-    kind: JobKind = JobKind.FINE_TUNING
+    batch: Batch | None = None
+    """What it is where it is a batch; then it trains nothing, and what there is to say of training is absent."""
+
+    @property
+    def kind(self) -> JobKind:
+        """What it does."""
+        return JobKind.FINE_TUNING if self.batch is None else JobKind.BATCH
+
+    @property
+    def provider_id(self) -> str:
+        """Its id as its provider has it."""
+        return provider_id(self.id)
 
     @property
     def base(self) -> str:
@@ -218,10 +282,15 @@ class Job:
 
     @property
     def progress(self) -> float | None:
-        """Steps done of all steps, 0 to 1; None until both are known. A job that succeeded has done them all."""
+        """Steps done of all steps, or requests of all, 0 to 1; None until both are known.
+
+        A job that succeeded has done them all.
+        """
         done, total = self.training.latest.step, self.training.latest.steps
         if self.status is Status.SUCCEEDED:
             return 1.0
+        if self.batch is not None:
+            return self.batch.progress
         return min(done / total, 1.0) if done is not None and total else self.reported_progress
 
     @property

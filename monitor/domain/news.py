@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from monitor.domain.model import JobKind, kind_of
+
 
 class EventType(StrEnum):
     """What news is about: the words that a route's `on` takes."""
@@ -54,7 +56,6 @@ class SubjectKind(StrEnum):
 OUTAGE: Final = "outage"
 """The id of an organisation as the subject of outages."""
 _PREFIX: Final = {
-    SubjectKind.BATCH: "batch:",
     SubjectKind.SHUTDOWN: "shutdown:",
     SubjectKind.TEST: "test:",
 }
@@ -75,11 +76,11 @@ class Subject:
     kind: SubjectKind
     org: str | None
     id: str
-    """The provider's id of a job or batch, `NAME/PERIOD` of a budget, the day of a shutdown, OUTAGE."""
+    """That of a job or batch, `NAME/PERIOD` of a budget, the day of a shutdown, OUTAGE."""
 
     @property
     def key(self) -> str:
-        """What the keys of its deliveries begin with: `ORG/JOB_ID` of a job.
+        """What the keys of its deliveries begin with: `ORG/JOB_ID` of a job, `ORG/batch:ID` of a batch.
 
         Ids are chosen by servers. One that reads like another kind of subject gets a prefix, so that no two subjects
         share a key.
@@ -121,8 +122,9 @@ def parse_subject(key: str) -> Subject:
 
 
 def job_subject(org: str, job_id: str) -> Subject:
-    """A fine-tuning job as the subject of news."""
-    return Subject(kind=SubjectKind.JOB, org=org, id=job_id)
+    """A fine-tuning job or a batch as the subject of news."""
+    kind = SubjectKind.BATCH if kind_of(job_id) is JobKind.BATCH else SubjectKind.JOB
+    return Subject(kind=kind, org=org, id=job_id)
 
 
 class Severity(StrEnum):

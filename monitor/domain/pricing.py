@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, TypeVar
 
-from monitor.domain.costs import TokenCount, TokenDollars
-from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, Method, Training, TrainingSize
+from monitor.domain.costs import TokenDollars
+from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, Method, TokenCount, Training, TrainingSize
 from monitor.domain.money import CENT, rounded
 from monitor.domain.naming import UNNAMED, USUAL_EPOCHS, Naming
 
@@ -206,6 +206,23 @@ def price(job: Job, rates: Iterable[Rate], *, settled: bool = True) -> Cost:
         return UNKNOWN_COST
     cost = Cost(basis=Basis.COMPUTED, usd=_for_tokens(job.trained_tokens, rate.per_million))
     return _credible(cost) or UNKNOWN_COST
+
+
+def batch_price(job: Job, prices: Prices) -> Cost:
+    """What the answers of an ended batch cost, at the prices of batches on the day it ended.
+
+    They are known of tuned models alone. UNKNOWN too where the price rests on whether the model's training data was
+    shared with the provider, which nobody says of a batch.
+    """
+    tokens, day = job.batch.tokens if job.batch is not None else None, _day(job.finished_at or job.created_at)
+    if tokens is None or day is None:
+        return UNKNOWN_COST
+    if tokens == TokenCount():
+        return Cost(basis=Basis.COMPUTED, usd=Decimal(0))
+    costs = [use_cost(job.model, day, tokens, prices, batch=True, shared=shared) for shared in (False, True)]
+    if not prices.naming.is_tuned(job.model) or costs[0] is None or costs[0] != costs[1]:
+        return UNKNOWN_COST
+    return Cost(basis=Basis.COMPUTED, usd=costs[0].total)
 
 
 def estimate(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
 from monitor.domain.flow import Tracked, Transition, TransitionKind
-from monitor.domain.model import Basis, Cost, Job, JobError, Status
+from monitor.domain.model import Basis, Batch, Cost, Job, JobError, Status
 from monitor.domain.money import dollars
 from monitor.domain.news import Delivery, EventType, Message, Severity, json_text
 from monitor.domain.pricing import spoken
@@ -80,8 +80,8 @@ def render(transition: Transition, tracked: Tracked, event: EventType, labelling
     return Message(
         type=transition.subject.type_of(event),
         at=transition.at,
-        title=f"{job.name or job.id} {_VERB.get(event, event)}{_correction(transition)}",
-        severity=_SEVERITY.get(event, Severity.INFO),
+        title=f"{job.name or job.provider_id} {_VERB.get(event, event)}{_correction(transition)}",
+        severity=_severity(event, job),
         subject=transition.subject,
         event_type=event,
         facts=tuple(_facts(transition, tracked, event)),
@@ -91,6 +91,13 @@ def render(transition: Transition, tracked: Tracked, event: EventType, labelling
         monitor_url=job_page(labelling.monitor_url, job),
         data=json_text(payload(transition, tracked, labelling)),
     )
+
+
+def _severity(event: EventType, job: Job) -> Severity:
+    """A batch that came to its end without answers to some of its requests needs somebody to look."""
+    if event is EventType.SUCCEEDED and job.batch is not None and job.batch.failed:
+        return Severity.WARNING
+    return _SEVERITY.get(event, Severity.INFO)
 
 
 def _correction(transition: Transition) -> str:
@@ -128,6 +135,8 @@ def job_view(job: Job, cost: Cost | None, *, monitor_url: str = "", verdict: Ver
     """A job for receivers and the JSON API: times in ISO 8601 UTC, spans in whole seconds, money as decimal text."""
     return {
         "id": job.id,
+        "kind": job.kind,
+        "provider_id": job.provider_id,
         "name": job.name,
         "model": job.model,
         "method": job.method,
@@ -139,6 +148,7 @@ def job_view(job: Job, cost: Cost | None, *, monitor_url: str = "", verdict: Ver
         "queue_seconds": _seconds(job.queue_time),
         "run_seconds": _seconds(job.run_time),
         "trained_tokens": job.trained_tokens,
+        "batch": _batch_view(job.batch),
         "progress": round(job.progress, 4) if job.progress is not None else None,
         "cost": _cost_view(cost),
         "error": _error_view(job),
@@ -164,6 +174,20 @@ def _stall_view(stall: Stall) -> dict[str, Any]:
         "since": moment(stall.since),
         "usual_seconds": _seconds(stall.usual.queue if queued else stall.usual.run),
         "usual_jobs": stall.usual.queued if queued else stall.usual.ran,
+    }
+
+
+def _batch_view(batch: Batch | None) -> dict[str, Any] | None:
+    if batch is None:
+        return None
+    return {
+        "endpoint": batch.endpoint,
+        "requests": {"total": batch.total, "completed": batch.completed, "failed": batch.failed},
+        "tokens": asdict(batch.tokens) if batch.tokens is not None else None,
+        "input_file": batch.input_file,
+        "output_file": batch.output_file,
+        "error_file": batch.error_file,
+        "expires_at": moment(batch.expires_at),
     }
 
 
@@ -213,7 +237,7 @@ def _facts(transition: Transition, tracked: Tracked, event: EventType) -> Iterat
     finish = tracked.expected_finish(transition.at)
     if finish is not None and finish > transition.at:
         yield "Expected finish", f"{moment(finish)}, in {span(finish - transition.at)}"
-    yield "Job", job.id
+    yield "Job" if job.batch is None else "Batch", job.provider_id
 
 
 def stall_facts(tracked: Tracked, stall: Stall, at: datetime) -> Iterator[tuple[str, str]]:
@@ -252,6 +276,10 @@ def _figures(tracked: Tracked) -> Iterator[tuple[str, str]]:
         yield "Progress", f"{job.progress:.0%}"
     if job.trained_tokens is not None:
         yield "Trained tokens", f"{job.trained_tokens:,}"
+    if job.batch is not None:
+        yield from batch_facts(job.batch)
+        if job.batch.expires_at is not None and not job.status.final:
+            yield "Expires", moment(job.batch.expires_at) or ""
     if tracked.cost is not None:
         yield "Cost", spoken(tracked.cost)
     if tracked.verdict is not None:
@@ -265,6 +293,22 @@ def best_of(verdict: Verdict) -> str | None:
     step = f"step {verdict.best_step:,}" if verdict.best_step is not None else None
     kept = f"checkpoint {verdict.best_checkpoint}" if verdict.best_checkpoint is not None else None
     return ", ".join(filter(None, (step, kept))) or None
+
+
+def batch_facts(batch: Batch) -> Iterator[tuple[str, str]]:
+    """What there is to say of a batch to people."""
+    if batch.endpoint is not None:
+        yield "Endpoint", batch.endpoint
+    if batch.total is not None:
+        refused = f", {batch.failed:,} failed" if batch.failed else ""
+        yield "Requests", f"{batch.completed or 0:,} of {batch.total:,} answered{refused}"
+    if batch.tokens is not None:
+        read = batch.tokens.input + batch.tokens.cached_input
+        yield "Tokens", f"{read:,} in, {batch.tokens.output:,} out"
+    if batch.output_file is not None:
+        yield "Output", batch.output_file
+    if batch.error_file is not None:
+        yield "Errors", batch.error_file
 
 
 def _cost_view(cost: Cost | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from monitor.domain.decide import Policy
 from monitor.domain.flow import Tracked, Transition
-from monitor.domain.model import Job, Status
+from monitor.domain.model import Batch, Job, Status
 from monitor.domain.news import Delivery, Message
 from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import Recipient, route_job
@@ -168,7 +168,7 @@ def as_of(tracked: Tracked, transition: Transition) -> Tracked:
         provider=job.provider,
         model=job.model,
         base_model=job.base_model,
-        kind=job.kind,
+        batch=_unchanging(job.batch),
         method=job.method,
         status=transition.after,
         name=job.name,
@@ -178,6 +178,13 @@ def as_of(tracked: Tracked, transition: Transition) -> Tracked:
         url=job.url,
     )
     return replace(tracked, job=before, cost=None, verdict=None, stall=None, headway=None)
+
+
+def _unchanging(batch: Batch | None) -> Batch | None:
+    """What never changes of a batch."""
+    if batch is None:
+        return None
+    return Batch(endpoint=batch.endpoint, input_file=batch.input_file, expires_at=batch.expires_at)
 
 
 def _had_started(job: Job, transition: Transition) -> bool:

@@ -55,11 +55,16 @@ class Snapshot:
 
     at: datetime
     jobs: tuple[Tracked, ...] = ()
-    """Active, and ended within the job retention; active first, then newest first; at most the asked number."""
+    """Jobs and batches, active, and ended within the job retention; active first, then newest first.
+
+    At most the asked number.
+    """
     dropped: int = 0
     """How many more there were."""
     counts: Mapping[tuple[str, Status], int] = field(default_factory=dict)
-    """Jobs by organisation and status, of all that are stored."""
+    """Fine-tuning jobs by organisation and status, of all that are stored."""
+    batches: Mapping[tuple[str, Status], int] = field(default_factory=dict)
+    """The same of batches."""
     unpriced: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Ended jobs of unknown cost by organisation and model."""
     counters: tuple[CounterIncrement, ...] = ()

@@ -10,6 +10,10 @@ from monitor.metrics.family import Distribution, Family, Labels, Rows
 from monitor.metrics.view import COUNTERS, View
 
 
+def _batches(view: View) -> Rows:
+    return {(org, status.value): view.batches.get((org, status), 0) for org in view.health.orgs for status in Status}
+
+
 def _jobs(view: View) -> Rows:
     return {(org, status.value): view.counts.get((org, status), 0) for org in view.health.orgs for status in Status}
 
@@ -51,7 +55,7 @@ AGGREGATES: Final[tuple[Family, ...]] = (
     Family(
         name="finetune_jobs",
         kind="gauge",
-        text="Jobs that are stored, by the status they are in now.",
+        text="Fine-tuning jobs that are stored, by the status they are in now.",
         labels=("org", "status"),
         rows=_jobs,
     ),
@@ -88,5 +92,38 @@ AGGREGATES: Final[tuple[Family, ...]] = (
         text="Jobs that ended and whose cost is unknown, for want of a price or of a number of tokens.",
         labels=("org", "model"),
         rows=lambda view: view.unpriced,
+    ),
+    Family(
+        name="finetune_batches",
+        kind="gauge",
+        text="Batches that are stored, by the status they are in now.",
+        labels=("org", "status"),
+        rows=_batches,
+    ),
+    Family(
+        name="finetune_batch_next_expiry_timestamp_seconds",
+        kind="gauge",
+        text="When the next batch expires of those that are not over.",
+        labels=("org",),
+        rows=lambda view: view.expiries,
+    ),
+    counter("finetune_batches_finished_total", "Batches that ended, by how they ended.", "batches_finished"),
+    _histogram(
+        "finetune_batch_duration_seconds",
+        "How long batches took from their creation to their end.",
+        "batch",
+        RUN_BUCKETS,
+    ),
+    counter(
+        "finetune_batch_requests_total",
+        "Requests of batches that ended, by whether they were answered or failed.",
+        "batch_requests",
+    ),
+    counter("finetune_batch_tokens_total", "Tokens of the requests of batches that ended.", "batch_tokens"),
+    counter(
+        "finetune_batch_cost_dollars_total",
+        "What batches that ended cost in US dollars, as computed from tokens and the price of batches.",
+        "batch_cost_nanodollars",
+        1_000_000_000,
     ),
 )

@@ -14,8 +14,8 @@ NAME: Final = 128
 ID: Final = 256
 
 _TAKEN: Final = frozenset(
-    {"base_model", "budget", "by", "code", "job_id", "kind", "le", "line_item", "method", "model", "notifier"}
-    | {"operation", "org", "provider", "reason", "source", "status"}
+    {"base_model", "budget", "by", "code", "endpoint", "job_id", "kind", "le", "line_item", "method", "model"}
+    | {"notifier", "operation", "org", "provider", "reason", "result", "source", "status"}
 )
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
 

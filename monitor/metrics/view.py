@@ -15,7 +15,7 @@ from zlib import crc32
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import CounterIncrement, Tracked
-from monitor.domain.model import FailureClass, Method, Status
+from monitor.domain.model import FailureClass, JobKind, Method, Status
 from monitor.domain.snapshot import Backlog, Snapshot
 from monitor.metrics.encoding import label_text
 from monitor.metrics.health import Health
@@ -26,6 +26,8 @@ Sums = Mapping[tuple[str, ...], int]
 MODELS: Final = 5000
 """Tuned models of all organisations that have series of their own: those that end first."""
 
+_ENDPOINTS: Final = 20
+"""Different ones of an organisation: vendors have ten."""
 # The stored counters and their labels, in the order of the metric's label names.
 COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "jobs_finished": ("org", "model", "method", "status"),
@@ -38,6 +40,12 @@ COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "run_milliseconds": ("org", "model", "status"),
     "total_seconds_bucket": ("org", "model", "status", "le"),
     "total_milliseconds": ("org", "model", "status"),
+    "batches_finished": ("org", "model", "endpoint", "status"),
+    "batch_seconds_bucket": ("org", "model", "status", "le"),
+    "batch_milliseconds": ("org", "model", "status"),
+    "batch_requests": ("org", "model", "result"),
+    "batch_tokens": ("org", "model", "kind"),
+    "batch_cost_nanodollars": ("org", "model"),
     "usage_tokens": ("org", "model", "kind"),
     "usage_nanodollars": ("org", "model", "kind"),
 }
@@ -46,6 +54,7 @@ _CLOSED: Final[Mapping[str, tuple[frozenset[str], str]]] = {
     "status": (frozenset(Status), UNKNOWN),
     "reason": (frozenset(FailureClass), OTHER),
     "kind": (frozenset({"input", "cached_input", "output"}), OTHER),
+    "result": (frozenset({"completed", "failed"}), OTHER),
 }
 
 
@@ -86,6 +95,11 @@ class View:
     dropped: int
     """Jobs without series: beyond the asked number, or the same as another once their labels were made harmless."""
     counts: Mapping[tuple[str, Status], int]
+    """Fine-tuning jobs by organisation and status."""
+    batches: Mapping[tuple[str, Status], int]
+    """The same of batches."""
+    expiries: Mapping[tuple[str], float]
+    """When the next of the batches that are not over expires, by organisation."""
     unpriced: Sums
     sums: Mapping[str, Sums]
     """The stored counters by name; each by its label values."""
@@ -101,7 +115,8 @@ class View:
 
 def build_view(snapshot: Snapshot, health: Health, before: View | None = None) -> View:
     """The view of one snapshot, given the one before. Aggregates are those of the configured organisations."""
-    jobs = _jobs(snapshot.jobs, before.jobs if before is not None else {})
+    trainings = [one for one in snapshot.jobs if one.job.kind is JobKind.FINE_TUNING]
+    jobs = _jobs(trainings, before.jobs if before is not None else {})
     same_orgs = before is not None and before.health.orgs.keys() == health.orgs.keys()
     if before is not None and same_orgs and before.counters == snapshot.counters:
         models, sums = before.model_labels, before.sums
@@ -116,8 +131,10 @@ def build_view(snapshot: Snapshot, health: Health, before: View | None = None) -
         at=snapshot.at,
         health=health,
         jobs=jobs,
-        dropped=snapshot.dropped + len(snapshot.jobs) - len(jobs),
+        dropped=snapshot.dropped + len(trainings) - len(jobs),
         counts=snapshot.counts,
+        batches=snapshot.batches,
+        expiries=_expiries(snapshot.jobs, health),
         unpriced=_unpriced(snapshot.unpriced, health, models),
         sums=sums,
         backlogs={backlog.notifier: backlog for backlog in snapshot.backlogs},
@@ -142,6 +159,15 @@ def _jobs(jobs: Iterable[Tracked], before: Mapping[tuple[str, str], JobSeries]) 
     return {place: series for place, series in found.items() if first[series.labels] == place}
 
 
+def _expiries(jobs: Iterable[Tracked], health: Health) -> Mapping[tuple[str], float]:
+    found: dict[tuple[str], float] = {}
+    for one in jobs:
+        at = one.job.batch.expires_at if one.active and one.job.batch is not None else None
+        if at is not None and one.job.org in health.orgs:
+            found[one.job.org,] = min(found.get((one.job.org,), at.timestamp()), at.timestamp())
+    return found
+
+
 def _series(tracked: Tracked, was: JobSeries | None) -> JobSeries:
     job = tracked.job
     identity = (job.provider, job.model, job.method, job.fine_tuned_model, job.name)
@@ -162,18 +188,19 @@ def _series(tracked: Tracked, was: JobSeries | None) -> JobSeries:
 
 def _sums(counters: Iterable[CounterIncrement], models: Models) -> Mapping[str, Sums]:
     sums: dict[str, dict[tuple[str, ...], int]] = {metric: {} for metric in COUNTERS}
+    named = {"model": models, "endpoint": Models(_ENDPOINTS)}
     for counter in counters:
         if counter.metric in sums:
             given, of = dict(counter.labels), sums[counter.metric]
-            values = tuple(_label(name, given, models) for name in COUNTERS[counter.metric])
+            values = tuple(_label(name, given, named) for name in COUNTERS[counter.metric])
             of[values] = of.get(values, 0) + counter.amount
     return sums
 
 
-def _label(name: str, given: Mapping[str, str], models: Models) -> str:
+def _label(name: str, given: Mapping[str, str], named: Mapping[str, Models]) -> str:
     value = given.get(name, UNKNOWN)
-    if name == "model":
-        return models(given.get("org", UNKNOWN), value)
+    if name in named:
+        return named[name](given.get("org", UNKNOWN), value)
     if name in _CLOSED:
         return one_of(value, *_CLOSED[name])
     return value

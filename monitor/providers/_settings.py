@@ -6,11 +6,12 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
+from monitor.domain.model import JobKind
 from monitor.providers.base import Provider
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -26,7 +27,7 @@ _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # Ours, and those with a meaning in Prometheus: a second value under one of these names would hide the first.
 _TAKEN: Final = frozenset(
     {
-        "base_model", "budget", "code", "fine_tuned_model", "job_id", "kind", "le", "line_item",
+        "base_model", "budget", "code", "endpoint", "fine_tuned_model", "job_id", "kind", "le", "line_item",
         "method", "model", "name", "notifier", "operation", "org", "phase", "provider",
         "python", "quantile", "reason", "result", "revision", "source", "status", "version",
     }
@@ -107,6 +108,8 @@ class Organization(BaseModel):
 
     required_secrets: ClassVar[tuple[str, ...]] = ()
     """Each of these is given as itself or as a file."""
+    families: ClassVar[frozenset[JobKind]] = frozenset({JobKind.FINE_TUNING})
+    """What can be watched at this provider."""
 
     name: OrgName
     """The `org` label of metrics and notifications; unique."""
@@ -120,8 +123,15 @@ class Organization(BaseModel):
     """A file with more of them, `Name: value` on each line, read again whenever it changes."""
     query: Query = Field(default_factory=dict)
     """Parameters that are sent with every request; their values may be secrets."""
-    watch: tuple[Literal["fine_tuning"], ...] = Field(default=("fine_tuning",), min_length=1)
-    """What is watched."""
+    watch: tuple[JobKind, ...] = Field(default=(JobKind.FINE_TUNING,), min_length=1)
+    """What is watched: fine-tuning jobs, batches, or both."""
+
+    @field_validator("watch")
+    @classmethod
+    def _watchable(cls, watch: tuple[JobKind, ...]) -> tuple[JobKind, ...]:
+        if not cls.families.issuperset(watch):
+            raise ValueError("this provider has no list of batches")
+        return watch
 
     @abstractmethod
     def vendor(self) -> Provider:

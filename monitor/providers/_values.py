@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+from monitor.domain.model import JobKind, kind_of
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_2200: Final = 7_258_118_400
 _LATEST: Final = _EPOCH + timedelta(seconds=_YEAR_2200)
@@ -50,6 +52,12 @@ def identifier(value: object, limit: int = 256) -> str | None:
     words = str(value)
     odd = len(words) > limit or words.strip() != words or words in {"", ".", ".."}
     return None if odd or clean(words) != words else words
+
+
+def job_identifier(value: object, limit: int = 256) -> str | None:
+    """The id of a fine-tuning job, which may not read like that of a batch."""
+    found = identifier(value, limit)
+    return found if found is None or kind_of(found) is JobKind.FINE_TUNING else None
 
 
 def cursor(value: object) -> str | None:

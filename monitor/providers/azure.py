@@ -14,10 +14,11 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from monitor.domain.model import JobKind
 from monitor.providers._oauth import token_call
 from monitor.providers._settings import BaseUrl
 from monitor.providers.base import Auth, Call, KeyAuth, Provider, Token, TokenAuth
-from monitor.providers.openai.calls import FILES, events, job_list
+from monitor.providers.openai.calls import FILES, events, job_lists
 from monitor.providers.openai.jobs import Teller
 from monitor.providers.openai.models import MODELS
 from monitor.providers.openai.naming import NAMING
@@ -53,6 +54,8 @@ class EntraSettings(BaseModel):
 
 class AzureSettings(PushedOrganization):
     """A resource of Azure OpenAI, or a project of Foundry."""
+
+    families: ClassVar[frozenset[JobKind]] = frozenset(JobKind)
 
     provider: Literal["azure"]
     """Azure OpenAI."""
@@ -100,11 +103,11 @@ class AzureSettings(PushedOrganization):
             base_url=base_url,
             auth=self._auth(),
             query={} if self.api_version is None else {"api-version": self.api_version},
-            jobs=(job_list(Teller(org=self.name, provider="azure", failed_is_free=True)),),
+            jobs=job_lists(Teller(org=self.name, provider="azure", failed_is_free=True), self.watch),
             events=partial(events, self.name),
             files=FILES,
             models=MODELS,
-            push=push(_WEBHOOKS if self.api_version is None else None, rotates=False),
+            push=push(_WEBHOOKS if self.api_version is None else None, rotates=False, watch=self.watch),
             naming=NAMING,
             seller="azure" if ours else None,
         )

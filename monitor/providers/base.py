@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from monitor.domain.costs import Bill, Usage
 from monitor.domain.flow import Reason, Trouble
-from monitor.domain.model import Job, JobEvent
+from monitor.domain.model import Job, JobEvent, JobKind
 from monitor.domain.naming import UNNAMED, Naming
 from monitor.domain.retirement import ListedModel
 
@@ -43,10 +43,6 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
     body: bytes = b""
-    scrub: Callable[[Any, bytes], Any] = field(default=lambda value, raw: value, repr=False, compare=False)
-    """Takes our secrets out of a value that was read from these bytes, which is what a part of an answer costs."""
-    secrets: int = 0
-    """Another number whenever there is another secret to take out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +59,6 @@ class Page(Generic[T]):
     skipped: Mapping[str, int] = field(default_factory=dict)
     """How many items were left out, or lack a figure that made no sense, by reason: `not_an_object`, `bad_id`,
     `foreign`, `bad_figure`, …; what is sound of their siblings is in `items`."""
-    known: int = 0
-    """How many items were left out because they are known."""
-    scrubbed: bool = False
-    """Whether our secrets were taken out of each item already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +85,9 @@ class JobList:
 
     pages: Listing[Job]
     one: Callable[[str], Call[Job]]
-    """One of its jobs, by id."""
+    """One of its jobs, by the id that the provider has given it."""
+    kind: JobKind = JobKind.FINE_TUNING
+    """What all jobs on it are."""
     revisited: bool = False
     """Active jobs are asked for one by one now and then: there are servers whose jobs get on only when they are."""
 
@@ -255,7 +249,7 @@ class Provider:
     query: Mapping[str, str] = field(default_factory=dict)
     """The same of parameters."""
     events: Callable[[str, Container[str]], Listing[JobEvent]] | None = None
-    """The event stream of a job, by its id; events that are known may be left out of its pages.
+    """The event stream of a fine-tuning job, by its id; of the events that are known little needs to be read.
 
     One that is not there raises NotFound.
     """

@@ -1,4 +1,4 @@
-"""Amazon Bedrock's customization jobs: one list, three phases with times, and no events.
+"""Amazon Bedrock's customization jobs: one list, three phases with times, and no events; and its batches.
 
 Shapes and words are those of botocore's service model `bedrock` (1.44). The copy of OpenAI's API that Bedrock has too
 (`bedrock-mantle`) is asked with `provider: openai`.
@@ -11,18 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr, model_validator
 
-from monitor.domain.model import Job, JobError, Method, Metrics, Status, Training
+from monitor.domain.model import BATCH_PREFIX, Batch, Job, JobError, JobKind, Method, Metrics, Status, Training
 from monitor.providers._answers import TokenPages, single
+from monitor.providers._batches import EXPIRED
 from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._refusals import RefusalRule
 from monitor.providers._settings import BaseUrl, Organization
 from monitor.providers._sigv4 import SigV4
-from monitor.providers._values import hyperparameters, identifier, moment, number, odd, sub, text, whole
+from monitor.providers._values import hyperparameters, identifier, job_identifier, moment, number, odd, sub, text, whole
 from monitor.providers.base import (
     Auth,
     AuthFailed,
@@ -58,11 +59,28 @@ _RULES: Final = (
     ),
     RefusalRule(re.compile(r"ResourceNotFound"), NotFound, "no such job", frozenset({400})),  # as moto answers
 )
+# Batches are model-invocation jobs there. "Partially" completed is one of which some requests were refused.
+BATCH_STATUSES: Final[Mapping[str, Status]] = {
+    "Submitted": Status.QUEUED,
+    "Validating": Status.VALIDATING,
+    "Scheduled": Status.QUEUED,
+    "InProgress": Status.RUNNING,
+    "Stopping": Status.CANCELLING,
+    "Completed": Status.SUCCEEDED,
+    "PartiallyCompleted": Status.SUCCEEDED,
+    "Failed": Status.FAILED,
+    "Expired": Status.FAILED,
+    "Stopped": Status.CANCELLED,
+}
 _JOBS: Final = "/model-customization-jobs"
+_BATCHES: Final = "/model-invocation-jobs"
+_BATCH: Final = "/model-invocation-job"
 
 
 class BedrockSettings(Organization):
     """An account of AWS that customizes models in one region."""
+
+    families: ClassVar[frozenset[JobKind]] = frozenset(JobKind)
 
     provider: Literal["bedrock"]
     """Amazon Bedrock."""
@@ -71,7 +89,8 @@ class BedrockSettings(Organization):
     base_url: BaseUrl | None = None
     """Where the API is, instead of the region's own host."""
     api_key: SecretStr | None = None
-    """A Bedrock API key; it needs bedrock:ListModelCustomizationJobs and bedrock:GetModelCustomizationJob."""
+    """A Bedrock API key; it needs bedrock:ListModelCustomizationJobs and bedrock:GetModelCustomizationJob, for batches
+    bedrock:ListModelInvocationJobs and bedrock:GetModelInvocationJob."""
     api_key_file: Path | None = None
     """A file with the key, read again whenever it changes."""
     access_key_id: SecretStr | None = None
@@ -104,7 +123,7 @@ class BedrockSettings(Organization):
             name="bedrock",
             base_url=self.base_url or f"https://bedrock.{self.region}.amazonaws.com",
             auth=self._auth(),
-            jobs=(JobList(pages=Listing(first=_FIRST, read=partial(_read_jobs, of)), one=partial(_job, of)),),
+            jobs=tuple(each for each in _lists(of) if each.kind in self.watch),
             seller="bedrock" if self.base_url is None else None,
         )
 
@@ -116,11 +135,9 @@ class BedrockSettings(Organization):
 
 
 _TEMPORARY: Final = {"access_key_id", "secret_access_key", "session_token"}
-_FIRST: Final = Request(
-    operation="list_jobs",
-    path=_JOBS,
-    params=(("maxResults", "100"), ("sortBy", "CreationTime"), ("sortOrder", "Descending")),
-)
+_NEWEST_FIRST: Final = (("maxResults", "100"), ("sortBy", "CreationTime"), ("sortOrder", "Descending"))
+_FIRST: Final = Request(operation="list_jobs", path=_JOBS, params=_NEWEST_FIRST)
+_FIRST_BATCHES: Final = Request(operation="list_batches", path=_BATCHES, params=_NEWEST_FIRST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +146,26 @@ class _Account:
     region: str
 
     @property
-    def page_url(self) -> str:
-        """Where people look at the custom models of the region."""
-        return f"https://{self.region}.console.aws.amazon.com/bedrock/home?region={self.region}#/custom-models"
+    def console_url(self) -> str:
+        """Where people look at the region, without the page."""
+        return f"https://{self.region}.console.aws.amazon.com/bedrock/home?region={self.region}#/"
 
 
 _PAGES: Final = TokenPages(key="modelCustomizationJobSummaries", told="nextToken", asked="nextToken", rules=_RULES)
+
+
+_BATCH_PAGES: Final = TokenPages(key="invocationJobSummaries", told="nextToken", asked="nextToken", rules=_RULES)
+
+
+def _lists(of: _Account) -> tuple[JobList, ...]:
+    return (
+        JobList(pages=Listing(first=_FIRST, read=partial(_read_jobs, of)), one=partial(_job, of)),
+        JobList(
+            pages=Listing(first=_FIRST_BATCHES, read=partial(_read_batches, of)),
+            one=partial(_batch, of),
+            kind=JobKind.BATCH,
+        ),
+    )
 
 
 def _read_jobs(of: _Account, request: Request, response: Response) -> Page[Job]:
@@ -155,7 +186,7 @@ def _understand(of: _Account, item: Object, *, listed: bool = False) -> Partial[
 
     What belongs to the end is not believed of jobs that are not over: some servers give them an end and an error.
     """
-    job_id = identifier(item.get("jobArn"), limit=1024)
+    job_id = job_identifier(item.get("jobArn"), limit=1024)
     if job_id is None:
         return "bad_id"
     word = text(item.get("status"), 64) or ""
@@ -181,9 +212,62 @@ def _understand(of: _Account, item: Object, *, listed: bool = False) -> Partial[
         error=_error(item) if status is Status.FAILED else None,
         training=Training(latest=_losses(item) if succeeded else Metrics()),
         summary_only=listed and status.final,
-        url=of.page_url,
+        url=f"{of.console_url}custom-models",
     )
     return Partial(job, int(odd(item.get("creationTime"), created)))
+
+
+def _read_batches(of: _Account, request: Request, response: Response) -> Page[Job]:
+    return _BATCH_PAGES.read(request, response, partial(_understand_batch, of))
+
+
+def _batch(of: _Account, batch_id: str) -> Call[Job]:
+    request = Request(operation="get_batch", path=f"{_BATCH}/{quote(batch_id, safe='')}")
+    return Call(request=request, read=partial(_read_batch, of))
+
+
+def _read_batch(of: _Account, response: Response) -> Job:
+    return single(response, partial(_understand_batch, of), what="batch", named_by="ARN", rules=_RULES)
+
+
+def _understand_batch(of: _Account, item: Object) -> Partial[Job] | Skip:
+    """A batch, of which the list tells all there is. Tokens are not among it, nor when it began to run."""
+    batch_id = identifier(item.get("jobArn"), limit=1024)
+    if batch_id is None:
+        return "bad_id"
+    word = text(item.get("status"), 64) or ""
+    status, created = BATCH_STATUSES.get(word, Status.UNKNOWN), moment(item.get("submitTime"))
+    job = Job(
+        org=of.org,
+        id=BATCH_PREFIX + batch_id,
+        provider="bedrock",
+        model=_base(item.get("modelId")),
+        method=Method.UNKNOWN,
+        status=status,
+        raw_status=word,
+        name=text(item.get("jobName"), 128),
+        created_at=created,
+        finished_at=moment(item.get("endTime")) if status.final else None,
+        error=_batch_error(word, item),
+        url=f"{of.console_url}batch-inference",
+        batch=Batch(
+            endpoint=text(item.get("modelInvocationType"), 64),
+            total=whole(item.get("totalRecordCount")),
+            completed=whole(item.get("successRecordCount"), least=0),
+            failed=whole(item.get("errorRecordCount"), least=0),
+            input_file=text(sub(item, "inputDataConfig", "s3InputDataConfig", "s3Uri"), 256),
+            output_file=text(sub(item, "outputDataConfig", "s3OutputDataConfig", "s3Uri"), 256),
+            expires_at=moment(item.get("jobExpirationTime")),
+        ),
+    )
+    return Partial(job, int(odd(item.get("submitTime"), created)))
+
+
+def _batch_error(word: str, item: Object) -> JobError | None:
+    if word == "Expired":
+        return EXPIRED
+    message = text(item.get("message"), 2_000) if word == "Failed" else None
+    return None if message is None else JobError(message=message)
 
 
 def _base(arn: object) -> str:

@@ -20,7 +20,7 @@ from monitor.providers._answers import TokenPages, single
 from monitor.providers._grpc import job_error
 from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._settings import BaseUrl, KeyedOrganization
-from monitor.providers._values import hyperparameters, identifier, moment, number, odd, sub, text, whole
+from monitor.providers._values import hyperparameters, job_identifier, moment, number, odd, sub, text, whole
 from monitor.providers.base import Call, JobList, KeyAuth, Listing, Page, Provider, Request, Response
 
 _HYPERPARAMETERS: Final = ("epochs", "batchSize", "learningRate", "loraRank", "maxContextLength")
@@ -114,7 +114,7 @@ def _read_job(of: _Collection, response: Response) -> Job:
 
 def _understand(of: _Collection, item: Object) -> Partial[Job] | Skip:
     name = text(item.get("name"), 512) or ""
-    job_id = identifier(name.rpartition("/")[2])
+    job_id = job_identifier(name.rpartition("/")[2])
     if job_id is None:
         return "bad_id"
     word = (text(item.get("state"), 64) or "").removeprefix(_STATE)

@@ -17,7 +17,7 @@ from monitor.providers._answers import single
 from monitor.providers._json import Object, Partial, Skip, raw_page, understood
 from monitor.providers._refusals import granted, refusal
 from monitor.providers._settings import BaseUrl, KeyedOrganization
-from monitor.providers._values import hyperparameters, identifier, moment, number, odd, sub, text, whole
+from monitor.providers._values import hyperparameters, identifier, job_identifier, moment, number, odd, sub, text, whole
 from monitor.providers.base import Call, JobList, KeyAuth, Listing, Page, Provider, Request, Response
 
 _PAGE_URL: Final = "https://api.together.ai/fine-tuning/"
@@ -108,7 +108,7 @@ def _read_job(org: str, response: Response) -> Job:
 
 
 def _understand(org: str, item: Object) -> Partial[Job] | Skip:
-    job_id = identifier(item.get("id"))
+    job_id = job_identifier(item.get("id"))
     if job_id is None:
         return "bad_id"
     word = text(item.get("status"), 64) or ""

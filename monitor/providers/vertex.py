@@ -24,7 +24,7 @@ from monitor.providers._grpc import job_error
 from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._oauth import read_token, token_call
 from monitor.providers._settings import BaseUrl, Organization
-from monitor.providers._values import hyperparameters, identifier, moment, odd, pairs, sub, text, whole
+from monitor.providers._values import hyperparameters, job_identifier, moment, odd, pairs, sub, text, whole
 from monitor.providers.base import (
     Auth,
     AuthFailed,
@@ -214,7 +214,7 @@ def _read_job(of: _Place, response: Response) -> Job:
 
 
 def _understand(of: _Place, item: Object) -> Partial[Job] | Skip:
-    job_id = identifier((text(item.get("name"), 1024) or "").rpartition("/")[2])
+    job_id = job_identifier((text(item.get("name"), 1024) or "").rpartition("/")[2])
     if job_id is None:
         return "bad_id"
     state, word = _status(item)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ import anyio
 import structlog
 
 from monitor.domain.flow import Known, Observation
-from monitor.domain.model import Job, JobEvent
+from monitor.domain.model import Job, JobEvent, JobKind, kind_of, provider_id
 from monitor.providers.base import JobList, Listing, Malformed, NotFound, Page, Provider, Request, Response, SourceError
 from monitor.source.client import Client
 from monitor.source.poll import ListRead, Poll, Revisits, Stream, stream
@@ -88,6 +88,11 @@ class Source:
     deadline: float = 60.0
     """Seconds for one poll, all of it."""
     _memory: _Memory = field(default_factory=_Memory, init=False, repr=False)
+
+    @property
+    def kinds(self) -> frozenset[JobKind]:
+        """What is watched."""
+        return frozenset(each.kind for each in self.provider.jobs)
 
     @property
     def org(self) -> str:
@@ -235,9 +240,9 @@ class Source:
 
     async def _find(self, poll: Poll, job_id: str) -> None:
         """Ask for a job that is not on its list."""
-        for wanted in self.provider.jobs:
+        for wanted in self._lists(job_id):
             try:
-                job = await self.client.call(wanted.one(job_id))
+                job = await self.client.call(wanted.one(provider_id(job_id)))
             except NotFound:
                 continue
             if job.id != job_id:
@@ -248,35 +253,37 @@ class Source:
 
     async def _revisit(self, poll: Poll, job_id: str) -> None:
         """Ask for an active job that is on its list: where it has got on, the list is behind."""
-        for wanted in self.provider.jobs:
+        for wanted in self._lists(job_id):
             if wanted.revisited:
                 with suppress(NotFound, Malformed):  # who has a list need not show one job
-                    found = await self.client.call(wanted.one(job_id))
+                    found = await self.client.call(wanted.one(provider_id(job_id)))
                     if found.id == job_id and found.status is not poll.status(job_id):
                         poll.jobs[job_id] = found
 
     async def _detail(self, poll: Poll, job: Job) -> None:
         """Ask for a job that is over, whose list does not say how it ended. What fails is asked again later."""
-        for wanted in self.provider.jobs:
+        for wanted in self._lists(job.id):
             try:
-                found = await self.client.call(wanted.one(job.id))
+                found = await self.client.call(wanted.one(job.provider_id))
             except NotFound:  # there is nothing more to be had
                 found = replace(job, summary_only=False)
             if found.id == job.id and found.status is job.status:
                 poll.jobs[job.id] = found
 
+    def _lists(self, job_id: str) -> Iterator[JobList]:
+        """The lists that may have a job."""
+        return (each for each in self.provider.jobs if each.kind is kind_of(job_id))
+
     async def _read_stream(self, poll: Poll, wanted: Stream) -> None:
         """Read an event stream to what is known, or to its end."""
         events = self.provider.events
         memory, now = self._memory, self.client.clock.monotonic()
-        if events is None or (now < memory.streams_after and not wanted.recent):
+        if events is None or kind_of(wanted.job) is JobKind.BATCH or (now < memory.streams_after and not wanted.recent):
             poll.reads.append(wanted.read({}, whole=True))
             return
         found: dict[str, JobEvent] = {}
         of = memory.streams.setdefault(wanted.job, _StreamMemory())
-        # In which order a stream comes shows in all of its events; only then what is known may be left out.
-        newest_first = of.order is Order.NEWEST_FIRST
-        listing = events(wanted.job, wanted.recent if newest_first and not wanted.whole else frozenset())
+        listing = events(wanted.job, frozenset() if wanted.whole else wanted.recent)
         try:
             whole = await self._events(wanted, listing, of, found)
         except Endless as error:
@@ -300,7 +307,7 @@ class Source:
         """Collect the events of a stream. True when it was read to its end, False when to what is known."""
         start = of.start if wanted.recent and not wanted.whole else None
         fetch = partial(self._events_page, listing, of, wanted, start or listing.first)
-        order, last, end, met = of.order, None, start, False
+        order, last, end = of.order, None, start
         walk = pages(fetch, listing.first, most=self.client.limits.max_event_pages, start=start)
         async with aclosing(walk):
             async for request, page in walk:
@@ -312,11 +319,10 @@ class Source:
                 of.order = order
                 if page is _UNCHANGED:
                     return False
-                met = met or page.known > 0 or _known(wanted, page.items)
-                if not wanted.whole and order is Order.NEWEST_FIRST and met:
+                if not wanted.whole and order is Order.NEWEST_FIRST and _known(wanted, page.items):
                     return False
         of.start = end if order is Order.OLDEST_FIRST else None
-        return wanted.whole or (start is None and not met)
+        return wanted.whole or (start is None and wanted.recent.isdisjoint(found))
 
     async def _events_page(
         self, listing: Listing[JobEvent], of: _StreamMemory, wanted: Stream, start: Request, request: Request

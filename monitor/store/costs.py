@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, TunedModel, Usage
+from monitor.domain.costs import Bill, Spending, TokenDollars, TunedModel, Usage
+from monitor.domain.model import TokenCount
 from monitor.store import counters
 from monitor.store.database import Database
 from monitor.store.documents import Row, read_spending, read_tracked, to_ms, write

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from monitor.domain.decide import evolve
 from monitor.domain.flow import RECENT, Change, Known, Tracked, Transition
-from monitor.domain.model import EventKind, JobEvent, Status
+from monitor.domain.model import EventKind, JobEvent, JobKind, Status
 from monitor.domain.snapshot import WatchState
 from monitor.domain.stall import Usual, usual
 from monitor.store import counters
@@ -43,6 +43,7 @@ from monitor.store.schema import (
     chunks,
     event,
     insert,
+    is_batch,
     job,
     organization,
     outbox,
@@ -72,7 +73,7 @@ _STORED: Final = sa.select(job.c.id, job.c.doc).where(
 )
 _LAST_OF_MODEL: Final = (
     sa.select(job.c.doc)
-    .where(job.c.org == _org, job.c.model == sa.bindparam("b_model", type_=sa.Text))
+    .where(job.c.org == _org, job.c.model == sa.bindparam("b_model", type_=sa.Text), ~is_batch)
     .order_by(job.c.created_at.desc())
     .limit(_LAST)
 )
@@ -344,6 +345,7 @@ def _write(connection: sa.Connection, changes: Sequence[Change], now: int) -> bo
 def _job_row(tracked: Tracked) -> Row:
     one = tracked.job
     ended_at = (one.finished_at or one.created_at or tracked.since) if one.status.final else tracked.since
+    trained = one.status is Status.SUCCEEDED and one.kind is JobKind.FINE_TUNING
     return {
         "org": one.org,
         "id": one.id,
@@ -352,7 +354,7 @@ def _job_row(tracked: Tracked) -> Row:
         "created_at": max(to_ms(one.created_at), UNKNOWN_TIME) if one.created_at is not None else UNKNOWN_TIME,
         "ended_at": None if tracked.active else to_ms(ended_at),
         "finalized": int(tracked.finalized),
-        "basis": tracked.cost.basis.value if tracked.cost is not None and one.status is Status.SUCCEEDED else None,
+        "basis": tracked.cost.basis.value if tracked.cost is not None and trained else None,
         "doc": write_tracked(tracked),
     }
 

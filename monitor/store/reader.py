@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 
 from monitor.domain.flow import Reason, Tracked, Trouble
-from monitor.domain.model import Basis, EventKind, JobEvent, Status
+from monitor.domain.model import Basis, EventKind, JobEvent, JobKind, Status
 from monitor.domain.news import SubjectKind
 from monitor.domain.snapshot import Backlog, Snapshot, WatchState
 from monitor.store import costs, counters
@@ -31,7 +31,7 @@ from monitor.store.documents import (
     transition_of,
 )
 from monitor.store.outbox import of_job
-from monitor.store.schema import PENDING, chunks, event, job, outbox, transition, watch
+from monitor.store.schema import PENDING, chunks, event, is_batch, job, outbox, transition, watch
 from monitor.store.values import DeliverySummary, JobFile, ResultPage, outward_key
 
 T = TypeVar("T")
@@ -44,7 +44,9 @@ _jobs = sa.select(job.c.org, job.c.id, job.c.doc).limit(_most)
 _ACTIVE: Final = _jobs.where(_in_orgs, _active).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
 _ENDED: Final = _jobs.where(_in_orgs, _ended).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
 _ALL: Final = sa.select(sa.func.count()).select_from(job).where(_in_orgs, _active | _ended)
-_COUNTS: Final = sa.select(job.c.org, job.c.status, sa.func.count()).where(_in_orgs).group_by(job.c.org, job.c.status)
+_counted = sa.select(job.c.org, job.c.status, sa.func.count()).where(_in_orgs).group_by(job.c.org, job.c.status)
+_COUNTS: Final = _counted.where(~is_batch)
+_BATCH_COUNTS: Final = _counted.where(is_batch)
 _UNPRICED: Final = (
     sa.select(job.c.org, job.c.model, sa.func.count())
     .where(_in_orgs, job.c.basis == Basis.UNKNOWN.value)
@@ -127,10 +129,18 @@ class Reader:
         return await self.database.read(_watching, tuple(orgs))
 
     async def jobs(
-        self, *, org: str | None = None, status: Status | None = None, limit: int = 50, after: str | None = None
+        self,
+        *,
+        org: str | None = None,
+        status: Status | None = None,
+        kind: JobKind | None = None,
+        limit: int = 50,
+        after: str | None = None,
     ) -> ResultPage[Tracked]:
-        """Jobs, newest created first."""
+        """Jobs and batches, newest created first."""
         query = _newest_jobs
+        if kind is not None:
+            query = query.where(is_batch if kind is JobKind.BATCH else ~is_batch)
         if org is not None:
             query = query.where(job.c.org == org)
         if status is not None:
@@ -200,6 +210,7 @@ def _snapshot(
         jobs=tuple(tracked for _, tracked in jobs.values()),
         dropped=total - len(jobs),
         counts={(org, Status(status)): n for org, status, n in connection.execute(_COUNTS, {"b_orgs": orgs})},
+        batches={(org, Status(status)): n for org, status, n in connection.execute(_BATCH_COUNTS, {"b_orgs": orgs})},
         unpriced={(org, model): n for org, model, n in connection.execute(_UNPRICED, {"b_orgs": orgs})},
         counters=tuple(counters.read(connection, orgs)),
         billed=costs.billed_month(connection, orgs, today.date()),

@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from monitor.domain.model import BATCH_PREFIX
+
 __all__ = [
     "CHUNK",
     "DEAD",
@@ -25,6 +27,7 @@ __all__ = [
     "hint",
     "import_state",
     "insert",
+    "is_batch",
     "job",
     "lane",
     "lease",
@@ -87,6 +90,10 @@ job = sa.Table(
     sa.Index("job_ended", "ended_at"),
     sa.Index("job_basis", "basis", "org", "model"),
 )
+
+# By the id, which every index has. No LIKE: SQLite's makes no difference between upper and lower case.
+is_batch: Final = sa.func.substr(job.c.id, 1, len(BATCH_PREFIX)) == BATCH_PREFIX
+"""Whether a row of `job` is a batch and no fine-tuning job."""
 
 event = sa.Table(
     "event",

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from monitor.domain.model import Basis, Cost, Status
+from monitor.domain.model import Basis, Batch, Cost, Status, TokenCount
 
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
@@ -90,8 +90,54 @@ class Verdict(Answer, frozen=True, kw_only=True):
     best_checkpoint: str | None = None
 
 
+class Requests(Answer, frozen=True, kw_only=True):
+    """How far the requests of a batch are."""
+
+    total: Count | None = None
+    completed: Count | None = None
+    failed: Count | None = None
+
+
+class Tokens(Answer, frozen=True, kw_only=True):
+    """Tokens of the requests of a batch."""
+
+    input: Count = 0
+    cached_input: Count = 0
+    output: Count = 0
+
+
+class BatchDetails(Answer, frozen=True, kw_only=True):
+    """What a batch has that a fine-tuning job lacks."""
+
+    endpoint: str | None = None
+    requests: Requests = Requests()
+    tokens: Tokens | None = None
+    input_file: str | None = None
+    output_file: str | None = None
+    error_file: str | None = None
+    expires_at: Moment | None = None
+
+    @property
+    def batch(self) -> Batch:
+        """The same as the rest of the program knows it."""
+        tokens = self.tokens
+        return Batch(
+            endpoint=self.endpoint,
+            total=self.requests.total,
+            completed=self.requests.completed,
+            failed=self.requests.failed,
+            input_file=self.input_file,
+            output_file=self.output_file,
+            error_file=self.error_file,
+            expires_at=self.expires_at,
+            tokens=TokenCount(input=tokens.input, cached_input=tokens.cached_input, output=tokens.output)
+            if tokens is not None
+            else None,
+        )
+
+
 class Job(Answer, frozen=True, kw_only=True):
-    """A job as it is listed."""
+    """A job or a batch as it is listed."""
 
     id: str
     org: str
@@ -111,6 +157,7 @@ class Job(Answer, frozen=True, kw_only=True):
     queue_seconds: Seconds | None = None
     run_seconds: Seconds | None = None
     trained_tokens: Count | None = None
+    batch: BatchDetails | None = None
     progress: Annotated[float, Meta(ge=0, le=1)] | None = None
     cost: Price = Price()
     error: JobError | None = None

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from monitor.domain.durations import duration
-from monitor.domain.model import Status
+from monitor.domain.model import JobKind, Status
 from monitor.domain.news import OF_JOBS, EventType
 from monitor.terminal.options import Options, config_option, daemon_options, job_arguments, or_exit, org_option
 
@@ -30,13 +30,14 @@ _limit_option = click.option(
 @click.command()
 @org_option
 @click.option("--status", type=click.Choice([*map(str, Status)]), help="Only jobs in this status.")
+@click.option("--kind", type=click.Choice([*map(str, JobKind)]), help="Only fine-tuning jobs, or only batches.")
 @click.option("--active", is_flag=True, help="Only jobs that have not ended.")
 @click.option("--model", metavar="GLOB", help="Only jobs whose model, base or fine-tuned model matches: `gpt-4o*`.")
 @click.option("--since", metavar="DURATION", callback=_duration, help="Only jobs created within: 30m, 24h, 7d.")
 @_limit_option
 @daemon_options
 def jobs(options: Options, limit: int, **wanted: Any) -> None:
-    """List jobs, newest first."""
+    """List jobs and batches, newest first."""
     from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
 
     if wanted["active"] and wanted["status"] is not None:

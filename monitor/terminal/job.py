@@ -14,7 +14,7 @@ from rich.text import Text
 
 from monitor.clock import SystemClock
 from monitor.domain.pricing import spoken
-from monitor.domain.render import span
+from monitor.domain.render import batch_facts, span
 from monitor.domain.text import clean
 from monitor.environ import environ
 from monitor.terminal.answers import Delivery, Event, Job, JobDetails, JobError, Metrics, Transition
@@ -102,8 +102,9 @@ def heading(job: Job) -> Text:
 
 
 def model(job: Job) -> str:
-    """The base model and the method: `gpt-4o-mini-2024-07-18, dpo`."""
-    return ", ".join(filter(None, (inert(job.model), inert(job.method, 40) if job.method != "unknown" else "")))
+    """The base model and the method: `gpt-4o-mini-2024-07-18, dpo`, or `gpt-4o-mini-2024-07-18, batch`."""
+    how = "batch" if job.batch is not None else inert(job.method, 40) if job.method != "unknown" else ""
+    return ", ".join(filter(None, (inert(job.model), how)))
 
 
 def cost(job: Job) -> str:
@@ -186,6 +187,8 @@ def _facts(job: Job, events: Sequence[Event], now: datetime) -> Iterator[tuple[s
         ("Ran for" if job.ended else "Running for", run_time(job, now)),
         ("Progress", ", ".join(filter(None, (share, step(events))))),
         ("Trained tokens", f"{job.trained_tokens:,}" if job.trained_tokens is not None else ""),
+        *((label, inert(text)) for label, text in (batch_facts(job.batch.batch) if job.batch is not None else ())),
+        ("Expires", _moment(job.batch.expires_at, now) if job.batch is not None and not job.ended else ""),
         ("Cost", cost(job) or "unknown"),
         ("Hyperparameters", pairs(job.hyperparameters)),
         ("Seed", str(job.seed) if job.seed is not None else ""),

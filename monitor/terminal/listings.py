@@ -96,6 +96,8 @@ class JobFilter:
 
     org: str | None = None
     status: str | None = None
+    kind: str | None = None
+    """Only fine-tuning jobs, or only batches."""
     active: bool = False
     """Only those that have not ended; instead of a status."""
     model: str | None = None
@@ -180,7 +182,8 @@ def _matching(daemon: Daemon, wanted: JobFilter, limit: int | None, now: datetim
     sifted = wanted.active or wanted.model is not None
     most = limit + 1 if limit is not None and not sifted else None  # one more tells whether there are more
     statuses = _ACTIVE if wanted.active else (wanted.status,)
-    pages = [daemon.pages("/api/v1/jobs", Job, {"org": wanted.org, "status": status}, most=most) for status in statuses]
+    filters: dict[str, str | None] = {"org": wanted.org, "kind": wanted.kind}
+    pages = [daemon.pages("/api/v1/jobs", Job, {**filters, "status": status}, most=most) for status in statuses]
     found: Iterator[Item[Job]] = merge(*pages, key=lambda item: item.value.created_at or _LONG_AGO, reverse=True)
     if wanted.active:
         found = (item for item in found if not item.value.gone)

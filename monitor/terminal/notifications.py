@@ -251,6 +251,7 @@ def _tracked(of: answers.Job, now: datetime) -> Tracked:
         error=_error(of.error) if of.error is not None else None,
         metadata=of.metadata,
         url=of.url,
+        batch=of.batch.batch if of.batch is not None else None,
     )
     return Tracked(job=job, seq=1, since=now, last_activity_at=now, cost=of.cost.cost)
 

@@ -148,7 +148,7 @@ class JobWatcher:
     async def _known(self) -> Known | None:
         """What we know, if it is ours to poll."""
         org = self.source.org
-        return await self.store.known(org) if await self.store.leases.take(org) else None
+        return (await self.store.known(org)).of(self.source.kinds) if await self.store.leases.take(org) else None
 
     async def _ours(self) -> bool:
         """Whether this replica polls it now; where it has too many organisations, another one does in its place."""
@@ -226,9 +226,9 @@ class JobWatcher:
             raise next(iter(refused.values()))
 
     async def _usual(self, seen: Observation, known: Known) -> Mapping[str, Usual]:
-        """How long the last jobs took, by the models of active jobs whose events were read."""
+        """How long the last jobs took, by the models of active fine-tuning jobs whose events were read."""
         now, jobs = self.clock.monotonic(), (known.jobs.get(read.job) for read in seen.reads)
-        models = {one.job.model for one in jobs if one is not None and one.active}
+        models = {one.job.model for one in jobs if one is not None and one.active and one.job.batch is None}
         good = {model: found for model, found in self.state.usual.items() if found[0] > now}
         if old := models - good.keys():
             found = await self.store.usual(self.source.org, old)
@@ -347,7 +347,7 @@ class JobWatcher:
             self.state.streams_due.clear()
             return False
         try:
-            known = await self.store.known(self.source.org)
+            known = (await self.store.known(self.source.org)).of(self.source.kinds)
         except StoreUnavailable:
             return bool(self.state.streams_due)
         self.state.follow(

@@ -17,7 +17,7 @@ from anyio import to_thread
 from monitor.clock import Clock
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Tracked, Transition, Trouble
-from monitor.domain.model import JobEvent, Status
+from monitor.domain.model import JobEvent, JobKind, Status
 from monitor.domain.money import dollars
 from monitor.domain.reconcile import DayCosts, reconcile
 from monitor.domain.render import headway_view, job_view, moment
@@ -49,11 +49,14 @@ class ApiRoutes:
     threads: anyio.CapacityLimiter
 
     async def jobs(self, request: web.Request) -> web.Response:
-        """Jobs, newest first."""
-        given = query.only(request.query, "org", "status", "limit", "after")
+        """Jobs and batches, newest first."""
+        given = query.only(request.query, "org", "status", "kind", "limit", "after")
         org = query.choice(given, "org", tuple(self.health.orgs))
         status = query.choice(given, "status", tuple(Status))
-        listing = await self.reader.jobs(org=org, status=status, limit=query.limit(given, 50), after=given.get("after"))
+        kind = query.choice(given, "kind", tuple(JobKind))
+        listing = await self.reader.jobs(
+            org=org, status=status, kind=kind, limit=query.limit(given, 50), after=given.get("after")
+        )
         view = partial(job, health=self.health.copy(), now=self.clock.now(), monitor_url=self.monitor_url())
         return await self._json(lambda: page(listing, view))
 

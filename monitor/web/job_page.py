@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from monitor.domain.flow import Tracked, Transition
 from monitor.domain.model import EventKind, Job, JobEvent
-from monitor.domain.render import best_of, moment, span, stall_facts
+from monitor.domain.render import batch_facts, best_of, moment, span, stall_facts
 from monitor.metrics.labels import clean
 from monitor.store import DeliverySummary, JobFile, ResultPage
 from monitor.web.drawing import Chart, chart
@@ -53,6 +53,7 @@ def render(story: JobStory, *, fragment: bool = False) -> bytes:
         "org": clean(job.org, 64),
         "job_id": clean(job.id, 1000),
         "row": row,
+        "batch": job.batch is not None,
         "api": f"../../api/v1/{row.page}",
         "times": [(label, moment(at)) for label, at in _times(tracked) if at is not None],
         "details": [(label, value) for label, value in _details(tracked, now) if value],
@@ -84,6 +85,7 @@ def _times(tracked: Tracked) -> Iterator[tuple[str, datetime | None]]:
     yield "Created", job.created_at
     yield "Started", job.started_at
     yield "Finished", job.finished_at
+    yield "Expires", job.batch.expires_at if job.batch is not None and not job.status.final else None
     yield "Last activity", tracked.last_activity_at if tracked.active else None
 
 
@@ -91,7 +93,7 @@ def _details(tracked: Tracked, now: datetime) -> Iterator[tuple[str, str | None]
     job, size = tracked.job, tracked.size
     yield "Provider", clean(job.provider, 64)
     yield "Base model", clean(job.base_model, 80)
-    yield "Method", job.method.value
+    yield "Method", job.method.value if job.batch is None else None
     yield "Status at the provider", clean(job.raw_status, 80) if job.raw_status != job.status.value else None
     yield "Queued for", span(job.queue_time) if job.queue_time is not None else None
     if tracked.verdict is not None:
@@ -106,6 +108,9 @@ def _details(tracked: Tracked, now: datetime) -> Iterator[tuple[str, str | None]
         yield "Examples", f"{size.examples:,}" if size.examples is not None else None
         yield "Tokens in one epoch", f"{size.tokens:,}" if size.exact else f"{size.low:,} to {size.high:,}"
     yield from _files(job)
+    if job.batch is not None:
+        yield "Input", clean(job.batch.input_file or "", 120)
+        yield from ((label, clean(value, 200)) for label, value in batch_facts(job.batch))
 
 
 def hyperparameters(job: Job) -> Iterator[tuple[str, str | None]]:

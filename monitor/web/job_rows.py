@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from monitor.domain.flow import Tracked
-from monitor.domain.model import Basis, Cost, Job, Status
+from monitor.domain.model import Basis, Batch, Cost, Job, Metrics, Status
 from monitor.domain.pricing import spoken
 from monitor.domain.render import from_now, moment, span
 from monitor.domain.text import ELLIPSIS
@@ -18,6 +18,7 @@ from monitor.metrics.labels import clean
 
 GONE: Final = "gone"
 """What a job is called that its provider does not know any more."""
+_EXPIRES_SOON: Final = timedelta(hours=3)  # of the 24 that batches have
 _SEEN_SOON: Final = timedelta(minutes=10)  # after its creation: whatever happened to it happened in between
 
 
@@ -49,6 +50,8 @@ class JobRow:
     org: str
     model: str
     tuned: str | None
+    batch: bool
+    """Whether it is a batch of requests."""
     status: str
     final: bool
     stalled: bool
@@ -57,6 +60,9 @@ class JobRow:
     finish: When | None
     progress: float | None
     steps: str | None
+    """What the progress is counted in."""
+    expires: When | None
+    """Of a batch that is not over; when that is soon, or overdue."""
     run_time: str | None
     cost: str | None
     cost_range: str | None
@@ -69,22 +75,23 @@ class JobRow:
 def job_row(tracked: Tracked, now: datetime, spark: tuple[str, str] | None = None) -> JobRow:
     """The line of this job."""
     job = tracked.job
-    latest = job.training.latest
     cost, cost_range = money(tracked.cost)
     return JobRow(
         key=f"job-{blake2b(f'{job.org}/{job.id}'.encode(errors='replace'), digest_size=6).hexdigest()}",
         name=clean(job.name or "", 80),
-        id=clean(job.id, 80),
+        id=clean(job.provider_id, 80),
         org=clean(job.org, 64),
         model=clean(job.model, 80),
         tuned=clean(job.fine_tuned_model, 120) if job.fine_tuned_model else None,
+        batch=job.batch is not None,
         status=status(tracked),
         final=job.status.final,
         stalled=tracked.stalled and tracked.active,
         since=_since(tracked, now),
         finish=finish(tracked, now) if tracked.active else None,
         progress=job.progress,
-        steps=f"step {latest.step:,} of {latest.steps:,}" if latest.step is not None and latest.steps else None,
+        steps=_requests(job.batch) if job.batch is not None else _steps(job.training.latest),
+        expires=expiry(job, now),
         run_time=span(job.run_time) if job.run_time is not None else None,
         cost=cost,
         cost_range=cost_range,
@@ -93,6 +100,23 @@ def job_row(tracked: Tracked, now: datetime, spark: tuple[str, str] | None = Non
         failure=failure(job),
         spark=spark,
     )
+
+
+def _steps(latest: Metrics) -> str | None:
+    return f"step {latest.step:,} of {latest.steps:,}" if latest.step is not None and latest.steps else None
+
+
+def _requests(batch: Batch) -> str | None:
+    if batch.total is None:
+        return None
+    refused = f", {batch.failed:,} failed" if batch.failed else ""
+    return f"{(batch.completed or 0) + (batch.failed or 0):,} of {batch.total:,} requests{refused}"
+
+
+def expiry(job: Job, now: datetime) -> When | None:
+    """When a batch that is not over expires, where there is little time left."""
+    at = job.batch.expires_at if job.batch is not None and not job.status.final else None
+    return when(at, now) if at is not None and at - now <= _EXPIRES_SOON else None
 
 
 def status(tracked: Tracked) -> str:

@@ -10,13 +10,14 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from monitor.domain.flow import Tracked
-from monitor.domain.model import Status
+from monitor.domain.model import JobKind, Status
 from monitor.metrics.labels import clean
 from monitor.web.job_rows import GONE, ended_at, status
 from monitor.web.query import Parameters
 
 STALLED: Final = "stalled"
 STATES: Final = (*(status.value for status in Status), STALLED, GONE)
+KINDS: Final[Mapping[str, str]] = {JobKind.FINE_TUNING.value: "Fine-tuning jobs", JobKind.BATCH.value: "Batches"}
 PER_PAGE: Final = {"active": 50, "ended": 15}
 _LONGEST: Final = 200
 _LONGEST_CURSOR: Final = 1024
@@ -49,6 +50,8 @@ class PageQuery:
     org: str = ""
     status: str = ""
     model: str = ""
+    kind: str = ""
+    """`fine_tuning` or `batch`."""
     q: str = ""
     """Words that are all in its name, ids or models, in whatever case."""
     sort: str = "newest"
@@ -60,7 +63,7 @@ class PageQuery:
     @property
     def filters(self) -> bool:
         """Whether anything is held back."""
-        return bool(self.org or self.status or self.model or self.q)
+        return bool(self.org or self.status or self.model or self.kind or self.q)
 
     def address(self, **over: str | int) -> str:
         """The same page with something else wanted: a query string, or `.` where nothing is out of the ordinary."""
@@ -80,7 +83,7 @@ class PageQuery:
             return False
         if self.status and not (one.stalled if self.status == STALLED else self.status == status(one)):
             return False
-        if self.model and self.model != clean(job.model, 80):
+        if (self.model and self.model != clean(job.model, 80)) or (self.kind and self.kind != job.kind):
             return False
         if not self.q:
             return True
@@ -99,11 +102,12 @@ def parse_page_query(parameters: Parameters) -> PageQuery:
         good = text.isascii() and text.isdigit() and len(text) <= 5
         return min(max(int(text), 1), _MOST_PAGES) if good else 1
 
-    wanted, sort = first("status"), first("sort")
+    wanted, sort, kind = first("status"), first("sort"), first("kind")
     return PageQuery(
         org=first("org"),
         status=wanted if wanted in STATES else "",
         model=first("model"),
+        kind=kind if kind in KINDS else "",
         q=first("q").strip(),
         sort=sort if sort in ORDERS else "newest",
         active=page("active"),

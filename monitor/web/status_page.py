@@ -19,7 +19,7 @@ from monitor.metrics.labels import clean
 from monitor.store import DeliverySummary
 from monitor.web.drawing import timeline
 from monitor.web.job_rows import cut, ended_at, job_row, when
-from monitor.web.page_query import ORDERS, STATES, EarlierJobs, PageOfJobs, PageQuery, page_of
+from monitor.web.page_query import KINDS, ORDERS, STATES, EarlierJobs, PageOfJobs, PageQuery, page_of
 from monitor.web.style import render_template
 
 _MOST_MODELS: Final = 200
@@ -138,7 +138,7 @@ def _words(window: timedelta) -> str:
 def _active(snapshot: Snapshot) -> Mapping[str, int]:
     """Active jobs by organisation: those that are not over, without those that are gone."""
     found: dict[str, int] = {}
-    for (org, status), count in snapshot.counts.items():
+    for (org, status), count in (*snapshot.counts.items(), *snapshot.batches.items()):
         if not status.final:
             found[org] = found.get(org, 0) + count
     for one in snapshot.jobs:
@@ -155,6 +155,7 @@ def _choices(snapshot: Snapshot, health: Health) -> dict[str, list[tuple[str, st
         "org": [("", "All organisations"), *((org, org) for org in orgs)],
         "status": [("", "All statuses"), *((state, state) for state in STATES)],
         "model": [("", "All models"), *((model, model) for model in models)],
+        "kind": [("", "Jobs and batches"), *KINDS.items()] if snapshot.batches else [],
         "sort": [(name, words) for name, (words, _, _) in ORDERS.items()],
     }
 

@@ -11,8 +11,7 @@ import pytest
 
 from monitor.config import ConfigError, load_prices, rates
 from monitor.config.prices import price_table
-from monitor.domain.costs import TokenCount
-from monitor.domain.model import Basis, Method, Status
+from monitor.domain.model import Basis, Method, Status, TokenCount
 from monitor.domain.pricing import price, shutdown, training_window, use_cost
 from monitor.providers.openai.naming import NAMING
 from tests.builders import job

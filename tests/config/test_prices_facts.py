@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from monitor.config import load_prices
-from monitor.domain.costs import TokenCount, TokenDollars
-from monitor.domain.model import Method, Status
+from monitor.domain.costs import TokenDollars
+from monitor.domain.model import Method, Status, TokenCount
 from monitor.domain.pricing import Prices, rate_of, shutdown, training_window, use_cost
 from monitor.providers.openai.naming import NAMING
 from tests.builders import NOON, job

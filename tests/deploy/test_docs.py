@@ -8,6 +8,7 @@ import shlex
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,7 +21,7 @@ from monitor.domain.bundle import bundle
 from monitor.domain.costs import TunedModel
 from monitor.domain.digests import Digest, DigestPeriod, Times, digest_news
 from monitor.domain.flow import Transition, TransitionKind
-from monitor.domain.model import Status
+from monitor.domain.model import Batch, Status, TokenCount
 from monitor.domain.news import EventType
 from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import OrgRef, Recipient, Rule
@@ -98,6 +99,13 @@ def sent() -> dict[str, Any]:
     (up,) = notice(True, ["research/outage/1"]).deliveries[:1]  # type: ignore[union-attr] # it has recipients
     messages = [
         build_delivery(moved, failed, to="ops", recipient=failing, labelling=labelling).message,
+        build_delivery(
+            replace(moved, job="batch:b", after=Status.SUCCEEDED),
+            tracked(job("batch:b", Status.SUCCEEDED, batch=Batch(tokens=TokenCount()))),
+            to="ops",
+            recipient=Recipient(event=EventType.SUCCEEDED, rule=Rule()),
+            labelling=labelling,
+        ).message,
         crossing("410").deliveries[0].message,  # type: ignore[union-attr] # it has recipients
         ends(models(1), 30)[0].deliveries[0].message,
         notice(False).deliveries[0].message,  # type: ignore[union-attr] # it has recipients
@@ -116,7 +124,7 @@ def sent() -> dict[str, Any]:
 def test_every_type_of_message_has_its_payload_in_the_guide() -> None:
     assert [payload["type"] for payload in PAYLOADS] == list(sent())
     named = set(re.findall(r"`(finetune\.[a-z]+\.[a-z]+)`", NOTIFICATIONS))
-    jobs = {f"finetune.job.{word}" for word in re.findall(r"`finetune\.job\.(\w+)`", NOTIFICATIONS)}
+    jobs = set(re.findall(r"`(finetune\.(?:job|batch)\.\w+)`", NOTIFICATIONS))
     assert named == set(sent()) | jobs
     assert {name.rpartition(".")[2] for name in jobs} <= set(EventType)
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.budgets import Budget, BudgetRecords, Period, Span, Sum, add_up, crossed, period_of, since
-from monitor.domain.costs import Spending, TokenCount, TokenDollars, Usage
-from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method
+from monitor.domain.costs import Spending, TokenDollars, Usage
+from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method, TokenCount
 from monitor.domain.routing import Match, OrgRef
 from monitor.providers.openai.naming import NAMING
 from tests.builders import NOON, job, tracked

@@ -14,13 +14,15 @@ from monitor.domain.news import EventType, Subject, SubjectKind, job_subject, pa
     [
         (job_subject("research", "ftjob-1"), "research/ftjob-1"),
         (job_subject("research", "projects/1/tuningJobs/2"), "research/projects/1/tuningJobs/2"),
-        (Subject(kind=SubjectKind.BATCH, org="research", id="batch_1"), "research/batch:batch_1"),
+        (Subject(kind=SubjectKind.BATCH, org="research", id="batch:batch_1"), "research/batch:batch_1"),
+        (job_subject("research", "batch:batch_1"), "research/batch:batch_1"),
+        (job_subject("research", "batch:outage"), "research/batch:outage"),
         (Subject(kind=SubjectKind.BUDGET, org=None, id="search/2026-11"), "budget:search/2026-11"),
         (Subject(kind=SubjectKind.SHUTDOWN, org="research", id="2027-01-14"), "research/shutdown:2027-01-14"),
         (Subject(kind=SubjectKind.ORGANIZATION, org="research", id="outage"), "research/outage"),
         (job_subject("research", "outage"), "research/job:outage"),
         (job_subject("research", "shutdown:2027-01-14"), "research/job:shutdown:2027-01-14"),
-        (job_subject("research", "batch:batch_1"), "research/job:batch:batch_1"),
+        (job_subject("research", "job:batch:batch_1"), "research/job:job:batch:batch_1"),
         (job_subject("research", "job:outage"), "research/job:job:outage"),
     ],
 )
@@ -46,5 +48,5 @@ def test_a_job_s_key_is_nobody_else_s(subject: Subject) -> None:
 def test_types_are_those_of_the_contract() -> None:
     subject = job_subject("research", "ftjob-1")
     assert subject.type_of(EventType.FAILED) == "finetune.job.failed"
-    batch = Subject(kind=SubjectKind.BATCH, org="research", id="b")
+    batch = job_subject("research", "batch:b")
     assert batch.type_of(EventType.SUCCEEDED) == "finetune.batch.succeeded"

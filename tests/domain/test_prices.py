@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.costs import TokenCount, TokenDollars
+from monitor.domain.costs import TokenDollars
+from monitor.domain.model import TokenCount
 from monitor.domain.pricing import (
     EMPTY,
     ModelEnd,

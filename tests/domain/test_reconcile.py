@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, Usage
-from monitor.domain.model import Method
+from monitor.domain.costs import Bill, Spending, TokenDollars, Usage
+from monitor.domain.model import Method, TokenCount
 from monitor.domain.reconcile import DayCosts, Drift, LineItemKind, drift
 from monitor.domain.reconcile import reconcile as _reconcile
 from monitor.providers import line_item_kind

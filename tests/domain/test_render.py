@@ -54,6 +54,8 @@ def test_the_payload_is_the_contract_s() -> None:
         },
         "job": {
             "id": "ftjob-1",
+            "kind": "fine_tuning",
+            "provider_id": "ftjob-1",
             "name": "support-bot",
             "model": "gpt-4o-mini-2024-07-18",
             "method": "supervised",
@@ -65,6 +67,7 @@ def test_the_payload_is_the_contract_s() -> None:
             "queue_seconds": 1740,
             "run_seconds": 1859,
             "trained_tokens": None,
+            "batch": None,
             "progress": None,
             "cost": {"usd": None, "basis": "unknown"},
             "error": {

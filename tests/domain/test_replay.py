@@ -134,7 +134,19 @@ def test_an_earlier_transition_is_told_without_anything_that_came_later() -> Non
     assert (message.error, message.hint) == (None, None)
     assert dict(message.facts).keys() == {"Organisation", "Model", "Queued for", "Job"}
     told = json.loads(message.data)["job"]
-    known_then = {"id", "name", "model", "method", "metadata", "url", "status", "created_at", "started_at"}
+    known_then = {
+        "id",
+        "kind",
+        "provider_id",
+        "name",
+        "model",
+        "method",
+        "metadata",
+        "url",
+        "status",
+        "created_at",
+        "started_at",
+    }
     assert {name for name, value in told.items() if value is not None} == known_then | {"queue_seconds", "cost"}
     assert (told["status"], told["cost"]) == ("running", {"usd": None, "basis": "unknown"})
 

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from monitor.clock import SystemClock
 from monitor.config.prices import load_prices
-from monitor.domain.costs import TokenCount
+from monitor.domain.model import TokenCount
 from monitor.domain.pricing import use_cost
 from monitor.providers.openai.naming import NAMING
 from monitor.source import transport

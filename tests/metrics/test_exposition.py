@@ -13,7 +13,7 @@ import pytest
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Reason, Trouble
-from monitor.domain.model import Basis, Cost, Method, Status
+from monitor.domain.model import Basis, Batch, Cost, Method, Status
 from monitor.domain.reconcile import Drift, LineItemKind
 from monitor.domain.snapshot import Backlog
 from monitor.domain.verdict import Verdict, VerdictKind
@@ -154,13 +154,20 @@ def full() -> tuple[str, str]:
         counter("run_milliseconds", 999_000_000, model=MINI, status="succeeded"),
         counter("total_seconds_bucket", 1, model=MINI, status="succeeded", le="+Inf"),
         counter("total_milliseconds", 999_000_000, model=MINI, status="succeeded"),
+        counter("batches_finished", 1, model=MINI, endpoint="/v1/responses", status="succeeded"),
+        counter("batch_seconds_bucket", 1, model=MINI, status="succeeded", le="+Inf"),
+        counter("batch_milliseconds", 999_000_000, model=MINI, status="succeeded"),
+        counter("batch_requests", 7, model=MINI, result="failed"),
+        counter("batch_tokens", 7, model=MINI, kind="output"),
+        counter("batch_cost_nanodollars", 7, model=MINI),
         counter("usage_tokens", 7, model=MINI, kind="input"),
         counter("usage_nanodollars", 7, model=MINI, kind="input"),
     )
     estimate = tracked(busy(), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(1)))
     backlogs = (Backlog(notifier="chat", pending=1, oldest=NOON),)
+    asked = tracked(job("batch:b", batch=Batch(expires_at=NOON)))
     shown = snapshot(
-        estimate, tracked(ended, cost=cost, verdict=WORSE), counters=sums, backlogs=backlogs,
+        asked, estimate, tracked(ended, cost=cost, verdict=WORSE), counters=sums, backlogs=backlogs,
         unpriced={("research", MINI): 1},
         billed={("research", "ft-gpt-4o, input"): Decimal(1)},
         models=(TunedModel(org="research", id="ft:a", base=MINI, shutdown=NOON.date()),),

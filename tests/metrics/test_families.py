@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from monitor.domain.flow import Headway, Reason, Tracked, Trouble
-from monitor.domain.model import Basis, Cost, Job, Metrics, Status
+from monitor.domain.model import Basis, Batch, Cost, Job, Metrics, Status
 from monitor.domain.snapshot import Backlog
 from monitor.metrics.process import ProcessMetrics
 from tests.builders import HOUR, MINUTE, NOON, job, tracked, trained
@@ -26,6 +26,31 @@ def test_every_status_of_every_organisation_starts_at_zero() -> None:
     assert len(found) == 2 * len(Status)
     assert found[of(org="research", status="failed")] == 3
     assert sum(found.values()) == 3
+
+
+def test_batches_have_aggregates_alone_and_the_next_expiry() -> None:
+    asked = [
+        tracked(job(f"batch:{n}", status, batch=Batch(expires_at=at)))
+        for n, (status, at) in enumerate(
+            [
+                (Status.RUNNING, NOON + HOUR),
+                (Status.RUNNING, NOON + MINUTE),
+                (Status.SUCCEEDED, NOON),
+                (Status.RUNNING, None),
+            ]
+        )
+    ]
+    counts = {("research", Status.RUNNING): 3, ("research", Status.SUCCEEDED): 1}
+    labels = {"model": MINI, "endpoint": "/v1/responses", "status": "succeeded"}
+    ended = counter("batches_finished", 2, **labels), counter("batch_cost_nanodollars", 5 * 10**8, model=MINI)
+    found = scrape(snapshot(*asked, batches=counts, counters=ended), state=health("research", "search"))
+    assert found["finetune_batches"][of(org="research", status="running")] == 3
+    assert len(found["finetune_batches"]) == 2 * len(Status)
+    assert found["finetune_batch_next_expiry_timestamp_seconds"] == {of(org="research"): (NOON + MINUTE).timestamp()}
+    assert found["finetune_batches_finished_total"] == {of(org="research", **labels): 2}
+    assert found["finetune_batch_cost_dollars_total"] == {of(org="research", model=MINI): 0.5}
+    assert not any("job_id" in dict(labels) for values in found.values() for labels in values)
+    assert found["finetune_job_series_dropped"] == {of(): 0}
 
 
 def test_a_running_job_has_all_its_series() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.costs import Bill, TokenCount, Usage
+from monitor.domain.costs import Bill, Usage
+from monitor.domain.model import TokenCount
 from monitor.providers import OpenAISettings
 from monitor.providers.base import (
     AuthFailed,

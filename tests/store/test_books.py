@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, TunedModel, Usage
-from monitor.domain.model import Basis, Cost, Method
+from monitor.domain.costs import Bill, Spending, TokenDollars, TunedModel, Usage
+from monitor.domain.model import Basis, Cost, Method, TokenCount
 from monitor.domain.news import News, Subject, SubjectKind
 from monitor.store import ImportState, Stale, Stores
 from tests.builders import DAY, NOON, job, tracked

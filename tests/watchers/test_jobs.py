@@ -87,6 +87,7 @@ class Watched:
     time: Time
     own: ProcessMetrics
     faults: dict[str, Callable[[], web.Response]]
+    simulation: Simulation
 
     async def create(self, **body: Any) -> str:
         file = (await self.client.upload(TRAINING))[1]["id"]
@@ -151,7 +152,7 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
             own=own,
             jitter=lambda: 0.5, **{**fields, **over},
         )  # fmt: skip
-        yield Watched(watcher, store, Client(http.session, base_url, org), time, own, faults)
+        yield Watched(watcher, store, Client(http.session, base_url, org), time, own, faults, simulation)
 
 
 def broken(status: int = 500, **headers: str) -> Callable[[], web.Response]:

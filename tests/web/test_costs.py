@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import pytest
 
-from monitor.domain.costs import Bill, Spending, TokenCount, TokenDollars, TunedModel, Usage
+from monitor.domain.costs import Bill, Spending, TokenDollars, TunedModel, Usage
 from monitor.domain.flow import Change, Reason, Trouble
-from monitor.domain.model import Method
+from monitor.domain.model import Method, TokenCount
 from monitor.domain.snapshot import WatchState
 from monitor.metrics.health import AccountHealth, BudgetState
 from tests.builders import DAY, NOON, job, tracked

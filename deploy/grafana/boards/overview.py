@@ -26,6 +26,7 @@ def overview() -> Board:
             ("", [Place(panel, 3, 4) for panel in _figures()]),
             ("Active jobs", [Place(_active_jobs(), 24, 9)]),
             ("Jobs", [*_jobs(), *_times()]),
+            ("Batches", [Place(panel, 8) for panel in _batches()]),
             ("Training", [Place(panel, 12) for panel in _training()]),
             ("Costs and models", _ahead()),
         ],
@@ -194,6 +195,36 @@ def _times() -> list[Place]:
                 unit="s",
             ),
             8,
+        ),
+    ]
+
+
+def _batches() -> list[Any]:
+    waiting = one("finetune_batches", "org, status", ACTIVE)
+    took = [quantile(share, "finetune_batch_duration_seconds", "org, model, status") for share in (0.50, 0.90)]
+    return [
+        by_status(
+            lines(
+                "Batches by status",
+                "Number of active batches by status, where organisations watch them.",
+                query(f"sum by (status) ({waiting})", "{{status}}"),
+                stacked=True,
+                decimals=0,
+            )
+        ),
+        lines(
+            "Requests of batches (24 h)",
+            "Requests of the batches that ended in the 24 hours before each point, by whether they were answered.",
+            query(total("finetune_batch_requests_total", "org, model, result", to="result"), "{{result}}"),
+            stacked=True,
+            decimals=0,
+        ),
+        lines(
+            "Batch duration",
+            "From creation to the end, for batches that ended in the 24 hours before each point: median and 90th "
+            "percentile.",
+            *(query(asked, share) for asked, share in zip(took, ("50%", "90%"), strict=True)),
+            unit="s",
         ),
     ]
 

@@ -13,7 +13,8 @@ from functools import partial
 from heapq import nlargest
 from typing import Any, Final, TypeVar
 
-from monitor.domain.costs import Bill, TokenCount, Usage
+from monitor.domain.costs import Bill, Usage
+from monitor.domain.model import TokenCount
 from monitor.domain.reconcile import LineItemKind
 from monitor.providers._json import Object, raw_page
 from monitor.providers._refusals import refusal

@@ -7,12 +7,13 @@ from functools import partial
 from typing import Final
 from urllib.parse import quote
 
-from monitor.domain.model import Job, JobEvent
-from monitor.providers._json import Memo, Partial, obj, unknown
+from monitor.domain.model import Job, JobEvent, JobKind
+from monitor.providers._json import Memo, Partial, obj
 from monitor.providers._refusals import granted, refusal
 from monitor.providers._values import whole
 from monitor.providers.base import Call, Files, JobList, Listing, Malformed, NotFound, Page, Request, Response
 from monitor.providers.openai import events as _events
+from monitor.providers.openai.batches import batch_list
 from monitor.providers.openai.jobs import Teller, understand
 from monitor.providers.openai.shape import RULES, first_page, read_page
 
@@ -20,8 +21,12 @@ _JOBS: Final = "/fine_tuning/jobs"
 _NO_EVENTS: Final = frozenset({404, 405, 410, 501})  # what copies of the API say that have no event streams
 
 
-def job_list(teller: Teller, *, copied: bool = False) -> JobList:
-    """The organisation's jobs. `copied`: by a server that only speaks OpenAI's language."""
+def job_lists(teller: Teller, watch: Container[JobKind], *, copied: bool = False) -> tuple[JobList, ...]:
+    """The lists of the families that are watched. `copied`: at a server that only speaks OpenAI's language."""
+    return tuple(each for each in (_job_list(teller, copied=copied), batch_list(teller)) if each.kind in watch)
+
+
+def _job_list(teller: Teller, *, copied: bool) -> JobList:
     return JobList(
         pages=Listing(first=first_page("list_jobs", _JOBS), read=partial(_read_jobs, teller, Memo())),
         one=partial(_job, teller),
@@ -30,13 +35,13 @@ def job_list(teller: Teller, *, copied: bool = False) -> JobList:
 
 
 def events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEvent]:
-    """One job's events, without those that are known."""
+    """One job's events. Of those that are known nothing but the time is read."""
     first = first_page("list_events", f"{_JOBS}/{quote(job_id, safe='')}/events")
     return Listing(first=first, read=partial(_read_events, org, job_id, known))
 
 
 def _read_jobs(teller: Teller, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
-    return read_page(request, response, partial(understand, teller), one=False, quick=memo.page)
+    return read_page(request, response, partial(understand, teller), one=False, memo=memo)
 
 
 def _job(teller: Teller, job_id: str) -> Call[Job]:
@@ -64,8 +69,7 @@ def _read_events(org: str, job_id: str, known: Container[str], request: Request,
     if response.status in _NO_EVENTS:
         raise missing
     try:
-        quick = partial(unknown, known) if known else None
-        return read_page(request, response, partial(_events.understand, org, job_id), one=True, quick=quick)
+        return read_page(request, response, partial(_events.understand, org, job_id, known), one=True)
     except Malformed:
         if response.status == 200 and "data" not in obj(response):
             raise missing from None

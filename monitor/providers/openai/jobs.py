@@ -13,7 +13,17 @@ from urllib.parse import quote
 
 from monitor.domain.model import Job, JobError, Method, Status
 from monitor.providers._json import Object, Partial, Skip
-from monitor.providers._values import hyperparameters, identifier, moment, odd, pairs, sub, text, texts, whole
+from monitor.providers._values import (
+    hyperparameters,
+    job_identifier,
+    moment,
+    odd,
+    pairs,
+    sub,
+    text,
+    texts,
+    whole,
+)
 from monitor.providers.openai.naming import AZURE_TUNED, NAMING, blamed
 
 # OpenAI's words, then those of Azure OpenAI, LiteLLM and LLMariner, which speak the same language.
@@ -61,6 +71,8 @@ class Teller:
     provider: str
     page_url: str | None = None
     """Where the vendor shows a job, without its id."""
+    batch_url: str | None = None
+    """The same of a batch."""
     organization: str | None = None
     """As the vendor names it: jobs of another one are not ours."""
     failed_is_free: bool = False
@@ -69,7 +81,7 @@ class Teller:
 
 def understand(teller: Teller, item: Object) -> Partial[Job] | Skip:
     """One job, or why it is none: it has no usable id, or belongs to another organisation."""
-    job_id = identifier(item.get("id"))
+    job_id = job_identifier(item.get("id"))
     if job_id is None:
         return "bad_id"
     if foreign(teller, item):

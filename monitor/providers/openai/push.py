@@ -11,7 +11,7 @@ import binascii
 import hmac
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from urllib.parse import quote
 import msgspec
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
+from monitor.domain.model import BATCH_PREFIX, JobKind
 from monitor.providers._answers import single
 from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._settings import Organization
@@ -43,7 +44,11 @@ _TOLERANCE: Final = timedelta(seconds=300)
 _LEAST_KEY: Final = 16  # bytes; the specification asks senders for 24
 _TIMESTAMP: Final = re.compile(r"[1-9][0-9]{0,11}")
 _MOST_SIGNATURES: Final = 32
-_ENDS: Final = ("fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled")
+_ENDS: Final[Mapping[JobKind, tuple[str, ...]]] = {
+    JobKind.FINE_TUNING: ("fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"),
+    JobKind.BATCH: ("batch.completed", "batch.failed", "batch.expired", "batch.cancelled"),
+}
+_FINE_TUNING: Final = (JobKind.FINE_TUNING,)
 
 
 def signing_key(secret: str) -> bytes:
@@ -93,8 +98,15 @@ class PushedOrganization(Organization):
         return (*texts, *((None, path) for path in self.webhook_secret_file))
 
 
-def verify(headers: Mapping[str, str], body: bytes, secrets: tuple[str, ...], now: datetime) -> Hint:
-    """What a webhook says. Raises PushRefused.
+def verify(
+    headers: Mapping[str, str],
+    body: bytes,
+    secrets: tuple[str, ...],
+    now: datetime,
+    *,
+    watch: Container[JobKind] = _FINE_TUNING,
+) -> Hint:
+    """What a webhook says of what is watched. Raises PushRefused.
 
     The signature is compared here and not by `standardwebhooks`, which does not come to a good signature behind a
     malformed one. Nothing of the body is read before the signature is found good.
@@ -110,7 +122,7 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: tuple[str, ...], no
         raise PushRefused("bad_signature", "no signature is good")
     if abs(now.timestamp() - int(at)) > _TOLERANCE.total_seconds():
         raise PushRefused("stale", "webhook-timestamp is more than 300 s from now: is a clock wrong?")
-    return _hint(sent, body)
+    return _hint(sent, body, watch)
 
 
 def _signatures(header: str) -> Iterator[bytes]:
@@ -125,18 +137,19 @@ def _mark(secret: str, signed: bytes) -> bytes:
     return base64.b64encode(hmac.digest(signing_key(secret), signed, "sha256"))
 
 
-def _hint(sent: str, body: bytes) -> Hint:
+def _hint(sent: str, body: bytes, watch: Container[JobKind]) -> Hint:
     id_, event = identifier(sent), _event(body)
     type_ = event.get("type")
     if id_ is None or not isinstance(type_, str):
         raise PushRefused("malformed", "the event has no usable id, or no type")
-    if type_ not in _ENDS:
+    kind = next((kind for kind, ends in _ENDS.items() if type_ in ends and kind in watch), None)
+    if kind is None:
         return Hint(id=id_, job=None)
     subject = event.get("data")
     job = identifier(subject.get("id")) if isinstance(subject, dict) else None
     if job is None or "/" in job:
         raise PushRefused("malformed", "the event has no usable id of a job")
-    return Hint(id=id_, job=job)
+    return Hint(id=id_, job=BATCH_PREFIX + job if kind is JobKind.BATCH else job)
 
 
 def _event(body: bytes) -> dict[str, Any]:
@@ -149,20 +162,23 @@ def _event(body: bytes) -> dict[str, Any]:
     return event
 
 
-def push(path: str | None = "/webhook_endpoints", *, rotates: bool = True) -> Push:
+def push(
+    path: str | None = "/webhook_endpoints", *, rotates: bool = True, watch: Container[JobKind] = _FINE_TUNING
+) -> Push:
     """The webhooks; `path` is where they are registered, None where that is not offered."""
+    check = partial(verify, watch=watch)
     if path is None:
-        return Push(verify=verify)
+        return Push(verify=check)
     endpoints = WebhookEndpoints(
         all=Listing(first=first_page("list_webhooks", path), read=_read_page),
-        register=partial(_register, path),
+        register=partial(_register, path, [end for kind, ends in _ENDS.items() if kind in watch for end in ends]),
         rotate=partial(_rotate, path) if rotates else None,
     )
-    return Push(verify=verify, endpoints=endpoints)
+    return Push(verify=check, endpoints=endpoints)
 
 
-def _register(base: str, url: str) -> Call[WebhookEndpoint]:
-    body = {"name": "finetune-monitor", "url": url, "event_types": list(_ENDS)}
+def _register(base: str, event_types: list[str], url: str) -> Call[WebhookEndpoint]:
+    body = {"name": "finetune-monitor", "url": url, "event_types": event_types}
     return _changing("register_webhook", base, body)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, TypeVar
 
-from monitor.providers._json import Object, Partial, Quick, RawPage, Skip, Understood, raw_page, understood
+from monitor.providers._json import Memo, Object, Partial, RawPage, Skip, raw_page, understood
 from monitor.providers._refusals import RefusalRule, refusal
 from monitor.providers._values import cursor
 from monitor.providers.base import AuthFailed, NotEligible, Page, Request, Response
@@ -66,25 +65,24 @@ def read_page(
     understand: Callable[[Object], Partial[T] | Skip],
     *,
     one: bool,
-    quick: Quick[T] | None = None,
+    memo: Memo[T] | None = None,
 ) -> Page[T]:
     """What a page of a list says. `one`: the list belongs to one job. Raises SourceError."""
     if (error := refusal(response, one=one, rules=RULES)) is not None:
         raise error
-    found = quick(response, understand) if quick is not None else None
-    if found is None:
-        plain = raw_page(response)
-        found = Understood(plain, *understood(plain, understand))
-    page, items, skipped = found
+    known = memo.page(response, understand) if memo is not None else None
+    if known is None:
+        page = raw_page(response)
+        known = (page, *understood(page, understand))
+    page, items, skipped = known
     more = page.envelope.get("has_more")
     told = isinstance(more, bool)
-    read = Page(items=items, skipped=skipped, known=page.known, scrubbed=page.scrubbed)
     if not (more if told else page.count >= LIMIT):
-        return read
+        return Page(items=items, skipped=skipped)
     last = _last_id(page)
     if last is None:
-        return replace(read, stuck=True)
-    return replace(read, next=request.following(after=last), guessed=not told)
+        return Page(items=items, skipped=skipped, stuck=True)
+    return Page(items=items, skipped=skipped, next=request.following(after=last), guessed=not told)
 
 
 def _last_id(page: RawPage) -> str | None:
