@@ -31,6 +31,7 @@ from monitor.providers.openai.push import PushedOrganization
 from monitor.secret import Redactor, Secret, is_secret
 from monitor.source import Client, Limits, Source, Transport
 from monitor.store import Stores
+from monitor.watchers.accounts import Accounts
 from monitor.watchers.jobs import JobWatcher
 from monitor.watchers.state import StartGate
 from monitor.web import AccessRules, Receiver
@@ -124,6 +125,7 @@ def watchers(
 ) -> Iterator[JobWatcher]:
     """One for each organisation. `asked` are the organisations' sources, by name."""
     gate = StartGate({org.name for org in settings.organizations})
+    accounts = Accounts({org.name: asked[org.name].provider.base_url for org in settings.organizations})
     for org in settings.organizations:
         yield JobWatcher(
             source=asked[org.name],
@@ -137,6 +139,7 @@ def watchers(
             clock=WatchedClock(services.clock),
             reader_clock=WatchedClock(services.clock),
             gate=gate,
+            accounts=accounts,
             own=services.own,
             jitter=services.jitter,
         )

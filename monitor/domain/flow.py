@@ -93,6 +93,8 @@ class Observation:
     """Ended jobs that nothing was asked about any more, and that are listed with another status now."""
     shift: timedelta = timedelta(0)
     """How far the wall clock jumped since the last look."""
+    account: str | None = None
+    """The provider's own name of the organisation to which the jobs belong, where they say it."""
     trouble: Trouble | None = None
 
 

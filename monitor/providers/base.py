@@ -56,6 +56,8 @@ class Page(Generic[T]):
     """That there is more is not said: the page is full, and the server leaves out whether it is the last."""
     stuck: bool = False
     """More is promised, but there is nothing to ask on with."""
+    account: str | None = None
+    """The vendor's own name of the organisation to which the items belong, where they say it."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """How many items were left out, or lack a figure that made no sense, by reason: `not_an_object`, `bad_id`,
     `foreign`, `bad_figure`, …; what is sound of their siblings is in `items`."""

@@ -92,6 +92,7 @@ class Poll:
     """Jobs that are gone from the provider and are asked for again; and ended ones whose end is in doubt."""
     provider_now: datetime | None = None
     """The time by the provider's clock."""
+    account: str | None = None
     listing: bool = True
     """Whether it reads the job lists; otherwise event streams alone."""
     reads: list[EventsRead] = field(default_factory=list)
@@ -128,6 +129,7 @@ class Poll:
         because jobs that are still active may be older than the lookback.
         """
         oldest = read.take(page)
+        self.account = self.account or page.account
         for job in page.items:
             if self.first:
                 if not job.status.final or not self._older(job.created_at):
@@ -270,6 +272,7 @@ class Poll:
             listed=self.listed,
             complete=self.complete,
             provider_now=self.provider_now,
+            account=self.account,
             trouble=None if self.error is None else self.error.trouble,
         )
 

@@ -71,6 +71,10 @@ _FINISHED: Final = sa.select(job.c.id, job.c.status).where(job.c.org == _org, jo
 _STORED: Final = sa.select(job.c.id, job.c.doc).where(
     job.c.org == _org, job.c.id.in_(sa.bindparam("b_ids", expanding=True))
 )
+_HOLDERS: Final = sa.select(job.c.id, job.c.org).where(
+    job.c.org.in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True)),
+    job.c.id.in_(sa.bindparam("b_ids", expanding=True)),
+)
 _LAST_OF_MODEL: Final = (
     sa.select(job.c.doc)
     .where(job.c.org == _org, job.c.model == sa.bindparam("b_model", type_=sa.Text), ~is_batch)
@@ -186,6 +190,10 @@ class JobStore:
             return {}
         return await self.database.read(_read_stored, org, tuple(ids))
 
+    async def holders(self, orgs: Sequence[str], ids: Collection[str]) -> Mapping[str, str]:
+        """By job, which of these organisations has it; those that none of them has are left out."""
+        return await self.database.read(_read_holders, orgs, sorted(ids)) if orgs and ids else {}
+
     async def curves(self, org: str, ids: Collection[str]) -> Mapping[str, Sequence[JobEvent]]:
         """What is stored of the measurements of these jobs, oldest first."""
         return await self.database.read(_read_curves, org, tuple(ids)) if ids else {}
@@ -299,6 +307,13 @@ def _read_stored(connection: sa.Connection, org: str, ids: Sequence[str]) -> dic
     for chunk in chunks(ids):
         rows = connection.execute(_STORED, {"b_org": org, "b_ids": chunk})
         found |= {row.id: read_tracked(row.doc) for row in rows}
+    return found
+
+
+def _read_holders(connection: sa.Connection, orgs: Sequence[str], ids: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for chunk in chunks(ids):
+        found |= {row.id: row.org for row in connection.execute(_HOLDERS, {"b_orgs": list(orgs), "b_ids": chunk})}
     return found
 
 

@@ -28,6 +28,7 @@ from monitor.metrics.process import ProcessMetrics
 from monitor.providers.base import AuthFailed, NotEligible, ProviderUnavailable, RateLimited, SourceError
 from monitor.source import Source, training_size
 from monitor.store import JobStore, Stale, StoreUnavailable, Unstorable
+from monitor.watchers.accounts import Accounts
 from monitor.watchers.report import new_ends, report
 from monitor.watchers.sizes import Reading, Sizes, wanted
 from monitor.watchers.state import PollState, StartGate
@@ -60,6 +61,8 @@ class JobWatcher:
     own: ProcessMetrics
     jitter: Callable[[], float]
     gate: StartGate | None = None
+    accounts: Accounts = field(default_factory=Accounts)
+    """What is known of the keys of all organisations."""
     state: PollState = field(default_factory=PollState)
     sizes: Sizes = field(default_factory=Sizes)
 
@@ -102,10 +105,15 @@ class JobWatcher:
         """
         known = await self._known()
         if known is None:
+            self.accounts.asked(self.source.org)
             return None
         recheck = self.state.recheck(known.jobs, self.clock.monotonic())
         settled = not recheck and self.state.agreed == known.version
-        seen = await self.source.observe(known, now, recheck | self.state.doubted, settled=settled)
+        seen = None
+        try:
+            seen = await self.source.observe(known, now, recheck | self.state.doubted, settled=settled)
+        finally:
+            self.accounts.asked(self.source.org, seen.account if seen is not None else None)
         changes = await self.commit(replace(seen, settled_until=self.state.settled_until))
         self.state.agree(seen, changes, await self.store.known(self.source.org))
         return changes
@@ -163,7 +171,8 @@ class JobWatcher:
     async def commit(self, seen: Observation) -> Sequence[Change]:
         """Decide on what was seen, and commit that: the oldest jobs first, a bounded number at a time."""
         changes = []
-        async with self.state.committing:
+        async with self.state.committing, self.accounts.turn(self.source.org):
+            seen = await self._without_theirs(seen)
             monotonic = self.clock.monotonic()
             seen = replace(seen, shift=self.state.jump(seen.at, monotonic))
             refused: dict[str, Unstorable] = {}
@@ -173,6 +182,20 @@ class JobWatcher:
         self._note(seen.trouble, listed=seen.listed)
         self._refused(seen, refused)
         return changes
+
+    async def _without_theirs(self, seen: Observation) -> Observation:
+        """Without the jobs that another organisation of the same account has already: two keys may see the same."""
+        known = await self.store.known(self.source.org)
+        fresh = {job.id for job in seen.jobs} - known.jobs.keys() - known.final.keys()
+        if not fresh or seen.account is None:
+            return seen
+        await self.accounts.known(self.source.org)
+        found = await self.store.holders(self.accounts.others(self.source.org), fresh - self.state.elsewhere.keys())
+        for other in sorted(set(found.values()) - set(self.state.elsewhere.values())):
+            jobs = sum(holder == other for holder in found.values())
+            log.warning("org.sees_jobs_of_another", org=self.source.org, other=other, jobs=jobs)
+        self.state.elsewhere |= found
+        return replace(seen, jobs=tuple(job for job in seen.jobs if job.id not in self.state.elsewhere))
 
     async def _commit_part(self, part: Observation, refused: dict[str, Unstorable]) -> list[Change]:
         """Decide on a part and commit it: job by job where the store refuses one, so that it keeps no other back.

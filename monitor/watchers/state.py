@@ -54,6 +54,8 @@ class PollState:
     """Finalized jobs whose end the provider contradicts."""
     agreed: int | None = None
     """The version of what is known with which the lists agreed, as they were read last."""
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Jobs that this key sees and another organisation of the same account has, by organisation."""
     unstorable: set[str] = field(default_factory=set)
     """Jobs that the store has refused, and that were already warned about."""
     usual: dict[str, tuple[float, Usual]] = field(default_factory=dict)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from monitor.providers._json import Memo, Object, Partial, RawPage, Skip, raw_page, understood
 from monitor.providers._refusals import RefusalRule, refusal
-from monitor.providers._values import cursor
+from monitor.providers._values import cursor, text
 from monitor.providers.base import AuthFailed, NotEligible, Page, Request, Response
 
 T = TypeVar("T")
@@ -77,12 +78,14 @@ def read_page(
     page, items, skipped = known
     more = page.envelope.get("has_more")
     told = isinstance(more, bool)
+    account = next((text(each.get("organization_id"), 128) for each in page.objects[-1:]), None)
+    read = Page(items=items, skipped=skipped, account=account)
     if not (more if told else page.count >= LIMIT):
-        return Page(items=items, skipped=skipped)
+        return read
     last = _last_id(page)
     if last is None:
-        return Page(items=items, skipped=skipped, stuck=True)
-    return Page(items=items, skipped=skipped, next=request.following(after=last), guessed=not told)
+        return replace(read, stuck=True)
+    return replace(read, next=request.following(after=last), guessed=not told)
 
 
 def _last_id(page: RawPage) -> str | None:
