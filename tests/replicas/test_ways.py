@@ -149,11 +149,11 @@ def stored_series(metrics: dict[str, float]) -> dict[str, float]:
 async def test_an_sqlite_file_of_a_million_rows_moves_to_postgresql_in_two_minutes_and_nothing_is_told_again(
     server: Cluster, tmp_path: Path
 ) -> None:
-    calm = Traffic(history=5, gap=(0.2, 0.4))
+    calm = Traffic(history=5, gap=(2.0, 4.0))
     file = tmp_path / "monitor.db"
     async with fleet(tmp_path, {"one": f"sqlite:///{file}", "two": server.url()}, traffic=calm, start=["one"]) as seen:
         await until(lambda: len(seen.stage.hook.ids) > 10, PATIENT)
-        await seen.stage.all_told()
+        await seen.stage.all_told(2 * PATIENT)
         assert await seen.replicas["one"].stop() == 0
         with closing(sqlite3.connect(file)) as connection, connection:
             connection.execute(
@@ -175,7 +175,7 @@ async def test_an_sqlite_file_of_a_million_rows_moves_to_postgresql_in_two_minut
         await two.start()
         try:
             await until(lambda: len({poll.key for poll in seen.polls.seen if poll.replica == "two"}) == 6, PATIENT)
-            await seen.stage.all_told()
+            await seen.stage.all_told(2 * PATIENT)
         finally:
             await two.stop(signal.SIGKILL)
     assert took <= 120
