@@ -41,6 +41,12 @@ class Load:
     requests: Counter[str] = field(default_factory=Counter)
     ends: dict[str, float] = field(default_factory=dict)
     told: dict[str, float] = field(default_factory=dict)
+    changes: list[float] = field(default_factory=list)
+    """Seconds from one replica's poll of an organisation to the next, by another replica."""
+    posts: list[float] = field(default_factory=list)
+    """When a message came for Slack, monotonic."""
+    _polls: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Who polled each organisation last, and when."""
     _pages: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     def running(self, org: str, number: int) -> bool:
@@ -75,6 +81,14 @@ class Load:
             "metadata": {f"key-{n}": f"value {n} of job {number} " + "x" * 40 for n in range(8)},
             "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 3, "batch_size": 4}}},
         }
+
+    def polled(self, org: str, replica: str) -> None:
+        """Somebody asks for the newest jobs."""
+        now = time.monotonic()
+        was, at = self._polls.get(org, (replica, now))
+        if was != replica:
+            self.changes.append(now - at)
+        self._polls[org] = replica, now
 
     def page(self, org: str, after: str) -> bytes:
         """One page of the list of jobs, compressed."""
@@ -140,7 +154,9 @@ class Server:
         return web.Response(body=body, headers=JSON)
 
     async def jobs(self, request: web.Request) -> web.Response:
-        """The list of jobs."""
+        """The list of jobs. Replicas say which they are in a header."""
+        if "after" not in request.query:
+            self.load.polled(request.match_info["org"], request.headers.get("X-Replica", ""))
         return await self._answer(
             "list_jobs", self.load.page(request.match_info["org"], request.query.get("after", ""))
         )
@@ -171,10 +187,18 @@ class Server:
         self.load.told.setdefault(told["data"]["job"]["id"], time.time())
         return web.Response(status=204)
 
+    async def slack(self, _request: web.Request) -> web.Response:
+        """A channel of Slack."""
+        self.load.posts.append(time.monotonic())
+        return web.Response(text="ok")
+
     async def stats(self, _request: web.Request) -> web.Response:
         """What was counted."""
         of = self.load
-        figures = {"requests": of.requests, "ends": of.ends, "told": of.told, "cpu": time.process_time()}
+        figures = {
+            "requests": of.requests, "ends": of.ends, "told": of.told, "cpu": time.process_time(),
+            "changes": of.changes, "posts": of.posts,
+        }  # fmt: skip
         return web.json_response(figures)
 
     async def end(self, request: web.Request) -> web.Response:
@@ -191,6 +215,7 @@ def application(load: Load) -> web.Application:
     app.router.add_get("/{org}/v1/fine_tuning/jobs/{job}/events", of.events)
     app.router.add_get("/{org}/v1/models", of.models)
     app.router.add_post("/hook", of.hook)
+    app.router.add_post("/slack", of.slack)
     app.router.add_get("/-/stats", of.stats)
     app.router.add_post("/-/end", of.end)
     app.router.add_get("/{org}/{rest:.*}", of.missing)

@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,13 @@ def replica(of: Load, store: str, orgs: int, interval: float) -> Iterator[Replic
     with tempfile.TemporaryDirectory() as folder:
         log, config = Path(folder, "log"), Path(folder, "monitor.yaml")
         watched = [
-            {"name": f"o{n}", "provider": "openai", "api_key": "sk-bench", "base_url": f"{of.url}/o{n}/v1"}
+            {
+                "name": f"o{n}",
+                "provider": "openai",
+                "api_key": "sk-bench",
+                "base_url": f"{of.url}/o{n}/v1",
+                "headers": {"X-Replica": folder},
+            }
             for n in range(orgs)
         ]
         settings = {
@@ -51,8 +57,8 @@ def replica(of: Load, store: str, orgs: int, interval: float) -> Iterator[Replic
             "poll": {"interval": f"{interval:g}s", "idle_interval": f"{interval:g}s"},
             "server": {"listen": "127.0.0.1:0"},
             "store": {"url": store or f"sqlite:///{folder}/monitor.db"},
-            "notifiers": [{"name": "hook", "type": "webhook", "url": f"{of.url}/hook"}],
-            "routes": [{"on": ["succeeded"], "notify": ["hook"]}],
+            "notifiers": [{"name": "chat", "type": "slack", "webhook_url": f"{of.url}/slack"}],
+            "routes": [{"on": ["succeeded"], "notify": ["chat"]}],
         }
         config.write_text(json.dumps(settings), encoding="utf-8")
         began = time.monotonic()
@@ -77,6 +83,12 @@ def postgres_cpu(server: Cluster | None) -> float:
     return total
 
 
+def fair(replicas: Sequence[Replica], orgs: int) -> bool:
+    """Whether each organisation is one replica's, and none has two more than another."""
+    shares = sorted(one.organizations for one in replicas)
+    return shares[-1] - shares[0] <= 1 and sum(shares) == orgs
+
+
 def main() -> None:
     """Measure for some seconds what costs how much, once all is balanced."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -96,11 +108,9 @@ def main() -> None:
             stack.enter_context(replica(api, store, args.orgs, args.interval)) for _ in range(max(args.replicas, 1))
         ]
         until = time.monotonic() + args.balanced
-        while True:
-            shares = sorted(one.organizations for one in replicas)
-            if (shares[-1] - shares[0] <= 1 and sum(shares) == args.orgs) or time.monotonic() > until:
-                break
+        while not fair(replicas, args.orgs) and time.monotonic() < until:
             time.sleep(1.0)
+        shares = [one.organizations for one in replicas]
         before, database, asked = [usage(one.pid).cpu for one in replicas], postgres_cpu(server), api.stats()
         time.sleep(args.seconds)
         used = [(usage(one.pid).cpu - was) / args.seconds * 100 for one, was in zip(replicas, before, strict=True)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from monitor.simulator import Pace, Traffic
-from tests.e2e.daemon import Daemon, until
+from monitor.simulator import Traffic
+from tests.bench.processes import load
+from tests.bench.shared import fair, replica
+from tests.e2e.daemon import until
 from tests.e2e.receivers import slack
 from tests.faults.stage import PATIENT
 from tests.replicas.cluster import Cluster, cluster
@@ -64,45 +66,27 @@ def assert_paced(arrivals: list[float]) -> None:
     assert min(gaps) >= 0.95  # a second after the answer to the one before, by another's clock
 
 
-async def test_three_replicas_share_300_organisations_of_50_jobs_and_none_is_polled_by_two_within_an_interval(
-    server: Cluster, tmp_path: Path
+def test_three_replicas_share_300_organisations_of_50_jobs_and_none_is_polled_by_two_within_an_interval(
+    server: Cluster,
 ) -> None:
-    arrivals: list[float] = []
-
-    def arrived(_body: dict[str, Any]) -> web.Response | None:
-        arrivals.append(time.monotonic())
-        return None
-
     interval = 10.0
-    async with slack() as chat:
-        chat.answer = arrived
-        over: dict[str, Any] = {
-            "poll": {"interval": "10s", "idle_interval": "10s", "max_requests_per_second": 20},
-            "notifiers": [{"name": "chat", "type": "slack", "webhook_url": chat.url}],
-            "routes": [{"notify": ["chat"]}],
-        }
-        there = Traffic(history=48, under_way=2)
-        async with fleet(
-            tmp_path, direct(server, "a", "b", "c"), orgs=300, traffic=there, pace=Pace(), lease=30.0, **over
-        ) as seen:
-            began = time.monotonic()
-            await until(seen.fair, BALANCED)
-            balanced = time.monotonic()
-            await until(lambda: time.monotonic() > balanced + 6 * interval, 7 * interval)
-            shares = sorted((await seen.shares()).values())
-            polled = seen.polls.by_org(balanced)
-            used = {name: cpu(daemon) for name, daemon in seen.replicas.items()}
-    print(f"balanced after {balanced - began:.0f} s: {shares}; {seen.polls.shortest_change():.2f} s apart; CPU {used}")
+    with ExitStack() as stack:
+        api = stack.enter_context(load(orgs=300, jobs=50, active=2, events=20, period=30, latency=0.1))
+        replicas = [stack.enter_context(replica(api, server.url(), 300, interval)) for _ in range(3)]
+        began = time.monotonic()
+        while not fair(replicas, 300):
+            assert time.monotonic() < began + BALANCED, [one.organizations for one in replicas]
+            time.sleep(1.0)
+        took = time.monotonic() - began
+        api.end(30)
+        deadline = time.monotonic() + 120.0
+        while len(api.stats()["posts"]) < 30:
+            assert time.monotonic() < deadline
+            time.sleep(1.0)
+        shares, stats = sorted(one.organizations for one in replicas), api.stats()
+    moves = stats["changes"]
+    print(f"fair after {took:.0f} s: {shares}; {len(moves)} moves, polls {min(moves):.2f} s apart at least")
     assert shares[-1] - shares[0] <= 0.1 * shares[0]
-    assert len(polled) == 300
-    assert {len({poll.replica for poll in polls}) for polls in polled.values()} == {1}
-    assert seen.polls.shortest_change() >= 0.9 * interval
-    if len(arrivals) > 1:
-        assert_paced(arrivals)
-
-
-def cpu(daemon: Daemon) -> float:
-    """Seconds of a processor that it has used."""
-    assert daemon.process is not None
-    fields = Path(f"/proc/{daemon.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    assert len(moves) <= 210, "none of them moved twice"
+    assert min(moves) >= 0.9 * interval
+    assert_paced(stats["posts"])
