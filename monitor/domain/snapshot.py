@@ -12,7 +12,7 @@ from monitor.domain.costs import TunedModel
 from monitor.domain.flow import CounterIncrement, Tracked, Trouble
 from monitor.domain.model import Status
 
-_OVERDUE: Final = timedelta(minutes=10)  # a poll takes up to a minute, and the next lines are half a lease apart
+_OVERDUE: Final = timedelta(minutes=10)  # a poll takes up to a minute, and what is the same is written seldom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class WatchState:
     """
 
     org: str
-    """Or `ORG:costs`, of the import of its costs; as the lease is named."""
+    """Or `ORG:costs`, of the import of its costs."""
     up: bool | None
     """Whether the last poll saw what it wanted to see; None before the first came to its end."""
     since: datetime
