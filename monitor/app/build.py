@@ -18,6 +18,7 @@ from monitor.app.watchdog import Watchdog, WatchedClock
 from monitor.clock import Clock
 from monitor.config import ConfigError, Settings, web_config
 from monitor.courier import Courier, DeliveryPolicy, Lanes
+from monitor.courier.cards import CardEditor
 from monitor.domain.decide import Policy
 from monitor.domain.model import Status
 from monitor.domain.pace import Pace
@@ -25,6 +26,7 @@ from monitor.domain.pricing import Prices
 from monitor.domain.render import Labelling
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.process import ProcessMetrics
+from monitor.notifiers import HttpNotifier, Notifier, NotifierSettings
 from monitor.providers import OrganizationSettings
 from monitor.providers.base import Provider
 from monitor.providers.openai.push import PushedOrganization
@@ -161,7 +163,7 @@ def policy(settings: Settings, org: OrganizationSettings, prices: Prices) -> Pol
     """What the operator wants for one organisation."""
     stall = settings.stall
     return Policy(
-        labelling=Labelling(labels=org.labels, monitor_url=settings.server.url),
+        labelling=_labelling(settings, org),
         stall_after={
             Status.VALIDATING: stall.validating,
             Status.QUEUED: stall.queued,
@@ -175,31 +177,62 @@ def policy(settings: Settings, org: OrganizationSettings, prices: Prices) -> Pol
 
 def couriers(settings: Settings, services: Services) -> Iterator[Courier]:
     """One for each notifier."""
-    delivery = settings.delivery
     for wanted in settings.notifiers:
         yield Courier(
             outbox=services.stores.outbox,
-            notifier=notifiers.build(
-                wanted,
-                session=services.sending,
-                redactor=services.redactor,
-                timeout=delivery.timeout.total_seconds(),
-                stream=services.stream,
-                public_only=settings.outbound.public_only,
-            ),
+            notifier=_notifier(wanted, settings, services),
             clock=WatchedClock(services.clock),
             owner=services.stores.leases.owner,
-            policy=DeliveryPolicy(
-                timeout=delivery.timeout.total_seconds(),
-                retry_base=delivery.retry_base.total_seconds(),
-                retry_max=delivery.retry_max.total_seconds(),
-                max_age=delivery.max_age,
-            ),
+            policy=_delivery_policy(settings),
             jitter=services.jitter,
             lanes=services.lanes,
             metrics=services.own,
             was=wanted.was,
         )
+
+
+def card_editors(settings: Settings, services: Services) -> Iterator[CardEditor]:
+    """One for each notifier that keeps cards."""
+    labellings = {org.name: _labelling(settings, org) for org in settings.organizations}
+    for wanted in settings.notifiers:
+        notifier = _notifier(wanted, settings, services) if wanted.keeps_cards else None
+        if isinstance(notifier, HttpNotifier):
+            yield CardEditor(
+                store=services.stores.cards,
+                notifier=notifier,
+                clock=WatchedClock(services.clock),
+                owner=services.stores.leases.owner,
+                policy=_delivery_policy(settings),
+                labellings=labellings,
+                jitter=services.jitter,
+                lanes=services.lanes,
+                metrics=services.own,
+            )
+
+
+def _notifier(wanted: NotifierSettings, settings: Settings, services: Services) -> Notifier:
+    return notifiers.build(
+        wanted,
+        session=services.sending,
+        redactor=services.redactor,
+        timeout=settings.delivery.timeout.total_seconds(),
+        stream=services.stream,
+        public_only=settings.outbound.public_only,
+    )
+
+
+def _delivery_policy(settings: Settings) -> DeliveryPolicy:
+    delivery = settings.delivery
+    return DeliveryPolicy(
+        timeout=delivery.timeout.total_seconds(),
+        retry_base=delivery.retry_base.total_seconds(),
+        retry_max=delivery.retry_max.total_seconds(),
+        max_age=delivery.max_age,
+    )
+
+
+def _labelling(settings: Settings, org: OrganizationSettings) -> Labelling:
+    return Labelling(labels=org.labels, monitor_url=settings.server.url)
 
 
 def access(file: Path | None) -> AccessRules:

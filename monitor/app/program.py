@@ -9,13 +9,14 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
-from monitor.app.build import Services, couriers, policy, prices_of, receivers, refresh, sources, watchers
+from monitor.app.build import Services, card_editors, couriers, policy, prices_of, receivers, refresh, sources, watchers
 from monitor.app.loops import prune, supervise, warn_of_orphans
 from monitor.app.secondary_watchers import refresh_billing, secondary_watchers
 from monitor.app.watchdog import WatchedClock
 from monitor.clock import Clock
 from monitor.config import ConfigError, LocatedIssue, Settings, load_prices
 from monitor.courier import Courier, replaying
+from monitor.courier.cards import CardEditor
 from monitor.domain.pricing import Prices
 from monitor.domain.replay import Replayed, ReplayRequest
 from monitor.log import get_logger
@@ -52,8 +53,8 @@ class Program:
     """Whose webhooks are received now, by organisation."""
     _generation: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _reading: anyio.Lock = field(default_factory=anyio.Lock)
-    _left: dict[str, anyio.Event] = field(default_factory=dict)
-    """When the latest courier of each notifier has left."""
+    _left: dict[tuple[str, str], anyio.Event] = field(default_factory=dict)
+    """When the latest of each notifier has left: its courier, and who edits its cards."""
 
     def __post_init__(self) -> None:
         """Webhooks may come before the first generation lives."""
@@ -112,11 +113,12 @@ class Program:
         refresh_billing(services.health, settings)
         routes = [route.name for route in settings.routes if route.name is not None]
         services.own.watch(services.health.orgs, services.health.notifiers, routes)
-        started = tuple(couriers(settings, services))
+        started: list[Courier | CardEditor] = [*couriers(settings, services), *card_editors(settings, services)]
         for courier in started:
-            name = courier.notifier.name
-            before, self._left[name] = self._left.get(name), anyio.Event()
-            sending.start_soon(self._deliver, courier, before, self._left[name])
+            kind = "courier" if isinstance(courier, Courier) else "cards"
+            of = kind, courier.notifier.name
+            before, self._left[of] = self._left.get(of), anyio.Event()
+            sending.start_soon(self._deliver, of, courier, before, self._left[of])
         try:
             async with anyio.create_task_group() as tasks:
                 asked = sources(settings, services)
@@ -148,17 +150,18 @@ class Program:
             for courier in started:
                 courier.retire()
 
-    async def _deliver(self, courier: Courier, before: anyio.Event | None, left: anyio.Event) -> None:
+    async def _deliver(
+        self, of: tuple[str, str], courier: Courier | CardEditor, before: anyio.Event | None, left: anyio.Event
+    ) -> None:
         """Run a courier once its predecessor has left, so that a target never has two."""
-        name = courier.notifier.name
         try:
             if before is not None:
                 await before.wait()
-            await self._keep("courier", name, courier.run, courier.clock)
+            await self._keep(*of, courier.run, courier.clock)
         finally:
             left.set()
-            if self._left.get(name) is left:
-                del self._left[name]
+            if self._left.get(of) is left:
+                del self._left[of]
 
     async def _keep(self, kind: str, of: str, loop: Callable[[], Awaitable[None]], clock: Clock) -> None:
         """Supervise a loop, count its restarts, and expect it to come round."""

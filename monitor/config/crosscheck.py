@@ -32,6 +32,7 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     yield from _matches(tree, "budgets")
     yield from _matches(tree, "digests")
     yield from _unheard(tree)
+    yield from _no_cards(tree)
     organizations = [section for section in sections if section.loc[:1] == ("organizations",) and len(section.loc) == 2]
     yield from _same_account(organizations)
     yield from _same_bill(organizations)
@@ -126,6 +127,22 @@ def _unheard(tree: Mapping[str, Any]) -> Iterator[Issue]:
     for loc, name in _named(tree, "notifiers"):
         if name not in heard:
             yield Issue(loc, "no route leads to this notifier", warning=True)
+
+
+def _no_cards(tree: Mapping[str, Any]) -> Iterator[Issue]:
+    """Routes of progress to nobody who could show it."""
+    keeping = {name for one in _mappings(tree, "notifiers") if _keeps_cards(one) for name in _words(one.get("name"))}
+    for at, route in enumerate(_items(tree, "routes")):
+        if not isinstance(route, dict) or "progress" not in _words(route.get("on")):
+            continue
+        if not isinstance(route.get("notify_from"), dict) and keeping.isdisjoint(_words(route.get("notify"))):
+            text = "progress is for cards alone, and no notifier of this route keeps any"
+            yield Issue(("routes", at, "on"), text, warning=True)
+
+
+def _keeps_cards(notifier: Mapping[str, Any]) -> bool:
+    edits = notifier.get("type") == "discord" or (notifier.get("type") == "slack" and "channel" in notifier)
+    return edits and notifier.get("mode", "card") == "card"
 
 
 def _same_account(organizations: Sequence[Section]) -> Iterator[Issue]:

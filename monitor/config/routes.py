@@ -181,10 +181,13 @@ class RouteSettings(Part):
             raise ValueError("needs notify, or notify_from")
         return self
 
-    def rule(self, bots: Iterable[str], mutes: Mapping[str, MuteTime], alone: frozenset[str]) -> Rule:
+    def rule(
+        self, bots: Iterable[str], mutes: Mapping[str, MuteTime], *, alone: frozenset[str], cards: frozenset[str]
+    ) -> Rule:
         """This route as the domain understands it.
 
-        `bots` are the notifiers that can post to any channel, `alone` those whose receivers group by themselves.
+        `bots` are the notifiers that can post to any channel, `alone` those whose receivers group by themselves,
+        `cards` those that keep a card for each job.
         """
         return Rule(
             name=self.name,
@@ -196,6 +199,7 @@ class RouteSettings(Part):
             group_wait=self.group_wait or timedelta(0),
             mutes=tuple(mutes[name] for name in self.mute),
             alone=alone,
+            cards=cards,
             last=not self.proceed,
         )
 

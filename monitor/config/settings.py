@@ -226,7 +226,8 @@ class Settings(Part):
         bots = [one.name for one in self.notifiers if isinstance(one, SlackSettings) and one.channel is not None]
         mutes = {name: each.mute_time(name) for name, each in self.mute_times.items()}
         alone = frozenset(one.name for one in self.notifiers if one.type in _GROUP_BY_THEMSELVES)
-        return tuple(route.rule(bots, mutes, alone) for route in self.routes)
+        cards = frozenset(one.name for one in self.notifiers if one.keeps_cards)
+        return tuple(route.rule(bots, mutes, alone=alone, cards=cards) for route in self.routes)
 
     @property
     def limits(self) -> tuple[Budget, ...]:

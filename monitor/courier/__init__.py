@@ -178,8 +178,9 @@ class Courier:
 
     @property
     def _lease(self) -> timedelta:
-        """Long enough for three requests: a probe before a repeat, and a refused message once more as plain text."""
-        return timedelta(seconds=3 * self.policy.timeout + 30)
+        """Long enough for four requests: a probe before a repeat, what goes below a card that is gone, and a refused
+        message once more as plain text."""
+        return timedelta(seconds=4 * self.policy.timeout + 30)
 
     async def _send_batch(self, claimed: tuple[ClaimedDelivery, ...], *, probe: bool) -> None:
         """Send all of them at once. When the program stops meanwhile, they have `grace` seconds to end."""
@@ -213,9 +214,9 @@ class Courier:
 
     async def _sent(self, claimed: ClaimedDelivery, probe: bool) -> Outcome:
         key, now = claimed.key, self.clock.now()
-        attempt = Attempt(key=key, at=now, number=claimed.attempts, repeated=claimed.ambiguous)
+        attempt = Attempt(key=key, at=now, number=claimed.attempts, repeated=claimed.ambiguous, card=claimed.card)
         try:
-            receipt = await self.notifier.send(claimed.delivery.message, attempt)
+            delivered = await self._send(claimed, attempt)
         except SendError as error:
             return self._judge(error, claimed, probe=probe)
         except Exception:  # what a channel cannot show must not hold up what is behind it
@@ -223,7 +224,20 @@ class Courier:
             outcome = self._judge(SendError(FailureKind.CRASH, "bug"), claimed, probe=probe)
             return replace(outcome, ambiguous=True) if isinstance(outcome, Postpone) else outcome
         self._health.answered(probe=probe)
-        return Delivered(reference=receipt.reference)
+        return delivered
+
+    async def _send(self, claimed: ClaimedDelivery, attempt: Attempt) -> Delivered:
+        """Deliver it: below the card of its subject, or as that card. Raises SendError."""
+        message = claimed.delivery.message
+        try:
+            receipt = await self.notifier.send(message, attempt)
+        except SendError as error:
+            if error.kind is not FailureKind.CARD or attempt.card is None:
+                raise
+            attempt = replace(attempt, card=None)  # its card is gone: this is the next one
+            receipt = await self.notifier.send(message, attempt)
+        begins = claimed.delivery.card and attempt.card is None
+        return Delivered(reference=receipt.reference, posted=receipt.card if begins else None)
 
     def _judge(self, error: SendError, claimed: ClaimedDelivery, *, probe: bool) -> Outcome:
         key, now = claimed.key, self.clock.monotonic()

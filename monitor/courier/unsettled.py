@@ -43,7 +43,7 @@ class UnsettledOutcomes:
     async def _settle(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
         match outcome:
             case Delivered():
-                await self.outbox.delivered(claimed, reference=outcome.reference)
+                await self.outbox.delivered(claimed, reference=outcome.reference, posted=outcome.posted)
             case DeadLetter():
                 await self.outbox.dead_letter(claimed, reason=outcome.reason, answer=outcome.answer)
             case Suspend() | Postpone():

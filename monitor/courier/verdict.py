@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from monitor.domain.news import Card
 from monitor.notifiers.base import FailureKind, SendError
 from monitor.store import ClaimedDelivery
 
@@ -31,6 +32,8 @@ class Delivered:
     """The receiver has it."""
 
     reference: str | None = None
+    posted: Card | None = None
+    """It became the card of its subject."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from monitor.domain.cards import card_changes
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.counters import increments
 from monitor.domain.diff import doubted, enriched, first_sight, moved, track, vanished
@@ -24,7 +25,7 @@ from monitor.domain.flow import (
     TransitionKind,
 )
 from monitor.domain.model import Job, JobEvent, JobKind, Status
-from monitor.domain.news import Delivery
+from monitor.domain.news import CardChange, Delivery
 from monitor.domain.pricing import EMPTY, Prices, batch_price, estimate, price, shutdown
 from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import Rule, route_job
@@ -72,6 +73,7 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
         events=tuple(event for step in steps for event in step.events),
         transitions=tuple(step.transition for step in steps if step.transition is not None),
         deliveries=tuple(delivery for step in steps for delivery in _deliveries(step, policy)),
+        cards=tuple(changed for step in steps for changed in _cards(step, policy)),
         counters=tuple(increment for step in steps for increment in _counters(step)),
         spendings=tuple(spending for step in steps for spending in _spendings(step)),
         tuned=tuple(model for step in steps for model in _tuned(step, policy.prices)),
@@ -336,6 +338,10 @@ def _tuned(step: _Step, prices: Prices) -> Iterator[TunedModel]:
 def _made(job: Job) -> str | None:
     """The model that is there: some servers give it its name when the job is created."""
     return job.fine_tuned_model if job.status is Status.SUCCEEDED else None
+
+
+def _cards(step: _Step, policy: Policy) -> Iterator[CardChange]:
+    yield from card_changes(step.was, step.now, step.transition, policy.rules, policy.labelling.labels)
 
 
 def _deliveries(step: _Step, policy: Policy) -> Iterator[Delivery]:

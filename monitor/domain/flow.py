@@ -11,7 +11,7 @@ from enum import StrEnum
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.eta import StepRate
 from monitor.domain.model import Cost, Job, JobEvent, JobKind, Status, TrainingSize, kind_of
-from monitor.domain.news import Delivery, Subject, job_subject
+from monitor.domain.news import CardChange, Delivery, Subject, job_subject
 from monitor.domain.stall import Promise, Stall, Usual
 from monitor.domain.verdict import Verdict
 
@@ -296,6 +296,7 @@ class Change:
     events: tuple[JobEvent, ...] = ()
     transitions: tuple[Transition, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
+    cards: tuple[CardChange, ...] = ()
     counters: tuple[CounterIncrement, ...] = ()
     spendings: tuple[Spending, ...] = ()
     """Costs that became known, of ended jobs; those of the baseline among them."""

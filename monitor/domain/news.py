@@ -17,6 +17,8 @@ class EventType(StrEnum):
 
     APPEARED = "appeared"
     STARTED = "started"
+    PROGRESS = "progress"
+    """For cards alone: they follow the progress of a job that runs."""
     PAUSED = "paused"
     RESUMED = "resumed"
     SUCCEEDED = "succeeded"
@@ -190,6 +192,8 @@ class Delivery:
     notifier: str
     message: Message
     hold: Hold | None = None
+    card: bool = False
+    """It belongs to the card of its subject: the first becomes that card, later ones go below it."""
 
     @property
     def address(self) -> str:
@@ -200,6 +204,25 @@ class Delivery:
     def key(self) -> str:
         """`org/job/seq@address`: the primary key of the outbox and the receiver's idempotency key."""
         return f"{self.subject.key}/{self.seq}@{self.address}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A message that was posted earlier and is edited in place, where the receiver said that it stands."""
+
+    place: str
+    """The id of Slack's channel."""
+    reference: str
+    """The message's id there (Slack's `ts`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardChange:
+    """A subject has changed, so that its cards may have to say something else."""
+
+    subject: Subject
+    addresses: frozenset[str] | None = None
+    """The cards that follow this change; None for all of the subject."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from urllib.parse import quote
 from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import Basis, Batch, Cost, Job, JobError, Status
 from monitor.domain.money import dollars
-from monitor.domain.news import Delivery, EventType, Message, Severity, json_text
+from monitor.domain.news import Delivery, EventType, Message, Severity, Subject, json_text
 from monitor.domain.pricing import spoken
 from monitor.domain.routing import Recipient, address
 from monitor.domain.stall import Stall, StallReason
@@ -26,6 +26,7 @@ _SEVERITY: Final = {
     EventType.PAUSED: Severity.WARNING,
 }
 _VERB: Final = {
+    EventType.PROGRESS: "started",
     EventType.STALLED: "has stalled",
     EventType.CANCELLED: "was cancelled",
     EventType.PAUSED: "is paused",
@@ -70,26 +71,33 @@ def build_delivery(
 ) -> Delivery:
     """The delivery that notifies one address of a transition."""
     message = render(transition, tracked, recipient.event, labelling)
-    return address(transition.subject, transition.seq, to, recipient, message)
+    sent = address(transition.subject, transition.seq, to, recipient, message)
+    return replace(sent, card=recipient.rule.keeps_card(to))
 
 
 def render(transition: Transition, tracked: Tracked, event: EventType, labelling: Labelling) -> Message:
     """The message of one event of one transition, ready to be sealed."""
+    data = json_text(payload(transition, tracked, labelling))
+    message = describe(transition.subject, tracked, event, labelling, at=transition.at)
+    return replace(message, title=f"{message.title}{_correction(transition)}", data=data)
+
+
+def describe(subject: Subject, tracked: Tracked, event: EventType, labelling: Labelling, *, at: datetime) -> Message:
+    """What people read of a job in which this event has happened."""
     job = tracked.job
     failed = job.error if job.status is Status.FAILED else None
     return Message(
-        type=transition.subject.type_of(event),
-        at=transition.at,
-        title=f"{job.name or job.provider_id} {_VERB.get(event, event)}{_correction(transition)}",
+        type=subject.type_of(event),
+        at=at,
+        title=f"{job.name or job.provider_id} {_VERB.get(event, event)}",
         severity=_severity(event, job),
-        subject=transition.subject,
+        subject=subject,
         event_type=event,
-        facts=tuple(_facts(transition, tracked, event)),
+        facts=tuple(_facts(at, tracked, event)),
         error=_words(failed) if job.status is Status.FAILED else None,
         hint=_hint(tracked, event),
         link=job.url,
         monitor_url=job_page(labelling.monitor_url, job),
-        data=json_text(payload(transition, tracked, labelling)),
     )
 
 
@@ -221,7 +229,7 @@ def from_now(at: datetime, now: datetime) -> str:
     return f"{span(now - at)} ago" if at <= now else f"in {span(at - now)}"
 
 
-def _facts(transition: Transition, tracked: Tracked, event: EventType) -> Iterator[tuple[str, str]]:
+def _facts(at: datetime, tracked: Tracked, event: EventType) -> Iterator[tuple[str, str]]:
     job = tracked.job
     yield "Organisation", job.org
     yield "Model", job.model
@@ -232,11 +240,11 @@ def _facts(transition: Transition, tracked: Tracked, event: EventType) -> Iterat
     if job.queue_time is not None:
         yield "Queued for", span(job.queue_time)
     if event is EventType.STALLED and tracked.stall is not None:
-        yield from stall_facts(tracked, tracked.stall, transition.at)
+        yield from stall_facts(tracked, tracked.stall, at)
     yield from _figures(tracked)
-    finish = tracked.expected_finish(transition.at)
-    if finish is not None and finish > transition.at:
-        yield "Expected finish", f"{moment(finish)}, in {span(finish - transition.at)}"
+    finish = tracked.expected_finish(at)
+    if finish is not None and finish > at:
+        yield "Expected finish", f"{moment(finish)}, in {span(finish - at)}"
     yield "Job" if job.batch is None else "Batch", job.provider_id
 
 

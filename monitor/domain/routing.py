@@ -132,6 +132,8 @@ class Rule:
     mutes: tuple[MuteTime, ...] = ()
     alone: frozenset[str] = frozenset()
     """Notifiers whose receivers group by themselves: they get each message by itself."""
+    cards: frozenset[str] = frozenset()
+    """Notifiers that keep a card for each job: they alone follow its progress."""
     last: bool = False
     """Where it matches, later rules are not considered."""
 
@@ -139,6 +141,15 @@ class Rule:
         """Whom it notifies of a job with this metadata: notifiers, or `NOTIFIER#CHANNEL`."""
         named = self.notify_from.read(metadata)[0] if self.notify_from is not None else ()
         return tuple(dict.fromkeys((*self.notify, *named)))
+
+    def keeps_card(self, to: str) -> bool:
+        """Whether what is sent to this address belongs to a card."""
+        return to.partition("#")[0] in self.cards
+
+    def event(self, events: Sequence[EventType], to: str) -> EventType | None:
+        """The first of these events that this address is notified of."""
+        wanted = (event for event in events if event is not EventType.PROGRESS or self.keeps_card(to))
+        return next((event for event in wanted if event in self.on), None)
 
     def hold(self, event: EventType, to: str, now: datetime) -> Hold | None:
         """What keeps an event back that happens now; None where it is sent at once."""
@@ -187,7 +198,7 @@ def _by_status(transition: Transition) -> tuple[EventType, ...]:
     if transition.resumed:
         return (EventType.RESUMED,)
     if transition.after is Status.RUNNING and not transition.restarted:
-        return (EventType.STARTED,)
+        return (EventType.STARTED, EventType.PROGRESS)
     return ()
 
 
@@ -206,11 +217,12 @@ def route(
     """
     recipients: dict[str, Recipient] = {}
     for rule in rules:
-        event = next((event for event in events if event in rule.on), None)
-        if event is None or not applies(rule.match):
+        if rule.on.isdisjoint(events) or not applies(rule.match):
             continue
         mention = rule.mention_from.read(metadata) if rule.mention_from is not None else None
         for to in rule.addresses(metadata):
+            if (event := rule.event(events, to)) is None:
+                continue
             hold = rule.hold(event, to, now) if now is not None else None
             new = Recipient(event=event, rule=rule, mention=mention, hold=hold)
             recipients[to] = recipients.setdefault(to, new).sooner(hold)

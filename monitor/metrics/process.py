@@ -23,8 +23,8 @@ from monitor.metrics.view import View
 
 OTHER: Final = "other"
 TASKS: Final = (
-    "watcher", "reader", "leases", "hints", "models", "costs", "budgets", "digests", "outages", "courier", "pruning",
-    "reloading",
+    "watcher", "reader", "leases", "hints", "models", "costs", "budgets", "digests", "outages", "courier", "cards",
+    "pruning", "reloading",
 )  # fmt: skip
 OPERATIONS: Final = (
     "list_jobs",
@@ -38,6 +38,7 @@ OPERATIONS: Final = (
 )
 SKIP_REASONS: Final = frozenset({"not_an_object", "bad_id", "bad_figure", "bad_row", "foreign", "empty", "unstorable"})
 FIRST_SEEN_BY: Final = ("poll", "push")
+CARD_RESULTS: Final = frozenset({"edited", "reposted", "abandoned", "failed"})
 WEBHOOK_RESULTS: Final = ("accepted", "duplicate", "ignored", "bad_signature", "stale", "malformed")
 _CODES: Final = frozenset({*(str(code) for code in range(100, 600)), "timeout", "error"})
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -189,6 +190,11 @@ class ProcessMetrics:
             "Notifications that were given up, by the reason.",
             ("notifier", "reason"),
         )
+        self._cards = _Numbers(
+            "finetune_card_edits_total",
+            "Cards that were edited, posted anew because they were gone, given up, or could not be edited yet.",
+            ("notifier", "result"),
+        )
         self._suspended_rows = _Numbers(
             "finetune_notifier_parked",
             "1 while a notifier is not used because its receiver refuses its address or credentials for good.",
@@ -200,7 +206,8 @@ class ProcessMetrics:
             "Time from storing a transition to the receiver accepting its notification.",
             _DELAY_SECONDS,
         )
-        return self._sent, self._failed, self._dead, self._routed, self._suspended_rows, self._to_delivery
+        sent = (self._sent, self._failed, self._dead, self._routed, self._cards)
+        return *sent, self._suspended_rows, self._to_delivery
 
     def _running(self, version: str, revision: str) -> tuple[_Numbers | _Histogram, ...]:
         self._reload_ok = _Numbers(
@@ -253,7 +260,7 @@ class ProcessMetrics:
         asked = (self._polls, self._poll_errors, self._requests, self._skipped, self._webhooks, self._first_seen)
         for counted in asked:
             counted.drop("org", before[0] - self._orgs)
-        for counted in (self._sent, self._failed, self._dead, self._suspended_rows):
+        for counted in (self._sent, self._failed, self._dead, self._cards, self._suspended_rows):
             counted.drop("notifier", before[1] - self._notifiers)
         for org in self._orgs:
             self._polls.add(org, amount=0)
@@ -315,6 +322,10 @@ class ProcessMetrics:
     def dead(self, notifier: str, reason: str) -> None:
         """A message was given up."""
         self._dead.add(self._notifier(notifier), self._reason(reason))
+
+    def card(self, notifier: str, result: str) -> None:
+        """A card was `edited`, `reposted` or `abandoned`, or that `failed`."""
+        self._cards.add(self._notifier(notifier), result if result in CARD_RESULTS else OTHER)
 
     def set_suspended(self, notifier: str, suspended: bool) -> None:
         """Say whether the notifier is out of use."""

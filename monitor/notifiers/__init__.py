@@ -14,7 +14,7 @@ from monitor.notifiers.base import Attempt, FailureKind, Notifier, Receipt, Send
 from monitor.notifiers.console import ConsoleSettings
 from monitor.notifiers.discord import DiscordSettings
 from monitor.notifiers.email import EmailSettings
-from monitor.notifiers.http import session
+from monitor.notifiers.http import NO_EDITS, HttpNotifier, session
 from monitor.notifiers.pagerduty import PagerDutySettings
 from monitor.notifiers.settings import ChannelSettings, Connections
 from monitor.notifiers.slack import SlackSettings
@@ -36,9 +36,11 @@ NotifierSettings = Annotated[
 ]
 
 __all__ = [
+    "NO_EDITS",
     "Attempt",
     "ConsoleSettings",
     "FailureKind",
+    "HttpNotifier",
     "Notifier",
     "NotifierSettings",
     "Receipt",

@@ -8,10 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from monitor.domain.news import EventType, Message, Severity
+from monitor.domain.news import Card, EventType, Message, Severity
 from monitor.notifiers.base import (
     Attempt,
-    Card,
     FailureKind,
     HttpAnswer,
     HttpRequest,

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-from monitor.domain.news import Message
+from monitor.domain.news import Card, Message
 from monitor.domain.retry_after import retry_after
 
 ANSWER_BYTES: Final = 4096
@@ -61,6 +61,8 @@ class Attempt:
     number: int = 1
     repeated: bool = False
     """The answer to an earlier try was lost, so that this may be a second copy."""
+    card: Card | None = None
+    """The card that it goes below, where the channel knows such a place."""
     plain: bool = False
     """The receiver refused how the message was dressed: send the bare text, where the channel knows such a form."""
 
@@ -74,13 +76,12 @@ class Receipt:
     place: str | None = None
     """Where it stands there (the id of Slack's channel)."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """A message that was posted earlier and may be edited in place, as its `Receipt` says."""
-
-    place: str
-    reference: str
+    @property
+    def card(self) -> Card | None:
+        """The message as one that can be edited; None where the receiver did not say enough for that."""
+        if self.place is None or self.reference is None:
+            return None
+        return Card(place=self.place, reference=self.reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,8 @@ class HttpRequest:
     method: str = "POST"
     limit: int = ANSWER_BYTES
     """How many bytes of the answer are read."""
+    card_lost: frozenset[str] = frozenset()
+    """The reasons of a refusal that say that the card of this request is gone, with its channel or without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from monitor.domain.news import Message, Severity
+from monitor.domain.news import Card, Message, Severity
 from monitor.notifiers.base import (
     Attempt,
-    Card,
     FailureKind,
     HttpAnswer,
     HttpRequest,
@@ -42,7 +41,8 @@ _MARKDOWN: Final = {char: f"\\{char}" for char in "\\*_~`|<>[]()#@"}
 _CODES: Final = {
     **dict.fromkeys((10003, 10015, 50001, 50013, 50027, 220001), FailureKind.TARGET),
     **dict.fromkeys((50006, 50035, 50109), FailureKind.MESSAGE),
-    **dict.fromkeys((10008, 30046), FailureKind.CARD),
+    10008: FailureKind.CARD,
+    30046: FailureKind.RATE,  # a message of more than an hour may only be edited so often
 }
 
 
@@ -58,6 +58,14 @@ class DiscordSettings(HttpSettings):
     webhook_url: SecretUrl | None = None
     """With `?thread_id=…` for a thread or a post of a forum."""
     webhook_url_file: Path | None = None
+    mode: Literal["card", "messages"] = "card"
+    """`card`: the first message of each job is edited in place to its end; what is news is posted besides.
+    `messages`: none is edited."""
+
+    @property
+    def keeps_cards(self) -> bool:
+        """Unless the settings say otherwise."""
+        return self.mode == "card"
 
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> DiscordChannel:
         """The webhook with its present address."""

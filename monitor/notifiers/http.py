@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from monitor import __version__
-from monitor.domain.news import Message
+from monitor.domain.news import Card, Message
 from monitor.domain.text import line
 from monitor.notifiers.address import objection
 from monitor.notifiers.base import (
@@ -38,6 +38,7 @@ from monitor.secret import Redactor, Secret
 
 USER_AGENT: Final = f"finetune-monitor/{__version__}"
 _PATIENCE: Final = 50
+NO_EDITS: Final = "it keeps no cards: what was posted there cannot be edited"
 
 # The connector gets addresses, not URLs: this carries the scheme of the request that is being connected.
 _PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
@@ -74,6 +75,13 @@ class HttpNotifier:
         """The body of the request, without secrets. Raises SendError."""
         return self.redact(self._channel().post(message, attempt).body.decode())
 
+    def preview_edit(self, card: Card, message: Message, attempt: Attempt) -> str:
+        """The body of the request that edits a card, without secrets. Raises SendError."""
+        edited = self._channel().edit(card, message, attempt)
+        if edited is None:
+            raise SendError(FailureKind.CARD, "no_edits", NO_EDITS)
+        return self.redact(edited.body.decode())
+
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
         """Deliver it, as bare text where its dress is refused and the channel has such a form. Raises SendError.
 
@@ -84,20 +92,32 @@ class HttpNotifier:
         channel = self._channel()
         if attempt.repeated and not self.idempotent and attempt.number < _PATIENCE:
             await self._probe(channel, attempt.at)
-        dressed = channel.post(message, attempt)
+        return await self._dressed_or_bare(channel, partial(channel.post, message), attempt)
+
+    async def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
+        """Let a card say this. Raises SendError: of the kind CARD where it can be edited no more."""
+        channel = self._channel()
+        await self._dressed_or_bare(channel, partial(channel.edit, card, message), attempt)
+
+    async def check(self) -> None:
+        """Ask whether the credentials work, without a message. Raises SendError."""
+        await self._probe(self._channel(), datetime.min.replace(tzinfo=UTC))
+
+    async def _dressed_or_bare(
+        self, channel: Channel, dress: Callable[[Attempt], HttpRequest | None], attempt: Attempt
+    ) -> Receipt:
+        dressed = dress(attempt)
+        if dressed is None:
+            raise SendError(FailureKind.CARD, "no_edits", NO_EDITS)
         try:
             return await self._exchange(channel, dressed, attempt.at)
         except SendError as error:
             if error.kind is not FailureKind.MESSAGE:
                 raise
-            bare = channel.post(message, replace(attempt, plain=True))
-            if bare == dressed:
+            bare = dress(replace(attempt, plain=True))
+            if bare is None or bare == dressed:
                 raise
         return await self._exchange(channel, bare, attempt.at)
-
-    async def check(self) -> None:
-        """Ask whether the credentials work, without a message. Raises SendError."""
-        await self._probe(self._channel(), datetime.min.replace(tzinfo=UTC))
 
     def _channel(self) -> Channel:
         try:
@@ -123,6 +143,8 @@ class HttpNotifier:
         verdict = channel.judge(answer, now)
         if isinstance(verdict, Receipt):
             return verdict
+        if verdict.reason in outgoing.card_lost:
+            verdict.kind = FailureKind.CARD
         if verdict.kind is FailureKind.TRANSIENT and answer.status >= 500 and not self.idempotent:
             verdict.kind = FailureKind.AMBIGUOUS  # a gateway's 502 or 504 says nothing of what is behind it
         raise self._evidence(verdict, answer)

@@ -11,11 +11,10 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import SecretStr, field_validator
 
-from monitor.domain.news import EventType, Message, Severity
+from monitor.domain.news import Card, EventType, Message, Severity
 from monitor.notifiers.address import url_problem
 from monitor.notifiers.base import (
     Attempt,
-    Card,
     FailureKind,
     HttpAnswer,
     HttpRequest,

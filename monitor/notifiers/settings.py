@@ -45,6 +45,11 @@ class ChannelSettings(BaseModel):
     was: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     """Its name before it was renamed: what waits under that is sent by this one, with the keys it has."""
 
+    @property
+    def keeps_cards(self) -> bool:
+        """Whether each job has one message there that is edited in place."""
+        return False
+
     def notifier(self, connections: Connections) -> Notifier:
         """What sends by these settings."""
         raise NotImplementedError

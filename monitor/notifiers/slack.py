@@ -17,13 +17,12 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import Field, SecretStr, model_validator
 from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, PlainTextObject, SectionBlock
 
-from monitor.domain.news import Message, Severity
+from monitor.domain.news import Card, EventType, Message, Severity
 from monitor.domain.retry_after import retry_after
 from monitor.domain.text import ELLIPSIS, line
 from monitor.notifiers.address import url_problem
 from monitor.notifiers.base import (
     Attempt,
-    Card,
     FailureKind,
     HttpAnswer,
     HttpRequest,
@@ -52,8 +51,11 @@ _WORDS: Final = {
     " no_service no_service_id no_team not_allowed_token_type not_authed not_in_channel org_login_required"
     " posting_to_general_channel_denied restricted_action team_access_not_granted team_disabled token_expired"
     " token_revoked two_factor_setup_required user_not_found",
-    FailureKind.CARD: "cant_update_message edit_window_closed message_not_found",
+    FailureKind.CARD: "cannot_reply_to_message cant_update_message edit_window_closed message_not_found"
+    " thread_not_found",
 }
+_CARD_LOST: Final = frozenset({"channel_is_archived", "channel_not_found", "is_archived"})
+_ENDS: Final = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED})
 _KINDS: Final = {word: kind for kind, words in _WORDS.items() for word in words.split()}
 _WORD: Final = re.compile(r"[a-z][a-z_]{1,60}")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -78,6 +80,7 @@ _COLOURS: Final = {
     Severity.WARNING: "#ecb22e",
     Severity.BAD: "#e01e5a",
 }
+_OF_POSTS: Final = frozenset({"mrkdwn", "unfurl_links", "unfurl_media"})
 _UNTOUCHED: Final = {
     "parse": "none",
     "link_names": False,
@@ -106,6 +109,9 @@ class SlackSettings(HttpSettings):
     """`#name` or, better, the channel's id, which survives a renaming."""
     api_url: str = "https://slack.com/api/"
     """Of a gateway."""
+    mode: Literal["card", "messages"] = "card"
+    """`card`: one message for each job, edited in place, and what happens to the job in its
+    thread. `messages`: one message for each notification. An incoming webhook can do no more than that."""
 
     @model_validator(mode="after")
     def _one_way(self) -> SlackSettings:
@@ -115,9 +121,16 @@ class SlackSettings(HttpSettings):
             raise ValueError("give either webhook_url (or webhook_url_file), or token (or token_file) and channel")
         if by_token != (self.channel is not None):
             raise ValueError("channel goes with token; an incoming webhook has its own")
+        if by_webhook and self.mode == "card" and "mode" in self.model_fields_set:
+            raise ValueError("mode: card needs a token: what an incoming webhook posts cannot be edited")
         if (problem := url_problem(self.api_url)) is not None:
             raise ValueError(f"api_url {problem}")
         return self
+
+    @property
+    def keeps_cards(self) -> bool:
+        """By token, unless the settings say otherwise."""
+        return self.channel is not None and self.mode == "card"
 
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> SlackChannel:
         """The channel with what opens it now: its webhook's URL or its bot's token."""
@@ -139,8 +152,13 @@ class SlackChannel:
     api_url: str
 
     def post(self, message: Message, attempt: Attempt) -> HttpRequest:
-        """The message with blocks, or as bare text for receivers that refuse them."""
+        """The message with blocks, or as bare text for receivers that refuse them: in the thread of its card, and the
+        end of a job in the channel too."""
         content = payload(message, attempt)
+        if attempt.card is not None:
+            thread = {"channel": attempt.card.place, "thread_ts": attempt.card.reference}
+            broadcast = {"reply_broadcast": True} if message.event_type in _ENDS else {}
+            return self._request("chat.postMessage", content | thread | broadcast, card_lost=_CARD_LOST)
         return self._request("chat.postMessage", content | ({"channel": message.channel} if message.channel else {}))
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> HttpRequest | None:
@@ -148,7 +166,9 @@ class SlackChannel:
         if self.token is None:
             return None
         content = {"blocks": [], "attachments": [], **payload(message, attempt)}
-        return self._request("chat.update", {**content, "channel": card.place, "ts": card.reference})
+        content = {key: value for key, value in content.items() if key not in _OF_POSTS}
+        there = {"channel": card.place, "ts": card.reference}
+        return self._request("chat.update", content | there, card_lost=_CARD_LOST)
 
     def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         """What the answer means. Errors of the Web API come with status 200 too.
@@ -179,7 +199,7 @@ class SlackChannel:
         misses_a_text = verdict.kind is FailureKind.MESSAGE or (answer.status in {400, 422} and not _error(answer))
         return None if self.token is None and misses_a_text else verdict
 
-    def _request(self, method: str, content: dict[str, Any]) -> HttpRequest:
+    def _request(self, method: str, content: dict[str, Any], *, card_lost: frozenset[str] = frozenset()) -> HttpRequest:
         headers = {"Content-Type": "application/json; charset=utf-8"}
         if self.token is None:
             return HttpRequest(url=self.webhook_url or "", headers=headers, body=json_body(content))
@@ -188,6 +208,7 @@ class SlackChannel:
             headers={**headers, "Authorization": f"Bearer {self.token}"},
             body=json_body({"channel": self.channel, **content}),
             limit=_API_ANSWER_BYTES,
+            card_lost=card_lost,
         )
 
 

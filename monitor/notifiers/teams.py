@@ -8,10 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from monitor.domain.news import Message, Severity
+from monitor.domain.news import Card, Message, Severity
 from monitor.notifiers.base import (
     Attempt,
-    Card,
     FailureKind,
     HttpAnswer,
     HttpRequest,

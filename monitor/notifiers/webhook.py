@@ -15,8 +15,8 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 from standardwebhooks.webhooks import Webhook
 
-from monitor.domain.news import Message
-from monitor.notifiers.base import Attempt, Card, HttpAnswer, HttpRequest, Receipt, SendError, judge_status
+from monitor.domain.news import Card, Message
+from monitor.notifiers.base import Attempt, HttpAnswer, HttpRequest, Receipt, SendError, judge_status
 from monitor.notifiers.settings import HttpSettings, SecretUrl
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")

@@ -23,9 +23,19 @@ from monitor.store.errors import (
     StoreUnavailable,
     Unstorable,
 )
-from monitor.store.values import ClaimedDelivery, CostRecords, DeliverySummary, ImportState, JobFile, ResultPage, Spent
+from monitor.store.values import (
+    ClaimedCard,
+    ClaimedDelivery,
+    CostRecords,
+    DeliverySummary,
+    ImportState,
+    JobFile,
+    ResultPage,
+    Spent,
+)
 
 if TYPE_CHECKING:
+    from monitor.store.cards import CardStore
     from monitor.store.costs import CostStore
     from monitor.store.database import Database
     from monitor.store.hints import HintStore
@@ -37,7 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadCursor",
+    "CardStore",
     "Changes",
+    "ClaimedCard",
     "ClaimedDelivery",
     "Corrupt",
     "CostRecords",
@@ -68,6 +80,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "CardStore": "cards",
     "CostStore": "costs",
     "HintStore": "hints",
     "JobStore": "jobs",
@@ -96,6 +109,7 @@ class Stores:
     leases: Leases
     jobs: JobStore
     outbox: Outbox
+    cards: CardStore
     costs: CostStore
     hints: HintStore
     targets: TargetStore | None

@@ -16,6 +16,8 @@ from monitor.domain.model import EventKind, JobEvent, JobKind, Status
 from monitor.domain.snapshot import WatchState
 from monitor.domain.stall import Usual, usual
 from monitor.store import counters
+from monitor.store.cards import FORGET as FORGET_CARDS
+from monitor.store.cards import touch_cards
 from monitor.store.changes import Changes, Place
 from monitor.store.costs import add_models, record_training
 from monitor.store.database import Database
@@ -158,6 +160,7 @@ _FORGET: Final = (
     sa.delete(event).where(event.c.org == _org, event.c.job == _id),
     sa.delete(transition).where(transition.c.org == _org, transition.c.job == _id),
     sa.delete(outbox).where(outbox.c.org == _org, outbox.c.subject_id == _id, of_job),
+    FORGET_CARDS,
 )
 _DELETE_JOB: Final = sa.delete(job).where(job.c.org == _org, job.c.id == _id)
 _STUB: Final = sa.update(job).where(job.c.org == _org, job.c.id == _id).values(stub=1)
@@ -347,6 +350,7 @@ def _write(connection: sa.Connection, changes: Sequence[Change], now: int) -> bo
     _execute(connection, _EVENT, [_event_row(one) for change in changes for one in change.events])
     _execute(connection, _TRANSITION, [_transition_row(one) for change in changes for one in change.transitions])
     enqueued = enqueue(connection, [one for change in changes for one in change.deliveries], now)
+    touch_cards(connection, [one for change in changes for one in change.cards], now)
     record_training(connection, [one for change in changes for one in change.spendings])
     add_models(connection, [one for change in changes for one in change.tuned])
     amounts = Counter[tuple[str, str]]()

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from monitor.clock import Clock
 from monitor.store import Stores
+from monitor.store.cards import CardStore
 from monitor.store.changes import Changes
 from monitor.store.clock_jump import ClockJump
 from monitor.store.costs import CostStore
@@ -70,6 +71,7 @@ def stores(database: Database, clock: Clock, owner: str, lease: timedelta) -> St
         leases=leases,
         jobs=JobStore(database=database, leases=leases, changes=changes),
         outbox=Outbox(database=database, changes=changes, jump=jump),
+        cards=CardStore(database=database),
         costs=CostStore(database=database),
         hints=HintStore(database=database),
         targets=None if alone else TargetStore(database=database, owner=owner),

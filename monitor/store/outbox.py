@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from monitor.domain.bundle import MOST, bundle
-from monitor.domain.news import ALONE, Delivery, Hold, Message, News, Severity, Subject, SubjectKind, job_subject
+from monitor.domain.news import ALONE, Card, Delivery, Hold, Message, News, Severity, Subject, SubjectKind, job_subject
 from monitor.domain.replay import Past, Plan, StoredDelivery
 from monitor.log import get_logger
+from monitor.store.cards import add_card, adopt_cards, find_card
 from monitor.store.changes import Changes, Place
 from monitor.store.clock_jump import ClockJump
 from monitor.store.database import Database
@@ -48,6 +49,7 @@ _owner = sa.bindparam("b_owner", type_=sa.Text)
 _due_at = sa.bindparam("b_due_at", type_=sa.BigInteger)
 _keys = sa.bindparam("b_keys", type_=sa.Text, expanding=True)
 
+_NOTIFIER_OF: Final = sa.select(outbox.c.notifier).where(outbox.c.key == sa.bindparam("b_key", type_=sa.Text))
 _ENQUEUE: Final = insert(outbox).on_conflict_do_nothing(index_elements=["key"]).returning(outbox.c.key)
 _MESSAGES: Final = sa.select(outbox.c.key, outbox.c.message).where(outbox.c.key.in_(_keys))
 
@@ -131,6 +133,7 @@ _CLAIM: Final = (
         outbox.c.ambiguous,
         outbox.c.bundle,
         outbox.c.redelivered,
+        outbox.c.card,
     )
 )
 _NEXT_DUE: Final = sa.select(sa.func.min(_waiting.c.due_at)).where(
@@ -403,10 +406,13 @@ class Outbox:
         """Lease due deliveries, oldest first, and of each job only the first that is not settled."""
         return await self.database.write(self._claim, notifier, owner, limit, lease // _MS)
 
-    async def delivered(self, claimed: ClaimedDelivery, *, reference: str | None = None) -> bool:
-        """It arrived. False when the claim was no longer ours, so that nothing changed."""
+    async def delivered(
+        self, claimed: ClaimedDelivery, *, reference: str | None = None, posted: Card | None = None
+    ) -> bool:
+        """It arrived, and perhaps became the card of its subject. False when the claim was no longer ours, so that
+        nothing changed."""
         sent = {"b_state": SENT, "b_reason": None, "b_answer": None, "b_reference": reference}
-        return await self._settle(claimed, sent)
+        return await self._settle(claimed, sent, posted)
 
     async def dead_letter(self, claimed: ClaimedDelivery, *, reason: str, answer: str | None = None) -> bool:
         """It will not arrive: it is kept, with what the target answered, to be inspected and requeued."""
@@ -478,18 +484,21 @@ class Outbox:
         self.changes.enqueued(len(waiting))
         return waiting
 
-    async def _settle(self, claimed: ClaimedDelivery, values: Row) -> bool:
-        places = await self.database.write(self._settled_with_bundle, claimed, values)
+    async def _settle(self, claimed: ClaimedDelivery, values: Row, posted: Card | None = None) -> bool:
+        places = await self.database.write(self._settled_with_bundle, claimed, values, posted)
         self.changes.settled(places)
         return bool(places)
 
     def _settled_with_bundle(
-        self, connection: sa.Connection, claimed: ClaimedDelivery, values: Row
+        self, connection: sa.Connection, claimed: ClaimedDelivery, values: Row, posted: Card | None
     ) -> tuple[Place, ...]:
         """Whom it was about, and those that went with it; empty where the claim was no longer ours."""
         if not self._settled(connection, _SETTLE, claimed, values):
             return ()
         now, key = self.database.now(connection), claimed.delivery.key
+        if posted is not None:
+            notifier = connection.execute(_NOTIFIER_OF, {"b_key": claimed.delivery.key}).scalar_one()
+            add_card(connection, claimed.delivery, notifier, posted, now)
         others = connection.execute(_SETTLE_BUNDLE, values | {"b_key": key, "b_now": now}) if claimed.others else ()
         return _place(claimed.delivery.subject), *(_place(subject_of(row)) for row in others)
 
@@ -527,7 +536,8 @@ class Outbox:
         bundles: dict[str, list[Any]] = defaultdict(list)
         for row in connection.execute(_BUNDLED, {"b_keys": led}) if led else ():
             bundles[row.bundle].append(row)
-        return tuple(_claimed(row, owner, bundles.get(row.bundle, [])) for row in sorted(rows, key=_age))
+        claimed = (_claimed(row, owner, bundles.get(row.bundle, [])) for row in sorted(rows, key=_age))
+        return tuple(_with_card(connection, one, notifier) for one in claimed)
 
     def _release(self, connection: sa.Connection, notifier: str, now: int) -> None:
         """Bundle what is due and what waits to be sent with it; what is bundled stays so, whatever happens to us."""
@@ -550,6 +560,7 @@ class Outbox:
         return expired + Counter(connection.execute(_EXPIRE_BUNDLES, {"b_now": now}).scalars()) if expired else expired
 
     def _adopt(self, connection: sa.Connection, notifier: str, was: str) -> int:
+        adopt_cards(connection, notifier, was)
         states = connection.execute(_ADOPT, {"b_notifier": notifier, "b_was": was}).scalars().all()
         return states.count(PENDING)
 
@@ -627,6 +638,7 @@ def _row(one: Delivery, now: int, generation: str) -> Row:
         "attempts": 0,
         "ambiguous": 0,
         "hold": one.hold.group if one.hold is not None else None,
+        "card": int(one.card),
     }
 
 
@@ -641,8 +653,13 @@ def _claimed(row: Any, owner: str, bundled: Sequence[Any]) -> ClaimedDelivery:
     message = _whole(bundled, row.notifier) if bundled else read_message(row.message, subject)
     blank = Message(type="", at=created_at, title="", severity=Severity.INFO, subject=subject, event_type=None)
     return ClaimedDelivery(
-        # the name in its key, which may be a former one of the notifier that sends it
-        delivery=Delivery(subject=subject, seq=row.seq, notifier=_address(row.key)[0], message=message or blank),
+        delivery=Delivery(
+            subject=subject,
+            seq=row.seq,
+            notifier=_address(row.key)[0],  # the name in its key, which may be a former one of who sends it
+            message=message or blank,
+            card=bool(row.card) and not bundled,  # what tells of many is nobody's card
+        ),
         others=max(len(bundled) - 1, 0),
         attempts=row.attempts,
         created_at=created_at,
@@ -662,6 +679,12 @@ def _address(key: str) -> tuple[str, str]:
 def _orphans(connection: sa.Connection, notifiers: Sequence[str]) -> dict[str, int]:
     rows = connection.execute(_ORPHANS, {"b_keys": notifiers})
     return {row.notifier: row[1] for row in rows}
+
+
+def _with_card(connection: sa.Connection, claimed: ClaimedDelivery, notifier: str) -> ClaimedDelivery:
+    if not claimed.delivery.card:
+        return claimed
+    return replace(claimed, card=find_card(connection, claimed.delivery, notifier))
 
 
 def _whole(rows: Sequence[Any], notifier: str) -> Message | None:

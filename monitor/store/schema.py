@@ -21,6 +21,7 @@ __all__ = [
     "PENDING",
     "SENT",
     "bill",
+    "card",
     "chunks",
     "counter",
     "event",
@@ -149,11 +150,32 @@ outbox = sa.Table(
     sa.Column("hold", sa.Text),  # until it is due, and what waits under the same name goes out with it
     sa.Column("bundle", sa.Text),  # the key of the row that is sent for this one and for itself
     sa.Column("redelivered", sa.Integer, nullable=False, server_default="0"),  # asked for again: news goes first
+    sa.Column("card", sa.Integer, nullable=False, server_default="0"),  # whether it belongs to its subject's card
     sa.Index("outbox_bundle", "bundle"),
     sa.Index("outbox_due", "state", "notifier", "redelivered", "due_at"),
     sa.Index("outbox_order", "subject_kind", "org", "subject_id", "notifier", "state", "seq"),
     sa.Index("outbox_listing", "created_at", "key"),
     sa.Index("outbox_settled", "settled_at"),
+)
+
+card = sa.Table(
+    "card",
+    metadata,
+    sa.Column("subject_kind", sa.Text, primary_key=True),
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("subject_id", sa.Text, primary_key=True),
+    sa.Column("notifier", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),  # with its #; empty where it is the notifier's own
+    sa.Column("place", sa.Text),  # where it stands, as the receiver said; NULL, like the next, when it was lost
+    sa.Column("reference", sa.Text),
+    sa.Column("shown", sa.Text),  # the appearance of what it says
+    sa.Column("changes", sa.BigInteger, nullable=False),  # how often its job has changed
+    sa.Column("edited_at", sa.BigInteger),
+    sa.Column("due_at", sa.BigInteger),  # when it is looked at; NULL when there is nothing to say
+    sa.Column("owner", sa.Text),  # whoever edits it and has not said what became of that
+    sa.Column("attempts", sa.BigInteger, nullable=False),  # since it was last edited well
+    sa.Column("posts", sa.BigInteger, nullable=False),  # how often it was posted anew, since it was lost
+    sa.Index("card_due", "notifier", "due_at"),
 )
 
 counter = sa.Table(

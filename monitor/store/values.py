@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from monitor.domain.costs import Bill, Spending, Usage
 from monitor.domain.flow import Tracked, Transition
-from monitor.domain.news import Delivery
+from monitor.domain.news import Card, Delivery, Subject
 
 T = TypeVar("T")
 
@@ -28,6 +28,8 @@ class ClaimedDelivery:
     """What its key carries where it came after a restored backup; see `key`."""
     others: int = 0
     """How many other deliveries its message stands for."""
+    card: Card | None = None
+    """The card of its subject, below which it goes; None where there is none yet, or it belongs to none."""
     readable: bool = True
     """Whether its message is what was rendered; else it can only be dead-lettered."""
 
@@ -44,6 +46,36 @@ def outward_key(key: str, generation: str) -> str:
     """The key that a receiver sees, from that of the row."""
     event, at, notifier = key.rpartition("@")
     return f"{event}~{generation}{at}{notifier}" if generation else key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedCard:
+    """A card that is ours to edit until its lease ends."""
+
+    subject: Subject
+    notifier: str
+    channel: str | None
+    """`#channel`, where that is another than the notifier's own."""
+    card: Card | None
+    """Where it stands; None where it was lost and is to be posted anew."""
+    shown: str | None
+    """The appearance of what it says."""
+    tracked: Tracked | None
+    """Its job, as it is now; None where there is none any more, or it was posted anew often enough."""
+    owner: str
+    attempts: int
+    """This attempt's number, from 1, since it was last edited well."""
+    posts: int
+    """How often it was posted anew since it was lost, this time included."""
+    changes: int
+    """How often its job had changed when it was claimed."""
+    edited_at: int | None
+    """When it was edited before this, in milliseconds."""
+
+    @property
+    def key(self) -> str:
+        """What names it in the log: `research/ftjob-1/card@ops`."""
+        return f"{self.subject.key}/card@{self.notifier}{self.channel or ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,14 +18,15 @@ from rich.text import Text
 from monitor import __version__, notifiers
 from monitor.clock import SystemClock
 from monitor.config import Settings
+from monitor.domain.cards import render_card
 from monitor.domain.durations import spoken
 from monitor.domain.flow import Tracked, Transition, TransitionKind
-from monitor.domain.model import Basis, Cost, FailureClass, Job, JobError, Method, Status
-from monitor.domain.news import OF_JOBS, EventType, Message, Severity, Subject, SubjectKind
+from monitor.domain.model import Basis, Cost, FailureClass, Job, JobError, Method, Metrics, Status, Training
+from monitor.domain.news import OF_JOBS, Card, EventType, Message, Severity, Subject, SubjectKind
 from monitor.domain.render import Labelling, build_delivery, moment
 from monitor.domain.routing import Recipient, Rule, matches, mismatches, route
 from monitor.environ import environ
-from monitor.notifiers import Attempt, Notifier, SendError
+from monitor.notifiers import NO_EDITS, Attempt, FailureKind, HttpNotifier, Notifier, SendError
 from monitor.secret import Redactor
 from monitor.terminal import answers
 from monitor.terminal.answers import Delivery, JobDetails, Replayed, Requeued
@@ -36,6 +37,7 @@ from monitor.terminal.output import BAD, GOOD, Column, clock_time, console, iner
 _Word = TypeVar("_Word", bound=StrEnum)
 _STATUS: Final = {
     EventType.STARTED: Status.RUNNING,
+    EventType.PROGRESS: Status.RUNNING,
     EventType.PAUSED: Status.PAUSED,
     EventType.SUCCEEDED: Status.SUCCEEDED,
     EventType.FAILED: Status.FAILED,
@@ -70,12 +72,16 @@ _SAMPLE: Final = Tracked(
         started_at=_CREATED + timedelta(minutes=2),
         error=JobError(code="server_error", message="The job failed due to an internal error."),
         url="https://platform.openai.com/finetune/ftjob-sample",
+        training=Training(latest=Metrics(step=126, steps=280, train_loss=1.234)),
     ),
     seq=3,
     since=_CREATED,
     last_activity_at=_CREATED,
     cost=Cost(basis=Basis.ESTIMATED, usd=Decimal("12.50")),
 )
+
+
+_SAMPLE_CARD: Final = Card(place="C0SAMPLE", reference="1700000000.000001")
 
 
 class NoSuchNotifier(click.ClickException):
@@ -116,8 +122,10 @@ def render(options: Options, settings: Settings, name: str, event: EventType, jo
     if job is not None:
         tracked = _tracked(connect(options.access, environ()).get(job_path(*job), JobDetails)[0], now)
     message = _rendered(settings, name, event, tracked, now)
+    if event is EventType.PROGRESS:
+        message = render_card(tracked, _labelling(settings, tracked.job.org), now)
     try:
-        click.echo(anyio.run(_preview, settings, name, message, now))
+        click.echo(anyio.run(_preview, settings, name, message, now, event is EventType.PROGRESS))
     except SendError as error:
         raise click.ClickException(f"{name}: {error}") from None
 
@@ -182,6 +190,8 @@ def _notes(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
     if rule.mention_from is not None:
         mention = rule.mention_from.read(metadata)
         yield f"metadata {inert(rule.mention_from.key)} mentions {inert(mention) if mention else 'nobody'}"
+    if kept := [to for to in rule.addresses(metadata) if rule.keeps_card(to)]:
+        yield f"one message for each job, edited in place: {', '.join(map(inert, kept))}"
     if rule.group_wait:
         yield f"what comes within {spoken(rule.group_wait)} to one notifier is one message"
     if rule.mutes:
@@ -205,6 +215,7 @@ def _route_view(number: int, rule: Rule, tracked: Tracked, labels: Mapping[str, 
         "notify": [*rule.addresses(metadata)],
         "not_allowed": [*rule.notify_from.read(metadata)[1]] if rule.notify_from is not None else [],
         "mention": rule.mention_from.read(metadata) if rule.mention_from is not None else None,
+        "cards": [to for to in rule.addresses(metadata) if rule.keeps_card(to)],
         "group_wait": spoken(rule.group_wait) if rule.group_wait else None,
         "mute": [mute.name for mute in rule.mutes],
     }
@@ -247,6 +258,8 @@ def _tracked(of: answers.Job, now: datetime) -> Tracked:
         created_at=of.created_at,
         started_at=of.started_at,
         finished_at=of.finished_at,
+        estimated_finish=of.estimated_finish,
+        reported_progress=of.progress,
         trained_tokens=of.trained_tokens,
         error=_error(of.error) if of.error is not None else None,
         metadata=of.metadata,
@@ -309,17 +322,25 @@ def _rendered(settings: Settings, name: str, event: EventType, tracked: Tracked,
     routed = _routed(event, tracked, labels, settings.rules)
     to = next((address for address in routed if address.partition("#")[0] == name), name)
     recipient = routed.get(to, Recipient(event=event, rule=Rule()))
-    labelling = Labelling(labels=labels, monitor_url=settings.server.url)
-    of = replace(tracked, job=job)
+    of, labelling = replace(tracked, job=job), _labelling(settings, job.org)
     return build_delivery(transition, of, to=to, recipient=recipient, labelling=labelling).message
 
 
-async def _preview(settings: Settings, name: str, message: Message, now: datetime) -> str:
-    """What the notifier would send, JSON with an indent. Raises SendError."""
+def _labelling(settings: Settings, org: str) -> Labelling:
+    labels = {one.name: one.labels for one in settings.organizations}.get(org, {})
+    return Labelling(labels=labels, monitor_url=settings.server.url)
+
+
+async def _preview(settings: Settings, name: str, message: Message, now: datetime, edits: bool) -> str:
+    """What the notifier would post, or edit a card by, JSON with an indent. Raises SendError."""
     async with notifiers.session(public_only=settings.outbound.public_only) as session:
-        text = _notifier(settings, name, session).preview(
-            message, Attempt(key=f"{message.subject.key}/3@{name}", at=now)
-        )
+        notifier, attempt = _notifier(settings, name, session), Attempt(key=f"{message.subject.key}/3@{name}", at=now)
+        if not edits:
+            text = notifier.preview(message, attempt)
+        elif isinstance(notifier, HttpNotifier):
+            text = notifier.preview_edit(_SAMPLE_CARD, message, attempt)
+        else:
+            raise SendError(FailureKind.CARD, "no_edits", NO_EDITS)
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except ValueError:

@@ -186,6 +186,7 @@ routes:
                 ),
             ),
             mention_from=MentionFrom(key="owner", mentions={"ana": "<@U1>"}),
+            cards=frozenset({"bot"}),
             last=True,
         ),
     )

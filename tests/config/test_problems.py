@@ -269,9 +269,26 @@ def test_a_notifier_that_no_route_leads_to_is_worth_a_warning(folder: Folder) ->
 
 @pytest.mark.parametrize("word", [*EventType])
 def test_every_word_can_be_asked_for(folder: Folder, word: str) -> None:
-    folder.write(f"{ORGANIZATION}notifiers: [{{name: out, type: console}}]\nroutes: [{{notify: out, on: {word}}}]")
+    bot = "{name: out, type: slack, token: xoxb-1, channel: C1}"
+    folder.write(f"{ORGANIZATION}notifiers: [{bot}]\nroutes: [{{notify: out, on: {word}}}]")
     assert folder.warnings() == []
     assert folder.load().rules[0].on == {word}
+
+
+@pytest.mark.parametrize(
+    ("notifier", "warned"),
+    [
+        ("{name: out, type: console}", True),
+        ("{name: out, type: slack, token: xoxb-1, channel: C1, mode: messages}", True),
+        ("{name: out, type: slack, webhook_url: 'https://hooks.slack.com/services/1'}", True),
+        ("{name: out, type: discord, webhook_url: 'https://discord.com/api/webhooks/1/2', mode: messages}", True),
+        ("{name: out, type: discord, webhook_url: 'https://discord.com/api/webhooks/1/2'}", False),
+    ],
+)
+def test_progress_for_nobody_who_keeps_cards_is_worth_a_warning(folder: Folder, notifier: str, warned: bool) -> None:
+    folder.write(f"{ORGANIZATION}notifiers: [{notifier}]\nroutes: [{{notify: out, on: [failed, progress]}}]")
+    assert any("progress is for cards alone" in text for text in folder.warnings()) is warned
+    assert folder.load().rules[0].keeps_card("out") is not warned
 
 
 def test_problems_of_a_price_table_are_told_at_their_place_in_that_file(folder: Folder) -> None:

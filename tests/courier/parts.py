@@ -54,6 +54,7 @@ class Tallied:
     routed_: Counter[str] = field(default_factory=Counter)
     failed_: Counter[tuple[str, str]] = field(default_factory=Counter)
     dead_: Counter[tuple[str, str]] = field(default_factory=Counter)
+    cards: Counter[str] = field(default_factory=Counter)
     suspended: dict[str, bool] = field(default_factory=dict)
 
     def sent(self, notifier: str, seconds: float) -> None:  # noqa: ARG002 - the protocol's
@@ -67,6 +68,9 @@ class Tallied:
 
     def dead(self, notifier: str, reason: str) -> None:
         self.dead_[notifier, reason] += 1
+
+    def card(self, notifier: str, result: str) -> None:  # noqa: ARG002 - the protocol's
+        self.cards[result] += 1
 
     def set_suspended(self, notifier: str, suspended: bool) -> None:
         self.suspended[notifier] = suspended

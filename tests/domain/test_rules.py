@@ -37,12 +37,14 @@ S = Status
         pytest.param(moved(None, S.FAILED, TransitionKind.BASELINE), (), id="a baseline is never told"),
         pytest.param(moved(None, S.QUEUED, TransitionKind.APPEARED), ("appeared",), id="a new job"),
         pytest.param(
-            moved(None, S.RUNNING, TransitionKind.APPEARED), ("started", "appeared"), id="a new job that runs already"
+            moved(None, S.RUNNING, TransitionKind.APPEARED),
+            ("started", "progress", "appeared"),
+            id="a new job that runs already",
         ),
         pytest.param(moved(None, S.FAILED, TransitionKind.APPEARED), ("failed",), id="a new job that is over"),
         pytest.param(moved(S.SUCCEEDED, S.FAILED, TransitionKind.CORRECTED), ("failed",), id="another end after all"),
         pytest.param(moved(S.CANCELLED, S.RUNNING, TransitionKind.CORRECTED), ("resumed",), id="no end after all"),
-        pytest.param(moved(S.QUEUED, S.RUNNING), ("started",), id="start"),
+        pytest.param(moved(S.QUEUED, S.RUNNING), ("started", "progress"), id="start"),
         pytest.param(moved(S.PAUSED, S.RUNNING, resumed=True), ("resumed",), id="resume"),
         pytest.param(moved(S.PAUSED, S.QUEUED, resumed=True), ("resumed",), id="resume by way of the queue"),
         pytest.param(moved(S.QUEUED, S.RUNNING, restarted=True), (), id="the second start is no start"),

@@ -139,6 +139,7 @@ def full() -> tuple[str, str]:
     process.sent("chat", 0.4)
     process.failed("chat", "timeout")
     process.dead("chat", "invalid_blocks")
+    process.card("chat", "edited")
     process.reloaded(ok=True, at=NOON)
     process.ticked(0.003)
     ended = job(id="ftjob-2", status=Status.SUCCEEDED, method=Method.DPO, finished_at=NOON - SECOND)

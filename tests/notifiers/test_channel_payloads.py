@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain.news import EventType, Message
+from monitor.domain.news import Card, EventType, Message
 from monitor.notifiers.alertmanager import AlertmanagerChannel
-from monitor.notifiers.base import Attempt, Card, HttpRequest
+from monitor.notifiers.base import Attempt, HttpRequest
 from monitor.notifiers.discord import DiscordChannel
 from monitor.notifiers.pagerduty import PagerDutyChannel
 from monitor.notifiers.slack import SlackChannel

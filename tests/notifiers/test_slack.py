@@ -6,8 +6,9 @@ import aiohttp
 import pytest
 
 from monitor import notifiers
+from monitor.domain.news import Card
 from monitor.notifiers import SlackSettings
-from monitor.notifiers.base import Card, FailureKind, HttpAnswer, Notifier, Receipt, SendError
+from monitor.notifiers.base import FailureKind, HttpAnswer, Notifier, Receipt, SendError
 from monitor.notifiers.slack import SlackChannel
 from monitor.secret import Redactor
 from tests.notifiers.receivers import AT, attempt, message, raw, receiver

@@ -36,6 +36,7 @@ routes:
 
 
 NOTHING_MORE: dict[str, Any] = {
+    "cards": [],
     "name": None,
     "continue": True,
     "not_allowed": [],
@@ -90,6 +91,7 @@ async def test_routes_are_explained_for_a_real_job(tmp_path: Path) -> None:
         "",
         "appeared   nobody",
         "started    out, hook",
+        "progress   nobody",
         "paused     nobody",
         "resumed    nobody",
         "succeeded  hook",
@@ -160,17 +162,19 @@ async def test_what_a_job_says_of_its_notification_is_explained(tmp_path: Path) 
         found = json.loads(
             (await asked(here.port, "notify", "explain", "research", "ftjob-1", "--config", str(file), "--json")).stdout
         )
-    assert said.stdout.splitlines()[:6] == [
+    assert said.stdout.splitlines()[:7] == [
         "route 1 asked  matches",
         "  on failed → bot#team-nlp",
         "  metadata notify names bot#team-nlp",
         "  not allowed: everybody",
         "  metadata owner mentions <@U012AB3CD>",
+        "  one message for each job, edited in place: bot#team-nlp",
         "  where it matches, later routes are not considered",
     ]
     assert (found["recipients"]["failed"], found["recipients"]["stalled"]) == (["bot#team-nlp"], ["bot", "pager"])
     first = found["routes"][0]
     assert (first["name"], first["continue"], first["not_allowed"]) == ("asked", False, ["everybody"])
+    assert (first["cards"], found["routes"][1]["cards"]) == (["bot#team-nlp"], ["bot"])
 
 
 async def test_what_a_notifier_would_send_is_printed_and_no_secret(tmp_path: Path) -> None:
@@ -184,6 +188,11 @@ async def test_what_a_notifier_would_send_is_printed_and_no_secret(tmp_path: Pat
     assert slack["channel"] == "#team-nlp"
     assert slack["text"].startswith("<@U012AB3CD> ")
     assert "support failed" in slack["text"]
+    card = json.loads((await asked(1, "notify", "render", "bot", "--event", "progress", "--config", str(file))).stdout)
+    assert {"channel", "ts", "blocks", "attachments"} <= set(card)
+    assert "█████████░░░░░░░░░░░ 45%" in card["text"]
+    none = await asked(1, "notify", "render", "out", "--event", "progress", "--config", str(file))
+    assert (none.exit_code, "keeps no cards" in none.stderr) == (1, True)
     pager = await asked(1, "notify", "render", "pager", "--event", "stalled", "--config", str(file))
     assert "has stalled" in json.loads(pager.stdout)["payload"]["summary"]
     assert "0123456789abcdef" not in pager.stdout

@@ -1,0 +1,118 @@
+"""Cards: the message that follows one job in one channel, and says at any time how the job stands.
+
+A delivery is an event: sealed, in order, at least once. A card is state: it is rendered anew from what is stored, so
+that what is shown is always the newest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Final
+
+from monitor.domain.flow import Tracked, Transition
+from monitor.domain.model import Basis, Cost, Status
+from monitor.domain.news import CardChange, EventType, Message, Severity, job_subject
+from monitor.domain.pricing import spoken
+from monitor.domain.render import Labelling, describe
+from monitor.domain.routing import Rule, matches, route
+
+EDIT_GAP: Final = timedelta(minutes=1)
+"""A card is edited at most once in it."""
+_CELLS: Final = 20
+_SHOWN: Final = {
+    Status.RUNNING: "is running",
+    Status.VALIDATING: "is being validated",
+    Status.QUEUED: "is queued",
+    Status.PAUSED: "is paused",
+    Status.CANCELLING: "is being cancelled",
+    Status.UNKNOWN: "is in a state that is not known",
+}
+_ENDS: Final = {status: EventType(status.value) for status in Status if status.final}
+_REPLACED: Final = frozenset({"Progress", "Cost", "Stalled since", "Expected finish"})
+"""What would be of another moment than that at which the card is looked at."""
+
+
+def card_changes(
+    was: Tracked | None, now: Tracked, transition: Transition | None, rules: Iterable[Rule], labels: Mapping[str, str]
+) -> Iterator[CardChange]:
+    """Which cards may have to say something else now that a job has changed.
+
+    All of them, whoever is notified, where its status is another one or it is over; else those that follow its
+    progress.
+    """
+    keeping = [rule for rule in rules if rule.cards]
+    if was is None or now == was or not keeping:
+        return
+    job = now.job
+    subject = job_subject(job.org, job.id)
+    if transition is not None or job.status.final:
+        yield CardChange(subject=subject)
+        return
+    applies = partial(matches, job=job, labels=labels, cost=now.cost)
+    if following := frozenset(route((EventType.PROGRESS,), keeping, applies, metadata=job.metadata)):
+        yield CardChange(subject=subject, addresses=following)
+
+
+def render_card(tracked: Tracked, labelling: Labelling, now: datetime) -> Message:
+    """How the job stands: of one that is over, what the message of its end says too."""
+    job = tracked.job
+    event = _ENDS.get(job.status, EventType.STALLED if tracked.stalled else EventType.PROGRESS)
+    message = describe(job_subject(job.org, job.id), tracked, event, labelling, at=tracked.since)
+    if job.status.final:
+        return message
+    if event is EventType.PROGRESS or tracked.gone:
+        shown = "is gone from the provider" if tracked.gone else _SHOWN[job.status]
+        severity = Severity.WARNING if tracked.gone or job.status is Status.PAUSED else Severity.INFO
+        message = replace(message, title=f"{job.name or job.provider_id} {shown}", severity=severity)
+    kept = (fact for fact in message.facts if fact[0] not in _REPLACED)
+    return replace(message, facts=(*_progress(tracked, now), *kept, *_cost(tracked)))
+
+
+def appearance(message: Message) -> str:
+    """What tells whether two messages look the same: a digest of all that is shown of them."""
+    shown = (message.title, message.severity, message.facts, message.error, message.hint)
+    text = json.dumps([*shown, message.link, message.monitor_url])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def bar(progress: float) -> str:
+    """Progress from 0 to 1 in text: `█████████░░░░░░░░░░░ 45%`."""
+    done = min(max(int(progress * _CELLS), 0), _CELLS)
+    return f"{'█' * done}{'░' * (_CELLS - done)} {int(progress * 100)}%"
+
+
+def _progress(tracked: Tracked, now: datetime) -> Iterator[tuple[str, str]]:
+    job, latest = tracked.job, tracked.job.training.latest
+    if job.progress is not None:
+        yield "Progress", bar(job.progress)
+    if latest.step is not None:
+        yield "Step", f"{latest.step:,} of {latest.steps:,}" if latest.steps else f"{latest.step:,}"
+    losses = (("Loss", latest.train_loss), ("Validation loss", latest.valid_loss), ("Reward", latest.train_reward))
+    yield from ((label, f"{value:.4g}") for label, value in losses if value is not None)
+    if (finish := tracked.expected_finish(now)) is not None and finish > now:
+        yield "Expected finish", _clock_time(finish, now)
+    if tracked.stall is not None:
+        yield "Stalled since", _clock_time(tracked.stall.since, now)
+
+
+def _clock_time(at: datetime, now: datetime) -> str:
+    """A time of today, or of another day: not by how much that is from now, which would change with every look."""
+    return f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _cost(tracked: Tracked) -> Iterator[tuple[str, str]]:
+    """Of an estimate, the part that is trained so far."""
+    cost, progress = tracked.cost, tracked.job.progress
+    if cost is None:
+        return
+    if cost.usd is None or cost.computed is not None or progress is None:
+        yield "Cost", spoken(cost)
+        return
+    so_far = Cost(basis=Basis.ESTIMATED, usd=cost.usd * Decimal(str(round(progress, 4))))
+    yield "Cost so far", f"{spoken(so_far)} of {spoken(cost)}"
