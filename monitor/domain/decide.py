@@ -174,13 +174,18 @@ def _history(known: Known, seen: Observation, lookback: timedelta) -> tuple[froz
     }
     if known.first_sight:
         old = frozenset(id_ for id_, end in ends.items() if end < now - lookback)
-        return old, now if seen.last and seen.listed else None
+        return old, _before_its_second(now) if seen.last and seen.listed else None
     limits = [limit for limit in (known.horizon, seen.settled_until) if limit is not None]
     if not limits:
         return frozenset(), None
     horizon = max(limits)
     moved = known.horizon is None or horizon - known.horizon >= _HORIZON_STEP
     return frozenset(id_ for id_, end in ends.items() if end <= horizon), horizon if moved else None
+
+
+def _before_its_second(now: datetime) -> datetime:
+    """The last moment before: ends are told in whole seconds, and one of this second may have come after the look."""
+    return now.replace(microsecond=0) - timedelta(milliseconds=1)
 
 
 def _steps(known: Known, seen: Observation, history: frozenset[str], stall_after: StallAfter) -> Iterator[_Step]:

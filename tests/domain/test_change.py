@@ -1,6 +1,7 @@
 """What a decision writes, to the last field."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +29,7 @@ from monitor.domain.stall import Stall, StallReason
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, known, measured, on, read, seen, tracked
 
 Q, R, F = Status.QUEUED, Status.RUNNING, Status.FAILED
+MILLISECOND = timedelta(milliseconds=1)
 HOURLY = Rate(models=("o4-mini",), methods=frozenset({Method.REINFORCEMENT}), per_hour=Decimal(100))
 MILLION = Rate(models=("mini",), methods=frozenset({Method.SUPERVISED}), per_million=Decimal(8))
 TOLD = Rule(on=on("started", "failed", "stalled"), notify=("chat", "ops"))
@@ -79,7 +81,7 @@ def test_a_first_sight_is_written_and_not_told() -> None:
         ),
         Tracked(job=job("b"), seq=1, since=NOON, last_activity_at=NOON - HOUR),
     )
-    assert (change.based_on, change.deliveries, change.counters, change.horizon) == (0, (), (), NOON)
+    assert (change.based_on, change.deliveries, change.counters, change.horizon) == (0, (), (), NOON - MILLISECOND)
     assert not change.empty
     assert not decide(Known(org="research"), seen(), POLICY).empty, "an empty organisation was seen too"
 
@@ -190,7 +192,7 @@ def test_history_is_what_ended_before_the_lookback_and_what_is_active_never_is()
     )
     change = decide(Known(org="research"), seen(*jobs), POLICY)
     assert [one.job.id for one in change.tracked] == ["on", "active", "undated"]
-    assert change.horizon == NOON
+    assert change.horizon == NOON - MILLISECOND
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,18 @@ def test_what_nobody_knew_is_news_by_its_end(over: dict[str, Any], kinds: list[T
 
 def test_the_first_sight_is_by_the_provider_s_clock() -> None:
     change = decide(Known(org="research"), seen(job(), provider_now=NOON - 10 * MINUTE), POLICY)
-    assert change.horizon == NOON - 10 * MINUTE
+    assert change.horizon == NOON - 10 * MINUTE - MILLISECOND
+
+
+@pytest.mark.parametrize("at", [NOON, NOON + 0.7 * SECOND])
+def test_what_ended_in_the_second_of_the_first_look_and_was_not_seen_by_it_is_news(at: datetime) -> None:
+    first = decide(Known(org="research"), seen(job("a", status=F, finished_at=NOON), at=at), POLICY)
+    after = evolve(Known(org="research"), first)
+    assert after.final | {id_: one.job.status for id_, one in after.jobs.items()} == {"a": F}
+    second = decide(
+        after, seen(job("b", status=F, finished_at=NOON), job("c", status=F, finished_at=NOON - SECOND)), POLICY
+    )
+    assert [(one.job, one.kind) for one in second.transitions] == [("b", TransitionKind.APPEARED)]
 
 
 def test_what_an_earlier_poll_would_have_seen_is_no_news() -> None:
