@@ -45,7 +45,7 @@ observe: venv-dev ## real Prometheus and Alertmanager on the demo: every panel h
 	@$(python) -m pytest -n0 -m slow tests/deploy/test_panels.py tests/deploy/test_alerts_fire.py $(ARGS)
 
 faults: venv-dev ## the whole catalogue of faults, and 200 kills with their figures: about a quarter of an hour
-	@$(python) -m tests.faults.campaign 200 >.campaign.log 2>&1 & campaign=$$!; \
+	@$(python) -m tests.faults.kill_campaign 200 >.campaign.log 2>&1 & campaign=$$!; \
 	$(python) -m pytest --numprocesses 2 --dist worksteal -m slow $(told) --timeout 900 $(ARGS); tests=$$?; \
 	wait $$campaign; kills=$$?; cat .campaign.log; exit $$((tests || kills))
 

@@ -23,7 +23,7 @@ from aiohttp import web
 
 from monitor.simulator import Traffic
 from tests.e2e.daemon import until
-from tests.faults.stage import Stage, staged
+from tests.faults.scenario import Scenario, running_scenario
 
 ORGS = 6
 TRAFFIC = Traffic(history=20, gap=(2.0, 5.0))
@@ -69,17 +69,17 @@ class Measure:
         return f"RSS {mb} · fds {self.fds} · threads {self.threads} · tasks {self.tasks} · database {self.database} KiB"
 
 
-async def measured(stage: Stage) -> Measure:
+async def measured(scenario: Scenario) -> Measure:
     """Read it off /proc and /metrics."""
-    assert stage.daemon.process is not None
-    proc = Path("/proc") / str(stage.daemon.process.pid)
+    assert scenario.daemon.process is not None
+    proc = Path("/proc") / str(scenario.daemon.process.pid)
     status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
-    files = [file for file in stage.daemon.folder.glob("monitor.db*") if file.exists()]
+    files = [file for file in scenario.daemon.folder.glob("monitor.db*") if file.exists()]
     return Measure(
         rss=int(status["VmRSS"].split()[0]),
         fds=len(list((proc / "fd").iterdir())),
         threads=int(status["Threads"]),
-        tasks=int((await stage.daemon.metrics())["finetune_monitor_tasks"]),
+        tasks=int((await scenario.daemon.metrics())["finetune_monitor_tasks"]),
         database=sum(file.stat().st_size for file in files) // 1024,
     )
 
@@ -125,11 +125,12 @@ class Weather:
         return web.Response(status=status, headers={"Retry-After": "1"} if status == 429 else {})
 
 
-async def storm(stage: Stage, weather: Weather, until_then: float) -> None:
+async def storm(scenario: Scenario, weather: Weather, until_then: float) -> None:
     """Faults in turn, each for some seconds, with calm between them."""
     doings = [
-        lambda: _bad_requests(weather, 0.3), lambda: _reloads(stage), lambda: _lock(stage), lambda: _readers(stage),
-        lambda: _bad_requests(weather, 0.8), lambda: _stop_and_go(stage),
+        lambda: _bad_requests(weather, 0.3), lambda: _reloads(scenario), lambda: _lock(scenario),
+        lambda: _readers(scenario),
+        lambda: _bad_requests(weather, 0.8), lambda: _stop_and_go(scenario),
     ]  # fmt: skip
     number = 0
     while time.monotonic() < until_then:
@@ -145,31 +146,34 @@ async def _bad_requests(weather: Weather, part: float) -> None:
     weather.bad = 0.0
 
 
-async def _reloads(stage: Stage) -> None:
+async def _reloads(scenario: Scenario) -> None:
     for _ in range(10):
-        stage.signal(signal.SIGHUP)
+        scenario.signal(signal.SIGHUP)
         await asyncio.sleep(0.2)
 
 
-async def _lock(stage: Stage) -> None:
-    with closing(sqlite3.connect(stage.daemon.folder / "monitor.db", isolation_level=None, timeout=10)) as other, other:
+async def _lock(scenario: Scenario) -> None:
+    with (
+        closing(sqlite3.connect(scenario.daemon.folder / "monitor.db", isolation_level=None, timeout=10)) as other,
+        other,
+    ):
         other.execute("BEGIN IMMEDIATE")
         await asyncio.sleep(4.0)
         other.execute("ROLLBACK")
     other.close()
 
 
-async def _readers(stage: Stage) -> None:
+async def _readers(scenario: Scenario) -> None:
     for _ in range(20):
         for path in ("/metrics", "/", "/api/v1/jobs", "/-/ready"):
             with suppress(OSError, TimeoutError):
-                await asyncio.wait_for(stage.daemon.get(path), 5)
+                await asyncio.wait_for(scenario.daemon.get(path), 5)
 
 
-async def _stop_and_go(stage: Stage) -> None:
-    stage.signal(signal.SIGSTOP)
+async def _stop_and_go(scenario: Scenario) -> None:
+    scenario.signal(signal.SIGSTOP)
     await asyncio.sleep(3.0)
-    stage.signal(signal.SIGCONT)
+    scenario.signal(signal.SIGCONT)
 
 
 async def soak(folder: Path, minutes: float) -> bool:
@@ -181,28 +185,28 @@ async def soak(folder: Path, minutes: float) -> bool:
     log = {"level": "info"}
     over: dict[str, Any] = {"poll": POLL, "delivery": DELIVERY, "store": store, "metrics": metrics, "log": log}
     async with (
-        staged(folder, orgs=ORGS, traffic=TRAFFIC, middlewares=[weather.middleware], **over) as stage,
-        _watched(stage),
+        running_scenario(folder, orgs=ORGS, traffic=TRAFFIC, middlewares=[weather.middleware], **over) as scenario,
+        _watched(scenario),
     ):
-        stage.on_arrival = weather.receive
+        scenario.on_arrival = weather.receive
         whole = minutes * 60
         warm = min(whole / 2, 600.0)
-        await storm(stage, weather, time.monotonic() + warm)
-        first = await _calm(stage)
+        await storm(scenario, weather, time.monotonic() + warm)
+        first = await _calm(scenario)
         print(f"after the warm-up:  {first}", flush=True)
-        await storm(stage, weather, time.monotonic() + whole - warm)
-        last = await _calm(stage)
+        await storm(scenario, weather, time.monotonic() + whole - warm)
+        last = await _calm(scenario)
         print(f"at the end:         {last}")
-        good = await _told(stage, weather)
+        good = await _told(scenario, weather)
         good &= _flat("RSS", first.rss, last.rss, 4096)
         good &= _flat("fds", first.fds, last.fds, 4) and _flat("threads", first.threads, last.threads, 8)
         good &= _flat("tasks", first.tasks, last.tasks, 8)
-        good &= await stage.daemon.stop() == 0
+        good &= await scenario.daemon.stop() == 0
         return good
 
 
 @asynccontextmanager
-async def _watched(stage: Stage) -> AsyncIterator[None]:
+async def _watched(scenario: Scenario) -> AsyncIterator[None]:
     """Print how it goes, once a minute."""
 
     async def watch() -> None:
@@ -210,7 +214,7 @@ async def _watched(stage: Stage) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(60.0)
             minute += 1
-            print(f"  minute {minute:>3}        {await measured(stage)}", flush=True)
+            print(f"  minute {minute:>3}        {await measured(scenario)}", flush=True)
 
     watching = asyncio.create_task(watch())
     try:
@@ -219,25 +223,26 @@ async def _watched(stage: Stage) -> AsyncIterator[None]:
         watching.cancel()
 
 
-async def _calm(stage: Stage) -> Measure:
+async def _calm(scenario: Scenario) -> Measure:
     await asyncio.sleep(CALM)
-    await until(stage.ready, 90)
-    return await measured(stage)
+    await until(scenario.ready, 90)
+    return await measured(scenario)
 
 
-async def _told(stage: Stage, weather: Weather) -> bool:
-    ended = stage.ended()
+async def _told(scenario: Scenario, weather: Weather) -> bool:
+    ended = scenario.ended()
     with suppress(AssertionError):
-        await stage.all_told(90)
-    lost, repeats = ended - set(stage.hook.ends()), stage.repeats()
-    metrics = await stage.daemon.metrics()
+        await scenario.all_told(90)
+    lost, repeats = ended - set(scenario.hook.ends()), scenario.repeats()
+    metrics = await scenario.daemon.metrics()
     bugs = sum(value for name, value in metrics.items() if name.startswith("finetune_task_restarts_total"))
     print(
-        f"jobs ended {len(ended)} · lost {len(lost)} · repeated {len(repeats)} · ids with two bodies {stage.bodies()}"
+        f"jobs ended {len(ended)} · lost {len(lost)} · repeated {len(repeats)}",
+        f"· ids with two bodies {scenario.bodies()}",
     )
-    print(f"false {len(stage.false())} · loops that broke off {bugs:.0f}")
-    print(f"refused by the receiver {stage.hook.refused} · by the provider {weather.counted}")
-    return bool(ended) and not (lost or repeats or stage.bodies() or stage.false() or bugs)
+    print(f"false {len(scenario.false())} · loops that broke off {bugs:.0f}")
+    print(f"refused by the receiver {scenario.hook.refused} · by the provider {weather.counted}")
+    return bool(ended) and not (lost or repeats or scenario.bodies() or scenario.false() or bugs)
 
 
 def _flat(what: str, first: int, last: int, slack: int) -> bool:

@@ -20,6 +20,8 @@ from pydantic import SecretStr
 from monitor import log
 from monitor.secret import MASK, Redactor, Secret
 
+pytestmark = pytest.mark.fault("G17")
+
 KEY = "sk-proj-AbCdEf0123456789ghijKLMN"
 Style = Literal["json", "console"]
 LEVELS = ["debug", "info", "warning", "error"]

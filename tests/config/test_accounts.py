@@ -12,6 +12,7 @@ BOTH = """organizations:
 """
 
 
+@pytest.mark.fault("P10")
 @pytest.mark.parametrize(
     ("provider", "first", "second"),
     [
@@ -57,6 +58,7 @@ def test_two_accounts_are_two(folder: Folder, provider: str, first: str, second:
     assert len(folder.load().organizations) == 2
 
 
+@pytest.mark.fault("P10")
 def test_one_admin_key_for_projects_that_are_not_named_would_count_the_bill_twice(folder: Folder) -> None:
     folder.write(BOTH.format("openai", "api_key: k1, admin_key: ad", "api_key: k2, admin_key: ad, project: p2"))
     [problem] = folder.problems()
@@ -64,6 +66,7 @@ def test_one_admin_key_for_projects_that_are_not_named_would_count_the_bill_twic
     assert "name the `project` of each" in problem
 
 
+@pytest.mark.fault("P20")
 @pytest.mark.parametrize("piece", ["sUPD8ILPZIo2LaLaSw", "AbCdEfGhIjKlMnOp", "a1b2c3", "sk-Proj", "xoxb-12-ab"])
 def test_a_piece_of_a_secret_that_became_a_key_is_not_shown(folder: Folder, piece: str) -> None:
     folder.write(f"organizations: [{{name: a, provider: openai, api_key: k1}}]\n{piece}: 1\n")

@@ -8,6 +8,8 @@ import pytest
 
 from tests.config.conftest import ORGANIZATION, Folder
 
+pytestmark = pytest.mark.fault("G24", "F03")
+
 
 @pytest.mark.parametrize(
     ("given", "problem"),
@@ -47,6 +49,7 @@ def test_a_secret_is_given_once_and_can_be_read(folder: Folder, given: str, prob
     assert problem in found
 
 
+@pytest.mark.fault("P16")
 @pytest.mark.parametrize(
     ("given", "text", "problem"),
     [

@@ -9,6 +9,8 @@ import pytest
 from monitor.domain.news import EventType
 from tests.config.conftest import ORGANIZATION, Folder
 
+pytestmark = pytest.mark.fault("G24", "F01", "F07")
+
 WORDS_BUT_LAST = [f'"{word}"' for word in [*EventType][:-1]]
 
 VENDORS = '"openai", "azure", "together", "fireworks", "vertex", "bedrock"'
@@ -46,6 +48,7 @@ routes:
     ]
 
 
+@pytest.mark.fault("F06")
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -81,12 +84,14 @@ def test_a_file_that_is_not_utf_8_is_refused(folder: Folder) -> None:
     assert folder.problems() == ["1:1 (file): the file is not UTF-8 text"]
 
 
+@pytest.mark.fault("F06")
 def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
     levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 12)]
     folder.write("\n".join(["l0: &l0 [x, x, x, x, x, x, x, x, x]", *levels]))
     assert folder.problems() == ["1:1 (file): there are too many values, or an alias of itself"]
 
 
+@pytest.mark.fault("F06")
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -203,6 +208,7 @@ def test_every_rule_has_its_sentence(folder: Folder, text: str, problem: str) ->
     assert any(problem in one for one in found), found
 
 
+@pytest.mark.fault("F06")
 @pytest.mark.parametrize(
     ("first", "second", "refused"),
     [

@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import pytest
 import structlog.testing
 
 from monitor.courier import Courier
@@ -32,6 +33,7 @@ async def test_a_courier_takes_no_letters_of_others(tmp_path: Path) -> None:
         assert await step(here, here.courier(Scripted(name="ops"))) == 0
 
 
+@pytest.mark.fault("P24")
 async def test_a_renamed_notifier_sends_what_waited_for_its_former_name(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a", "b", notifier="old")

@@ -157,6 +157,7 @@ async def test_stopping_waits_for_what_is_in_flight_but_not_for_ever(
         assert await here.states() == {"a/1@ops": state}
 
 
+@pytest.mark.fault("D16")
 async def test_a_notifier_that_crashes_holds_up_no_other_letter_and_may_have_sent_it(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a", "b")
@@ -173,6 +174,7 @@ async def test_a_notifier_that_crashes_holds_up_no_other_letter_and_may_have_sen
         assert [one.repeated for one in target.tried] == [False, False, True]
 
 
+@pytest.mark.fault("G3", "G9")
 async def test_over_http_every_attempt_has_the_same_id_and_body_and_each_job_its_order(tmp_path: Path) -> None:
     async with (
         office(tmp_path, due_by=SystemClock()) as here,

@@ -12,8 +12,11 @@ from monitor.notifiers.base import Attempt
 from tests.courier.parts import Scripted, office
 from tests.courier.test_loop import Failing, in_real_time
 
+pytestmark = pytest.mark.fault("F04")
 
-async def test_f04_one_that_waits_ends_at_once(tmp_path: Path) -> None:
+
+@pytest.mark.fault("G23", "F04")
+async def test_one_that_waits_ends_at_once(tmp_path: Path) -> None:
     async with office(tmp_path, due_by=SystemClock()) as here:
         courier = in_real_time(here, Scripted())
         with anyio.fail_after(30):
@@ -23,7 +26,8 @@ async def test_f04_one_that_waits_ends_at_once(tmp_path: Path) -> None:
                 courier.retire()
 
 
-async def test_f04_what_is_in_flight_lands_and_what_waits_is_left_to_the_successor(tmp_path: Path) -> None:
+@pytest.mark.fault("G23", "F04")
+async def test_what_is_in_flight_lands_and_what_waits_is_left_to_the_successor(tmp_path: Path) -> None:
     async with office(tmp_path, due_by=SystemClock()) as here:
         await here.enqueue("a", seqs=(1, 2))
         begun, over = anyio.Event(), anyio.Event()
@@ -50,8 +54,9 @@ async def test_f04_what_is_in_flight_lands_and_what_waits_is_left_to_the_success
         assert len(target.tried) == 2
 
 
+@pytest.mark.fault("G1", "G6", "G19", "G23", "S01", "F04")
 @pytest.mark.timeout(20)
-async def test_f04_s01_an_outcome_that_the_disk_did_not_take_is_stored_before_it_leaves(tmp_path: Path) -> None:
+async def test_an_outcome_that_the_disk_did_not_take_is_stored_before_it_leaves(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue("a")
         disk = Failing(here.store.outbox)

@@ -18,6 +18,8 @@ from tests.deploy.manifests import with_tools
 from tests.deploy.promql import DEPLOY, ROOT, parsed
 from tests.deploy.tools import installed, run
 
+pytestmark = pytest.mark.fault("G35")
+
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
 
 

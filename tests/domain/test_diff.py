@@ -12,6 +12,8 @@ from monitor.domain.model import Basis, Checkpoint, Cost, EventKind, JobError, M
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, event, job, known, measured, read, seen, started, tracked
 from tests.domain.curves import real_run
 
+pytestmark = pytest.mark.fault("G8", "G9")
+
 R, Q, P = Status.RUNNING, Status.QUEUED, Status.PAUSED
 STALL = {Status.RUNNING: HOUR, Status.QUEUED: 6 * HOUR, Status.VALIDATING: HOUR}
 POLICY = Policy(stall_after=STALL)

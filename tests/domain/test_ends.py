@@ -104,6 +104,7 @@ def test_a_later_look_fills_in_what_an_end_lacked() -> None:
     )
 
 
+@pytest.mark.fault("U20")
 def test_a_later_look_takes_nothing_back() -> None:
     ended = job(
         status=F,

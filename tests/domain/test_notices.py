@@ -73,6 +73,7 @@ def test_a_raised_amount_is_judged_anew() -> None:
     assert again.id == "budget:search/2026-11@500.00/800"
 
 
+@pytest.mark.fault("P6")
 def test_what_became_known_after_a_period_has_ended_is_notified_for_a_day() -> None:
     first = datetime(2026, 12, 1, 0, 0, 20, tzinfo=UTC)
     before, present = periods(Period.MONTH, first)

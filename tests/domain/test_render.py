@@ -262,6 +262,7 @@ def test_only_a_failure_has_an_error() -> None:
     assert job_view(healthy, None)["error"] is None
 
 
+@pytest.mark.fault("D13")
 def test_texts_of_the_payload_stay_as_they_are() -> None:
     message = render(moved(Status.RUNNING), tracked(job(name="grüße 🎈")), EventType.STARTED, Labelling())
     assert "grüße 🎈" in message.data

@@ -14,6 +14,7 @@ NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 IN_TWO_MINUTES = "Sun, 22 Nov 2026 10:02:00 GMT"
 
 
+@pytest.mark.fault("U06")
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [

@@ -32,6 +32,7 @@ async def command(*arguments: str, **environ: str) -> tuple[int, str, str]:
     return process.returncode or 0, out.decode(), err.decode()
 
 
+@pytest.mark.fault("G23", "G24", "F01")
 async def test_check_tells_five_mistakes_in_five_lines_and_no_secret(tmp_path: Path) -> None:
     file = tmp_path / "monitor.yaml"
     file.write_text(f"""organizations:
@@ -131,6 +132,7 @@ async def test_the_demo_tells_of_three_organisations_and_ends_by_itself() -> Non
     assert re.search(r"Cost +(about )?\$\d", out), "published prices hold for what is simulated"
 
 
+@pytest.mark.fault("G21", "X03")
 async def test_sigterm_ends_in_order_even_with_hanging_peers(tmp_path: Path) -> None:
     simulation = Simulation(organisations(1), pace=BRISK)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -176,6 +178,7 @@ async def test_sighup_reloads_all_or_nothing_and_announces_nothing(tmp_path: Pat
     assert hook.bodies == []
 
 
+@pytest.mark.fault("S08")
 async def test_a_second_process_on_the_same_database_refuses_to_start(tmp_path: Path) -> None:
     simulation = Simulation(organisations(1))
     async with serve(simulation) as base_url, webhook() as hook:
@@ -189,6 +192,7 @@ async def test_a_second_process_on_the_same_database_refuses_to_start(tmp_path: 
             assert b"in use by another finetune-monitor" in said
 
 
+@pytest.mark.fault("X08")
 async def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
     simulation = Simulation(organisations(1))
     async with serve(simulation) as base_url, webhook() as hook:

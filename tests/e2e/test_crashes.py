@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import campaign
+from tests.faults.kill_campaign import campaign
+
+pytestmark = pytest.mark.fault("X01")
 
 
+@pytest.mark.fault("G1", "G3", "G4", "X01")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kills", [10])
-async def test_x01_no_end_is_lost_to_kills_and_repeats_are_the_same(tmp_path: Path, kills: int) -> None:
+async def test_no_end_is_lost_to_kills_and_repeats_are_the_same(tmp_path: Path, kills: int) -> None:
     found = await campaign(tmp_path, kills)
     print(found)
     assert found.ended > kills

@@ -22,7 +22,7 @@ INTERVAL = 0.3
 
 
 @dataclass
-class Ward:
+class Illnesses:
     """A middleware that makes some organisations sick, by the key that asks."""
 
     illness: dict[str, str] = field(default_factory=dict)
@@ -58,9 +58,9 @@ class Ward:
 @pytest.mark.timeout(120)
 async def test_five_sick_organisations_hold_up_nobody_and_recover(tmp_path: Path) -> None:
     orgs = organisations(6)
-    simulation, ward = Simulation(orgs, pace=BRISK), Ward()
+    simulation, illnesses = Simulation(orgs, pace=BRISK), Illnesses()
     healthy, sick = orgs[0], dict(zip(SICK, orgs[1:], strict=True))
-    async with serve(simulation, middlewares=[ward.middleware]) as base_url, webhook() as hook:
+    async with serve(simulation, middlewares=[illnesses.middleware]) as base_url, webhook() as hook:
         async with running(tmp_path, configuration(orgs, base_url, hook)) as daemon:
 
             async def up() -> dict[str, float]:
@@ -74,9 +74,9 @@ async def test_five_sick_organisations_hold_up_nobody_and_recover(tmp_path: Path
                 return [name for name, value in (await up()).items() if value == 1.0] == [healthy.name]
 
             await until(all_well)
-            ward.illness = {org.key: illness for illness, org in sick.items()}
+            illnesses.illness = {org.key: illness for illness, org in sick.items()}
             await until(only_one_well)
-            ward.asked.clear()
+            illnesses.asked.clear()
             file = await upload(base_url, healthy.key, training_file(examples=10, tokens=1_000))
             job_id = await create(base_url, healthy.key, training_file=file, model="gpt-4o-mini")
             await until(lambda: hook.ends() == [f"{healthy.name}/{job_id}"])
@@ -84,13 +84,13 @@ async def test_five_sick_organisations_hold_up_nobody_and_recover(tmp_path: Path
             ended = simulation.job(healthy, job_id).plan.ended_at
             assert ended is not None
             assert told - ended < 2 * INTERVAL + 1.0
-            polls = ward.asked[healthy.key]
+            polls = illnesses.asked[healthy.key]
             assert max(b - a for a, b in itertools.pairwise(polls)) < INTERVAL + 1.0
-            limited = ward.asked.get(sick["limited"].key, [])
+            limited = illnesses.asked.get(sick["limited"].key, [])
             assert all(b - a >= 2.0 for a, b in itertools.pairwise(limited))
             for illness in ("hangs", "fails", "portal", "revoked"):
-                asked = ward.asked.get(sick[illness].key, [])
+                asked = illnesses.asked.get(sick[illness].key, [])
                 assert len(asked) <= 2 * (time.monotonic() - min(asked, default=0)) + 1
-            ward.illness = {}
+            illnesses.illness = {}
             await until(all_well, 40)
             assert hook.ends() == [f"{healthy.name}/{job_id}"]

@@ -19,6 +19,8 @@ from tests.e2e.receivers import SIGNING, Inbox, webhook
 from tests.e2e.test_commands import command
 from tests.e2e.test_story import BRISK, configuration, create, rounds, upload
 
+pytestmark = pytest.mark.fault("G3")
+
 
 @dataclass
 class Place:
@@ -84,6 +86,7 @@ async def test_an_end_is_told_again_with_the_same_id_and_the_same_content_once(t
     assert len(set(hook.ids)) == len(set(hook.texts)) == 1
 
 
+@pytest.mark.fault("G10")
 @pytest.mark.slow
 async def test_a_receiver_that_was_mended_gets_what_it_had_refused(tmp_path: Path) -> None:
     hook = Inbox(answer=lambda body: web.Response(status=413))

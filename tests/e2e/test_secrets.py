@@ -6,12 +6,15 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from monitor.simulator import Simulation, organisations, serve, training_file
 from tests.e2e.daemon import running, until
 from tests.e2e.receivers import SIGNING, Inbox, slack, webhook
 from tests.e2e.test_story import BRISK, configuration, create, rounds, upload
+
+pytestmark = pytest.mark.fault("G26")
 
 PART = 12
 
@@ -39,6 +42,7 @@ def parrot(key: str) -> Callable[..., Awaitable[web.StreamResponse]]:
     return repeat
 
 
+@pytest.mark.fault("P5")
 async def test_a_scan_for_every_secret_finds_none(tmp_path: Path) -> None:
     orgs = organisations(2)
     simulation = Simulation(orgs, pace=BRISK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from monitor.simulator import Simulation, organisations, serve, training_file
@@ -12,7 +13,10 @@ from tests.e2e.daemon import FAST, organization, running, until
 from tests.e2e.receivers import Inbox, slack
 from tests.e2e.test_story import BRISK, create, upload
 
+pytestmark = pytest.mark.fault("G10")
 
+
+@pytest.mark.fault("D15")
 async def test_a_rate_limit_loses_nothing_and_invalid_blocks_are_buried_alone(tmp_path: Path) -> None:
     limits = iter(range(2))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from monitor.simulator import Org, Pace, Simulation, Traffic, organisations, serve, training_file
 from tests.e2e.daemon import FAST, Daemon, organization, pricing, running, until
@@ -94,6 +95,7 @@ async def test_a_job_of_100_000_tokens_and_3_epochs_costs_2_dollars_40_and_is_to
     assert told["run_seconds"] == truth.finished_at - truth.started_at
 
 
+@pytest.mark.fault("G1", "G5", "G7")
 async def test_what_ended_while_it_was_down_is_told_once_and_history_never(tmp_path: Path) -> None:
     clock = [time.time()]
     simulation = Simulation(organisations(3), clock=lambda: clock[0], traffic=Traffic(history=300))

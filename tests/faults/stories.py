@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from tests.faults.daemon import WatchedDaemon
 from tests.faults.hostile import Hostile
-from tests.faults.ward import Ward
 
-Story = Callable[[Ward, Hostile], Awaitable[None]]
+Story = Callable[[WatchedDaemon, Hostile], Awaitable[None]]
 
 
-async def tell(seen: Ward, stories: tuple[Story, ...]) -> dict[str, str]:
+async def tell(seen: WatchedDaemon, stories: tuple[Story, ...]) -> dict[str, str]:
     """All stories at once, each in its organisation; what went wrong in which."""
     wrong: dict[str, str] = {}
 

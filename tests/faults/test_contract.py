@@ -28,8 +28,9 @@ GRADER = {
 HOURS = replace(BRISK, reinforcement_step=(0.08, 0.1), reported=4000.0)
 
 
+@pytest.mark.fault("X08")
 @pytest.mark.parametrize("arguments", [("run", "--config", "x.yaml"), ("demo",), ("simulate",)], ids=lambda a: a[0])
-async def test_x08_an_address_that_is_none_is_an_error_of_usage(arguments: tuple[str, ...]) -> None:
+async def test_an_address_that_is_none_is_an_error_of_usage(arguments: tuple[str, ...]) -> None:
     code, _, err = await command(*arguments, "--listen", "nowhere")
     assert code == 2
     assert "Traceback" not in err
@@ -120,8 +121,9 @@ def _said(body: dict[str, Any]) -> tuple[str, str, str | None]:
     return found["org"], body["type"].removeprefix("finetune.job."), found["job"]["metadata"].get("env")
 
 
+@pytest.mark.fault("G5", "F03")
 @pytest.mark.slow
-async def test_f03_a_key_file_is_read_again_and_the_bounds_of_series_hold_at_the_next_reload(tmp_path: Path) -> None:
+async def test_a_key_file_is_read_again_and_the_bounds_of_series_hold_at_the_next_reload(tmp_path: Path) -> None:
     simulation = Simulation(organisations(1), pace=BRISK)
     org = simulation.orgs[0]
     key = tmp_path / "key"

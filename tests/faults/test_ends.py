@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon import until
+from tests.faults.daemon import WatchedDaemon, watched
 from tests.faults.hostile import Call, Hostile, Item, job, served
 from tests.faults.machine import allowed
 from tests.faults.stories import Story, named, of, tell
-from tests.faults.ward import Ward, ward
 
 DAY = 86_400
 LONG = "e" * 2_000
@@ -33,7 +33,7 @@ async def silence(api: Hostile, call: Call) -> bool:
     return False
 
 
-async def f04_an_empty_first_list(seen: Ward, api: Hostile) -> None:
+async def f04_an_empty_first_list(seen: WatchedDaemon, api: Hostile) -> None:
     """What it lists later had ended before we came; a new job is told of."""
     api.jobs = [over(f"ftjob-old{number:03}", 1 + number) for number in range(120)]
     api.begin("ftjob-late")
@@ -43,7 +43,7 @@ async def f04_an_empty_first_list(seen: Ward, api: Hostile) -> None:
     assert seen.of(api.name) == [("ftjob-late", "started"), ("ftjob-late", "succeeded")]
 
 
-async def f15_jobs_that_are_active_behind_the_lookback(seen: Ward, api: Hostile) -> None:
+async def f15_jobs_that_are_active_behind_the_lookback(seen: WatchedDaemon, api: Hostile) -> None:
     """They are behind more than a page of jobs that ended before it."""
     await seen.ends(api.name, "ftjob-1", "failed")
     await seen.ends(api.name, "ftjob-paused", "cancelled")
@@ -51,7 +51,7 @@ async def f15_jobs_that_are_active_behind_the_lookback(seen: Ward, api: Hostile)
     assert seen.of(api.name) == [("ftjob-1", "failed"), ("ftjob-paused", "cancelled")]
 
 
-async def f17_a_replica_that_is_behind(seen: Ward, api: Hostile) -> None:
+async def f17_a_replica_that_is_behind(seen: WatchedDaemon, api: Hostile) -> None:
     """The start is told once, though the status goes back and forth and no event says when it was."""
     api.begin("ftjob-2", "queued")
     await seen.polled(api.name, 2)
@@ -67,8 +67,9 @@ STORIES: tuple[Story, ...] = (
 )  # fmt: skip
 
 
+@pytest.mark.fault("P4", "P15", "P17")
 @pytest.mark.timeout(180)
-async def test_f04_f15_f17_no_end_is_missed_and_no_old_news_told(tmp_path: Path) -> None:
+async def test_no_end_is_missed_and_no_old_news_told(tmp_path: Path) -> None:
     apis = {api.name: api for api in of(STORIES)}
     apis[named(f04_an_empty_first_list)].jobs = []
     behind = apis[named(f15_jobs_that_are_active_behind_the_lookback)]
@@ -76,18 +77,19 @@ async def test_f04_f15_f17_no_end_is_missed_and_no_old_news_told(tmp_path: Path)
     first = {"created_at": int(time.time()) - 50 * DAY}
     behind.jobs = [*old, job("ftjob-1", "running", **first), job("ftjob-paused", "paused", **first)]
     on = ["started", "resumed", "succeeded", "failed", "cancelled"]
-    async with ward(tmp_path, *apis.values(), routes=[{"on": on, "notify": ["hook"]}]) as seen:
+    async with watched(tmp_path, *apis.values(), routes=[{"on": on, "notify": ["hook"]}]) as seen:
         await until(seen.up)
         assert await tell(seen, STORIES) == {}
 
 
+@pytest.mark.fault("P4")
 @pytest.mark.timeout(120)
-async def test_f04_the_key_of_another_project_is_no_news(tmp_path: Path) -> None:
+async def test_the_key_of_another_project_is_no_news(tmp_path: Path) -> None:
     api, other = Hostile("research"), Hostile("research", key="sk-proj-other-Zk3vN8qWx2LmT7Rb5YcD1fHsJ9gPaE4u")
     api.begin("ftjob-1")
     other.jobs = [over(f"ftjob-old{number:03}", 100 + number) for number in range(300)]
     other.begin("ftjob-2")
-    async with served(other), ward(tmp_path, api) as seen:
+    async with served(other), watched(tmp_path, api) as seen:
         await until(seen.up)
         seen.daemon.settings["organizations"][0] |= {"base_url": other.url, "api_key": other.key}
         seen.daemon.write()
@@ -100,11 +102,12 @@ async def test_f04_the_key_of_another_project_is_no_news(tmp_path: Path) -> None
         assert seen.of("research") == [("ftjob-2", "succeeded")]
 
 
+@pytest.mark.fault("P14")
 @pytest.mark.timeout(180)
-async def test_f14_an_end_is_told_though_300_event_streams_hang(tmp_path: Path) -> None:
+async def test_an_end_is_told_though_300_event_streams_hang(tmp_path: Path) -> None:
     api = Hostile("research", fault=silence)
     poll = {"timeout": "20s"}  # a request that is waited for takes longer than all that is wanted here
-    async with ward(tmp_path, api, poll=poll) as seen:
+    async with watched(tmp_path, api, poll=poll) as seen:
         await until(seen.up)
         for number in range(300):
             api.begin(f"ftjob-{number:03}")
@@ -113,15 +116,16 @@ async def test_f14_an_end_is_told_though_300_event_streams_hang(tmp_path: Path) 
         assert await seen.ends("research", "ftjob-299") < 10
 
 
+@pytest.mark.fault("P3")
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-async def test_f03_a_job_that_was_gone_for_a_while_is_told_when_it_ends(tmp_path: Path) -> None:
+async def test_a_job_that_was_gone_for_a_while_is_told_when_it_ends(tmp_path: Path) -> None:
     api = Hostile("research")
     api.begin("ftjob-long")
     for number in range(130):
         api.jobs.insert(0, over(f"ftjob-{number:03}", 2, "succeeded"))
     api.jobs = [*api.jobs[:-1], job("ftjob-long", created_at=int(time.time()) - 3 * DAY)]
-    async with ward(tmp_path, api) as seen:
+    async with watched(tmp_path, api) as seen:
         await until(seen.up)
 
         async def lost(api: Hostile, call: Call) -> bool:
@@ -142,15 +146,16 @@ async def test_f03_a_job_that_was_gone_for_a_while_is_told_when_it_ends(tmp_path
         assert seen.of("research") == [("ftjob-long", "failed")]
 
 
+@pytest.mark.fault("P2", "P13")
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_f02_f13_ten_thousand_ends_with_long_errors_are_told_in_512_mib(tmp_path: Path) -> None:
+async def test_ten_thousand_ends_with_long_errors_are_told_in_512_mib(tmp_path: Path) -> None:
     """They came while it was down. It is limited in all that it may map, which is more than what a container counts."""
     allowed("prlimit", "--as=536870912", "true")
     api, other = Hostile("research"), Hostile("other")
     for each in (api, other):
         each.begin("ftjob-1")
-    async with ward(tmp_path, api, other) as seen:
+    async with watched(tmp_path, api, other) as seen:
         await until(seen.up)
         await seen.daemon.stop()
         metadata = {f"{number:02}": "m" * 60 for number in range(16)}

@@ -20,11 +20,13 @@ from monitor.notifiers.console import card
 from monitor.notifiers.slack import payload
 from monitor.notifiers.webhook import body, signed
 from monitor.web import status_page
+from tests.faults.delivery import SIGNING
 from tests.faults.hostile_words import ANY, ITEMS, assert_inert, health, many, raw, seen, told
-from tests.faults.post_office import SIGNING
 from tests.metrics.scrapes import snapshot, text
 from tests.notifiers.receivers import attempt
 from tests.test_log import Lines, Style, lines
+
+pytestmark = pytest.mark.fault("G16", "G32")
 
 __all__ = ["lines"]  # a fixture
 
@@ -72,25 +74,28 @@ def assert_slack(shown: dict[str, Any]) -> None:
     assert sum(units(said) for _, said in parts[1:]) < 12_000
 
 
+@pytest.mark.fault("D13")
 @many
 @given(item=ITEMS, repeated=st.booleans(), plain=st.booleans())
-def test_d13_slack_mentions_nobody_and_links_nowhere(item: dict[str, Any], repeated: bool, plain: bool) -> None:
+def test_slack_mentions_nobody_and_links_nowhere(item: dict[str, Any], repeated: bool, plain: bool) -> None:
     one = seen(item)
     if one is not None:
         assert_slack(payload(told(one), attempt(repeated=repeated, plain=plain)))
 
 
+@pytest.mark.fault("D13")
 @many
 @given(nasty=ANY)
-def test_d13_slack_is_safe_by_itself_whatever_the_border_let_through(nasty: str) -> None:
+def test_slack_is_safe_by_itself_whatever_the_border_let_through(nasty: str) -> None:
     assert_slack(payload(replace(raw(nasty), link=None), attempt(repeated=True)))
     shown = json.dumps(payload(raw(nasty), attempt()))
     assert '"<javascript' not in shown
 
 
+@pytest.mark.fault("D20")
 @many
 @given(item=ITEMS)
-def test_d20_what_is_signed_is_what_is_sent(item: dict[str, Any]) -> None:
+def test_what_is_signed_is_what_is_sent(item: dict[str, Any]) -> None:
     one = seen(item)
     if one is None:
         return
@@ -112,17 +117,19 @@ def _now() -> Any:
     return SystemClock().now()
 
 
+@pytest.mark.fault("D20")
 @many
 @given(nasty=ANY)
-def test_d20_a_body_past_the_border_is_json_and_verifies_too(nasty: str) -> None:
+def test_a_body_past_the_border_is_json_and_verifies_too(nasty: str) -> None:
     content = body(raw(nasty))
     fresh = signed(content, attempt(key=f"research/{nasty}/2@hook", at=_now()), [SIGNING])
     assert set(Webhook(SIGNING).verify(content.decode(), fresh)) == {"type", "timestamp", "data"}
 
 
+@pytest.mark.fault("D13")
 @many
 @given(item=ITEMS, width=st.integers(40, 100), colour=st.booleans())
-def test_d13_a_card_steers_no_terminal(item: dict[str, Any], width: int, colour: bool) -> None:
+def test_a_card_steers_no_terminal(item: dict[str, Any], width: int, colour: bool) -> None:
     one = seen(item)
     for message in [raw(item["id"]), *([told(one)] if one is not None else [])]:
         shown = card(message, attempt(), width=width, colour=colour)
@@ -131,9 +138,10 @@ def test_d13_a_card_steers_no_terminal(item: dict[str, Any], width: int, colour:
         assert bare.isprintable() or "\n" in bare
 
 
+@pytest.mark.fault("D13")
 @settings(many, suppress_health_check=list(HealthCheck))
 @given(nasty=ANY, style=st.sampled_from(["json", "console"]))
-def test_d13_a_log_line_stays_one_line(lines: Lines, nasty: str, style: Style) -> None:
+def test_a_log_line_stays_one_line(lines: Lines, nasty: str, style: Style) -> None:
     lines.stream = io.StringIO()
     lines.start(style=style)
     log.get_logger().info("delivery.sent", key=nasty, more=[nasty, {nasty: nasty}])
@@ -145,8 +153,9 @@ def test_d13_a_log_line_stays_one_line(lines: Lines, nasty: str, style: Style) -
         assert json.loads(line)["event"] == "delivery.sent"
 
 
+@pytest.mark.fault("D12")
 @pytest.mark.parametrize("char", ["x", "<", "&", "🦊", "\u202e", "\n", "\x00"], ids=ascii)
-def test_d12_a_megabyte_costs_little_and_is_cut(char: str) -> None:
+def test_a_megabyte_costs_little_and_is_cut(char: str) -> None:
     huge = char * 1_000_000
     began = time.process_time()
     message = raw(huge)
@@ -163,7 +172,8 @@ def test_d12_a_megabyte_costs_little_and_is_cut(char: str) -> None:
     assert time.process_time() - began < 4
 
 
-def test_d12_a_hundred_keys_of_metadata_stay_bounded() -> None:
+@pytest.mark.fault("D12")
+def test_a_hundred_keys_of_metadata_stay_bounded() -> None:
     item = {"id": "ftjob-1", "status": "failed", "metadata": {f"{n:03}" + "k" * 60: "ﷺ" * 512 for n in range(100)}}
     one = seen(item)
     assert one is not None

@@ -21,11 +21,14 @@ from tests.metrics.scrapes import OPENMETRICS, series, snapshot, text
 from tests.providers import answers
 from tests.web.test_pages import Seen
 
+pytestmark = pytest.mark.fault("G32")
 
+
+@pytest.mark.fault("H01")
 @many
 @given(item=ITEMS)
 @example(item={"id": "x", "status": "failed", "model": "x", "error": {"code": "x", "message": "\ufeff"}})
-def test_h01_the_page_has_the_elements_it_would_have_with_plain_names(item: dict[str, Any]) -> None:
+def test_the_page_has_the_elements_it_would_have_with_plain_names(item: dict[str, Any]) -> None:
     one = seen(item)
     if one is None:
         return
@@ -45,9 +48,10 @@ def test_h01_the_page_has_the_elements_it_would_have_with_plain_names(item: dict
     assert_inert(html, breaks="\n")
 
 
+@pytest.mark.fault("H03")
 @many
 @given(item=ITEMS)
-def test_h03_the_json_api_shows_what_the_border_let_in_and_nothing_executes(item: dict[str, Any]) -> None:
+def test_the_json_api_shows_what_the_border_let_in_and_nothing_executes(item: dict[str, Any]) -> None:
     one = seen(item)
     if one is None:
         return
@@ -56,9 +60,10 @@ def test_h03_the_json_api_shows_what_the_border_let_in_and_nothing_executes(item
     assert_inert(json.dumps(shown, ensure_ascii=False))
 
 
+@pytest.mark.fault("H04")
 @many
 @given(item=ITEMS, accept=st.sampled_from(["", OPENMETRICS]))
-def test_h04_a_scrape_reads_back_with_the_series_of_plain_names(item: dict[str, Any], accept: str) -> None:
+def test_a_scrape_reads_back_with_the_series_of_plain_names(item: dict[str, Any], accept: str) -> None:
     one = seen(item)
     if one is None:
         return
@@ -70,7 +75,8 @@ def test_h04_a_scrape_reads_back_with_the_series_of_plain_names(item: dict[str, 
     assert set(found) == set(series(text(snapshot(replace(one, job=plainly(one.job))), accept=accept)))
 
 
-def test_h04_promtool_reads_all_of_it_at_once() -> None:
+@pytest.mark.fault("H04")
+def test_promtool_reads_all_of_it_at_once() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")

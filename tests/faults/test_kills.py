@@ -17,73 +17,77 @@ from monitor.simulator import Simulation, Traffic, organisations, serve
 from tests.e2e.daemon import Daemon, running
 from tests.e2e.receivers import webhook
 from tests.e2e.test_story import configuration, rounds
-from tests.faults.campaign import campaign
+from tests.faults.kill_campaign import campaign
 from tests.faults.machine import allowed, needs
-from tests.faults.stage import QUICK, Stage, staged
+from tests.faults.scenario import QUICK, Scenario, running_scenario
 
 pytestmark = pytest.mark.timeout(600)
 
 
+@pytest.mark.fault("G1", "G3", "G4", "X01")
 @pytest.mark.slow
-async def test_x01_g1_g3_g4_killed_at_random_moments_loses_nothing(tmp_path: Path) -> None:
+async def test_killed_at_random_moments_loses_nothing(tmp_path: Path) -> None:
     found = await campaign(tmp_path, 8, seed=int(time.time()))
     print(found)
     assert found.kept, str(found)
 
 
+@pytest.mark.fault("G1", "G3", "G4", "X01")
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before the answer", "after the answer"])
-async def test_x01_g4_killed_as_a_message_arrives_it_repeats_that_one_once(tmp_path: Path, when: str) -> None:
+async def test_killed_as_a_message_arrives_it_repeats_that_one_once(tmp_path: Path, when: str) -> None:
     killed: list[str] = []
-    async with staged(tmp_path) as stage:
+    async with running_scenario(tmp_path) as scenario:
 
         def kill(body: dict[str, Any]) -> None:
             key = body["data"]["transition"]["id"]
-            if len(killed) < stage.lives and key not in killed:
+            if len(killed) < scenario.lives and key not in killed:
                 killed.append(key)
                 asyncio.get_running_loop().call_later(0.0 if when == "before the answer" else 0.001, slay)
 
         def slay() -> None:
             with suppress(ProcessLookupError):
-                stage.signal(signal.SIGKILL)
+                scenario.signal(signal.SIGKILL)
 
-        stage.on_arrival = kill
+        scenario.on_arrival = kill
         for _ in range(4):
-            await stage.gone()
-            await stage.again()
-        stage.on_arrival = lambda body: None
-        if stage.daemon.process_ended:
-            await stage.again()
-        await stage.all_told()
-        stage.assert_sound(repeats=8 * stage.lives)
-        assert len(stage.arrivals) == len({(arrival.key, arrival.life) for arrival in stage.arrivals})
+            await scenario.gone()
+            await scenario.again()
+        scenario.on_arrival = lambda body: None
+        if scenario.daemon.process_ended:
+            await scenario.again()
+        await scenario.all_told()
+        scenario.assert_sound(repeats=8 * scenario.lives)
+        assert len(scenario.arrivals) == len({(arrival.key, arrival.life) for arrival in scenario.arrivals})
 
 
+@pytest.mark.fault("G1", "G2", "X02")
 @pytest.mark.slow
-async def test_x02_killed_at_the_nth_system_call_loses_nothing(tmp_path: Path) -> None:
+async def test_killed_at_the_nth_system_call_loses_nothing(tmp_path: Path) -> None:
     needs("strace")
     allowed("strace", "-qq", "-o", "/dev/null", "true")
     calls = "sendto,sendmsg,recvfrom,pwrite64,fdatasync,ftruncate,unlink"
-    async with staged(tmp_path) as stage:
-        await stage.daemon.stop(signal.SIGKILL)
+    async with running_scenario(tmp_path) as scenario:
+        await scenario.daemon.stop(signal.SIGKILL)
         for nth in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89):
-            stage.daemon.before = (
+            scenario.daemon.before = (
                 "strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}",
                 "-e", f"inject={calls}:signal=KILL:when={nth}",
             )  # fmt: skip
-            stage.lives += 1
+            scenario.lives += 1
             with suppress(AssertionError):
-                await stage.daemon.start()
-            assert await stage.gone() != 0
-        stage.daemon.before = ()
-        await stage.again()
-        await stage.all_told()
-        stage.assert_sound(repeats=8 * stage.lives)
-        assert len(stage.arrivals) == len({(arrival.key, arrival.life) for arrival in stage.arrivals})
+                await scenario.daemon.start()
+            assert await scenario.gone() != 0
+        scenario.daemon.before = ()
+        await scenario.again()
+        await scenario.all_told()
+        scenario.assert_sound(repeats=8 * scenario.lives)
+        assert len(scenario.arrivals) == len({(arrival.key, arrival.life) for arrival in scenario.arrivals})
 
 
+@pytest.mark.fault("G6")
 @pytest.mark.slow
-async def test_g6_killed_during_the_first_look_history_stays_history(tmp_path: Path) -> None:
+async def test_killed_during_the_first_look_history_stays_history(tmp_path: Path) -> None:
     pages: list[str] = []
     daemons: list[Daemon] = []
 
@@ -102,23 +106,24 @@ async def test_g6_killed_during_the_first_look_history_stays_history(tmp_path: P
         async with running(tmp_path, configuration(simulation.orgs, base_url, hook)) as daemon:
             daemons.append(daemon)
             before = time.time()
-            stage = Stage(simulation=simulation, daemon=daemon, hook=hook, before=before)
-            hook.answer = stage.take
+            scenario = Scenario(simulation=simulation, daemon=daemon, hook=hook, before=before)
+            hook.answer = scenario.take
             for _ in range(3):
-                await stage.gone()
+                await scenario.gone()
                 with suppress(AssertionError):
-                    await stage.again()
+                    await scenario.again()
             await rounds(daemon, 1)
-            stage.born = time.time()
+            scenario.born = time.time()
             await asyncio.sleep(1)
-            await stage.all_told()
-            stage.assert_sound()
+            await scenario.all_told()
+            scenario.assert_sound()
     assert len(pages) > 10
 
 
+@pytest.mark.fault("T04")
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [pytest.param(5.0, id="for 5 s"), pytest.param(60.0, id="for 60 s")])
-async def test_t04_stopped_for_a_while_it_catches_up_once(tmp_path: Path, seconds: float) -> None:
+async def test_stopped_for_a_while_it_catches_up_once(tmp_path: Path, seconds: float) -> None:
     asked: list[float] = []
 
     @web.middleware
@@ -127,13 +132,13 @@ async def test_t04_stopped_for_a_while_it_catches_up_once(tmp_path: Path, second
             asked.append(time.monotonic())
         return await handler(request)
 
-    async with staged(tmp_path, middlewares=[note]) as stage:
-        stage.signal(signal.SIGSTOP)
+    async with running_scenario(tmp_path, middlewares=[note]) as scenario:
+        scenario.signal(signal.SIGSTOP)
         await asyncio.sleep(seconds)
-        stage.signal(signal.SIGCONT)
+        scenario.signal(signal.SIGCONT)
         went_on = time.monotonic()
-        await stage.all_told()
+        await scenario.all_told()
         burst = [at for at in asked if went_on <= at < went_on + 1.0]
         assert len(burst) <= 2 * (1.0 / 0.3 + 2), "it polls as ever, and makes up for nothing"
-        stage.assert_sound()
-        assert await stage.alive() < 1.0
+        scenario.assert_sound()
+        assert await scenario.alive() < 1.0

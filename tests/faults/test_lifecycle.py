@@ -15,6 +15,8 @@ from tests.e2e.daemon import FAST, Daemon, running, until
 from tests.faults.certificates import SERVER, client_side
 from tests.faults.hostile import Hostile, served
 
+pytestmark = pytest.mark.fault("G26")
+
 CHANGING = ("/-/reload", "/-/requeue", "/-/replay?since=1h")
 KEY = "sk-proj-a-new-key-9fJ2kLm3Qw7Zx"
 
@@ -39,7 +41,8 @@ async def post(
             return answer.status, await answer.text()
 
 
-async def test_h08_nothing_changes_over_http_unless_it_is_asked_for(tmp_path: Path) -> None:
+@pytest.mark.fault("H08")
+async def test_nothing_changes_over_http_unless_it_is_asked_for(tmp_path: Path) -> None:
     api = Hostile("solo")
     async with served(api), running(tmp_path, settings(api)) as daemon:
         paths = ["/", "/metrics", "/-/healthy", "/-/ready", "/api/v1/jobs", "/api/v1/orgs", "/api/v1/deliveries"]
@@ -55,7 +58,8 @@ async def test_h08_nothing_changes_over_http_unless_it_is_asked_for(tmp_path: Pa
         assert '"event":"config.reloaded"' not in daemon.log
 
 
-async def test_h07_a_reload_is_all_or_nothing_and_refuses_pages_of_other_sites(tmp_path: Path) -> None:
+@pytest.mark.fault("H07")
+async def test_a_reload_is_all_or_nothing_and_refuses_pages_of_other_sites(tmp_path: Path) -> None:
     first, second = Hostile("first"), Hostile("second")
     async with served(first, second), running(tmp_path, settings(first, enable_lifecycle=True)) as daemon:
         daemon.settings = settings(first, second, enable_lifecycle=True)
@@ -92,7 +96,8 @@ async def _polled(daemon: Daemon, times: float) -> bool:
     return (await daemon.metrics())['finetune_org_polls_total{org="first"}'] >= times
 
 
-async def test_g34_the_process_speaks_tls_and_asks_for_a_password_for_the_reload_too(tmp_path: Path) -> None:
+@pytest.mark.fault("G34")
+async def test_the_process_speaks_tls_and_asks_for_a_password_for_the_reload_too(tmp_path: Path) -> None:
     api, password = Hostile("solo"), "correct-horse-battery-staple"
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
     (tmp_path / "web.yml").write_text(
@@ -124,6 +129,7 @@ async def test_g34_the_process_speaks_tls_and_asks_for_a_password_for_the_reload
     assert authorization.split()[1] not in daemon.log
 
 
+@pytest.mark.fault("G23", "G24", "F01")
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -132,9 +138,7 @@ async def test_g34_the_process_speaks_tls_and_asks_for_a_password_for_the_reload
         pytest.param("tls: {}", "tls: unknown key", id="an unknown key"),
     ],
 )
-async def test_f01_a_broken_web_configuration_ends_the_start_with_its_line(
-    tmp_path: Path, text: str, problem: str
-) -> None:
+async def test_a_broken_web_configuration_ends_the_start_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "web.yml").write_text(text, encoding="utf-8")
     api = Hostile("solo")
     async with served(api):

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon import until
+from tests.faults.daemon import INTERVAL, SLACK, watched
 from tests.faults.hostile import Call, Hostile, served
 from tests.faults.proxy import Proxy, proxied
-from tests.faults.ward import INTERVAL, SLACK, ward
 
 
 def port(url: str) -> int:
@@ -28,13 +28,14 @@ def pair() -> tuple[Hostile, Hostile]:
     return good, bad
 
 
+@pytest.mark.fault("N01")
 @pytest.mark.slow
-async def test_n01_nobody_listens_and_then_somebody_does(tmp_path: Path) -> None:
+async def test_nobody_listens_and_then_somebody_does(tmp_path: Path) -> None:
     good, bad = pair()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
     url = f"http://127.0.0.1:{free}/v1"
-    async with ward(tmp_path, good, bad, urls={"bad": url}) as seen:
+    async with watched(tmp_path, good, bad, urls={"bad": url}) as seen:
         await seen.polled("bad", 2)
         began = time.monotonic()
         assert (await seen.troubles())["bad"] == "unavailable"
@@ -50,9 +51,10 @@ async def test_n01_nobody_listens_and_then_somebody_does(tmp_path: Path) -> None
             behind.close()
 
 
+@pytest.mark.fault("N05")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-async def test_n05_a_slow_line_works_and_cycles_do_not_overlap(tmp_path: Path) -> None:
+async def test_a_slow_line_works_and_cycles_do_not_overlap(tmp_path: Path) -> None:
     good, bad = pair()
     for number in range(20):
         bad.begin(f"ftjob-old{number}", "succeeded")
@@ -71,7 +73,7 @@ async def test_n05_a_slow_line_works_and_cycles_do_not_overlap(tmp_path: Path) -
             at_once -= 1
             return False
 
-        async with ward(tmp_path, good, bad, urls={"bad": proxy.url}, poll={"timeout": "10s"}) as seen:
+        async with watched(tmp_path, good, bad, urls={"bad": proxy.url}, poll={"timeout": "10s"}) as seen:
             await until(seen.up)
             line.latency, line.rate = (1.0, 3.0), 8_000
             # the organisation behind the line is the one of `served`: its port was taken before
@@ -83,13 +85,14 @@ async def test_n05_a_slow_line_works_and_cycles_do_not_overlap(tmp_path: Path) -
             assert max(delay, seen.gap("good", began)) < INTERVAL + SLACK
 
 
+@pytest.mark.fault("N04", "N06")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-async def test_n06_n04_cut_and_stalled_connections_pass(tmp_path: Path) -> None:
+async def test_cut_and_stalled_connections_pass(tmp_path: Path) -> None:
     good, bad = pair()
     line = Proxy()
     async with served(bad), proxied(port(bad.url), line) as proxy:
-        async with ward(tmp_path, good, bad, urls={"bad": proxy.url}) as seen:
+        async with watched(tmp_path, good, bad, urls={"bad": proxy.url}) as seen:
             await until(seen.up)
             line.resets, began = 0.3, time.monotonic()
             bad.begin("ftjob-2")
@@ -106,7 +109,7 @@ async def test_n06_n04_cut_and_stalled_connections_pass(tmp_path: Path) -> None:
 
 
 async def _trouble(troubles: object, reason: str) -> bool:
-    return (await troubles())["bad"] == reason  # type: ignore[operator,no-any-return]  # a method of Ward
+    return (await troubles())["bad"] == reason  # type: ignore[operator,no-any-return]  # a method of WatchedDaemon
 
 
 NAMES = """
@@ -125,9 +128,10 @@ socket.getaddrinfo = slow
 """
 
 
+@pytest.mark.fault("N07")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-async def test_n07_names_that_fail_hang_and_move(tmp_path: Path) -> None:
+async def test_names_that_fail_hang_and_move(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(NAMES)
     places = tmp_path / "names"
     places.write_text("127.0.0.1")
@@ -142,7 +146,7 @@ async def test_n07_names_that_fail_hang_and_move(tmp_path: Path) -> None:
         other = Hostile("moves", key=moves.key, jobs=moves.jobs)
         server = await asyncio.start_server(other.serve, "127.0.0.2", port(moves.url))
         environ = {"PYTHONPATH": _path(tmp_path), "NAMES": str(places)}
-        async with ward(tmp_path, good, moves, *bad, urls=urls, environ=environ) as seen:
+        async with watched(tmp_path, good, moves, *bad, urls=urls, environ=environ) as seen:
             await until(lambda: seen.up("good", "moves"))
             await seen.polled("fails", 1)
             assert (await seen.troubles())["fails"] == "unavailable"
@@ -166,7 +170,7 @@ async def test_n07_names_that_fail_hang_and_move(tmp_path: Path) -> None:
 
 
 async def _all_late(troubles: object) -> bool:
-    found = await troubles()  # type: ignore[operator]  # a method of Ward
+    found = await troubles()  # type: ignore[operator]  # a method of WatchedDaemon
     return all(reason == "timeout" for name, reason in found.items() if name.startswith("hangs"))
 
 
@@ -174,9 +178,10 @@ def _path(first: Path) -> str:
     return os.pathsep.join([str(first), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
+@pytest.mark.fault("N08")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-async def test_n08_64_file_descriptors_are_borne_and_passed(tmp_path: Path) -> None:
+async def test_64_file_descriptors_are_borne_and_passed(tmp_path: Path) -> None:
     good = Hostile("good")
     bad = [Hostile(f"bad{number:02}") for number in range(70)]
     for api in (good, *bad):
@@ -189,7 +194,7 @@ async def test_n08_64_file_descriptors_are_borne_and_passed(tmp_path: Path) -> N
     (tmp_path / "sitecustomize.py").write_text(
         "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
     )
-    async with ward(tmp_path, good, *bad, environ={"PYTHONPATH": _path(tmp_path)}) as seen:
+    async with watched(tmp_path, good, *bad, environ={"PYTHONPATH": _path(tmp_path)}) as seen:
         await until(seen.up, 40)
         for api in bad:
             api.fault = silence
@@ -205,8 +210,9 @@ async def test_n08_64_file_descriptors_are_borne_and_passed(tmp_path: Path) -> N
         assert len(seen.told) == 71
 
 
+@pytest.mark.fault("G27", "N09")
 @pytest.mark.slow
-async def test_n09_g27_the_environment_sends_no_key_anywhere(tmp_path: Path) -> None:
+async def test_the_environment_sends_no_key_anywhere(tmp_path: Path) -> None:
     trap = Hostile("trap")
     good = Hostile("good")
     good.begin("ftjob-1")
@@ -220,7 +226,7 @@ async def test_n09_g27_the_environment_sends_no_key_anywhere(tmp_path: Path) -> 
         netrc = tmp_path / ".netrc"
         netrc.write_text("machine 127.0.0.1 login x password stolen\n")
         netrc.chmod(0o600)
-        async with ward(tmp_path, good, environ={**environ, "NETRC": str(netrc), "HOME": str(tmp_path)}) as seen:
+        async with watched(tmp_path, good, environ={**environ, "NETRC": str(netrc), "HOME": str(tmp_path)}) as seen:
             await until(seen.up)
             await seen.ends("good", "ftjob-1")
         assert trap.asked == []

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon import until
+from tests.faults.daemon import watched
 from tests.faults.hostile import Hostile, served
-from tests.faults.ward import ward
 
 
 def _openssl(*words: str) -> None:
@@ -38,8 +38,9 @@ def certificate(folder: Path, name: str, *more: str, host: str = "IP:127.0.0.1")
     return both
 
 
+@pytest.mark.fault("N10")
 @pytest.mark.slow
-async def test_n10_only_a_good_certificate_is_trusted(tmp_path: Path) -> None:
+async def test_only_a_good_certificate_is_trusted(tmp_path: Path) -> None:
     authority(tmp_path)
     files = {
         "sound": certificate(tmp_path, "sound"),
@@ -60,7 +61,7 @@ async def test_n10_only_a_good_certificate_is_trusted(tmp_path: Path) -> None:
         ports = {name: url.rsplit(":", 1)[1] for name, url in urls.items()}
         assert len(set(ports.values())) == 3
         environ = {"SSL_CERT_FILE": str(tmp_path / "ca.crt")}
-        async with ward(tmp_path, *apis.values(), urls=urls, environ=environ) as seen:
+        async with watched(tmp_path, *apis.values(), urls=urls, environ=environ) as seen:
             await until(lambda: seen.up("sound"))
             await seen.polled("expired", 2)
             await seen.polled("other-host", 2)

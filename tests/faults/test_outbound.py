@@ -16,14 +16,17 @@ from monitor.notifiers.base import FailureKind, HttpRequest, SendError
 from monitor.notifiers.http import post
 from tests.e2e.daemon import until
 from tests.e2e.receivers import SIGNING as HOOK
+from tests.faults.daemon import watched
+from tests.faults.delivery import SIGNING, hook, running_couriers
 from tests.faults.hostile import Hostile
-from tests.faults.post_office import SIGNING, hook, post_office
 from tests.faults.targets import OK, Target, bomb, drip, half, hang, listening, pour, reset, say
-from tests.faults.ward import ward
+
+pytestmark = pytest.mark.fault("G31")
 
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
 
+@pytest.mark.fault("D17")
 @pytest.mark.parametrize(
     "host",
     [
@@ -36,7 +39,7 @@ OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
     ids=ascii,
 )  # fmt: skip
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_d17_no_spelling_leads_to_an_address_that_is_refused(host: str, scheme: str) -> None:
+async def test_no_spelling_leads_to_an_address_that_is_refused(host: str, scheme: str) -> None:
     url = f"{scheme}://{host}/latest/meta-data"
     if url_problem(url) is not None:
         return  # refused at the start already
@@ -49,7 +52,8 @@ async def test_d17_no_spelling_leads_to_an_address_that_is_refused(host: str, sc
         assert "host name has no address" in str(caught.value) or time.monotonic() - began < 0.5
 
 
-async def test_d17_a_name_that_leads_inside_is_refused_where_only_the_public_is_allowed() -> None:
+@pytest.mark.fault("D17")
+async def test_a_name_that_leads_inside_is_refused_where_only_the_public_is_allowed() -> None:
     target = Target()
     async with listening(target), notifiers.session(public_only=True) as session:
         for url in (target.url, target.url.replace("127.0.0.1", "localhost")):
@@ -59,8 +63,9 @@ async def test_d17_a_name_that_leads_inside_is_refused_where_only_the_public_is_
     assert target.letters == []
 
 
-async def test_g31_the_process_keeps_to_public_addresses_where_it_is_told_to(tmp_path: Path) -> None:
-    async with ward(tmp_path, Hostile("research"), outbound={"public_only": True}) as seen:
+@pytest.mark.fault("G31")
+async def test_the_process_keeps_to_public_addresses_where_it_is_told_to(tmp_path: Path) -> None:
+    async with watched(tmp_path, Hostile("research"), outbound={"public_only": True}) as seen:
         await until(seen.up)
         seen.apis["research"].begin("ftjob-1")
         await seen.polled("research", 2)
@@ -75,33 +80,35 @@ async def test_g31_the_process_keeps_to_public_addresses_where_it_is_told_to(tmp
     assert (one["state"], one["reason"], seen.told) == ("pending", "address_refused", [])
 
 
-async def test_d18_while_a_secret_is_rotated_both_sign_and_a_changed_file_holds_at_once(tmp_path: Path) -> None:
+@pytest.mark.fault("D18")
+async def test_while_a_secret_is_rotated_both_sign_and_a_changed_file_holds_at_once(tmp_path: Path) -> None:
     target, file = Target(), tmp_path / "signing"
     file.write_text(SIGNING + "\n", encoding="utf-8")
     async with listening(target):
         both, filed = hook("both", target, secret=[SIGNING, OTHER]), hook("filed", target, secret=None)
         filed = filed.model_copy(update={"secret": None, "secret_file": file})
-        async with post_office(tmp_path, both, filed) as office:
-            await office.enqueue("a", to=("both",))
+        async with running_couriers(tmp_path, both, filed) as couriers:
+            await couriers.enqueue("a", to=("both",))
             await until(lambda: len(target.letters) == 1)
             letter = target.letters[0]
             assert len(letter.headers["webhook-signature"].split()) == 2
             for secret in (SIGNING, OTHER):
                 Webhook(secret).verify(letter.body.decode(), letter.headers)
-            await office.enqueue("b", to=("filed",))
+            await couriers.enqueue("b", to=("filed",))
             await until(lambda: len(target.letters) == 2)
             Webhook(SIGNING).verify(target.letters[1].body.decode(), target.letters[1].headers)
             fresh = tmp_path / "fresh"
             fresh.write_text(OTHER, encoding="utf-8")
             os.replace(fresh, file)  # noqa: PTH105 - as Kubernetes swaps it
-            await office.enqueue("c", to=("filed",))
+            await couriers.enqueue("c", to=("filed",))
             await until(lambda: len(target.letters) == 3)
             Webhook(OTHER).verify(target.letters[2].body.decode(), target.letters[2].headers)
 
 
+@pytest.mark.fault("G12", "D12")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-async def test_g12_d12_every_bad_target_at_once_beside_a_good_one_and_a_job_that_is_too_large(tmp_path: Path) -> None:
+async def test_every_bad_target_at_once_beside_a_good_one_and_a_job_that_is_too_large(tmp_path: Path) -> None:
     acts = {"hang": hang, "reset": reset, "half": half, "drip": drip, "gone": say(410), "down": say(503),
             "moved": say(302, b"", "Location: http://127.0.0.1:1/"), "pour": pour(512), "bomb": bomb(50),
             "limited": say(429, b"", "Retry-After: 2"), "deaf": hang}  # fmt: skip
@@ -111,7 +118,7 @@ async def test_g12_d12_every_bad_target_at_once_beside_a_good_one_and_a_job_that
     async with listening(*targets.values()):
         bad = [{"name": name, "type": "webhook", "url": target.url, "secret": HOOK} for name, target in targets.items()]
 
-        async with ward(
+        async with watched(
             tmp_path,
             api,
             notifiers=[*bad, {"name": "hook", "type": "webhook", "url": "http://127.0.0.1:9/", "secret": HOOK}],

@@ -14,14 +14,17 @@ import pytest
 from monitor.courier import DeliveryPolicy
 from tests.courier.parts import Hands
 from tests.e2e.daemon import until
+from tests.faults.delivery import hook, running_couriers, slack
 from tests.faults.machine import stopwatch
-from tests.faults.post_office import hook, post_office, slack
 from tests.faults.targets import OK, Letter, Target, listening, say
+
+pytestmark = pytest.mark.fault("G16")
 
 HOUR = 3600.0
 
 
-async def test_d01_an_hour_of_503_is_met_with_growing_waits_and_then_delivered_once(tmp_path: Path) -> None:
+@pytest.mark.fault("D01")
+async def test_an_hour_of_503_is_met_with_growing_waits_and_then_delivered_once(tmp_path: Path) -> None:
     clock, moments = Hands(), list[float]()
     policy = DeliveryPolicy(timeout=5.0, retry_base=5.0, retry_max=600.0)
     begun = clock.ticks
@@ -31,11 +34,11 @@ async def test_d01_an_hour_of_503_is_met_with_growing_waits_and_then_delivered_o
         await (say(503) if moments[-1] < HOUR else OK)(letter, reader, writer)
 
     bad = Target([answer])
-    async with listening(bad), post_office(tmp_path, hook("bad", bad), policy=policy, clock=clock) as office:
-        await office.enqueue("a", to=("bad",))
+    async with listening(bad), running_couriers(tmp_path, hook("bad", bad), policy=policy, clock=clock) as couriers:
+        await couriers.enqueue("a", to=("bad",))
 
         async def sent() -> bool:
-            return await office.states("bad") == {"sent": 1}
+            return await couriers.states("bad") == {"sent": 1}
 
         await until(sent)
     assert HOUR <= moments[-1] < HOUR + 610
@@ -62,15 +65,16 @@ class Channel:
         await OK(letter, reader, writer)
 
 
+@pytest.mark.fault("G9", "D11")
 @pytest.mark.slow
-async def test_d11_five_hundred_at_once_go_to_a_shared_channel_one_each_second_and_in_order(tmp_path: Path) -> None:
+async def test_five_hundred_at_once_go_to_a_shared_channel_one_each_second_and_in_order(tmp_path: Path) -> None:
     clock = Hands()
     channel = Channel(clock)
     target = Target([channel.take])
     jobs = [f"job-{n:03}" for n in range(250)]
     async with listening(target):
-        async with post_office(tmp_path, slack("one", target), slack("two", target), clock=clock) as office:
-            await office.enqueue(*jobs, to=("one", "two"))
+        async with running_couriers(tmp_path, slack("one", target), slack("two", target), clock=clock) as couriers:
+            await couriers.enqueue(*jobs, to=("one", "two"))
             await until(lambda: len(channel.at) == 500, 50)
     gaps = [b - a for a, b in itertools.pairwise(channel.at)]
     assert min(gaps) >= 1.0
@@ -80,14 +84,15 @@ async def test_d11_five_hundred_at_once_go_to_a_shared_channel_one_each_second_a
     assert first == jobs
 
 
-async def test_d11_a_channel_that_is_full_delays_no_other(tmp_path: Path) -> None:
+@pytest.mark.fault("D11")
+async def test_a_channel_that_is_full_delays_no_other(tmp_path: Path) -> None:
     full, other, good = Target(), Target(), Target()
     async with listening(full, other, good):
         settings = (slack("full", full), slack("other", other), hook("good", good))
-        async with post_office(tmp_path, *settings) as office:
-            await office.enqueue(*(f"j{n}" for n in range(200)), to=("full",))
+        async with running_couriers(tmp_path, *settings) as couriers:
+            await couriers.enqueue(*(f"j{n}" for n in range(200)), to=("full",))
             took = stopwatch()
-            await office.enqueue("a", to=("other", "good"))
+            await couriers.enqueue("a", to=("other", "good"))
             await until(lambda: bool(other.letters and good.letters))
             assert took() < 1
             await until(lambda: len(full.letters) == 3)
@@ -95,9 +100,10 @@ async def test_d11_a_channel_that_is_full_delays_no_other(tmp_path: Path) -> Non
     assert min(gaps) >= 0.95
 
 
+@pytest.mark.fault("D19")
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-async def test_d19_a_dead_target_with_ten_thousand_letters_recovers_without_a_flood(tmp_path: Path) -> None:
+async def test_a_dead_target_with_ten_thousand_letters_recovers_without_a_flood(tmp_path: Path) -> None:
     at_once = most = 0
     alive = False
 
@@ -113,14 +119,14 @@ async def test_d19_a_dead_target_with_ten_thousand_letters_recovers_without_a_fl
     bad, good = Target([answer]), Target()
     policy = DeliveryPolicy(timeout=1.0, retry_base=0.2, retry_max=2.0)
     async with listening(bad, good):
-        async with post_office(tmp_path, hook("bad", bad), hook("good", good), policy=policy) as office:
+        async with running_couriers(tmp_path, hook("bad", bad), hook("good", good), policy=policy) as couriers:
             began = time.monotonic()
-            await office.enqueue(*(f"j{n}" for n in range(10_000)), to=("bad",))
+            await couriers.enqueue(*(f"j{n}" for n in range(10_000)), to=("bad",))
             print(f"enqueued in {time.monotonic() - began:.1f} s")
             start, asked = time.monotonic(), len(bad.letters)
             for number in range(20):
                 began = time.monotonic()
-                await office.enqueue(f"good-{number}", to=("good",))
+                await couriers.enqueue(f"good-{number}", to=("good",))
                 await until(lambda number=number: len(good.letters) == number + 1, 3)  # type: ignore[misc] # mypy cannot infer a default
                 assert good.letters[-1].at - began < 1
                 await asyncio.sleep(0.15)

@@ -17,11 +17,13 @@ import pytest
 from yarl import URL
 
 from tests.e2e.daemon import until
+from tests.faults.daemon import INTERVAL, SLACK, watched
 from tests.faults.hostile import Hostile
 from tests.faults.hostile_words import NASTY, assert_inert
-from tests.faults.ward import INTERVAL, SLACK, ward
 from tests.metrics.scrapes import OPENMETRICS, series
 from tests.web.test_pages import Seen
+
+pytestmark = pytest.mark.fault("G32")
 
 PATHS = ("/", "/metrics", "/-/healthy", "/-/ready", "/api/v1/jobs", "/api/v1/orgs", "/api/v1/deliveries", "/nowhere")
 
@@ -37,7 +39,8 @@ async def sent_raw(url: str, head: bytes) -> tuple[int, str]:
     return int(answer.split()[1]), answer.decode("utf-8", "replace")
 
 
-async def test_h01_h02_nasty_names_and_questions_are_inert_on_every_page_and_error(tmp_path: Path) -> None:
+@pytest.mark.fault("H01", "H02")
+async def test_nasty_names_and_questions_are_inert_on_every_page_and_error(tmp_path: Path) -> None:
     api = Hostile("research")
     for number, name in enumerate(NASTY):
         api.begin(f"ftjob-{number}", "failed" if number % 2 else "running", user_provided_suffix=name, model=f"m{name}",
@@ -45,7 +48,7 @@ async def test_h01_h02_nasty_names_and_questions_are_inert_on_every_page_and_err
                   fine_tuned_model=name, finished_at=int(time.time()))  # fmt: skip
         api.events[f"ftjob-{number}"] = [{"object": "fine_tuning.job.event", "id": f"ev-{number}", "level": name,
                                           "created_at": int(time.time()), "message": name, "type": name}]  # fmt: skip
-    async with ward(tmp_path, api) as seen, aiohttp.ClientSession() as client:
+    async with watched(tmp_path, api) as seen, aiohttp.ClientSession() as client:
         await until(seen.up)
 
         async def get(path: str, **headers: str) -> tuple[int, str, str]:
@@ -81,8 +84,9 @@ async def test_h01_h02_nasty_names_and_questions_are_inert_on_every_page_and_err
         assert (await seen.daemon.json("/api/v1/orgs"))["data"][0]["up"] is True
 
 
-async def test_h05_nothing_but_its_own_addresses_is_served(tmp_path: Path) -> None:
-    async with ward(tmp_path, Hostile("research")) as seen:
+@pytest.mark.fault("H05")
+async def test_nothing_but_its_own_addresses_is_served(tmp_path: Path) -> None:
+    async with watched(tmp_path, Hostile("research")) as seen:
         for path in (
             "/static/..%2f..%2fmonitor.yaml", "/../monitor.yaml", "/..%2fmonitor.yaml", "//etc/passwd", "/%2e%2e/log",
             "/etc/passwd", "/page.css", "/page.html", "/monitor.db", "/api/v1/../../monitor.yaml", "/.git/config",
@@ -95,8 +99,9 @@ async def test_h05_nothing_but_its_own_addresses_is_served(tmp_path: Path) -> No
             assert "organizations" not in answer
 
 
-async def test_h07_a_rebound_host_an_iframe_and_a_foreign_post_get_nothing(tmp_path: Path) -> None:
-    async with ward(tmp_path, Hostile("research")) as seen:
+@pytest.mark.fault("G34", "H07")
+async def test_a_rebound_host_an_iframe_and_a_foreign_post_get_nothing(tmp_path: Path) -> None:
+    async with watched(tmp_path, Hostile("research")) as seen:
         for path in PATHS:
             for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "evil.example:10877"):
                 status, answer = await sent_raw(seen.daemon.url, f"GET {path} HTTP/1.1\r\nHost: {host}\r\n".encode())
@@ -113,13 +118,14 @@ async def test_h07_a_rebound_host_an_iframe_and_a_foreign_post_get_nothing(tmp_p
             assert "Access-Control" not in answer
 
 
+@pytest.mark.fault("H06")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-async def test_h06_five_hundred_readers_some_slow_and_a_scrape_each_100_ms_leave_polls_on_time(tmp_path: Path) -> None:
+async def test_five_hundred_readers_some_slow_and_a_scrape_each_100_ms_leave_polls_on_time(tmp_path: Path) -> None:
     api = Hostile("research")
     for number in range(60):
         api.begin(f"ftjob-{number}", user_provided_suffix=f"job {number}")
-    async with ward(tmp_path, api, poll={"events_interval": "1h"}) as seen:
+    async with watched(tmp_path, api, poll={"events_interval": "1h"}) as seen:
         await until(seen.up)
         await seen.polled("research", 5)
         place, began = urlsplit(seen.daemon.url), time.monotonic()
@@ -159,14 +165,17 @@ def promtool_says(promtool: str, text: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.fault("G33", "H04")
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-async def test_h04_ten_thousand_hostile_names_are_a_valid_and_bounded_scrape(tmp_path: Path) -> None:
+async def test_ten_thousand_hostile_names_are_a_valid_and_bounded_scrape(tmp_path: Path) -> None:
     api = Hostile("research")
     for number in range(10_000):
         name = NASTY[number % len(NASTY)]
         api.begin(f"ftjob-{number}", user_provided_suffix=f"{name}{number}", model=f"{name} {number}")
-    async with ward(tmp_path, api, metrics={"max_jobs": 500}, poll={"timeout": "30s", "events_interval": "1h"}) as seen:
+    async with watched(
+        tmp_path, api, metrics={"max_jobs": 500}, poll={"timeout": "30s", "events_interval": "1h"}
+    ) as seen:
         await until(seen.up, 90)
         _, text = await seen.daemon.get("/metrics")
         found = series(text)

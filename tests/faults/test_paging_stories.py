@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.daemon import until
+from tests.faults.daemon import WatchedDaemon, watched
 from tests.faults.hostile import Call, Fault, Hostile, event
 from tests.faults.stories import Story, of, tell
-from tests.faults.ward import Ward, ward
 
 dice = random.Random(5)
 CROWDED = 140.0
@@ -35,7 +35,7 @@ def lists(change: Any) -> Fault:
     return fault
 
 
-async def news(seen: Ward, api: Hostile, count: int = 5) -> None:
+async def news(seen: WatchedDaemon, api: Hostile, count: int = 5) -> None:
     """So many new jobs end at once, and each is told once; nothing else is."""
     for number in range(count):
         api.begin(f"ftjob-new{number:03}", "failed", finished_at=int(time.time()))
@@ -45,7 +45,7 @@ async def news(seen: Ward, api: Hostile, count: int = 5) -> None:
     assert sorted(seen.of(api.name)) == wanted
 
 
-async def c01_the_same_cursor_for_ever(seen: Ward, api: Hostile) -> None:
+async def c01_the_same_cursor_for_ever(seen: WatchedDaemon, api: Hostile) -> None:
     before = len(api.asked)
     api.fault = lists(lambda api, call: {"data": api.jobs[:5], "has_more": True})
     api.jobs.pop()  # nothing on the list is known: it has to be walked
@@ -56,7 +56,7 @@ async def c01_the_same_cursor_for_ever(seen: Ward, api: Hostile) -> None:
     assert len(pages) <= 3 * pages.count(None), "a walk ends where the list repeats itself"
 
 
-async def c02_a_cycle_of_pages(seen: Ward, api: Hostile) -> None:
+async def c02_a_cycle_of_pages(seen: WatchedDaemon, api: Hostile) -> None:
     api.jobs.clear()
 
     def cycle(api: Hostile, call: Call) -> dict[str, Any]:
@@ -67,17 +67,17 @@ async def c02_a_cycle_of_pages(seen: Ward, api: Hostile) -> None:
     await news(seen, api)
 
 
-async def c02_an_empty_page_that_promises_more(seen: Ward, api: Hostile) -> None:
+async def c02_an_empty_page_that_promises_more(seen: WatchedDaemon, api: Hostile) -> None:
     api.fault = lists(lambda api, call: {"data": [], "has_more": True} if int(call.at * 4) % 2 else None)
     await news(seen, api)
 
 
-async def c02_pages_of_one(seen: Ward, api: Hostile) -> None:
+async def c02_pages_of_one(seen: WatchedDaemon, api: Hostile) -> None:
     api.page_limit = 1
     await news(seen, api, 30)
 
 
-async def c03_duplicates(seen: Ward, api: Hostile) -> None:
+async def c03_duplicates(seen: WatchedDaemon, api: Hostile) -> None:
     def twice(api: Hostile, call: Call) -> dict[str, Any]:
         page = api.page(api.jobs, call)
         start = 0 if call.after is None else [each["id"] for each in api.jobs].index(call.after)
@@ -88,7 +88,7 @@ async def c03_duplicates(seen: Ward, api: Hostile) -> None:
     await news(seen, api, 20)
 
 
-async def c04_jobs_that_come_between_pages(seen: Ward, api: Hostile) -> None:
+async def c04_jobs_that_come_between_pages(seen: WatchedDaemon, api: Hostile) -> None:
     api.page_limit = 3
     more = iter(range(100, 108))
 
@@ -104,7 +104,7 @@ async def c04_jobs_that_come_between_pages(seen: Ward, api: Hostile) -> None:
     assert sorted(seen.of(api.name)) == sorted((each["id"], "failed") for each in api.jobs if "new" in each["id"])
 
 
-async def c05_a_cursor_whose_job_is_deleted(seen: Ward, api: Hostile) -> None:
+async def c05_a_cursor_whose_job_is_deleted(seen: WatchedDaemon, api: Hostile) -> None:
     api.page_limit = 4
     refused = 0
 
@@ -120,33 +120,33 @@ async def c05_a_cursor_whose_job_is_deleted(seen: Ward, api: Hostile) -> None:
     await news(seen, api, 20)
 
 
-async def c06_limit_ignored(seen: Ward, api: Hostile) -> None:
+async def c06_limit_ignored(seen: WatchedDaemon, api: Hostile) -> None:
     api.fault = lists(lambda api, call: {"data": api.jobs, "has_more": False})
     await news(seen, api, 300)
 
 
-async def c06_has_more_missing(seen: Ward, api: Hostile) -> None:
+async def c06_has_more_missing(seen: WatchedDaemon, api: Hostile) -> None:
     api.fault = lists(lambda api, call: {"data": api.page(api.jobs, call)["data"]})
     await news(seen, api, 130)
 
 
-async def c06_has_more_lies(seen: Ward, api: Hostile) -> None:
+async def c06_has_more_lies(seen: WatchedDaemon, api: Hostile) -> None:
     api.fault = lists(lambda api, call: {**api.page(api.jobs, call), "has_more": True})
     await news(seen, api)
 
 
-async def c07_the_oldest_first(seen: Ward, api: Hostile) -> None:
+async def c07_the_oldest_first(seen: WatchedDaemon, api: Hostile) -> None:
     api.page_limit = 4
     api.fault = lists(lambda api, call: api.page(api.jobs[::-1], call))
     await news(seen, api, 20)
 
 
-async def c07_shuffled(seen: Ward, api: Hostile) -> None:
+async def c07_shuffled(seen: WatchedDaemon, api: Hostile) -> None:
     api.fault = lists(lambda api, call: {"data": dice.sample(api.jobs, len(api.jobs)), "has_more": False})
     await news(seen, api, 20)
 
 
-async def c08_events_in_any_shape(seen: Ward, api: Hostile) -> None:
+async def c08_events_in_any_shape(seen: WatchedDaemon, api: Hostile) -> None:
     now = int(time.time())
     told = [event(f"ev-{n}", f"line {n}", created_at=now) for n in range(20)]
     told += [event(None, "without an id", created_at=now), event(17, "a number", created_at=now)]
@@ -163,7 +163,7 @@ async def c08_events_in_any_shape(seen: Ward, api: Hostile) -> None:
     await until(read, CROWDED)
 
 
-async def c10_an_error_on_a_later_page(seen: Ward, api: Hostile) -> None:
+async def c10_an_error_on_a_later_page(seen: WatchedDaemon, api: Hostile) -> None:
     api.page_limit = 5
     for number in range(12):  # all of them are followed, and those on later pages must not be thought gone
         api.begin(f"ftjob-live{number:02}")
@@ -196,22 +196,24 @@ STORIES: tuple[Story, ...] = (
 )  # fmt: skip
 
 
+@pytest.mark.fault("C01", "C02", "C03", "C04", "C05", "C06", "C07", "C08", "C09", "C10")
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_c01_to_c10_lists_that_are_wrong_about_themselves(tmp_path: Path) -> None:
+async def test_lists_that_are_wrong_about_themselves(tmp_path: Path) -> None:
     apis = of(STORIES)
-    async with ward(tmp_path, *apis) as seen:
+    async with watched(tmp_path, *apis) as seen:
         await until(seen.up, 30)
         assert await tell(seen, STORIES) == {}
 
 
+@pytest.mark.fault("G2", "C09")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-async def test_c09_g02_500_new_events_and_a_kill_on_page_3(tmp_path: Path) -> None:
+async def test_500_new_events_and_a_kill_on_page_3(tmp_path: Path) -> None:
     api = Hostile("research")
     api.begin("ftjob-1")
     api.events["ftjob-1"] = [event(f"ev-{n:03}", f"line {n}") for n in range(9, -1, -1)]
-    async with ward(tmp_path, api) as seen:
+    async with watched(tmp_path, api) as seen:
         path = "/api/v1/jobs/research/ftjob-1/events?limit=500"
 
         async def stored(count: int) -> bool:

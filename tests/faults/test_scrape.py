@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from monitor.domain.model import Status
@@ -17,6 +18,8 @@ from tests.e2e.daemon import Daemon, running, until
 from tests.e2e.receivers import Inbox, webhook
 from tests.e2e.test_story import BRISK, configuration, create, upload
 from tests.metrics.scrapes import OPENMETRICS, series
+
+pytestmark = pytest.mark.fault("G33")
 
 CONTRACT: Final = {
     "finetune_jobs": "org status",
@@ -60,7 +63,8 @@ CONTRACT: Final = {
 }
 
 
-async def test_g33_a_busy_scrape_has_every_series_of_the_contract_and_promtool_is_silent(tmp_path: Path) -> None:
+@pytest.mark.fault("G33")
+async def test_a_busy_scrape_has_every_series_of_the_contract_and_promtool_is_silent(tmp_path: Path) -> None:
 
     orgs = organisations(2)
     simulation, refusals = Simulation(orgs, pace=BRISK), iter(range(1))

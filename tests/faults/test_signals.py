@@ -16,7 +16,7 @@ from aiohttp import web
 
 from monitor.simulator import Traffic
 from tests.faults.machine import allowed, needs
-from tests.faults.stage import PATIENT, Stage, staged
+from tests.faults.scenario import PATIENT, Scenario, running_scenario
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -39,25 +39,26 @@ async def hanging() -> AsyncIterator[tuple[str, asyncio.Event]]:
         server.close()
 
 
-async def ends(stage: Stage, *signals: signal.Signals) -> tuple[int, float]:
+async def ends(scenario: Scenario, *signals: signal.Signals) -> tuple[int, float]:
     """Exit code, and seconds from the last of the signals."""
     for number in signals[:-1]:
-        stage.signal(number)
+        scenario.signal(number)
         await asyncio.sleep(0.3)
     began = time.monotonic()
-    stage.signal(signals[-1])
-    return await stage.gone(30), time.monotonic() - began
+    scenario.signal(signals[-1])
+    return await scenario.gone(30), time.monotonic() - began
 
 
-async def test_x03_sigterm_in_idleness_ends_at_once(tmp_path: Path) -> None:
-    async with staged(tmp_path, traffic=Traffic()) as stage:
-        code, seconds = await ends(stage, signal.SIGTERM)
+@pytest.mark.fault("G21", "X03")
+async def test_sigterm_in_idleness_ends_at_once(tmp_path: Path) -> None:
+    async with running_scenario(tmp_path, traffic=Traffic()) as scenario:
+        code, seconds = await ends(scenario, signal.SIGTERM)
     assert code == 0
     assert seconds < 5
 
 
 @asynccontextmanager
-async def stuck(folder: Path) -> AsyncIterator[Stage]:
+async def stuck(folder: Path) -> AsyncIterator[Scenario]:
     """A process with a poll and a delivery in flight, both to peers that never answer."""
     stop = asyncio.Event()
     hangs: list[bool] = []
@@ -69,58 +70,62 @@ async def stuck(folder: Path) -> AsyncIterator[Stage]:
         return await handler(request)
 
     slow = {"timeout": "30s"}
-    async with hanging() as (url, came), staged(folder, middlewares=[hang], delivery=slow) as stage:
-        good, stage.hook.url = stage.hook.url, url
-        stage.daemon.settings["notifiers"][0]["url"] = url
-        stage.daemon.write()
-        stage.signal(signal.SIGHUP)
+    async with hanging() as (url, came), running_scenario(folder, middlewares=[hang], delivery=slow) as scenario:
+        good, scenario.hook.url = scenario.hook.url, url
+        scenario.daemon.settings["notifiers"][0]["url"] = url
+        scenario.daemon.write()
+        scenario.signal(signal.SIGHUP)
         await asyncio.wait_for(came.wait(), PATIENT)
         hangs.append(True)
         await asyncio.sleep(0.7)
-        yield stage
+        yield scenario
         hangs.clear()
         stop.set()
-        stage.daemon.settings["notifiers"][0]["url"] = good
-        await stage.again()
-        await stage.all_told()
-        stage.assert_sound()
+        scenario.daemon.settings["notifiers"][0]["url"] = good
+        await scenario.again()
+        await scenario.all_told()
+        scenario.assert_sound()
 
 
+@pytest.mark.fault("G21", "X03")
 @pytest.mark.slow
-async def test_x03_g21_sigterm_amid_a_hanging_poll_and_delivery_ends_in_order_within_10_s(tmp_path: Path) -> None:
-    async with stuck(tmp_path) as stage:
-        code, seconds = await ends(stage, signal.SIGTERM)
+async def test_sigterm_amid_a_hanging_poll_and_delivery_ends_in_order_within_10_s(tmp_path: Path) -> None:
+    async with stuck(tmp_path) as scenario:
+        code, seconds = await ends(scenario, signal.SIGTERM)
         assert code == 0
         assert seconds < 10
 
 
+@pytest.mark.fault("G21", "X03")
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_x03_g21_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) -> None:
-    async with stuck(tmp_path) as stage:
-        code, seconds = await ends(stage, signal.SIGTERM, number)
+async def test_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    async with stuck(tmp_path) as scenario:
+        code, seconds = await ends(scenario, signal.SIGTERM, number)
         assert code == 128 + number
         assert seconds < 1
 
 
+@pytest.mark.fault("G21", "X03")
 @pytest.mark.slow
-async def test_x03_sigterm_during_the_start_ends_it(tmp_path: Path) -> None:
-    async with staged(tmp_path) as stage:
+async def test_sigterm_during_the_start_ends_it(tmp_path: Path) -> None:
+    async with running_scenario(tmp_path) as scenario:
         for wait in (0.2, 0.5, 0.8, 1.1, 1.4, 1.8):
-            await stage.daemon.stop()
+            await scenario.daemon.stop()
             with suppress(TimeoutError, AssertionError):
-                await asyncio.wait_for(stage.daemon.start(), wait)
+                await asyncio.wait_for(scenario.daemon.start(), wait)
             began = time.monotonic()
             # Before Python has come to our first line, a signal does what it does to every program.
-            assert await stage.daemon.stop() in (0, -signal.SIGTERM)
+            assert await scenario.daemon.stop() in (0, -signal.SIGTERM)
             assert time.monotonic() - began < 10
-        await stage.again()
-        await stage.all_told()
-        stage.assert_sound()
+        await scenario.again()
+        await scenario.all_told()
+        scenario.assert_sound()
 
 
+@pytest.mark.fault("G21", "X06")
 @pytest.mark.slow
-async def test_x06_as_process_1_it_hears_signals_also_the_second(tmp_path: Path) -> None:
+async def test_as_process_1_it_hears_signals_also_the_second(tmp_path: Path) -> None:
     needs("unshare")
     allowed("unshare", "--pid", "--fork", "true")
     async with hanging() as (url, came):
@@ -129,22 +134,22 @@ async def test_x06_as_process_1_it_hears_signals_also_the_second(tmp_path: Path)
             "delivery": {"timeout": "30s"},
             "before": ("unshare", "--pid", "--fork", "--kill-child"),
         }
-        async with staged(tmp_path, **over) as stage:
-            await stage.all_told()
-            os.kill(first_child(stage), signal.SIGTERM)
-            assert await stage.gone(12) == 0
-            stage.daemon.settings["notifiers"].append(notifier)
-            stage.daemon.settings["routes"].append({"notify": ["stuck"]})
-            await stage.again()
+        async with running_scenario(tmp_path, **over) as scenario:
+            await scenario.all_told()
+            os.kill(first_child(scenario), signal.SIGTERM)
+            assert await scenario.gone(12) == 0
+            scenario.daemon.settings["notifiers"].append(notifier)
+            scenario.daemon.settings["routes"].append({"notify": ["stuck"]})
+            await scenario.again()
             await asyncio.wait_for(came.wait(), PATIENT)
-            child = first_child(stage)
+            child = first_child(scenario)
             os.kill(child, signal.SIGTERM)
             await asyncio.sleep(0.3)
             os.kill(child, signal.SIGTERM)
-            assert await stage.gone(2) == 128 + signal.SIGTERM
+            assert await scenario.gone(2) == 128 + signal.SIGTERM
 
 
-def first_child(stage: Stage) -> int:
-    assert stage.daemon.process is not None
-    pid = stage.daemon.process.pid
+def first_child(scenario: Scenario) -> int:
+    assert scenario.daemon.process is not None
+    pid = scenario.daemon.process.pid
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])

@@ -12,9 +12,11 @@ import pytest
 from monitor.notifiers import SlackSettings
 from tests.courier.parts import Hands
 from tests.e2e.daemon import until
-from tests.faults.post_office import bot, post_office, slack
+from tests.faults.delivery import bot, running_couriers, slack
 from tests.faults.targets import Act, Letter, Target, half, hang, listening, reset, say
 from tests.metrics.scrapes import value
+
+pytestmark = pytest.mark.fault("G16")
 
 Answer = tuple[int, bytes, str]
 
@@ -30,6 +32,7 @@ def plain(status: int, body: str) -> Answer:
 RETRY, SUSPEND, DEAD, ONCE_MORE, REPEAT, SENT = "retry", "suspend", "dead", "once more", "repeat", "sent"
 
 
+@pytest.mark.fault("D09")
 @pytest.mark.parametrize(("error", "expected"), [
     *(pytest.param(error, expected, id=f"D09 {error}") for expected, errors in {
         RETRY: "ratelimited rate_limited message_limit_exceeded internal_error service_unavailable request_timeout "
@@ -48,6 +51,7 @@ async def test_an_error_of_slacks_web_api_has_its_class(tmp_path: Path, error: s
     await judged(tmp_path, api(error), expected, bot)
 
 
+@pytest.mark.fault("D09", "D10")
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -79,7 +83,8 @@ async def test_an_answer_of_an_incoming_webhook_has_its_class(tmp_path: Path, an
     await judged(tmp_path, answer, expected, slack)
 
 
-async def test_d10_a_page_with_200_is_no_answer_of_the_web_api(tmp_path: Path) -> None:
+@pytest.mark.fault("D10")
+async def test_a_page_with_200_is_no_answer_of_the_web_api(tmp_path: Path) -> None:
     await judged(tmp_path, (200, b"<html>log in</html>", "Content-Type: text/html"), RETRY, bot)
 
 
@@ -102,18 +107,18 @@ async def judged(folder: Path, answer: Answer, expected: str, channel: Callable[
     """Send one letter to a target that always answers so, then mend it; look at what became of the letter."""
     act = say(*answer)
     target, clock = Target([works_but_for_messages(act) if expected == ONCE_MORE else act]), Hands()
-    async with listening(target), post_office(folder, channel("chat", target), clock=clock) as office:
-        await office.enqueue("a", to=("chat",))
+    async with listening(target), running_couriers(folder, channel("chat", target), clock=clock) as couriers:
+        await couriers.enqueue("a", to=("chat",))
 
         async def tried() -> bool:
-            (one,) = await office.posted()
+            (one,) = await couriers.posted()
             ended = one.state in {"dead", "sent"}
-            parked = value(office.own, "finetune_notifier_parked", {"notifier": "chat"}) == 1
+            parked = value(couriers.own, "finetune_notifier_parked", {"notifier": "chat"}) == 1
             return ended or parked or len(target.letters) >= 7
 
         await until(tried)
-        (one,) = await office.posted()
-        parked = value(office.own, "finetune_notifier_parked", {"notifier": "chat"}) == 1
+        (one,) = await couriers.posted()
+        parked = value(couriers.own, "finetune_notifier_parked", {"notifier": "chat"}) == 1
         repeats = sum(b"may be a repeat" in letter.body for letter in target.letters)
         match expected:
             case "sent":
@@ -133,13 +138,14 @@ async def judged(folder: Path, answer: Answer, expected: str, channel: Callable[
                 target.acts = [say(200, good)]
 
                 async def sent() -> bool:
-                    return [one.state for one in await office.posted()] == ["sent"]
+                    return [one.state for one in await couriers.posted()] == ["sent"]
 
                 await until(sent)
                 repeats = sum(b"may be a repeat" in letter.body for letter in target.letters)
                 assert repeats == (1 if expected == "repeat" else 0)
 
 
+@pytest.mark.fault("D02")
 @pytest.mark.parametrize("channel", [slack, bot], ids=["webhook", "bot"])
 @pytest.mark.parametrize(
     "act",
@@ -153,27 +159,28 @@ async def test_slack_gets_at_most_one_marked_repeat_of_what_may_have_arrived(
     tmp_path: Path, act: Act, channel: Callable[[str, Target], SlackSettings]
 ) -> None:
     target = Target([works_but_for_messages(act)])
-    async with listening(target), post_office(tmp_path, channel("chat", target)) as office:
-        await office.enqueue("a", to=("chat",))
+    async with listening(target), running_couriers(tmp_path, channel("chat", target)) as couriers:
+        await couriers.enqueue("a", to=("chat",))
 
         async def buried() -> bool:
-            return [one.reason for one in await office.posted("dead")] == ["ambiguous"]
+            return [one.reason for one in await couriers.posted("dead")] == ["ambiguous"]
 
         await until(buried)
         assert [b"may be a repeat" in letter.body for letter in messages(target)] == [False, True]
 
 
+@pytest.mark.fault("D02")
 @pytest.mark.parametrize("act", [reset, hang, half, say(502)], ids=["RST", "silence", "half an answer", "502"])
 async def test_the_one_repeat_waits_until_slack_works_again(tmp_path: Path, act: Act) -> None:
     target = Target([act])
-    async with listening(target), post_office(tmp_path, slack("chat", target)) as office:
-        await office.enqueue("a", to=("chat",))
+    async with listening(target), running_couriers(tmp_path, slack("chat", target)) as couriers:
+        await couriers.enqueue("a", to=("chat",))
         await until(lambda: len(target.letters) >= 3)
         assert len(messages(target)) == 1
         target.acts = [say(200, b"ok")]
 
         async def sent() -> bool:
-            return [one.state for one in await office.posted()] == ["sent"]
+            return [one.state for one in await couriers.posted()] == ["sent"]
 
         await until(sent)
         assert [b"may be a repeat" in letter.body for letter in messages(target)] == [False, True]

@@ -17,7 +17,7 @@ import pytest
 from monitor.simulator import Traffic
 from tests.e2e.daemon import until
 from tests.faults.machine import failing, fill, resize, tmpfs
-from tests.faults.stage import PATIENT, Stage, staged
+from tests.faults.scenario import PATIENT, Scenario, running_scenario
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -33,77 +33,81 @@ def sound(path: Path) -> None:
     connection.close()
 
 
-async def nothing_is_told_while_unready(stage: Stage, seconds: float) -> None:
+async def nothing_is_told_while_unready(scenario: Scenario, seconds: float) -> None:
     """Not ready, alive at once, and silent; for so long."""
-    await until(stage.unready, PATIENT)
-    told = len(stage.arrivals)
+    await until(scenario.unready, PATIENT)
+    told = len(scenario.arrivals)
     for _ in range(int(seconds / 0.25)):
-        assert await stage.alive() < 1.0
-        assert await stage.unready()
+        assert await scenario.alive() < 1.0
+        assert await scenario.unready()
         await asyncio.sleep(0.25)
-    assert len(stage.arrivals) == told
+    assert len(scenario.arrivals) == told
 
 
-async def recovered(stage: Stage) -> None:
+async def recovered(scenario: Scenario) -> None:
     """Everything is told, ready again, without help."""
-    await stage.all_told()
-    await until(stage.ready, PATIENT)
+    await scenario.all_told()
+    await until(scenario.ready, PATIENT)
 
 
-async def test_s01_a_full_disk_silences_and_room_heals(tmp_path: Path) -> None:
+@pytest.mark.fault("G1", "G6", "G19", "S01")
+async def test_a_full_disk_silences_and_room_heals(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "8m") as disk:  # room for the WAL, which is cut at 4 MiB
         database = disk / "monitor.db"
-        async with staged(tmp_path, store=store(database)) as stage:
+        async with running_scenario(tmp_path, store=store(database)) as scenario:
             ballast = fill(disk)
-            await nothing_is_told_while_unready(stage, 5.0)
+            await nothing_is_told_while_unready(scenario, 5.0)
             ballast.unlink()
-            await recovered(stage)
-            stage.assert_sound()
-            assert await stage.daemon.stop() == 0
+            await recovered(scenario)
+            scenario.assert_sound()
+            assert await scenario.daemon.stop() == 0
         sound(database)
 
 
-async def test_s01_a_disk_full_during_the_baseline_makes_no_news_of_history(tmp_path: Path) -> None:
+@pytest.mark.fault("G1", "G6", "G19", "S01")
+async def test_a_disk_full_during_the_baseline_makes_no_news_of_history(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "400k") as disk:
         database = disk / "monitor.db"
         traffic = Traffic(history=200, gap=(0.4, 1.2))
-        async with staged(tmp_path, store=store(database), traffic=traffic) as stage:
-            await nothing_is_told_while_unready(stage, 3.0)
+        async with running_scenario(tmp_path, store=store(database), traffic=traffic) as scenario:
+            await nothing_is_told_while_unready(scenario, 3.0)
             resize(disk, "50m")
-            await until(stage.ready, PATIENT)
-            await until(lambda: stage.daemon.log.count('"event":"org.first_seen"') == 2, PATIENT)
-            first = first_seen(stage)
-            stage.born, stage.before = max(first), min(first) - 3.0  # a look takes a moment
-            await recovered(stage)
-            stage.assert_sound()
+            await until(scenario.ready, PATIENT)
+            await until(lambda: scenario.daemon.log.count('"event":"org.first_seen"') == 2, PATIENT)
+            first = first_seen(scenario)
+            scenario.born, scenario.before = max(first), min(first) - 3.0  # a look takes a moment
+            await recovered(scenario)
+            scenario.assert_sound()
         sound(database)
 
 
-def first_seen(stage: Stage) -> list[float]:
+def first_seen(scenario: Scenario) -> list[float]:
     """When each organisation was first known."""
-    lines = [json.loads(line) for line in stage.daemon.log.splitlines() if '"event":"org.first_seen"' in line]
+    lines = [json.loads(line) for line in scenario.daemon.log.splitlines() if '"event":"org.first_seen"' in line]
     return [datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines]
 
 
-async def test_s01_what_was_sent_into_a_full_disk_is_not_sent_again(tmp_path: Path) -> None:
+@pytest.mark.fault("G1", "G6", "G19", "S01")
+async def test_what_was_sent_into_a_full_disk_is_not_sent_again(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "8m") as disk:  # room for the WAL, which is cut at 4 MiB
         database = disk / "monitor.db"
         ballast: list[Path] = []
-        async with staged(tmp_path, store=store(database)) as stage:
+        async with running_scenario(tmp_path, store=store(database)) as scenario:
 
             def fill_once(_body: dict[str, Any]) -> None:
                 if not ballast:
                     ballast.append(fill(disk))
 
-            stage.on_arrival = fill_once
+            scenario.on_arrival = fill_once
             await until(lambda: bool(ballast), PATIENT)
-            await nothing_is_told_while_unready(stage, 3.0)
+            await nothing_is_told_while_unready(scenario, 3.0)
             ballast[0].unlink()
-            await recovered(stage)
-            stage.assert_sound()
+            await recovered(scenario)
+            scenario.assert_sound()
         sound(database)
 
 
+@pytest.mark.fault("S02", "S04")
 @pytest.mark.parametrize(
     ("calls", "how"),
     [
@@ -114,65 +118,68 @@ async def test_s01_what_was_sent_into_a_full_disk_is_not_sent_again(tmp_path: Pa
         pytest.param("fdatasync,fsync", "delay_enter=300000", id="S02 a disk that takes 0.3 s for every fsync"),
     ],
 )
-async def test_s02_a_failing_disk_is_no_success(tmp_path: Path, calls: str, how: str) -> None:
+async def test_a_failing_disk_is_no_success(tmp_path: Path, calls: str, how: str) -> None:
     database = tmp_path / "monitor.db"
-    async with staged(tmp_path, store=store(database)) as stage:
-        assert stage.daemon.process is not None
-        async with failing(stage.daemon.process.pid, calls, how, tmp_path / "strace"):
+    async with running_scenario(tmp_path, store=store(database)) as scenario:
+        assert scenario.daemon.process is not None
+        async with failing(scenario.daemon.process.pid, calls, how, tmp_path / "strace"):
             if how.startswith("error"):
-                await nothing_is_told_while_unready(stage, 4.0)
+                await nothing_is_told_while_unready(scenario, 4.0)
             else:
                 for _ in range(10):
-                    assert await stage.alive() < 1.0
+                    assert await scenario.alive() < 1.0
                     await asyncio.sleep(0.25)
-        await recovered(stage)
+        await recovered(scenario)
         # A commit that failed may have been written down all the same; what was sent is never sent twice for that.
-        stage.assert_sound()
-        assert await stage.daemon.stop() == 0
+        scenario.assert_sound()
+        assert await scenario.daemon.stop() == 0
     sound(database)
 
 
+@pytest.mark.fault("S03")
 @pytest.mark.parametrize("seconds", [pytest.param(6.0, id="S03 for 6 s"), pytest.param(60.0, id="S03 for 60 s")])
-async def test_s03_a_database_locked_by_another_process_waits(tmp_path: Path, seconds: float) -> None:
+async def test_a_database_locked_by_another_process_waits(tmp_path: Path, seconds: float) -> None:
     database = tmp_path / "monitor.db"
-    async with staged(tmp_path, store=store(database)) as stage:
+    async with running_scenario(tmp_path, store=store(database)) as scenario:
         other = sqlite3.connect(database, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        await nothing_is_told_while_unready(stage, seconds)
+        await nothing_is_told_while_unready(scenario, seconds)
         other.execute("ROLLBACK")
         other.close()
-        await recovered(stage)
-        stage.assert_sound()
+        await recovered(scenario)
+        scenario.assert_sound()
     sound(database)
 
 
-async def test_s09_a_long_reader_lets_the_wal_grow_and_its_end_lets_it_shrink(tmp_path: Path) -> None:
+@pytest.mark.fault("S09")
+async def test_a_long_reader_lets_the_wal_grow_and_its_end_lets_it_shrink(tmp_path: Path) -> None:
     database, wal = tmp_path / "monitor.db", tmp_path / "monitor.db-wal"
-    async with staged(tmp_path, store=store(database)) as stage:
+    async with running_scenario(tmp_path, store=store(database)) as scenario:
         other = sqlite3.connect(database, isolation_level=None)
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM job").fetchall()
-        await until(lambda: len(stage.arrivals) > 10, PATIENT)
+        await until(lambda: len(scenario.arrivals) > 10, PATIENT)
         other.execute("ROLLBACK")
         other.close()
-        await recovered(stage)
-        stage.assert_sound()
+        await recovered(scenario)
+        scenario.assert_sound()
         assert wal.stat().st_size < 64 * 1024 * 1024
-        assert await stage.daemon.stop() == 0
+        assert await scenario.daemon.stop() == 0
     assert not wal.exists()
     sound(database)
 
 
-async def test_s11_a_limit_on_file_sizes_is_a_full_disk(tmp_path: Path) -> None:
+@pytest.mark.fault("G19", "S11")
+async def test_a_limit_on_file_sizes_is_a_full_disk(tmp_path: Path) -> None:
     database, wal = tmp_path / "monitor.db", tmp_path / "monitor.db-wal"
-    async with staged(tmp_path, store=store(database)) as stage:
-        assert stage.daemon.process is not None
-        pid = stage.daemon.process.pid
+    async with running_scenario(tmp_path, store=store(database)) as scenario:
+        assert scenario.daemon.process is not None
+        pid = scenario.daemon.process.pid
         _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (wal.stat().st_size, hard))
-        await nothing_is_told_while_unready(stage, 4.0)
+        await nothing_is_told_while_unready(scenario, 4.0)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
-        await recovered(stage)
-        stage.assert_sound()
-        assert await stage.daemon.stop(signal.SIGINT) == 0
+        await recovered(scenario)
+        scenario.assert_sound()
+        assert await scenario.daemon.stop(signal.SIGINT) == 0
     sound(database)

@@ -17,7 +17,7 @@ from tests.e2e.daemon import Daemon, until
 from tests.e2e.receivers import webhook
 from tests.e2e.test_story import configuration, rounds
 from tests.faults.machine import NOBODY, allowed, for_everybody, needs, stopwatch
-from tests.faults.stage import PATIENT, QUICK, Stage, staged
+from tests.faults.scenario import PATIENT, QUICK, Scenario, running_scenario
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -37,8 +37,9 @@ def open_to_all(folder: Path) -> None:
         folder = folder.parent
 
 
+@pytest.mark.fault("X05")
 @pytest.mark.slow
-async def test_x05_works_read_only_as_nobody_without_home_terminal_or_capabilities(tmp_path: Path) -> None:
+async def test_works_read_only_as_nobody_without_home_terminal_or_capabilities(tmp_path: Path) -> None:
     needs("unshare", "setsid")
     allowed("unshare", "--mount", "mount", "-o", "remount,bind,ro", "/")
     python = for_everybody()
@@ -47,18 +48,18 @@ async def test_x05_works_read_only_as_nobody_without_home_terminal_or_capabiliti
     open_to_all(tmp_path)
     before = ("unshare", "--mount", "sh", "-c", BARE, "sh", str(volume), *NOBODY, *python[:-1])
     store = {"url": f"sqlite:///{volume}/monitor.db"}
-    async with staged(tmp_path, before=before, python=python[-1], store=store) as stage:
-        status = process_status(stage)
+    async with running_scenario(tmp_path, before=before, python=python[-1], store=store) as scenario:
+        status = process_status(scenario)
         assert "Uid:\t65534\t65534" in status
         assert "CapEff:\t0000000000000000" in status
-        await stage.all_told()
-        stage.assert_sound()
-        assert await stage.daemon.stop() == 0
+        await scenario.all_told()
+        scenario.assert_sound()
+        assert await scenario.daemon.stop() == 0
 
 
-def process_status(stage: Stage) -> str:
-    assert stage.daemon.process is not None
-    return Path(f"/proc/{stage.daemon.process.pid}/status").read_text()
+def process_status(scenario: Scenario) -> str:
+    assert scenario.daemon.process is not None
+    return Path(f"/proc/{scenario.daemon.process.pid}/status").read_text()
 
 
 STREAMS = {
@@ -69,9 +70,10 @@ STREAMS = {
 }
 
 
+@pytest.mark.fault("X07")
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [pytest.param(how, id=how) for how in STREAMS])
-async def test_x07_output_that_goes_nowhere_holds_up_nothing(tmp_path: Path, how: str) -> None:
+async def test_output_that_goes_nowhere_holds_up_nothing(tmp_path: Path, how: str) -> None:
     simulation = Simulation(organisations(2), pace=QUICK, traffic=Traffic(history=5, gap=(0.2, 0.4)))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -124,6 +126,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.fault("X08")
 @pytest.mark.parametrize(
     ("listen", "nobody", "why"),
     [
@@ -131,9 +134,7 @@ def listens(port: int) -> bool:
         pytest.param("127.0.0.1:80", True, "permission denied", id="X08 a privileged port"),
     ],
 )
-async def test_x08_a_port_that_cannot_be_had_is_a_clear_error(
-    tmp_path: Path, listen: str, nobody: bool, why: str
-) -> None:
+async def test_a_port_that_cannot_be_had_is_a_clear_error(tmp_path: Path, listen: str, nobody: bool, why: str) -> None:
     python = (*NOBODY, *for_everybody()) if nobody else (sys.executable,)
     if nobody and unprivileged_from() <= 80:
         pytest.skip("every port may be had here")

@@ -12,10 +12,12 @@ from standardwebhooks import Webhook
 
 from tests.courier.parts import Hands
 from tests.e2e.daemon import until
+from tests.faults.delivery import SIGNING, hook, running_couriers
 from tests.faults.machine import stopwatch
-from tests.faults.post_office import SIGNING, hook, post_office
 from tests.faults.targets import OK, Act, Letter, Target, bomb, drip, half, hang, listening, pour, reset, say
 from tests.metrics.scrapes import value
+
+pytestmark = pytest.mark.fault("G31")
 
 LATER = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
 NOW = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
@@ -27,6 +29,7 @@ def content(letter: Letter) -> object:
     return letter.body
 
 
+@pytest.mark.fault("G31", "D01", "D02", "D03", "D05", "D06")
 @pytest.mark.parametrize(
     "act",
     [
@@ -57,15 +60,15 @@ def content(letter: Letter) -> object:
 )
 async def test_a_passing_fault_costs_one_repetition_with_the_same_id_and_content(tmp_path: Path, act: Act) -> None:
     bad, good = Target([act, OK]), Target()
-    async with listening(bad, good), post_office(tmp_path, hook("bad", bad), hook("good", good)) as office:
+    async with listening(bad, good), running_couriers(tmp_path, hook("bad", bad), hook("good", good)) as couriers:
         took = stopwatch()
-        await office.enqueue("a", to=("bad", "good"))
+        await couriers.enqueue("a", to=("bad", "good"))
         await until(lambda: len(good.letters) == 1)
         assert took() < 1
         await until(lambda: len(bad.letters) == 2)
 
         async def settled() -> bool:
-            return [one.state for one in await office.posted()] == ["sent", "sent"]
+            return [one.state for one in await couriers.posted()] == ["sent", "sent"]
 
         await until(settled)
         await asyncio.sleep(0.2)
@@ -74,6 +77,7 @@ async def test_a_passing_fault_costs_one_repetition_with_the_same_id_and_content
         assert len(good.letters) == 1
 
 
+@pytest.mark.fault("D03")
 @pytest.mark.parametrize(
     ("header", "least", "most"),
     [
@@ -86,11 +90,11 @@ async def test_a_wait_that_is_asked_for_is_kept_by_all_that_wait(
     tmp_path: Path, header: str, least: float, most: float
 ) -> None:
     bad, good = Target([say(429, b"", header), OK]), Target()
-    async with listening(bad, good), post_office(tmp_path, hook("bad", bad), hook("good", good)) as office:
-        await office.enqueue("a", to=("bad",))
+    async with listening(bad, good), running_couriers(tmp_path, hook("bad", bad), hook("good", good)) as couriers:
+        await couriers.enqueue("a", to=("bad",))
         await until(lambda: len(bad.letters) == 1)
         took = waited = stopwatch()
-        await office.enqueue("b", "c", "d", to=("bad", "good"))
+        await couriers.enqueue("b", "c", "d", to=("bad", "good"))
         await until(lambda: len(good.letters) == 3)
         assert took() < 0.5
         await until(lambda: len(bad.letters) == 5)
@@ -98,21 +102,23 @@ async def test_a_wait_that_is_asked_for_is_kept_by_all_that_wait(
         assert waited() < most + 0.5
 
 
-async def test_d03_a_huge_wait_is_capped_at_an_hour(tmp_path: Path) -> None:
+@pytest.mark.fault("D03")
+async def test_a_huge_wait_is_capped_at_an_hour(tmp_path: Path) -> None:
     bad = Target([say(429, b"", "Retry-After: 99999999")])
-    async with listening(bad), post_office(tmp_path, hook("bad", bad)) as office:
-        await office.enqueue("a", to=("bad",))
+    async with listening(bad), running_couriers(tmp_path, hook("bad", bad)) as couriers:
+        await couriers.enqueue("a", to=("bad",))
 
         async def waits() -> bool:
-            (one,) = await office.posted()
+            (one,) = await couriers.posted()
             return one.reason == "rate_limited"
 
         await until(waits)
-        (one,) = await office.posted()
+        (one,) = await couriers.posted()
         assert (one.state, one.attempts) == ("pending", 0)
         assert timedelta(minutes=59) < one.due_at - one.created_at <= timedelta(minutes=61)
 
 
+@pytest.mark.fault("G11", "D04", "D06")
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
@@ -126,52 +132,54 @@ async def test_a_target_that_refuses_us_is_suspended_at_once_and_keeps_its_lette
     tmp_path: Path, act: Act, reason: str
 ) -> None:
     bad, good, clock = Target([act]), Target(), Hands()
-    async with listening(bad, good), post_office(tmp_path, hook("bad", bad), hook("good", good)) as office:
-        await office.enqueue("a", to=("bad",))
+    async with listening(bad, good), running_couriers(tmp_path, hook("bad", bad), hook("good", good)) as couriers:
+        await couriers.enqueue("a", to=("bad",))
         await until(lambda: len(bad.letters) == 1)
 
         async def parked() -> bool:
-            return value(office.own, "finetune_notifier_parked", {"notifier": "bad"}) == 1
+            return value(couriers.own, "finetune_notifier_parked", {"notifier": "bad"}) == 1
 
         await until(parked)
-        await office.enqueue("b", "c", to=("bad", "good"))
+        await couriers.enqueue("b", "c", to=("bad", "good"))
         await until(lambda: len(good.letters) == 2)
         await asyncio.sleep(0.5)
         assert len(bad.letters) == 1, "a suspended target is left alone"
-        assert await office.states("bad") == {"pending": 3}
-        assert value(office.own, "finetune_notifications_failed_total", {"notifier": "bad", "reason": reason}) == 1
+        assert await couriers.states("bad") == {"pending": 3}
+        assert value(couriers.own, "finetune_notifications_failed_total", {"notifier": "bad", "reason": reason}) == 1
     # mended: after a restart, and after an hour without one, all of it goes out in order
     bad.acts = [OK]
     clock.at = datetime.now(UTC) + timedelta(hours=2)
-    async with listening(bad), post_office(tmp_path, hook("bad", bad), clock=clock) as office:
+    async with listening(bad), running_couriers(tmp_path, hook("bad", bad), clock=clock) as couriers:
         await until(lambda: len(bad.letters) == 4)
     assert sorted(bad.keys()[1:]) == [f"research/{job}/1@bad" for job in "abc"]
 
 
+@pytest.mark.fault("D06", "D15")
 @pytest.mark.parametrize(
     "act",
     [
         pytest.param(say(413), id="D06 413"),
     ],
 )
-async def test_d15_a_refused_message_is_buried_alone(tmp_path: Path, act: Act) -> None:
+async def test_a_refused_message_is_buried_alone(tmp_path: Path, act: Act) -> None:
     async def answer(letter: Letter, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await (act if letter.key.startswith("research/poison/") else OK)(letter, reader, writer)
 
     bad = Target([answer])
-    async with listening(bad), post_office(tmp_path, hook("bad", bad)) as office:
-        await office.enqueue("poison", to=("bad",))
-        await office.enqueue("a", "b", to=("bad",))
+    async with listening(bad), running_couriers(tmp_path, hook("bad", bad)) as couriers:
+        await couriers.enqueue("poison", to=("bad",))
+        await couriers.enqueue("a", "b", to=("bad",))
 
         async def settled() -> bool:
-            return await office.states("bad") == {"dead": 1, "sent": 2}
+            return await couriers.states("bad") == {"dead": 1, "sent": 2}
 
         await until(settled)
-        (dead,) = await office.posted("dead")
+        (dead,) = await couriers.posted("dead")
         assert (dead.key, dead.reason) == ("research/poison/1@bad", "too_large")
         assert bad.keys().count("research/poison/1@bad") == 1
 
 
+@pytest.mark.fault("D07")
 @pytest.mark.parametrize(
     "act",
     [
@@ -182,19 +190,20 @@ async def test_d15_a_refused_message_is_buried_alone(tmp_path: Path, act: Act) -
 )
 async def test_a_slow_target_holds_up_itself_alone(tmp_path: Path, act: Act | None) -> None:
     bad, good = Target([act or hang], deaf=act is None), Target()
-    async with listening(bad, good), post_office(tmp_path, hook("bad", bad), hook("good", good)) as office:
-        await office.enqueue(*(f"j{n}" for n in range(8)), to=("bad",), data='"' + "x" * 900_000 + '"')
+    async with listening(bad, good), running_couriers(tmp_path, hook("bad", bad), hook("good", good)) as couriers:
+        await couriers.enqueue(*(f"j{n}" for n in range(8)), to=("bad",), data='"' + "x" * 900_000 + '"')
         took = stopwatch()
-        await office.enqueue("a", to=("good",))
+        await couriers.enqueue("a", to=("good",))
         await until(lambda: len(good.letters) == 1)
         assert took() < 1
 
         async def given_up_and_tried_again() -> bool:
-            return max(one.attempts for one in await office.posted()) >= 2
+            return max(one.attempts for one in await couriers.posted()) >= 2
 
         await until(given_up_and_tried_again)
 
 
+@pytest.mark.fault("G31", "D08")
 @pytest.mark.parametrize(
     "act",
     [
@@ -205,12 +214,12 @@ async def test_a_slow_target_holds_up_itself_alone(tmp_path: Path, act: Act | No
 )
 async def test_a_huge_answer_is_not_read_and_counts_by_its_status(tmp_path: Path, act: Act) -> None:
     bad = Target([act])
-    async with listening(bad), post_office(tmp_path, hook("bad", bad)) as office:
+    async with listening(bad), running_couriers(tmp_path, hook("bad", bad)) as couriers:
         before = resident()
-        await office.enqueue("a", to=("bad",))
+        await couriers.enqueue("a", to=("bad",))
 
         async def sent() -> bool:
-            return await office.states("bad") == {"sent": 1}
+            return await couriers.states("bad") == {"sent": 1}
 
         await until(sent)
         assert resident() - before < 20

@@ -20,7 +20,7 @@ from tests.builders import HOUR, NOON
 from tests.e2e.daemon import until
 from tests.e2e.test_story import rounds
 from tests.fakes import Waits
-from tests.faults.stage import PATIENT, Stage, staged
+from tests.faults.scenario import PATIENT, Scenario, running_scenario
 from tests.store.samples import delivery, letters
 
 SLOW: dict[str, Any] = {"timeout": "10s", "retry_base": "200ms", "retry_max": "1s"}
@@ -51,6 +51,7 @@ class TwoHands(Waits):
         self.steady += passed.total_seconds()
 
 
+@pytest.mark.fault("G18", "T01", "T02")
 @pytest.mark.parametrize(
     ("start", "jump", "age", "dead"),
     [
@@ -62,7 +63,7 @@ class TwoHands(Waits):
         pytest.param(datetime(2038, 1, 19, 3, 14, tzinfo=UTC), DAY, HOUR, 0, id="T03 over the end of 32 bits"),
     ],
 )
-async def test_t01_g18_a_jump_of_the_clock_gives_up_no_message(
+async def test_a_jump_of_the_clock_gives_up_no_message(
     tmp_path: Path, start: datetime, jump: timedelta, age: timedelta, dead: int
 ) -> None:
     clock = TwoHands(start)
@@ -81,7 +82,8 @@ async def test_t01_g18_a_jump_of_the_clock_gives_up_no_message(
             assert due <= timedelta(0)
 
 
-async def test_t01_a_message_of_after_the_jump_grows_old_as_any(tmp_path: Path) -> None:
+@pytest.mark.fault("G18", "T01", "T02")
+async def test_a_message_of_after_the_jump_grows_old_as_any(tmp_path: Path) -> None:
     clock = TwoHands()
     async with opened(f"sqlite:///{tmp_path}/monitor.db", clock=clock) as store:
         clock.wall += 10 * DAY
@@ -131,18 +133,19 @@ class Wrong:
         return sum(at >= since for at in self.asked) / (time.monotonic() - since)
 
 
-async def steady(stage: Stage, clock: Wrong, seconds: float) -> None:
+async def steady(scenario: Scenario, clock: Wrong, seconds: float) -> None:
     """For so long it polls at its pace, tells what ends, and shows no duration below nothing."""
-    since, told = time.monotonic(), len(stage.hook.ends())
+    since, told = time.monotonic(), len(scenario.hook.ends())
     await asyncio.sleep(seconds)
     # Two organisations, each every 0.3 s, but libfaketime costs much and the machine may have other things to do.
     assert 0.2 < clock.polls(since) < 2 * 2 / 0.3
-    await until(lambda: len(stage.hook.ends()) > told, PATIENT)
-    durations = {name: value for name, value in (await stage.daemon.metrics()).items() if "duration_seconds" in name}
+    await until(lambda: len(scenario.hook.ends()) > told, PATIENT)
+    durations = {name: value for name, value in (await scenario.daemon.metrics()).items() if "duration_seconds" in name}
     assert min(durations.values()) >= 0.0
-    await stage.alive()
+    await scenario.alive()
 
 
+@pytest.mark.fault("G18", "T01", "T02")
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
@@ -154,52 +157,54 @@ async def steady(stage: Stage, clock: Wrong, seconds: float) -> None:
         pytest.param(("+0 x0.5", "+0 x3.0"), id="T01 a slow clock, then a fast one"),
     ],
 )
-async def test_t01_a_wrong_clock_neither_storms_nor_silences(tmp_path: Path, offsets: tuple[str, ...]) -> None:
+async def test_a_wrong_clock_neither_storms_nor_silences(tmp_path: Path, offsets: tuple[str, ...]) -> None:
     clock = Wrong(tmp_path / "clock")
     clock.set("+0")
     over: dict[str, Any] = {"before": clock.before, "middlewares": [clock.middleware], "delivery": SLOW}
-    async with staged(tmp_path, signed=False, **over) as stage:
+    async with running_scenario(tmp_path, signed=False, **over) as scenario:
         for offset in offsets:
             clock.set(offset)
-            await steady(stage, clock, 4.0)
-        await stage.all_told()
-        stage.assert_sound()
-        assert "task.failed" not in stage.daemon.log
-        assert '"kind":"stalled"' not in stage.daemon.log
+            await steady(scenario, clock, 4.0)
+        await scenario.all_told()
+        scenario.assert_sound()
+        assert "task.failed" not in scenario.daemon.log
+        assert '"kind":"stalled"' not in scenario.daemon.log
 
 
+@pytest.mark.fault("G18", "T03")
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("moment", ["@1970-01-01 00:00:10", "@2038-01-19 03:13:50", "@2106-02-07 06:28:00"])
-async def test_t03_started_in_another_age_it_works_and_survives_the_correction(tmp_path: Path, moment: str) -> None:
+async def test_started_in_another_age_it_works_and_survives_the_correction(tmp_path: Path, moment: str) -> None:
     clock = Wrong(tmp_path / "clock")
     clock.set(moment)
     over: dict[str, Any] = {"before": clock.before, "middlewares": [clock.middleware], "delivery": SLOW}
-    async with staged(tmp_path, signed=False, **over) as stage:
-        await steady(stage, clock, 4.0)
+    async with running_scenario(tmp_path, signed=False, **over) as scenario:
+        await steady(scenario, clock, 4.0)
         clock.set("+0")
-        await steady(stage, clock, 4.0)
-        await stage.all_told()
-        stage.assert_sound()
-        assert "task.failed" not in stage.daemon.log
-        assert await stage.daemon.stop() == 0
+        await steady(scenario, clock, 4.0)
+        await scenario.all_told()
+        scenario.assert_sound()
+        assert "task.failed" not in scenario.daemon.log
+        assert await scenario.daemon.stop() == 0
 
 
+@pytest.mark.fault("T05")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("zone", ["", "Pacific/Apia", "America/St_Johns", "Nonsense/Nowhere"])
-async def test_t05_the_time_zone_of_the_machine_is_nowhere_to_be_seen(tmp_path: Path, zone: str) -> None:
-    async with staged(tmp_path, before=("env", f"TZ={zone}")) as stage:
-        await stage.all_told()
-        await until(lambda: bool(stage.hook.bodies), PATIENT)
-        await rounds(stage.daemon, 2)
-        told = stage.hook.bodies[0]["timestamp"]
-        shown = (await stage.daemon.get("/api/v1/jobs"))[1] + (await stage.daemon.get("/api/v1/orgs"))[1]
-        stage.assert_sound()
+async def test_the_time_zone_of_the_machine_is_nowhere_to_be_seen(tmp_path: Path, zone: str) -> None:
+    async with running_scenario(tmp_path, before=("env", f"TZ={zone}")) as scenario:
+        await scenario.all_told()
+        await until(lambda: bool(scenario.hook.bodies), PATIENT)
+        await rounds(scenario.daemon, 2)
+        told = scenario.hook.bodies[0]["timestamp"]
+        shown = (await scenario.daemon.get("/api/v1/jobs"))[1] + (await scenario.daemon.get("/api/v1/orgs"))[1]
+        scenario.assert_sound()
     assert abs(datetime.fromisoformat(told).timestamp() - time.time()) < PATIENT
     assert told.endswith("Z")
     moments = re.findall(r'"(\d{4}-\d\d-\d\dT[^"]*)"', shown)
     assert moments
     assert all(moment.endswith(("Z", "+00:00")) for moment in moments)
-    written = re.findall(r'"timestamp":"([^"]+)"', stage.daemon.log)
+    written = re.findall(r'"timestamp":"([^"]+)"', scenario.daemon.log)
     assert all(abs((datetime.fromisoformat(at) - SystemClock().now()).total_seconds()) < 120 for at in written)

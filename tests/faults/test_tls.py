@@ -13,11 +13,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.faults.certificates import AUTHORITY, CLIENT, IMPOSTOR, RENEWED, client_side
-from tests.faults.house import files, house, peer
+from tests.faults.server import files, peer, protected_server
+
+pytestmark = pytest.mark.fault("G34")
 
 
-async def test_g34_tls_speaks_only_the_versions_that_are_asked_for(tmp_path: Path) -> None:
-    async with house(tmp_path, tls_server_config=files(tmp_path, min_version="TLS13")) as here:
+@pytest.mark.fault("G34")
+async def test_tls_speaks_only_the_versions_that_are_asked_for(tmp_path: Path) -> None:
+    async with protected_server(tmp_path, tls_server_config=files(tmp_path, min_version="TLS13")) as here:
         assert here.url.startswith("https://")
         assert await here.get(tls=client_side()) == 200
         assert await asyncio.to_thread(peer, here.url, client_side()) == ("first", "TLSv1.3")
@@ -31,10 +34,11 @@ async def test_g34_tls_speaks_only_the_versions_that_are_asked_for(tmp_path: Pat
                 pass
 
 
-async def test_g34_half_and_strange_handshakes_hold_up_nobody_and_leave_no_error(
+@pytest.mark.fault("G34")
+async def test_half_and_strange_handshakes_hold_up_nobody_and_leave_no_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with house(tmp_path, tls_server_config=files(tmp_path)) as here:
+    async with protected_server(tmp_path, tls_server_config=files(tmp_path)) as here:
         port = int(here.url.rsplit(":", 1)[1])
         writers = []
         for greeting in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\xff" * 500):
@@ -50,8 +54,9 @@ async def test_g34_half_and_strange_handshakes_hold_up_nobody_and_leave_no_error
     assert [record.getMessage() for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}] == []
 
 
-async def test_g34_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
-    async with house(tmp_path, tls_server_config=files(tmp_path)) as here:
+@pytest.mark.fault("G34")
+async def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
+    async with protected_server(tmp_path, tls_server_config=files(tmp_path)) as here:
         assert (await asyncio.to_thread(peer, here.url, client_side()))[0] == "first"
         shutil.copy(RENEWED.cert, tmp_path / "tls.crt")  # and the key a moment later, as renewals go
         await here.access.refresh()
@@ -65,13 +70,14 @@ async def test_g34_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Pa
         assert (await asyncio.to_thread(peer, here.url, client_side()))[0] == "second"
 
 
+@pytest.mark.fault("G34")
 @pytest.mark.parametrize("highest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda one: one.name)
-async def test_g34_clients_must_be_signed_by_the_authority_that_is_configured_now(
+async def test_clients_must_be_signed_by_the_authority_that_is_configured_now(
     tmp_path: Path, highest: ssl.TLSVersion
 ) -> None:
     shutil.copy(AUTHORITY, tmp_path / "ca.pem")
     tls = files(tmp_path, client_ca_file="ca.pem", client_auth_type="RequireAndVerifyClientCert")
-    async with house(tmp_path, tls_server_config=tls) as here:
+    async with protected_server(tmp_path, tls_server_config=tls) as here:
 
         async def outcome(context: ssl.SSLContext) -> int:
             try:
@@ -90,8 +96,9 @@ async def test_g34_clients_must_be_signed_by_the_authority_that_is_configured_no
         assert await outcome(client_side(IMPOSTOR, highest=highest)) == 200
 
 
-async def test_g34_what_an_open_listener_cannot_change_is_refused_aloud(tmp_path: Path) -> None:
-    async with house(tmp_path, tls_server_config=files(tmp_path)) as here:
+@pytest.mark.fault("G34")
+async def test_what_an_open_listener_cannot_change_is_refused_aloud(tmp_path: Path) -> None:
+    async with protected_server(tmp_path, tls_server_config=files(tmp_path)) as here:
         with capture_logs() as logs:
             here.write()
             await here.access.refresh()
@@ -99,9 +106,10 @@ async def test_g34_what_an_open_listener_cannot_change_is_refused_aloud(tmp_path
         assert await here.get(tls=client_side()) == 200
 
 
-async def test_g34_the_operators_headers_stand_instead_of_ours(tmp_path: Path) -> None:
+@pytest.mark.fault("G34")
+async def test_the_operators_headers_stand_instead_of_ours(tmp_path: Path) -> None:
     headers = {"Strict-Transport-Security": "max-age=60", "X-Frame-Options": "SAMEORIGIN"}
-    async with house(tmp_path, http_server_config={"headers": headers}) as here:
+    async with protected_server(tmp_path, http_server_config={"headers": headers}) as here:
         for path in ("/", "/nowhere"):
             async with aiohttp.ClientSession() as client, client.get(here.url + path) as answer:
                 assert {name: answer.headers[name] for name in headers} == headers

@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon import until
+from tests.faults.daemon import INTERVAL, SLACK, memory, watched
 from tests.faults.hostile import Call, Hostile, job
-from tests.faults.ward import INTERVAL, SLACK, memory, ward
 
 DAY = 86_400
 
 
+@pytest.mark.fault("G12")
 @pytest.mark.slow
 @pytest.mark.timeout(200)
-async def test_g12_200_organisations_of_which_50_hang(tmp_path: Path) -> None:
+async def test_200_organisations_of_which_50_hang(tmp_path: Path) -> None:
     interval = 5.0
     apis = [Hostile(f"org{number:03}") for number in range(200)]
     for api in apis:
@@ -33,7 +34,7 @@ async def test_g12_200_organisations_of_which_50_hang(tmp_path: Path) -> None:
 
     healthy, ill = apis[50:], apis[:50]
     poll = {"interval": f"{interval:g}s", "idle_interval": f"{interval:g}s", "timeout": "30s", "events_interval": "15s"}
-    async with ward(tmp_path, *apis, poll=poll) as seen:
+    async with watched(tmp_path, *apis, poll=poll) as seen:
         await until(seen.up, 60)
         await asyncio.sleep(interval)
         before, seen.rss = memory(seen.daemon), 0
@@ -56,9 +57,10 @@ async def test_g12_200_organisations_of_which_50_hang(tmp_path: Path) -> None:
     assert max(delays) <= interval + SLACK
 
 
+@pytest.mark.fault("G6", "U30")
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-async def test_u30_g06_10_000_old_jobs_each_are_no_news_and_then_cost_one_request(tmp_path: Path) -> None:
+async def test_10_000_old_jobs_each_are_no_news_and_then_cost_one_request(tmp_path: Path) -> None:
     apis = [Hostile(f"org{number}") for number in range(3)]
     for api in apis:
         api.jobs = [
@@ -68,7 +70,7 @@ async def test_u30_g06_10_000_old_jobs_each_are_no_news_and_then_cost_one_reques
     other = Hostile("other")
     other.begin("ftjob-1")
     poll = {"interval": "1s", "idle_interval": "1s"}
-    async with ward(tmp_path, *apis, other, poll=poll) as seen:
+    async with watched(tmp_path, *apis, other, poll=poll) as seen:
         began = time.monotonic()
         await until(lambda: seen.up("other"), 10)
         await until(seen.up, 120)
@@ -113,9 +115,10 @@ int clock_gettime(clockid_t id, struct timespec *at) {
 """
 
 
+@pytest.mark.fault("G18", "T01")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-async def test_g18_t01_a_clock_that_jumps_a_day_either_way_makes_no_storm_and_no_silence(tmp_path: Path) -> None:
+async def test_a_clock_that_jumps_a_day_either_way_makes_no_storm_and_no_silence(tmp_path: Path) -> None:
     (tmp_path / "shim.c").write_text(SHIM)
     shim, shift = tmp_path / "shim.so", tmp_path / "shift"
     shift.write_text("0")
@@ -129,7 +132,7 @@ async def test_g18_t01_a_clock_that_jumps_a_day_either_way_makes_no_storm_and_no
         good.begin(f"ftjob-{number}")
     # Its signatures are a day off, too, and no receiver takes them: this one is not signed.
     environ = {"LD_PRELOAD": str(shim), "CLOCK_SHIFT": str(shift)}
-    async with ward(tmp_path, good, environ=environ, signed=False) as seen:
+    async with watched(tmp_path, good, environ=environ, signed=False) as seen:
         await until(seen.up)
         await seen.polled("good", 4)
         for number, day in enumerate([DAY, 0, -DAY, 0, 3600 * 24 * 400]):

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon import until
+from tests.faults.daemon import SLACK, WatchedDaemon, memory, watched
 from tests.faults.hostile import Call, Fault, Hostile, http, job, listing
-from tests.faults.ward import SLACK, Ward, memory, ward
+
+pytestmark = pytest.mark.fault("X04")
 
 GROWTH = 150  # MB
 INTERVAL = 1.0
@@ -89,6 +91,7 @@ async def _crumbs(api: Hostile, call: Call) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.fault("U25", "U26")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("case", CASES)
@@ -97,7 +100,7 @@ async def test_one_organisation_without_measure(tmp_path: Path, case: str) -> No
     for api in (good, bad):
         api.begin("ftjob-1")
     fault = CASES[case]()
-    async with ward(tmp_path, good, bad, poll={"interval": "1s", "idle_interval": "1s", "timeout": "5s"}) as seen:
+    async with watched(tmp_path, good, bad, poll={"interval": "1s", "idle_interval": "1s", "timeout": "5s"}) as seen:
         await until(seen.up, 30)
         await seen.polled("good", 2)
         before, seen.rss, seen.answers[:], began = memory(seen.daemon), 0, [], time.monotonic()
@@ -117,16 +120,17 @@ async def test_one_organisation_without_measure(tmp_path: Path, case: str) -> No
     assert gap < INTERVAL + SLACK
 
 
+@pytest.mark.fault("G13", "U25")
 @pytest.mark.slow
 @pytest.mark.timeout(150)
-async def test_u25_g13_many_without_measure_at_once(tmp_path: Path) -> None:
+async def test_many_without_measure_at_once(tmp_path: Path) -> None:
     good, bad = Hostile("good"), [Hostile(f"bad{number:02}") for number in range(24)]
     for api in (good, *bad):
         api.begin("ftjob-1")
     exploding = _whole(bomb(), "Content-Encoding: gzip")
     almost = flood(HEAD + b"Content-Length: 8000000\r\n\r\n", b" " * 100_000, 79)
     faults = [exploding, almost, CASES["U25 512 MB in chunks"](), CASES["U26 1xx without a pause"]()]
-    async with ward(tmp_path, good, *bad, poll={"interval": "1s", "idle_interval": "1s", "timeout": "5s"}) as seen:
+    async with watched(tmp_path, good, *bad, poll={"interval": "1s", "idle_interval": "1s", "timeout": "5s"}) as seen:
         await until(seen.up, 30)
         await seen.polled("good", 2)
         before, seen.rss, seen.answers[:], began = memory(seen.daemon), 0, [], time.monotonic()
@@ -144,7 +148,7 @@ async def test_u25_g13_many_without_measure_at_once(tmp_path: Path) -> None:
     assert gap < INTERVAL + SLACK
 
 
-def _print(case: str, seen: Ward, before: int, gap: float) -> None:
+def _print(case: str, seen: WatchedDaemon, before: int, gap: float) -> None:
     print(
         f"\n{case}: memory {before} + {seen.rss - before} MB, poll gap of the good one {gap:.2f} s,",
         f"/-/healthy at most {max(seen.answers):.3f} s",

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.daemon import until
+from tests.faults.daemon import WatchedDaemon, watched
 from tests.faults.hostile import Call, Fault, Hostile, event, job
 from tests.faults.stories import Story, of, tell
-from tests.faults.ward import Ward, ward
 
 YEAR = 366 * 86_400
 
@@ -31,14 +31,14 @@ def page_of(change: Callable[[list[Any]], list[Any]]) -> Fault:
     return fault
 
 
-async def end_once(seen: Ward, api: Hostile, job_id: str = "ftjob-1", status: str = "succeeded") -> None:
+async def end_once(seen: WatchedDaemon, api: Hostile, job_id: str = "ftjob-1", status: str = "succeeded") -> None:
     """The job ends, is told once, and nothing else ever is."""
     await seen.ends(api.name, job_id, status)
     await seen.polled(api.name, 3)
     assert seen.of(api.name) == [(job_id, status)]
 
 
-async def u16_valid_json_of_another_type(seen: Ward, api: Hostile) -> None:
+async def u16_valid_json_of_another_type(seen: WatchedDaemon, api: Hostile) -> None:
     async def fault(api: Hostile, call: Call) -> bool:
         found = api.page(api.jobs, call) if call.path == "jobs" else {"data": []}
         await call.answer(200, json.dumps(found).encode(), "Content-Type: text/html; charset=latin-1")
@@ -48,7 +48,7 @@ async def u16_valid_json_of_another_type(seen: Ward, api: Hostile) -> None:
     await end_once(seen, api)
 
 
-async def u17_odd_items_hide_no_siblings(seen: Ward, api: Hostile) -> None:
+async def u17_odd_items_hide_no_siblings(seen: WatchedDaemon, api: Hostile) -> None:
     odd: list[Any] = [
         None,
         "x",
@@ -68,7 +68,7 @@ async def u17_odd_items_hide_no_siblings(seen: Ward, api: Hostile) -> None:
     assert (await seen.job(api.name, "ftjob-odd"))["status"] == "unknown"
 
 
-async def u18_statuses_that_nobody_knows(seen: Ward, api: Hostile) -> None:
+async def u18_statuses_that_nobody_knows(seen: WatchedDaemon, api: Hostile) -> None:
     for status in (None, 7, "future_status", "SUCCEEDED", ["x"], "paused"):
         api.jobs[0]["status"] = status
         await seen.polled(api.name, 2)
@@ -79,7 +79,7 @@ async def u18_statuses_that_nobody_knows(seen: Ward, api: Hostile) -> None:
     await end_once(seen, api)
 
 
-async def u19_errors_of_any_shape(seen: Ward, api: Hostile) -> None:
+async def u19_errors_of_any_shape(seen: WatchedDaemon, api: Hostile) -> None:
     for error in ({}, None, "boom", {"message": None, "code": None}, ["x"]):
         api.jobs[0]["error"] = error
         await seen.polled(api.name)
@@ -91,7 +91,7 @@ async def u19_errors_of_any_shape(seen: Ward, api: Hostile) -> None:
     assert len(json.dumps(said)) < 8_000
 
 
-async def u20_an_end_that_is_taken_back(seen: Ward, api: Hostile) -> None:
+async def u20_an_end_that_is_taken_back(seen: WatchedDaemon, api: Hostile) -> None:
     await seen.ends(api.name, "ftjob-1")
     for status in ("running", "succeeded", "queued", "failed", "running", "cancelled", "succeeded"):
         api.jobs[0]["status"] = status
@@ -100,7 +100,7 @@ async def u20_an_end_that_is_taken_back(seen: Ward, api: Hostile) -> None:
     assert (await seen.job(api.name, "ftjob-1"))["status"] == "succeeded"
 
 
-async def u21_an_end_between_list_and_events(seen: Ward, api: Hostile) -> None:
+async def u21_an_end_between_list_and_events(seen: WatchedDaemon, api: Hostile) -> None:
     async def fault(api: Hostile, call: Call) -> bool:
         if call.path.endswith("/events") and api.jobs[0]["status"] == "running":
             api.move("ftjob-1", "succeeded", fine_tuned_model="ft:gpt-4o-mini:x")
@@ -116,7 +116,7 @@ async def u21_an_end_between_list_and_events(seen: Ward, api: Hostile) -> None:
     assert {each["id"] for each in events} == {"ev-first", "ev-last"}
 
 
-async def u22_a_job_that_vanishes_and_comes_back(seen: Ward, api: Hostile) -> None:
+async def u22_a_job_that_vanishes_and_comes_back(seen: WatchedDaemon, api: Hostile) -> None:
     async def shown(status: str) -> bool:
         return bool((await seen.job(api.name, "ftjob-1"))["status"] == status)
 
@@ -129,7 +129,7 @@ async def u22_a_job_that_vanishes_and_comes_back(seen: Ward, api: Hostile) -> No
     await end_once(seen, api)
 
 
-async def u23_times_that_cannot_be(seen: Ward, api: Hostile) -> None:
+async def u23_times_that_cannot_be(seen: WatchedDaemon, api: Hostile) -> None:
     odd: list[Any] = [
         0,
         -5,
@@ -164,7 +164,7 @@ async def u23_times_that_cannot_be(seen: Ward, api: Hostile) -> None:
     assert all(0 <= span < YEAR for span in [*spans, *sums]), [span for span in spans if not 0 <= span < YEAR]
 
 
-async def u23_ends_that_are_far_from_their_starts(seen: Ward, api: Hostile) -> None:
+async def u23_ends_that_are_far_from_their_starts(seen: WatchedDaemon, api: Hostile) -> None:
     api.begin("ftjob-old", created_at=1)
     api.events["ftjob-old"] = [event("ev-1", "Fine-tuning job started", created_at=2)]
     api.begin("ftjob-new")
@@ -180,7 +180,7 @@ async def u23_ends_that_are_far_from_their_starts(seen: Ward, api: Hostile) -> N
     assert {name: value for name, value in spans.items() if not 0 <= value < YEAR} == {}
 
 
-async def u24_jobs_of_another_organisation(seen: Ward, api: Hostile) -> None:
+async def u24_jobs_of_another_organisation(seen: WatchedDaemon, api: Hostile) -> None:
     theirs = [job("ftjob-theirs", "running", organization_id="org-theirs")]
     api.fault = page_of(lambda items: [*theirs, *items])
     await seen.polled(api.name, 2)
@@ -188,13 +188,13 @@ async def u24_jobs_of_another_organisation(seen: Ward, api: Hostile) -> None:
     await end_once(seen, api)
 
 
-async def u24_one_id_in_two_organisations(seen: Ward, api: Hostile) -> None:
+async def u24_one_id_in_two_organisations(seen: WatchedDaemon, api: Hostile) -> None:
     await end_once(seen, api, status="failed")  # the others' ftjob-1 goes its own way
     told = [each.data["transition"]["id"] for each in seen.told if each.org == api.name]
     assert told == [f"{api.name}/ftjob-1/2"]
 
 
-async def u15_numbers_that_are_none(seen: Ward, api: Hostile) -> None:
+async def u15_numbers_that_are_none(seen: WatchedDaemon, api: Hostile) -> None:
     async def fault(api: Hostile, call: Call) -> bool:
         if call.path.endswith("/events"):
             data = '{"data":[{"id":"ev-1","created_at":NaN,"level":"info","message":"Step 1/2","type":"metrics",'
@@ -221,7 +221,7 @@ async def u15_numbers_that_are_none(seen: Ward, api: Hostile) -> None:
         assert not [line for line in lines if "NaN" in line or "Inf" in line.replace("+Inf", "")]
 
 
-async def u15_utf_16(seen: Ward, api: Hostile) -> None:
+async def u15_utf_16(seen: WatchedDaemon, api: Hostile) -> None:
     async def fault(api: Hostile, call: Call) -> bool:
         found = api.page(api.jobs, call) if call.path == "jobs" else {"data": []}
         await call.answer(200, json.dumps(found).encode("utf-16"), "Content-Type: application/json; charset=utf-16")
@@ -240,12 +240,13 @@ STORIES: tuple[Story, ...] = (
 )  # fmt: skip
 
 
+@pytest.mark.fault("G14", "U15", "U16", "U17", "U18", "U19", "U20", "U21", "U22", "U23", "U24")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-async def test_u15_to_u24_what_jobs_say_of_themselves(tmp_path: Path) -> None:
+async def test_what_jobs_say_of_themselves(tmp_path: Path) -> None:
     apis = of(STORIES)
     ours = next(api for api in apis if "another-organisation" in api.name)
     ours.jobs[0]["organization_id"] = "org-ours"
-    async with ward(tmp_path, *apis, orgs={ours.name: {"organization": "org-ours"}}) as seen:
+    async with watched(tmp_path, *apis, orgs={ours.name: {"organization": "org-ours"}}) as seen:
         await until(seen.up, 30)
         assert await tell(seen, STORIES) == {}

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon import until
+from tests.faults.daemon import INTERVAL, SLACK, watched
 from tests.faults.hostile import Call, Fault, Hostile
-from tests.faults.ward import INTERVAL, SLACK, ward
 
 
 def refusing(status: int, *, code: str | None = None, **headers: float | str) -> Fault:
@@ -55,15 +55,16 @@ CASES: dict[str, tuple[Fault, float, float]] = {
 }
 
 
+@pytest.mark.fault("G15", "U03", "U04", "U05", "U06", "U07")
 @pytest.mark.slow
 @pytest.mark.timeout(100)
-async def test_u03_u04_u05_u06_u07_g15_waits_are_kept_and_capped(tmp_path: Path) -> None:
+async def test_waits_are_kept_and_capped(tmp_path: Path) -> None:
     apis = {f"org{number:02}": Hostile(f"org{number:02}") for number in range(len(CASES))}
     good, endless = Hostile("good"), Hostile("endless")
     everyone = (good, endless, *apis.values())
     for api in everyone:
         api.begin("ftjob-1")
-    async with ward(tmp_path, *everyone) as seen:
+    async with watched(tmp_path, *everyone) as seen:
         await until(seen.up, 30)
         began = time.monotonic()
         for api, (fault, _, _) in zip(apis.values(), CASES.values(), strict=True):

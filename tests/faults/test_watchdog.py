@@ -39,7 +39,8 @@ class Broken:
             raise self.errors.pop(0)
 
 
-async def test_x10_g22_a_loop_that_breaks_is_begun_anew_and_counted() -> None:
+@pytest.mark.fault("G22", "X10")
+async def test_a_loop_that_breaks_is_begun_anew_and_counted() -> None:
     clock, loop, counted = Hands(), Broken(ValueError("a bug"), KeyError("another")), []
     with structlog.testing.capture_logs() as logs:
         await supervise("watcher of a", loop.run, clock, lambda: counted.append(clock.ticks))
@@ -48,13 +49,15 @@ async def test_x10_g22_a_loop_that_breaks_is_begun_anew_and_counted() -> None:
     assert [entry["task"] for entry in logs if entry["event"] == "task.failed"] == ["watcher of a"] * 2
 
 
-async def test_x10_a_loop_that_breaks_at_once_again_and_again_waits_longer_each_time_up_to_a_minute() -> None:
+@pytest.mark.fault("G22", "X10")
+async def test_a_loop_that_breaks_at_once_again_and_again_waits_longer_each_time_up_to_a_minute() -> None:
     clock, loop, moments = Hands(), Broken(*(ValueError() for _ in range(10))), []
     await supervise("a", loop.run, clock, lambda: moments.append(clock.ticks))
     waits = [b - a for a, b in itertools.pairwise(moments)]
     assert waits == [2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
+@pytest.mark.fault("G22", "S05", "X10")
 @pytest.mark.parametrize(
     "error",
     [
@@ -63,14 +66,15 @@ async def test_x10_a_loop_that_breaks_at_once_again_and_again_waits_longer_each_
         pytest.param(ExceptionGroup("of tasks", [ExceptionGroup("more", [Gone("the file")])]), id="gone, in groups"),
     ],
 )
-async def test_x10_s05_without_its_database_no_loop_is_begun_anew(error: Exception) -> None:
+async def test_without_its_database_no_loop_is_begun_anew(error: Exception) -> None:
     loop = Broken(error)
     with pytest.raises((Gone, Corrupt, ExceptionGroup)):
         await supervise("a", loop.run, Hands())
     assert loop.begun == 1
 
 
-def test_g22_an_event_loop_that_does_not_tick_is_not_alive() -> None:
+@pytest.mark.fault("G22")
+def test_an_event_loop_that_does_not_tick_is_not_alive() -> None:
     clock = Hands()
     watchdog = Watchdog(clock)
     clock.move(9)
@@ -79,7 +83,8 @@ def test_g22_an_event_loop_that_does_not_tick_is_not_alive() -> None:
     assert not watchdog.alive()
 
 
-async def test_g20_what_holds_up_the_loop_is_seen_in_how_late_it_ticks() -> None:
+@pytest.mark.fault("G20")
+async def test_what_holds_up_the_loop_is_seen_in_how_late_it_ticks() -> None:
     late: list[float] = []
 
     class Busy(Hands):
@@ -96,7 +101,8 @@ async def test_g20_what_holds_up_the_loop_is_seen_in_how_late_it_ticks() -> None
     assert late == pytest.approx([0.0, 0.0, 0.2, 0.0])
 
 
-async def test_g22_a_loop_that_sleeps_is_alive_and_one_that_is_overdue_is_not() -> None:
+@pytest.mark.fault("G22")
+async def test_a_loop_that_sleeps_is_alive_and_one_that_is_overdue_is_not() -> None:
     clock = Hands()
     watchdog, its = Watchdog(clock), WatchedClock(clock)
     ticking = clock.monotonic
@@ -119,12 +125,14 @@ async def test_g22_a_loop_that_sleeps_is_alive_and_one_that_is_overdue_is_not() 
     assert alive()
 
 
-def test_g22_a_loop_without_a_clock_of_its_own_cannot_be_watched() -> None:
+@pytest.mark.fault("G22")
+def test_a_loop_without_a_clock_of_its_own_cannot_be_watched() -> None:
     with pytest.raises(TypeError), Watchdog(Hands()).watching("a", Hands()):
         pass
 
 
-async def test_g22_a_courier_that_never_comes_back_from_its_target_turns_liveness_false(tmp_path: Path) -> None:
+@pytest.mark.fault("G22")
+async def test_a_courier_that_never_comes_back_from_its_target_turns_liveness_false(tmp_path: Path) -> None:
     async with office(tmp_path) as here, anyio.create_task_group() as tasks:
         await here.enqueue("a")
         begun, over = anyio.Event(), anyio.Event()
@@ -153,7 +161,8 @@ async def test_g22_a_courier_that_never_comes_back_from_its_target_turns_livenes
         assert [entry["event"] for entry in logs if entry["event"] == "delivery.sent"] == ["delivery.sent"]
 
 
-async def test_x10_a_bug_in_a_reload_is_counted_and_stops_nothing(tmp_path: Path) -> None:
+@pytest.mark.fault("G22", "X10")
+async def test_a_bug_in_a_reload_is_counted_and_stops_nothing(tmp_path: Path) -> None:
     simulation = Simulation(organisations(1), traffic=Traffic(history=3))
     async with serve(simulation) as base_url, anyio.create_task_group() as tasks:
         daemon = Daemon(tmp_path, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client import REGISTRY
 
 from monitor.domain.flow import Reason
@@ -66,6 +67,7 @@ def test_values_outside_the_closed_sets_become_other() -> None:
     assert found["finetune_notifications_dead_total"] == {of(notifier="chat", reason="other"): 1}
 
 
+@pytest.mark.fault("G17")
 def test_the_number_of_reasons_is_bounded() -> None:
     process = ProcessMetrics()
     process.watch([], ["chat"])

@@ -2,6 +2,8 @@ import pytest
 
 from monitor.notifiers.address import objection
 
+pytestmark = pytest.mark.fault("G31", "D17")
+
 
 @pytest.mark.parametrize(
     "host",

@@ -12,6 +12,8 @@ from monitor.notifiers.base import FailureKind, HttpAnswer, HttpRequest, SendErr
 from monitor.notifiers.http import post, session
 from tests.notifiers.receivers import raw, receiver
 
+pytestmark = pytest.mark.fault("D17")
+
 
 async def posted(url: str, *, timeout: float = 5.0) -> HttpAnswer:
     async with session() as client:
@@ -76,6 +78,7 @@ async def test_headers_that_drip_do_not_outlive_the_deadline() -> None:
         assert (await refused(url, timeout=0.2)).kind is FailureKind.AMBIGUOUS
 
 
+@pytest.mark.fault("G31", "D08")
 async def test_an_endless_answer_is_read_no_further_than_its_limit() -> None:
     sent = 0
 
@@ -114,6 +117,7 @@ async def test_a_body_that_hangs_does_not_hide_the_status() -> None:
     assert (answer.status, answer.body, answer.lost) == (503, b"half", True)
 
 
+@pytest.mark.fault("G31", "D05")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_an_answer_and_nothing_follows_it(status: int) -> None:
     async with receiver((200, "ok")) as elsewhere, receiver((status, "", {"Location": elsewhere.url})) as target:

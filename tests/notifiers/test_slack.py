@@ -172,6 +172,7 @@ async def test_an_error_with_a_good_status_suspends_the_target(answer: Any) -> N
     assert error.kind is FailureKind.TARGET
 
 
+@pytest.mark.fault("P23")
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 async def test_a_5xx_may_have_posted(status: int) -> None:
     async with receiver((status, "bad gateway")) as slack, notifiers.session() as client:
@@ -179,6 +180,7 @@ async def test_a_5xx_may_have_posted(status: int) -> None:
     assert (error.kind, error.status, error.answer) == (FailureKind.AMBIGUOUS, status, "bad gateway")
 
 
+@pytest.mark.fault("P23")
 @pytest.mark.parametrize(
     ("down", "kind"),
     [
@@ -271,6 +273,7 @@ async def test_an_error_shows_neither_the_token_nor_the_url() -> None:
     assert "0123456789" not in f"{bot} {hook} {bot!r} {hook!r}"
 
 
+@pytest.mark.fault("G31", "D05")
 async def test_no_redirect_takes_the_token_elsewhere() -> None:
     async with (
         receiver((200, "ok")) as thief,

@@ -82,6 +82,7 @@ EMPTY_KEY = base64.b64encode(
 ).decode()
 
 
+@pytest.mark.fault("W01")
 @pytest.mark.parametrize(
     ("changes", "body"),
     [
@@ -128,6 +129,7 @@ def test_it_is_good_for_five_minutes_before_and_after(seconds: int, good: bool) 
         assert refused(headers) == "stale"
 
 
+@pytest.mark.fault("W06")
 @pytest.mark.parametrize(
     "body",
     [
@@ -167,11 +169,13 @@ def test_a_signed_event_that_makes_no_sense_is_malformed(body: bytes) -> None:
     assert refused(signed(body), body) == "malformed"
 
 
+@pytest.mark.fault("W11")
 @pytest.mark.parametrize("text", [SECRET, SECRET.removeprefix("whsec_"), SECRET.rstrip("=")])
 def test_a_secret_may_come_without_prefix_or_padding(text: str) -> None:
     assert signing_key(text) == bytes(range(32))
 
 
+@pytest.mark.fault("W11")
 @pytest.mark.parametrize(
     "text", ["", "whsec_", "whsec_=", "whsec_!", "whsec_c2hvcnQ=", "é" * 40, "whsec_whsec_" + SECRET]
 )

@@ -17,7 +17,7 @@ from monitor.simulator import Pace, Simulation, Traffic, organisations, serve
 from tests.e2e.daemon import Daemon, running, until
 from tests.e2e.receivers import Inbox, webhook
 from tests.e2e.test_story import configuration
-from tests.faults.stage import BUSY, QUICK, Stage
+from tests.faults.scenario import BUSY, QUICK, Scenario
 from tests.replicas.cluster import Cluster
 
 LEASE = 3.0
@@ -81,7 +81,7 @@ class Polls:
 class Fleet:
     """The replicas by name, and what is seen of them from outside."""
 
-    stage: Stage
+    scenario: Scenario
     replicas: dict[str, Daemon]
     polls: Polls
 
@@ -93,11 +93,11 @@ class Fleet:
     async def fair(self) -> bool:
         """Whether none has more than one organisation more than another, and each is somebody's."""
         shares = (await self.shares()).values()
-        return max(shares) - min(shares) <= 1 and sum(shares) == len(self.stage.simulation.orgs)
+        return max(shares) - min(shares) <= 1 and sum(shares) == len(self.scenario.simulation.orgs)
 
     def copies(self) -> Counter[str]:
         """How often each delivery arrived."""
-        return Counter(self.stage.hook.ids)
+        return Counter(self.scenario.hook.ids)
 
 
 @asynccontextmanager
@@ -136,11 +136,11 @@ async def fleet(
                 daemon = Daemon(folder / name, settings, before=command)
             replicas[name] = daemon
         first = next(daemon for daemon in replicas.values() if not daemon.process_ended)
-        stage = Stage(simulation=simulation, daemon=first, hook=hook, before=since)
-        hook.answer = stage.take
-        seen = Fleet(stage=stage, replicas=replicas, polls=polls)
+        scenario = Scenario(simulation=simulation, daemon=first, hook=hook, before=since)
+        hook.answer = scenario.take
+        seen = Fleet(scenario=scenario, replicas=replicas, polls=polls)
         await until(lambda: _first_seen(replicas) >= orgs, 60 + orgs)
-        stage.born = time.time()
+        scenario.born = time.time()
         yield seen
         for daemon in replicas.values():
             assert "Traceback" not in daemon.log, daemon.log[daemon.log.index("Traceback") - 500 :][:4000]

@@ -17,7 +17,7 @@ from tests.bench.processes import load
 from tests.bench.shared import fair, replica
 from tests.e2e.daemon import until
 from tests.e2e.receivers import slack
-from tests.faults.stage import PATIENT
+from tests.faults.scenario import PATIENT
 from tests.replicas.cluster import Cluster, cluster
 from tests.replicas.fleet import direct, fleet
 
@@ -34,7 +34,8 @@ def server() -> Iterator[Cluster]:
         yield started
 
 
-async def test_m09_three_replicas_send_to_one_channel_of_slack_once_a_second_in_all(
+@pytest.mark.fault("M09")
+async def test_three_replicas_send_to_one_channel_of_slack_once_a_second_in_all(
     server: Cluster, tmp_path: Path
 ) -> None:
     arrivals: list[float] = []

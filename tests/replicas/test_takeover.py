@@ -15,7 +15,7 @@ import pytest
 from monitor.simulator import Pace, Traffic
 from tests.e2e.daemon import Daemon, until
 from tests.faults.proxy import Proxy, proxied
-from tests.faults.stage import PATIENT
+from tests.faults.scenario import PATIENT
 from tests.faults.test_time import Wrong
 from tests.replicas.cluster import Cluster, cluster
 from tests.replicas.fleet import LEASE, Fleet, direct, fleet
@@ -53,14 +53,15 @@ async def taken_over(seen: Fleet, gone: str, since: float) -> float:
 
 def assert_sound(seen: Fleet, faults: int) -> None:
     """At least once, and again only what was in flight, with the same id and content."""
-    assert seen.stage.false() == set()
-    assert seen.stage.bodies() == 0
+    assert seen.scenario.false() == set()
+    assert seen.scenario.bodies() == 0
     again = {id_: count for id_, count in seen.copies().items() if count > 1}
     assert sum(count - 1 for count in again.values()) <= faults * AT_ONCE, again
     assert max(again.values(), default=1) <= 1 + faults
 
 
-async def test_m01_m02_g25_20_kills_and_5_freezes_of_an_owner_lose_nothing(server: Cluster, tmp_path: Path) -> None:
+@pytest.mark.fault("M01", "M02", "G25")
+async def test_20_kills_and_5_freezes_of_an_owner_lose_nothing(server: Cluster, tmp_path: Path) -> None:
     dice, waits = random.Random(16), list[float]()
     async with fleet(tmp_path, direct(server, "a", "b"), orgs=6) as seen:
         await until(seen.fair, PATIENT)
@@ -77,17 +78,16 @@ async def test_m01_m02_g25_20_kills_and_5_freezes_of_an_owner_lose_nothing(serve
                 await victim.stop(signal.SIGKILL)
                 waits.append(await taken_over(seen, name, since))
                 await victim.start()
-        ended = await seen.stage.all_told(LEASE + PATIENT)
-        repeats = len(seen.stage.repeats())
+        ended = await seen.scenario.all_told(LEASE + PATIENT)
+        repeats = len(seen.scenario.repeats())
     print(f"{len(ended)} ends, {repeats} repeats; taken over in {max(waits):.1f} s at most, lease {LEASE} s")
     assert len(ended) >= 50
     assert max(waits) <= LEASE + GRACE
     assert_sound(seen, faults=25)
 
 
-async def test_m03_a_replica_that_was_frozen_for_a_minute_is_refused_and_goes_on(
-    server: Cluster, tmp_path: Path
-) -> None:
+@pytest.mark.fault("M03")
+async def test_a_replica_that_was_frozen_for_a_minute_is_refused_and_goes_on(server: Cluster, tmp_path: Path) -> None:
     async with fleet(tmp_path, direct(server, "a", "b"), orgs=4, lease=30.0) as seen:
         await until(seen.fair, PATIENT)
         since = time.monotonic()
@@ -96,15 +96,16 @@ async def test_m03_a_replica_that_was_frozen_for_a_minute_is_refused_and_goes_on
         assert set(seen.polls.owners(since + 30.0 + GRACE).values()) == {"b"}
         os.kill(of(seen.replicas["a"]), signal.SIGCONT)
         back = time.monotonic()
-        await seen.stage.all_told(PATIENT)
+        await seen.scenario.all_told(PATIENT)
         await until(seen.fair, 2 * PATIENT)
         await until(lambda: "a" in seen.polls.owners(back).values(), PATIENT)
-        ended = await seen.stage.all_told(PATIENT)
+        ended = await seen.scenario.all_told(PATIENT)
     assert ended
     assert_sound(seen, faults=1)
 
 
-async def test_m04_a_replica_without_the_database_stops_before_another_takes_its_place(
+@pytest.mark.fault("M04")
+async def test_a_replica_without_the_database_stops_before_another_takes_its_place(
     server: Cluster, tmp_path: Path
 ) -> None:
     async with proxied(server.port, Proxy()) as line:
@@ -115,12 +116,12 @@ async def test_m04_a_replica_without_the_database_stops_before_another_takes_its
             line.stalled = True
             took = await taken_over(seen, "a", since)
             gap = seen.polls.shortest_change(since)
-            arrived = len(seen.stage.hook.ids)
-            await until(lambda: len(seen.stage.hook.ids) > arrived + 5, PATIENT)
+            arrived = len(seen.scenario.hook.ids)
+            await until(lambda: len(seen.scenario.hook.ids) > arrived + 5, PATIENT)
             sent = {key for key, count in seen.copies().items() if count > 1}
             line.stalled = False
             await until(seen.fair, 2 * PATIENT)
-            await seen.stage.all_told(PATIENT)
+            await seen.scenario.all_told(PATIENT)
     print(f"taken over in {took:.1f} s; the other had stopped {gap:.1f} s before")
     assert took <= LEASE + GRACE
     assert gap >= LEASE / 3 * 0.5, "both polled at once"
@@ -128,9 +129,8 @@ async def test_m04_a_replica_without_the_database_stops_before_another_takes_its
     assert_sound(seen, faults=1)
 
 
-async def test_m05_clocks_that_are_ten_minutes_apart_share_and_take_over_as_any(
-    server: Cluster, tmp_path: Path
-) -> None:
+@pytest.mark.fault("M05")
+async def test_clocks_that_are_ten_minutes_apart_share_and_take_over_as_any(server: Cluster, tmp_path: Path) -> None:
     wrong = Wrong(tmp_path / "clock")
     wrong.set("+10m")
     urls = direct(server, "a", "b")
@@ -143,25 +143,27 @@ async def test_m05_clocks_that_are_ten_minutes_apart_share_and_take_over_as_any(
         since = time.monotonic()
         await seen.replicas["a"].stop(signal.SIGKILL)
         assert await taken_over(seen, "a", since) <= LEASE + GRACE
-        await seen.stage.all_told(LEASE + PATIENT)
+        await seen.scenario.all_told(LEASE + PATIENT)
     assert_sound(seen, faults=1)
 
 
-async def test_g25_a_primary_that_is_restarted_amid_commits_loses_nothing(server: Cluster, tmp_path: Path) -> None:
+@pytest.mark.fault("G25", "S12")
+async def test_a_primary_that_is_restarted_amid_commits_loses_nothing(server: Cluster, tmp_path: Path) -> None:
     async with fleet(tmp_path, direct(server, "a", "b"), orgs=6) as seen:
         await until(seen.fair, PATIENT)
         for how in (signal.SIGQUIT, signal.SIGINT, signal.SIGQUIT):
             await asyncio.sleep(1.0)  # so that there are commits to break
             server.stop(how)
             server.start()
-        ended = await seen.stage.all_told(LEASE + PATIENT)
+        ended = await seen.scenario.all_told(LEASE + PATIENT)
         await until(seen.fair, PATIENT)
         assert all(not daemon.process_ended for daemon in seen.replicas.values())
     assert ended
     assert_sound(seen, faults=3 * len(seen.replicas))
 
 
-async def test_g25_a_failover_to_a_standby_is_followed_by_every_replica(server: Cluster, tmp_path: Path) -> None:
+@pytest.mark.fault("G25", "S12")
+async def test_a_failover_to_a_standby_is_followed_by_every_replica(server: Cluster, tmp_path: Path) -> None:
     server.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
     with server.standby() as standby:
         both = (
@@ -177,7 +179,7 @@ async def test_g25_a_failover_to_a_standby_is_followed_by_every_replica(server: 
             since = time.monotonic()
             await until(lambda: len(seen.polls.owners(since)) == 4, PATIENT)
             await until(seen.fair, PATIENT)
-            ended = await seen.stage.all_told(LEASE + PATIENT)
+            ended = await seen.scenario.all_told(LEASE + PATIENT)
     assert ended
     assert_sound(seen, faults=len(seen.replicas))
 

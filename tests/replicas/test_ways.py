@@ -20,7 +20,7 @@ from monitor.simulator import Traffic
 from monitor.store.migrating import HEAD
 from tests.e2e.daemon import Daemon, until
 from tests.e2e.test_push import SECRET, send
-from tests.faults.stage import PATIENT, QUICK
+from tests.faults.scenario import PATIENT, QUICK
 from tests.replicas.cluster import Cluster, cluster, pooler
 from tests.replicas.fleet import LEASE, direct, fleet
 from tests.replicas.test_takeover import assert_sound, taken_over
@@ -57,7 +57,8 @@ def newer(folder: Path) -> Path:
     return package.parent
 
 
-async def test_m07_behind_a_pooler_of_transactions_replicas_share_take_over_and_send(
+@pytest.mark.fault("M07")
+async def test_behind_a_pooler_of_transactions_replicas_share_take_over_and_send(
     server: Cluster, tmp_path: Path
 ) -> None:
     with pooler(server) as port:
@@ -68,7 +69,7 @@ async def test_m07_behind_a_pooler_of_transactions_replicas_share_take_over_and_
             assert await taken_over(seen, "a", since) <= LEASE + 5.0
             await seen.replicas["a"].start()
             await until(seen.fair, PATIENT)
-            ended = await seen.stage.all_told(LEASE + PATIENT)
+            ended = await seen.scenario.all_told(LEASE + PATIENT)
             held = server.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
     assert len(ended) >= 5
     assert held, "it can be asked"
@@ -77,7 +78,8 @@ async def test_m07_behind_a_pooler_of_transactions_replicas_share_take_over_and_
     assert_sound(seen, faults=1)
 
 
-async def test_m06_a_newer_replica_migrates_and_older_ones_stop_without_harm(server: Cluster, tmp_path: Path) -> None:
+@pytest.mark.fault("M06")
+async def test_a_newer_replica_migrates_and_older_ones_stop_without_harm(server: Cluster, tmp_path: Path) -> None:
     async with fleet(tmp_path, direct(server, "a", "b", "new"), orgs=4, start=["a", "b"]) as seen:
         await until(seen.fair, PATIENT)
         new = seen.replicas["new"]
@@ -92,7 +94,7 @@ async def test_m06_a_newer_replica_migrates_and_older_ones_stop_without_harm(ser
             since = time.monotonic()
             await until(lambda: set(seen.polls.owners(since).values()) == {"new"}, PATIENT)
             await until(lambda: len(seen.polls.owners(since)) == 4, PATIENT)
-            ended = await seen.stage.all_told(LEASE + PATIENT)
+            ended = await seen.scenario.all_told(LEASE + PATIENT)
             old = seen.replicas["a"]
             with pytest.raises(AssertionError, match="does not know"):
                 await old.start()
@@ -103,20 +105,21 @@ async def test_m06_a_newer_replica_migrates_and_older_ones_stop_without_harm(ser
     assert_sound(seen, faults=2)
 
 
-async def test_m08_one_webhook_at_both_replicas_at_once_has_one_effect(server: Cluster, tmp_path: Path) -> None:
+@pytest.mark.fault("M08")
+async def test_one_webhook_at_both_replicas_at_once_has_one_effect(server: Cluster, tmp_path: Path) -> None:
     poll = {"interval": "1h", "idle_interval": "1h", "events_interval": "1h", "max_requests_per_second": 100}
     quiet = Traffic(history=2, under_way=2)
     pace = replace(QUICK, step=(2.0, 2.1))
     urls, signed = direct(server, "a", "b"), {"webhook_secret": SECRET}
     async with fleet(tmp_path, urls, orgs=2, traffic=quiet, pace=pace, each_org=signed, poll=poll) as seen:
-        simulation = seen.stage.simulation
+        simulation = seen.scenario.simulation
         jobs = [(org, job) for org in simulation.orgs for job in simulation.jobs(org)]
-        ending = [(org, job, job.plan.ended_at) for org, job in jobs if (job.plan.ended_at or 0) > seen.stage.born]
+        ending = [(org, job, job.plan.ended_at) for org, job in jobs if (job.plan.ended_at or 0) > seen.scenario.born]
         for org, job, at in sorted(ending, key=lambda each: each[2] or 0):
             await asyncio.sleep(max((at or 0) - time.time(), 0.0))  # until it is over
             pushed = [send(daemon, org, job.id, id_=f"wh_{job.id}") for daemon in seen.replicas.values()]
             assert await asyncio.gather(*pushed) == [202, 202]
-        ended = await seen.stage.all_told(PATIENT)
+        ended = await seen.scenario.all_told(PATIENT)
         rows = server.execute("SELECT count(*) FROM hint")
     assert len(ended) == len(ending) > 0
     assert rows == [(len(ending),)]
@@ -152,8 +155,8 @@ async def test_an_sqlite_file_of_a_million_rows_moves_to_postgresql_in_two_minut
     calm = Traffic(history=5, gap=(2.0, 4.0))
     file = tmp_path / "monitor.db"
     async with fleet(tmp_path, {"one": f"sqlite:///{file}", "two": server.url()}, traffic=calm, start=["one"]) as seen:
-        await until(lambda: len(seen.stage.hook.ids) > 10, PATIENT)
-        await seen.stage.all_told(2 * PATIENT)
+        await until(lambda: len(seen.scenario.hook.ids) > 10, PATIENT)
+        await seen.scenario.all_told(2 * PATIENT)
         assert await seen.replicas["one"].stop() == 0
         with closing(sqlite3.connect(file)) as connection, connection:
             connection.execute(
@@ -171,14 +174,14 @@ async def test_an_sqlite_file_of_a_million_rows_moves_to_postgresql_in_two_minut
         assert copying.returncode == 0, said.decode()
         print(f"a million rows in {took:.0f} s\n{said.decode()}")
         two: Daemon = seen.replicas["two"]
-        told = set(seen.stage.hook.ids)
+        told = set(seen.scenario.hook.ids)
         await two.start()
         try:
             await until(lambda: len({poll.key for poll in seen.polls.seen if poll.replica == "two"}) == 6, PATIENT)
-            await seen.stage.all_told(2 * PATIENT)
+            await seen.scenario.all_told(2 * PATIENT)
         finally:
             await two.stop(signal.SIGKILL)
     assert took <= 120
     assert told
     assert max(seen.copies().values()) == 1, "nothing was announced again"
-    assert seen.stage.false() == set()
+    assert seen.scenario.false() == set()

@@ -18,6 +18,7 @@ async def failed_check(url: str) -> SourceError:
     return caught.value
 
 
+@pytest.mark.fault("P22")
 @pytest.mark.parametrize(
     ("status", "headers", "wait"),
     [

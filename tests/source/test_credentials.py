@@ -63,6 +63,7 @@ async def test_a_file_of_headers_that_is_none_goes_nowhere(text: str, tmp_path: 
     assert api.asked == []
 
 
+@pytest.mark.fault("P25")
 @pytest.mark.parametrize(
     ("name", "value", "secret"),
     [
@@ -142,6 +143,7 @@ async def test_a_wait_holds_for_all_that_use_the_key_and_for_nobody_else() -> No
     assert len(api.asked) == 3
 
 
+@pytest.mark.fault("P5")
 async def test_every_secret_of_the_program_is_masked_in_what_is_seen() -> None:
     redactor = Redactor()
     others = [

@@ -18,6 +18,8 @@ from tests.store.conftest import Opening, Sql
 from tests.store.samples import change, delivery, ended, full, transition
 from tests.store.test_books import spending
 
+pytestmark = pytest.mark.fault("G8")
+
 RICH = tracked(
     job(
         "rich",

@@ -36,6 +36,7 @@ async def version_of_whole(store: Stores, org: str) -> int:
     return known.version
 
 
+@pytest.mark.fault("G2")
 async def test_a_process_killed_while_it_commits_leaves_whole_changes_and_all_that_it_acknowledged(
     opening: Opening, url: str, clock: StillClock
 ) -> None:

@@ -78,6 +78,7 @@ async def test_a_start_beside_another_replica_frees_nothing_and_its_end_frees_al
         assert await again.leases.take("research")
 
 
+@pytest.mark.fault("M05")
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 async def test_the_session_is_by_the_databases_clock_not_the_replicas(opening: Opening, url: str, sql: Sql) -> None:
     ahead = StillClock()
@@ -88,6 +89,7 @@ async def test_the_session_is_by_the_databases_clock_not_the_replicas(opening: O
         assert {until for _, until in sql(WRITTEN)} == {(NOON + 30 * SECOND).timestamp() * 1000}
 
 
+@pytest.mark.fault("M03")
 async def test_who_was_stopped_while_another_took_its_place_is_refused(opening: Opening, clock: StillClock) -> None:
     async with opening() as store:
         await store.leases.take("research")

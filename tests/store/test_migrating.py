@@ -30,6 +30,8 @@ from tests.builders import HOUR, NOON
 from tests.store.conftest import Opening, Server
 from tests.store.samples import LEASE, StillClock, ended, full
 
+pytestmark = pytest.mark.fault("S07")
+
 RELEASED = Path(__file__).parent / "data" / "v0002.db.gz"
 """A database that a released version left behind when it was killed: see `test_a_database_of_a_released_version`."""
 

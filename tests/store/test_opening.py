@@ -34,6 +34,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "monitor.db"
 
 
+@pytest.mark.fault("S04")
 @pytest.mark.parametrize(
     ("url", "why"),
     [
@@ -63,6 +64,7 @@ def test_importing_the_store_does_not_import_what_only_a_daemon_needs() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
+@pytest.mark.fault("S08")
 async def test_a_second_process_is_refused_and_told_which_one_was_first(opening: Opening, url: str) -> None:
     code = (
         "import anyio, sys\n"
@@ -105,6 +107,7 @@ def content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
+@pytest.mark.fault("G19", "S06")
 @pytest.mark.parametrize(
     "harm",
     [
@@ -162,6 +165,7 @@ def replace_with_a_copy(path: Path) -> None:
     path.with_name("copy").rename(path)
 
 
+@pytest.mark.fault("S05")
 @pytest.mark.parametrize(
     "harm",
     [
@@ -239,6 +243,7 @@ async def test_what_failed_and_is_never_tried_again_says_nothing_of_a_store_that
         assert store.database.healthy
 
 
+@pytest.mark.fault("P18")
 async def test_a_second_process_is_refused_by_whatever_name_it_comes(opening: Opening, path: Path) -> None:
     link = path.with_name("link.db")
     link.symlink_to(path)
@@ -278,6 +283,7 @@ KILLED = (
 )
 
 
+@pytest.mark.fault("P7")
 async def test_a_database_whose_log_was_removed_after_a_crash_is_refused(
     opening: Opening, url: str, path: Path
 ) -> None:
@@ -290,6 +296,7 @@ async def test_a_database_whose_log_was_removed_after_a_crash_is_refused(
             pass
 
 
+@pytest.mark.fault("P7", "P8")
 async def test_a_restored_backup_is_refused_until_it_is_accepted_and_then_ids_are_marked(
     opening: Opening, url: str, path: Path, tmp_path: Path
 ) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from monitor.store import ClaimedDelivery, Stores
 from tests.builders import SECOND
 from tests.store.conftest import Opening, Sql
 from tests.store.samples import LEASE, StillClock, delivery, letters
+
+pytestmark = pytest.mark.fault("G9")
 
 JOBS, SEQS, NOTIFIERS = ("a", "b"), (1, 2, 3), ("ops", "hook")
 Move = tuple[str, str | int]

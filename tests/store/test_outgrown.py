@@ -15,6 +15,8 @@ from tests.store.conftest import Opening
 from tests.store.samples import change, ended
 from tests.store.test_books import spending, used
 
+pytestmark = pytest.mark.fault("P1")
+
 HUGE = Decimal(9000000000)
 """US dollars: as nano-dollars within 64 bits, and twice it not."""
 

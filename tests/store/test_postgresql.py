@@ -14,6 +14,8 @@ from tests.builders import job, tracked
 from tests.store.conftest import Opening, Server, Sql
 from tests.store.samples import change, full
 
+pytestmark = pytest.mark.fault("S12")
+
 OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'migrated' AND pid <> pg_backend_pid()"
 
 

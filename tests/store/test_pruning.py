@@ -14,6 +14,8 @@ from tests.builders import DAY, HOUR, NOON, SECOND, event, job, seen, tracked
 from tests.store.conftest import Opening
 from tests.store.samples import LEASE, change, delivery, ended, ids, letters, transition
 
+pytestmark = pytest.mark.fault("G17")
+
 KEPT = timedelta(days=90)
 LATER = NOON + KEPT + SECOND
 

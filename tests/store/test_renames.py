@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from monitor.domain.news import News, Subject, SubjectKind
 from monitor.domain.replay import Plan, ReplayedDelivery
 from tests.builders import NOON, job, tracked
@@ -11,6 +13,7 @@ from tests.store.conftest import Claim, Opening
 from tests.store.samples import change, delivery, letters, transition
 
 
+@pytest.mark.fault("P24")
 async def test_what_waits_for_a_notifier_is_sent_by_its_new_name_under_the_keys_it_has(
     opening: Opening, claim: Claim
 ) -> None:

@@ -175,6 +175,7 @@ async def test_the_content_is_not_touched_by_a_byte(opening: Opening, claim: Cla
         assert content() == stored
 
 
+@pytest.mark.fault("P19")
 @pytest.mark.parametrize("way", ["requeue", "replay"])
 async def test_news_goes_before_all_that_is_redelivered(opening: Opening, claim: Claim, way: str) -> None:
     old, late = [delivery(f"old-{n}") for n in range(5)], [delivery("old-0", seq=2), delivery("new")]

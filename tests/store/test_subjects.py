@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import structlog.testing
 
 from monitor.domain.news import News, Subject, SubjectKind
 from tests.builders import DAY, HOUR, NOON, job, tracked
 from tests.store.conftest import Claim, Opening
 from tests.store.samples import change, delivery, ended, letters, message, transition
+
+pytestmark = pytest.mark.fault("P9")
 
 OUTAGE = Subject(kind=SubjectKind.ORGANIZATION, org="research", id="outage")
 SHUTDOWN = Subject(kind=SubjectKind.SHUTDOWN, org="research", id="2027-01-14")

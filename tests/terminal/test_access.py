@@ -10,7 +10,7 @@ import pytest
 from monitor.domain.model import Status
 from tests.builders import job, tracked
 from tests.faults.certificates import AUTHORITY
-from tests.faults.house import PASSWORD, files, hashed, house
+from tests.faults.server import PASSWORD, files, hashed, protected_server
 from tests.terminal.asked import answer, answering, asked
 
 
@@ -32,7 +32,7 @@ async def test_tls_and_a_password_let_one_in(
     tmp_path: Path, known: Callable[[str, Path], tuple[str, list[str], dict[str, str]]]
 ) -> None:
     config = {"tls_server_config": files(tmp_path), "basic_auth_users": {"ann": hashed(PASSWORD)}}
-    async with house(tmp_path, **config) as here:
+    async with protected_server(tmp_path, **config) as here:
         await here.site.keep(tracked(job(id="ftjob-f", status=Status.FAILED)))
         url, arguments, environ = known(here.url, tmp_path)
         said = await asked(url, "jobs", "--ca-file", str(AUTHORITY), *arguments, **environ)

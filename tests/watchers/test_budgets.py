@@ -147,6 +147,7 @@ async def test_a_new_period_begins_anew_and_a_clock_set_back_tells_nothing_twice
         assert told == [("budget:search/2026-11/1000",), ("budget:search/2026-12/500",), (), (), ()]
 
 
+@pytest.mark.fault("P6")
 async def test_a_raised_amount_is_judged_anew_and_one_that_comes_back_is_not(opening: Opening) -> None:
     raised = replace(SEARCH, amount=Decimal(1000))
     async with opening() as store:
@@ -160,6 +161,7 @@ async def test_a_raised_amount_is_judged_anew_and_one_that_comes_back_is_not(ope
         assert await watcher(store, raised).check_once(NOON) == ()
 
 
+@pytest.mark.fault("P21")
 async def test_a_renamed_budget_is_told_again_only_what_it_was_not_told(opening: Opening) -> None:
     async with opening() as store:
         await spend(store, 260, "a")
@@ -170,6 +172,7 @@ async def test_a_renamed_budget_is_told_again_only_what_it_was_not_told(opening:
         assert await renamed.check_once(NOON) == ("budget:retrieval/2026-11/800",)
 
 
+@pytest.mark.fault("P6")
 async def test_a_renamed_organisation_keeps_what_it_has_spent(opening: Opening) -> None:
     async with opening() as store:
         await spend(store, 200, "a")

@@ -18,6 +18,8 @@ from monitor.watchers.hints import HintWatcher
 from monitor.watchers.state import PollState
 from tests.store.samples import StillClock, change, ended
 
+pytestmark = pytest.mark.fault("G30", "W07")
+
 
 @dataclass
 class Pushed:

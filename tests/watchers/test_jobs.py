@@ -350,6 +350,7 @@ async def test_retry_after_is_waited_for(tmp_path: Path) -> None:
         assert of.time.naps[1] >= 77
 
 
+@pytest.mark.fault("P22")
 async def test_a_limit_met_while_reading_events_pauses_the_polls_too(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         await of.poll()

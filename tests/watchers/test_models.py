@@ -157,6 +157,7 @@ async def test_each_milestone_is_told_once_however_often_it_is_looked(tmp_path: 
     }
 
 
+@pytest.mark.fault("P21")
 async def test_a_renamed_organisation_is_told_of_no_end_twice(tmp_path: Path) -> None:
     async with watched(tmp_path) as here:
         await here.tune(here.clients[0], 1)

@@ -114,6 +114,7 @@ async def test_an_outage_is_told_after_a_quarter_of_an_hour_and_its_end_at_once(
     assert (up.title, up.error) == ("research is watched again", None)
 
 
+@pytest.mark.fault("P21")
 async def test_an_outage_ends_under_a_new_name(house: House) -> None:
     async with opened(house.url, clock=house.clock) as store:
         of = house.watcher(store)

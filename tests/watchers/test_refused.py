@@ -9,15 +9,19 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from monitor.domain.flow import Change, Known, Observation, TransitionKind
 from monitor.domain.model import Status
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.health import Health
+from monitor.metrics.process import ProcessMetrics
 from monitor.metrics.view import build_view
 from monitor.store import Unstorable
+from monitor.watchers.report import report
 from monitor.watchers.state import PollState
-from tests.builders import DAY, NOON, event, job, read
+from tests.builders import DAY, NOON, event, job, read, tracked
+from tests.store.samples import change, transition
 from tests.watchers.test_jobs import Watched, watched
 
 NO_TEXT = "\ud800"
@@ -45,6 +49,7 @@ async def stored(of: Watched) -> set[str]:
     return set((await of.store.jobs.known("research")).final) | set((await of.store.jobs.known("research")).jobs)
 
 
+@pytest.mark.fault("P1")
 @pytest.mark.parametrize("first", [True, False], ids=["at first sight", "later"])
 async def test_a_job_that_cannot_be_stored_holds_back_no_other(tmp_path: Path, *, first: bool) -> None:
     async with watched(tmp_path) as of:
@@ -62,6 +67,7 @@ async def test_a_job_that_cannot_be_stored_holds_back_no_other(tmp_path: Path, *
         assert of.watcher.state.unstorable == set()
 
 
+@pytest.mark.fault("P1")
 async def test_nothing_was_seen_where_no_job_of_a_list_can_be_stored(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         with pytest.raises(Unstorable):
@@ -120,3 +126,16 @@ async def test_a_first_sight_that_broke_off_is_ended_by_a_list_and_by_no_stream_
         changes = await of.watcher.commit(seen({"ftjob-a": "one", "ftjob-b": "two"}))
         assert [one.kind for change in changes for one in change.transitions] == [TransitionKind.BASELINE]
         assert not (await of.store.jobs.known("research")).first_sight
+
+
+@pytest.mark.fault("P13")
+def test_ten_thousand_changes_are_a_few_lines() -> None:
+    jobs = tuple(tracked(job(f"job-{n:05}", status=Status.FAILED)) for n in range(10_000))
+    moved = tuple(transition(one.job.id, after=Status.FAILED) for one in jobs)
+    with capture_logs() as lines:
+        of = change(1, tracked=jobs, transitions=moved)
+        report(of, now=NOON, own=ProcessMetrics(), unknown_statuses=set())
+    assert len(lines) == 51
+    assert lines[-1] == {
+        "event": "jobs.changed", "log_level": "info", "org": "research", "more": 9_950, "after": {"failed": 9_950}
+    }  # fmt: skip

@@ -16,6 +16,8 @@ from monitor.web import serve
 from monitor.web.guard import harden, known_host, shaped
 from tests.web.site import site
 
+pytestmark = pytest.mark.fault("G34", "H02")
+
 
 @pytest.mark.parametrize(
     "host",

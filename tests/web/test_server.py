@@ -108,6 +108,7 @@ async def silent(site_port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWr
     return await asyncio.open_connection("127.0.0.1", site_port)
 
 
+@pytest.mark.fault("P12")
 async def test_connections_that_never_shake_hands_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     async def ok(_request: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -126,6 +127,7 @@ async def test_connections_that_never_shake_hands_are_counted(monkeypatch: pytes
             writer.close()
 
 
+@pytest.mark.fault("P12")
 async def test_what_stands_in_the_way_of_accepting_is_logged_once() -> None:
     tried = asyncio.Semaphore(0)
 

@@ -31,6 +31,8 @@ from monitor.store import Stores, opened
 from monitor.web import AccessControl, AccessRules, Receiver, Web, Webhooks, application, serve
 from monitor.web import webhooks as tested
 
+pytestmark = pytest.mark.fault("G29")
+
 SECRETS = {name: "whsec_" + base64.b64encode(name.encode() * 4).decode() for name in ("research", "product")}
 
 
@@ -118,6 +120,7 @@ async def test_a_webhook_is_stored_before_it_is_acknowledged(tmp_path: Path) -> 
         assert at.counted == {("research", "accepted"): 1}
 
 
+@pytest.mark.fault("W02")
 async def test_twenty_copies_at_once_and_one_after_a_restart_have_one_effect(tmp_path: Path) -> None:
     async with door(tmp_path) as at:
         answers: list[tuple[int, str]] = []
@@ -136,6 +139,7 @@ async def test_twenty_copies_at_once_and_one_after_a_restart_have_one_effect(tmp
         assert await again.open() == {"research": {"ftjob-1"}}
 
 
+@pytest.mark.fault("W09")
 async def test_the_secret_of_one_organisation_is_good_for_its_own_jobs_alone(tmp_path: Path) -> None:
     async with door(tmp_path) as at:
         assert (await at.post(org="product"))[0] == 401
@@ -145,6 +149,7 @@ async def test_the_secret_of_one_organisation_is_good_for_its_own_jobs_alone(tmp
         assert at.counted["product", "bad_signature"] == 1
 
 
+@pytest.mark.fault("W01")
 @pytest.mark.parametrize(
     ("made", "status", "result"),
     [
@@ -191,6 +196,7 @@ async def test_neither_a_public_name_nor_the_missing_password_keeps_a_webhook_ou
                 assert answer.status == 401
 
 
+@pytest.mark.fault("W03")
 async def test_a_compressed_body_is_refused_unread(tmp_path: Path) -> None:
     async with door(tmp_path) as at:
         bomb = gzip.compress(bytes(20_000_000))
@@ -199,6 +205,7 @@ async def test_a_compressed_body_is_refused_unread(tmp_path: Path) -> None:
         assert await at.post(headers={**signed(event()), "Content-Encoding": "identity"}) == (202, "accepted\n")
 
 
+@pytest.mark.fault("W03")
 async def test_a_body_has_256_kib_at_most_whether_it_says_so_or_not(tmp_path: Path) -> None:
     async with door(tmp_path) as at:
         padded = event()[:-1] + b" " * (tested.LARGEST - len(event())) + b"}"
@@ -214,6 +221,7 @@ async def test_a_body_has_256_kib_at_most_whether_it_says_so_or_not(tmp_path: Pa
         assert at.counted["research", "malformed"] == 4
 
 
+@pytest.mark.fault("W04")
 @pytest.mark.parametrize(
     ("head", "part"),
     [("Content-Length: 100\r\n", b"{"), ("Transfer-Encoding: chunked\r\n", b"1\r\n{\r\n")],
@@ -232,6 +240,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
         assert seconds < 6
 
 
+@pytest.mark.fault("W05")
 async def test_bodies_that_break_off_or_lie_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tested, "_DEADLINE", 1.0)
     with capture_logs() as logs:
@@ -251,6 +260,7 @@ async def test_bodies_that_break_off_or_lie_leave_no_trace(tmp_path: Path, monke
     assert [line["event"] for line in logs if line["log_level"] in ("error", "warning")] == []
 
 
+@pytest.mark.fault("W08")
 async def test_a_store_that_fails_has_the_sender_try_again(tmp_path: Path) -> None:
     async with door(tmp_path) as at:
         (tmp_path / "monitor.db").rename(tmp_path / "elsewhere.db")
@@ -268,6 +278,7 @@ async def test_a_secret_that_is_replaced_holds_at_once_and_an_unreadable_one_cos
         assert (await at.post(id_="wh_2"))[0] == 401
 
 
+@pytest.mark.fault("W10")
 async def test_a_flood_of_forgeries_logs_nothing(tmp_path: Path) -> None:
     with capture_logs() as logs:
         async with door(tmp_path) as at:

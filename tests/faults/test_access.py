@@ -13,12 +13,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from monitor.web.access import Passwords, TooManyChecks
-from tests.faults.house import PASSWORD, basic, hashed, house
+from tests.faults.server import PASSWORD, basic, hashed, protected_server
+
+pytestmark = pytest.mark.fault("G34", "H08")
 
 
-async def test_h08_a_password_is_needed_for_every_address_health_too(tmp_path: Path) -> None:
+@pytest.mark.fault("H08")
+async def test_a_password_is_needed_for_every_address_health_too(tmp_path: Path) -> None:
     paths = ["/", "/metrics", "/-/healthy", "/-/ready", "/api/v1/jobs", "/nowhere"]
-    async with house(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD)}) as here:
+    async with protected_server(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD)}) as here:
         for path in paths:
             assert await here.get(path) == 401
             assert await here.get(path, headers=basic("prometheus", PASSWORD)) in {200, 404, 503}
@@ -28,6 +31,7 @@ async def test_h08_a_password_is_needed_for_every_address_health_too(tmp_path: P
             assert "research" not in await answer.text()
 
 
+@pytest.mark.fault("H08")
 @pytest.mark.parametrize(
     "authorization",
     [
@@ -44,15 +48,16 @@ async def test_h08_a_password_is_needed_for_every_address_health_too(tmp_path: P
         pytest.param("\u00e4\u00f6", id="not ASCII"),
     ],
 )
-async def test_h08_what_is_not_the_password_is_refused(tmp_path: Path, authorization: str) -> None:
-    async with house(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD)}) as here:
+async def test_what_is_not_the_password_is_refused(tmp_path: Path, authorization: str) -> None:
+    async with protected_server(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD)}) as here:
         assert await here.get(headers={"Authorization": authorization}) == 401
         assert await here.get(headers=basic("prometheus", PASSWORD)) == 200
 
 
+@pytest.mark.fault("H08", "P11")
 @pytest.mark.parametrize("left", ["", "{}", "http_server_config: {http2: false}", "basic_auth_users:"])
-async def test_h08_a_file_that_is_cut_or_emptied_lets_nobody_in(tmp_path: Path, left: str) -> None:
-    async with house(tmp_path, basic_auth_users={"prometheus": hashed("first")}) as here:
+async def test_a_file_that_is_cut_or_emptied_lets_nobody_in(tmp_path: Path, left: str) -> None:
+    async with protected_server(tmp_path, basic_auth_users={"prometheus": hashed("first")}) as here:
         with capture_logs() as logs:
             here.file.write_text(left, encoding="utf-8")
             await here.access.refresh()
@@ -61,7 +66,8 @@ async def test_h08_a_file_that_is_cut_or_emptied_lets_nobody_in(tmp_path: Path, 
     assert [line["event"] for line in logs] == ["web_config.refused"]
 
 
-async def test_h08_a_flood_from_one_address_leaves_the_others_their_turn() -> None:
+@pytest.mark.fault("H08")
+async def test_a_flood_from_one_address_leaves_the_others_their_turn() -> None:
     passwords = Passwords({"prometheus": hashed(PASSWORD, 8)})
 
     def header(password: str) -> str:
@@ -81,7 +87,8 @@ async def test_h08_a_flood_from_one_address_leaves_the_others_their_turn() -> No
     assert await attempt(100) is False, "the address has its turn again"
 
 
-def test_h08_an_unknown_name_costs_what_some_known_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault("H08")
+def test_an_unknown_name_costs_what_some_known_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
     users = {f"user-{cost}": hashed(PASSWORD, cost) for cost in (4, 5, 6)}
     checked: list[bytes] = []
     monkeypatch.setattr(bcrypt, "checkpw", lambda _password, hashed_password: checked.append(hashed_password))
@@ -99,8 +106,9 @@ def test_h08_an_unknown_name_costs_what_some_known_one_does(monkeypatch: pytest.
     assert {hash_.decode() for hash_ in found} == set(users.values())
 
 
-async def test_h06_many_who_ask_with_one_password_cost_one_check_and_the_loop_turns(tmp_path: Path) -> None:
-    async with house(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD, 14)}) as here:
+@pytest.mark.fault("H06")
+async def test_many_who_ask_with_one_password_cost_one_check_and_the_loop_turns(tmp_path: Path) -> None:
+    async with protected_server(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD, 14)}) as here:
         gaps, last = [0.0], time.perf_counter()
 
         async def tick() -> None:
@@ -123,8 +131,9 @@ async def test_h06_many_who_ask_with_one_password_cost_one_check_and_the_loop_tu
     assert max(gaps) < 0.7, "one check in the loop would take longer"
 
 
-async def test_h08_a_flood_of_wrong_passwords_is_bounded_and_the_right_one_still_works(tmp_path: Path) -> None:
-    async with house(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD, 8)}) as here:
+@pytest.mark.fault("H08")
+async def test_a_flood_of_wrong_passwords_is_bounded_and_the_right_one_still_works(tmp_path: Path) -> None:
+    async with protected_server(tmp_path, basic_auth_users={"prometheus": hashed(PASSWORD, 8)}) as here:
         assert await here.get(headers=basic("prometheus", PASSWORD)) == 200
         began = time.perf_counter()
         assert await here.get(headers=basic("prometheus", "wrong")) == 401
@@ -138,8 +147,9 @@ async def test_h08_a_flood_of_wrong_passwords_is_bounded_and_the_right_one_still
     assert set(statuses) == {401, 503}
 
 
-async def test_h08_changed_users_hold_at_once_and_a_broken_file_changes_nothing(tmp_path: Path) -> None:
-    async with house(tmp_path, basic_auth_users={"prometheus": hashed("first")}) as here:
+@pytest.mark.fault("H08")
+async def test_changed_users_hold_at_once_and_a_broken_file_changes_nothing(tmp_path: Path) -> None:
+    async with protected_server(tmp_path, basic_auth_users={"prometheus": hashed("first")}) as here:
         assert await here.get(headers=basic("prometheus", "first")) == 200
         here.write(basic_auth_users={"prometheus": hashed("second")})
         await here.access.refresh()

@@ -48,7 +48,7 @@ def bot(name: str, target: Target, channel: str = "#c") -> SlackSettings:
 
 
 @dataclass
-class PostOffice:
+class Couriers:
     """A real store and real couriers over real HTTP."""
 
     store: Stores
@@ -86,14 +86,14 @@ class PostOffice:
 
 
 @asynccontextmanager
-async def post_office(
+async def running_couriers(
     folder: Path, *settings: NotifierSettings, policy: DeliveryPolicy = BRISK, clock: Clock | None = None
-) -> AsyncIterator[PostOffice]:
-    """An office whose couriers are at work."""
+) -> AsyncIterator[Couriers]:
+    """An couriers whose couriers are at work."""
     of, redactor, lanes, own = clock or SystemClock(), Redactor(), Lanes(), ProcessMetrics()
     own.watch(["research"], [one.name for one in settings])
     async with opened(f"sqlite:///{folder / 'monitor.db'}", clock=of) as store, notifiers.session() as session:
-        office = PostOffice(store, own, of)
+        couriers = Couriers(store, own, of)
         async with anyio.create_task_group() as tasks:
             for one in settings:
                 courier = Courier(
@@ -108,7 +108,7 @@ async def post_office(
                     grace=0.1,
                 )
                 tasks.start_soon(courier.run)
-            yield office
+            yield couriers
             tasks.cancel_scope.cancel()
 
 

@@ -1,6 +1,6 @@
 """Kills the real process again and again, and judges from outside: the receiver against the truth.
 
-As a program: `python -m tests.faults.campaign 200` prints the figures and fails when one of them breaks a promise.
+As a program: `python -m tests.faults.kill_campaign 200` prints the figures and fails when one of them breaks a promise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.stage import Stage, staged
+from tests.faults.scenario import Scenario, running_scenario
 
 IN_FLIGHT = 8
 """Deliveries that one notifier has under way at once."""
@@ -52,42 +52,42 @@ class Figures:
 async def campaign(folder: Path, kills: int, *, seed: int = 20231, orgs: int = 2) -> Figures:
     """Kill so many times at random moments, of starting and of working, and count."""
     dice = random.Random(seed)
-    async with staged(folder, orgs=orgs, routes=[{"on": ALL_WORDS, "notify": ["hook"]}]) as stage:
+    async with running_scenario(folder, orgs=orgs, routes=[{"on": ALL_WORDS, "notify": ["hook"]}]) as scenario:
         for number in range(kills):
             if number % 10 == 9:
-                await _killed_while_it_starts(stage, dice.random() * 2.5)
+                await _killed_while_it_starts(scenario, dice.random() * 2.5)
             else:
                 await asyncio.sleep(dice.random() * 0.8)
-                await stage.daemon.stop(signal.SIGKILL)
-            await stage.again()
-        return await figures(stage, kills)
+                await scenario.daemon.stop(signal.SIGKILL)
+            await scenario.again()
+        return await figures(scenario, kills)
 
 
-async def _killed_while_it_starts(stage: Stage, seconds: float) -> None:
-    await stage.daemon.stop(signal.SIGKILL)
-    stage.lives += 1
+async def _killed_while_it_starts(scenario: Scenario, seconds: float) -> None:
+    await scenario.daemon.stop(signal.SIGKILL)
+    scenario.lives += 1
     with suppress(TimeoutError):
-        await asyncio.wait_for(stage.daemon.start(), seconds)
-    await stage.daemon.stop(signal.SIGKILL)
+        await asyncio.wait_for(scenario.daemon.start(), seconds)
+    await scenario.daemon.stop(signal.SIGKILL)
 
 
-async def figures(stage: Stage, kills: int) -> Figures:
+async def figures(scenario: Scenario, kills: int) -> Figures:
     """Wait for what is still to come, and count."""
-    ended = stage.ended()
+    ended = scenario.ended()
     with suppress(AssertionError):
-        await stage.all_told(60)
-    repeats = stage.repeats()
-    in_one_life = len(stage.arrivals) - len({(arrival.key, arrival.life) for arrival in stage.arrivals})
+        await scenario.all_told(60)
+    repeats = scenario.repeats()
+    in_one_life = len(scenario.arrivals) - len({(arrival.key, arrival.life) for arrival in scenario.arrivals})
     return Figures(
         kills=kills,
         ended=len(ended),
-        lost=len(ended - set(stage.hook.ends())),
-        arrived=len({arrival.key for arrival in stage.arrivals}),
+        lost=len(ended - set(scenario.hook.ends())),
+        arrived=len({arrival.key for arrival in scenario.arrivals}),
         repeated=len(repeats),
-        most_repeats_of_a_crash=max(stage.repeats_by_crash().values(), default=0),
+        most_repeats_of_a_crash=max(scenario.repeats_by_crash().values(), default=0),
         repeated_without_a_crash=in_one_life,
-        two_bodies=stage.bodies(),
-        false=len(stage.false()),
+        two_bodies=scenario.bodies(),
+        false=len(scenario.false()),
     )
 
 

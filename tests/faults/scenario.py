@@ -42,7 +42,7 @@ class Arrival:
 
 
 @dataclass
-class Stage:
+class Scenario:
     """A daemon at work. `lives` counts its starts, for those who kill it."""
 
     simulation: Simulation
@@ -156,7 +156,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(
+async def running_scenario(
     folder: Path,
     *,
     orgs: int = 2,
@@ -167,15 +167,15 @@ async def staged(
     python: str = sys.executable,
     signed: bool = True,
     **over: Any,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Scenario]:
     """A daemon that has seen its organisations for the first time; `over` is more of its configuration."""
     simulation = Simulation(organisations(orgs), pace=pace, traffic=traffic)
     async with serve(simulation, middlewares=middlewares) as base_url, webhook(Inbox(signed=signed)) as hook:
         settings = configuration(simulation.orgs, base_url, hook, **over)
         since = time.time()
         async with running(folder, settings, before=before, python=python) as daemon:
-            stage = Stage(simulation=simulation, daemon=daemon, hook=hook, before=since)
-            hook.answer = stage.take
+            scenario = Scenario(simulation=simulation, daemon=daemon, hook=hook, before=since)
+            hook.answer = scenario.take
             await rounds(daemon, 1)
-            stage.born = time.time()
-            yield stage
+            scenario.born = time.time()
+            yield scenario

@@ -36,7 +36,7 @@ class Told:
 
 
 @dataclass
-class Ward:
+class WatchedDaemon:
     """Organisations, the process that watches them, and what is seen of it."""
 
     apis: dict[str, Hostile]
@@ -95,7 +95,7 @@ class Ward:
 
 
 @asynccontextmanager
-async def ward(
+async def watched(
     folder: Path,
     *apis: Hostile,
     poll: dict[str, Any] | None = None,
@@ -104,7 +104,7 @@ async def ward(
     environ: dict[str, str] | None = None,
     signed: bool = True,
     **over: Any,
-) -> AsyncIterator[Ward]:
+) -> AsyncIterator[WatchedDaemon]:
     """The process and its organisations. At the end: it asked read-only, each with its own key, and always answered."""
     told: list[Told] = []
 
@@ -130,7 +130,7 @@ async def ward(
             **over,
         }  # fmt: skip
         async with running(folder, settings, environ=environ or {}) as daemon:
-            found = Ward(apis={api.name: api for api in apis}, daemon=daemon, hook=hook, told=told)
+            found = WatchedDaemon(apis={api.name: api for api in apis}, daemon=daemon, hook=hook, told=told)
             watching = asyncio.create_task(_watch(found))
             try:
                 yield found
@@ -154,7 +154,7 @@ async def unsigned(keep: Callable[[dict[str, Any]], object]) -> AsyncIterator[st
         yield str(server.make_url("/hook"))
 
 
-def _proper(seen: Ward) -> None:
+def _proper(seen: WatchedDaemon) -> None:
     for api in seen.apis.values():
         assert {call.method for call in api.asked} <= {"GET"}, "G28: it wrote"
         assert {call.headers.get("authorization") for call in api.asked} <= {f"Bearer {api.key}"}, "G27: another's key"
@@ -163,7 +163,7 @@ def _proper(seen: Ward) -> None:
     assert max(seen.answers, default=0.0) < 1.0, f"G20: /-/healthy took {max(seen.answers):.2f} s"
 
 
-async def _watch(seen: Ward) -> None:
+async def _watch(seen: WatchedDaemon) -> None:
     while True:
         if not seen.daemon.process_ended:
             assert seen.daemon.process is not None

@@ -34,7 +34,7 @@ def basic(name: str, password: str) -> dict[str, str]:
 
 
 @dataclass
-class House:
+class ProtectedServer:
     """A site behind access control of its own."""
 
     site: Site
@@ -56,7 +56,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, **config: Any) -> AsyncIterator[House]:
+async def protected_server(folder: Path, **config: Any) -> AsyncIterator[ProtectedServer]:
     file = folder / "web.yml"
     file.write_text(json.dumps(config), encoding="utf-8")
     async with site(folder) as shown:
@@ -66,7 +66,7 @@ async def house(folder: Path, **config: Any) -> AsyncIterator[House]:
             health=shown.health, own=shown.own, clock=_clock(), alive=lambda: True, access=control
         )  # fmt: skip
         async with serve(application(of), "127.0.0.1", 0, control.context) as (host, port):
-            yield House(shown, control, f"{control.scheme}://{host}:{port}", file)
+            yield ProtectedServer(shown, control, f"{control.scheme}://{host}:{port}", file)
 
 
 def _clock() -> Any:

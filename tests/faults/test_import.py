@@ -77,10 +77,10 @@ def moving(seed: float) -> Moving:
 
 
 @asynccontextmanager
-async def bookkeeper(url: str, base_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def importing(url: str, base_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The process whose copies do the reading."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.faults.bookkeeper", url, base_url,
+        sys.executable, "-m", "tests.faults.import_process", url, base_url,
         cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -114,7 +114,7 @@ async def test_killed_while_it_imports_the_books_are_the_server_s_and_nothing_co
     print("seed", seed)
     books, url = moving(seed), f"sqlite:///{tmp_path}/m.db"
     async with serving(books) as base_url, transport() as http:
-        async with bookkeeper(url, base_url) as process:
+        async with importing(url, base_url) as process:
             for _ in range(kills):
                 await killed_once(process, books)
         books.calm = True
