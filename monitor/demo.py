@@ -26,6 +26,9 @@ _BRISK: Final = Pace(
     reinforcement_step=(0.05, 0.1),
     evaluation=(0.3, 1.0),
     announcement=(0.5, 1.0),
+    request=(0.02, 0.1),
+    finalizing=(0.5, 1.5),
+    window=(25.0, 25.0),
     steps=60,
     reported=1500.0,
 )
@@ -48,7 +51,8 @@ def start(*, seconds: float | None, speed: float, listen: str) -> int:
 
 
 async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: Redactor) -> None:
-    traffic = Traffic(history=24, under_way=1, gap=(1.5 / speed, 5.0 / speed), in_use=2)
+    gap = (1.5 / speed, 5.0 / speed)
+    traffic = Traffic(history=24, under_way=1, gap=gap, in_use=2, batches=4, batch_gap=(4 * gap[0], 4 * gap[1]))
     shutdowns = {_ENDING: (SystemClock().now() + _ENDS_IN).date().isoformat()}
     made = organisations(1, providers=_PROVIDERS)
     simulation = Simulation(made, pace=_BRISK.faster(speed), traffic=traffic, shutdowns=shutdowns)
@@ -65,7 +69,10 @@ async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: R
 def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, speed: float) -> dict[str, Any]:
     """A configuration like a user's, with intervals that suit jobs of seconds."""
     return {
-        "organizations": [{**configuration(org, base_url, folder), "labels": {"team": org.name}} for org in orgs],
+        "organizations": [
+            {**configuration(org, base_url, folder), "labels": {"team": org.name}, "watch": _watched(org)}
+            for org in orgs
+        ],
         "poll": {
             "interval": "500ms",
             "idle_interval": "1s",
@@ -85,6 +92,11 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
             {"name": "everybody", "amount": 1000, "include_usage": True},
         ],
     }
+
+
+def _watched(org: Org) -> list[str]:
+    """Together has no list of batches."""
+    return ["fine_tuning"] if org.provider == "together" else ["fine_tuning", "batch"]
 
 
 def _greet(settings: Settings, address: str) -> None:
