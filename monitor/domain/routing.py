@@ -19,10 +19,11 @@ from monitor.domain.news import ALONE, Delivery, EventType, Hold, Message, Subje
 from monitor.domain.triage import triage
 
 _EVENTS: Final = {
-    TransitionKind.STALLED: EventType.STALLED,
-    TransitionKind.MOVING: EventType.MOVING,
-    TransitionKind.GONE: EventType.GONE,
+    kind: EventType(kind.value)
+    for kind in TransitionKind
+    if kind.value in set(EventType) and kind is not TransitionKind.APPEARED
 }
+"""Transitions that are called as their news is. Of the others, and of jobs that appear, the status says what it is."""
 DEFAULT_ON: Final = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED, EventType.STALLED})
 _CHANNEL: Final = re.compile(r"#[\w.-]{1,80}")
 _LIST: Final = re.compile(r"[,\s]+")
