@@ -112,7 +112,7 @@ class Program:
         refresh(services.health, settings)
         refresh_billing(services.health, settings)
         routes = [route.name for route in settings.routes if route.name is not None]
-        services.own.watch(services.health.orgs, services.health.notifiers, routes)
+        services.own.watch(services.health.orgs, services.health.notifiers, routes, settings.templates)
         started: list[Courier | CardEditor] = [*couriers(settings, services), *card_editors(settings, services)]
         for courier in started:
             kind = "courier" if isinstance(courier, Courier) else "cards"

@@ -10,8 +10,13 @@ from urllib.parse import urlsplit
 from monitor.config.credentials import known_secrets
 from monitor.config.problems import Issue, Loc, nearest
 from monitor.config.sections import Section
+from monitor.config.templates import TemplateSource, problem
+from monitor.domain.news import EventType
+from monitor.domain.routing import DEFAULT_ON
+from monitor.domain.samples import samples
 from monitor.providers import canonical
 
+_PARTS: Final = ("title", "text", "body")  # of a template
 _KEYS: Final = ("api_key", "access_key_id")
 _NAMED: Final = ("organization", "project", "account", "region")
 _PRIVATE: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".svc", ".test", ".private")
@@ -28,6 +33,7 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
         yield from _renamed(tree, key)
     yield from _digests(tree)
     yield from _routes(tree)
+    yield from _templates(tree)
     yield from _matches(tree, "routes")
     yield from _matches(tree, "budgets")
     yield from _matches(tree, "digests")
@@ -65,7 +71,26 @@ def _routes(tree: Mapping[str, Any]) -> Iterator[Issue]:
             mutes = tree.get("mute_times")
             known = {name for name in mutes if isinstance(name, str)} if isinstance(mutes, dict) else set()
             yield from _unknown(route.get("mute"), ("routes", at, "mute"), known, "no mute time has this name")
+            templates = tree.get("templates")
+            named = {name for name in templates if isinstance(name, str)} if isinstance(templates, dict) else set()
+            yield from _unknown(route.get("template"), ("routes", at, "template"), named, "no template has this name")
             yield from _allowed(tree, route.get("notify_from"), ("routes", at, "notify_from", "allow"), notifiers)
+
+
+def _templates(tree: Mapping[str, Any]) -> Iterator[Issue]:
+    """Each template is rendered with samples of every event that a route with it is on."""
+    templates = tree.get("templates")
+    for name, parts in templates.items() if isinstance(templates, dict) else ():
+        routes = [route for route in _mappings(tree, "routes") if route.get("template") == name]
+        events = {word for route in routes for word in _words(route.get("on") or [*DEFAULT_ON])}
+        messages = [one for event in EventType if not routes or event in events for one in samples(event)]
+        for part, text in parts.items() if isinstance(parts, dict) else ():
+            if part in _PARTS and _is_text(text):
+                wrong = problem(TemplateSource(text=text, is_json=part == "body"), messages)
+                if wrong is not None:
+                    yield Issue(("templates", name, part), wrong)
+        if not routes:
+            yield Issue(("templates", name), "no route uses this template", warning=True)
 
 
 def _digests(tree: Mapping[str, Any]) -> Iterator[Issue]:

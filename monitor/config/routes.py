@@ -20,6 +20,7 @@ from monitor.domain.model import FailureClass, JobKind, Method, Status
 from monitor.domain.mutes import MuteTime, Window
 from monitor.domain.news import EventType
 from monitor.domain.routing import DEFAULT_ON, AllowedChannel, Match, MentionFrom, NotifyFrom, Rule
+from monitor.domain.templates import MessageTemplate
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
@@ -172,6 +173,8 @@ class RouteSettings(Part):
     """What comes within it to one notifier is one message. PagerDuty and Alertmanager group by themselves."""
     mute: Words = ()
     """Names of `mute_times` in which it holds back what it sends, until they end."""
+    template: Word | None = None
+    """One of `templates`, in whose words it is said."""
     proceed: Annotated[bool, Field(alias="continue")] = True
     """False: where this route matches, later routes are not considered."""
 
@@ -182,7 +185,13 @@ class RouteSettings(Part):
         return self
 
     def rule(
-        self, bots: Iterable[str], mutes: Mapping[str, MuteTime], *, alone: frozenset[str], cards: frozenset[str]
+        self,
+        bots: Iterable[str],
+        mutes: Mapping[str, MuteTime],
+        templates: Mapping[str, MessageTemplate],
+        *,
+        alone: frozenset[str],
+        cards: frozenset[str],
     ) -> Rule:
         """This route as the domain understands it.
 
@@ -200,6 +209,7 @@ class RouteSettings(Part):
             mutes=tuple(mutes[name] for name in self.mute),
             alone=alone,
             cards=cards,
+            template=templates[self.template] if self.template is not None else None,
             last=not self.proceed,
         )
 

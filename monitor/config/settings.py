@@ -14,6 +14,7 @@ from monitor.config.budgets import BudgetSettings
 from monitor.config.durations import Duration, between
 from monitor.config.parts import Part, Words
 from monitor.config.routes import DigestSettings, MuteTimeSettings, Name, RouteSettings
+from monitor.config.templates import TemplateSettings
 from monitor.domain.budgets import Budget
 from monitor.domain.routing import Rule
 from monitor.notifiers import NotifierSettings
@@ -211,6 +212,8 @@ class Settings(Part):
     """Times in which routes hold back what they send, by name."""
     routes: tuple[RouteSettings, ...] = ()
     """Who is notified of what."""
+    templates: Mapping[Name, TemplateSettings] = Field(default_factory=dict)
+    """Messages in words of your own, by name."""
     digests: tuple[DigestSettings, ...] = ()
     """Regular reports."""
     pricing: Annotated[
@@ -227,7 +230,8 @@ class Settings(Part):
         mutes = {name: each.mute_time(name) for name, each in self.mute_times.items()}
         alone = frozenset(one.name for one in self.notifiers if one.type in _GROUP_BY_THEMSELVES)
         cards = frozenset(one.name for one in self.notifiers if one.keeps_cards)
-        return tuple(route.rule(bots, mutes, alone=alone, cards=cards) for route in self.routes)
+        templates = {name: each.template(name) for name, each in self.templates.items()}
+        return tuple(route.rule(bots, mutes, templates, alone=alone, cards=cards) for route in self.routes)
 
     @property
     def limits(self) -> tuple[Budget, ...]:

@@ -268,6 +268,10 @@ class Courier:
     def _report(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
         """Count and log what became of an attempt, once, whenever the store learns of it."""
         name, key, route = self.notifier.name, claimed.key, claimed.delivery.message.route
+        failure = claimed.delivery.message.template_failure
+        if failure is not None and isinstance(outcome, Delivered | DeadLetter):
+            self.metrics.template_failed(failure.template)
+            log.warning("template.failed", key=key, template=failure.template, reason=failure.reason)
         match outcome:
             case Delivered():
                 self.metrics.sent(name, (self.clock.now() - claimed.created_at).total_seconds())

@@ -33,6 +33,9 @@ class DeliveryMetrics(Protocol):
     def dead(self, notifier: str, reason: str) -> None:
         """A message was given up."""
 
+    def template_failed(self, template: str) -> None:
+        """A message went out in the built-in words, because its template failed."""
+
     def set_suspended(self, notifier: str, suspended: bool) -> None:
         """Say whether the notifier is out of use."""
 

@@ -139,6 +139,15 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateFailure:
+    """A template that could not be rendered."""
+
+    template: str
+    """Its name."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What is announced, before any channel formats it. Its texts come from outside: every channel escapes them."""
 
@@ -166,6 +175,10 @@ class Message:
     """Whom it mentions, in the receiver's notation: written by the operator, and therefore not escaped."""
     route: str | None = None
     """The name of the route that sends it."""
+    body: str | None = None
+    """What a webhook gets instead of the built-in JSON, where its route has a template for it."""
+    template_failure: TemplateFailure | None = None
+    """Why it has the built-in words although its route has a template."""
 
 
 ALONE: Final = "alone"

@@ -16,6 +16,7 @@ from monitor.domain.model import Cost, FailureClass, Job, JobKind, Method, Statu
 from monitor.domain.mutes import MuteTime
 from monitor.domain.naming import UNNAMED, Naming
 from monitor.domain.news import ALONE, Delivery, EventType, Hold, Message, Subject
+from monitor.domain.templates import MessageTemplate, written
 from monitor.domain.triage import triage
 
 _EVENTS: Final = {
@@ -135,6 +136,8 @@ class Rule:
     """Notifiers whose receivers group by themselves: they get each message by itself."""
     cards: frozenset[str] = frozenset()
     """Notifiers that keep a card for each job: they alone follow its progress."""
+    template: MessageTemplate | None = None
+    """In whose words it is said."""
     last: bool = False
     """Where it matches, later rules are not considered."""
 
@@ -254,6 +257,8 @@ def route_job(
 def address(subject: Subject, seq: int, to: str, recipient: Recipient, message: Message) -> Delivery:
     """The delivery that brings a message to one address, as its rule wants it."""
     notifier, sign, channel = to.partition("#")
+    if recipient.rule.template is not None:
+        message = written(recipient.rule.template, message)
     addressed = replace(message, channel=sign + channel or None, mention=recipient.mention, route=recipient.rule.name)
     return Delivery(subject=subject, seq=seq, notifier=notifier, message=addressed, hold=recipient.hold)
 

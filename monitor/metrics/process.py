@@ -64,6 +64,12 @@ class _Numbers:
         """Count; with 0, let the series begin."""
         self.rows[labels] = self.rows.get(labels, 0) + amount
 
+    def begin(self, label: str, before: frozenset[str], now: frozenset[str]) -> None:
+        """Start the series of what is new under its only label at 0, and drop those of what is gone."""
+        self.drop(label, before - now)
+        for value in now:
+            self.add(value, amount=0)
+
     def drop(self, label: str, values: Collection[str]) -> None:
         """Let the series end in which the label has one of these values."""
         at = self.labels.index(label)
@@ -121,6 +127,7 @@ class ProcessMetrics:
         self._orgs: frozenset[str] = frozenset()
         self._notifiers: frozenset[str] = frozenset()
         self._routes: frozenset[str] = frozenset()
+        self._templates: frozenset[str] = frozenset()
         self._reasons: set[str] = set()
         self._suspended: frozenset[str] = frozenset()
         asking = self._asking()
@@ -206,8 +213,13 @@ class ProcessMetrics:
             "Time from storing a transition to the receiver accepting its notification.",
             _DELAY_SECONDS,
         )
+        self._templates_failed = _Numbers(
+            "finetune_template_failures_total",
+            "Notifications in the built-in words, because the template of their route could not be rendered.",
+            ("template",),
+        )
         sent = (self._sent, self._failed, self._dead, self._routed, self._cards)
-        return *sent, self._suspended_rows, self._to_delivery
+        return *sent, self._suspended_rows, self._to_delivery, self._templates_failed
 
     def _running(self, version: str, revision: str) -> tuple[_Numbers | _Histogram, ...]:
         self._reload_ok = _Numbers(
@@ -250,13 +262,19 @@ class ProcessMetrics:
         )
         return self._reload_ok, self._reload_at, self._restarts, self._lag, self._tasks, self._holds, build
 
-    def watch(self, orgs: Iterable[str], notifiers: Iterable[str], routes: Iterable[str] = ()) -> None:
+    def watch(
+        self,
+        orgs: Iterable[str],
+        notifiers: Iterable[str],
+        routes: Iterable[str] = (),
+        templates: Iterable[str] = (),
+    ) -> None:
         """Start the series of what is configured at 0, and drop those of what no longer is."""
         before = self._orgs, self._notifiers, self._routes
         self._orgs, self._notifiers, self._routes = frozenset(orgs), frozenset(notifiers), frozenset(routes)
-        self._routed.drop("route", before[2] - self._routes)
-        for route in self._routes:
-            self._routed.add(route, amount=0)
+        self._templates, templates_before = frozenset(templates), self._templates
+        self._routed.begin("route", before[2], self._routes)
+        self._templates_failed.begin("template", templates_before, self._templates)
         asked = (self._polls, self._poll_errors, self._requests, self._skipped, self._webhooks, self._first_seen)
         for counted in asked:
             counted.drop("org", before[0] - self._orgs)
@@ -314,6 +332,10 @@ class ProcessMetrics:
     def routed(self, route: str) -> None:
         """The receiver accepted a message that the route of this name has sent."""
         self._routed.add(route if route in self._routes else OTHER)
+
+    def template_failed(self, template: str) -> None:
+        """A notification went out in the built-in words, because its template failed."""
+        self._templates_failed.add(template if template in self._templates else OTHER)
 
     def failed(self, notifier: str, reason: str) -> None:
         """An attempt failed and will be repeated."""

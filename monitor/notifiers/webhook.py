@@ -89,9 +89,10 @@ class WebhookChannel:
 
     def post(self, message: Message, attempt: Attempt) -> HttpRequest:
         """The signed body, with the operator's headers beside ours."""
-        content = cloudevent(message, attempt) if self.cloudevents else body(message)
+        as_event = self.cloudevents and message.body is None
+        content = cloudevent(message, attempt) if as_event else body(message)
         headers = {**self.headers, **signed(content, attempt, self.keys)}
-        if self.cloudevents:
+        if as_event:
             headers["content-type"] = "application/cloudevents+json"
         return HttpRequest(url=self.url, body=content, headers=headers)
 
@@ -113,7 +114,12 @@ class WebhookChannel:
 
 
 def body(message: Message) -> bytes:
-    """The request's body, the same at every attempt: `data` goes in as it is stored, never decoded and written anew."""
+    """The request's body, the same at every attempt: `data` goes in as it is stored, never decoded and written anew.
+
+    A template's own body goes out as it is, signed like any other.
+    """
+    if message.body is not None:
+        return message.body.encode("utf-8", "replace")
     at = message.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = f'{{"type":{json.dumps(message.type)},"timestamp":"{at}","data":{message.data}}}'
     return text.encode("utf-8", "replace")  # a lone surrogate has no UTF-8

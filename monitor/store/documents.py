@@ -13,7 +13,7 @@ import msgspec
 from monitor.domain.costs import Spending
 from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import JobEvent, JobKind, Status, span
-from monitor.domain.news import EventType, Message, Severity, Subject, SubjectKind
+from monitor.domain.news import EventType, Message, Severity, Subject, SubjectKind, TemplateFailure
 from monitor.store.errors import BadCursor
 
 T = TypeVar("T")
@@ -120,6 +120,8 @@ class _StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     channel: str | None = None
     mention: str | None = None
     route: str | None = None
+    body: str | None = None
+    template_failure: TemplateFailure | None = None
 
 
 _message = msgspec.json.Decoder(_StoredMessage).decode

@@ -11,7 +11,7 @@ import click
 
 from monitor.domain.durations import duration
 from monitor.domain.model import JobKind, Status
-from monitor.domain.news import OF_JOBS, EventType
+from monitor.domain.news import EventType
 from monitor.terminal.options import Options, config_option, daemon_options, job_arguments, or_exit, org_option
 
 
@@ -151,7 +151,7 @@ def notify_explain(options: Options, org: str, job_id: str, file: Path) -> None:
 @click.argument("name")
 @click.option(
     "--event",
-    type=click.Choice([*map(str, OF_JOBS)]),
+    type=click.Choice([*map(str, EventType)]),
     default="failed",
     show_default=True,
     help="The event of the example.",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -20,11 +19,12 @@ from monitor.clock import SystemClock
 from monitor.config import Settings
 from monitor.domain.cards import render_card
 from monitor.domain.durations import spoken
-from monitor.domain.flow import Tracked, Transition, TransitionKind
-from monitor.domain.model import Basis, Cost, FailureClass, Job, JobError, Method, Metrics, Status, Training
+from monitor.domain.flow import Tracked
+from monitor.domain.model import FailureClass, Job, JobError, Method, Status
 from monitor.domain.news import OF_JOBS, Card, EventType, Message, Severity, Subject, SubjectKind
 from monitor.domain.render import Labelling, build_delivery, moment
-from monitor.domain.routing import Recipient, Rule, matches, mismatches, route
+from monitor.domain.routing import Recipient, Rule, address, matches, mismatches, route
+from monitor.domain.samples import JOB, STATUS, moment_of, samples
 from monitor.environ import environ
 from monitor.notifiers import NO_EDITS, Attempt, FailureKind, HttpNotifier, Notifier, SendError
 from monitor.secret import Redactor
@@ -35,14 +35,6 @@ from monitor.terminal.options import Options
 from monitor.terminal.output import BAD, GOOD, Column, clock_time, console, inert, table
 
 _Word = TypeVar("_Word", bound=StrEnum)
-_STATUS: Final = {
-    EventType.STARTED: Status.RUNNING,
-    EventType.PROGRESS: Status.RUNNING,
-    EventType.PAUSED: Status.PAUSED,
-    EventType.SUCCEEDED: Status.SUCCEEDED,
-    EventType.FAILED: Status.FAILED,
-    EventType.CANCELLED: Status.CANCELLED,
-}
 _DEAD: Final = (
     Column(title="KEY"),
     Column(title="ATTEMPTS", right=True, spare=2),
@@ -55,29 +47,6 @@ _REPLAYED: Final = (
     Column(title="KEY"),
     Column(title="SENT BEFORE"),
     Column(title="MESSAGE", least=8, spare=1),
-)
-
-
-_CREATED: Final = datetime(2026, 1, 1, 9, tzinfo=UTC)
-_SAMPLE: Final = Tracked(
-    job=Job(
-        org="research",
-        id="ftjob-sample",
-        provider="openai",
-        model="gpt-4o-mini-2024-07-18",
-        method=Method.SUPERVISED,
-        status=Status.RUNNING,
-        name="sample",
-        created_at=_CREATED,
-        started_at=_CREATED + timedelta(minutes=2),
-        error=JobError(code="server_error", message="The job failed due to an internal error."),
-        url="https://platform.openai.com/finetune/ftjob-sample",
-        training=Training(latest=Metrics(step=126, steps=280, train_loss=1.234)),
-    ),
-    seq=3,
-    since=_CREATED,
-    last_activity_at=_CREATED,
-    cost=Cost(basis=Basis.ESTIMATED, usd=Decimal("12.50")),
 )
 
 
@@ -116,14 +85,20 @@ def explain(options: Options, settings: Settings, org: str, job_id: str) -> None
 
 
 def render(options: Options, settings: Settings, name: str, event: EventType, job: tuple[str, str] | None) -> None:
-    """Print what a configured notifier would send of an event: of a job of the daemon, else of an invented one."""
+    """Print what a configured notifier would send of an event: of a job of the daemon, else of something invented."""
     now = SystemClock().now()
-    tracked = _SAMPLE
+    if job is not None and event not in OF_JOBS:
+        raise click.UsageError(f"{event} is of no job")
     if job is not None:
         tracked = _tracked(connect(options.access, environ()).get(job_path(*job), JobDetails)[0], now)
-    message = _rendered(settings, name, event, tracked, now)
-    if event is EventType.PROGRESS:
-        message = render_card(tracked, _labelling(settings, tracked.job.org), now)
+        message = _rendered(settings, name, event, tracked, now)
+    elif event in OF_JOBS:
+        message = _rendered(settings, name, event, JOB, now)
+    else:
+        message = _invented(settings, name, event)
+    if message.template_failure is not None:
+        failure = message.template_failure
+        click.echo(f"template {failure.template} failed, so these are the built-in words: {failure.reason}", err=True)
     try:
         click.echo(anyio.run(_preview, settings, name, message, now, event is EventType.PROGRESS))
     except SendError as error:
@@ -190,14 +165,21 @@ def _notes(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
     if rule.mention_from is not None:
         mention = rule.mention_from.read(metadata)
         yield f"metadata {inert(rule.mention_from.key)} mentions {inert(mention) if mention else 'nobody'}"
+    yield from _manners(rule, metadata)
+    if rule.last:
+        yield "where it matches, later routes are not considered"
+
+
+def _manners(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
+    """How it is sent, where that is not at once, each by itself and in the built-in words."""
     if kept := [to for to in rule.addresses(metadata) if rule.keeps_card(to)]:
         yield f"one message for each job, edited in place: {', '.join(map(inert, kept))}"
     if rule.group_wait:
         yield f"what comes within {spoken(rule.group_wait)} to one notifier is one message"
     if rule.mutes:
         yield f"held back in {', '.join(mute.name for mute in rule.mutes)}"
-    if rule.last:
-        yield "where it matches, later routes are not considered"
+    if rule.template is not None:
+        yield f"in the words of the template {rule.template.name}"
 
 
 def _explanation(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, Any]:
@@ -218,6 +200,7 @@ def _route_view(number: int, rule: Rule, tracked: Tracked, labels: Mapping[str, 
         "cards": [to for to in rule.addresses(metadata) if rule.keeps_card(to)],
         "group_wait": spoken(rule.group_wait) if rule.group_wait else None,
         "mute": [mute.name for mute in rule.mutes],
+        "template": rule.template.name if rule.template is not None else None,
     }
 
 
@@ -235,7 +218,7 @@ def _routed(
 
 def _at(event: EventType, job: Job) -> Job:
     """The job as it is when the event happens."""
-    status = _STATUS.get(event)
+    status = STATUS.get(event)
     return replace(job, status=status) if status is not None else job
 
 
@@ -314,21 +297,34 @@ def _notifier(settings: Settings, name: str, session: aiohttp.ClientSession) -> 
 
 def _rendered(settings: Settings, name: str, event: EventType, tracked: Tracked, now: datetime) -> Message:
     """The message of an event as the routes have it for this notifier; where none leads there, as a bare route."""
-    job = _at(event, tracked.job)
-    transition = Transition(
-        org=job.org, job=job.id, seq=3, at=now, kind=TransitionKind.MOVED, before=Status.RUNNING, after=job.status
-    )
+    if event is EventType.PROGRESS:
+        return render_card(tracked, _labelling(settings, tracked.job.org), now)
+    transition, of = moment_of(event, tracked)
+    job = of.job
     labels = {one.name: one.labels for one in settings.organizations}.get(job.org, {})
-    routed = _routed(event, tracked, labels, settings.rules)
+    routed = _routed(event, of, labels, settings.rules)
     to = next((address for address in routed if address.partition("#")[0] == name), name)
-    recipient = routed.get(to, Recipient(event=event, rule=Rule()))
-    of, labelling = replace(tracked, job=job), _labelling(settings, job.org)
+    recipient = routed.get(to, Recipient(event=event, rule=_bare(settings, name, event)))
+    labelling = _labelling(settings, job.org)
     return build_delivery(transition, of, to=to, recipient=recipient, labelling=labelling).message
 
 
 def _labelling(settings: Settings, org: str) -> Labelling:
     labels = {one.name: one.labels for one in settings.organizations}.get(org, {})
     return Labelling(labels=labels, monitor_url=settings.server.url)
+
+
+def _invented(settings: Settings, name: str, event: EventType) -> Message:
+    """The message of an event that is of no job."""
+    message = next(samples(event))
+    rule = _bare(settings, name, event)
+    return address(message.subject, 3, name, Recipient(event=event, rule=rule), message).message
+
+
+def _bare(settings: Settings, name: str, event: EventType) -> Rule:
+    """The first route on the event that names the notifier, whatever else it asks for."""
+    fitting = (rule for rule in settings.rules if event in rule.on and name in rule.notify)
+    return next(fitting, Rule())
 
 
 async def _preview(settings: Settings, name: str, message: Message, now: datetime, edits: bool) -> str:

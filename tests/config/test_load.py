@@ -48,6 +48,7 @@ def test_one_organisation_is_enough_and_everything_else_has_its_documented_defau
         "notifiers": [],
         "mute_times": {},
         "routes": [],
+        "templates": {},
         "digests": [],
         "pricing": {"file": None, "sellers": []},
         "budgets": [],

@@ -56,9 +56,13 @@ class Tallied:
     dead_: Counter[tuple[str, str]] = field(default_factory=Counter)
     cards: Counter[str] = field(default_factory=Counter)
     suspended: dict[str, bool] = field(default_factory=dict)
+    templates_failed: Counter[str] = field(default_factory=Counter)
 
     def sent(self, notifier: str, seconds: float) -> None:  # noqa: ARG002 - the protocol's
         self.sent_[notifier] += 1
+
+    def template_failed(self, template: str) -> None:
+        self.templates_failed[template] += 1
 
     def routed(self, route: str) -> None:
         self.routed_[route] += 1
@@ -90,6 +94,7 @@ class Scripted:
     min_gap: float = 0.0
     idempotent: bool = True
     tried: list[Attempt] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
 
     def preview(self, message: Message, attempt: Attempt) -> str:  # noqa: ARG002 - the protocol's
         return message.title
@@ -97,6 +102,7 @@ class Scripted:
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
         assert attempt.key.split("/")[1] in message.title
         self.tried.append(attempt)
+        self.messages.append(message)
         said = self.script.pop(0) if self.script else self.always
         if isinstance(said, SendError):
             raise said
@@ -139,10 +145,12 @@ class Office:
             grace=grace,
         )
 
-    async def enqueue(self, *jobs: str, notifier: str = "ops", seqs: Iterable[int] = (1,)) -> None:
+    async def enqueue(
+        self, *jobs: str, notifier: str = "ops", seqs: Iterable[int] = (1,), message: Message | None = None
+    ) -> None:
         """One envelope for each of the jobs and numbers."""
         envelopes = tuple(
-            Delivery(subject=job_subject("research", job), seq=seq, notifier=notifier, message=letter(job))
+            Delivery(subject=job_subject("research", job), seq=seq, notifier=notifier, message=message or letter(job))
             for job in jobs
             for seq in seqs
         )

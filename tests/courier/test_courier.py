@@ -10,9 +10,10 @@ import pytest
 import structlog.testing
 
 from monitor.courier import Courier
+from monitor.domain.news import TemplateFailure
 from monitor.metrics.process import ProcessMetrics
 from monitor.notifiers.base import Attempt, FailureKind
-from tests.courier.parts import HOUR, Scripted, Tallied, error, office, step
+from tests.courier.parts import HOUR, Scripted, Tallied, error, letter, office, step
 from tests.metrics.scrapes import value
 
 
@@ -92,6 +93,22 @@ async def test_a_poison_letter_dies_alone(tmp_path: Path) -> None:
         await step(here, courier)
         assert await here.states() == {"a/1@ops": "dead message_refused", "a/2@ops": "sent"}
         assert here.metrics.dead_ == {("ops", "message_refused"): 1}
+
+
+async def test_a_message_whose_template_failed_is_sent_and_counted_once(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        failure = TemplateFailure(template="short", reason="line 1: undefined value")
+        words = replace(letter("a"), template_failure=failure, body='{"text": 1}')
+        await here.enqueue("a", message=words)
+        target = Scripted([error(FailureKind.TRANSIENT)])
+        courier = here.courier(target)
+        await step(here, courier)
+        assert here.metrics.templates_failed == {}
+        here.clock.move(600)
+        await step(here, courier)
+        assert await here.states() == {"a/1@ops": "sent"}
+        assert here.metrics.templates_failed == {"short": 1}
+        assert target.messages[-1] == words
 
 
 async def test_a_limit_holds_the_whole_lane_and_is_no_failure(tmp_path: Path) -> None:

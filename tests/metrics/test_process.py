@@ -43,6 +43,15 @@ def test_notifications_are_counted_by_the_name_of_their_route() -> None:
     assert counted(process)["finetune_route_notifications_total"] == {of(route="nightly"): 1, of(route="other"): 1}
 
 
+def test_templates_that_failed_are_counted_by_their_name() -> None:
+    process = ProcessMetrics()
+    process.watch([], [], [], ["short", "long"])
+    process.template_failed("short")
+    process.template_failed("gone")
+    process.watch([], [], [], ["short"])
+    assert counted(process)["finetune_template_failures_total"] == {of(template="short"): 1, of(template="other"): 1}
+
+
 def test_a_reload_keeps_what_was_counted() -> None:
     process = ProcessMetrics()
     process.watch(["research"], [])

@@ -61,6 +61,16 @@ async def test_a_message_arrives_as_a_standard_webhook() -> None:
     }
 
 
+@pytest.mark.parametrize("form", ["standard", "cloudevents"])
+async def test_the_body_of_a_template_goes_out_as_it_is_and_signed(form: str) -> None:
+    async with receiver((200, "")) as target, notifiers.session() as client:
+        hook = built(client, url=target.url, secret=KEY, format=form)
+        await hook.send(message(body='{"text": "ä"}'), attempt(at=datetime.now(UTC)))
+    assert target.heard[0].body == '{"text": "ä"}'.encode()
+    assert verified(target.heard[0], KEY) == {"text": "ä"}
+    assert target.heard[0].headers["content-type"] == "application/json"
+
+
 @pytest.mark.parametrize("text", NASTY)
 async def test_the_body_that_is_signed_is_the_body_that_is_sent(text: str) -> None:
     data = json.dumps({"name": text}, ensure_ascii=False)

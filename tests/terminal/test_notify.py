@@ -43,6 +43,7 @@ NOTHING_MORE: dict[str, Any] = {
     "mention": None,
     "group_wait": None,
     "mute": [],
+    "template": None,
 }
 
 
@@ -199,6 +200,44 @@ async def test_what_a_notifier_would_send_is_printed_and_no_secret(tmp_path: Pat
     printed = await asked(1, "notify", "render", "out", "--event", "succeeded", "--config", str(file))
     assert (printed.exit_code, "sample succeeded" in printed.stdout) == (0, True)
     assert (await asked(1, "notify", "render", "nobody", "--config", str(file))).exit_code == 2
+
+
+async def test_a_template_is_shown_as_it_would_be_sent_for_any_event(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.yaml"
+    file.write_text("""organizations:
+  - {name: research, provider: openai, api_key: sk-proj-0123456789abcdef}
+notifiers:
+  - {name: hook, type: webhook, url: "http://127.0.0.1:1/"}
+  - {name: out, type: console}
+templates:
+  short: {title: "{{ event }}!", body: '{"text": {{ title }}}'}
+routes:
+  - {on: [failed, budget, shutdown, org_down, org_up], notify: [hook, out], template: short}
+  - {on: [started], notify: [out]}
+""")
+    for event in ("failed", "budget", "shutdown", "org_down", "org_up"):
+        hook = await asked(1, "notify", "render", "hook", "--event", event, "--config", str(file))
+        assert "text" in json.loads(hook.stdout), hook.stdout + hook.stderr
+        out = await asked(1, "notify", "render", "out", "--event", event, "--config", str(file))
+        assert f"{event}!" in out.stdout
+    of_no_job = await asked(1, "notify", "render", "out", "--event", "budget", "--job", "a", "b", "--config", str(file))
+    assert (of_no_job.exit_code, "budget is of no job" in of_no_job.stderr) == (2, True)
+
+
+async def test_a_template_that_fails_for_a_job_shows_the_built_in_words_and_why(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.yaml"
+    file.write_text("""organizations:
+  - {name: research, provider: openai, api_key: sk-proj-0123456789abcdef}
+notifiers: [{name: out, type: console}]
+templates: {odd: {title: "{{ 'x' * (job.name or 'x')|length ** 5 }}"}}
+routes: [{notify: out, template: odd}]
+""")
+    async with site(tmp_path) as here:
+        await here.keep(tracked(job(status=Status.FAILED, name="a name that is long enough")))
+        job_of = ("--job", "research", "ftjob-1")
+        asked_for = await asked(here.port, "notify", "render", "out", *job_of, "--config", str(file))
+    assert "template odd failed, so these are the built-in words: line 1: " in asked_for.stderr
+    assert "a name that is long enough failed" in asked_for.stdout
 
 
 async def test_dead_letters_are_listed() -> None:

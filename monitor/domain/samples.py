@@ -1,0 +1,128 @@
+"""Invented messages of every event, full and bare: templates are tried with them, and people look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from monitor.domain.budgets import Budget, Period, Sum, period_of
+from monitor.domain.costs import TunedModel
+from monitor.domain.flow import Headway, Reason, Tracked, Transition, TransitionKind, Trouble
+from monitor.domain.model import Basis, Cost, Job, JobError, Method, Metrics, Status, Training
+from monitor.domain.news import OF_JOBS, EventType, Message, News
+from monitor.domain.notices import budget_news, shutdown_news
+from monitor.domain.outages import OrgHealthChange, outage_news, outage_subject
+from monitor.domain.render import Labelling, render
+from monitor.domain.routing import OrgRef, Recipient, Rule
+from monitor.domain.stall import Stall, StallReason, Usual
+from monitor.domain.verdict import Verdict, VerdictKind
+
+NOW: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
+_ORG: Final = OrgRef(org="research", provider="openai", labels={"team": "search"})
+_URL: Final = "https://monitor.example.com"
+STATUS: Final = {
+    EventType.STARTED: Status.RUNNING,
+    EventType.PROGRESS: Status.RUNNING,
+    EventType.PAUSED: Status.PAUSED,
+    EventType.SUCCEEDED: Status.SUCCEEDED,
+    EventType.FAILED: Status.FAILED,
+    EventType.CANCELLED: Status.CANCELLED,
+}
+"""What a job's status is when the event happens, where that follows from the event."""
+JOB: Final = Tracked(
+    job=Job(
+        org="research",
+        id="ftjob-sample",
+        provider="openai",
+        model="gpt-4o-mini-2024-07-18",
+        method=Method.SUPERVISED,
+        status=Status.RUNNING,
+        name="sample",
+        created_at=NOW - timedelta(hours=2),
+        started_at=NOW - timedelta(hours=1),
+        error=JobError(code="server_error", message="The job failed due to an internal error."),
+        metadata={"owner": "ana"},
+        url="https://platform.openai.com/finetune/ftjob-sample",
+        training=Training(latest=Metrics(step=120, steps=400, train_loss=0.8)),
+    ),
+    seq=3,
+    since=NOW - timedelta(hours=1),
+    last_activity_at=NOW - timedelta(minutes=1),
+    cost=Cost(basis=Basis.ESTIMATED, usd=Decimal("12.50")),
+    headway=Headway(finish=NOW + timedelta(hours=2)),
+)
+"""A job in the middle of its run."""
+_BARE: Final = Job(
+    org="research", id="ftjob-bare", provider="openai", model="", method=Method.UNKNOWN, status=Status.RUNNING
+)
+
+
+def samples(event: EventType) -> Iterator[Message]:
+    """Messages of an event as they would be sent: one that says all there may be, and one of which little is known."""
+    if event in OF_JOBS:
+        yield render(*moment_of(event, JOB), event, Labelling(labels=_ORG.labels, monitor_url=_URL))
+        yield render(*moment_of(event, Tracked(job=_BARE, seq=3, since=NOW)), event, Labelling())
+        return
+    rule = Rule(on=frozenset({event}), notify=("sample",))
+    for news in _notices(event, rule):
+        yield from (delivery.message for delivery in news.deliveries)
+
+
+def moment_of(event: EventType, tracked: Tracked) -> tuple[Transition, Tracked]:
+    """The transition that an event is of, and the job as it is then."""
+    job = replace(tracked.job, status=STATUS.get(event, tracked.job.status))
+    of = replace(tracked, job=job)
+    if job.status.final and tracked is JOB:
+        of = replace(of, job=replace(job, finished_at=NOW, trained_tokens=300_000))
+    if event is EventType.SUCCEEDED and tracked is JOB:
+        of = replace(of, job=replace(of.job, fine_tuned_model="ft:gpt-4o-mini:org::sample"), verdict=_VERDICT)
+    if event is EventType.STALLED and tracked is JOB:
+        of = replace(of, stalled=True, stall=_STALL)
+    kind = _KINDS.get(event, TransitionKind.MOVED)
+    before = None if event is EventType.APPEARED else Status.RUNNING
+    transition = Transition(org=job.org, job=job.id, seq=of.seq, at=NOW, kind=kind, before=before, after=job.status)
+    return transition, of
+
+
+_KINDS: Final = {
+    EventType.APPEARED: TransitionKind.APPEARED,
+    EventType.STALLED: TransitionKind.STALLED,
+    EventType.MOVING: TransitionKind.MOVING,
+    EventType.GONE: TransitionKind.GONE,
+}
+_STALL: Final = Stall(
+    reason=StallReason.NO_STEP, since=NOW - timedelta(hours=1), usual=Usual(run=timedelta(hours=2), ran=12)
+)
+_VERDICT: Final = Verdict(
+    kind=VerdictKind.OVERFITS,
+    text="Overfits since step 240: the validation loss was 0.71 then and is 0.93 at the end.",
+    since_step=240,
+    best_step=240,
+    best_checkpoint="ft:gpt-4o-mini:org::sample:ckpt-step-240",
+)
+
+
+def _notices(event: EventType, rule: Rule) -> Iterator[News]:
+    match event:
+        case EventType.BUDGET:
+            budget = Budget(name="sample", amount=Decimal(500), period=Period.MONTH)
+            to = {"sample": Recipient(event=event, rule=rule)}
+            counted, span = Sum(computed=Decimal(430)), period_of(Period.MONTH, NOW)
+            news = budget_news(budget, counted, span, recipients=to, notified={}, now=NOW)
+            yield from () if news is None else (news,)
+        case EventType.SHUTDOWN:
+            day = (NOW + timedelta(days=7)).date()
+            ids = ("ft:gpt-4o-mini-2024-07-18:org::a", "ft:gpt-4o-mini-2024-07-18:org::b")
+            models = [TunedModel(org="research", id=id_, base="gpt-4o-mini-2024-07-18", shutdown=day) for id_ in ids]
+            yield from shutdown_news(_ORG, models, rules=(rule,), notified=(), now=NOW)
+        case _:
+            up = event is EventType.ORG_UP
+            trouble = Trouble(reason=Reason.AUTH, text="401: the key is refused")
+            health = OrgHealthChange(account=_ORG, up=up, trouble=trouble, last_success=NOW - timedelta(hours=1))
+            before = (f"{outage_subject('research').key}/1",) if up else ()
+            for seen in (health, replace(health, trouble=None, last_success=None)):
+                news = outage_news(seen, (rule,), before, NOW)
+                yield from () if news is None else (news,)
