@@ -87,6 +87,8 @@ class Redactor:
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
+        self.version = 0
+        """Another number whenever there are more secrets."""
         self._places: dict[str, list[tuple[str, int]]] = {}
         self._chunks: set[bytes] = set()
         """Those of the places, as they would stand in a word."""
@@ -105,6 +107,7 @@ class Redactor:
                 chunk = secret[start : start + _CHUNK].encode("utf-8", "surrogatepass")
                 (self._chunks if chunk.translate(_BETWEEN) == chunk else self._odd).add(chunk)
         if fresh:
+            self.version += 1
             self._clean.clear()
 
     def suspects(self, body: bytes) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -34,6 +34,10 @@ class RawPage:
     """How many items it has, whatever they are."""
     envelope: Object
     """What is said beside the items."""
+    known: int = 0
+    """Items that were left out because they are known."""
+    scrubbed: bool = False
+    """Whether secrets were taken out of each item already."""
 
 
 def decode(response: Response) -> object:
@@ -132,6 +136,21 @@ def _summed(found: Iterable[Partial[T] | Skip], no_objects: int = 0) -> tuple[tu
     return tuple(items), {reason: count for reason, count in skipped.items() if count}
 
 
+Quick = Callable[[Response, Callable[[Object], Partial[T] | Skip]], "Understood[T] | None"]
+"""A quicker way to a page and what its items mean; None for one that is not in order, which is read in the plain way.
+
+What it gives is what the plain way gives, but for what it leaves out.
+"""
+
+
+class Understood(NamedTuple, Generic[T]):
+    """A page and what its items mean."""
+
+    page: RawPage
+    items: tuple[T, ...]
+    skipped: dict[str, int]
+
+
 class Memo(Generic[T]):
     """What the items of a page meant when it was last read: of a page that changed, few items did.
 
@@ -141,36 +160,93 @@ class Memo(Generic[T]):
 
     def __init__(self) -> None:
         self._known: dict[int, Partial[T] | Skip] = {}
+        self._secrets = 0
 
-    def page(
-        self, response: Response, understand: Callable[[Object], Partial[T] | Skip], key: str = "data"
-    ) -> tuple[RawPage, tuple[T, ...], dict[str, int]] | None:
-        """A page and what its items mean; None for one that is not in order, which is to be read in the other way."""
+    def page(self, response: Response, understand: Callable[[Object], Partial[T] | Skip]) -> Understood[T] | None:
+        """A page of which only items that were not there before are understood: a `Quick`."""
+        if response.secrets != self._secrets:  # what was scrubbed before may hold a secret that is new
+            self._known, self._secrets = {}, response.secrets
         try:
-            envelope = _parts(response.body)
-            raws = _items(envelope.pop(key))
+            envelope, raws = _taken_apart(response)
             last = msgspec.json.decode(raws[-1]) if raws else {}
-            if len(raws) > _MOST_ITEMS or response.body.count(b",") > _MOST_VALUES or not isinstance(last, dict):
+            if not isinstance(last, dict):
                 return None
-            said = {name: msgspec.json.decode(raw) for name, raw in envelope.items()}
-            self._known = dict(self._read(raws, understand))
+            places = [hash(bytes(raw)) for raw in raws]
+            self._known = dict(self._read(zip(places, raws, strict=True), response, understand))
         except (ValueError, KeyError, RecursionError):  # msgspec's errors are ValueErrors
             return None
-        items, skipped = _summed(self._known[hash(bytes(raw))] for raw in raws)
-        page = RawPage(objects=(last,) if raws else (), skipped=0, count=len(raws), envelope=said)
-        return page, items, skipped
+        page = RawPage(
+            objects=(last,) if raws else (), skipped=0, count=len(raws), envelope=envelope, scrubbed=True
+        )  # fmt: skip
+        return Understood(page, *_summed(map(self._known.__getitem__, places)))
 
     def _read(
-        self, raws: Iterable[msgspec.Raw], understand: Callable[[Object], Partial[T] | Skip]
+        self,
+        raws: Iterable[tuple[int, msgspec.Raw]],
+        response: Response,
+        understand: Callable[[Object], Partial[T] | Skip],
     ) -> Iterator[tuple[int, Partial[T] | Skip]]:
-        for raw in raws:
-            place = hash(bytes(raw))
+        for place, raw in raws:
             found = self._known.get(place)
-            if found is None:
-                item = msgspec.json.decode(raw)
-                found = understand(item) if isinstance(item, dict) else "not_an_object"
-            yield place, found
+            yield place, found if found is not None else _understood_alone(raw, response, understand)
 
 
+def unknown(
+    known: Container[str], response: Response, understand: Callable[[Object], Partial[T] | Skip]
+) -> Understood[T] | None:
+    """A page of which only items that are not known by their ids are understood: a `Quick`."""
+    try:
+        parts = _parts(response.body)
+        ids = [item.id for item in _identified(parts[_KEY])]
+        if not (ids and ids[-1]):
+            return None
+        fresh = [place for place, id_ in enumerate(ids) if id_ not in known]
+        envelope, raws = _taken_apart(response) if fresh else (_envelope(parts), [])
+        found = [_understood_alone(raws[place], response, understand) for place in fresh]
+    except (ValueError, KeyError, RecursionError):
+        return None
+    page = RawPage(
+        objects=({"id": ids[-1]},),
+        skipped=0,
+        count=len(ids),
+        envelope=envelope,
+        known=len(ids) - len(fresh),
+        scrubbed=True,
+    )
+    return Understood(page, *_summed(found))
+
+
+def _taken_apart(response: Response) -> tuple[Object, list[msgspec.Raw]]:
+    """The envelope and the items, as bytes. Raises ValueError or KeyError where they are not in order."""
+    parts = _parts(response.body)
+    raws = _items(parts[_KEY])
+    if len(raws) > _MOST_ITEMS or response.body.count(b",") > _MOST_VALUES:
+        raise ValueError("the page is too large")
+    return _envelope(parts), raws
+
+
+def _envelope(parts: Mapping[str, msgspec.Raw]) -> Object:
+    return {name: msgspec.json.decode(raw) for name, raw in parts.items() if name != _KEY}
+
+
+def _understood_alone(
+    raw: msgspec.Raw, response: Response, understand: Callable[[Object], Partial[T] | Skip]
+) -> Partial[T] | Skip:
+    """What one item means, without secrets."""
+    item = msgspec.json.decode(raw)
+    if not isinstance(item, dict):
+        return "not_an_object"
+    found: Partial[T] | Skip = response.scrub(understand(item), bytes(raw))
+    return found
+
+
+class _Identified(msgspec.Struct):
+    """An item that is known by its id."""
+
+    id: str
+
+
+_KEY: Final = "data"
 _parts: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_identified: Final = msgspec.json.Decoder(list[_Identified]).decode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from monitor.domain.costs import Bill, Usage
 from monitor.domain.flow import Reason, Trouble
@@ -43,6 +43,10 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
     body: bytes = b""
+    scrub: Callable[[Any, bytes], Any] = field(default=lambda value, raw: value, repr=False, compare=False)
+    """Takes our secrets out of a value that was read from these bytes, which is what a part of an answer costs."""
+    secrets: int = 0
+    """Another number whenever there is another secret to take out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,10 @@ class Page(Generic[T]):
     skipped: Mapping[str, int] = field(default_factory=dict)
     """How many items were left out, or lack a figure that made no sense, by reason: `not_an_object`, `bad_id`,
     `foreign`, `bad_figure`, …; what is sound of their siblings is in `items`."""
+    known: int = 0
+    """How many items were left out because they are known."""
+    scrubbed: bool = False
+    """Whether our secrets were taken out of each item already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +259,7 @@ class Provider:
     query: Mapping[str, str] = field(default_factory=dict)
     """The same of parameters."""
     events: Callable[[str, Container[str]], Listing[JobEvent]] | None = None
-    """The event stream of a fine-tuning job, by its id; of the events that are known little needs to be read.
+    """The event stream of a fine-tuning job, by its id; events that are known may be left out of its pages.
 
     One that is not there raises NotFound.
     """

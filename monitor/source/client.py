@@ -140,10 +140,21 @@ class Client:
         return inflate(answer.body, answer.encoding, self.limits.max_bytes)
 
     def _read(self, answer: Answer, body: bytes, read: Callable[[Response], T]) -> T:
-        found = read(Response(status=answer.status, headers=answer.headers, body=body))
+        response = Response(
+            status=answer.status,
+            headers=answer.headers,
+            body=body,
+            scrub=self._scrubbed,
+            secrets=self.redact.version,
+        )
+        found = read(response)
         if isinstance(found, (bytes, int, Token)):  # what nobody is shown: a training file, an access token
             return found
-        return scrubbed(found, self.redact) if self.redact.suspects(body) else found
+        return found if isinstance(found, Page) and found.scrubbed else self._scrubbed(found, body)
+
+    def _scrubbed(self, found: T, raw: bytes) -> T:
+        """What was read from these bytes, without our secrets."""
+        return scrubbed(found, self.redact) if self.redact.suspects(raw) else found
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self.transport.decode_limiter)

@@ -283,7 +283,9 @@ class Source:
             return
         found: dict[str, JobEvent] = {}
         of = memory.streams.setdefault(wanted.job, _StreamMemory())
-        listing = events(wanted.job, frozenset() if wanted.whole else wanted.recent)
+        # In which order a stream comes shows in all of its events; only then what is known may be left out.
+        newest_first = of.order is Order.NEWEST_FIRST
+        listing = events(wanted.job, wanted.recent if newest_first and not wanted.whole else frozenset())
         try:
             whole = await self._events(wanted, listing, of, found)
         except Endless as error:
@@ -307,7 +309,7 @@ class Source:
         """Collect the events of a stream. True when it was read to its end, False when to what is known."""
         start = of.start if wanted.recent and not wanted.whole else None
         fetch = partial(self._events_page, listing, of, wanted, start or listing.first)
-        order, last, end = of.order, None, start
+        order, last, end, met = of.order, None, start, False
         walk = pages(fetch, listing.first, most=self.client.limits.max_event_pages, start=start)
         async with aclosing(walk):
             async for request, page in walk:
@@ -319,10 +321,11 @@ class Source:
                 of.order = order
                 if page is _UNCHANGED:
                     return False
-                if not wanted.whole and order is Order.NEWEST_FIRST and _known(wanted, page.items):
+                met = met or page.known > 0 or _known(wanted, page.items)
+                if not wanted.whole and order is Order.NEWEST_FIRST and met:
                     return False
         of.start = end if order is Order.OLDEST_FIRST else None
-        return wanted.whole or (start is None and wanted.recent.isdisjoint(found))
+        return wanted.whole or (start is None and not met)
 
     async def _events_page(
         self, listing: Listing[JobEvent], of: _StreamMemory, wanted: Stream, start: Request, request: Request

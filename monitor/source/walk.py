@@ -82,7 +82,7 @@ async def pages(
         seen.add(request)
         if page.next is None and not page.stuck:
             return
-        if page.next is None or page.next in seen or not (fresh or page.skipped):
+        if page.next is None or page.next in seen or not (fresh or page.skipped or page.known):
             raise Endless("the list repeats itself")
         request = page.next
         ids |= fresh

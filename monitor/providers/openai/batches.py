@@ -65,7 +65,7 @@ def batch_list(teller: Teller) -> JobList:
 
 
 def _read_page(teller: Teller, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
-    return read_page(request, response, partial(_understand, teller), one=False, memo=memo)
+    return read_page(request, response, partial(_understand, teller), one=False, quick=memo.page)
 
 
 def _batch(teller: Teller, batch_id: str) -> Call[Job]:

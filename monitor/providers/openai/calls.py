@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from monitor.domain.model import Job, JobEvent, JobKind
-from monitor.providers._json import Memo, Partial, obj
+from monitor.providers._json import Memo, Partial, obj, unknown
 from monitor.providers._refusals import granted, refusal
 from monitor.providers._values import whole
 from monitor.providers.base import Call, Files, JobList, Listing, Malformed, NotFound, Page, Request, Response
@@ -35,13 +35,13 @@ def _job_list(teller: Teller, *, copied: bool) -> JobList:
 
 
 def events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEvent]:
-    """One job's events. Of those that are known nothing but the time is read."""
+    """One job's events, without those that are known."""
     first = first_page("list_events", f"{_JOBS}/{quote(job_id, safe='')}/events")
     return Listing(first=first, read=partial(_read_events, org, job_id, known))
 
 
 def _read_jobs(teller: Teller, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
-    return read_page(request, response, partial(understand, teller), one=False, memo=memo)
+    return read_page(request, response, partial(understand, teller), one=False, quick=memo.page)
 
 
 def _job(teller: Teller, job_id: str) -> Call[Job]:
@@ -69,7 +69,8 @@ def _read_events(org: str, job_id: str, known: Container[str], request: Request,
     if response.status in _NO_EVENTS:
         raise missing
     try:
-        return read_page(request, response, partial(_events.understand, org, job_id, known), one=True)
+        quick = partial(unknown, known) if known else None
+        return read_page(request, response, partial(_events.understand, org, job_id), one=True, quick=quick)
     except Malformed:
         if response.status == 200 and "data" not in obj(response):
             raise missing from None

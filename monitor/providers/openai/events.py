@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from monitor.domain.model import Checkpoint, EventKind, JobEvent, Metrics
@@ -51,14 +51,9 @@ _FIGURES: Final[Mapping[str, str]] = {
 }
 
 
-def understand(org: str, job_id: str, known: Container[str], item: Object) -> Partial[JobEvent] | Skip:
-    """One event; or why it is none: it has neither id nor content.
-
-    Of those that are known nothing but the time is read, by which the order of the stream shows.
-    """
+def understand(org: str, job_id: str, item: Object) -> Partial[JobEvent] | Skip:
+    """One event; or why it is none: it has neither id nor content."""
     at, id_ = moment(item.get("created_at")), identifier(item.get("id"))
-    if id_ is not None and id_ in known:
-        return Partial(JobEvent(org=org, job=job_id, id=id_, at=at, level="info", message=""))
     message, kind = text(item.get("message"), 2_000) or "", text(item.get("type"), 64)
     if item.get("id") is None and not message and at is None:
         return "empty"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from monitor.providers._json import Memo, Object, Partial, RawPage, Skip, raw_page, understood
+from monitor.providers._json import Object, Partial, Quick, RawPage, Skip, Understood, raw_page, understood
 from monitor.providers._refusals import RefusalRule, refusal
 from monitor.providers._values import cursor, text
 from monitor.providers.base import AuthFailed, NotEligible, Page, Request, Response
@@ -66,20 +66,21 @@ def read_page(
     understand: Callable[[Object], Partial[T] | Skip],
     *,
     one: bool,
-    memo: Memo[T] | None = None,
+    quick: Quick[T] | None = None,
 ) -> Page[T]:
     """What a page of a list says. `one`: the list belongs to one job. Raises SourceError."""
     if (error := refusal(response, one=one, rules=RULES)) is not None:
         raise error
-    known = memo.page(response, understand) if memo is not None else None
-    if known is None:
-        page = raw_page(response)
-        known = (page, *understood(page, understand))
-    page, items, skipped = known
+    found = quick(response, understand) if quick is not None else None
+    if found is None:
+        plain = raw_page(response)
+        found = Understood(plain, *understood(plain, understand))
+    page, items, skipped = found
     more = page.envelope.get("has_more")
     told = isinstance(more, bool)
     account = next((text(each.get("organization_id"), 128) for each in page.objects[-1:]), None)
-    read = Page(items=items, skipped=skipped, account=account)
+    account = response.scrub(account, account.encode()) if account is not None else None
+    read = Page(items=items, skipped=skipped, account=account, known=page.known, scrubbed=page.scrubbed)
     if not (more if told else page.count >= LIMIT):
         return read
     last = _last_id(page)

@@ -1,0 +1,94 @@
+"""The quick ways to read a page give what the plain way gives."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.domain.model import Job
+from monitor.providers._json import Memo, Quick, unknown
+from monitor.providers.base import Malformed, Page, Request, Response
+from monitor.providers.openai.events import understand as understand_event
+from monitor.providers.openai.jobs import Teller
+from monitor.providers.openai.jobs import understand as understand_job
+from monitor.providers.openai.shape import read_page
+from monitor.secret import MASK, Redactor
+from monitor.source.client import scrubbed
+
+LISTED = Request(operation="list", path="/list", params=(("limit", "100"),))
+IDS = st.sampled_from([*(f"ev-{number}" for number in range(6)), "", " odd ", 7, None, "é\u0000"])
+ITEMS = st.one_of(
+    st.fixed_dictionaries(
+        {"id": IDS},
+        optional={
+            "created_at": st.sampled_from([1_700_000_000, 0, "x", None, 1.5]),
+            "message": st.sampled_from(["Step 3/9: training loss=0.50", "sk-secret-0123456789 leaks", "", 5]),
+            "data": st.sampled_from([{"step": 3, "train_loss": 0.5}, {}, None, [1]]),
+            "status": st.sampled_from(["running", "succeeded", "odd", None]),
+        },
+    ),
+    st.sampled_from([None, 3, "text", [], [{}]]),
+)
+PAGES = st.fixed_dictionaries(
+    {"data": st.lists(ITEMS, max_size=6)}, optional={"has_more": st.sampled_from([True, False, None, "x"])}
+)
+
+
+def body(page: Any) -> bytes:
+    return json.dumps(page).encode()
+
+
+def read(content: bytes, understand: Any, quick: Quick[Any] | None, **over: Any) -> Page[Any] | str:
+    try:
+        return read_page(LISTED, Response(status=200, body=content, **over), understand, one=True, quick=quick)
+    except Malformed as error:
+        return str(error)
+
+
+def without(page: Page[Any] | str, known: frozenset[str]) -> Any:
+    """What a page says, without the items that are known."""
+    if isinstance(page, str):
+        return page
+    return tuple(item for item in page.items if item.id not in known), page.next, page.guessed, page.stuck
+
+
+@given(PAGES, st.frozensets(st.sampled_from([f"ev-{number}" for number in range(6)]), min_size=1))
+@settings(max_examples=60)
+def test_events_that_are_not_known_are_what_they_are_in_the_plain_way(page: Any, known: frozenset[str]) -> None:
+    content, understand = body(page), partial(understand_event, "o", "ftjob-1")
+    plain, quick = read(content, understand, None), read(content, understand, partial(unknown, known))
+    assert without(quick, known) == without(plain, known)
+
+
+@given(st.lists(PAGES, min_size=2, max_size=4))
+@settings(max_examples=60)
+def test_a_page_of_which_most_is_remembered_says_what_it_says_in_the_plain_way(pages: Any) -> None:
+    memo, of = Memo[Job](), partial(understand_job, Teller(org="o", provider="openai"))
+    for page in pages:
+        plain, quick = read(body(page), of, None), read(body(page), of, memo.page)
+        assert without(quick, frozenset()) == without(plain, frozenset())
+        if not isinstance(plain, str) and not isinstance(quick, str):
+            assert quick.skipped == plain.skipped
+
+
+def test_what_is_remembered_of_an_item_is_forgotten_when_there_is_another_secret() -> None:
+    redactor, memo = Redactor(), Memo[Job]()
+    of = partial(understand_job, Teller(org="o", provider="openai"))
+    content = body({"data": [{"id": "a", "status": "running", "suffix": "sk-0123456789abcdef"}], "has_more": False})
+
+    def name() -> str:
+        def scrub(value: Any, raw: bytes) -> Any:
+            return scrubbed(value, redactor) if redactor.suspects(raw) else value
+
+        page = read(content, of, memo.page, scrub=scrub, secrets=redactor.version)
+        assert isinstance(page, Page)
+        assert page.scrubbed
+        return str(page.items[0].name)
+
+    assert [name(), name()] == ["sk-0123456789abcdef"] * 2
+    redactor.add(["sk-0123456789abcdef"])
+    assert [name(), name()] == [MASK] * 2
