@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -126,13 +125,13 @@ def understood(
 
 def _summed(found: Iterable[Partial[T] | Skip], no_objects: int = 0) -> tuple[tuple[T, ...], dict[str, int]]:
     items: list[T] = []
-    skipped = Counter({"not_an_object": no_objects})
+    skipped = {"not_an_object": no_objects, "bad_figure": 0}
     for each in found:
         if isinstance(each, Partial):
             items.append(each.item)
             skipped["bad_figure"] += each.left_out
         else:
-            skipped[each] += 1
+            skipped[each] = skipped.get(each, 0) + 1
     return tuple(items), {reason: count for reason, count in skipped.items() if count}
 
 

@@ -21,7 +21,7 @@ from monitor.source.client import scrubbed
 
 LISTED = Request(operation="list", path="/list", params=(("limit", "100"),))
 IDS = st.sampled_from([*(f"ev-{number}" for number in range(6)), "", " odd ", 7, None, "é\u0000"])
-ITEMS = st.one_of(
+ITEMS: st.SearchStrategy[Any] = st.one_of(
     st.fixed_dictionaries(
         {"id": IDS},
         optional={
@@ -33,7 +33,7 @@ ITEMS = st.one_of(
     ),
     st.sampled_from([None, 3, "text", [], [{}]]),
 )
-PAGES = st.fixed_dictionaries(
+PAGES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"data": st.lists(ITEMS, max_size=6)}, optional={"has_more": st.sampled_from([True, False, None, "x"])}
 )
 
