@@ -11,7 +11,7 @@ from typing import Final
 from monitor.domain.cards import card_changes
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.counters import increments
-from monitor.domain.diff import doubted, enriched, first_sight, moved, track, vanished
+from monitor.domain.diff import at_rest, doubted, enriched, first_sight, moved, track, vanished
 from monitor.domain.episodes import StallAfter, episode, on_clock
 from monitor.domain.flow import (
     SLICE,
@@ -226,13 +226,15 @@ def _step(known: Known, job: Job, read: EventsRead | None, seen: Observation, st
 
 
 def _known_step(was: Tracked, found: Job, read: EventsRead | None, seen: Observation, stall_after: StallAfter) -> _Step:
-    at = seen.at
+    at, usual = seen.at, Usual() if found.batch is not None else seen.usual.get(found.model, Usual())
+    if at_rest(was, found, read):
+        now, transition = episode(was, was, at, stall_after, usual) if read is not None else (was, None)
+        return _Step(was=was, now=now, transition=transition)
     job = enriched(found, was, read, at)
     transition = moved(was, job, at)
     now = track(was, job, read, transition, at)
     if read is not None and transition is None:  # who has not looked at its events cannot say that it is stuck
-        usual = seen.usual.get(job.model) if job.batch is None else None
-        now, transition = episode(was, now, at, stall_after, usual or Usual())
+        now, transition = episode(was, now, at, stall_after, usual)
     contradicts = was.job.status.final and found.status is not was.job.status and transition is None
     now = replace(now, doubt=doubted(was, found, at) if contradicts and not was.corrected else None)
     if now.finalized and job.started_at is None and now.ran_at is not None:  # nobody will say any more

@@ -18,7 +18,7 @@ from monitor.domain.flow import (
     Transition,
     TransitionKind,
 )
-from monitor.domain.model import Batch, Job, Metrics, Status
+from monitor.domain.model import Batch, Job, Metrics, Status, Training
 from monitor.domain.training import fold, in_order, measured
 
 GONE: Final = "gone"
@@ -135,6 +135,21 @@ def vanished(was: Tracked, at: datetime) -> tuple[Tracked, Transition | None]:
         after=job.status,
     )
     return replace(was, job=job, missing=missing, seq=transition.seq, since=at), transition
+
+
+def at_rest(was: Tracked, found: Job, read: EventsRead | None) -> bool:
+    """Whether a look shows nothing of an active job that is not known: then `track` gives what was, and only time can
+    have changed something. Most looks at most jobs are such."""
+    if was.job.status.final or was.missing or was.doubt is not None:
+        return False
+    if read is not None and (read.events or read.whole):
+        return False
+    job, training = was.job, was.job.training
+    if job.started_at != (found.started_at or training.started_at or job.started_at):
+        return False
+    if found is job:
+        return True
+    return found.training == Training() and replace(found, training=training, started_at=job.started_at) == job
 
 
 def track(
