@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from monitor.domain.event_ids import RecentIds
 from monitor.domain.flow import EventsRead, Known, Observation, Tracked
 from monitor.domain.model import EventKind, Job, JobEvent, Method, Metrics, Status, Training
 from monitor.domain.news import EventType
@@ -39,7 +40,8 @@ def tracked(of: Job | None = None, **over: Any) -> Tracked:
     fields: dict[str, Any] = {"seq": 1, "since": NOON - 2 * MINUTE, "last_activity_at": NOON - 2 * MINUTE}
     if "since" not in over and over.get("last_activity_at") is not None:
         over["since"] = min(fields["since"], over["last_activity_at"])
-    return Tracked(job=of or job(), **{**fields, **over})
+    recent = RecentIds.of(over.pop("recent", ()))
+    return Tracked(job=of or job(), recent_ids=recent, **{**fields, **over})
 
 
 def known(*jobs: Tracked, version: int = 1, **over: Any) -> Known:

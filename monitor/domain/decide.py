@@ -239,7 +239,7 @@ def _known_step(was: Tracked, found: Job, read: EventsRead | None, seen: Observa
     now = replace(now, doubt=doubted(was, found, at) if contradicts and not was.corrected else None)
     if now.finalized and job.started_at is None and now.ran_at is not None:  # nobody will say any more
         now = replace(now, job=replace(job, started_at=now.ran_at))
-    known_ids = frozenset(was.recent)
+    known_ids = was.recent_ids.lookup()
     events = in_order(event for event in read.events if event.id not in known_ids) if read is not None else ()
     return _Step(was=was, now=now, transition=transition, events=events)
 

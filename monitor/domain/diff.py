@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain.episodes import headway
+from monitor.domain.event_ids import NONE_YET, RecentIds
 from monitor.domain.flow import (
     BELIEVED_AFTER,
     DOUBT_GAP,
     GONE_AFTER,
-    RECENT,
     Doubt,
     EventsRead,
     Tracked,
@@ -165,11 +165,11 @@ def track(
             since=at,
             last_activity_at=_last_told(job),
             finalized=baseline and job.status.final and not job.summary_only,
-            recent=recent,
+            recent_ids=recent,
             headway=headway(None, job, read, at),
         )
     corrects = transition is not None and transition.kind is TransitionKind.CORRECTED
-    stirs = job != was.job or recent != was.recent
+    stirs = job != was.job or recent != was.recent_ids
     begins = job.status is Status.RUNNING and was.job.status in _WAITING
     stays = job.status is was.job.status
     return replace(
@@ -185,7 +185,7 @@ def track(
         missing=0,
         paused=was.paused + (at - was.since if _unpaused(was, job) else timedelta(0)),
         finalized=(was.finalized and not corrects) or (was.ready_to_finalize(at) and read is not None and read.whole),
-        recent=recent,
+        recent_ids=recent,
         corrected=was.corrected or corrects,
     )
 
@@ -200,12 +200,12 @@ def _unpaused(was: Tracked, job: Job) -> bool:
     return was.job.status is Status.PAUSED and job.status is not Status.PAUSED
 
 
-def _recent(was: Tracked | None, read: EventsRead | None) -> tuple[str, ...]:
-    known = was.recent if was is not None else ()
-    if read is None:
+def _recent(was: Tracked | None, read: EventsRead | None) -> RecentIds:
+    known = was.recent_ids if was is not None else NONE_YET
+    if read is None or not (read.events or read.whole):
         return known
-    told = tuple(dict.fromkeys(event.id for event in in_order(read.events)))
+    told = dict.fromkeys(event.id for event in in_order(read.events))
     if read.whole:
-        return known if set(told[-RECENT:]) == set(known) else told[-RECENT:]
-    heard = set(known)
-    return (*known, *(id_ for id_ in told if id_ not in heard))[-RECENT:]
+        newest = RecentIds.of(told)
+        return known if newest.same(known) else newest
+    return known.followed_by(told)

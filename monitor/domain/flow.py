@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.eta import StepRate
+from monitor.domain.event_ids import NONE_YET, RecentIds
 from monitor.domain.model import Cost, Job, JobEvent, JobKind, Status, TrainingSize, kind_of
 from monitor.domain.news import CardChange, Delivery, Subject, job_subject
 from monitor.domain.stall import Promise, Stall, Usual
@@ -154,8 +155,8 @@ class Tracked:
     """An estimate as long as it is active, where one can be made; once computed at the end, it stays."""
     verdict: Verdict | None = None
     """What there is to say of how its training went, once it succeeded; None of a healthy one."""
-    recent: tuple[str, ...] = ()
-    """Ids of its newest stored events, at most RECENT, newest last. Kept with the events, not with the job."""
+    recent_ids: RecentIds = NONE_YET
+    """Of its newest stored events. Kept with the events, not with the job."""
 
     @property
     def gone(self) -> bool:
@@ -210,7 +211,6 @@ class Tracked:
         return self.job.status.final and not self.finalized and abs(now - self.since) >= wait
 
 
-RECENT = 400
 GONE_AFTER = 3
 SETTLE_AFTER = timedelta(seconds=10)
 DETAIL_WAIT = timedelta(hours=1)

@@ -62,8 +62,8 @@ class _StreamMemory:
     """Where a stream that comes oldest first continues; None for its first page."""
     order: Order = Order.UNKNOWN
     digest: bytes = b""
-    ids: frozenset[str] = frozenset()
-    """The page that was read first, as it last came, and the events on it."""
+    ids: tuple[str, ...] = ()
+    """The page that was read first, as it last came, and events on it that may not be stored."""
 
 
 @dataclass(slots=True)
@@ -285,7 +285,7 @@ class Source:
         of = memory.streams.setdefault(wanted.job, _StreamMemory())
         # In which order a stream comes shows in all of its events; only then what is known may be left out.
         newest_first = of.order is Order.NEWEST_FIRST
-        listing = events(wanted.job, wanted.recent if newest_first and not wanted.whole else frozenset())
+        listing = events(wanted.job, wanted.recent if newest_first and not wanted.whole else ())
         try:
             whole = await self._events(wanted, listing, of, found)
         except Endless as error:
@@ -335,11 +335,12 @@ class Source:
         if request != start:
             return await self._understood(request, answer, listing.read)
         digest = hashlib.blake2b(answer.body, digest_size=16, key=request.path.encode()[-64:]).digest()
-        if digest == of.digest and not wanted.whole and of.ids <= wanted.recent:
+        if digest == of.digest and not wanted.whole and all(id_ in wanted.recent for id_ in of.ids):
+            of.ids = ()
             return _UNCHANGED
         page = await self._understood(request, answer, listing.read)
         settled = page.next is None or of.order is Order.NEWEST_FIRST
-        of.digest, of.ids = (digest, frozenset(event.id for event in page.items)) if settled else (b"", frozenset())
+        of.digest, of.ids = (digest, tuple(event.id for event in page.items)) if settled else (b"", ())
         return page
 
     async def _each(self, poll: Poll, items: Iterable[T], work: Callable[[Poll, T], Awaitable[None]]) -> None:

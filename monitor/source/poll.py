@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from monitor.domain.event_ids import KnownIds
 from monitor.domain.flow import EventsRead, Known, Observation, Tracked
 from monitor.domain.model import Job, JobEvent, Status
 from monitor.providers.base import (
@@ -48,7 +49,7 @@ class Stream:
     """An event stream to read."""
 
     job: str
-    recent: frozenset[str] = frozenset()
+    recent: KnownIds = field(default_factory=lambda: KnownIds(b""))
     """Events that are known: older ones are, too."""
     whole: bool = False
     """Whether to read it to its beginning, whatever is known."""
@@ -279,4 +280,4 @@ class Poll:
 
 def stream(was: Tracked) -> Stream:
     """The event stream of a job that we know: of an ended one all of it, because nothing will follow."""
-    return Stream(job=was.job.id, recent=frozenset(was.recent), whole=was.job.status.final)
+    return Stream(job=was.job.id, recent=was.recent_ids.lookup(), whole=was.job.status.final)

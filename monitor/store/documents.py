@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from monitor.domain.costs import Spending
+from monitor.domain.event_ids import NONE_YET
 from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import JobEvent, JobKind, Status, span
 from monitor.domain.news import EventType, Message, Severity, Subject, SubjectKind, TemplateFailure
@@ -59,8 +60,8 @@ def write(value: Message | JobEvent | Spending | tuple[tuple[str, str], ...]) ->
 
 
 def write_tracked(tracked: Tracked) -> str:
-    """The job as JSON text, without `recent`, which is kept as the events themselves."""
-    return _encode(replace(tracked, recent=()) if tracked.recent else tracked).decode()
+    """The job as JSON text, without `recent_ids`, which is kept as the events themselves."""
+    return _encode(replace(tracked, recent_ids=NONE_YET) if tracked.recent_ids else tracked).decode()
 
 
 def read_tracked(doc: str) -> Tracked:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.flow import RECENT
+from monitor.domain.event_ids import RECENT
 
 MOST: Final = 1000
 """Events kept of one job."""

@@ -11,7 +11,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from monitor.domain.decide import evolve
-from monitor.domain.flow import RECENT, Change, Known, Tracked, Transition
+from monitor.domain.event_ids import RECENT, RecentIds
+from monitor.domain.flow import Change, Known, Tracked, Transition
 from monitor.domain.model import EventKind, JobEvent, JobKind, Status
 from monitor.domain.snapshot import WatchState
 from monitor.domain.stall import Usual, usual
@@ -294,7 +295,7 @@ def _read_known(connection: sa.Connection, org: str) -> Known:
         return Known(org=org)
     rows = connection.execute(_UNFINISHED, {"b_org": org}, execution_options=_A_FEW)
     jobs = {id_: read_tracked(doc) for id_, doc in rows}
-    jobs |= {id_: replace(jobs[id_], recent=recent) for id_, recent in _recent(connection, org, list(jobs)).items()}
+    jobs |= {id_: replace(jobs[id_], recent_ids=recent) for id_, recent in _recent(connection, org, list(jobs)).items()}
     return Known(
         org=org,
         version=found.version,
@@ -332,12 +333,12 @@ def _read_usual(connection: sa.Connection, org: str, models: Sequence[str]) -> d
     return found
 
 
-def _recent(connection: sa.Connection, org: str, jobs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def _recent(connection: sa.Connection, org: str, jobs: Sequence[str]) -> dict[str, RecentIds]:
     ids: dict[str, list[str]] = defaultdict(list)
     for chunk in chunks(jobs):
         for job_id, id_ in connection.execute(_RECENT, {"b_org": org, "b_jobs": chunk}):
             ids[job_id].append(id_)
-    return {job_id: tuple(found[-RECENT:]) for job_id, found in ids.items()}
+    return {job_id: RecentIds.of(found) for job_id, found in ids.items()}
 
 
 def _write(connection: sa.Connection, changes: Sequence[Change], now: int) -> bool:
@@ -420,9 +421,9 @@ def _transition_row(one: Transition) -> Row:
 
 
 def _perhaps_long(changes: Iterable[Change]) -> Iterator[Place]:
-    """Jobs that may have too many events now: `recent` counts them up to RECENT, which spares asking the database."""
+    """Jobs that may have too many events now: `recent_ids` counts up to RECENT, which spares asking."""
     for change in changes:
-        short = {one.job.id for one in change.tracked if 0 < len(one.recent) < RECENT}
+        short = {one.job.id for one in change.tracked if 0 < len(one.recent_ids) < RECENT}
         for job_id, fresh in Counter(one.job for one in change.events).items():
             if job_id not in short or fresh > RECENT:
                 yield change.org, job_id

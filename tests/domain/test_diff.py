@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from monitor.domain.decide import Policy, decide, evolve
-from monitor.domain.flow import RECENT, Known, Observation, TransitionKind
+from monitor.domain.event_ids import RECENT, RecentIds
+from monitor.domain.flow import Known, Observation, TransitionKind
 from monitor.domain.model import Basis, Checkpoint, Cost, EventKind, JobError, Metrics, Status
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, event, job, known, measured, read, seen, started, tracked
 from tests.domain.curves import real_run
@@ -146,7 +147,7 @@ def test_the_watermark_is_made_of_the_newest_events() -> None:
     events = [event(f"e{number}", NOON + number * SECOND) for number in range(RECENT + 50)]
     once = decide(known(), seen(job(), reads=(read(*events),)), POLICY)
     again = decide(evolve(known(), once), seen(reads=(read(*events, whole=True),)), POLICY)
-    assert once.tracked[0].recent == tuple(one.id for one in events[-RECENT:])
+    assert once.tracked[0].recent_ids == RecentIds.of(one.id for one in events[-RECENT:])
     assert again.tracked == ()
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.domain.decide import Policy, decide
+from monitor.domain.event_ids import RecentIds
 from monitor.domain.flow import Known
 from monitor.domain.model import UNKNOWN_COST, JobError, Status, Training
 from tests.builders import (
@@ -31,13 +32,13 @@ def test_events_that_are_known_are_not_written_again() -> None:
     first, second = event("e1", NOON - 2 * SECOND), event("e2", NOON - SECOND)
     change = decide(known(tracked(recent=("e1",))), seen(reads=(read(first, second),)), POLICY)
     assert change.events == (second,)
-    assert change.tracked[0].recent == ("e1", "e2")
+    assert change.tracked[0].recent_ids == RecentIds.of(("e1", "e2"))
     assert change.tracked[0].last_activity_at == NOON
 
 
 def test_events_of_one_second_keep_the_provider_s_order() -> None:
     change = decide(known(), seen(job(), reads=(read(event("a"), event("b"), event("c"), event("c")),)), POLICY)
-    assert change.tracked[0].recent == ("a", "b", "c")
+    assert change.tracked[0].recent_ids == RecentIds.of(("a", "b", "c"))
     assert [one.id for one in change.events] == ["a", "b", "c", "c"]
 
 
@@ -65,7 +66,7 @@ def test_a_part_of_the_events_adds_and_the_whole_counts_anew() -> None:
 def test_a_whole_reading_replaces_the_memory_of_events() -> None:
     before = tracked(recent=("forgotten", "e1"))
     look = seen(reads=(read(event("e1", NOON - SECOND), event("e2"), whole=True),))
-    assert decide(known(before), look, POLICY).tracked[0].recent == ("e1", "e2")
+    assert decide(known(before), look, POLICY).tracked[0].recent_ids == RecentIds.of(("e1", "e2"))
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ async def test_what_was_committed_is_known_after_a_restart_to_the_last_field(ope
         assert await store.jobs.known("research") == Known(
             org="research",
             version=1,
-            jobs={"rich": RICH, "ftjob-1": replace(tracked(), recent=("a", "b"))},
+            jobs={"rich": RICH, "ftjob-1": tracked(recent=("a", "b"))},
             horizon=NOON,
         )
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from monitor.domain.flow import RECENT
+from monitor.domain.event_ids import RECENT, RecentIds
 from monitor.domain.model import JobEvent
 from monitor.store.event_retention import MOST, Mark, superfluous
 from tests.builders import NOON, SECOND, event, measured, tracked
@@ -84,7 +84,7 @@ async def test_a_stored_job_keeps_a_bounded_stream_and_its_watermark(opening: Op
     assert len(kept) <= MOST
     assert kept[-1] == stream[0]
     assert kept[:RECENT] == stream[::-1][:RECENT]
-    assert known.jobs["ftjob-1"].recent == tuple(one.id for one in stream[-RECENT:])
+    assert known.jobs["ftjob-1"].recent_ids == RecentIds.of(one.id for one in stream[-RECENT:])
 
 
 async def test_old_lines_that_are_read_again_do_not_become_the_newest(opening: Opening) -> None:
@@ -94,4 +94,4 @@ async def test_old_lines_that_are_read_again_do_not_become_the_newest(opening: O
         await store.jobs.commit(change(1, tracked=(tracked(),), events=tuple(stream[100:300])))
     async with opening() as store:
         known = await store.jobs.known("research")
-    assert known.jobs["ftjob-1"].recent == tuple(one.id for one in stream[-RECENT:])
+    assert known.jobs["ftjob-1"].recent_ids == RecentIds.of(one.id for one in stream[-RECENT:])

@@ -21,6 +21,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from monitor.domain.event_ids import RecentIds
 from monitor.domain.model import Basis, Cost, Status
 from monitor.store import ImportState, Stores, opened
 from monitor.store.migrating import HEAD, configuration, migrate
@@ -150,7 +151,7 @@ async def test_a_database_of_a_released_version_is_opened_and_nothing_of_it_is_l
         known = await store.jobs.known("research")
         assert (known.version, set(known.final), known.horizon) == (1, {"ftjob-done"}, NOON - timedelta(days=30))
         assert set(known.jobs) == {"rich", "ftjob-runs", "ftjob-fresh"}
-        assert known.jobs["ftjob-runs"].recent == ("e-1", "e-2")
+        assert known.jobs["ftjob-runs"].recent_ids == RecentIds.of(("e-1", "e-2"))
         assert (known.jobs["rich"].job.status, known.jobs["rich"].missing) == (Status.FAILED, 1)
         file = await store.reader.job("research", "ftjob-done")
         assert file is not None
