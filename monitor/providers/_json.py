@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from monitor.providers._values import cursor
 from monitor.providers.base import Malformed, Response
 
 T = TypeVar("T")
@@ -168,8 +169,8 @@ class Memo(Generic[T]):
         try:
             envelope, raws = _taken_apart(response)
             last = msgspec.json.decode(raws[-1]) if raws else {}
-            if not isinstance(last, dict):
-                return None
+            if not isinstance(last, dict) or (raws and cursor(last.get("id")) is None):
+                return None  # the page behind it is asked for with another item's id
             places = [hash(bytes(raw)) for raw in raws]
             self._known = dict(self._read(zip(places, raws, strict=True), response, understand))
         except (ValueError, KeyError, RecursionError):  # msgspec's errors are ValueErrors
