@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 
 from monitor import notifiers
 from monitor import source as sources
 from monitor.app.build import source
+from monitor.app.secondary_watchers import project_source
 from monitor.clock import SystemClock
 from monitor.config import Settings
 from monitor.notifiers import SendError
-from monitor.providers.base import SourceError
+from monitor.providers.base import NotEligible, SourceError
 from monitor.secret import Redactor
+from monitor.source.projects import ProjectSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -44,9 +47,15 @@ async def _check(settings: Settings) -> list[Checked]:
         notifiers.session(public_only=settings.outbound.public_only) as sending,
         anyio.create_task_group() as tasks,
     ):
-        for org in settings.organizations:
-            asked = source(settings, org, transport=asking, clock=clock, redactor=redactor)
-            tasks.start_soon(_ask, f"organisation {org.name}", "its jobs can be listed", asked.check, found)
+        asked = {
+            org.name: source(settings, org, transport=asking, clock=clock, redactor=redactor)
+            for org in settings.organizations
+        }
+        for name, one in asked.items():
+            tasks.start_soon(_ask, f"organisation {name}", "its jobs can be listed", one.check, found)
+            if (discovery := one.provider.discovery) is not None:
+                projects = project_source(discovery, like=one, sources=asked)
+                tasks.start_soon(_ask, f"projects of {name}", "each has a key", partial(_all_watched, projects), found)
         for wanted in settings.notifiers:
             timeout = settings.delivery.timeout.total_seconds()
             notifier = notifiers.build(
@@ -54,6 +63,15 @@ async def _check(settings: Settings) -> list[Checked]:
             )
             tasks.start_soon(_ask, f"notifier {wanted.name}", "it answers; no message was sent", notifier.check, found)
     return sorted(found)
+
+
+async def _all_watched(projects: ProjectSource) -> None:
+    """Raises SourceError where a project has no key in the configuration, or where that is not known."""
+    found = await projects.find()
+    said = [f"{project.name} ({project.id}) has no key here" for project in found.unwatched]
+    said += [f"which project {org} belongs to is not known: name its `project`" for org in found.unsure]
+    if said:
+        raise NotEligible("; ".join(said))
 
 
 async def _ask(name: str, asked: str, question: Callable[[], Awaitable[None]], found: list[Checked]) -> None:

@@ -14,14 +14,16 @@ from monitor.config import Settings
 from monitor.domain.pricing import Prices
 from monitor.domain.routing import OrgRef
 from monitor.metrics.health import AccountHealth, Health
-from monitor.providers.base import Billing
+from monitor.providers.base import Billing, Discovery
 from monitor.source import Source
 from monitor.source.billing import BillingSource
+from monitor.source.projects import ProjectSource
 from monitor.watchers.budgets import BudgetWatcher
 from monitor.watchers.costs import CostWatcher
 from monitor.watchers.digests import DigestWatcher
 from monitor.watchers.models import ModelWatcher
 from monitor.watchers.outages import OutageWatcher
+from monitor.watchers.projects import ProjectWatcher
 
 _BUDGETS_EVERY: Final = 30.0  # seconds, where jobs are not polled more often than that
 _AFTER_JOBS: Final = 2.0  # seconds that the first look at anything else waits, so that jobs are seen first
@@ -53,13 +55,8 @@ def secondary_watchers(
         for org in settings.organizations
     )
     pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())
-    for account, org in zip(accounts, settings.organizations, strict=True):
-        source = sources[org.name]
-        own = prices_of(settings, source.provider, org.name, prices)
-        yield _models(settings, account, own, services, source=source, first=pause * (1 + services.jitter()))
-        if (billing := source.provider.billing) is not None:
-            asking = billing_source(billing, like=source)
-            yield _costs(settings, asking, own, services, first=pause * (1 + services.jitter()))
+    for account in accounts:
+        yield from _of_one(settings, account, prices, services, sources)
     clock = WatchedClock(services.clock)
     outages = OutageWatcher(
         orgs=accounts,
@@ -89,6 +86,22 @@ def secondary_watchers(
         yield Task(kind="budgets", of="all", run=partial(budgets.run, pause), clock=clock)
 
 
+def _of_one(
+    settings: Settings, account: OrgRef, prices: Prices, services: Services, sources: Mapping[str, Source]
+) -> Iterator[Task]:
+    """What is watched of one organisation by itself."""
+    source = sources[account.org]
+    own = prices_of(settings, source.provider, account.org, prices)
+    pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())
+    yield _models(settings, account, own, services, source=source, first=pause * (1 + services.jitter()))
+    if (billing := source.provider.billing) is not None:
+        asking = billing_source(billing, like=source)
+        yield _costs(settings, asking, own, services, first=pause * (1 + services.jitter()))
+    if (discovery := source.provider.discovery) is not None:
+        finding = project_source(discovery, like=source, sources=sources)
+        yield _projects(settings, finding, services, first=pause * (1 + services.jitter()))
+
+
 def _digests(settings: Settings, orgs: tuple[OrgRef, ...], services: Services, *, first: float) -> Task:
     clock = WatchedClock(services.clock)
     digests = DigestWatcher(
@@ -107,6 +120,13 @@ def billing_source(billing: Billing, *, like: Source) -> BillingSource:
     """How usage and bill are read: with the admin key, by the client of the jobs else."""
     client = replace(like.client, auth=billing.auth, headers=billing.headers)
     return BillingSource(client=client, billing=billing)
+
+
+def project_source(discovery: Discovery, *, like: Source, sources: Mapping[str, Source]) -> ProjectSource:
+    """How projects are listed: with the admin key. `sources` are those of all organisations, by name."""
+    client = replace(like.client, auth=discovery.auth, headers=discovery.headers)
+    there = {name: one for name, one in sources.items() if one.provider.base_url == like.provider.base_url}
+    return ProjectSource(client=client, discovery=discovery, watching=there)
 
 
 def refresh_billing(health: Health, settings: Settings) -> None:
@@ -134,6 +154,18 @@ def _models(
         interval=settings.poll.models_interval.total_seconds(),
     )
     return Task(kind="models", of=account.org, run=partial(models.run, first), clock=clock)
+
+
+def _projects(settings: Settings, projects: ProjectSource, services: Services, *, first: float) -> Task:
+    clock = WatchedClock(services.clock)
+    watcher = ProjectWatcher(
+        org=projects.client.org,
+        projects=projects,
+        clock=clock,
+        jitter=services.jitter,
+        interval=settings.poll.models_interval.total_seconds(),
+    )
+    return Task(kind="projects", of=projects.client.org, run=partial(watcher.run, first), clock=clock)
 
 
 def _costs(settings: Settings, accounts: BillingSource, prices: Prices, services: Services, *, first: float) -> Task:

@@ -132,6 +132,26 @@ class Billing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A part of an organisation that has keys and jobs of its own."""
+
+    id: str
+    name: str
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """Which projects there are, for who wants to be told of those that nobody watches."""
+
+    auth: Auth
+    headers: Mapping[str, str]
+    projects: Listing[Project]
+    answered_for: str
+    """The header of an answer, in lower case, that names the project of the key that asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
     """What a webhook of the vendor says, once its signature is good: which job to look at, and the delivery's id."""
 
@@ -268,6 +288,9 @@ class Provider:
     """Raises NotFound where there is no such list."""
     billing: Billing | None = None
     push: Push | None = None
+    discovery: Discovery | None = None
+    project: str | None = None
+    """The project whose jobs are asked for, where the settings name it."""
     naming: Naming = UNNAMED
     seller: str | None = None
     """Whose published prices hold at this host; None at a copy of an API."""

@@ -77,7 +77,8 @@ async def test_check_online_asks_providers_and_notifiers_without_a_message(tmp_p
     async with serve(simulation) as base_url, webhook() as hook:
         file = tmp_path / "monitor.yaml"
         file.write_text(f"""organizations:
-  - {{name: good, provider: openai, base_url: {base_url}, api_key: {good.key}}}
+  - {{name: good, provider: openai, base_url: {base_url}, api_key: {good.key}, admin_key: {good.admin_key},
+     discover: {{projects: "*"}}}}
   - {{name: bad, provider: openai, base_url: {base_url}, api_key: {KEY}, organization: {bad.id}}}
 notifiers:
   - {{name: hook, type: webhook, url: {hook.url}}}
@@ -88,10 +89,11 @@ routes: [{{notify: [hook, gone]}}]
     assert code == 1
     lines = out.splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        "notifier gone", "notifier hook", "organisation bad", "organisation good",
+        "notifier gone", "notifier hook", "organisation bad", "organisation good", "projects of good",
     ]  # fmt: skip
     assert lines[1] == "notifier hook: good (it answers; no message was sent)"
     assert lines[3] == "organisation good: good (its jobs can be listed)"
+    assert lines[4] == "projects of good: which project bad belongs to is not known: name its `project`"
     assert KEY not in out
     assert hook.bodies == []
 

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from monitor.domain.model import JobKind
 from monitor.providers._settings import BaseUrl, KeyedOrganization
-from monitor.providers.base import Billing, KeyAuth, Provider
+from monitor.providers.base import Billing, Discovery, KeyAuth, Provider
 from monitor.providers.openai import billing
 from monitor.providers.openai.calls import FILES, events, job_lists
 from monitor.providers.openai.jobs import Teller
 from monitor.providers.openai.models import MODELS
 from monitor.providers.openai.naming import NAMING
+from monitor.providers.openai.projects import ANSWERED_FOR, PROJECTS
 from monitor.providers.openai.push import PushedOrganization, push
 
 _HOST: Final = "api.openai.com"  # and `eu.api.openai.com` and so on, where data residency is agreed
 _PAGE_URL: Final = "https://platform.openai.com/finetune/"
 _BATCH_URL: Final = "https://platform.openai.com/batches/"
+_ADMIN: Final = KeyAuth(secret="admin_key")  # noqa: S106 - the name of a setting
 _ACCOUNT: Final = r"^[A-Za-z0-9_.:-]{1,128}$"
+
+
+class DiscoverSettings(BaseModel):
+    """What to look for with the admin key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    projects: Literal["*"]
+    """All projects: those that no configured key belongs to are named in the log and by `check --online`."""
 
 
 class OpenAISettings(KeyedOrganization, PushedOrganization):
@@ -43,17 +55,34 @@ class OpenAISettings(KeyedOrganization, PushedOrganization):
     """An admin key, for billed costs and usage."""
     admin_key_file: Path | None = None
     """A file with the admin key."""
+    discover: DiscoverSettings | None = None
+    """What to look for with the admin key; nothing by default."""
+
+    @model_validator(mode="after")
+    def _discoverable(self) -> OpenAISettings:
+        if self.discover is not None and not self._administered:
+            raise ValueError("discover needs an admin_key")
+        return self
+
+    @property
+    def _administered(self) -> bool:
+        return self.admin_key is not None or self.admin_key_file is not None
 
     def vendor(self) -> Provider:
         """What can be asked of this organisation's server."""
-        return provider(
+        found = provider(
             self.name,
             self.base_url,
             organization=self.organization,
             project=self.project,
-            billed=self.admin_key is not None or self.admin_key_file is not None,
+            billed=self._administered,
             watch=self.watch,
         )
+        if self.discover is None:
+            return found
+        account = _account(self.organization)
+        discovery = Discovery(auth=_ADMIN, headers=account, projects=PROJECTS, answered_for=ANSWERED_FOR)
+        return replace(found, discovery=discovery)
 
 
 def provider(
@@ -67,7 +96,7 @@ def provider(
 ) -> Provider:
     """An organisation at OpenAI. `billed`: there is an admin key, which belongs to no project."""
     ours = at_openai(base_url)
-    account = {} if organization is None else {"OpenAI-Organization": organization}
+    account = _account(organization)
     teller = Teller(
         org=org,
         provider="openai",
@@ -86,9 +115,14 @@ def provider(
         models=MODELS,
         billing=_billing(org, account, project) if billed else None,
         push=push(watch=watch),
+        project=project,
         naming=NAMING,
         seller="openai" if ours else None,
     )
+
+
+def _account(organization: str | None) -> dict[str, str]:
+    return {} if organization is None else {"OpenAI-Organization": organization}
 
 
 def at_openai(base_url: str) -> bool:
@@ -99,7 +133,7 @@ def at_openai(base_url: str) -> bool:
 
 def _billing(org: str, account: dict[str, str], project: str | None) -> Billing:
     return Billing(
-        auth=KeyAuth(secret="admin_key"),  # noqa: S106 - the name of a setting
+        auth=_ADMIN,
         headers=account,
         usage=partial(billing.usage, org, project),
         bill=partial(billing.bill, org, project),

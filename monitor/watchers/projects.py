@@ -1,0 +1,71 @@
+"""Looks for projects of an organisation that nobody watches, and says so once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from monitor.clock import Clock
+from monitor.domain.flow import Trouble
+from monitor.domain.pace import Pace, next_delay
+from monitor.log import get_logger
+from monitor.providers.base import SourceError
+from monitor.source.projects import Projects, ProjectSource
+from monitor.watchers.repeat import repeat
+
+log = get_logger()
+
+_RETRY = 60.0  # seconds: where the back-off after failures begins
+
+
+@dataclass(slots=True)
+class _Memory:
+    failures: int = 0
+    unwatched: dict[str, str] = field(default_factory=dict)
+    """By id, the names of the projects that were reported."""
+    unsure: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectWatcher:
+    """The projects that one admin key can list."""
+
+    org: str
+    projects: ProjectSource
+    clock: Clock
+    jitter: Callable[[], float]
+    interval: float = 21_600.0
+    """Seconds between two looks."""
+    _memory: _Memory = field(default_factory=_Memory)
+
+    async def run(self, first: float = 0.0) -> None:
+        """Look for ever, `first` seconds from now on."""
+        await repeat(self._step, self.clock, first=first, org=self.org, watcher="projects")
+
+    async def _step(self) -> float:
+        memory, trouble = self._memory, None
+        try:
+            self._report(await self.projects.find())
+        except SourceError as error:
+            trouble = self._failed(error)
+        else:
+            memory.failures = 0
+        pace = Pace(interval=min(_RETRY, self.interval), idle_interval=self.interval)
+        return next_delay(pace, active=False, failures=memory.failures, trouble=trouble, jitter=self.jitter())
+
+    def _failed(self, error: SourceError) -> Trouble:
+        if not self._memory.failures:
+            log.warning("projects.not_listed", org=self.org, reason=error.trouble.reason, error=error.trouble.text)
+        self._memory.failures += 1
+        return error.trouble
+
+    def _report(self, found: Projects) -> None:
+        """Log what is new."""
+        memory, unwatched = self._memory, {project.id: project.name for project in found.unwatched}
+        for id_ in unwatched.keys() - memory.unwatched.keys():
+            log.warning("project.not_watched", org=self.org, project=id_, name=unwatched[id_])
+        for id_ in memory.unwatched.keys() - unwatched.keys():
+            log.info("project.watched", org=self.org, project=id_, name=memory.unwatched[id_])
+        for org in frozenset(found.unsure) - memory.unsure:
+            log.warning("project.not_known", org=org, hint="name its `project`: its answers do not")
+        memory.unwatched, memory.unsure = unwatched, frozenset(found.unsure)
