@@ -46,7 +46,7 @@ JOB: Final = Tracked(
         error=JobError(code="server_error", message="The job failed due to an internal error."),
         metadata={"owner": "ana"},
         url="https://platform.openai.com/finetune/ftjob-sample",
-        training=Training(latest=Metrics(step=120, steps=400, train_loss=0.8)),
+        training=Training(latest=Metrics(step=180, steps=400, train_loss=0.8)),
     ),
     seq=3,
     since=NOW - timedelta(hours=1),
