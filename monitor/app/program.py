@@ -129,6 +129,7 @@ class Program:
                     polls=polls,
                     changes=services.stores.reader.changes,
                     own=services.own,
+                    interval=settings.poll.interval.total_seconds(),
                     clock=WatchedClock(services.clock),
                 )
                 tasks.start_soon(self._keep, "leases", "all", leases.run, leases.clock)

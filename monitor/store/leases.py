@@ -65,6 +65,8 @@ class Renewal:
 
     acquired: tuple[str, ...]
     """Names that may be worked on from now on, and before could not."""
+    given: frozenset[str]
+    """Those of them that another replica has given away, and has worked on till now."""
     released: int
     """How many deliveries that dead replicas had claimed are due again."""
     again: float
@@ -77,6 +79,8 @@ class _Found:
 
     share: Share
     mine: frozenset[str]
+    taken: frozenset[str]
+    """Those of mine that nobody had."""
     free: frozenset[str]
     """What nobody had before, and we have not taken."""
     released: int
@@ -141,7 +145,12 @@ class Leases:
         again = interval if found.share.fair else min(interval, _SOON)
         if found.others_end is not None:
             again = min(again, max(found.others_end, 0.0) + _AFTER)
-        return Renewal(acquired=tuple(sorted(found.mine if paused else new)), released=found.released, again=again)
+        return Renewal(
+            acquired=tuple(sorted(found.mine if paused else new)),
+            given=new - found.taken,
+            released=found.released,
+            again=again,
+        )
 
     async def hand_over(self, name: str) -> bool:
         """Whether the name has gone to another replica, because we have too many: one for each renewal at most.
@@ -211,6 +220,7 @@ class Leases:
         return _Found(
             share=share,
             mine=frozenset(mine & names) | taken,
+            taken=taken,
             free=names - holders.keys() - taken,
             released=released,
             others_end=(min(others) - now) / 1000 if others else None,

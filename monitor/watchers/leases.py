@@ -16,6 +16,8 @@ from monitor.watchers.state import PollState
 log = get_logger()
 
 _SPREAD: Final = 0.02  # seconds between the first polls of two organisations that were taken over, so as not to burst
+_AFTER_ANOTHER: Final = 0.15
+"""Of an interval: it was due when it was given away, by a clock that is early now and then, and its poll was late."""
 _ALL_WITHIN: Final = 3.0  # seconds
 
 
@@ -29,6 +31,8 @@ class LeaseWatcher:
     changes: Changes
     """Hears of deliveries that wait again."""
     own: ProcessMetrics
+    interval: float
+    """Seconds between two polls of an organisation."""
     clock: Clock
 
     async def run(self) -> None:
@@ -45,6 +49,9 @@ class LeaseWatcher:
             log.info("leases.changed", organizations=self.leases.shared, of=len(self.polls))
         pause = min(_SPREAD, _ALL_WITHIN / max(len(renewal.acquired), 1), renewal.again / max(len(renewal.acquired), 1))
         for org in renewal.acquired:
+            if org in renewal.given:
+                state = self.polls[org]
+                state.not_before = max(state.not_before, self.clock.monotonic() + _AFTER_ANOTHER * self.interval)
             self.polls[org].acquired()
             await self.clock.sleep(pause)
         return renewal.again

@@ -33,7 +33,11 @@ class Replica:
     @property
     def organizations(self) -> int:
         """How many are its own."""
-        found = re.search(rb"^finetune_monitor_organizations (\d+)", get(f"{self.url}/metrics"), re.MULTILINE)
+        try:
+            shown = get(f"{self.url}/metrics")
+        except OSError:  # too busy just now
+            return 0
+        found = re.search(rb"^finetune_monitor_organizations (\d+)", shown, re.MULTILINE)
         return int(found[1]) if found else 0
 
 
@@ -65,8 +69,16 @@ def replica(of: Load, store: str, orgs: int, interval: float) -> Iterator[Replic
         command = ("-m", "monitor", "run", "--config", str(config))
         with log.open("wb") as output, process(PRODUCT, *command, output=output) as child:
             url = patience(lambda: address(log), child, log)
-            patience(lambda: is_ready(url), child, log)
+            patience(lambda: ready(url), child, log)
             yield Replica(child.pid, url, time.monotonic() - began)
+
+
+def ready(url: str) -> bool:
+    """Whether it says that it is; one that is too busy to say so is not."""
+    try:
+        return is_ready(url)
+    except OSError:
+        return False
 
 
 def postgres_cpu(server: Cluster | None) -> float:

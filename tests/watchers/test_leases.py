@@ -42,7 +42,7 @@ async def shared(path: Path) -> AsyncIterator[Shared]:
         polls = {f"org-{number}": PollState() for number in range(4)}
         leases = Leases(store.database, clock, owner="ours", duration=MINUTE)
         changes = store.reader.changes
-        watcher = LeaseWatcher(leases=leases, polls=polls, changes=changes, own=own, clock=clock)
+        watcher = LeaseWatcher(leases=leases, polls=polls, changes=changes, own=own, interval=30.0, clock=clock)
         yield Shared(store, clock, leases, watcher, polls, own)
 
 
@@ -114,3 +114,19 @@ async def test_a_watcher_polls_only_what_is_its_replicas_and_hands_over_when_it_
 def polls(of: Watched) -> float:
     (family,) = (one for one in of.own.families if one.name == "finetune_org_polls_total")
     return float(sum(family.rows(None).values()))  # type: ignore[arg-type]  # it asks nothing of the view
+
+
+async def test_what_another_replica_gave_away_is_polled_a_while_after_it_was_due(tmp_path: Path) -> None:
+    async with shared(tmp_path) as of:
+        another = another_replica(of.store, of.clock)
+        await another.renew(of.polls)
+        await of.watcher.renew_once()
+        await another.renew(of.polls)
+        assert await another.hand_over("org-1")
+        before = of.clock.monotonic()
+        await of.watcher.renew_once()
+        assert await nudged(of, "org-1")
+        assert of.polls["org-1"].not_before == before + 0.15 * 30.0
+        await another.end()
+        await of.watcher.renew_once()
+        assert of.polls["org-0"].not_before == 0.0, "of the dead it is taken at once"
