@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +17,7 @@ from monitor.store import Changes, StoreError, Touched
 from monitor.web import query
 from monitor.web.access import AccessControl
 from monitor.web.guard import refusal
+from monitor.web.single_flight import SingleFlight
 
 _CHECK_EVERY: Final = 1.0  # seconds: organisations go up and down without a commit, and readers without a word
 _GATHER: Final = 0.1  # seconds between two writes, so that a busy store does not write to each reader at each commit
@@ -26,6 +28,15 @@ _MUCH: Final = b"event: much\ndata: {}\n\n"
 _HEADERS: Final = {hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"}
 
 Ups = dict[str, bool | None]
+
+
+@dataclass(slots=True)
+class NewestUps:
+    """Which organisations are up, as it was read last."""
+
+    at: float = -math.inf
+    """In monotonic seconds."""
+    ups: Ups = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +55,8 @@ class ChangeStream:
     """Seconds of silence after which a comment is sent."""
     patience: float = 5.0
     """Seconds that a reader may leave what was written unread before it is dropped."""
+    newest: NewestUps = field(default_factory=NewestUps)
+    reading: SingleFlight = field(default_factory=lambda: SingleFlight(1))
     following: set[anyio.CancelScope] = field(default_factory=set)
     """The streams that are open."""
 
@@ -103,11 +116,18 @@ class ChangeStream:
             raise ConnectionError("the reader does not read")
 
     async def _ups(self, before: Ups | None = None) -> Ups:
-        """Which organisations are up; without the store, as `before`."""
+        """Which organisations are up, as of the last second; without the store, as `before`."""
         try:
-            return {name: org.up for name, org in (await self.read_health()).orgs.items()}
+            return await self.reading.get("ups", self._read_ups)
         except StoreError:
             return before or {}
+
+    async def _read_ups(self) -> Ups:
+        """Read once for all readers: a hundred of them ask the database no more often than one."""
+        if self.clock.monotonic() - self.newest.at >= _CHECK_EVERY:
+            self.newest.ups = {name: org.up for name, org in (await self.read_health()).orgs.items()}
+            self.newest.at = self.clock.monotonic()
+        return self.newest.ups
 
 
 def _lines(touched: tuple[Touched, ...] | None, before: Ups, ups: Ups) -> Iterable[bytes]:

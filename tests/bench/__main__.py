@@ -40,7 +40,7 @@ class Size:
     active: int = 20
     interval: float = 10.0
     cycles: int = 6
-    """Measured in a round, after a first one that is not."""
+    """Measured in a round, after a first one that is not: all that falls due at the default cadences does in six."""
     rounds: int = 2
     latency: float = 0.15
     series: int = 100_000
@@ -53,7 +53,9 @@ class Size:
 
 
 FULL = Size()
-QUICK = Size(cycles=2, rounds=1, growth=(), history=(2000,), ends=300, many=(1000, 100, 30.0, 60.0))
+QUICK = Size(
+    orgs=20, interval=5.0, rounds=1, growth=(), history=(2000,), ends=300, many=(250, 100, 30.0, 30.0)
+)  # fmt: skip
 TINY = Size(
     orgs=3, jobs=120, active=2, interval=2.0, cycles=2, rounds=1, series=4000, producers=20, growth=(5,),
     history=(300,), ends=20, many=(5, 20, 2.0, 4.0),
@@ -106,14 +108,15 @@ def measure(size: Size, start: Start, kind: dict[str, float], **over: Any) -> Ro
         with start(server) as watcher:
             time.sleep(size.interval)
             before, asked, began = usage(watcher.pid), server.stats(), time.monotonic()
+            counted = watcher.cycles()
             for _ in range(size.cycles):
                 server.end(3)
                 time.sleep(size.interval)
             after, done, passed = usage(watcher.pid), server.stats(), time.monotonic() - began
+            cycles = watcher.cycles() - counted if counted else passed / size.interval
             time.sleep(size.interval + 2 * size.latency + 1.0)  # the last ends are told
             seen, ends = watcher.seen(), server.stats()["ends"]
-    cycles = passed / size.interval
-    requests = sum(done["requests"].values()) - sum(asked["requests"].values())
+    requests = _listed(done) - _listed(asked)
     delays = [seen[job] - at for job, at in ends.items() if job in seen]
     missed = [job for job in ends if job not in seen]
     if missed:
@@ -127,6 +130,11 @@ def measure(size: Size, start: Start, kind: dict[str, float], **over: Any) -> Ro
         delays=delays,
         server=(done["cpu"] - asked["cpu"]) / passed,
     )
+
+
+def _listed(stats: dict[str, Any]) -> int:
+    """Requests so far, without those for one job: copies of the API are asked for them besides, OpenAI is not."""
+    return sum(count for operation, count in stats["requests"].items() if operation != "get_job")
 
 
 def beside(size: Size) -> Iterator[Figure]:
@@ -149,15 +157,15 @@ def beside(size: Size) -> Iterator[Figure]:
         server = max(one.server for found in rounds.values() for one in found)
         of = f"{cpu['same']:.2f} : {cpu['script']:.2f} s"
         yield Figure(name=f"P1 CPU, events every cycle, {load_name}", value=cpu["same"] / cpu["script"], unit="×",
-                     most=0.12, note=of)  # fmt: skip
+                     most=0.08 if kind is QUIET else 0.15, note=of)  # fmt: skip
         of = f"{cpu['default']:.2f} : {cpu['script']:.2f} s"
         yield Figure(name=f"P2 CPU, default cadences, {load_name}", value=cpu["default"] / cpu["script"], unit="×",
-                     most=0.04, note=of)  # fmt: skip
+                     most=0.03 if kind is QUIET else 0.08, note=of)  # fmt: skip
         of = f"{asked['default']:.0f} : {asked['script']:.0f}"
         yield Figure(name=f"P3 requests per cycle, {load_name}", value=asked["default"] / asked["script"], unit="×",
-                     most=0.2, note=of)  # fmt: skip
+                     most=0.19, note=of)  # fmt: skip
         of = f"{peak['default']:.0f} : {peak['script']:.0f} MB"
-        yield Figure(name=f"P4 peak RSS, {load_name}", value=peak["default"] / peak["script"], unit="×", most=0.45,
+        yield Figure(name=f"P4 peak RSS, {load_name}", value=peak["default"] / peak["script"], unit="×", most=0.40,
                      note=of)  # fmt: skip
         yield Figure(name=f"P6 end to told at most, {load_name}", value=max(delays["default"]), unit="s",
                      most=interval + 2 * size.latency + 0.25,
@@ -177,7 +185,7 @@ def pages(size: Size) -> Iterator[Figure]:
         found[name] = one.cpu / one.requests
     one = measure(shape, lambda of: script(of, shape.orgs, 1.0, events=False), {"events": 0, "period": 0.0})
     plain = one.cpu / one.requests
-    for name, most in (("changed", 0.045), ("unchanged", 0.015)):
+    for name, most in (("changed", 0.045), ("unchanged", 0.012)):
         of = f"{1000 * found[name]:.2f} : {1000 * plain:.2f} ms"
         yield Figure(name=f"P5 CPU of a page, {name}", value=found[name] / plain, unit="×", most=most, note=of)
 
@@ -214,7 +222,7 @@ def worst(before: dict[float, float], after: dict[float, float]) -> float:
 
 def loop_lag(size: Size) -> Iterator[Figure]:
     """P8: the event loop with polling, commits and scrapes together, as the monitor measures itself."""
-    for orgs, most in ((size.orgs, 25), *(((500, 50),) if size.growth[-1:] == (500,) else ())):
+    for orgs, most in ((size.orgs, 20), *(((500, 50),) if size.growth[-1:] == (500,) else ())):
         with load(orgs=orgs, jobs=size.jobs, active=size.active, latency=size.latency, **QUIET) as server:
             with monitor(server, orgs, size.interval) as watcher:
                 time.sleep(size.interval)
@@ -230,13 +238,18 @@ def memory(size: Size) -> Iterator[Figure]:
     """P9: what tracked jobs take, as the difference of two processes."""
     orgs, jobs, found = 10, 5 * size.active, []
     for active in (1, jobs):
-        with load(orgs=orgs, jobs=jobs, active=active, latency=0.0, events=10, period=0.0) as server:
+        with load(orgs=orgs, jobs=jobs, active=active, latency=0.0, events=400, period=0.0) as server:
             with monitor(server, orgs, size.interval) as watcher:
-                time.sleep(3 * size.interval)
+                patient = time.monotonic() + 60  # until the streams of all jobs were read
+                while (
+                    server.stats()["requests"].get("list_events", 0) < 4 * orgs * active and time.monotonic() < patient
+                ):
+                    time.sleep(1.0)
+                time.sleep(size.interval)
                 found.append(usage(watcher.pid).rss)
     per = (found[1] - found[0]) / (orgs * (jobs - 1)) * 10_000
-    yield Figure(name="P9 memory of 10,000 tracked jobs", value=per, unit="MB", most=8,
-                 note=f"from {orgs * jobs} with 10 events each")  # fmt: skip
+    yield Figure(name="P9 memory of 10,000 tracked jobs", value=per, unit="MB", most=15,
+                 note=f"from {orgs * jobs} with 400 events each")  # fmt: skip
 
 
 def courier(size: Size) -> Iterator[Figure]:
@@ -252,7 +265,7 @@ def courier(size: Size) -> Iterator[Figure]:
     if len(told) < orgs * jobs:
         raise TimeoutError(f"{len(told)} of {orgs * jobs} ends were told")
     rate = (len(told) - 1) / (told[-1] - told[0])
-    yield Figure(name="P11 deliveries to an instant receiver", value=rate, unit="a second", least=300)
+    yield Figure(name="P11 deliveries to an instant receiver", value=rate, unit="a second", least=1000)
 
 
 def webhooks(size: Size) -> Iterator[Figure]:
@@ -294,9 +307,9 @@ def many(size: Size) -> Iterator[Figure]:
             after, passed = usage(watcher.pid), time.monotonic() - began
     share = 100 * (after.cpu - before.cpu) / passed
     growth = 60 * (after.rss - before.rss) / passed
-    yield Figure(name=f"P13 {orgs} organisations, CPU", value=share, unit="% of a core", most=25,
+    yield Figure(name=f"P13 {orgs} organisations, CPU", value=share, unit="% of a core", most=12 * orgs / 1000,
                  note=f"ready after {watcher.ready_after:.0f} s")  # fmt: skip
-    yield Figure(name=f"P13 {orgs} organisations, peak RSS", value=after.peak, unit="MB", most=300)
+    yield Figure(name=f"P13 {orgs} organisations, peak RSS", value=after.peak, unit="MB", most=200)
     yield Figure(name=f"P13 {orgs} organisations, growth", value=growth, unit="MB a minute", most=0.5)
 
 
@@ -311,7 +324,7 @@ def starting(size: Size) -> Iterator[Figure]:
         with monitor(server, size.orgs, 60.0) as watcher:
             first = watcher.polled_after
     yield Figure(name="P14 --help", value=min(times), unit="s", most=0.15)
-    yield Figure(name="P14 start to the first poll", value=first, unit="s", most=1.5)
+    yield Figure(name="P14 start to the first poll", value=first, unit="s", most=1.0)
 
 
 def growing(size: Size) -> Iterator[Figure]:

@@ -111,6 +111,13 @@ class Watcher:
     """Seconds from its start to its first request."""
     loads: Load | None = None
 
+    def cycles(self) -> int:
+        """How many cycles the script has done, which take longer than its interval where it needs more than a core.
+
+        0 of the monitor, which has none: its polls come at their intervals.
+        """
+        return 0 if self.url else self.log.read_bytes().count(b"cycle\n")
+
     def seen(self) -> dict[str, float]:
         """When it told of which end, in seconds since 1970."""
         if self.url and self.loads is not None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,31 @@ async def test_a_stream_of_a_stranger_is_refused(tmp_path: Path) -> None:
         assert (await here.get("/api/v1/stream", headers={"Host": "evil.example.com"})).status == 403
         assert (await here.get("/api/v1/stream?token=1")).status == 400
         assert (await here.get("/api/v1/stream", method="HEAD")).status == 200
+
+
+async def test_many_readers_ask_the_store_no_more_often_than_one(tmp_path: Path) -> None:
+    asked, changes = 0, Changes()
+    async with site(tmp_path) as here:
+
+        async def count() -> Health:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(0.01)
+            return here.health
+
+        stream = ChangeStream(
+            changes=changes, health=here.health, read_health=count, access=AccessControl(), clock=Noon()
+        )
+        async with serving(stream) as port, AsyncExitStack() as stack:
+            client = await stack.enter_async_context(aiohttp.ClientSession())
+            readers = [
+                Heard(await stack.enter_async_context(client.get(f"http://127.0.0.1:{port}/"))) for _ in range(20)
+            ]
+            assert [await one.next() for one in readers] == [("hello", {})] * 20
+            changes.jobs([tracked(job())])
+            told = ("job", {"org": "research", "job": "ftjob-1", "status": "running"})
+            assert [await one.next() for one in readers] == [told] * 20
+        assert asked < 10  # one a second, and those who come at the same time wait for it together
 
 
 async def test_silence_is_filled_and_a_reader_who_does_not_read_is_dropped(tmp_path: Path) -> None:
