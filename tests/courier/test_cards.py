@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from aiohttp import web
 
 from monitor.domain.model import Status
+from monitor.notifiers.discord import DiscordSettings
 from tests.builders import job, on
 from tests.courier.life import RULE, Desk, Life, desk
 from tests.courier.parts import HOUR
+from tests.notifiers.receivers import receiver
 from tests.slack import Post
 
 
@@ -306,3 +309,25 @@ async def test_waiting_deliveries_of_the_version_before_go_out_unchanged(tmp_pat
         await life.tell(100)
         assert [post.thread for post in life.slack.posts] == [None, None, None]
         assert [len(post.edits) for post in life.slack.posts] == [0, 0, 0]
+
+
+async def test_in_discord_the_first_message_is_edited_with_its_files_and_news_is_posted_besides(tmp_path: Path) -> None:
+    async with (
+        receiver((200, '{"id": "23", "channel_id": "1"}')) as discord,
+        desk(tmp_path, rule=replace(RULE, on=on("started", "progress", "failed"))) as of,
+    ):
+        url = f"{discord.url}/api/webhooks/1/secret"
+        of.settings = DiscordSettings.model_validate({"name": "ml", "type": "discord", "webhook_url": url})
+        async with of.life() as life:
+            await begin(life)
+            await life.step(50)
+            await life.tell(70)
+            await life.fail()
+            await life.tell(70)
+    calls = [(one.method, one.path.removeprefix("/api/webhooks/1/secret")) for one in discord.heard]
+    edit = ("PATCH", "/messages/23")
+    assert calls == [("POST", ""), edit, ("POST", ""), edit]
+    edits = [json.loads(one.body) for one in discord.heard if one.method == "PATCH"]
+    assert ["██████████░░░░░░░░░░ 50%" in str(one) for one in edits] == [True, False]
+    assert "support-bot failed" in edits[-1]["embeds"][0]["title"]
+    assert not any("attachments" in one for one in edits), "a list of them would take away what is not in it"

@@ -85,6 +85,7 @@ def pagerduty(*errors: str) -> tuple[int, str, dict[str, str]]:
         pytest.param("discord", discord(400, 50035), FailureKind.MESSAGE, id="discord: invalid form"),
         pytest.param("discord", discord(400, 50006), FailureKind.MESSAGE, id="discord: empty"),
         pytest.param("discord", discord(404, 10008), FailureKind.CARD, id="discord: message gone"),
+        pytest.param("discord", discord(400, 30046), FailureKind.RATE, id="discord: edited too often"),
         pytest.param("discord", discord(400, 99999), FailureKind.TRANSIENT, id="discord: an unknown code"),
         pytest.param("discord", (429, "{}", {"Retry-After": "2"}), FailureKind.RATE, id="discord: 429"),
         pytest.param("discord", (502, ""), FailureKind.AMBIGUOUS, id="discord: 502"),

@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 
 from monitor import notifiers
-from monitor.domain.news import Card
-from monitor.notifiers import SlackSettings
+from monitor.domain.news import Card, EventType
+from monitor.notifiers import HttpNotifier, SlackSettings
 from monitor.notifiers.base import FailureKind, HttpAnswer, Notifier, Receipt, SendError
 from monitor.notifiers.slack import SlackChannel
 from monitor.secret import Redactor
@@ -213,6 +213,57 @@ def test_a_bot_edits_what_it_posted_and_a_webhook_cannot() -> None:
     content = json.loads(edited.body)
     assert (content["channel"], content["ts"]) == ("C1", "1.2")
     assert (content["blocks"], content["attachments"]) == ([], []), "what is left out would stay"
+
+
+def test_what_goes_below_a_card_is_in_its_thread_and_the_end_is_in_the_channel_too() -> None:
+    below = attempt(card=Card(place="C1", reference="1.2"))
+    end, milestone = (
+        json.loads(BOT.post(message(event_type=event, channel="#other"), below).body)
+        for event in (EventType.FAILED, EventType.STALLED)
+    )
+    assert (end["channel"], end["thread_ts"], end["reply_broadcast"]) == ("C1", "1.2", True)
+    assert (milestone["channel"], milestone["thread_ts"], "reply_broadcast" in milestone) == ("C1", "1.2", False)
+
+
+def test_an_edit_has_no_word_that_chat_update_does_not_know() -> None:
+    edited = BOT.edit(Card(place="C1", reference="1.2"), message(), attempt())
+    assert edited is not None
+    assert set(json.loads(edited.body)) == {"channel", "ts", "text", "blocks", "attachments", "parse", "link_names"}
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "of_post"),
+    [
+        ("message_not_found", FailureKind.CARD, FailureKind.CARD),
+        ("is_archived", FailureKind.CARD, FailureKind.TARGET),
+        ("channel_not_found", FailureKind.CARD, FailureKind.TARGET),
+        ("token_revoked", FailureKind.TARGET, FailureKind.TARGET),
+    ],
+)
+async def test_an_archived_channel_is_a_lost_card_for_who_edits_and_a_refusal_for_who_posts(
+    word: str, kind: FailureKind, of_post: FailureKind
+) -> None:
+    card = Card(place="C1", reference="1.2")
+    async with receiver((200, json.dumps({"ok": False, "error": word}))) as slack, notifiers.session() as client:
+        bot = built(client, token=TOKEN, channel="#ft", api_url=slack.url)
+        assert isinstance(bot, HttpNotifier)
+        with pytest.raises(SendError) as edited:
+            await bot.edit(card, message(), attempt())
+        with pytest.raises(SendError) as below:
+            await bot.send(message(), attempt(card=card))
+        assert (edited.value.kind, below.value.kind) == (kind, kind)
+        assert (await failed(bot)).kind is of_post
+
+
+async def test_a_webhook_says_that_it_can_edit_nothing() -> None:
+    async with notifiers.session() as client:
+        hook = built(client, webhook_url="http://127.0.0.1:1/")
+        assert isinstance(hook, HttpNotifier)
+        with pytest.raises(SendError) as edited:
+            await hook.edit(Card(place="C1", reference="1.2"), message(), attempt())
+        with pytest.raises(SendError):
+            hook.preview_edit(Card(place="C1", reference="1.2"), message(), attempt())
+    assert edited.value.kind is FailureKind.CARD
 
 
 async def test_blocks_that_slack_refuses_are_sent_once_more_as_text() -> None:

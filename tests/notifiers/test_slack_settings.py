@@ -29,6 +29,7 @@ async def test_notifiers_of_one_channel_share_its_lane(tmp_path: Path) -> None:
         pytest.param({}, id="no way to send"),
         pytest.param({"token": TOKEN}, id="a token without a channel"),
         pytest.param({"webhook_url": "https://a.example/", "channel": "#x"}, id="a webhook with a channel"),
+        pytest.param({"webhook_url": "https://a.example/", "mode": "card"}, id="a webhook that should edit"),
         pytest.param({"webhook_url": "https://a.example/", "token": TOKEN, "channel": "#x"}, id="two ways"),
         pytest.param({"webhook_url": "http://8.8.8.8/"}, id="plain http to a public address"),
         pytest.param(
@@ -39,3 +40,13 @@ async def test_notifiers_of_one_channel_share_its_lane(tmp_path: Path) -> None:
 def test_settings_that_cannot_work_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SlackSettings(name="ml", type="slack", **fields)
+
+
+def test_a_bot_keeps_cards_unless_it_is_told_not_to() -> None:
+    bot = {"name": "ml", "type": "slack", "token": TOKEN, "channel": "#x"}
+    hook = {"name": "ml", "type": "slack", "webhook_url": "https://a.example/"}
+    kept = [
+        SlackSettings.model_validate(fields).keeps_cards
+        for fields in (bot, bot | {"mode": "card"}, bot | {"mode": "messages"}, hook, hook | {"mode": "messages"})
+    ]
+    assert kept == [True, True, False, False, False]
