@@ -122,7 +122,7 @@ def _facts(
     ended = Counter(one.job.status.value for one in period.ended)
     yield "Ended", ", ".join(f"{count} {status}" for status, count in ended.most_common()) or "none"
     for cls, failed in _failures(period.ended).items():
-        worst = ", ".join(f"{one.job.name or one.job.id} ({one.job.org})" for one in failed[:_WORST])
+        worst = ", ".join(f"{one.job.name or one.job.provider_id} ({one.job.org})" for one in failed[:_WORST])
         more = f" and {len(failed) - _WORST} more" if len(failed) > _WORST else ""
         yield f"Failed by {cls}", worst + more
     yield "Cost", f"{whole(cost)}, {whole(before)} in the period before"

@@ -13,7 +13,7 @@ import msgspec
 from monitor.domain.costs import Spending
 from monitor.domain.event_ids import NONE_YET
 from monitor.domain.flow import Tracked, Transition, TransitionKind
-from monitor.domain.model import JobEvent, JobKind, Status, span
+from monitor.domain.model import JobEvent, Status, span
 from monitor.domain.news import EventType, Message, Severity, Subject, SubjectKind, TemplateFailure
 from monitor.store.errors import BadCursor
 
@@ -70,7 +70,6 @@ def read_tracked(doc: str) -> Tracked:
 
 
 class _JobTimes(msgspec.Struct, frozen=True, kw_only=True):
-    kind: JobKind = JobKind.FINE_TUNING
     status: Status
     created_at: datetime | None = None
     started_at: datetime | None = None
@@ -85,10 +84,8 @@ _times = msgspec.json.Decoder(_TrackedTimes).decode
 
 
 def read_times(doc: str) -> tuple[timedelta | None, timedelta | None]:
-    """How long a tuning job waited, and how long it ran where it succeeded: the rest of it is not read."""
+    """How long a job waited, and how long it ran where it succeeded: the rest of it is not read."""
     job = _times(doc).job
-    if job.kind is not JobKind.FINE_TUNING:
-        return None, None
     ran = span(job.started_at, job.finished_at) if job.status is Status.SUCCEEDED else None
     return span(job.created_at, job.started_at), ran
 

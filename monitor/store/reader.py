@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 
 from monitor.domain.flow import Reason, Tracked, Trouble
-from monitor.domain.model import Basis, EventKind, JobEvent, JobKind, Status
+from monitor.domain.model import BATCH_PREFIX, Basis, EventKind, JobEvent, JobKind, Status
 from monitor.domain.news import SubjectKind
 from monitor.domain.snapshot import Backlog, Snapshot, WatchState
 from monitor.store import costs, counters
@@ -44,9 +44,12 @@ _jobs = sa.select(job.c.org, job.c.id, job.c.doc).limit(_most)
 _ACTIVE: Final = _jobs.where(_in_orgs, _active).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
 _ENDED: Final = _jobs.where(_in_orgs, _ended).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
 _ALL: Final = sa.select(sa.func.count()).select_from(job).where(_in_orgs, _active | _ended)
-_counted = sa.select(job.c.org, job.c.status, sa.func.count()).where(_in_orgs).group_by(job.c.org, job.c.status)
-_COUNTS: Final = _counted.where(~is_batch)
-_BATCH_COUNTS: Final = _counted.where(is_batch)
+# Both families in one walk of the index.
+_COUNTS: Final = (
+    sa.select(job.c.org, job.c.status, sa.func.count(), sa.func.sum(sa.case((is_batch, 1), else_=0)))
+    .where(_in_orgs)
+    .group_by(job.c.org, job.c.status)
+)
 _UNPRICED: Final = (
     sa.select(job.c.org, job.c.model, sa.func.count())
     .where(_in_orgs, job.c.basis == Basis.UNKNOWN.value)
@@ -74,7 +77,8 @@ FINISHED: Final = (
 _newest_events = sa.select(event.c.at, event.c.pos, event.c.doc).order_by(event.c.at.desc(), event.c.pos.desc())
 _newest_deliveries = sa.select(outbox).order_by(outbox.c.created_at.desc(), outbox.c.key.desc())
 _org, _id = sa.bindparam("b_org", type_=sa.Text), sa.bindparam("b_id", type_=sa.Text)
-_JOB: Final = sa.select(job.c.doc).where(job.c.org == _org, job.c.id == _id)
+_ids = sa.bindparam("b_ids", type_=sa.Text, expanding=True)
+_JOB: Final = sa.select(job.c.doc).where(job.c.org == _org, job.c.id.in_(_ids)).order_by(is_batch).limit(1)
 _TRANSITIONS: Final = (
     sa.select(transition).where(transition.c.org == _org, transition.c.job == _id).order_by(transition.c.seq)
 )
@@ -163,8 +167,11 @@ class Reader:
         )
 
     async def job(self, org: str, job_id: str) -> JobFile | None:
-        """One job and what became of it; None when it is not known."""
-        return await self.database.read(_job_file, {"b_org": org, "b_id": job_id})
+        """One job and what became of it; None when it is not known.
+
+        Of a batch the provider's id will do, which is what people copy, where no fine-tuning job is called so.
+        """
+        return await self.database.read(_job_file, org, job_id)
 
     async def events(
         self, org: str, job_id: str, *, limit: int = 100, after: str | None = None
@@ -203,14 +210,15 @@ def _snapshot(
     shown: Row = {"b_orgs": orgs, "b_since": to_ms(since)}
     jobs = _shown(connection, shown, max_jobs, decoded)
     total = connection.execute(_ALL, shown).scalar_one()
+    counts = [(org, Status(word), *each) for org, word, *each in connection.execute(_COUNTS, {"b_orgs": orgs})]
     today = now.astimezone(UTC)
     trained, used = costs.computed_since(connection, orgs, datetime(today.year, today.month, 1, tzinfo=UTC))
     seen = Snapshot(
         at=now,
         jobs=tuple(tracked for _, tracked in jobs.values()),
         dropped=total - len(jobs),
-        counts={(org, Status(status)): n for org, status, n in connection.execute(_COUNTS, {"b_orgs": orgs})},
-        batches={(org, Status(status)): n for org, status, n in connection.execute(_BATCH_COUNTS, {"b_orgs": orgs})},
+        counts={(org, status): of_all - batches for org, status, of_all, batches in counts if of_all > batches},
+        batches={(org, status): batches for org, status, _, batches in counts if batches},
         unpriced={(org, model): n for org, model, n in connection.execute(_UNPRICED, {"b_orgs": orgs})},
         counters=tuple(counters.read(connection, orgs)),
         billed=costs.billed_month(connection, orgs, today.date()),
@@ -267,12 +275,14 @@ def _listing(
     return ResultPage(items=tuple(item(row) for row in shown), next=cursor(*mark(shown[-1])) if more else None)
 
 
-def _job_file(connection: sa.Connection, wanted: Row) -> JobFile | None:
-    doc = connection.execute(_JOB, wanted).scalar()
+def _job_file(connection: sa.Connection, org: str, job_id: str) -> JobFile | None:
+    doc = connection.execute(_JOB, {"b_org": org, "b_ids": [job_id, BATCH_PREFIX + job_id]}).scalar()
     if doc is None:
         return None
+    tracked = read_tracked(doc)
+    wanted = {"b_org": org, "b_id": tracked.job.id}
     return JobFile(
-        tracked=read_tracked(doc),
+        tracked=tracked,
         transitions=tuple(transition_of(row) for row in connection.execute(_TRANSITIONS, wanted)),
         deliveries=tuple(_summary(row) for row in connection.execute(_DELIVERIES, wanted)),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from monitor.domain.eta import StepRate
 from monitor.domain.flow import Headway, Tracked
-from monitor.domain.model import JobKind, Status
+from monitor.domain.model import Batch, Status
 from monitor.domain.stall import Promise, Stall, StallReason, Usual
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, tracked
 from tests.store.conftest import Opening
@@ -20,7 +20,7 @@ def waited(number: int, wait: timedelta, ran: timedelta | None = None, **over: A
     fields: dict[str, Any] = {"created_at": created, "started_at": created + wait}
     if ran is not None:
         fields |= {"status": Status.SUCCEEDED, "finished_at": created + wait + ran}
-    return tracked(job(f"ftjob-{number}", **{**fields, **over}))
+    return tracked(job(**{"id": f"ftjob-{number}", **fields, **over}))
 
 
 async def test_what_is_usual_is_told_by_the_last_jobs_of_the_model(opening: Opening) -> None:
@@ -29,7 +29,7 @@ async def test_what_is_usual_is_told_by_the_last_jobs_of_the_model(opening: Open
     others = [
         waited(300, 9 * DAY, model="gpt-4.1"),
         tracked(job("ftjob-301", status=Status.QUEUED)),
-        waited(302, 9 * DAY, kind=JobKind.BATCH),
+        waited(302, 9 * DAY, id="batch:302", batch=Batch()),
     ]
     async with opening() as store:
         await store.jobs.commit(change(tracked=(*recent, *old, *others)))

@@ -117,6 +117,10 @@ async def test_the_api_and_the_commands_tell_them_apart(tmp_path: Path) -> None:
         said = await asked(here.port, "job", "research", "batch:one")
         for words in ("gpt-4o-mini-2024-07-18, batch", "400 of 1,000 answered, 100 failed", "Expires", "/v1/responses"):
             assert words in said.stdout
+        said = await asked(here.port, "job", "research", "one")
+        assert "1 of" not in said.stdout, "a fine-tuning job of that id comes first"
+        said = await asked(here.port, "job", "research", "two")
+        assert "990 of 1,000" in said.stdout, "as its provider calls it"
         said = await asked(here.port, "job", "research", "batch:two")
         assert "Expires" not in said.stdout
         assert "file-errors" in said.stdout
