@@ -65,6 +65,7 @@ check: format lint types layers dependencies locks dockerfile compose kubernetes
 
 fix: venv-dev ## formats the code, and repairs what can be repaired by machine
 	@.ci/kubernetes
+	@$(python) -m tests.providers.capabilities
 	@$(bin)/ruff format .
 	@$(bin)/ruff check --fix .
 
