@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import signal
 import sys
@@ -50,12 +49,13 @@ def _providers(_context: click.Context, _option: click.Parameter, text: str) -> 
 
 def _secret(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
     """The text, if webhooks can be signed by it."""
+    from monitor.domain.signing import signing_key  # noqa: PLC0415 - see the module's first line
+
     try:
-        key = base64.b64decode((text or "").removeprefix("whsec_"), validate=True)
-    except ValueError:
-        key = b""
-    if text is not None and len(key) < 24:
-        raise click.BadParameter("should be whsec_ and at least 24 bytes in base64")
+        if text is not None:
+            signing_key(text, least=24)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     return text
 
 

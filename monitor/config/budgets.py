@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from monitor.config.parts import JobMatch, Part, Words
 from monitor.domain.budgets import Budget, Period
+from monitor.domain.text import NAME
 
-_NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _STEP: Final = Decimal("0.001")
 
 
@@ -45,7 +45,7 @@ Threshold = Annotated[Decimal, BeforeValidator(_exact), Field(gt=0, le=10), _num
 class BudgetSettings(Part):
     """An amount of money for the fine-tuning of a period. Routes with `budget` in `on` say who is notified."""
 
-    name: Annotated[str, Field(pattern=_NAME)]
+    name: Annotated[str, Field(pattern=NAME)]
     """Unique; the `budget` label."""
     was: Words = ()
     """Names that it had before: thresholds that were notified under one are not notified again."""

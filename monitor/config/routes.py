@@ -21,8 +21,9 @@ from monitor.domain.mutes import MuteTime, Window
 from monitor.domain.news import EventType
 from monitor.domain.routing import DEFAULT_ON, AllowedChannel, Match, MentionFrom, NotifyFrom, Rule
 from monitor.domain.templates import MessageTemplate
+from monitor.domain.text import NAME
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 def _one_or(kind: Any) -> BeforeValidator:

@@ -6,6 +6,8 @@ import unicodedata
 from typing import Final
 
 ELLIPSIS: Final = "…"
+NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+"""What the operator calls organisations, notifiers, routes and budgets: labels and parts of addresses as they are."""
 _JOINERS: Final = "\u200c\u200d"  # emoji and several scripts are spelt with them
 _BREAKS: Final = frozenset("\n\r\x0b\x0c\x85\u2028\u2029")
 # Controls, bidi and other invisible formats, surrogates, private use, unassigned.

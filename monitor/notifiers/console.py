@@ -118,7 +118,8 @@ def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = 
     rows += [
         (label, clean(text, _LONGEST)) for label, text in (("Error", message.error), ("Hint", message.hint)) if text
     ]
-    rows += [("Link", line(message.link, _LONGEST))] if message.link else []
+    links = (("Page", message.monitor_url), ("Link", message.link))
+    rows += [(label, line(link, _LONGEST)) for label, link in links if link]
     rows += [("Note", "may be a repeat")] if attempt.repeated else []
     margin = max((len(label) for label, _ in rows), default=0)
     for label, text in rows:

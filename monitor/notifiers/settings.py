@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, TextIO
 import aiohttp
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
+from monitor.domain.text import NAME
 from monitor.notifiers.address import url_problem
 from monitor.notifiers.base import Channel, Notifier
 from monitor.notifiers.http import HttpNotifier
@@ -40,9 +41,9 @@ class ChannelSettings(BaseModel):
     """Secrets of which the text or the file must be given."""
 
     type: str
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    name: str = Field(pattern=NAME)
     """The `notifier` label and the end of every delivery key; unique."""
-    was: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    was: str | None = Field(default=None, pattern=NAME)
     """Its name before it was renamed: what waits under that is sent by this one, with the keys it has."""
 
     @property

@@ -57,6 +57,7 @@ _WORDS: Final = {
 _CARD_LOST: Final = frozenset({"channel_is_archived", "channel_not_found", "is_archived"})
 _ENDS: Final = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED})
 _KINDS: Final = {word: kind for kind, words in _WORDS.items() for word in words.split()}
+_FAILED: Final = ("error", "fail", "failed", "failure")
 _WORD: Final = re.compile(r"[a-z][a-z_]{1,60}")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
@@ -310,7 +311,11 @@ def _error(answer: HttpAnswer) -> str | None:
     said = answer.fields
     if said:
         word = said.get("error")
-        bad = word or said.get("ok") is False or said.get("success") is False or said.get("result") == "error"
+        bad = (
+            any(said.get(name) for name in ("error", "errors", "errcode"))
+            or any(said.get(name) is False for name in ("ok", "success"))
+            or any(said.get(name) in _FAILED for name in ("result", "status"))
+        )
         named = isinstance(word, str) and _WORD.fullmatch(word)
         if named or (bad and answer.status < 400):
             return str(word) if named else ""

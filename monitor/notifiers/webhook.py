@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator
 from standardwebhooks.webhooks import Webhook
 
 from monitor.domain.news import Card, Message
+from monitor.domain.signing import signing_key
 from monitor.notifiers.base import Attempt, HttpAnswer, HttpRequest, Receipt, SendError, judge_status
 from monitor.notifiers.settings import HttpSettings, SecretUrl
 
@@ -23,18 +23,8 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _OURS: Final = ("webhook-", "content-", "transfer-encoding", "connection", "host", "expect", "upgrade", "te", "trailer")
 
 
-def key_problem(text: str) -> bool:
-    """Whether a signing secret cannot sign: `""` and `whsec_` would, with a key that everybody knows."""
-    bare = text.removeprefix("whsec_").rstrip("=")
-    try:
-        return not binascii.a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)
-    except (binascii.Error, ValueError):
-        return True
-
-
 def _signing(value: SecretStr) -> SecretStr:
-    if key_problem(value.get_secret_value()):
-        raise ValueError("must be base64 that is not empty, after an optional whsec_")
+    signing_key(value.get_secret_value())
     return value
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
 from monitor.domain.model import JobKind
+from monitor.domain.text import NAME
 from monitor.providers.base import Provider
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -95,7 +96,7 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-OrgName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+OrgName = Annotated[str, Field(pattern=NAME)]
 FormerNames = Annotated[
     tuple[OrgName, ...], BeforeValidator(_listed, json_schema_input_type=OrgName | tuple[OrgName, ...])
 ]

@@ -92,7 +92,8 @@ def new_secret(*facts: object) -> str:
 def signed(message: str, body: bytes, secrets: tuple[str, ...], timestamp: int) -> dict[str, str]:
     """The headers of one attempt; a signature for each secret that is still good."""
     content = f"{message}.{timestamp}.".encode() + body
-    keys = [base64.b64decode(secret.removeprefix("whsec_")) for secret in secrets]
+    bare = (secret.removeprefix("whsec_").rstrip("=") for secret in secrets)
+    keys = [base64.b64decode(each + "=" * (-len(each) % 4)) for each in bare]
     marks = [base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in keys]
     return {
         "content-type": "application/json",

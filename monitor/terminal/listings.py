@@ -110,7 +110,7 @@ def jobs(options: Options, wanted: JobFilter, limit: int | None) -> None:
     """Print jobs, newest first, at most so many."""
     daemon, now = connect(options.access, environ()), SystemClock().now()
     found = _matching(daemon, wanted, limit, now)
-    count = _print(options, islice(found, limit), _JOBS, lambda job: _job_row(job, now), empty="No job matches.")
+    count = print_list(options, islice(found, limit), _JOBS, lambda job: _job_row(job, now), empty="No job matches.")
     if not count and (unreached := _unreached(daemon, wanted.org)):
         click.echo(unreached, err=True)
     if count == limit and next(found, None) is not None:
@@ -121,20 +121,20 @@ def orgs(options: Options) -> None:
     """Print the organisations and how watching them goes."""
     daemon, now = connect(options.access, environ()), SystemClock().now()
     found = daemon.list("/api/v1/orgs", Org)
-    _print(options, found, _ORGS, lambda org: _org_row(org, now), empty="No organisation is configured.")
+    print_list(options, found, _ORGS, lambda org: _org_row(org, now), empty="No organisation is configured.")
 
 
 def budgets(options: Options) -> None:
     """Print the budgets and what was spent of them."""
     daemon, now = connect(options.access, environ()), SystemClock().now()
     found = daemon.list("/api/v1/budgets", Budget)
-    _print(options, found, _BUDGETS, lambda budget: _budget_row(budget, now), empty="No budget is configured.")
+    print_list(options, found, _BUDGETS, lambda budget: _budget_row(budget, now), empty="No budget is configured.")
 
 
 def models(options: Options, org: str | None, limit: int | None) -> None:
     """Print the fine-tuned models, those that are shut down first before the others, at most so many."""
     found = [*connect(options.access, environ()).pages("/api/v1/models", TunedModel, {"org": org})]
-    count = _print(options, found[:limit], _MODELS, _model_row, empty="No fine-tuned model is known.")
+    count = print_list(options, found[:limit], _MODELS, _model_row, empty="No fine-tuned model is known.")
     if count < len(found):
         click.echo(f"There are {len(found) - count:,} more models: {_hint(count)}.", err=True)
 
@@ -143,7 +143,7 @@ def costs(options: Options, org: str | None, days: int) -> None:
     """Print daily costs by organisation, newest first: computed from prices, and billed by the provider."""
     daemon = connect(options.access, environ())
     found = [*daemon.pages("/api/v1/costs", DailyCosts, {"org": org, "days": str(days)})]
-    _print(options, found, _COSTS, _cost_row, empty=f"There are no costs of the last {days} days.")
+    print_list(options, found, _COSTS, _cost_row, empty=f"There are no costs of the last {days} days.")
 
 
 def reload(options: Options) -> bool:
@@ -158,7 +158,7 @@ def reload(options: Options) -> bool:
     return not problems
 
 
-def _print(
+def print_list(
     options: Options, found: Iterable[Item[A]], columns: Sequence[Column], row: Callable[[A], Row], *, empty: str
 ) -> int:
     """Print a table, or JSON objects as they come, one a line. Gives how many."""

@@ -31,6 +31,7 @@ from monitor.secret import Redactor
 from monitor.terminal import answers
 from monitor.terminal.answers import Delivery, JobDetails, Replayed, Requeued
 from monitor.terminal.client import connect, job_path
+from monitor.terminal.listings import print_list
 from monitor.terminal.options import Options
 from monitor.terminal.output import BAD, GOOD, Column, clock_time, console, inert, table
 
@@ -110,15 +111,9 @@ def dead(options: Options, *, requeue: bool) -> None:
     daemon = connect(options.access, environ())
     found = [*daemon.pages("/api/v1/deliveries", Delivery, {"state": "dead"})]
     requeued = daemon.post("/-/requeue", Requeued) if requeue else None  # before anything is printed: it may be refused
-    if options.as_json:
-        for raw in [*(item.raw for item in found), *([requeued.raw] if requeued else [])]:
-            click.echo(json.dumps(raw))
-        return
-    out = console(ascii_only=options.ascii)
-    rows = [_dead_row(item.value) for item in found]
-    out.print(table(_DEAD, rows, out.width) if rows else "There are no dead letters.", crop=False)
+    print_list(options, found, _DEAD, _dead_row, empty="There are no dead letters.")
     if requeued is not None:
-        out.print(f"Requeued: {requeued.value.requeued:,}.")
+        click.echo(json.dumps(requeued.raw) if options.as_json else f"Requeued: {requeued.value.requeued:,}.")
 
 
 def replay(options: Options, *, since: str, notifier: str | None, dry_run: bool) -> None:

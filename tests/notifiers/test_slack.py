@@ -143,6 +143,8 @@ def test_a_page_is_no_answer_of_slack(channel: SlackChannel, status: int) -> Non
         pytest.param((202, "{}", {"Content-Type": "application/json"}), id="an empty object"),
         pytest.param((200, '{"success":true}', {"Content-Type": "application/json"}), id="Rocket.Chat"),
         pytest.param((200, '{"result":"success","msg":""}'), id="Zulip"),
+        pytest.param((200, '{"errcode":0,"errmsg":"ok"}'), id="a relay to WeCom"),
+        pytest.param((202, '{"status":"queued","errors":[]}'), id="a relay with a queue"),
         pytest.param((201, '{"status":"queued","error":null}'), id="a relay"),
         pytest.param((200, "Message received, thank you."), id="words"),
         pytest.param((200, "[" * 5000), id="brackets"),
@@ -162,6 +164,9 @@ async def test_a_receiver_may_acknowledge_in_its_own_words(by: str, answer: Any)
     [
         pytest.param((200, '{"ok":false}'), id="ok is false"),
         pytest.param((200, '{"success":false,"error":"Invalid integration id or token provided."}'), id="Rocket.Chat"),
+        pytest.param((200, '{"status":"error","message":"no such room"}'), id="a relay in words of its own"),
+        pytest.param((200, '{"errcode":40001,"errmsg":"invalid credential"}'), id="a relay to WeCom"),
+        pytest.param((202, '{"errors":["no such room"]}'), id="a relay with a list"),
         pytest.param((200, '{"result":"error","msg":"Unknown stream","code":"STREAM_DOES_NOT_EXIST"}'), id="Zulip"),
         pytest.param((200, "invalid_token"), id="a relay that always says 200"),
     ],

@@ -12,9 +12,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from standardwebhooks.webhooks import Webhook
 
+from monitor.domain.signing import signing_key
 from monitor.providers import OrganizationSettings
 from monitor.providers.base import Hint, PushRefused
-from monitor.providers.openai.push import signing_key, verify
+from monitor.providers.openai.push import verify
 
 SAMPLES = Path(__file__).parent / "samples"
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)

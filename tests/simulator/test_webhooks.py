@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
@@ -182,3 +183,8 @@ def test_a_signature_is_that_of_the_standards_own_vector() -> None:
         "msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}', ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",), 1614265330
     )
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_secret_signs_the_same_without_padding() -> None:
+    secret = f"whsec_{base64.b64encode(bytes(range(32))).decode()}"
+    assert signed("a", b"b", (secret,), 1) == signed("a", b"b", (secret.rstrip("="),), 1)

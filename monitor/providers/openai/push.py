@@ -7,7 +7,6 @@ events of https://platform.openai.com/docs/guides/webhooks.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import json
 import re
@@ -22,6 +21,7 @@ import msgspec
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from monitor.domain.model import BATCH_PREFIX, JobKind
+from monitor.domain.signing import signing_key
 from monitor.providers._answers import single
 from monitor.providers._json import Object, Partial, Skip
 from monitor.providers._settings import Organization
@@ -51,23 +51,8 @@ _ENDS: Final[Mapping[JobKind, tuple[str, ...]]] = {
 _FINE_TUNING: Final = (JobKind.FINE_TUNING,)
 
 
-def signing_key(secret: str) -> bytes:
-    """The key behind a signing secret: base64 after an optional `whsec_`, with or without padding. Raises ValueError.
-
-    `""` and `whsec_` would let in what anybody has signed with an empty key.
-    """
-    bare = secret.removeprefix("whsec_").rstrip("=")
-    try:
-        key = binascii.a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)
-    except ValueError:
-        key = b""
-    if len(key) < _LEAST_KEY:
-        raise ValueError(f"must be base64 of at least {_LEAST_KEY} bytes, after an optional whsec_")
-    return key
-
-
 def _signing(value: SecretStr) -> SecretStr:
-    signing_key(value.get_secret_value())
+    signing_key(value.get_secret_value(), least=_LEAST_KEY)
     return value
 
 
@@ -134,7 +119,7 @@ def _signatures(header: str) -> Iterator[bytes]:
 
 
 def _mark(secret: str, signed: bytes) -> bytes:
-    return base64.b64encode(hmac.digest(signing_key(secret), signed, "sha256"))
+    return base64.b64encode(hmac.digest(signing_key(secret, least=_LEAST_KEY), signed, "sha256"))
 
 
 def _hint(sent: str, body: bytes, watch: Container[JobKind]) -> Hint:
