@@ -246,7 +246,7 @@ class News:
     seq: int
     """Counted up for each subject: the transition of a job, the threshold of a budget, the milestone of a shutdown."""
     judged_by: str | None = None
-    """The amount of a budget that it was judged by."""
+    """The amount of a budget; of an organisation that is down, when it was seen last."""
     deliveries: tuple[Delivery, ...] = ()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime
@@ -19,6 +20,11 @@ from monitor.domain.routing import Match, OrgRef, Recipient, Rule, address, cove
 _NEAR: Final = 7  # days before the end from which on it is bad and no mere warning
 _SHOWN: Final = 20  # models that people are shown
 _NAMED: Final = 5_000  # models that receivers get: more would not fit into a message
+_BEFORE: Final = (
+    "Until then, tune a base model that stays, with the same training file, and move to it what uses these models. "
+    "Requests to a model that has stopped fail."
+)
+_TOO_LATE: Final = "Requests to these models fail now: move what uses them to another model."
 _WHEN: Final = {
     Period.DAY: "today",
     Period.WEEK: "this week",
@@ -193,6 +199,7 @@ def _shutdown_message(org: OrgRef, retirement: Retirement, models: list[TunedMod
         subject=subject,
         event_type=EventType.SHUTDOWN,
         facts=tuple(_shutdown_facts(org, retirement, models)),
+        hint=_BEFORE if retirement.days_left > 0 else _TOO_LATE,
         data=json_text(_shutdown_view(org, retirement, models)),
     )
 
@@ -201,10 +208,21 @@ def _shutdown_facts(org: OrgRef, retirement: Retirement, models: list[TunedModel
     yield "Organisation", org.org
     yield "Stops on", _day(retirement.day)
     yield "Days left", str(retirement.days_left)
+    for base, count in _by_base(models)[:_SHOWN]:
+        yield "Base model", f"{base}: {_models(count)}"
     for model in models[:_SHOWN]:
         yield "Model", model.id
     if len(models) > _SHOWN:
         yield "Model", f"and {len(models) - _SHOWN:,} more"
+
+
+def _by_base(models: Iterable[TunedModel]) -> list[tuple[str, int]]:
+    """How many models there are of each base, the most first."""
+    return Counter(model.base or "unknown" for model in models).most_common()
+
+
+def _models(count: int) -> str:
+    return "1 model" if count == 1 else f"{count:,} models"
 
 
 def _shutdown_view(org: OrgRef, retirement: Retirement, models: list[TunedModel]) -> Mapping[str, Any]:
@@ -215,6 +233,7 @@ def _shutdown_view(org: OrgRef, retirement: Retirement, models: list[TunedModel]
         "shutdown_date": retirement.day.isoformat(),
         "days_left": retirement.days_left,
         "model_count": len(models),
+        "base_models": [{"id": base, "model_count": count} for base, count in _by_base(models)],
         "models": [{"id": model.id, "base_model": model.base} for model in models[:_NAMED]],
     }
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from monitor.domain.flow import Reason, Trouble
+from monitor.domain.model import Status
 from monitor.domain.news import OUTAGE, EventType, Message, News, Severity, Subject, SubjectKind, json_text
-from monitor.domain.render import moment
+from monitor.domain.render import moment, span
 from monitor.domain.routing import OrgRef, Rule, address, covers, route
 
 _EVENTS: Final = (EventType.ORG_UP, EventType.ORG_DOWN)  # by the number of the news: odd is down
@@ -32,6 +33,10 @@ class OrgHealthChange:
     """The last poll saw its jobs; else none has for long enough to be announced."""
     last_success: datetime | None = None
     trouble: Trouble | None = None
+    up_since: datetime | None = None
+    """When it could be seen again, where it is up."""
+    ended: Mapping[Status, int] = field(default_factory=dict)
+    """How many jobs ended while it could not be seen, by status, where it is up again."""
 
 
 def outage_subject(org: str) -> Subject:
@@ -40,11 +45,12 @@ def outage_subject(org: str) -> Subject:
 
 
 def outage_news(
-    health: OrgHealthChange, rules: Iterable[Rule], notified: Collection[str], now: datetime
+    health: OrgHealthChange, rules: Iterable[Rule], notified: Mapping[str, str | None], now: datetime
 ) -> News | None:
     """That the organisation is down, where the last news was that it is up or there was none; and the reverse.
 
-    The news is numbered, so that a restart knows which was the last: `notified` has the ids of earlier news. It goes
+    The news is numbered, so that a restart knows which was the last: `notified` has the ids of earlier news, and of
+    an outage the moment when the organisation was seen last, so that its end can say how long it was. It goes
     to the rules on `org_down` or `org_up` whose organisations, providers and labels fit. While some rule is on either,
     it is numbered though it has no recipient: who is only on the end of an outage gets that.
     """
@@ -54,18 +60,33 @@ def outage_news(
     if not wanted or health.up is (seq % 2 == 1):
         return None
     event = _EVENTS[seq % 2]
-    message = _message(health, subject, event, now)
+    lost = unseen_since(health.account.org, notified) if health.up else None
+    message = _message(health, subject, event, now, lost)
     routed = route((event,), wanted, lambda _: True, now=now)
     deliveries = (address(subject, seq, to, recipient, message) for to, recipient in routed.items())
-    return News(subject=subject, seq=seq, deliveries=tuple(deliveries))
+    judged_by = moment(health.last_success) if not health.up else None
+    return News(subject=subject, seq=seq, judged_by=judged_by, deliveries=tuple(deliveries))
 
 
-def _message(health: OrgHealthChange, subject: Subject, event: EventType, now: datetime) -> Message:
+def unseen_since(org: str, notified: Mapping[str, str | None]) -> datetime | None:
+    """When an organisation that is announced as down was seen last; None where it is not down, or never was seen."""
+    subject = outage_subject(org)
+    seq = subject.last_seq(notified)
+    at = notified.get(f"{subject.key}/{seq}") if seq % 2 else None
+    return datetime.fromisoformat(at) if at is not None else None
+
+
+def _message(
+    health: OrgHealthChange, subject: Subject, event: EventType, now: datetime, lost: datetime | None
+) -> Message:
     account, trouble = health.account, health.trouble if not health.up else None
     why = f": {_WHY[trouble.reason]}" if trouble is not None else ""
     facts = [("Organisation", account.org), ("Provider", account.provider)]
     if not health.up:
         facts.append(("Last seen", moment(health.last_success) or "not yet"))
+    elif lost is not None:
+        facts.append(("Down for", f"{span(_away(health, lost, now))}, since {moment(lost)}"))
+        facts.append(("Meanwhile", _missed(health)))
     return Message(
         type=subject.type_of(event),
         at=now,
@@ -75,8 +96,29 @@ def _message(health: OrgHealthChange, subject: Subject, event: EventType, now: d
         event_type=event,
         facts=tuple(facts),
         error=trouble.text if trouble is not None else None,
-        data=json_text(_view(health, trouble)),
+        data=json_text(_view(health, trouble) | _gap(health, lost, now)),
     )
+
+
+def _away(health: OrgHealthChange, lost: datetime, now: datetime) -> timedelta:
+    return max((health.up_since or now) - lost, timedelta(0))
+
+
+def _missed(health: OrgHealthChange) -> str:
+    """What happened while nobody could see it; each of these ends is announced by itself as well."""
+    counts = [f"{count:,} {status}" for status, count in health.ended.items() if count]
+    return f"jobs ended: {', '.join(counts)}" if counts else "no job ended"
+
+
+def _gap(health: OrgHealthChange, lost: datetime | None, now: datetime) -> dict[str, Any]:
+    """How long it was down and which jobs ended then; null where it was never seen before."""
+    if not health.up:
+        return {}
+    return {
+        "down_since": moment(lost),
+        "down_seconds": round(_away(health, lost, now).total_seconds()) if lost is not None else None,
+        "jobs_ended": {status.value: count for status, count in health.ended.items()} if lost is not None else None,
+    }
 
 
 def _view(health: OrgHealthChange, trouble: Trouble | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from monitor.domain.model import Basis, Cost, Job, JobError, Method, Metrics, St
 from monitor.domain.news import OF_JOBS, EventType, Message, News
 from monitor.domain.notices import budget_news, shutdown_news
 from monitor.domain.outages import OrgHealthChange, outage_news, outage_subject
-from monitor.domain.render import Labelling, render
+from monitor.domain.render import Labelling, moment, render
 from monitor.domain.routing import OrgRef, Recipient, Rule
 from monitor.domain.stall import Stall, StallReason, Usual
 from monitor.domain.verdict import Verdict, VerdictKind
@@ -122,7 +122,8 @@ def _notices(event: EventType, rule: Rule) -> Iterator[News]:
             up = event is EventType.ORG_UP
             trouble = Trouble(reason=Reason.AUTH, text="401: the key is refused")
             health = OrgHealthChange(account=_ORG, up=up, trouble=trouble, last_success=NOW - timedelta(hours=1))
-            before = (f"{outage_subject('research').key}/1",) if up else ()
-            for seen in (health, replace(health, trouble=None, last_success=None)):
-                news = outage_news(seen, (rule,), before, NOW)
+            key, hour_ago = f"{outage_subject('research').key}/1", moment(NOW - timedelta(hours=1))
+            full = replace(health, up_since=NOW, ended={Status.SUCCEEDED: 2, Status.FAILED: 1})
+            for seen, last in ((full, hour_ago), (replace(health, trouble=None, last_success=None), None)):
+                news = outage_news(seen, (rule,), {key: last} if up else {}, NOW)
                 yield from () if news is None else (news,)

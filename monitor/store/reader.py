@@ -43,6 +43,12 @@ _most = sa.bindparam("b_most", type_=sa.Integer)
 _jobs = sa.select(job.c.org, job.c.id, job.c.doc).limit(_most)
 _ACTIVE: Final = _jobs.where(_in_orgs, _active).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
 _ENDED: Final = _jobs.where(_in_orgs, _ended).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
+_ENDED_SINCE: Final = (
+    sa.select(job.c.status, sa.func.count())
+    .where(_in_orgs, _ended)
+    .group_by(job.c.status)
+    .order_by(sa.func.count().desc(), job.c.status)
+)
 _ALL: Final = sa.select(sa.func.count()).select_from(job).where(_in_orgs, _active | _ended)
 # Both families in one walk of the index.
 _COUNTS: Final = (
@@ -131,6 +137,10 @@ class Reader:
     async def watching(self, orgs: Sequence[str]) -> Mapping[str, WatchState]:
         """How watching these organisations goes, as in `Snapshot.watching`."""
         return await self.database.read(_watching, tuple(orgs))
+
+    async def ended(self, org: str, since: datetime) -> Mapping[Status, int]:
+        """How many jobs of the organisation have ended since a moment, by status."""
+        return await self.database.read(_ended_since, org, to_ms(since))
 
     async def jobs(
         self,
@@ -232,6 +242,11 @@ def _snapshot(
         watching=_watching(connection, orgs),
     )
     return seen, jobs
+
+
+def _ended_since(connection: sa.Connection, org: str, since: int) -> dict[Status, int]:
+    rows = connection.execute(_ENDED_SINCE, {"b_orgs": [org], "b_since": since})
+    return {status: count for word, count in rows if (status := Status(word)).final}
 
 
 def _watching(connection: sa.Connection, orgs: Sequence[str]) -> dict[str, WatchState]:

@@ -281,7 +281,7 @@ notice = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("topic", sa.Text, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
-    sa.Column("judged_by", sa.Text),  # the amount of a budget that was crossed
+    sa.Column("judged_by", sa.Text),  # the amount of a budget, or when an organisation that is down was seen last
     sa.Index("notice_topic", "topic"),
 )
 

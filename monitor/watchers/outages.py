@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from monitor.clock import Clock
-from monitor.domain.outages import OrgHealthChange, outage_news
+from monitor.domain.outages import OrgHealthChange, outage_news, unseen_since
 from monitor.domain.routing import OrgRef, Rule
 from monitor.domain.snapshot import WatchState
 from monitor.log import get_logger
@@ -46,11 +46,18 @@ class OutageWatcher:
         accounts = [change.account for change in changes]
         former = [(was, account.org) for account in accounts for was in account.was]
         notified = await self.outbox.notified([account.org for account in accounts], former)
-        found = (outage_news(change, self.rules, notified, now) for change in changes)
+        found = [outage_news(await self._whole(change, notified), self.rules, notified, now) for change in changes]
         news = [one for one in found if one is not None]
         if not news or not await self.leases.take(_NAME):
             return ()
         return await self.outbox.announce(news)
+
+    async def _whole(self, change: OrgHealthChange, notified: Mapping[str, str | None]) -> OrgHealthChange:
+        """The change with what was missed, where it is the end of an outage."""
+        lost = unseen_since(change.account.org, notified) if change.up else None
+        if lost is None:
+            return change
+        return replace(change, ended=await self.reader.ended(change.account.org, lost))
 
     async def _step(self) -> float:
         for id_ in await self.check_once(self.clock.now()):
@@ -64,4 +71,10 @@ class OutageWatcher:
             if state is None or state.up is None or not state.current(now):
                 continue
             if state.up or (now - state.since).total_seconds() >= self.patience:
-                yield OrgHealthChange(account=org, up=state.up, last_success=state.last_success, trouble=state.trouble)
+                yield OrgHealthChange(
+                    account=org,
+                    up=state.up,
+                    last_success=state.last_success,
+                    trouble=state.trouble,
+                    up_since=state.since if state.up else None,
+                )

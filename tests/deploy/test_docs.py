@@ -96,7 +96,9 @@ def sent() -> dict[str, Any]:
     failed = tracked(job(status=Status.FAILED))
     labelling = Labelling(labels={}, monitor_url="https://monitor.example.com")
     failing = Recipient(event=EventType.FAILED, rule=Rule())
-    (up,) = notice(True, ["research/outage/1"]).deliveries[:1]  # type: ignore[union-attr] # it has recipients
+    seen = {"research/outage/1": "2026-11-22T11:40:00Z"}
+    ended = {Status.SUCCEEDED: 2, Status.FAILED: 1}
+    (up,) = notice(True, seen, ended=ended).deliveries[:1]  # type: ignore[union-attr] # it has recipients
     messages = [
         build_delivery(moved, failed, to="ops", recipient=failing, labelling=labelling).message,
         build_delivery(

@@ -256,6 +256,7 @@ def test_a_day_is_told_in_one_message_with_all_its_models() -> None:
         "shutdown_date": "2027-01-14",
         "days_left": 52,
         "model_count": 12,
+        "base_models": [{"id": models(1)[0].base, "model_count": 12}],
         "models": [{"id": model.id, "base_model": model.base} for model in models(12)],
     }
 
@@ -264,9 +265,21 @@ def test_of_many_models_people_see_twenty_and_receivers_all() -> None:
     [notice] = ends(models(1234), 52)
     message = notice.deliveries[0].message
     assert message.title.startswith("1,234 fine-tuned models")
-    assert len(message.facts) == 3 + 20 + 1
+    assert len(message.facts) == 3 + 1 + 20 + 1
     assert message.facts[-1] == ("Model", "and 1,214 more")
     assert len(json.loads(message.data)["models"]) == 1234
+
+
+def test_models_are_grouped_by_their_base_and_it_is_said_what_to_do() -> None:
+    [notice] = ends([*models(1), *models(3, base="gpt-4.1-2025-04-14")], 52)
+    message = notice.deliveries[0].message
+    assert [value for label, value in message.facts if label == "Base model"] == [
+        "gpt-4.1-2025-04-14: 3 models",
+        f"{models(1)[0].base}: 1 model",
+    ]
+    assert (message.hint or "").startswith("Until then, tune a base model that stays")
+    [late] = ends(models(1), 0)
+    assert (late.deliveries[0].message.hint or "").startswith("Requests to these models fail now")
 
 
 def test_of_more_models_than_a_message_holds_receivers_get_the_number() -> None:

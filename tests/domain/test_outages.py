@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
 
 from monitor.domain.flow import Reason, Trouble
+from monitor.domain.model import Status
 from monitor.domain.news import News, Severity
 from monitor.domain.outages import OrgHealthChange, outage_news, outage_subject
 from monitor.domain.routing import Match, OrgRef, Rule
@@ -24,7 +25,8 @@ ENDS = Rule(on=on("failed"), notify=("ops",))
 
 def notice(up: bool, told: Collection[str] = (), *rules: Rule, **over: Any) -> News | None:
     fields: dict[str, Any] = {"last_success": NOON - 20 * MINUTE, "trouble": REFUSED, **over}
-    return outage_news(OrgHealthChange(account=RESEARCH, up=up, **fields), rules or (BOTH,), told, NOON)
+    notified = told if isinstance(told, Mapping) else dict.fromkeys(told)
+    return outage_news(OrgHealthChange(account=RESEARCH, up=up, **fields), rules or (BOTH,), notified, NOON)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,34 @@ def test_its_end_says_nothing_of_the_trouble() -> None:
     assert message.facts == (("Organisation", "research"), ("Provider", "openai"))
     said = json.loads(message.data or "")
     assert (said["reason"], said["error"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("ended", "meanwhile"),
+    [
+        ({}, "no job ended"),
+        ({Status.SUCCEEDED: 1200, Status.FAILED: 1}, "jobs ended: 1,200 succeeded, 1 failed"),
+    ],
+)
+def test_its_end_says_how_long_it_was_and_what_was_missed(ended: dict[Status, int], meanwhile: str) -> None:
+    down = notice(False)
+    assert down is not None
+    assert down.judged_by == "2026-11-22T11:40:00Z"
+    found = notice(True, {down.id: down.judged_by}, up_since=NOON - MINUTE, ended=ended)
+    assert found is not None
+    assert found.judged_by is None
+    message = found.deliveries[0].message
+    assert message.facts[2:] == (("Down for", "19m, since 2026-11-22T11:40:00Z"), ("Meanwhile", meanwhile))
+    said = json.loads(message.data)
+    assert (said["down_since"], said["down_seconds"]) == ("2026-11-22T11:40:00Z", 1140)
+    assert said["jobs_ended"] == ended
+
+
+def test_the_end_of_an_outage_before_which_nothing_was_seen_says_nothing_of_its_length() -> None:
+    found = notice(True, {"research/outage/1": None})
+    assert found is not None
+    said = json.loads(found.deliveries[0].message.data)
+    assert (said["down_since"], said["down_seconds"], said["jobs_ended"]) == (None, None, None)
 
 
 def test_an_organisation_that_never_answered_says_so() -> None:

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from monitor.domain.flow import Reason, Trouble
+from monitor.domain.model import Status
 from monitor.domain.news import Message, Severity
 from monitor.domain.routing import Match, OrgRef, Rule
 from monitor.domain.snapshot import WatchState
 from monitor.store import Stores, opened
 from monitor.watchers.outages import OutageWatcher
-from tests.builders import on
+from tests.builders import MINUTE, NOON, job, on, tracked
 from tests.fakes import another_replica
-from tests.store.samples import StillClock
+from tests.store.samples import StillClock, change
 
 BOTH = Rule(on=on("org_down", "org_up"), notify=("ops",))
 DOWN, UP = (
@@ -96,6 +97,9 @@ async def test_an_outage_is_told_after_a_quarter_of_an_hour_and_its_end_at_once(
         assert await house.minutes(of, 2, up=True) == []
         assert await house.minutes(of, 15, up=False) == []
         assert await house.minutes(of, 60, up=False) == ["research/outage/1"]
+        ends = [NOON, NOON + 9 * MINUTE, NOON + 70 * MINUTE]  # the first before it was down
+        gone = [tracked(job(f"ftjob-{end:%H%M}", Status.FAILED, finished_at=end)) for end in ends]
+        await store.jobs.commit(change(tracked=tuple(gone)))
         assert await house.minutes(of, 60, up=True) == ["research/outage/2"]
         assert await house.minutes(of, 60, up=False) == ["research/outage/3"]
         down, up, _ = await messages(store)
@@ -112,6 +116,7 @@ async def test_an_outage_is_told_after_a_quarter_of_an_hour_and_its_end_at_once(
     }
     assert (up.type, up.event_type, up.severity) == ("finetune.org.up", "org_up", Severity.GOOD)
     assert (up.title, up.error) == ("research is watched again", None)
+    assert up.facts[2:] == (("Down for", "1h 18m, since 2026-11-22T12:02:00Z"), ("Meanwhile", "jobs ended: 2 failed"))
 
 
 @pytest.mark.fault("P21")
