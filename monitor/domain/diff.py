@@ -39,6 +39,8 @@ def enriched(job: Job, was: Tracked | None, read: EventsRead | None, at: datetim
     started = was.job.started_at if was is not None else None
     if started is None and was is not None and job.status.final and training.last_event_at is None:
         started = was.ran_at  # nothing that could tell it better will come
+    if started is None and job.status.final:
+        started = job.taken_up_at
     job = replace(job, training=training, started_at=job.started_at or training.started_at or started)
     if was is not None and was.job.status.final:
         return _completed(was, job, at)

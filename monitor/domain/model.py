@@ -237,6 +237,8 @@ class Job:
     fine_tuned_model: str | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
+    taken_up_at: datetime | None = None
+    """When it left the vendor's queue, be it only to wait for capacity: its start where nobody knows a better one."""
     finished_at: datetime | None = None
     estimated_finish: datetime | None = None
     trained_tokens: int | None = None

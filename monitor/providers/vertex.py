@@ -232,6 +232,7 @@ def _understand(of: _Place, item: Object) -> Partial[Job] | Skip:
         raw_status=word,
         name=text(item.get("tunedModelDisplayName"), 128),
         fine_tuned_model=text(sub(item, "tunedModel", "model"), 256) or text(sub(item, "tunedModel", "endpoint"), 256),
+        taken_up_at=moment(item.get("startTime")),
         finished_at=moment(item.get("endTime")) if state.final else None,
         trained_tokens=_tokens(item, epochs) if state is Status.SUCCEEDED else None,
         epochs=epochs,

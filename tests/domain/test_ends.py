@@ -1,12 +1,13 @@
 """What a look adds to a job: its events, its end, its start."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
 from monitor.domain.decide import Policy, decide
 from monitor.domain.event_ids import RecentIds
-from monitor.domain.flow import Known
+from monitor.domain.flow import Known, Tracked
 from monitor.domain.model import UNKNOWN_COST, JobError, Status, Training
 from tests.builders import (
     HOUR,
@@ -154,3 +155,24 @@ def test_the_provider_s_start_is_believed_before_the_events() -> None:
 def test_a_job_that_moves(over: dict[str, object], kind: Status, resumed: bool, restarted: bool) -> None:
     moved = decide(known(tracked(job(**over))), seen(job(status=kind)), POLICY).transitions[0]  # type: ignore[arg-type]  # a table
     assert (moved.resumed, moved.restarted) == (resumed, restarted)
+
+
+@pytest.mark.parametrize(
+    ("was", "started_at"),
+    [
+        pytest.param(None, NOON - 2 * HOUR, id="never seen before it was over"),
+        pytest.param(tracked(job(status=R)), NOON - 2 * HOUR, id="never seen waiting"),
+        pytest.param(tracked(job(status=R), ran_at=NOON - HOUR), NOON - HOUR, id="seen when it began to run"),
+    ],
+)
+def test_a_start_that_has_waiting_in_it_stands_in_where_nobody_knows_better(
+    was: Tracked | None, started_at: datetime
+) -> None:
+    over = replace(job(status=Status.SUCCEEDED, finished_at=NOON), started_at=None, taken_up_at=NOON - 2 * HOUR)
+    change = decide(known(*filter(None, [was])), seen(over), POLICY)
+    assert change.tracked[0].job.started_at == started_at
+
+
+def test_of_an_active_job_it_says_nothing() -> None:
+    waiting = replace(job(status=Q), started_at=None, taken_up_at=NOON - HOUR)
+    assert decide(known(), seen(waiting), POLICY).tracked[0].job.started_at is None

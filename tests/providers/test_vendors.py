@@ -246,6 +246,7 @@ def test_a_vertex_job_is_read_from_proto_json() -> None:
     )  # fmt: skip
     assert job.created_at == AT.replace(microsecond=123_000)
     assert (job.epochs, job.trained_tokens) == (3, 1_200_000), "billable tokens are those of one epoch"
+    assert (job.started_at, job.taken_up_at) == (None, AT + 2 * MINUTE), "waiting for capacity is not running"
     assert (job.training.latest, job.metadata) == (Metrics(step=300, steps=300), {"team": "search"})
 
 
