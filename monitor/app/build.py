@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -21,6 +21,7 @@ from monitor.courier import Courier, DeliveryPolicy, Lanes
 from monitor.courier.cards import CardEditor
 from monitor.domain.decide import Policy
 from monitor.domain.model import Status
+from monitor.domain.naming import Naming
 from monitor.domain.pace import Pace
 from monitor.domain.pricing import Prices
 from monitor.domain.render import Labelling
@@ -116,14 +117,25 @@ def sources(settings: Settings, services: Services) -> dict[str, Source]:
     }
 
 
-def prices_of(settings: Settings, provider: Provider, org: str, prices: Prices) -> Prices:
-    """The prices that hold for one organisation."""
-    like = settings.pricing.like_of(org)
-    return prices.of(provider.name, seller=like or provider.seller, naming=provider.naming)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrgPrices:
+    """The prices that hold for each organisation: made once for all that are at the same seller."""
+
+    settings: Settings
+    published: Prices
+    _made: dict[tuple[str, str | None, Naming], Prices] = field(default_factory=dict, init=False, repr=False)
+
+    def of(self, provider: Provider, org: str) -> Prices:
+        """The prices that hold for one organisation."""
+        seller = self.settings.pricing.like_of(org) or provider.seller
+        key = provider.name, seller, provider.naming
+        if key not in self._made:
+            self._made[key] = self.published.of(provider.name, seller=seller, naming=provider.naming)
+        return self._made[key]
 
 
 def watchers(
-    settings: Settings, prices: Prices, services: Services, asked: Mapping[str, Source]
+    settings: Settings, prices: OrgPrices, services: Services, asked: Mapping[str, Source]
 ) -> Iterator[JobWatcher]:
     """One for each organisation. `asked` are the organisations' sources, by name."""
     gate = StartGate({org.name for org in settings.organizations})
@@ -132,7 +144,7 @@ def watchers(
         yield JobWatcher(
             source=asked[org.name],
             store=services.stores.jobs,
-            policy=policy(settings, org, prices_of(settings, asked[org.name].provider, org.name, prices)),
+            policy=policy(settings, org, prices.of(asked[org.name].provider, org.name)),
             pace=Pace(
                 interval=settings.poll.interval.total_seconds(),
                 idle_interval=settings.poll.idle_interval.total_seconds(),

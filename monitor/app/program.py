@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
-from monitor.app.build import Services, card_editors, couriers, policy, prices_of, receivers, refresh, sources, watchers
+from monitor.app.build import OrgPrices, Services, card_editors, couriers, policy, receivers, refresh, sources, watchers
 from monitor.app.loops import prune, supervise, warn_of_orphans
 from monitor.app.secondary_watchers import refresh_billing, secondary_watchers
 from monitor.app.watchdog import WatchedClock
@@ -91,8 +91,9 @@ class Program:
 
     async def replay(self, request: ReplayRequest) -> Replayed:
         """Tell again what was stored, as the present configuration wants it. Raises StoreError."""
+        prices = OrgPrices(settings=self.settings, published=self.prices)
         policies = {
-            org.name: policy(self.settings, org, prices_of(self.settings, org.vendor(), org.name, self.prices))
+            org.name: policy(self.settings, org, prices.of(org.vendor(), org.name))
             for org in self.settings.organizations
         }
         return await replaying.replay(self.services.stores.outbox, policies, request, self.services.clock.now())
@@ -122,7 +123,8 @@ class Program:
         try:
             async with anyio.create_task_group() as tasks:
                 asked = sources(settings, services)
-                polling = tuple(watchers(settings, self.prices, services, asked))
+                prices = OrgPrices(settings=settings, published=self.prices)
+                polling = tuple(watchers(settings, prices, services, asked))
                 polls = {watcher.source.org: watcher.state for watcher in polling}
                 leases = LeaseWatcher(
                     leases=services.stores.leases,
@@ -139,7 +141,7 @@ class Program:
                     loop = partial(watcher.run, number * _SPREAD * services.jitter())
                     tasks.start_soon(self._keep, "watcher", watcher.source.org, loop, watcher.clock)
                     tasks.start_soon(self._keep, "reader", watcher.source.org, watcher.read, watcher.reader_clock)
-                for task in secondary_watchers(settings, self.prices, services, asked):
+                for task in secondary_watchers(settings, prices, services, asked):
                     tasks.start_soon(self._keep, task.kind, task.of, task.run, task.clock)
                 pruning = partial(prune, services.stores.jobs, services.clock, settings.store.retention)
                 restarted = partial(services.own.restarted, "pruning")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from monitor.app.build import Services, prices_of
+from monitor.app.build import OrgPrices, Services
 from monitor.app.watchdog import WatchedClock
 from monitor.clock import Clock
 from monitor.config import Settings
@@ -41,7 +41,7 @@ class Task:
 
 
 def secondary_watchers(
-    settings: Settings, prices: Prices, services: Services, sources: Mapping[str, Source]
+    settings: Settings, prices: OrgPrices, services: Services, sources: Mapping[str, Source]
 ) -> Iterator[Task]:
     """Every loop that watches something else than jobs. `sources` are those of the organisations, by name."""
     accounts = tuple(
@@ -87,11 +87,11 @@ def secondary_watchers(
 
 
 def _of_one(
-    settings: Settings, account: OrgRef, prices: Prices, services: Services, sources: Mapping[str, Source]
+    settings: Settings, account: OrgRef, prices: OrgPrices, services: Services, sources: Mapping[str, Source]
 ) -> Iterator[Task]:
     """What is watched of one organisation by itself."""
     source = sources[account.org]
-    own = prices_of(settings, source.provider, account.org, prices)
+    own = prices.of(source.provider, account.org)
     pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())
     yield _models(settings, account, own, services, source=source, first=pause * (1 + services.jitter()))
     if (billing := source.provider.billing) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -223,7 +224,7 @@ class Settings(Part):
     """How much may be spent."""
     log: Log = Log()
 
-    @property
+    @cached_property
     def rules(self) -> tuple[Rule, ...]:
         """The routes as the domain understands them."""
         bots = [one.name for one in self.notifiers if isinstance(one, SlackSettings) and one.channel is not None]
