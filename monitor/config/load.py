@@ -41,7 +41,9 @@ def _settings(read: Document, file: str, folder: Path) -> tuple[Settings, tuple[
         trim(part)
         _anchor(part, folder)
         redactor.add(shown_secrets(part))
-    settings, wrong = modelled(Settings, read.tree, parts)
+    settings, found = modelled(Settings, read.tree, parts)
+    unread = {issue.loc[:-1] for issue in read.issues}  # what lacks a value there, is not to blame for it
+    wrong = [issue for issue in found if issue.loc not in unread]
     credentials = [issue for part in parts for issue in credential_issues(part)]
     if isinstance(read.tree, dict):
         wrong += crosscheck(read.tree, parts)

@@ -244,8 +244,9 @@ async def _bind(stack: AsyncExitStack, host: str, port: int, *, backlog: int) ->
         try:
             one = stack.enter_context(socket.create_server(cast("Any", address), family=family, backlog=backlog))
         except OSError as error:
-            reason = os.strerror(error.errno or 0).lower()
-            refused = OSError(error.errno, f"cannot listen on {address[:2]}: {reason}")
+            reason, where = os.strerror(error.errno or 0).lower(), address[0]
+            authority = f"[{where}]:{port}" if family is socket.AF_INET6 else f"{where}:{port}"
+            refused = OSError(error.errno, f"cannot listen on {authority}: {reason}")
             if error.errno not in _NO_SUCH_FAMILY:  # a machine without IPv6 has names for it all the same
                 raise refused from None
         else:

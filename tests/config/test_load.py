@@ -249,6 +249,14 @@ def test_variables_are_filled_from_the_environment(
     assert folder.load(environ).organizations[0].labels == {"team": expected}
 
 
+def test_what_an_unset_variable_leaves_open_is_one_problem_and_no_second(folder: Folder) -> None:
+    folder.write(f"{ORGANIZATION}notifiers: [{{name: a, type: slack, webhook_url: '${{HOOK}}'}}]")
+    with pytest.raises(ConfigError) as caught:
+        folder.load({})
+    (problem,) = caught.value.problems
+    assert (problem.path, "HOOK is not set" in problem.text) == ("notifiers.0.webhook_url", True)
+
+
 def test_numbers_and_switches_may_come_from_the_environment(folder: Folder) -> None:
     folder.write(f"{ORGANIZATION}metrics: {{max_jobs: '${{MAX}}'}}\nserver: {{enable_lifecycle: '${{RELOAD}}'}}")
     settings = folder.load({"MAX": "7", "RELOAD": "true"})
