@@ -35,7 +35,7 @@ Read = Callable[[], tuple[Settings, tuple[LocatedIssue, ...]]]
 def warn(warnings: tuple[LocatedIssue, ...]) -> None:
     """Log what is allowed but unwise."""
     for warning in warnings:
-        log.warning("config.unwise", problem=str(warning))
+        log.warning("config.warning", problem=str(warning))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -236,7 +236,7 @@ class ProcessMetrics:
         )
         self._restarts = _Numbers(
             "finetune_task_restarts_total",
-            "Internal loops that broke off through a bug and were begun anew; the log says which.",
+            "Internal loops that crashed and were restarted; the log has the traceback.",
             ("task",),
             rows={(task,): 0 for task in TASKS},
         )
