@@ -43,6 +43,7 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     yield from _same_account(organizations)
     yield from _same_bill(organizations)
     yield from _plain_http(tree)
+    yield from _unguarded(tree)
 
 
 def _twice(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
@@ -237,6 +238,18 @@ def _plain_http(tree: Mapping[str, Any]) -> Iterator[Issue]:
             if isinstance(notifier, dict) and _readable_on_the_way(notifier.get(key)):
                 text = "plain http is only used when the host turns out to be private; use https"
                 yield Issue(("notifiers", at, key), text, warning=True)
+
+
+def _unguarded(tree: Mapping[str, Any]) -> Iterator[Issue]:
+    """Who makes connections of its own cannot be kept from private addresses."""
+    outbound = tree.get("outbound")
+    if not isinstance(outbound, dict) or outbound.get("public_only") is not True:
+        return
+    for at, notifier in enumerate(_items(tree, "notifiers")):
+        if isinstance(notifier, dict) and notifier.get("type") == "apprise":
+            yield Issue(
+                ("notifiers", at, "type"), "apprise makes its own connections, which outbound.public_only cannot check"
+            )
 
 
 def _readable_on_the_way(url: object) -> bool:

@@ -1,7 +1,7 @@
 """Any service that Apprise knows (https://appriseit.com/services/), by its URL. Needs the extra `apprise`.
 
-Apprise makes its own requests: it follows redirects, takes proxies from the environment and knows nothing of
-`outbound.public_only`. It says whether a message was taken, and not why.
+Apprise makes its own requests: it takes proxies from the environment and checks no address, so that a configuration
+with `outbound.public_only` may have none. Redirects are not followed. It says whether a message was taken, and not why.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def _service(url: str) -> Any:
         raise ValueError("needs Apprise: install finetune-monitor[apprise]")
     import apprise  # noqa: PLC0415 - an extra, and slow to import
 
-    service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+    asset = apprise.AppriseAsset(http_redirects=False)
+    service = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if not service:
         raise ValueError("is not a URL that Apprise knows")
     return service

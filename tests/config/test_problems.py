@@ -148,6 +148,11 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
             "routes.0.match.provider: no organisation has this provider",
             id="a provider that nobody uses",
         ),
+        pytest.param(
+            "outbound: {public_only: true}\nnotifiers: [{name: a, type: apprise, url: 'json://h'}]",
+            "notifiers.0.type: apprise makes its own connections",
+            id="Apprise where addresses are checked",
+        ),
         pytest.param("routes: [{notify: []}]", "routes.0.notify: should not be empty", id="a route to nowhere"),
         pytest.param("routes: [{notify: x, mute: [night]}]", "no mute time has this name", id="an unknown mute time"),
         pytest.param(

@@ -47,6 +47,15 @@ async def test_what_is_not_taken_is_tried_again(status: int) -> None:
     assert caught.value.kind is FailureKind.TRANSIENT
 
 
+async def test_a_redirect_is_not_followed() -> None:
+    async with receiver((200, "ok")) as elsewhere:
+        async with receiver((307, "", {"Location": elsewhere.url})) as target:
+            sender = await built(url=target.url.replace("http://", "json://"))
+            with pytest.raises(SendError):
+                await sender.send(message(), attempt())
+        assert (len(target.heard), elsewhere.heard) == (1, [])
+
+
 async def test_a_url_from_a_file_is_read_again_and_checked_each_time(tmp_path: Path) -> None:
     path = tmp_path / "url"
     async with receiver((200, "ok")) as target:

@@ -457,6 +457,12 @@ def words(kind: Any) -> set[str]:
     return {str(word) for word in get_args(kind)}
 
 
+def of_openai() -> set[str]:
+    from openai.types.fine_tuning import FineTuningJob  # noqa: PLC0415 - takes seconds
+
+    return words(FineTuningJob.model_fields["status"].annotation)
+
+
 def of_fireworks() -> set[str]:
     from fireworks.types.supervised_fine_tuning_job import SupervisedFineTuningJob  # noqa: PLC0415 - takes seconds
 
@@ -497,6 +503,7 @@ def of_together() -> set[str]:
 @pytest.mark.parametrize(
     ("table", "enum"),
     [
+        pytest.param(STATUSES, of_openai, id="openai"),
         pytest.param(together.STATUSES, of_together, id="together"),
         pytest.param(fireworks.STATUSES, of_fireworks, id="fireworks"),
         pytest.param(vertex.STATUSES, of_vertex, id="vertex"),
