@@ -119,9 +119,13 @@ class Poll:
         return self.known.first_sight
 
     def by_provider(self, date: datetime | None) -> None:
-        """The provider says what time it is. One that is more than a day off is no clock to go by."""
-        if date is not None and abs(date - self.now) <= _SKEW:
-            self.provider_now = date
+        """The provider says what time it is.
+
+        Where that is more than a day from our own, one of both is no clock to go by. The earlier one is taken: what
+        ends after it is news, and a clock that was ahead once must not silence what ends until it was right.
+        """
+        if date is not None:
+            self.provider_now = date if abs(date - self.now) <= _SKEW else min(date, self.now)
 
     def take(self, read: ListRead, page: Page[Job]) -> bool:
         """Add a page of a list. True when all that lies behind it is known.

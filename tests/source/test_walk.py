@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -93,3 +93,22 @@ async def test_other_errors_are_the_callers() -> None:
 
     with pytest.raises(ProviderUnavailable):
         await anext(pages(read, FIRST, most=3))
+
+
+@pytest.mark.fault("T01", "T03")
+@pytest.mark.parametrize(
+    ("date", "found"),
+    [
+        pytest.param(None, None, id="it does not say"),
+        pytest.param(NOON - timedelta(hours=20), NOON - timedelta(hours=20), id="our clock is ahead"),
+        pytest.param(NOON + timedelta(hours=20), NOON + timedelta(hours=20), id="our clock is behind"),
+        pytest.param(NOON - timedelta(days=4000), NOON - timedelta(days=4000), id="our clock is years ahead"),
+        pytest.param(NOON + timedelta(days=4000), NOON, id="its clock is years ahead"),
+    ],
+)
+def test_no_clock_that_is_far_ahead_says_until_when_all_is_history(
+    date: datetime | None, found: datetime | None
+) -> None:
+    poll = Poll(known=b.known(), now=NOON, lookback=timedelta(days=30))
+    poll.by_provider(date)
+    assert poll.provider_now == found
