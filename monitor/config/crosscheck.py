@@ -38,6 +38,7 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     yield from _matches(tree, "budgets")
     yield from _matches(tree, "digests")
     yield from _unheard(tree)
+    yield from _untold(tree)
     yield from _no_cards(tree)
     organizations = [section for section in sections if section.loc[:1] == ("organizations",) and len(section.loc) == 2]
     yield from _same_account(organizations)
@@ -169,6 +170,12 @@ def _no_cards(tree: Mapping[str, Any]) -> Iterator[Issue]:
 def _keeps_cards(notifier: Mapping[str, Any]) -> bool:
     edits = notifier.get("type") == "discord" or (notifier.get("type") == "slack" and "channel" in notifier)
     return edits and notifier.get("mode", "card") == "card"
+
+
+def _untold(tree: Mapping[str, Any]) -> Iterator[Issue]:
+    if not any("budget" in _words(route.get("on")) for route in _mappings(tree, "routes")):
+        for loc, _ in _named(tree, "budgets"):
+            yield Issue(loc, "no route has budget in its `on`: nobody is notified of it", warning=True)
 
 
 def _same_account(organizations: Sequence[Section]) -> Iterator[Issue]:

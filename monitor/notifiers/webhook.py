@@ -23,8 +23,11 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _OURS: Final = ("webhook-", "content-", "transfer-encoding", "connection", "host", "expect", "upgrade", "te", "trailer")
 
 
+_SHORTEST: Final = 16  # bytes of a signing key: fewer can be guessed
+
+
 def _signing(value: SecretStr) -> SecretStr:
-    signing_key(value.get_secret_value())
+    signing_key(value.get_secret_value(), least=_SHORTEST)
     return value
 
 

@@ -132,3 +132,15 @@ def test_an_editor_knows_the_same_rules(budget: dict[str, Any], *, valid: bool) 
 def test_an_editor_shows_the_thresholds_as_numbers() -> None:
     described = schema()["$defs"]["BudgetSettings"]["properties"]["thresholds"]
     assert described["default"] == [0.5, 0.8, 1.0]
+
+
+def test_a_budget_that_no_route_tells_of_is_worth_a_warning(folder: Folder) -> None:
+    folder.write(
+        "organizations: [{name: a, provider: openai, api_key: sk-1}]\n"
+        "budgets: [{name: b, amount: 5}]\n"
+        "notifiers: [{name: c, type: console}]\n"
+        "routes: [{on: [failed], notify: c}]"
+    )
+    assert folder.warnings() == ["2:12 budgets.0.name: no route has budget in its `on`: nobody is notified of it"]
+    folder.write(folder.file.read_text().replace("[failed]", "[failed, budget]"))
+    assert folder.warnings() == []

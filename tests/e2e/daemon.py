@@ -40,6 +40,8 @@ class Daemon:
     before: tuple[str, ...] = ()
     """A command that starts it, such as `strace -f`."""
     python: str = sys.executable
+    arguments: tuple[str, ...] = ()
+    """More of the command line."""
 
     @property
     def config(self) -> Path:
@@ -75,7 +77,7 @@ class Daemon:
         before = self._written
         with (self.folder / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *self.before, self.python, "-m", "monitor", "run", "--config", str(self.config),
+                *self.before, self.python, "-m", "monitor", "run", "--config", str(self.config), *self.arguments,
                 cwd=self.folder, env={**os.environ, **self.environ}, stdout=log, stderr=log,
             )  # fmt: skip
         await until(lambda: '"event":"listening"' in self._since(before) or self.process_ended, 60)
@@ -130,6 +132,12 @@ def organization(org: Org, base_url: str, **over: Any) -> dict[str, Any]:
 def pricing(orgs: Iterable[Org]) -> list[dict[str, Any]]:
     """That published prices hold for simulated organisations, as for the true ones."""
     return [{"org": org.name, "like": "openai"} for org in orgs]
+
+
+async def drained(left: Callable[[], int], seconds: float) -> None:
+    """Wait until nothing is left. Fails when for so many seconds it did not become less."""
+    while least := left():
+        await until(lambda least=least: left() < least, seconds)  # type: ignore[misc] # mypy cannot infer a default
 
 
 async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 45.0) -> None:

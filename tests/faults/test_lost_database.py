@@ -178,6 +178,9 @@ async def test_a_restored_backup_tells_again_what_ended_since_each_once_and_noth
             leftover.unlink(missing_ok=True)
         shutil.copy(backup, database)
         since_backup, told = set(scenario.hook.ends()) - before_backup, len(scenario.hook.ends())
+        with pytest.raises(AssertionError, match="is older than it was"):
+            await scenario.again()
+        scenario.daemon.arguments = ("--accept-older",)
         await scenario.again()
         await scenario.all_told()
         again = scenario.hook.ends()[told:]
