@@ -27,7 +27,7 @@ from monitor.domain.pricing import Prices
 from monitor.domain.render import Labelling
 from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.process import ProcessMetrics
-from monitor.notifiers import HttpNotifier, Notifier, NotifierSettings
+from monitor.notifiers import HttpNotifier, Notifier, NotifierSettings, chart
 from monitor.providers import OrganizationSettings
 from monitor.providers.base import Provider
 from monitor.providers.openai.push import PushedOrganization
@@ -216,6 +216,8 @@ def card_editors(settings: Settings, services: Services) -> Iterator[CardEditor]
                 owner=services.stores.leases.owner,
                 policy=_delivery_policy(settings),
                 labellings=labellings,
+                curves=services.stores.jobs.curves,
+                draw=chart.draw if wanted.shows_pictures and chart.available() else None,
                 jitter=services.jitter,
                 lanes=services.lanes,
                 metrics=services.own,

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, Protocol
 
 import anyio
 import structlog
+from anyio import to_thread
 
 from monitor.clock import Clock
 from monitor.courier.lanes import Lane, Lanes
 from monitor.courier.verdict import LONGEST_WAIT, DeliveryPolicy, backoff
 from monitor.domain.cards import appearance, render_card
 from monitor.domain.flow import Tracked
+from monitor.domain.model import JobEvent
 from monitor.domain.news import Card, Message
 from monitor.domain.render import Labelling
-from monitor.notifiers.base import Attempt, FailureKind, Notifier, Receipt, SendError
+from monitor.domain.text import line
+from monitor.notifiers.base import Attempt, FailureKind, Notifier, Picture, Receipt, SendError
+from monitor.notifiers.chart import PlottedLine
 from monitor.store import CardStore, ClaimedCard, StoreError, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -27,6 +31,8 @@ EDITS_GAP: Final = 1.2
 _LOOK_EVERY: Final = 5.0
 _SOON: Final = 0.2
 _STORE_RETRY: Final = 2.0
+_CHARTS: Final = 3
+"""So often it is tried to show a curve."""
 
 
 class CardNotifier(Notifier, Protocol):
@@ -34,6 +40,10 @@ class CardNotifier(Notifier, Protocol):
 
     async def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
         """Let a card say this. Raises SendError: of the kind CARD where it can be edited no more."""
+        ...
+
+    async def attach(self, card: Card, picture: Picture) -> None:
+        """Show a picture below a card, where the channel can. Raises SendError."""
         ...
 
 
@@ -56,6 +66,10 @@ class CardEditor:
     policy: DeliveryPolicy
     labellings: Mapping[str, Labelling]
     """By organisation."""
+    curves: Callable[[str, Collection[str]], Awaitable[Mapping[str, Sequence[JobEvent]]]]
+    """What is stored of the measurements of an organisation's jobs, by their ids."""
+    draw: Callable[[str, Sequence[PlottedLine]], bytes] | None
+    """Draws the curve of a job that is over; None where no pictures are shown."""
     jitter: Callable[[], float]
     """A number from 0 to 1."""
     lanes: Lanes
@@ -119,10 +133,13 @@ class CardEditor:
             return False
         try:
             message = render_card(tracked, self.labellings.get(tracked.job.org, Labelling()), self.clock.now())
-            if claimed.card is not None and appearance(message) == claimed.shown:
+            same = claimed.card is not None and appearance(message) == claimed.shown
+            if same:
                 await self.store.unchanged(claimed)
-                return False
-            await self._show(claimed, replace(message, channel=claimed.channel))
+            else:
+                await self._show(claimed, replace(message, channel=claimed.channel))
+                return True
+            return await self._chart(claimed, tracked)
         except SendError as error:
             await self._failed(claimed, error)
         except StoreError:
@@ -182,6 +199,29 @@ class CardEditor:
             if agreed:
                 await self._posts.give_back(self.clock.monotonic())
 
+    async def _chart(self, claimed: ClaimedCard, tracked: Tracked) -> bool:
+        """Show the curve of a job that is over below its card; whether anything was sent for that."""
+        if self.draw is None or claimed.card is None or not tracked.finalized or claimed.charts >= _CHARTS:
+            return False
+        job = tracked.job
+        events = (await self.curves(job.org, [job.id])).get(job.id, ())
+        lines = loss_lines(events)
+        await self.store.charted(claimed, claimed.charts + 1 if lines else _CHARTS)
+        if not lines:
+            return False
+        try:
+            title = line(f"{job.name or job.provider_id}: loss by step", 80)
+            content = await to_thread.run_sync(self.draw, title, lines)
+            await self.notifier.attach(claimed.card, Picture(name="loss.png", title=title, content=content))
+        except SendError as error:
+            log.info("card.chart_failed", card=claimed.key, reason=error.reason, error=str(error))
+            final = error.kind in {FailureKind.TARGET, FailureKind.MESSAGE}
+            again = None if final else timedelta(seconds=backoff(claimed.charts + 4, self.policy, self.jitter()))
+            await self.store.charted(claimed, _CHARTS if final else claimed.charts + 1, again=again)
+        else:
+            await self.store.charted(claimed, _CHARTS)
+        return True
+
     async def _failed(self, claimed: ClaimedCard, error: SendError, *, unposted: bool = False) -> None:
         """Newest wins: it is tried again with what the job is like then."""
         wait = max(backoff(claimed.attempts, self.policy, self.jitter()), min(error.retry_after or 0.0, LONGEST_WAIT))
@@ -207,3 +247,18 @@ class CardEditor:
     def _gave_up(self, claimed: ClaimedCard) -> None:
         self.metrics.card(self.notifier.name, "abandoned")
         log.warning("card.abandoned", card=claimed.key)
+
+
+def loss_lines(events: Iterable[JobEvent]) -> list[PlottedLine]:
+    """The losses by step that make a curve: of each kind that has two at least."""
+    training: dict[int, float] = {}
+    validation: dict[int, float] = {}
+    for metrics in (event.metrics for event in events if event.metrics is not None):
+        for points, loss in ((training, metrics.train_loss), (validation, metrics.valid_loss)):
+            if metrics.step is not None and loss is not None:
+                points[metrics.step] = loss
+    return [
+        PlottedLine(name=name, points=tuple((float(step), loss) for step, loss in sorted(points.items())))
+        for name, points in (("training", training), ("validation", validation))
+        if len(points) > 1
+    ]

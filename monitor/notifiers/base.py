@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from monitor.domain.news import Card, Message
 from monitor.domain.retry_after import retry_after
@@ -128,6 +128,29 @@ class HttpAnswer:
     def html(self) -> bool:
         """Whether this is a page for people: a portal's or a proxy's, and not the receiver's own answer."""
         return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture to be shown below a card."""
+
+    name: str
+    """Of the file."""
+    title: str
+    content: bytes
+
+
+Steps = Generator[HttpRequest, HttpAnswer, None]
+"""Several requests, each made of the answers before it. Raises SendError where one of them is refused."""
+
+
+@runtime_checkable
+class PictureChannel(Protocol):
+    """A channel that can show pictures."""
+
+    def attach(self, card: Card, picture: Picture) -> Steps:
+        """The requests that show a picture below a card."""
+        ...
 
 
 class Channel(Protocol):

@@ -31,6 +31,8 @@ from monitor.notifiers.base import (
     FailureKind,
     HttpAnswer,
     HttpRequest,
+    Picture,
+    PictureChannel,
     Receipt,
     SendError,
 )
@@ -102,6 +104,22 @@ class HttpNotifier:
     async def check(self) -> None:
         """Ask whether the credentials work, without a message. Raises SendError."""
         await self._probe(self._channel(), datetime.min.replace(tzinfo=UTC))
+
+    async def attach(self, card: Card, picture: Picture) -> None:
+        """Show a picture below a card, where the channel can. Raises SendError."""
+        channel = self._channel()
+        if not isinstance(channel, PictureChannel):
+            return
+        steps = channel.attach(card, picture)
+        outgoing = next(steps)
+        while True:
+            answer = await post(self.session, outgoing, timeout=self.timeout)
+            try:
+                outgoing = steps.send(answer)
+            except StopIteration:
+                return
+            except SendError as error:
+                raise self._evidence(error, answer) from None
 
     async def _dressed_or_bare(
         self, channel: Channel, dress: Callable[[Attempt], HttpRequest | None], attempt: Attempt

@@ -51,6 +51,11 @@ class ChannelSettings(BaseModel):
         """Whether each job has one message there that is edited in place."""
         return False
 
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether a picture can be shown below a card."""
+        return False
+
     def notifier(self, connections: Connections) -> Notifier:
         """What sends by these settings."""
         raise NotImplementedError

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
+from urllib.parse import urlencode
 
 from pydantic import Field, SecretStr, model_validator
 from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, PlainTextObject, SectionBlock
@@ -26,8 +27,10 @@ from monitor.notifiers.base import (
     FailureKind,
     HttpAnswer,
     HttpRequest,
+    Picture,
     Receipt,
     SendError,
+    Steps,
     json_body,
     judge_status,
 )
@@ -133,6 +136,11 @@ class SlackSettings(HttpSettings):
         """By token, unless the settings say otherwise."""
         return self.channel is not None and self.mode == "card"
 
+    @property
+    def shows_pictures(self) -> bool:
+        """Below cards."""
+        return self.keeps_cards
+
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> SlackChannel:
         """The channel with what opens it now: its webhook's URL or its bot's token."""
         return SlackChannel(
@@ -171,6 +179,30 @@ class SlackChannel:
         there = {"channel": card.place, "ts": card.reference}
         return self._request("chat.update", content | there, card_lost=_CARD_LOST)
 
+    def attach(self, card: Card, picture: Picture) -> Steps:
+        """Where to, the bytes, and in which thread: https://docs.slack.dev/messaging/working-with-files#upload.
+
+        The scope is `files:write`. The address for the bytes is Slack's to choose, and gets no token.
+        """
+        length = str(len(picture.content))
+        told = yield self._form("files.getUploadURLExternal", {"filename": picture.name, "length": length})
+        self._accept(told)
+        url, file = told.fields.get("upload_url"), told.fields.get("file_id")
+        if not isinstance(url, str) or not isinstance(file, str) or url_problem(url) is not None:
+            raise SendError(FailureKind.MESSAGE, "no_upload_url", "Slack named no address to send a file to")
+        stored = yield HttpRequest(url=url, headers={"Content-Type": "image/png"}, body=picture.content)
+        if stored.status != 200:
+            self._accept(stored)
+            raise SendError(FailureKind.TRANSIENT, "not_stored", f"Slack answered {stored.status} to the file")
+        shared = {"files": [{"id": file, "title": picture.title}], "thread_ts": card.reference}
+        self._accept((yield self._request("files.completeUploadExternal", {"channel_id": card.place, **shared})))
+
+    def _accept(self, answer: HttpAnswer) -> None:
+        """Raises SendError."""
+        verdict = self.judge(answer, datetime.min.replace(tzinfo=UTC))
+        if isinstance(verdict, SendError):
+            raise verdict
+
     def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         """What the answer means. Errors of the Web API come with status 200 too.
 
@@ -207,10 +239,16 @@ class SlackChannel:
         return HttpRequest(
             url=f"{self.api_url.rstrip('/')}/{method}",
             headers={**headers, "Authorization": f"Bearer {self.token}"},
-            body=json_body({"channel": self.channel, **content}),
+            body=json_body(content if "channel_id" in content else {"channel": self.channel, **content}),
             limit=_API_ANSWER_BYTES,
             card_lost=card_lost,
         )
+
+    def _form(self, method: str, fields: Mapping[str, str]) -> HttpRequest:
+        """A call whose arguments Slack takes as a form alone."""
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": f"Bearer {self.token}"}
+        url = f"{self.api_url.rstrip('/')}/{method}"
+        return HttpRequest(url=url, headers=headers, body=urlencode(fields).encode())
 
 
 def payload(message: Message, attempt: Attempt) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -129,5 +130,5 @@ def _body(shown: Shown, colour: str) -> Iterator[dict[str, Any]]:
 
 def _text(text: str, limit: int, *, spacing: str = "default", **look: Any) -> dict[str, Any]:
     """A paragraph. Braces are kept apart, since `{{DATE(…)}}` is rendered even here."""
-    run = {"type": "TextRun", "text": cut(text.replace("{{", "{\u200b{"), limit) or "…", **look}
+    run = {"type": "TextRun", "text": cut(re.sub(r"{(?={)", "{\u200b", text), limit) or "…", **look}
     return {"type": "RichTextBlock", "spacing": spacing, "inlines": [run]}

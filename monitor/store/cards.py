@@ -127,6 +127,8 @@ _POSTPONE: Final = (
     .values(owner=None, due_at=_when, posts=card.c.posts - sa.bindparam("b_unposted", type_=sa.BigInteger))
 )
 _LOSE: Final = sa.update(card).where(_ours).values(place=None, reference=None, posts=card.c.posts + 1)
+_CHARTS: Final = sa.update(card).where(_this).values(charts=sa.bindparam("b_charts", type_=sa.BigInteger))
+_CHART_LATER: Final = _CHARTS.values(due_at=_when)
 _ABANDON: Final = (
     sa.update(card).where(_ours).values(owner=None, place=None, reference=None, shown=None, due_at=None, attempts=0)
 )
@@ -174,6 +176,11 @@ class CardStore:
             return False
         return await self.database.write(self._settled, _LOSE, claimed, {}, timedelta(0))
 
+    async def charted(self, claimed: ClaimedCard, charts: int, *, again: timedelta | None = None) -> None:
+        """So often its curve was to be shown; `again` says when that is to be tried once more."""
+        statement = _CHARTS if again is None else _CHART_LATER
+        await self.database.write(self._settled, statement, claimed, {"b_charts": charts}, again or timedelta(0))
+
     async def abandon(self, claimed: ClaimedCard) -> bool:
         """Edit it no more. The next news of its subject begins another one."""
         return await self.database.write(self._settled, _ABANDON, claimed, {}, timedelta(0))
@@ -199,6 +206,7 @@ class CardStore:
             posts=row.posts,
             changes=row.changes,
             edited_at=edited_at,
+            charts=row.charts,
         )
 
     def _next_due(self, connection: sa.Connection, notifier: str) -> timedelta | None:

@@ -175,6 +175,7 @@ card = sa.Table(
     sa.Column("owner", sa.Text),  # whoever edits it and has not said what became of that
     sa.Column("attempts", sa.BigInteger, nullable=False),  # since it was last edited well
     sa.Column("posts", sa.BigInteger, nullable=False),  # how often it was posted anew, since it was lost
+    sa.Column("charts", sa.BigInteger, nullable=False, server_default="0"),  # how often its curve was to be shown
     sa.Index("card_due", "notifier", "due_at"),
 )
 

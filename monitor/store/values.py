@@ -71,6 +71,8 @@ class ClaimedCard:
     """How often its job had changed when it was claimed."""
     edited_at: int | None
     """When it was edited before this, in milliseconds."""
+    charts: int = 0
+    """How often its job's curve was to be shown below it."""
 
     @property
     def key(self) -> str:

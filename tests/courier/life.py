@@ -20,6 +20,7 @@ from monitor.domain.model import Job, JobError, Status
 from monitor.domain.render import Labelling
 from monitor.domain.routing import Rule
 from monitor.notifiers import HttpNotifier, NotifierSettings
+from monitor.notifiers.chart import draw
 from monitor.notifiers.slack import SlackSettings
 from monitor.secret import Redactor
 from monitor.store import Stores, opened
@@ -67,6 +68,12 @@ class Life:
     async def silence(self) -> None:
         """Its events are read, and there is nothing new."""
         read = EventsRead(job=self.job.id, events=(), whole=False)
+        await self._commit(Observation(org="research", at=self.clock.now(), reads=(read,), listed=False))
+
+    async def finalize(self) -> None:
+        """All its events are read after its end: nothing more is asked about it."""
+        self.clock.move(15)
+        read = EventsRead(job=self.job.id, events=(), whole=True)
         await self._commit(Observation(org="research", at=self.clock.now(), reads=(read,), listed=False))
 
     async def _commit(self, seen: Observation) -> None:
@@ -129,7 +136,13 @@ class Desk:
             slack=self.slack,
             courier=Courier(outbox=store.outbox, notifier=notifier, lanes=lanes, **shared),
             editor=CardEditor(
-                store=store.cards, notifier=notifier, lanes=lanes, labellings={"research": LABELLING}, **shared
+                store=store.cards,
+                notifier=notifier,
+                lanes=lanes,
+                labellings={"research": LABELLING},
+                curves=store.jobs.curves,
+                draw=draw,
+                **shared,
             ),
             policy=Policy(rules=(self.rule,), labelling=LABELLING, stall_after={Status.RUNNING: timedelta(hours=1)}),
             metrics=self.metrics,

@@ -17,7 +17,7 @@ from tests.builders import job, on
 from tests.courier.life import RULE, Desk, Life, desk
 from tests.courier.parts import HOUR
 from tests.notifiers.receivers import receiver
-from tests.slack import Post
+from tests.slack import Fault, Post
 
 
 class Dying:
@@ -331,3 +331,57 @@ async def test_in_discord_the_first_message_is_edited_with_its_files_and_news_is
     assert ["██████████░░░░░░░░░░ 50%" in str(one) for one in edits] == [True, False]
     assert "support-bot failed" in edits[-1]["embeds"][0]["title"]
     assert not any("attachments" in one for one in edits), "a list of them would take away what is not in it"
+
+
+async def over(life: Life, fault: Fault = lambda method, content: None) -> Post:
+    """A job with a curve that is over. Gives its card."""
+    card = await begun(life)
+    for number in range(1, 6):
+        await life.step(10 * number, loss=2.0 / number)
+    await life.fail()
+    await life.tell(70)
+    life.slack.fault = fault
+    await life.finalize()
+    await life.tell(120)
+    return card
+
+
+async def test_the_curve_is_shown_once_in_the_thread_of_a_job_that_is_over(tmp_path: Path) -> None:
+    async with desk(tmp_path) as of, of.life() as life:
+        card = await over(life)
+        [shared] = life.slack.shared
+        assert (shared["channel_id"], shared["thread_ts"]) == ("C0MAIN", card.ts)
+        [content] = life.slack.files.values()
+        assert content.startswith(b"\x89PNG")
+        await life.poll(trained_tokens=1000)
+        await life.tell(200)
+        assert life.slack.shared == [shared], "once"
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "shared", "asked"),
+    [
+        ("files.getUploadURLExternal", "internal_error", 0, 3),
+        ("files.completeUploadExternal", "internal_error", 0, 3),
+        ("files.getUploadURLExternal", "missing_scope", 0, 1),
+    ],
+)
+async def test_a_curve_that_slack_does_not_take_is_tried_thrice_at_most_and_harms_nothing(
+    tmp_path: Path, method: str, error: str, shared: int, asked: int
+) -> None:
+    async with desk(tmp_path) as of, of.life() as life:
+        await over(life, lambda called, _: error if called == method else None)
+        await life.tell(3600)
+        assert len(life.slack.shared) == shared
+        assert life.slack.errors() == [f"{method} {error}"] * asked
+        assert await life.store.cards.next_due("ml") is None
+
+
+async def test_a_job_without_a_curve_has_no_picture(tmp_path: Path) -> None:
+    async with desk(tmp_path) as of, of.life() as life:
+        await begin(life)
+        await life.fail()
+        await life.tell(70)
+        await life.finalize()
+        await life.tell(120)
+        assert (life.slack.files, life.slack.shared) == ({}, [])
