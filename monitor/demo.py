@@ -38,9 +38,10 @@ _ENDING: Final = "gpt-4.1-mini-2025-04-14"
 _ENDS_IN: Final = timedelta(days=20)
 """From today, so that what warns of shutdowns has something to warn of whenever the demo is started."""
 _EVENT_TYPES: Final = [
-    "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled", "budget", "shutdown",
-    "org_down", "org_up",
+    "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled", "budget", "org_down", "org_up",
 ]  # fmt: skip
+_SHUTDOWNS_WAIT: Final = "20s"
+"""The models of the past are seen at once: what there is to say of their ends comes after jobs, as one message."""
 
 
 def start(*, seconds: float | None, speed: float, listen: str) -> int:
@@ -85,7 +86,10 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
         "store": {"url": f"sqlite:///{folder / 'monitor.db'}"},
         "server": {"listen": listen},
         "notifiers": [{"name": "terminal", "type": "console"}],
-        "routes": [{"on": _EVENT_TYPES, "notify": ["terminal"]}],
+        "routes": [
+            {"on": _EVENT_TYPES, "notify": ["terminal"]},
+            {"on": ["shutdown"], "notify": ["terminal"], "group_wait": _SHUTDOWNS_WAIT},
+        ],
         "pricing": [{"org": org.name, "like": org.provider} for org in orgs],
         "budgets": [
             {"name": f"{orgs[0].name}-today", "match": {"org": [orgs[0].name]}, "amount": 100, "period": "day"},

@@ -107,9 +107,9 @@ class ServerSettings(Part):
 
     @property
     def url(self) -> str:
-        """What links to the page begin with."""
+        """What links to the page begin with; empty where that is not known, so that nothing links to it."""
         host = str(self.listen) if self.listen.host else f"localhost:{self.listen.port}"
-        return self.external_url or f"http://{host}"
+        return self.external_url or (f"http://{host}" if self.listen.port else "")
 
 
 class DeliverySettings(Part):

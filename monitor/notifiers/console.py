@@ -17,6 +17,7 @@ from monitor.domain.news import Message, Severity
 from monitor.domain.text import clean, line
 from monitor.notifiers.base import Attempt, FailureKind, Receipt, SendError
 from monitor.notifiers.settings import ChannelSettings, Connections
+from monitor.notifiers.text import safe_link
 
 _LOOK: Final = {
     Severity.GOOD: ("✔", "32"),
@@ -24,6 +25,8 @@ _LOOK: Final = {
     Severity.WARNING: ("▲", "33"),
     Severity.BAD: ("✖", "31"),
 }
+_LINKS: Final = ("Page", "Link")
+"""The monitor's own page, and the provider's."""
 _WIDTHS: Final = (40, 100)
 _LONGEST: Final = 2000
 _PIPE_BYTES: Final = 4096  # as many bytes as a pipe that polls as writable takes without blocking (PIPE_BUF)
@@ -106,7 +109,7 @@ class ConsoleNotifier:
 
 
 def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = False) -> str:
-    """The message as lines of at most `width` characters, without anything that could steer a terminal."""
+    """The message as lines of at most `width` characters, but for links; nothing in it steers a terminal."""
     sign, code = _LOOK[message.severity]
     at = message.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     room = width - len(at) - 5
@@ -118,8 +121,8 @@ def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = 
     rows += [
         (label, clean(text, _LONGEST)) for label, text in (("Error", message.error), ("Hint", message.hint)) if text
     ]
-    links = (("Page", message.monitor_url), ("Link", message.link))
-    rows += [(label, line(link, _LONGEST)) for label, link in links if link]
+    links = (safe_link(message.monitor_url, "http"), safe_link(message.link))
+    rows += [(label, link) for label, link in zip(_LINKS, links, strict=True) if link is not None]
     rows += [("Note", "may be a repeat")] if attempt.repeated else []
     margin = max((len(label) for label, _ in rows), default=0)
     for label, text in rows:
@@ -129,9 +132,12 @@ def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = 
 
 def _row(label: str, text: str, *, margin: int, width: int, colour: bool) -> list[str]:
     room = max(width - margin - 4, 10)
-    wrapped = [part for piece in text.split("\n") for part in textwrap.wrap(piece, room, break_on_hyphens=False)] or [
-        ""
-    ]
+    cut = label not in _LINKS  # a link that is broken leads nowhere
+    wrapped = [
+        part
+        for piece in text.split("\n")
+        for part in textwrap.wrap(piece, room, break_on_hyphens=False, break_long_words=cut)
+    ] or [""]
     start = f"{label:<{margin}}"
     first = f"  \x1b[2m{start}\x1b[0m  {wrapped[0]}" if colour else f"  {start}  {wrapped[0]}"
     return [first, *(f"{'':{margin + 4}}{part}" for part in wrapped[1:])]

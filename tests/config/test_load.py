@@ -257,6 +257,20 @@ def test_what_an_unset_variable_leaves_open_is_one_problem_and_no_second(folder:
     assert (problem.path, "HOOK is not set" in problem.text) == ("notifiers.0.webhook_url", True)
 
 
+@pytest.mark.parametrize(
+    ("server", "url"),
+    [
+        ({"listen": "127.0.0.1:10877"}, "http://127.0.0.1:10877"),
+        ({"listen": ":10877"}, "http://localhost:10877"),
+        ({"listen": "127.0.0.1:0"}, ""),
+        ({"listen": "127.0.0.1:0", "external_url": "https://monitor.example.com/"}, "https://monitor.example.com"),
+    ],
+)
+def test_links_begin_with_what_people_reach(server: dict[str, str], url: str) -> None:
+    org = {"name": "a", "provider": "openai", "api_key": "sk-0"}
+    assert settings_from({"organizations": [org], "server": server}).server.url == url
+
+
 def test_numbers_and_switches_may_come_from_the_environment(folder: Folder) -> None:
     folder.write(f"{ORGANIZATION}metrics: {{max_jobs: '${{MAX}}'}}\nserver: {{enable_lifecycle: '${{RELOAD}}'}}")
     settings = folder.load({"MAX": "7", "RELOAD": "true"})

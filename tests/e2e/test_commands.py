@@ -131,6 +131,9 @@ async def test_the_demo_tells_of_three_organisations_and_ends_by_itself() -> Non
     assert {"research", "search", "support"} <= set(re.findall(r"Organisation +(\w+)", out))
     assert " started " in out
     assert " succeeded " in out
+    assert "fine-tuned model" not in next(line for line in lines if line[:2] in ("✔ ", "● ", "▲ ", "✖ ")), (
+        "jobs come first"
+    )
     assert re.search(r"Cost +(about )?\$\d", out), "published prices hold for what is simulated"
 
 

@@ -91,6 +91,13 @@ def test_no_text_can_steer_a_terminal_or_leave_the_card(title: str, value: str, 
     assert max(map(len, text.split("\n"))) <= width
 
 
+def test_links_stay_whole_and_both_pages_are_named() -> None:
+    page = f"http://127.0.0.1:10877/jobs/research/{'a' * 80}"
+    lines = card(message(monitor_url=page), attempt(), width=60).split("\n")
+    assert f"  Page            {page}" in lines
+    assert "  Link            https://platform.openai.com/finetune/ftjob-abc" in lines
+
+
 async def test_cards_that_are_printed_at_once_stay_whole() -> None:
     stream = io.StringIO()
     printer = ConsoleNotifier(name="out", stream=stream, timeout=1.0, lane="console:out")
