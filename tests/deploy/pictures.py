@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
+from tests.deploy.chat import card
 from tests.deploy.live import demo, prometheus
 from tests.deploy.promql import DASHBOARDS, DEPLOY, ROOT
 
@@ -60,6 +61,7 @@ async def _demo(page: Path, folder: Path) -> None:
             browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
             await _pages(browser, f"http://{target}", job)
             await _boards(browser, page, server.url, job)
+            await card(browser, DOCS / "card.png")
             await browser.close()
 
 
