@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -31,7 +31,7 @@ from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import Rule, route_job
 from monitor.domain.stall import Usual
 from monitor.domain.training import in_order
-from monitor.domain.verdict import judge
+from monitor.domain.verdict import Verdict, judge
 
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 _HORIZON_STEP: Final = timedelta(hours=1)
@@ -280,9 +280,19 @@ def _judged(step: _Step, seen: Observation) -> _Step:
         events = [*seen.curves[id_]]
     else:
         return step
+    return replace(step, now=replace(now, verdict=_verdict(events)))
+
+
+def _verdict(events: Sequence[JobEvent]) -> Verdict | None:
     points = [event.metrics for event in events if event.metrics is not None]
     checkpoints = {one.step: one.name for event in events if (one := event.checkpoint) is not None}
-    return replace(step, now=replace(now, verdict=judge(points, checkpoints)))
+    return judge(points, checkpoints)
+
+
+def wants_checkpoints(events: Sequence[JobEvent]) -> bool:
+    """Whether a run has a step that is better than its end, and no checkpoint is known that could be used instead."""
+    verdict = _verdict(events)
+    return verdict is not None and verdict.best_step is not None and verdict.best_checkpoint is None
 
 
 def _corrected(step: _Step) -> bool:

@@ -18,7 +18,7 @@ from monitor.domain.model import JobKind
 from monitor.providers._oauth import token_call
 from monitor.providers._settings import BaseUrl
 from monitor.providers.base import Auth, Call, KeyAuth, Provider, Token, TokenAuth
-from monitor.providers.openai.calls import FILES, events, job_lists
+from monitor.providers.openai.calls import FILES, checkpoints, events, job_lists
 from monitor.providers.openai.jobs import Teller
 from monitor.providers.openai.models import MODELS
 from monitor.providers.openai.naming import NAMING
@@ -105,6 +105,7 @@ class AzureSettings(PushedOrganization):
             query={} if self.api_version is None else {"api-version": self.api_version},
             jobs=job_lists(Teller(org=self.name, provider="azure", failed_is_free=True), self.watch),
             events=partial(events, self.name),
+            checkpoints=checkpoints,
             files=FILES,
             models=MODELS,
             push=push(_WEBHOOKS if self.api_version is None else None, rotates=False, watch=self.watch),

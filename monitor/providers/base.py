@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from monitor.domain.costs import Bill, Usage
 from monitor.domain.flow import Reason, Trouble
-from monitor.domain.model import Job, JobEvent, JobKind
+from monitor.domain.model import Checkpoint, Job, JobEvent, JobKind
 from monitor.domain.naming import UNNAMED, Naming
 from monitor.domain.retirement import ListedModel
 
@@ -283,6 +283,8 @@ class Provider:
 
     One that is not there raises NotFound.
     """
+    checkpoints: Callable[[str], Listing[Checkpoint]] | None = None
+    """The states of a job's model that were kept, by the job's id. Raises NotFound where there are none."""
     files: Files | None = None
     models: Listing[ListedModel] | None = None
     """Raises NotFound where there is no such list."""

@@ -14,7 +14,7 @@ import anyio
 import structlog
 
 from monitor.domain.flow import Known, Observation
-from monitor.domain.model import Job, JobEvent, JobKind, kind_of, provider_id
+from monitor.domain.model import Checkpoint, Job, JobEvent, JobKind, kind_of, provider_id
 from monitor.providers.base import JobList, Listing, Malformed, NotFound, Page, Provider, Request, Response, SourceError
 from monitor.source.client import Client
 from monitor.source.poll import ListRead, Poll, Revisits, Stream, stream
@@ -142,6 +142,16 @@ class Source:
         """Ask for one page of each job list. Raises SourceError."""
         for wanted in self.provider.jobs:
             await self.client.page(wanted.pages.first, wanted.pages.read)
+
+    async def checkpoints(self, job_id: str) -> tuple[Checkpoint, ...]:
+        """The states of a job's model that were kept, the newest ones; none where the provider does not list them.
+
+        Raises SourceError.
+        """
+        if self.provider.checkpoints is None:
+            return ()
+        listing = self.provider.checkpoints(job_id)
+        return (await self.client.page(listing.first, listing.read)).items
 
     async def _unchanged(self, poll: Poll) -> bool:
         """Whether all that was read of the lists is, byte for byte, what it was."""

@@ -17,9 +17,9 @@ import anyio
 import anyio.to_thread
 
 from monitor.clock import Clock
-from monitor.domain.decide import Policy, decide, singles, slices
+from monitor.domain.decide import Policy, decide, singles, slices, wants_checkpoints
 from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Trouble
-from monitor.domain.model import Status
+from monitor.domain.model import Checkpoint, EventKind, JobEvent, Status
 from monitor.domain.pace import Pace, next_delay, relaxed
 from monitor.domain.snapshot import WatchState
 from monitor.domain.stall import Usual
@@ -40,6 +40,7 @@ _BATCH: Final = 4  # event streams read in one step
 _MANY: Final = 100  # jobs that are decided on the event loop; more, in a thread
 _STORE_RETRY: Final = 5.0
 _IDLE: Final = 60.0  # seconds between two looks for something to read, where nothing is planned
+_CHECKPOINTS: Final = 5.0  # seconds for which an end waits for the names of checkpoints
 _USUAL: Final = 600.0  # seconds for which it is known how long jobs take
 _BREATH: Final = 1.0  # seconds until an organisation that is down is checked again
 
@@ -203,7 +204,7 @@ class JobWatcher:
         `refused` learns the jobs that cannot be stored.
         """
         known = await self.store.known(self.source.org)
-        curves = await self.store.curves(self.source.org, list(_ended(part, known)))
+        curves = await self._curves(list(_ended(part, known)))
         usual = await self._usual(part, known)
         part = replace(part, disputed=await self._disputed(part, known), curves=curves, usual=usual)
         change = await self._decide(known, part)
@@ -247,6 +248,23 @@ class JobWatcher:
             self.own.skipped(org, "unstorable", len(refused))
         if seen.listed and refused and judged <= refused.keys():
             raise next(iter(refused.values()))
+
+    async def _curves(self, ended: Sequence[str]) -> Mapping[str, Sequence[JobEvent]]:
+        """What was measured of jobs that have just ended; with their checkpoints, where one of them may be preferred.
+
+        Events name checkpoints some seconds after the end only, which is too late for the notification of it.
+        """
+        curves = dict(await self.store.curves(self.source.org, ended))
+        with anyio.move_on_after(_CHECKPOINTS):
+            for id_ in [id_ for id_ in ended if wants_checkpoints(curves.get(id_, ()))]:
+                try:
+                    kept = await self.source.checkpoints(id_)
+                except SourceError as error:
+                    log.info("checkpoints.not_read", org=self.source.org, job=id_, error=str(error))
+                    _release_frames(error)
+                    break
+                curves[id_] = [*curves[id_], *(_as_event(self.source.org, id_, one) for one in kept)]
+        return curves
 
     async def _usual(self, seen: Observation, known: Known) -> Mapping[str, Usual]:
         """How long the last jobs took, by the models of active fine-tuning jobs whose events were read."""
@@ -417,6 +435,20 @@ def _ended(seen: Observation, known: Known) -> Iterator[str]:
         was = known.jobs.get(job.id)
         if job.status is Status.SUCCEEDED and was is not None and not was.job.status.final:
             yield job.id
+
+
+def _as_event(org: str, job: str, checkpoint: Checkpoint) -> JobEvent:
+    """A checkpoint as the events will tell of it."""
+    return JobEvent(
+        org=org,
+        job=job,
+        id=f"checkpoint-{checkpoint.step}",
+        at=None,
+        level="info",
+        message="",
+        kind=EventKind.CHECKPOINT,
+        checkpoint=checkpoint,
+    )
 
 
 def _release_frames(error: BaseException | None) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.model import Checkpoint, EventKind, JobEvent, Metrics
-from tests.providers.answers import SAMPLES, left_out, read_events, response
+from monitor.providers.base import NotFound
+from tests.providers.answers import OPENAI, SAMPLES, left_out, read_events, response
 from tests.providers.answers import cursor as cursor_of
 from tests.providers.answers import event as one
 from tests.providers.answers import events as listed
@@ -232,3 +233,15 @@ def test_whatever_the_events_are_all_are_counted(items: list[object]) -> None:
 @given(words=st.text(alphabet="Step 0123456789/:=.,-e trainglossmw", max_size=200))
 def test_no_prose_takes_long_or_fails(words: str) -> None:
     assert one(message="Step 1/2: " + words).metrics is not None
+
+
+def test_the_list_of_checkpoints_names_them_by_step() -> None:
+    assert OPENAI.checkpoints is not None
+    listing = OPENAI.checkpoints("ftjob-1/..")
+    assert listing.first.path == "/fine_tuning/jobs/ftjob-1%2F../checkpoints"
+    good = {"id": "ftckpt_1", "step_number": 88, "fine_tuned_model_checkpoint": "ft:gpt-4o-mini:org::a:ckpt-step-88"}
+    answer = {"object": "list", "data": [good, {**good, "step_number": None}, {"id": "ftckpt_3"}], "has_more": False}
+    page = listing.read(listing.first, response(answer))
+    assert page.items == (Checkpoint(step=88, name="ft:gpt-4o-mini:org::a:ckpt-step-88"),)
+    with pytest.raises(NotFound):
+        listing.read(listing.first, response({"error": {"message": "no"}}, status=404))

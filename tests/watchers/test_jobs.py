@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 
 from monitor.domain.decide import Policy
-from monitor.domain.flow import Change, Reason, TransitionKind
-from monitor.domain.model import Status
+from monitor.domain.flow import Change, EventsRead, Observation, Reason, TransitionKind
+from monitor.domain.model import EventKind, Metrics, Status
 from monitor.domain.news import EventType
 from monitor.domain.pace import Pace
 from monitor.domain.routing import Rule
@@ -26,6 +26,7 @@ from monitor.simulator import Simulation, organisations, serve
 from monitor.source import transport
 from monitor.store import Stores, opened
 from monitor.watchers.jobs import JobWatcher
+from tests.builders import event
 from tests.fakes import Waits, another_replica
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
 from tests.source.servers import source as asking
@@ -225,6 +226,35 @@ async def test_a_queue_longer_than_that_of_the_last_jobs_is_told_with_what_is_us
         assert [one.kind for one in change.transitions] == [TransitionKind.STALLED]
         facts = dict(change.deliveries[0].message.facts)
         assert facts["Usual"] == "19 of 20 of the last 20 jobs with this model waited 5m at most"
+
+
+@pytest.mark.parametrize("reachable", [True, False], ids=["named", "not to be had"])
+async def test_an_end_names_the_best_checkpoint_though_events_name_it_later(tmp_path: Path, reachable: bool) -> None:
+    async with watched(tmp_path) as of:
+        await of.poll()
+        job = await of.create()
+        of.time.move(20)
+        await of.poll()
+        points = [Metrics(step=step, steps=30, train_loss=2.0 - step / 30) for step in range(1, 31)]
+        evals = ((5, 2.0), (10, 1.5), (20, 1.7), (30, 1.9))
+        points += [Metrics(step=step, valid_loss=loss) for step, loss in evals]
+        told = [
+            event(f"e-{number}", of.time.now(), kind=EventKind.METRICS, metrics=point, job=job)
+            for number, point in enumerate(points)
+        ]
+        reads = (EventsRead(job=job, events=tuple(reversed(told)), whole=False),)
+        await of.watcher.commit(Observation(org="research", at=of.time.now(), listed=False, reads=reads))
+        of.time.move(60)
+        if not reachable:
+            of.faults["checkpoints"] = broken()
+        changes = await of.watcher.poll_once(of.time.now())
+        assert changes is not None
+        verdict = changes[0].tracked[0].verdict
+        assert verdict is not None
+        assert verdict.best_step == 10
+        assert (verdict.best_checkpoint or "").startswith("ft:gpt-4o-mini") is reachable
+        facts = dict(changes[0].deliveries[0].message.facts)
+        assert facts["Best"] == (f"step 10, checkpoint {verdict.best_checkpoint}" if reachable else "step 10")
 
 
 async def test_a_paused_job_is_told_paused_and_resumed(tmp_path: Path) -> None:

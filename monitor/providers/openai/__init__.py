@@ -15,7 +15,7 @@ from monitor.domain.model import JobKind
 from monitor.providers._settings import BaseUrl, KeyedOrganization
 from monitor.providers.base import Billing, Discovery, KeyAuth, Provider
 from monitor.providers.openai import billing
-from monitor.providers.openai.calls import FILES, events, job_lists
+from monitor.providers.openai.calls import FILES, checkpoints, events, job_lists
 from monitor.providers.openai.jobs import Teller
 from monitor.providers.openai.models import MODELS
 from monitor.providers.openai.naming import NAMING
@@ -111,6 +111,7 @@ def provider(
         headers=account if project is None else {**account, "OpenAI-Project": project},
         jobs=job_lists(teller, watch, copied=not ours),
         events=partial(events, org),
+        checkpoints=checkpoints,
         files=FILES,
         models=MODELS,
         billing=_billing(org, account, project) if billed else None,

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Final
 from urllib.parse import quote
 
-from monitor.domain.model import Job, JobEvent, JobKind
-from monitor.providers._json import Memo, Partial, obj, unknown
+from monitor.domain.model import Checkpoint, Job, JobEvent, JobKind
+from monitor.providers._json import Memo, Object, Partial, Skip, obj, unknown
 from monitor.providers._refusals import granted, refusal
-from monitor.providers._values import whole
+from monitor.providers._values import text, whole
 from monitor.providers.base import Call, Files, JobList, Listing, Malformed, NotFound, Page, Request, Response
 from monitor.providers.openai import events as _events
 from monitor.providers.openai.batches import batch_list
@@ -38,6 +38,21 @@ def events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEven
     """One job's events, without those that are known."""
     first = first_page("list_events", f"{_JOBS}/{quote(job_id, safe='')}/events")
     return Listing(first=first, read=partial(_read_events, org, job_id, known))
+
+
+def checkpoints(job_id: str) -> Listing[Checkpoint]:
+    """The states of one job's model that were kept: events name them some seconds after the job's end."""
+    first = first_page("list_checkpoints", f"{_JOBS}/{quote(job_id, safe='')}/checkpoints")
+    return Listing(first=first, read=_read_checkpoints)
+
+
+def _read_checkpoints(request: Request, response: Response) -> Page[Checkpoint]:
+    return read_page(request, response, _checkpoint, one=True)
+
+
+def _checkpoint(item: Object) -> Partial[Checkpoint] | Skip:
+    step, name = whole(item.get("step_number")), text(item.get("fine_tuned_model_checkpoint"), 256)
+    return Partial(Checkpoint(step=step, name=name)) if step is not None and name is not None else "bad_figure"
 
 
 def _read_jobs(teller: Teller, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
