@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
+import pytest
 from structlog.testing import capture_logs
 
 from monitor.courier.replaying import replay, requeue
@@ -103,6 +104,7 @@ async def test_two_replays_at_once_count_each_envelope_once(tmp_path: Path) -> N
         assert len(await emptied(store)) == 450
 
 
+@pytest.mark.timeout(240)
 async def test_more_than_can_be_named_is_told_all_the_same(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path}/x.db", clock=Hands()) as store:
         await store.jobs.commit(ended(MOST_LISTED + 5))

@@ -123,7 +123,7 @@ async def test_simulate_prints_what_a_client_needs() -> None:
 
 
 async def test_the_demo_tells_of_three_organisations_and_ends_by_itself() -> None:
-    code, out, err = await command("demo", "--seconds", "9", "--listen", "127.0.0.1:0", "--speed", "2")
+    code, out, err = await command("demo", "--seconds", "12", "--listen", "127.0.0.1:0", "--speed", "3")
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert re.search(r"http://127\.0\.0\.1:\d+/$", lines[0])

@@ -47,7 +47,7 @@ async def test_a_file_that_takes_too_long_is_guessed() -> None:
         await training_size(asked.source, "file-0", MODEL)  # loads the vocabulary
         started = time.monotonic()
         found = await training_size(asked.source, "file-1", MODEL, longest=0.1)
-        assert time.monotonic() - started < 3  # all of it takes 20 s
+        assert time.monotonic() - started < 15  # all of it takes 20 s
     assert not found.exact
     assert found.low < len(content) / 5 < found.high
 
