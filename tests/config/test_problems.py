@@ -92,6 +92,7 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
 
 
 @pytest.mark.fault("F06")
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # in Apprise's imports
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

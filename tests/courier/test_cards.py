@@ -8,14 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+import structlog.testing
 from aiohttp import web
 
 from monitor.domain.model import Status
 from monitor.notifiers.discord import DiscordSettings
+from monitor.store import StoreUnavailable
 from tests.builders import job, on
 from tests.courier.life import RULE, Desk, Life, desk
 from tests.courier.parts import HOUR
+from tests.e2e.daemon import until
 from tests.notifiers.receivers import receiver
 from tests.slack import Fault, Post
 
@@ -385,3 +389,43 @@ async def test_a_job_without_a_curve_has_no_picture(tmp_path: Path) -> None:
         await life.finalize()
         await life.tell(120)
         assert (life.slack.files, life.slack.shared) == ({}, [])
+
+
+async def test_the_loop_rides_out_a_store_that_fails_and_ends_when_it_is_retired(tmp_path: Path) -> None:
+    async with desk(tmp_path) as of, of.life() as life:
+        card = await begun(life)
+        await life.step(50)
+        failures = iter(range(3))
+
+        async def claim(*asked: Any, **by: Any) -> Any:
+            if next(failures, None) is not None:
+                raise StoreUnavailable("the disk is full")
+            return await life.store.cards.claim(*asked, **by)
+
+        store: Any = Dying(life.store.cards, "claim", claim)
+        editor = replace(life.editor, store=store)
+        with structlog.testing.capture_logs() as logs:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(editor.run)
+                await until(lambda: bool(card.edits), 20)
+                editor.retire()
+        assert "50%" in card.text
+        assert [one["event"] for one in logs] == ["cards.store_unavailable", "cards.store_available"]
+
+
+async def test_a_job_that_cannot_be_shown_harms_no_other(tmp_path: Path) -> None:
+    async with desk(tmp_path) as of, of.life() as life:
+        card = await begun(life)
+
+        def broken(_title: str, _lines: object) -> bytes:
+            raise RuntimeError("a bug")
+
+        life.editor = replace(life.editor, draw=broken)
+        for number in (10, 20):
+            await life.step(number)
+        await life.fail()
+        await life.tell(70)
+        await life.finalize()
+        await life.tell(3600)
+        assert "support-bot failed" in card.title
+        assert (life.slack.shared, life.metrics.cards["failed"] > 0) == ([], True)
