@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from monitor.courier import DeliveryPolicy
+from monitor.domain.replay import Plan, ReplayedDelivery
 from tests.courier.parts import Hands
 from tests.e2e.daemon import until
-from tests.faults.delivery import hook, running_couriers, slack
+from tests.faults.delivery import Couriers, hook, running_couriers, slack
 from tests.faults.machine import stopwatch
 from tests.faults.targets import OK, Letter, Target, listening, say
 
@@ -82,6 +83,39 @@ async def test_five_hundred_at_once_go_to_a_shared_channel_one_each_second_and_i
     assert sorted(titles) == sorted(jobs * 2)
     first = list(dict.fromkeys(titles))
     assert first == jobs
+
+
+@pytest.mark.fault("P19")
+async def test_a_failure_is_told_at_once_though_a_replay_fills_its_channel(tmp_path: Path) -> None:
+    clock = Hands()
+    channel = Channel(clock)
+    target = Target([channel.take])
+    old = [f"old-{n:02}" for n in range(25)]
+    async with listening(target):
+        async with running_couriers(tmp_path, slack("one", target), clock=clock) as couriers:
+            await couriers.enqueue(*old, to=("one",))
+            await until(lambda: len(channel.at) == 25)
+            await until(lambda: settled(couriers, "one", 25))
+            again = [
+                ReplayedDelivery(
+                    org="research", job=job, seq=1, address="one", type="t", title="", new=False,
+                    key=f"research/{job}/1@one",
+                )
+                for job in old
+            ]  # fmt: skip
+            await couriers.store.outbox.replay(Plan(deliveries=tuple(again)))
+            await until(lambda: len(channel.at) > 27)
+            asked = clock.ticks
+            await couriers.enqueue("now", to=("one",))
+            await until(lambda: any(text.split()[1] == "now" for text in channel.texts))
+            told = next(at for at, text in zip(channel.at, channel.texts, strict=True) if text.split()[1] == "now")
+            await until(lambda: len(channel.at) == 51)
+    assert told - asked <= 5, "one that was being sent may be before it; the clock runs as fast as the test"
+
+
+async def settled(couriers: Couriers, notifier: str, count: int) -> bool:
+    """Whether so many deliveries of a notifier were sent."""
+    return await couriers.states(notifier) == {"sent": count}
 
 
 @pytest.mark.fault("D11")
