@@ -32,8 +32,9 @@ _BARE: Final = re.compile(r"[^\s\"'=\\]+")
 
 # slack_sdk prints an incoming webhook's URL, a secret, at INFO and DEBUG; alembic tells of each step of a migration.
 _QUIET: Final = ("slack_sdk", "alembic")
-# Requests are counted in metrics; their paths are nobody's business.
-_SILENT: Final = ("aiohttp.access",)
+# Requests are counted in metrics; their paths are nobody's business. Whoever used a connection to PostgreSQL that broke
+# reports it; the pool writes a traceback as well.
+_SILENT: Final = ("aiohttp.access", "sqlalchemy.pool.impl.QueuePool")
 
 _SHARED: Final[list[Processor]] = [
     structlog.stdlib.add_log_level,

@@ -56,7 +56,7 @@ class Lines:
 def lines() -> Iterator[Lines]:
     """Leaves logging, and everything else that is one per process, as it was."""
     root, hook, raising = logging.getLogger(), sys.excepthook, logging.raiseExceptions
-    level, names = root.level, ("slack_sdk", "aiohttp.access")
+    level, names = root.level, ("slack_sdk", "aiohttp.access", "sqlalchemy.pool.impl.QueuePool")
     before = {name: (logging.getLogger(name).level, logging.getLogger(name).disabled) for name in names}
     yield Lines()
     for handler in [handler for handler in root.handlers if isinstance(handler, log.LineHandler)]:
@@ -234,6 +234,7 @@ def test_the_libraries_that_print_urls_are_kept_quiet_even_at_debug(lines: Lines
         logging.getLogger(name).debug("https://hooks.slack.com/services/T0/B0/secret")
         logging.getLogger(name).info("https://hooks.slack.com/services/T0/B0/secret")
     logging.getLogger("aiohttp.access").error("GET /webhooks/research?secret")
+    logging.getLogger("sqlalchemy.pool.impl.QueuePool").error("Error closing cursor")
     assert lines.text == ""
     logging.getLogger("slack_sdk").warning("a real problem")
     assert [event["event"] for event in lines.events] == ["a real problem"]
