@@ -35,7 +35,9 @@ _name = sa.bindparam("b_name", type_=sa.Text)
 _replica = insert(replica)
 _RENEW: Final = _replica.on_conflict_do_update(index_elements=["name"], set_={"until": _replica.excluded.until})
 _END: Final = sa.delete(replica).where(replica.c.name == _owner)
-_FORGET: Final = sa.delete(replica).where(replica.c.until <= _now).returning(replica.c.name)
+# A replica that was stopped amid a transaction holds its row until the server ends that: nobody waits for it.
+_expired = sa.select(replica.c.name).where(replica.c.until <= _now).with_for_update(skip_locked=True)
+_FORGET: Final = sa.delete(replica).where(replica.c.name.in_(_expired)).returning(replica.c.name)
 _LIVE: Final = sa.select(replica.c.name, replica.c.until).where(replica.c.until > _now)
 _HELD: Final = sa.select(lease.c.org, lease.c.owner)
 _HOLDERS: Final = (

@@ -42,7 +42,7 @@ _CONNECT: Final[dict[str, Any]] = {
 # Local to the transaction: a pooler refuses them at connect, and a SET for the session leaks to the next client.
 _LIMITS: Final = sa.text(
     "SELECT set_config('statement_timeout', '20s', true), set_config('lock_timeout', '5s', true),"
-    " set_config('idle_in_transaction_session_timeout', '30s', true)"
+    " set_config('idle_in_transaction_session_timeout', '5s', true)"
 )
 _SHARE: Final = sa.text(f"SELECT pg_advisory_xact_lock_shared({_SCHEMA_LOCK})")
 _EXCLUDE: Final = sa.text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")

@@ -188,8 +188,8 @@ async def test_three_replicas_share_as_they_come_and_go_and_no_organisation_is_p
     server: Cluster, tmp_path: Path
 ) -> None:
     still = Pace()
-    interval = 2.0
-    poll = {"interval": "2s", "idle_interval": "2s", "events_interval": "10s", "max_requests_per_second": 100}
+    interval = 8.0
+    poll = {"interval": "8s", "idle_interval": "8s", "events_interval": "10s", "max_requests_per_second": 100}
     urls = direct(server, "a", "b", "c")
     async with fleet(
         tmp_path, urls, orgs=30, traffic=Traffic(history=3, under_way=2), pace=still, start=["a"], lease=9.0, poll=poll

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from monitor.store import Leases, NewerSchema, Stale, Stores, opened
 from tests.builders import HOUR, MINUTE, NOON, SECOND, tracked
@@ -203,3 +204,19 @@ async def test_after_a_newer_replica_has_migrated_the_database_an_older_one_stop
         with pytest.raises(NewerSchema):
             await store.leases.take("research")
         assert not store.database.healthy
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_a_replica_that_was_stopped_amid_its_renewal_holds_nobody_up(
+    opening: Opening, clock: StillClock, url: str
+) -> None:
+    async with opening() as store:
+        stopped, other = replica(store, clock, "stopped"), replica(store, clock, "other")
+        await stopped.renew(ORGS[:2])
+        clock.time += MINUTE
+        engine = sa.create_engine(sa.make_url(url), poolclass=sa.NullPool)
+        with engine.begin() as held:
+            held.execute(sa.text("UPDATE replica SET until = until WHERE name = 'stopped'"))
+            renewal = await other.renew(ORGS[:2])
+        engine.dispose()
+        assert renewal.acquired == tuple(ORGS[:2])
