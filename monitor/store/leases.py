@@ -208,7 +208,7 @@ class Leases:
     def _renew(self, connection: sa.Connection, names: frozenset[str], left_over: frozenset[str]) -> _Found:
         now = self._session(connection)
         dead = connection.execute(_FORGET, {"b_now": now}).scalars().all()
-        released = connection.execute(RELEASE_OF, {"b_owners": dead, "b_now": now}).rowcount if dead else 0
+        released = connection.execute(RELEASE_OF, {"b_owners": dead, "b_now": now}).all() if dead else ()
         untils: Mapping[str, int] = {row.name: row.until for row in connection.execute(_LIVE, {"b_now": now})}
         rows = {row.org: row.owner for row in connection.execute(_HELD) if row.owner in untils}
         holders = {name: owner for name, owner in rows.items() if name in names}
@@ -224,7 +224,7 @@ class Leases:
             mine=frozenset(mine & names) | taken,
             taken=taken,
             free=names - holders.keys() - taken,
-            released=released,
+            released=len(released),
             others_end=(min(others) - now) / 1000 if others else None,
         )
 

@@ -185,12 +185,22 @@ RELEASE_ALL: Final = (
 )
 """What a process that is no more had claimed is due at once. It may have been sent."""
 
+_claimed_by = (
+    sa.select(outbox.c.key)
+    .where(outbox.c.state == PENDING, outbox.c.owner.in_(sa.bindparam("b_owners", expanding=True)))
+    .with_for_update(skip_locked=True)
+    .cte("claimed")
+)
 RELEASE_OF: Final = (
     sa.update(outbox)
-    .where(outbox.c.state == PENDING, outbox.c.owner.in_(sa.bindparam("b_owners", expanding=True)))
+    .where(outbox.c.key.in_(sa.select(_claimed_by.c.key)))
     .values(due_at=_now, touched_at=_now)
+    .returning(outbox.c.key)
 )
-"""What replicas had claimed that are no more is due at once. Whoever claims it knows that it may have been sent."""
+"""What replicas had claimed that are no more is due at once. Whoever claims it knows that it may have been sent.
+
+One that was stopped amid a transaction may hold some of it: that falls due when its claim ends.
+"""
 
 # the attempt's number fences a claim that was retaken under the same name
 _ours = (
