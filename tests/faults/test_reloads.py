@@ -192,6 +192,26 @@ async def test_what_waits_for_a_notifier_that_is_gone_goes_out_when_it_is_back(t
         assert scenario.bodies() == 0
 
 
+@pytest.mark.fault("P24", "F05")
+@pytest.mark.slow
+async def test_what_waits_for_a_notifier_goes_out_under_its_new_name(tmp_path: Path) -> None:
+    async with running_scenario(tmp_path) as scenario:
+        refuse = [True]
+        scenario.on_arrival = lambda body: web.Response(status=503) if refuse else None
+        await until(lambda: scenario.hook.refused > 3, PATIENT)
+        (before,) = scenario.daemon.settings["notifiers"]
+        scenario.daemon.settings["notifiers"] = [{**before, "name": "renamed", "was": before["name"]}]
+        for route in scenario.daemon.settings["routes"]:
+            route["notify"] = ["renamed"]
+        scenario.daemon.write()
+        await reloaded(scenario)
+        refuse.clear()
+        await until(lambda: '"event":"deliveries.adopted"' in scenario.daemon.log, PATIENT)
+        await scenario.all_told()
+        scenario.assert_sound()
+        assert '"event":"deliveries.orphaned"' not in scenario.daemon.log
+
+
 @pytest.mark.fault("G23", "F04")
 @pytest.mark.slow
 async def test_100_reloads_under_load_leak_lose_and_double_nothing(tmp_path: Path) -> None:
