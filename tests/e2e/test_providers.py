@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -205,7 +206,7 @@ async def said_by(daemon: Daemon, org: str) -> AsyncIterator[str]:
     pages = ["/", "/metrics", "/nowhere", "/api/v1/orgs", "/api/v1/jobs", "/api/v1/deliveries", "/api/v1/models",
              "/api/v1/costs", "/api/v1/budgets"]  # fmt: skip
     for job in jobs:
-        path = job["monitor_url"].partition("/jobs/")[2]
+        path = f"{job['org']}/{quote(job['id'], safe='')}"
         pages += [f"/jobs/{path}", f"/api/v1/jobs/{path}", f"/api/v1/jobs/{path}/events"]
     for page in pages:
         yield (await daemon.get(page))[1]
