@@ -37,19 +37,21 @@ from monitor.store.values import DeliverySummary, JobFile, ResultPage, outward_k
 T = TypeVar("T")
 
 _in_orgs = job.c.org.in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True))
+# What ended lately is found by the index of ends: by organisation, SQLite would go through all that each of them has.
+_of_orgs = job.c.org.concat("").in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True))
 _active = job.c.ended_at.is_(None)
 _ended = job.c.ended_at >= sa.bindparam("b_since", type_=sa.BigInteger)
 _most = sa.bindparam("b_most", type_=sa.Integer)
 _jobs = sa.select(job.c.org, job.c.id, job.c.doc).limit(_most)
 _ACTIVE: Final = _jobs.where(_in_orgs, _active).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
-_ENDED: Final = _jobs.where(_in_orgs, _ended).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
-_ENDED_SINCE: Final = (
+ENDED: Final = _jobs.where(_of_orgs, _ended).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
+ENDED_SINCE: Final = (
     sa.select(job.c.status, sa.func.count())
-    .where(_in_orgs, _ended)
+    .where(_of_orgs, _ended)
     .group_by(job.c.status)
     .order_by(sa.func.count().desc(), job.c.status)
 )
-_ALL: Final = sa.select(sa.func.count()).select_from(job).where(_in_orgs, _active | _ended)
+SHOWN: Final = sa.select(sa.func.count()).select_from(job).where(_of_orgs, _active | _ended)
 # Both families in one walk of the index.
 _COUNTS: Final = (
     sa.select(job.c.org, job.c.status, sa.func.count(), sa.func.sum(sa.case((is_batch, 1), else_=0)))
@@ -219,7 +221,7 @@ def _snapshot(
 ) -> tuple[Snapshot, Decoded]:
     shown: Row = {"b_orgs": orgs, "b_since": to_ms(since)}
     jobs = _shown(connection, shown, max_jobs, decoded)
-    total = connection.execute(_ALL, shown).scalar_one()
+    total = connection.execute(SHOWN, shown).scalar_one()
     counts = [(org, Status(word), *each) for org, word, *each in connection.execute(_COUNTS, {"b_orgs": orgs})]
     today = now.astimezone(UTC)
     trained, used = costs.computed_since(connection, orgs, datetime(today.year, today.month, 1, tzinfo=UTC))
@@ -245,7 +247,7 @@ def _snapshot(
 
 
 def _ended_since(connection: sa.Connection, org: str, since: int) -> dict[Status, int]:
-    rows = connection.execute(_ENDED_SINCE, {"b_orgs": [org], "b_since": since})
+    rows = connection.execute(ENDED_SINCE, {"b_orgs": [org], "b_since": since})
     return {status: count for word, count in rows if (status := Status(word)).final}
 
 
@@ -269,7 +271,7 @@ def _watch_state(row: Any) -> WatchState:
 
 def _shown(connection: sa.Connection, shown: Row, max_jobs: int, decoded: Decoded) -> Decoded:
     rows = list(connection.execute(_ACTIVE, {**shown, "b_most": max_jobs}))
-    rows += connection.execute(_ENDED, {**shown, "b_most": max_jobs - len(rows)})
+    rows += connection.execute(ENDED, {**shown, "b_most": max_jobs - len(rows)})
     jobs: Decoded = {}
     for org, id_, doc in rows:
         before = decoded.get((org, id_))

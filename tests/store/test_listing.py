@@ -7,14 +7,16 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Status
 from monitor.store import BadCursor, Stores, opened
-from monitor.store.reader import FINISHED
+from monitor.store.reader import ENDED, ENDED_SINCE, FINISHED, SHOWN
 from monitor.store.schema import job as job_table
 from tests.builders import NOON, SECOND, event, job, tracked
 from tests.store.conftest import Opening
@@ -147,12 +149,31 @@ async def test_what_finished_before_a_moment_is_listed_from_the_last_on(opening:
     assert moments == sorted(moments, reverse=True)
 
 
-async def test_what_finished_is_found_by_its_index(tmp_path: Path) -> None:
+async def plan_of(query: sa.Select[Any], tmp_path: Path) -> list[str]:
+    """How SQLite goes about it."""
     async with opened(f"sqlite:///{tmp_path / 'monitor.db'}", clock=StillClock()):
         pass
-    query = FINISHED.params(b_before=1).where(job_table.c.ended_at <= 1).limit(15)
     sql = str(query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
     with closing(sqlite3.connect(tmp_path / "monitor.db")) as connection:
-        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+
+
+async def test_what_finished_is_found_by_its_index(tmp_path: Path) -> None:
+    plan = await plan_of(FINISHED.params(b_before=1).where(job_table.c.ended_at <= 1).limit(15), tmp_path)
     assert plan[0] == "SEARCH job USING INDEX job_ended (ended_at<?)"
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan, "only what ended in the same millisecond is sorted"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param(ENDED.params(b_most=1), id="shown"),
+        pytest.param(ENDED_SINCE, id="counted for an outage"),
+        pytest.param(SHOWN, id="how many there are"),
+    ],
+)
+async def test_what_ended_lately_costs_nothing_by_what_ended_long_ago(query: sa.Select[Any], tmp_path: Path) -> None:
+    plan = await plan_of(query.params(b_orgs=["a", "b"], b_since=1), tmp_path)
+    searches = [step for step in plan if step.startswith(("SEARCH job", "SCAN job"))]
+    assert searches
+    assert all("INDEX job_ended (ended_at" in step for step in searches), plan
