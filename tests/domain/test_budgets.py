@@ -231,3 +231,16 @@ def test_sums_are_exact() -> None:
         )
         == 1
     )
+
+
+def test_what_was_spent_under_a_former_name_counts_under_the_present_one_and_once() -> None:
+    renamed = replace(RESEARCH, org="lab", was=("research",))
+    both = BudgetRecords(
+        spendings=(spending("10", org="research"), spending("10", org="lab"), spending("5", org="research", job="b")),
+        usages=(used("1", org="research"), used("1", org="lab"), used("2", org="research", project="p")),
+    ).renamed([renamed, LEGAL])
+    assert {(one.org, one.job, one.usd) for one in both.spendings if one.org == "lab"} == {
+        ("lab", "ftjob-1", Decimal(10)),
+        ("lab", "b", Decimal(5)),
+    }
+    assert sorted(one.project for one in both.usages if one.org == "lab") == ["", "p"]

@@ -75,7 +75,11 @@ async def test_the_process_keeps_to_public_addresses_where_it_is_told_to(tmp_pat
         async def is_parked() -> bool:
             return (await seen.daemon.metrics())[parked] == 1
 
+        async def refused() -> bool:
+            return (await seen.daemon.json("/api/v1/deliveries"))["data"][0]["reason"] is not None
+
         await until(is_parked)
+        await until(refused)  # what became of a delivery is stored a moment later
         (one,) = (await seen.daemon.json("/api/v1/deliveries"))["data"]
     assert (one["state"], one["reason"], seen.told) == ("pending", "address_refused", [])
 

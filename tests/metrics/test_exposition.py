@@ -127,7 +127,8 @@ WORSE = Verdict(kind=VerdictKind.ENDED_WORSE, text="It ended worse than it began
 def full() -> tuple[str, str]:
     """A scrape in both formats in which every family has series."""
     process = ProcessMetrics(version="1.2.3", revision="abc")
-    process.watch(["research"], ["chat"], ["nightly"])
+    process.watch(["research"], ["chat"], ["nightly"], ["short"])
+    process.template_failed("short")
     process.polled("research", 0.2)
     process.poll_failed("research", Reason.AUTH)
     process.requested("research", "list_jobs", "200")

@@ -305,3 +305,12 @@ def test_webhooks_are_registered_for_what_is_watched() -> None:
     assert push.endpoints is not None
     body = json.loads(push.endpoints.register("https://monitor.example.com/webhooks/research").request.body)
     assert {type_.partition(".")[0] for type_ in body["event_types"]} == {"batch"}
+
+
+def test_an_endpoint_without_an_id_is_left_out() -> None:
+    push = vendor().push
+    assert push is not None
+    assert push.endpoints is not None
+    pages = push.endpoints.all
+    page = pages.read(pages.first, response({"data": [{"url": "https://a.example.com"}, {"id": "we_1", "url": ""}]}))
+    assert ([one.id for one in page.items], page.skipped) == (["we_1"], {"bad_id": 1})

@@ -145,3 +145,8 @@ def test_headers_and_parameters_that_cannot_be_sent_are_refused(fields: dict[str
 def test_the_values_of_headers_and_parameters_are_not_shown() -> None:
     found = settings(headers={"X-Key": "verysecret"}, query={"sig": "verysecret"})
     assert "verysecret" not in repr(found)
+
+
+def test_one_former_name_stands_for_a_list_of_one() -> None:
+    assert settings(was="lab").was == ("lab",)
+    assert settings(was=["lab", "laboratory"]).was == ("lab", "laboratory")

@@ -434,6 +434,12 @@ def test_where_a_copy_has_no_events_there_are_none(answer: Response) -> None:
         read_events(answer)
 
 
+@pytest.mark.parametrize("answer", [response({"data": 5}), response(b"<html>", 200)])
+def test_what_is_no_list_of_events_is_not_taken_for_having_none(answer: Response) -> None:
+    with pytest.raises(Malformed):
+        read_events(answer)
+
+
 def test_other_names_of_rewards_steps_and_errors_are_known() -> None:
     mantle = {"step": 4, "total_steps": 67, "critic_rewards_mean": 0.4375}
     page = read_events(
