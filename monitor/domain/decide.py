@@ -227,14 +227,15 @@ def _step(known: Known, job: Job, read: EventsRead | None, seen: Observation, st
 
 def _known_step(was: Tracked, found: Job, read: EventsRead | None, seen: Observation, stall_after: StallAfter) -> _Step:
     at, usual = seen.at, Usual() if found.batch is not None else seen.usual.get(found.model, Usual())
+    ahead = at - seen.provider_now if seen.provider_now is not None else timedelta(0)
     if at_rest(was, found, read):
-        now, transition = episode(was, was, at, stall_after, usual) if read is not None else (was, None)
+        now, transition = episode(was, was, at, stall_after, usual, ahead) if read is not None else (was, None)
         return _Step(was=was, now=now, transition=transition)
     job = enriched(found, was, read, at)
     transition = moved(was, job, at)
     now = track(was, job, read, transition, at)
     if read is not None and transition is None:  # who has not looked at its events cannot say that it is stuck
-        now, transition = episode(was, now, at, stall_after, usual)
+        now, transition = episode(was, now, at, stall_after, usual, ahead)
     contradicts = was.job.status.final and found.status is not was.job.status and transition is None
     now = replace(now, doubt=doubted(was, found, at) if contradicts and not was.corrected else None)
     if now.finalized and job.started_at is None and now.ran_at is not None:  # nobody will say any more

@@ -57,21 +57,22 @@ def _steps(job: Job) -> tuple[int | None, int]:
 
 def on_clock(of: Headway, shift: timedelta) -> Headway:
     """The same on a clock that was set: what was measured on the old one is measured anew."""
-    promise = of.promise
-    if promise is not None:
-        promise = replace(promise, made_at=promise.made_at + shift, finish=promise.finish + shift)
+    promise = of.promise if of.promise is not None and of.promise.slipping else None
+    if promise is not None:  # it ends an episode; its finish is by the provider's clock
+        promise = replace(promise, made_at=promise.made_at + shift)
     return Headway(rate=of.rate.anew(), step_at=of.step_at and of.step_at + shift, promise=promise)
 
 
 def episode(
-    was: Tracked, now: Tracked, at: datetime, stall_after: StallAfter, usual: Usual
+    was: Tracked, now: Tracked, at: datetime, stall_after: StallAfter, usual: Usual, ahead: timedelta
 ) -> tuple[Tracked, Transition | None]:
     """The job once it is judged whether it is stuck, and that an episode has begun or ended.
 
     To be asked when its events were read and its status is what it was. An episode is one, however its reason changes.
+    `ahead` is how far our clock is ahead of the provider's.
     """
     now = _held(now, at)
-    reason = stall_reason(_vitals(now), at, silence=stall_after, queue=usual.queue)
+    reason = stall_reason(_vitals(now, ahead), at, silence=stall_after, queue=usual.queue)
     if was.stall is not None and was.stall.reason is StallReason.QUEUED and now.job.status is Status.QUEUED:
         reason = StallReason.QUEUED  # that others wait as long by now moves nothing
     if reason is None and not was.stalled:
@@ -80,7 +81,7 @@ def episode(
         return _notified(replace(now, stalled=False, stall=None), TransitionKind.MOVING, at)
     if was.stall is not None and was.stall.reason is reason:
         return now, None
-    stuck = replace(now, stalled=True, stall=_stall(reason, was, now, usual))
+    stuck = replace(now, stalled=True, stall=_stall(reason, was, now, usual, ahead))
     return (stuck, None) if was.stalled else _notified(stuck, TransitionKind.STALLED, at)
 
 
@@ -93,12 +94,12 @@ def _held(now: Tracked, at: datetime) -> Tracked:
     return now if promise == before.promise else replace(now, headway=replace(before, promise=promise))
 
 
-def _vitals(of: Tracked) -> Vitals:
+def _vitals(of: Tracked, ahead: timedelta) -> Vitals:
     now, (step, steps) = of.headway or Headway(), _steps(of.job)
     return Vitals(
         status=of.job.status,
         active_at=of.alive_at,
-        queued_at=_queued_at(of),
+        queued_at=_queued_at(of, ahead),
         step=step,
         steps=steps or None,
         step_at=now.step_at,
@@ -108,17 +109,17 @@ def _vitals(of: Tracked) -> Vitals:
     )
 
 
-def _queued_at(of: Tracked) -> datetime:
-    """Since when it waits: its creation, or when it was seen to queue again after a pause."""
+def _queued_at(of: Tracked, ahead: timedelta) -> datetime:
+    """Since when it waits, on our clock: its creation, or when it was seen to queue again after a pause."""
     created = of.job.created_at
-    return created if created is not None and of.started_at is None else of.since
+    return created + ahead if created is not None and of.started_at is None else of.since
 
 
-def _stall(reason: StallReason, was: Tracked, now: Tracked, usual: Usual) -> Stall:
+def _stall(reason: StallReason, was: Tracked, now: Tracked, usual: Usual, ahead: timedelta) -> Stall:
     before, promise = now.headway or Headway(), _promise(was)
     match reason:
         case StallReason.QUEUED:
-            return Stall(reason=reason, since=_queued_at(now), usual=usual)
+            return Stall(reason=reason, since=_queued_at(now, ahead), usual=usual)
         case StallReason.NO_STEP if before.step_at is not None:
             return Stall(reason=reason, since=before.step_at, usual=usual)
         case StallReason.SLIPPING if promise is not None:

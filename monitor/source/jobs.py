@@ -49,6 +49,8 @@ class _ListMemory:
     """Whether no other page was read with it."""
     provider_now: datetime | None = None
     """When the last answer was made, by the provider's clock."""
+    answered_at: float = 0.0
+    """When it came, in monotonic seconds."""
     skipped: int = 0
     refused: int = 0
     """Polls in a row in which the server refused its own cursors."""
@@ -131,6 +133,10 @@ class Source:
     async def tail(self, known: Known, job_ids: Sequence[str], now: datetime) -> Observation:
         """Read event streams alone: those of ended jobs to their beginning. Jobs that are not known are left out."""
         poll = Poll(known=known, now=now, lookback=self.lookback, listing=False)
+        for memory in self._memory.lists:
+            if memory.provider_now is not None:
+                passed = self.client.clock.monotonic() - memory.answered_at
+                poll.by_provider(memory.provider_now + timedelta(seconds=passed))
         streams = [stream(known.jobs[job_id]) for job_id in job_ids if job_id in known.jobs]
         with anyio.move_on_after(self.deadline) as scope:
             await self._each(poll, streams, self._read_stream)
@@ -169,7 +175,7 @@ class Source:
                     raise
                 return False  # of several lists, one that fails keeps no other from being read
             same = same and memory.ahead.same(memory.answer)
-            memory.provider_now = memory.ahead.date
+            memory.provider_now, memory.answered_at = memory.ahead.date, self.client.clock.monotonic()
             poll.by_provider(memory.provider_now)
         if same:
             poll.listed = True
@@ -234,7 +240,7 @@ class Source:
         ahead, memory.ahead = memory.ahead, None
         asked = ahead is not None and request == memory.request
         answer = ahead if ahead is not None and asked else await self._continued(request, listing.first)
-        memory.provider_now = answer.date
+        memory.provider_now, memory.answered_at = answer.date, self.client.clock.monotonic()
         same = request == memory.request and memory.answer is not None and answer.same(memory.answer)
         if same and memory.page is not None:
             return memory.page

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.domain.decide import Policy, decide, evolve
+from monitor.domain.episodes import on_clock
 from monitor.domain.flow import Headway, Known, Tracked, TransitionKind
 from monitor.domain.model import Job, Metrics, Status
-from monitor.domain.stall import Stall, StallReason, Usual
+from monitor.domain.stall import Promise, Stall, StallReason, Usual
 from tests.builders import HOUR, MINUTE, NOON, SECOND, event, job, known, measured, read, seen, tracked, trained
 from tests.domain.curves import RealRun, real_runs
 
+MODEL = "gpt-4o-mini-2024-07-18"
 POLICY = Policy(stall_after={Status.VALIDATING: HOUR, Status.QUEUED: 6 * HOUR, Status.RUNNING: HOUR})
 R, Q, P = Status.RUNNING, Status.QUEUED, Status.PAUSED
 STALLED, MOVING = TransitionKind.STALLED, TransitionKind.MOVING
@@ -33,7 +35,7 @@ class Story:
     def look(self, at: datetime, *events: object, job: Job | None = None, unread: bool = False) -> list[TransitionKind]:
         reads = () if unread else (read(*events),)  # type: ignore[arg-type]  # events of any kind
         jobs = () if job is None else (job,)
-        found = seen(*jobs, at=at, reads=reads, usual={"gpt-4o-mini-2024-07-18": self.usual})
+        found = seen(*jobs, at=at, reads=reads, usual={MODEL: self.usual})
         change = decide(self.known, found, POLICY)
         self.known = restarted(self.known if change.empty else evolve(self.known, change))
         return [one.kind for one in change.transitions]
@@ -210,8 +212,26 @@ def test_a_clock_that_was_set_is_neither_a_stall_nor_a_slip() -> None:
     assert change.transitions == ()
     assert now.headway is not None
     assert now.headway.step_at == NOON + day + 50 * MINUTE
-    assert now.headway.promise is not None
-    assert now.headway.promise.finish == NOON + day + 7 * HOUR
+    assert now.headway.promise is None, "the finish is by the provider's clock, which was not set"
+
+
+@pytest.mark.parametrize("minutes", [10, -10])
+def test_an_estimate_of_the_provider_does_not_slip_because_our_clock_was_set(minutes: int) -> None:
+    story, shift = Story(), minutes * MINUTE
+    expected = job(status=R, estimated_finish=NOON + 20 * MINUTE)
+    story.look(NOON, event("1"), job=expected)
+    for number, (at, moved) in enumerate(((NOON + MINUTE + shift, shift), (NOON + 2 * MINUTE, -shift))):
+        change = decide(story.known, seen(expected, at=at, reads=(read(event(f"e{number}")),), shift=moved), POLICY)
+        assert change.transitions == ()
+        story.known = evolve(story.known, change)
+
+
+def test_how_long_a_job_queues_is_measured_by_the_provider_s_clock() -> None:
+    story = queued(30 * MINUTE)
+    ahead = seen(at=NOON + HOUR, reads=(read(),), usual={MODEL: story.usual}, provider_now=NOON)
+    assert decide(story.known, ahead, POLICY).transitions == ()
+    right = seen(at=NOON + HOUR, reads=(read(),), usual={MODEL: story.usual})
+    assert [one.kind for one in decide(story.known, right, POLICY).transitions] == [STALLED]
 
 
 LOOKS = st.lists(
@@ -234,3 +254,9 @@ def test_whatever_happens_beginnings_and_ends_of_episodes_alternate_within_a_sta
             stuck = kind is STALLED
         assert story.now.stalled is stuck
         assert (story.now.stall is not None) is stuck
+
+
+def test_an_episode_of_slipping_lasts_through_a_clock_that_is_set() -> None:
+    slipping = Promise(made_at=NOON, finish=NOON + HOUR, slipping=True)
+    found = on_clock(Headway(promise=slipping), HOUR).promise
+    assert found == Promise(made_at=NOON + HOUR, finish=NOON + HOUR, slipping=True)
