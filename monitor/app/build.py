@@ -45,7 +45,7 @@ class Services:
     """What all parts share and what outlives a reload."""
 
     stores: Stores
-    own: ProcessMetrics
+    process: ProcessMetrics
     health: Health
     clock: Clock
     redactor: Redactor
@@ -65,9 +65,9 @@ def source(
     transport: Transport,
     clock: Clock,
     redactor: Redactor,
-    own: ProcessMetrics | None = None,
+    process: ProcessMetrics | None = None,
 ) -> Source:
-    """How one organisation is asked. `own` counts the requests, and what is left out of the answers."""
+    """How one organisation is asked. `process` counts the requests, and what is left out of the answers."""
     redactor.add(org.hidden())
     provider, rate = org.vendor(), settings.poll.max_requests_per_second
     client = Client(
@@ -84,8 +84,8 @@ def source(
         limiter=AsyncLimiter(max(rate, 1.0), max(rate, 1.0) / rate),
         redact=redactor,
         clock=clock,
-        count=partial(own.requested, org.name) if own is not None else lambda operation, code: None,
-        skip=partial(own.skipped, org.name) if own is not None else lambda reason, items: None,
+        count=partial(process.requested, org.name) if process is not None else lambda operation, code: None,
+        skip=partial(process.skipped, org.name) if process is not None else lambda reason, items: None,
         limits=Limits(timeout=settings.poll.timeout.total_seconds()),
     )
     return Source(client=client, provider=provider, lookback=settings.poll.lookback)
@@ -111,7 +111,7 @@ def sources(settings: Settings, services: Services) -> dict[str, Source]:
             transport=services.asking,
             clock=services.clock,
             redactor=services.redactor,
-            own=services.own,
+            process=services.process,
         )
         for org in settings.organizations
     }
@@ -154,7 +154,7 @@ def watchers(
             reader_clock=WatchedClock(services.clock),
             gate=gate,
             accounts=accounts,
-            own=services.own,
+            process=services.process,
             jitter=services.jitter,
         )
 
@@ -198,7 +198,7 @@ def couriers(settings: Settings, services: Services) -> Iterator[Courier]:
             policy=_delivery_policy(settings),
             jitter=services.jitter,
             lanes=services.lanes,
-            metrics=services.own,
+            metrics=services.process,
             was=wanted.was,
         )
 
@@ -220,7 +220,7 @@ def card_editors(settings: Settings, services: Services) -> Iterator[CardEditor]
                 draw=chart.draw if wanted.shows_pictures and chart.available() else None,
                 jitter=services.jitter,
                 lanes=services.lanes,
-                metrics=services.own,
+                metrics=services.process,
             )
 
 

@@ -80,7 +80,7 @@ class Program:
             self.receivers = receivers(settings, self.services.redactor)
             self.adopt(settings)
             warn(warnings)
-            self.services.own.reloaded(True, self.services.clock.now())
+            self.services.process.reloaded(True, self.services.clock.now())
             log.info("config.reloaded", organizations=len(settings.organizations))
             self._generation.cancel()
             return []
@@ -105,7 +105,7 @@ class Program:
 
     def _refused(self, problems: list[str]) -> list[str]:
         log.error("config.reload_failed", problems=problems)
-        self.services.own.reloaded(False, self.services.clock.now())
+        self.services.process.reloaded(False, self.services.clock.now())
         return problems
 
     async def _live(self, sending: TaskGroup) -> None:
@@ -113,7 +113,7 @@ class Program:
         refresh(services.health, settings)
         refresh_billing(services.health, settings)
         routes = [route.name for route in settings.routes if route.name is not None]
-        services.own.watch(services.health.orgs, services.health.notifiers, routes, settings.templates)
+        services.process.watch(services.health.orgs, services.health.notifiers, routes, settings.templates)
         started: list[Courier | CardEditor] = [*couriers(settings, services), *card_editors(settings, services)]
         for courier in started:
             kind = "courier" if isinstance(courier, Courier) else "cards"
@@ -130,7 +130,7 @@ class Program:
                     leases=services.stores.leases,
                     polls=polls,
                     changes=services.stores.reader.changes,
-                    own=services.own,
+                    process=services.process,
                     interval=settings.poll.interval.total_seconds(),
                     clock=WatchedClock(services.clock),
                 )
@@ -144,7 +144,7 @@ class Program:
                 for task in secondary_watchers(settings, prices, services, asked):
                     tasks.start_soon(self._keep, task.kind, task.of, task.run, task.clock)
                 pruning = partial(prune, services.stores.jobs, services.clock, settings.store.retention)
-                restarted = partial(services.own.restarted, "pruning")
+                restarted = partial(services.process.restarted, "pruning")
                 tasks.start_soon(supervise, "pruning", pruning, services.clock, restarted)
                 names = [name for one in settings.notifiers for name in (one.name, one.was) if name is not None]
                 orphans = partial(warn_of_orphans, services.stores.outbox, names, services.clock)
@@ -170,7 +170,7 @@ class Program:
         """Supervise a loop, count its restarts, and expect it to come round."""
         name, services = f"{kind} of {of}", self.services
         with services.watchdog.watching(name, clock):
-            await supervise(name, loop, clock, partial(services.own.restarted, kind))
+            await supervise(name, loop, clock, partial(services.process.restarted, kind))
 
 
 def _same_place(old: Settings, new: Settings) -> None:

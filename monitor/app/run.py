@@ -51,7 +51,7 @@ async def run(
         hangup = _Hangup()
         await tasks.start(_signals, hangup, tasks.cancel_scope)  # first: the start may take long, and can be ended
         services = await _services(stack, settings, redactor=redactor, clock=clock or SystemClock())
-        services.own.reloaded(True, services.clock.now())
+        services.process.reloaded(True, services.clock.now())
         prices = await anyio.to_thread.run_sync(load_prices, settings.pricing.file)
         program = Program(settings=settings, prices=prices, services=services, read_again=read_again, adopt=adopt)
         refresh(services.health, settings)
@@ -68,7 +68,9 @@ async def run(
         tasks.start_soon(supervise, "memory", partial(memory.keep_trim, services.clock), services.clock)
         tasks.start_soon(supervise, "web configuration", partial(control.watch, services.clock), services.clock)
         reloads = partial(hangup.reload, program)
-        tasks.start_soon(supervise, "reloading", reloads, services.clock, partial(services.own.restarted, "reloading"))
+        tasks.start_soon(
+            supervise, "reloading", reloads, services.clock, partial(services.process.restarted, "reloading")
+        )
         await program.run()
 
 
@@ -87,7 +89,7 @@ def _shown(program: Program, access_control: web.AccessControl) -> web.Web:
         reader=services.stores.reader,
         costs=services.stores.costs,
         health=services.health,
-        own=services.own,
+        process=services.process,
         clock=services.clock,
         alive=services.watchdog.alive,
         limits=limits,
@@ -97,7 +99,7 @@ def _shown(program: Program, access_control: web.AccessControl) -> web.Web:
             receivers=lambda: program.receivers,
             hints=services.stores.hints,
             clock=services.clock,
-            count=services.own.webhook_received,
+            count=services.process.webhook_received,
         ),
         access=access_control,
     )
@@ -118,18 +120,18 @@ async def _services(stack: AsyncExitStack, settings: Settings, *, redactor: Reda
     database = opened(_database(settings, redactor), clock=clock, lease=settings.store.lease)
     stores = await stack.enter_async_context(database)
     hosts = len({org.vendor().base_url for org in settings.organizations})
-    own = ProcessMetrics(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown"))
+    process = ProcessMetrics(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown"))
     return Services(
         stores=stores,
         lanes=Lanes(stores.targets),
-        own=own,
+        process=process,
         health=Health(),
         clock=clock,
         redactor=redactor,
         asking=await stack.enter_async_context(sources.transport(hosts=hosts)),
         sending=await stack.enter_async_context(notifiers.session(public_only=settings.outbound.public_only)),
         stream=sys.stdout,
-        watchdog=Watchdog(clock, own.ticked),
+        watchdog=Watchdog(clock, process.ticked),
     )
 
 

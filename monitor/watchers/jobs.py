@@ -59,7 +59,7 @@ class JobWatcher:
     """Of the polls; see `reader_clock`."""
     reader_clock: Clock
     """Of the loop that reads streams and files, so that each loop is seen to come round."""
-    own: ProcessMetrics
+    process: ProcessMetrics
     jitter: Callable[[], float]
     gate: StartGate | None = None
     accounts: Accounts = field(default_factory=Accounts)
@@ -79,7 +79,7 @@ class JobWatcher:
                 due = self.clock.monotonic()
                 continue
             started = self.clock.monotonic()
-            self.own.poll_began(late=started - max(due, self.state.not_before))
+            self.process.poll_began(late=started - max(due, self.state.not_before))
             await self._poll()
             due = started + self._delay(await self._plan())
             wait = self._until(due)
@@ -230,9 +230,9 @@ class JobWatcher:
             hinted = self.state.hinted  # of before the commit, which closes them
             await self.store.commit(change)
             self.state.changed(known, change)
-            report(change, now=self.clock.now(), own=self.own, unknown_statuses=self.state.unknown_statuses)
+            report(change, now=self.clock.now(), process=self.process, unknown_statuses=self.state.unknown_statuses)
             for by in self.state.first_seen(new_ends(change), hinted):
-                self.own.first_seen(change.org, by)
+                self.process.first_seen(change.org, by)
         self.state.judged(seen, known, change)
         return change
 
@@ -245,7 +245,7 @@ class JobWatcher:
             log.info("job.storable_again", org=org, job=id_)
         self.state.unstorable = (self.state.unstorable - judged) | refused.keys()
         if refused:
-            self.own.skipped(org, "unstorable", len(refused))
+            self.process.skipped(org, "unstorable", len(refused))
         if seen.listed and refused and judged <= refused.keys():
             raise next(iter(refused.values()))
 
@@ -301,7 +301,7 @@ class JobWatcher:
             except (Unstorable, StoreUnavailable):
                 self.state.up = False  # what is not stored is not watched
                 raise
-        self.own.polled(self.source.org, self.clock.monotonic() - started)
+        self.process.polled(self.source.org, self.clock.monotonic() - started)
         self._passed()
 
     def _passed(self) -> None:
@@ -423,7 +423,7 @@ class JobWatcher:
         self.state.trouble = trouble
         self.state.failures += 1
         self.state.not_before = self.clock.monotonic() + (trouble.retry_after or 0.0)
-        self.own.poll_failed(self.source.org, trouble.reason)
+        self.process.poll_failed(self.source.org, trouble.reason)
         if was is None or was.reason is not trouble.reason:
             wait = trouble.retry_after
             log.warning("poll.failed", org=self.source.org, reason=trouble.reason, error=trouble.text, retry_after=wait)

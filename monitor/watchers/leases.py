@@ -30,7 +30,7 @@ class LeaseWatcher:
     """Of the organisations that this replica is configured to watch."""
     changes: Changes
     """Hears of deliveries that wait again."""
-    own: ProcessMetrics
+    process: ProcessMetrics
     interval: float
     """Seconds between two polls of an organisation."""
     clock: Clock
@@ -43,7 +43,7 @@ class LeaseWatcher:
         """One step; seconds until the next. Raises StoreError."""
         had = self.leases.shared
         renewal = await self.leases.renew(self.polls)
-        self.own.holds(self.leases.shared)
+        self.process.holds(self.leases.shared)
         self.changes.enqueued(renewal.released)
         if self.leases.shared != had:
             log.info("leases.changed", organizations=self.leases.shared, of=len(self.polls))

@@ -23,7 +23,7 @@ def new_ends(change: Change) -> list[str]:
     return [one.job for one in news if one.after.final]
 
 
-def report(change: Change, *, now: datetime, own: ProcessMetrics, unknown_statuses: set[str]) -> None:
+def report(change: Change, *, now: datetime, process: ProcessMetrics, unknown_statuses: set[str]) -> None:
     """Log and measure what was committed. `unknown_statuses`: those that were warned about, which grows."""
     jobs = {tracked.job.id: tracked.job for tracked in change.tracked}
     news = [transition for transition in change.transitions if transition.kind is not TransitionKind.BASELINE]
@@ -38,7 +38,7 @@ def report(change: Change, *, now: datetime, own: ProcessMetrics, unknown_status
     for job_id in new_ends(change):
         ended = jobs[job_id].finished_at
         if ended is not None:
-            own.detected(max((now - ended).total_seconds(), 0.0))
+            process.detected(max((now - ended).total_seconds(), 0.0))
     for job in jobs.values():
         if job.status is Status.UNKNOWN and job.raw_status not in (GONE, *unknown_statuses):
             unknown_statuses.add(job.raw_status)

@@ -50,7 +50,7 @@ class Web:
     reader: Reader
     costs: CostStore
     health: Health
-    own: ProcessMetrics
+    process: ProcessMetrics
     clock: Clock
     alive: Callable[[], bool]
     """Whether the event loop makes progress."""
@@ -86,7 +86,7 @@ class Web:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """A scrape."""
-        self.own.counted(len(asyncio.all_tasks()))
+        self.process.counted(len(asyncio.all_tasks()))
         names = request.query.getall("name[]", [])[:_MOST_NAMES]
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
         compress = query.accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
@@ -96,7 +96,7 @@ class Web:
         async def make() -> tuple[bytes, ...]:
             snapshot = await self.read_snapshot()
             batches = self.exposition.scrape(
-                snapshot, self.health.seen(snapshot.watching, snapshot.at), self.own, asked
+                snapshot, self.health.seen(snapshot.watching, snapshot.at), self.process, asked
             )
             found = []
             while batch := await to_thread.run_sync(next, batches, b"", limiter=self.threads):
@@ -163,7 +163,7 @@ def _add_pages(router: web.UrlDispatcher, of: Web) -> None:
         read_snapshot=of.read_snapshot,
         window=lambda: of.limits().job_retention,
         now=of.clock.now,
-        suspended=lambda: of.own.suspended,
+        suspended=lambda: of.process.suspended,
         shared=of.shared,
         threads=of.threads,
     )

@@ -63,7 +63,7 @@ async def protected_server(folder: Path, **config: Any) -> AsyncIterator[Protect
         control = AccessControl(partial(access, file))
         of = Web(
             reader=shown.store.reader, costs=shown.store.costs,
-            health=shown.health, own=shown.own, clock=_clock(), alive=lambda: True, access=control
+            health=shown.health, process=shown.process, clock=_clock(), alive=lambda: True, access=control
         )  # fmt: skip
         async with serve(application(of), "127.0.0.1", 0, control.context) as (host, port):
             yield ProtectedServer(shown, control, f"{control.scheme}://{host}:{port}", file)

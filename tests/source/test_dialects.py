@@ -80,7 +80,7 @@ async def watched(provider: str, folder: Path, *, history: int = 40, **over: Any
                 transport=way,
                 clock=Clock(of=hand),
                 redactor=Redactor(),
-                own=ProcessMetrics(revision="x"),
+                process=ProcessMetrics(revision="x"),
             )
             for org in settings.organizations
         ]

@@ -59,7 +59,7 @@ async def keys(tmp_path: Path, *, accounts: int = 1) -> AsyncIterator[Keys]:
             JobWatcher(
                 source=asking(base_url, transport=way, org=name, secret=Secret(key), clock=time).source,
                 store=st.jobs, policy=Policy(lookback=timedelta(days=30)), pace=Pace(interval=30, idle_interval=300),
-                events_interval=60, clock=time, reader_clock=time, own=ProcessMetrics(),
+                events_interval=60, clock=time, reader_clock=time, process=ProcessMetrics(),
                 jitter=lambda: 0.5, accounts=shared,
             )
             for name, (_, key) in zip(NAMES, used, strict=True)

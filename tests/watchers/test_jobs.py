@@ -150,7 +150,7 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
         }
         watcher = JobWatcher(
             source=source, store=store.jobs, clock=time, reader_clock=time,
-            own=own,
+            process=own,
             jitter=lambda: 0.5, **{**fields, **over},
         )  # fmt: skip
         yield Watched(watcher, store, Client(http.session, base_url, org), time, own, faults, simulation)

@@ -42,7 +42,7 @@ async def shared(path: Path) -> AsyncIterator[Shared]:
         polls = {f"org-{number}": PollState() for number in range(4)}
         leases = Leases(store.database, clock, owner="ours", duration=MINUTE)
         changes = store.reader.changes
-        watcher = LeaseWatcher(leases=leases, polls=polls, changes=changes, own=own, interval=30.0, clock=clock)
+        watcher = LeaseWatcher(leases=leases, polls=polls, changes=changes, process=own, interval=30.0, clock=clock)
         yield Shared(store, clock, leases, watcher, polls, own)
 
 

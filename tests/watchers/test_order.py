@@ -133,7 +133,7 @@ async def watched(
         watcher = JobWatcher(
             source=source(url, transport=http, clock=time).source, store=store.jobs, policy=POLICY,
             pace=Pace(), events_interval=60.0, clock=time, reader_clock=time,
-            own=ProcessMetrics(), jitter=lambda: 0.5,
+            process=ProcessMetrics(), jitter=lambda: 0.5,
         )  # fmt: skip
         yield Watched(watcher, store, api, time)
 

@@ -134,7 +134,7 @@ def test_ten_thousand_changes_are_a_few_lines() -> None:
     moved = tuple(transition(one.job.id, after=Status.FAILED) for one in jobs)
     with capture_logs() as lines:
         of = change(1, tracked=jobs, transitions=moved)
-        report(of, now=NOON, own=ProcessMetrics(), unknown_statuses=set())
+        report(of, now=NOON, process=ProcessMetrics(), unknown_statuses=set())
     assert len(lines) == 51
     assert lines[-1] == {
         "event": "jobs.changed", "log_level": "info", "org": "research", "more": 9_950, "after": {"failed": 9_950}

@@ -74,7 +74,7 @@ async def watched(tmp_path: Path, api: Api) -> AsyncIterator[Watched]:
         watcher = JobWatcher(
             source=source(url, transport=http, clock=time).source, store=store.jobs, policy=Policy(prices=PRICES),
             pace=Pace(), events_interval=60.0, clock=time, reader_clock=time,
-            own=ProcessMetrics(), jitter=lambda: 0.0,
+            process=ProcessMetrics(), jitter=lambda: 0.0,
         )  # fmt: skip
         yield Watched(watcher, store, api, time)
 

@@ -44,7 +44,7 @@ class Site:
 
     store: Stores
     health: Health
-    own: ProcessMetrics
+    process: ProcessMetrics
     client: aiohttp.ClientSession
     host: str
     port: int
@@ -132,20 +132,20 @@ async def site(
     """A site over an empty store, with `research` alone by default; `changes` makes what may be changed over HTTP."""
     known = orgs or (OrgHealth(org="research", provider="openai", labels={"team": "nlp"}),)
     health = Health(orgs={org.org: org for org in known}, notifiers=notifiers)
-    own, timeout = ProcessMetrics(version="1.2.3"), aiohttp.ClientTimeout(total=20)
-    own.watch(health.orgs, notifiers)
+    process, timeout = ProcessMetrics(version="1.2.3"), aiohttp.ClientTimeout(total=20)
+    process.watch(health.orgs, notifiers)
     async with (
         opened(f"sqlite:///{tmp_path / 'monitor.db'}", clock=Noon()) as store,
         aiohttp.ClientSession(
             auto_decompress=False, timeout=timeout, headers={"Accept-Encoding": "identity"}
         ) as client,
     ):
-        found = Site(store=store, health=health, own=own, client=client, host="", port=0)
+        found = Site(store=store, health=health, process=process, client=client, host="", port=0)
         shown = Web(
             reader=store.reader,
             costs=store.costs,
             health=health,
-            own=own,
+            process=process,
             clock=Noon(),
             alive=lambda: found.alive,
             hosts=hosts,

@@ -116,9 +116,9 @@ async def test_the_page_tells_what_goes_on(tmp_path: Path) -> None:
 async def test_the_page_says_which_notifiers_reach_nobody(tmp_path: Path) -> None:
     async with site(tmp_path, org(), notifiers=("chat", "hook")) as here:
         await here.keep(tracked(job()), told=("gone",))
-        here.own.set_suspended("chat", suspended=True)
+        here.process.set_suspended("chat", suspended=True)
         refused = Seen((await here.get("/")).text).text
-        here.own.set_suspended("chat", suspended=False)
+        here.process.set_suspended("chat", suspended=False)
         mended = Seen((await here.get("/")).text).text
     assert "Delivery to chat is suspended: the receiver refuses our messages" in refused
     assert "chat 0 – suspended the receiver refuses our messages; one attempt an hour" in refused
@@ -141,10 +141,10 @@ async def test_a_sentence_that_is_cut_says_so(tmp_path: Path, beyond: int, end: 
     failed = job(status=Status.FAILED, error=JobError(code="invalid_file", message="x" * (300 + beyond)))
     async with site(tmp_path, org()) as here:
         await here.keep(tracked(failed), events=(event("ev-1", message="x" * (500 + beyond)),))
-        status, own = [Seen((await here.get(path)).text) for path in ("/", "/jobs/research/ftjob-1")]
+        status, process = [Seen((await here.get(path)).text) for path in ("/", "/jobs/research/ftjob-1")]
     assert "x" * 299 + end in status.words
-    assert "x" * 299 + end in own.words
-    assert "x" * 499 + end in own.words
+    assert "x" * 299 + end in process.words
+    assert "x" * 499 + end in process.words
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,9 @@ async def door(tmp_path: Path, *, access: AccessRules | None = None) -> AsyncIte
 
             webhooks = Webhooks(receivers=lambda: found.receivers, hints=stores.hints, clock=SystemClock(), count=count)
             web = Web(
-                reader=stores.reader, costs=stores.costs, health=Health(), own=ProcessMetrics(), clock=SystemClock(),
-                alive=lambda: True, webhooks=webhooks, access=AccessControl(lambda: access or AccessRules()),
+                reader=stores.reader, costs=stores.costs, health=Health(), process=ProcessMetrics(),
+                clock=SystemClock(), alive=lambda: True, webhooks=webhooks,
+                access=AccessControl(lambda: access or AccessRules()),
             )  # fmt: skip
             async with serve(application(web), "127.0.0.1", 0) as (found.host, found.port):
                 yield found
