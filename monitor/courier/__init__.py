@@ -13,7 +13,7 @@ import structlog
 
 from monitor.clock import Clock
 from monitor.courier.lanes import Lane, Lanes
-from monitor.courier.state import AGREE_EVERY, CourierState
+from monitor.courier.state import AGREE_EVERY, CourierState, until_due
 from monitor.courier.target import DeliveryMetrics, TargetHealth
 from monitor.courier.unsettled import UnsettledOutcomes
 from monitor.courier.verdict import (
@@ -37,7 +37,6 @@ log = structlog.get_logger(__name__)
 _JOBS_AT_ONCE: Final = 8
 _SLOWEST: Final = 60.0
 _LOOK_EVERY: Final = 10.0  # deliveries of a replica that died fall due without anybody waking us
-_SOON: Final = 0.2
 _STORE_RETRY: Final = 2.0
 
 
@@ -106,7 +105,7 @@ class Courier:
         claimed: tuple[ClaimedDelivery, ...] = ()
         agreed = False
         try:
-            agreed = await self._lane.agree(self._lease)
+            agreed = await self._lane.agree(self.policy.lease)
             if agreed and (claimed := await self._claim()):
                 await self._send_batch(claimed, probe=probe)
         finally:
@@ -149,7 +148,7 @@ class Courier:
         if rest > 0:
             return min(rest, _LOOK_EVERY)
         due = await self.outbox.next_due(self.notifier.name)
-        return _LOOK_EVERY if due is None else min(max(due.total_seconds(), _SOON), _LOOK_EVERY)
+        return until_due(due, _LOOK_EVERY)
 
     async def _adopt(self) -> None:
         """Take over what was enqueued under the former name, also by a replica that does not know the new one yet."""
@@ -174,13 +173,7 @@ class Courier:
     async def _claim(self) -> tuple[ClaimedDelivery, ...]:
         one_by_one = self._lane.gap > 0 or self._health.suspended or self._health.excess > 0
         limit = 1 if one_by_one else _JOBS_AT_ONCE
-        return await self.outbox.claim(self.notifier.name, owner=self.owner, limit=limit, lease=self._lease)
-
-    @property
-    def _lease(self) -> timedelta:
-        """Long enough for four requests: a probe before a repeat, what goes below a card that is gone, and a refused
-        message once more as plain text."""
-        return timedelta(seconds=4 * self.policy.timeout + 30)
+        return await self.outbox.claim(self.notifier.name, owner=self.owner, limit=limit, lease=self.policy.lease)
 
     async def _send_batch(self, claimed: tuple[ClaimedDelivery, ...], *, probe: bool) -> None:
         """Send all of them at once. When the program stops meanwhile, they have `grace` seconds to end."""

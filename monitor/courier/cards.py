@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from monitor.clock import Clock
 from monitor.courier.lanes import Lane, Lanes
+from monitor.courier.state import SOON, until_due
 from monitor.courier.verdict import LONGEST_WAIT, DeliveryPolicy, backoff
 from monitor.domain.cards import appearance, render_card
 from monitor.domain.flow import Tracked
@@ -29,7 +30,6 @@ log = structlog.get_logger(__name__)
 EDITS_GAP: Final = 1.2
 """Seconds between two edits of one target: Slack takes fifty a minute (https://docs.slack.dev/apis/web-api/rate-limits)."""
 _LOOK_EVERY: Final = 5.0
-_SOON: Final = 0.2
 _STORE_RETRY: Final = 2.0
 _CHARTS: Final = 3
 """So often it is tried to show a curve."""
@@ -109,7 +109,7 @@ class CardEditor:
             return False
         claimed, used = None, False
         try:
-            claimed = await self.store.claim(self.notifier.name, owner=self.owner, lease=self._lease)
+            claimed = await self.store.claim(self.notifier.name, owner=self.owner, lease=self.policy.lease)
             if claimed is not None:
                 used = await self._update(claimed)
         finally:
@@ -123,7 +123,7 @@ class CardEditor:
         if (rest := self._lane.wait(self.clock.monotonic())) > 0:
             return min(rest, _LOOK_EVERY)
         due = await self.store.next_due(self.notifier.name)
-        return _LOOK_EVERY if due is None else min(max(due.total_seconds(), _SOON), _LOOK_EVERY)
+        return until_due(due, _LOOK_EVERY)
 
     async def _update(self, claimed: ClaimedCard) -> bool:
         """Show the job as it is; whether anything was sent for that."""
@@ -187,10 +187,10 @@ class CardEditor:
     async def _posted(self, message: Message, attempt: Attempt) -> Receipt:
         """Post it when it is our turn among all that is posted there. Raises SendError."""
         while not self._posts.take(now := self.clock.monotonic()):
-            await self.clock.sleep(max(self._posts.wait(now), _SOON))
+            await self.clock.sleep(max(self._posts.wait(now), SOON))
         agreed = False
         try:
-            agreed = await self._posts.agree(self._lease)
+            agreed = await self._posts.agree(self.policy.lease)
             if not agreed:
                 raise SendError(FailureKind.RATE, "no_turn", "another replica posts there")
             return await self.notifier.send(message, attempt)
@@ -230,11 +230,6 @@ class CardEditor:
         self.metrics.card(self.notifier.name, "failed")
         log.info("card.failed", card=claimed.key, reason=error.reason, error=str(error))
         await self.store.postpone(claimed, timedelta(seconds=wait), unposted=unposted)
-
-    @property
-    def _lease(self) -> timedelta:
-        """Long enough for four requests: the edit, the post of a lost card, and each once more as plain text."""
-        return timedelta(seconds=4 * self.policy.timeout + 30)
 
     def _over(self, tracked: Tracked) -> bool:
         """Whether its job has been over for so long that nobody looks at the card any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import anyio
@@ -11,6 +11,8 @@ import anyio
 _EXPIRE_EVERY: Final = 60.0
 AGREE_EVERY: Final = 5.0
 """Seconds between two looks at what other replicas know of the target."""
+SOON: Final = 0.2
+"""Seconds that are waited at least for what is due: others may have it in hand."""
 _SET: Final = 60.0  # a clock that moved by more, other than time does, was set
 
 
@@ -44,3 +46,8 @@ class CourierState:
             return False
         self._expire_at = monotonic + _EXPIRE_EVERY
         return True
+
+
+def until_due(due: timedelta | None, most: float) -> float:
+    """Seconds to wait where the next thing is due then, None for nothing: a moment at least, and `most` at most."""
+    return most if due is None else min(max(due.total_seconds(), SOON), most)

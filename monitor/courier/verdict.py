@@ -26,6 +26,15 @@ class DeliveryPolicy:
     max_age: timedelta = timedelta(hours=72)
     """Deliveries that are older become dead letters."""
 
+    @property
+    def lease(self) -> timedelta:
+        """How long what is claimed is ours: long enough for four requests.
+
+        Those of a delivery are a probe before a repeat, what goes below a card that is gone, and a refused message once
+        more as plain text; those of a card the edit and the post of a lost one, each once more as plain text.
+        """
+        return timedelta(seconds=4 * self.timeout + 30)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:

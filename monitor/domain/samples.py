@@ -87,12 +87,8 @@ def moment_of(event: EventType, tracked: Tracked) -> tuple[Transition, Tracked]:
     return transition, of
 
 
-_KINDS: Final = {
-    EventType.APPEARED: TransitionKind.APPEARED,
-    EventType.STALLED: TransitionKind.STALLED,
-    EventType.MOVING: TransitionKind.MOVING,
-    EventType.GONE: TransitionKind.GONE,
-}
+_KINDS: Final = {EventType(kind.value): kind for kind in TransitionKind if kind.value in set(EventType)}
+"""The transitions that are called as their news is."""
 _STALL: Final = Stall(
     reason=StallReason.NO_STEP, since=NOW - timedelta(hours=1), usual=Usual(run=timedelta(hours=2), ran=12)
 )

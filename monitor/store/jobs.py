@@ -274,8 +274,8 @@ class JobStore:
         orgs = sorted({change.org for change in changes})
         _execute(connection, _BEGIN, [{"name": one.org} for one in changes if one.based_on == 0])
         versions: dict[str, int] = {}
-        for start in range(0, len(orgs), CHUNK):
-            versions |= dict(connection.execute(_VERSIONS, {"b_orgs": orgs[start : start + CHUNK]}).all())
+        for chunk in chunks(orgs):
+            versions |= dict(connection.execute(_VERSIONS, {"b_orgs": chunk}).all())
         fenced = self.leases.fence(connection, orgs, now)
         refusals: list[Stale | None] = []
         for one in changes:

@@ -10,7 +10,6 @@ from typing import Final
 from monitor.clock import Clock
 from monitor.domain.flow import Trouble
 from monitor.domain.notices import shutdown_news
-from monitor.domain.pace import Pace, next_delay
 from monitor.domain.pricing import Prices
 from monitor.domain.retirement import dated, inventory
 from monitor.domain.routing import OrgRef, Rule
@@ -20,18 +19,18 @@ from monitor.source import Source
 from monitor.source.models import listed_models
 from monitor.store import CostStore, Leases, Outbox
 from monitor.watchers.repeat import repeat
+from monitor.watchers.retries import ListRetries
 
 log = get_logger()
 
 _OFTEN: Final = 3600.0  # seconds between two looks at the calendar: days pass, and jobs bring forth models
-_RETRY: Final = 60.0  # seconds: where the back-off after failures begins
 
 
 @dataclass(slots=True)
 class _Memory:
     """What is remembered from one step to the next."""
 
-    failures: int = 0
+    retries: ListRetries = field(default_factory=ListRetries)
     due: float = 0.0
     """When the list is to be read again, in monotonic seconds."""
 
@@ -102,17 +101,13 @@ class ModelWatcher:
             trouble = error.trouble
         else:
             self._succeeded()
-        pace = Pace(interval=min(_RETRY, self.interval), idle_interval=self.interval)
-        failures = self._memory.failures
-        return next_delay(pace, active=False, failures=failures, trouble=trouble, jitter=self.jitter())
+        return self._memory.retries.delay(self.interval, trouble, self.jitter())
 
     def _succeeded(self) -> None:
-        if self._memory.failures:
-            log.info("models.listed_again", org=self.account.org, failures=self._memory.failures)
-        self._memory.failures = 0
+        if failures := self._memory.retries.worked():
+            log.info("models.listed_again", org=self.account.org, failures=failures)
 
     def _failed(self, error: SourceError) -> None:
-        if not self._memory.failures:
+        if self._memory.retries.failed():
             trouble = error.trouble
             log.warning("models.not_listed", org=self.account.org, reason=trouble.reason, error=trouble.text)
-        self._memory.failures += 1

@@ -7,20 +7,18 @@ from dataclasses import dataclass, field
 
 from monitor.clock import Clock
 from monitor.domain.flow import Trouble
-from monitor.domain.pace import Pace, next_delay
 from monitor.log import get_logger
 from monitor.providers.base import SourceError
 from monitor.source.projects import Projects, ProjectSource
 from monitor.watchers.repeat import repeat
+from monitor.watchers.retries import ListRetries
 
 log = get_logger()
-
-_RETRY = 60.0  # seconds: where the back-off after failures begins
 
 
 @dataclass(slots=True)
 class _Memory:
-    failures: int = 0
+    retries: ListRetries = field(default_factory=ListRetries)
     unwatched: dict[str, str] = field(default_factory=dict)
     """By id, the names of the projects that were reported."""
     unsure: frozenset[str] = frozenset()
@@ -49,14 +47,12 @@ class ProjectWatcher:
         except SourceError as error:
             trouble = self._failed(error)
         else:
-            memory.failures = 0
-        pace = Pace(interval=min(_RETRY, self.interval), idle_interval=self.interval)
-        return next_delay(pace, active=False, failures=memory.failures, trouble=trouble, jitter=self.jitter())
+            memory.retries.worked()
+        return memory.retries.delay(self.interval, trouble, self.jitter())
 
     def _failed(self, error: SourceError) -> Trouble:
-        if not self._memory.failures:
+        if self._memory.retries.failed():
             log.warning("projects.not_listed", org=self.org, reason=error.trouble.reason, error=error.trouble.text)
-        self._memory.failures += 1
         return error.trouble
 
     def _report(self, found: Projects) -> None:
