@@ -26,7 +26,7 @@ from monitor.web import Receiver
 
 log = get_logger()
 
-_SPREAD = 0.02  # seconds between the first polls of two organisations, so that many do not start as one burst
+_SPREAD = 0.02  # seconds between the first polls of two organisations: a dozen to a slot, and their next polls, too
 
 Read = Callable[[], tuple[Settings, tuple[LocatedIssue, ...]]]
 """Gives the configuration as it is now, and what is allowed but unwise in it."""
@@ -138,7 +138,7 @@ class Program:
                 hints = HintWatcher(store=services.stores.hints, polls=polls, clock=WatchedClock(services.clock))
                 tasks.start_soon(self._keep, "hints", "all", hints.run, hints.clock)
                 for number, watcher in enumerate(polling):
-                    loop = partial(watcher.run, number * _SPREAD * services.jitter())
+                    loop = partial(watcher.run, number * _SPREAD)
                     tasks.start_soon(self._keep, "watcher", watcher.source.org, loop, watcher.clock)
                     tasks.start_soon(self._keep, "reader", watcher.source.org, watcher.read, watcher.reader_clock)
                 for task in secondary_watchers(settings, prices, services, asked):

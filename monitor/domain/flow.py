@@ -98,6 +98,12 @@ class Observation:
     """The provider's own name of the organisation to which the jobs belong, where they say it."""
     trouble: Trouble | None = None
 
+    @property
+    def quiet(self) -> bool:
+        """Everything was read, and there is nothing to decide on: of an organisation that is known, nothing changes."""
+        whole = self.listed and self.complete and self.trouble is None
+        return whole and not (self.jobs or self.reads or self.missing or self.sizes or self.disputed or self.shift)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:

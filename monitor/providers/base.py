@@ -87,6 +87,8 @@ class Listing(Generic[T]):
     first: Request
     read: Callable[[Request, Response], Page[T]]
     """Understands the answer to a request for a page of it. Raises SourceError."""
+    few: Request | None = None
+    """Like `first`, where few new items are expected: a shorter page; None where the vendor's have one length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

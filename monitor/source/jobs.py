@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 _REFUSED: Final = frozenset({400, 404, 410, 422})  # what servers say to a cursor whose item is gone
 _REFUSALS: Final = 3  # polls in a row, after which it is believed that more is not to be had
 _KEPT: Final = 1024 * 1024  # bytes of a page that is kept to be compared
+_FEW_EVENTS: Final = 12  # that were new at a reading, after which the next one asks for a short page first
 _NO_STREAMS: Final = 3  # jobs in a row without an event stream, after which none is asked for
 _AGAIN: Final = 3600.0  # seconds until one is asked for again
 
@@ -66,6 +68,8 @@ class _StreamMemory:
     digest: bytes = b""
     ids: tuple[str, ...] = ()
     """The page that was read first, as it last came, and events on it that may not be stored."""
+    few: bool = False
+    """Whether few new events are to be expected, by the last reading."""
 
 
 @dataclass(slots=True)
@@ -115,20 +119,39 @@ class Source:
         observation's trouble, and what it has is sound.
         """
         poll = Poll(known=known, now=now, lookback=self.lookback, recheck=frozenset(recheck))
-        with anyio.move_on_after(self.deadline) as scope:
+        async with self._in_time(poll):
             poll.unchanged = settled and await self._unchanged(poll)
             if not poll.unchanged:
                 await self._list(poll)
                 await self._each(poll, poll.absent(), self._find)
             if any(wanted.revisited for wanted in self.provider.jobs):
-                await self._each(poll, self._memory.revisits.due(poll.active()), self._revisit)
-            await self._each(poll, poll.summaries(), self._detail)
-        if scope.cancelled_caught:
-            poll.late(self.deadline)
-        streams = self._memory.streams
-        for job_id in streams.keys() - known.jobs.keys() - poll.jobs.keys():
-            del streams[job_id]
+                await self._each(poll, self._memory.revisits.due(poll.active, same=poll.unchanged), self._revisit)
+            if not poll.unchanged:
+                await self._each(poll, poll.summaries(), self._detail)
+        if not poll.unchanged:
+            self._forget_streams(known.jobs.keys() | poll.jobs.keys())
         return poll.observation(self.org)
+
+    def _forget_streams(self, kept: Collection[str]) -> None:
+        streams = self._memory.streams
+        for job_id in streams.keys() - kept:
+            del streams[job_id]
+
+    @asynccontextmanager
+    async def _in_time(self, poll: Poll) -> AsyncIterator[None]:
+        """Break a poll off at its deadline; what it has seen by then stands."""
+        deadline = asyncio.timeout(self.deadline)
+        try:
+            async with deadline:
+                yield
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            poll.late(self.deadline)
+
+    def has_read(self, job_id: str) -> bool:
+        """Whether this process has read the event stream of a job, so that only new events are to be expected."""
+        return job_id in self._memory.streams
 
     async def tail(self, known: Known, job_ids: Sequence[str], now: datetime) -> Observation:
         """Read event streams alone: those of ended jobs to their beginning. Jobs that are not known are left out."""
@@ -138,10 +161,8 @@ class Source:
                 passed = self.client.clock.monotonic() - memory.answered_at
                 poll.by_provider(memory.provider_now + timedelta(seconds=passed))
         streams = [stream(known.jobs[job_id]) for job_id in job_ids if job_id in known.jobs]
-        with anyio.move_on_after(self.deadline) as scope:
+        async with self._in_time(poll):
             await self._each(poll, streams, self._read_stream)
-        if scope.cancelled_caught:
-            poll.late(self.deadline)
         return poll.observation(self.org)
 
     async def check(self) -> None:
@@ -273,8 +294,11 @@ class Source:
             if wanted.revisited:
                 with suppress(NotFound, Malformed):  # who has a list need not show one job
                     found = await self.client.call(wanted.one(provider_id(job_id)))
-                    if found.id == job_id and found.status is not poll.status(job_id):
-                        poll.jobs[job_id] = found
+                    if found.id == job_id:
+                        agrees = found.status is poll.status(job_id)
+                        self._memory.revisits.answered(agrees=agrees)
+                        if not agrees:
+                            poll.jobs[job_id] = found
 
     async def _detail(self, poll: Poll, job: Job) -> None:
         """Ask for a job that is over, whose list does not say how it ended. What fails is asked again later."""
@@ -301,7 +325,10 @@ class Source:
         of = memory.streams.setdefault(wanted.job, _StreamMemory())
         # In which order a stream comes shows in all of its events; only then what is known may be left out.
         newest_first = of.order is Order.NEWEST_FIRST
-        listing = events(wanted.job, wanted.recent if newest_first and not wanted.whole else ())
+        left_out = wanted.recent if newest_first and not wanted.whole else ()
+        listing = events(wanted.job, left_out)
+        if left_out and of.few and listing.few is not None:
+            listing = replace(listing, first=listing.few)
         try:
             whole = await self._events(wanted, listing, of, found)
         except Endless as error:
@@ -317,7 +344,9 @@ class Source:
                 memory.streams_after = now + _AGAIN
         else:
             memory.without_stream.clear()
-        poll.reads.append(wanted.read(found, whole=whole, order=of.order))
+        read = wanted.read(found, whole=whole, order=of.order)
+        of.few = len(read.events) <= _FEW_EVENTS
+        poll.reads.append(read)
 
     async def _events(
         self, wanted: Stream, listing: Listing[JobEvent], of: _StreamMemory, found: dict[str, JobEvent]
@@ -350,7 +379,7 @@ class Source:
         answer = await self._continued(request, listing.first)
         if request != start:
             return await self._understood(request, answer, listing.read)
-        digest = hashlib.blake2b(answer.body, digest_size=16, key=request.path.encode()[-64:]).digest()
+        digest = _digest(request, answer.body)
         if digest == of.digest and not wanted.whole and all(id_ in wanted.recent for id_ in of.ids):
             of.ids = ()
             return _UNCHANGED
@@ -390,6 +419,13 @@ class Source:
         self, request: Request, answer: Answer, read: Callable[[Request, Response], Page[T]]
     ) -> Page[T]:
         return self.client.counted(await self.client.understood(answer, partial(read, request)))
+
+
+def _digest(request: Request, body: bytes) -> bytes:
+    """What tells one answer from another: to keep them whole would take megabytes."""
+    told = hashlib.blake2b(f"{request.path} {request.params}\n".encode(), digest_size=16)
+    told.update(body)
+    return told.digest()
 
 
 _UNCHANGED: Final[Page[JobEvent]] = Page(items=())

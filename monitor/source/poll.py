@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,23 +25,42 @@ _PATIENCE: Final = 3  # failures of the server in one poll, after which it is le
 _SKEW: Final = timedelta(days=1)
 _FEW: Final = 10  # jobs that are asked for one by one
 _REVISIT_EVERY: Final = 10  # polls
+_REVISIT_SELDOM: Final = 40  # polls, where the list has always been right
+_SOUND: Final = 20  # jobs that were as their list had them, after which half as many are asked for
 _REVISITED: Final = 4  # jobs in one poll
 
 
 @dataclass(slots=True)
 class Revisits:
-    """Whose turn it is to be asked for alone: each active job once in ten polls at most, and few in one poll."""
+    """Whose turn it is to be asked for alone: each active job once in ten polls at most, and few in one poll.
 
-    polls: dict[str, int] = field(default_factory=dict)
-    """By job, how many polls ago it was."""
+    The longer a server's list has been right about all who were asked for, the more seldom that is.
+    """
 
-    def due(self, active: Collection[str]) -> list[str]:
-        """The jobs whose turn it is in this poll, those that wait longest first."""
-        self.polls = {job: self.polls.get(job, 0) + 1 for job in active}
-        waiting = [job for job, polls in self.polls.items() if polls >= _REVISIT_EVERY]
-        turn = sorted(waiting, key=lambda job: -self.polls[job])[:_REVISITED]
-        self.polls |= dict.fromkeys(turn, 0)
+    turns: dict[str, int] = field(default_factory=dict)
+    """By job, the number of the poll in which it is asked for."""
+    agreed: int = 0
+    """How many in a row were as their list has them."""
+    _poll: int = 0
+    _next: int = 0
+    """The poll in which the next turn is."""
+
+    def due(self, active: Callable[[], Collection[str]], *, same: bool = False) -> list[str]:
+        """The jobs whose turn it is in this poll, those that wait longest first. `same`: the active ones are who they
+        were."""
+        self._poll += 1
+        if same and self._poll < self._next:
+            return []
+        self.turns = {job: self.turns.get(job, self._poll + _REVISIT_EVERY - 1) for job in active()}
+        waiting = (job for job, turn in self.turns.items() if turn <= self._poll)
+        turn = sorted(waiting, key=self.turns.__getitem__)[:_REVISITED]
+        self.turns |= dict.fromkeys(turn, self._poll + min(_REVISIT_EVERY << self.agreed // _SOUND, _REVISIT_SELDOM))
+        self._next = min(self.turns.values(), default=self._poll + 1)
         return turn
+
+    def answered(self, *, agrees: bool) -> None:
+        """Who was asked for is as its list has it, or is not."""
+        self.agreed = self.agreed + 1 if agrees else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -152,12 +153,12 @@ async def exchange(
     A connection that turns out to be dead is replaced once; aiohttp does that for every GET.
     """
     try:
-        with anyio.fail_after(limits.timeout):
-            async with of.session.request(
-                method, url, headers=headers, data=body or None, allow_redirects=False
-            ) as response:
-                read = await _body(response, limits.max_bytes, of.memory)
-                return Answer(status=response.status, headers=_lower(response.headers), body=read)
+        async with (
+            asyncio.timeout(limits.timeout),
+            of.session.request(method, url, headers=headers, data=body or None, allow_redirects=False) as response,
+        ):
+            read = await _body(response, limits.max_bytes, of.memory)
+            return Answer(status=response.status, headers=_lower(response.headers), body=read)
     except TimeoutError:
         raise TimedOut(f"no complete answer within {limits.timeout:g} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -27,7 +27,9 @@ class Accounts:
 
     def asked(self, org: str, account: str | None = None) -> None:
         """The organisation was asked, and its jobs say that they are of this account; None where they do not say."""
-        self._accounts[org] = account or self._accounts.get(org)
+        if org in self._accounts and account in (None, self._accounts[org]):
+            return
+        self._accounts[org] = account
         server = self.servers.get(org, "")
         if all(other in self._accounts for other, theirs in self.servers.items() if theirs == server):
             self._all_asked[server].set()

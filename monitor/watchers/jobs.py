@@ -20,7 +20,7 @@ from monitor.clock import Clock
 from monitor.domain.decide import Policy, decide, singles, slices, wants_checkpoints
 from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Trouble
 from monitor.domain.model import Checkpoint, EventKind, JobEvent, Status
-from monitor.domain.pace import Pace, next_delay, relaxed
+from monitor.domain.pace import Pace, next_delay, relaxed, slot
 from monitor.domain.snapshot import WatchState
 from monitor.domain.stall import Usual
 from monitor.log import get_logger
@@ -36,7 +36,8 @@ from monitor.watchers.state import PollState, StartGate
 log = get_logger()
 
 _RECORD_EVERY: Final = 90.0  # seconds between two lines in the store that say the same of how watching goes
-_BATCH: Final = 4  # event streams read in one step
+_BATCH: Final = 24  # event streams read in one step; one that is read to its beginning counts for some
+_WHOLE: Final = 6
 _MANY: Final = 100  # jobs that are decided on the event loop; more, in a thread
 _STORE_RETRY: Final = 5.0
 _IDLE: Final = 60.0  # seconds between two looks for something to read, where nothing is planned
@@ -81,7 +82,7 @@ class JobWatcher:
             started = self.clock.monotonic()
             self.process.poll_began(late=started - max(due, self.state.not_before))
             await self._poll()
-            due = started + self._delay(await self._plan())
+            due = self._next(started, active=await self._plan())
             wait = self._until(due)
             await self._record(self.clock.now() + timedelta(seconds=wait))
             await self.state.poll.wait(self.clock, wait)
@@ -115,8 +116,14 @@ class JobWatcher:
             seen = await self.source.observe(known, now, recheck | self.state.doubted, settled=settled)
         finally:
             self.accounts.asked(self.source.org, seen.account if seen is not None else None)
-        changes = await self.commit(replace(seen, settled_until=self.state.settled_until))
-        self.state.agree(seen, changes, await self.store.known(self.source.org))
+        changes: Sequence[Change] = ()
+        if seen.quiet and not known.first_sight and not self._jumped(now):
+            self.state.committed(seen, self.clock.monotonic())
+            self._note(None, listed=True)
+        else:
+            changes = await self.commit(replace(seen, settled_until=self.state.settled_until))
+        if not (settled and seen.quiet):
+            self.state.agree(seen, changes, await self.store.known(self.source.org))
         return changes
 
     async def read_events_once(self, now: datetime, jobs: Sequence[str]) -> Sequence[Change] | None:
@@ -156,8 +163,20 @@ class JobWatcher:
 
     async def _known(self) -> Known | None:
         """What we know, if it is ours to poll."""
-        org = self.source.org
-        return (await self.store.known(org)).of(self.source.kinds) if await self.store.leases.take(org) else None
+        return await self._watched() if await self.store.leases.take(self.source.org) else None
+
+    async def _watched(self) -> Known:
+        """What we know of the kinds that are watched."""
+        known, kinds = await self.store.known(self.source.org), self.source.kinds
+        of, wanted, found = self.state.watched or (None, kinds, known)
+        if of is not known or wanted != kinds:
+            found = known.of(kinds)
+            self.state.watched = known, kinds, found
+        return found
+
+    def _jumped(self, now: datetime) -> bool:
+        """Whether the wall clock was set since the last poll."""
+        return bool(self.state.jump(now, self.clock.monotonic()))
 
     async def _ours(self) -> bool:
         """Whether this replica polls it now; where it has too many organisations, another one does in its place."""
@@ -311,16 +330,27 @@ class JobWatcher:
     async def _read_streams(self) -> bool:
         """Read a few event streams that are due; whether there were any."""
         started = self.reader_clock.monotonic()
-        jobs = self.state.next_streams(started, _BATCH)
+        jobs = list(self._batch(self.state.next_streams(started, _BATCH)))
         if not jobs:
             return False
         # Before they are read: what a poll plans meanwhile, such as the last events of a job that ends, comes sooner.
         # Also what could not be read waits: the interval is how often it is tried.
-        self.state.tried(jobs, started + self.events_interval)
+        self.state.tried(jobs, slot(started + self.events_interval, self.events_interval))
         with self._troubles():
             await self.read_events_once(self.clock.now(), jobs)
         await self._plan()
         return True
+
+    def _batch(self, due: Sequence[str]) -> Iterator[str]:
+        """The first of these streams, as many as are read in one step."""
+        known, room = self.state.planned, _BATCH
+        for id_ in due:
+            was = known.jobs.get(id_) if known is not None else None
+            whole = was is None or was.job.status.final or not self.source.has_read(id_)
+            room -= _WHOLE if whole else 1
+            if room < 0:
+                return
+            yield id_
 
     async def _read_file(self) -> bool:
         """Read a training file that is due; whether there was any."""
@@ -386,23 +416,31 @@ class JobWatcher:
         """Plan the reading of event streams; whether there is a job that is not finalized."""
         if self.store.leases.term(self.source.org) is None:
             self.state.streams_due.clear()
+            self.state.planned = None
             return False
         try:
-            known = (await self.store.known(self.source.org)).of(self.source.kinds)
+            known = await self._watched()
         except StoreUnavailable:
             return bool(self.state.streams_due)
-        self.state.follow(
-            known.jobs, interval=self.events_interval, now=self.clock.now(), monotonic=self.clock.monotonic()
-        )
-        self.state.work()
+        if known is not self.state.planned:
+            self.state.follow(
+                known.jobs, interval=self.events_interval, now=self.clock.now(), monotonic=self.clock.monotonic()
+            )
+            self.state.planned = known
+            self.state.work()
         return bool(self.state.streams_due)
 
-    def _delay(self, active: bool) -> float:
+    def _next(self, started: float, *, active: bool) -> float:
+        """When the poll after this one is due."""
         if self.state.store.failing:
-            return min(_STORE_RETRY, self.pace.interval)
+            return started + min(_STORE_RETRY, self.pace.interval)
         trouble = self.state.trouble if self.state.paused or not self.state.up else None
         pace = relaxed(self.pace, self.state.pushed)
-        return next_delay(pace, active=active, failures=self.state.failures, trouble=trouble, jitter=self.jitter())
+        if trouble is None:
+            delay = next_delay(pace, active=active, failures=0, trouble=None, jitter=0.0)
+            return slot(started + delay, delay)
+        failures = self.state.failures
+        return started + next_delay(pace, active=active, failures=failures, trouble=trouble, jitter=self.jitter())
 
     def _succeeded(self) -> None:
         if self.state.up is False:

@@ -11,7 +11,7 @@ import anyio
 
 from monitor.clock import Nudge
 from monitor.domain.flow import SETTLE_AFTER, Change, Known, Observation, Reason, Tracked, Trouble
-from monitor.domain.model import Status
+from monitor.domain.model import JobKind, Status
 from monitor.domain.stall import Usual
 from monitor.watchers.store_trouble import StoreTrouble
 
@@ -60,9 +60,15 @@ class PollState:
     """Jobs that the store has refused, and that were already warned about."""
     usual: dict[str, tuple[float, Usual]] = field(default_factory=dict)
     """By model of active jobs: how long the last jobs took, and until when that is good."""
+    planned: Known | None = None
+    """What was known when the reading of streams was planned last: until that changes, the plan stands."""
+    watched: tuple[Known, frozenset[JobKind], Known] | None = None
+    """What is known, and what of it is of the kinds that are watched, as it was worked out last."""
     _statuses: dict[str, Status] = field(default_factory=dict)
     _gone: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Jobs that are gone from the provider: when to ask again, and how long to wait after that."""
+    _gone_among: Mapping[str, Tracked] | None = None
+    """The jobs in which these were looked for."""
     _seen: tuple[datetime, float] | None = None
     _settled_until: datetime | None = None
 
@@ -128,9 +134,11 @@ class PollState:
 
     def recheck(self, jobs: Mapping[str, Tracked], monotonic: float) -> frozenset[str]:
         """The jobs that are gone from the provider and due to be asked for again, ever more seldom."""
-        gone = {id_ for id_, tracked in jobs.items() if tracked.gone and not tracked.job.status.final}
         first, longest = _GONE_RETRY
-        self._gone = {id_: self._gone.get(id_, (monotonic + first, first)) for id_ in gone}
+        if jobs is not self._gone_among:
+            gone = (id_ for id_, tracked in jobs.items() if tracked.gone and not tracked.job.status.final)
+            self._gone = {id_: self._gone.get(id_, (monotonic + first, first)) for id_ in gone}
+            self._gone_among = jobs
         due = frozenset(id_ for id_, (at, _) in self._gone.items() if at <= monotonic)
         for id_ in due:
             wait = min(2 * self._gone[id_][1], longest)

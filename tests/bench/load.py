@@ -100,15 +100,15 @@ class Load:
             self._pages[key] = packed({"object": "list", "data": items, "has_more": numbers.stop < self.jobs})
         return self._pages[key]
 
-    def events_page(self, org: str, job: str, after: str) -> bytes:
+    def events_page(self, org: str, job: str, after: str, limit: int) -> bytes:
         """One page of a job's events, newest first."""
         number = int(job.rsplit("-", 1)[1])
         written = self.events if number < self.active else 0
         if self.period and self.running(org, number):
             written += int((time.time() - self.start) / self.period)
         newest = int(after.rsplit("-", 1)[1]) - 1 if after else written - 1
-        items = [self.event(job, n) for n in range(newest, max(newest - PAGE, -1), -1)]
-        return packed({"object": "list", "data": items, "has_more": newest - PAGE >= 0})
+        items = [self.event(job, n) for n in range(newest, max(newest - limit, -1), -1)]
+        return packed({"object": "list", "data": items, "has_more": newest - limit >= 0})
 
     def event(self, job: str, number: int) -> dict[str, Any]:
         """One event: a measurement."""
@@ -169,7 +169,8 @@ class Server:
     async def events(self, request: web.Request) -> web.Response:
         """A job's events."""
         org, of = request.match_info["org"], request.match_info["job"]
-        return await self._answer("list_events", self.load.events_page(org, of, request.query.get("after", "")))
+        page = self.load.events_page(org, of, request.query.get("after", ""), int(request.query.get("limit", 20)))
+        return await self._answer("list_events", page)
 
     async def models(self, _request: web.Request) -> web.Response:
         """No tuned models."""

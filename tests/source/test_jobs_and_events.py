@@ -311,8 +311,25 @@ async def test_an_active_job_of_a_copy_is_asked_for_now_and_then_because_some_on
 def test_active_jobs_are_asked_for_alone_in_turn_and_few_in_one_poll() -> None:
     revisits = Revisits()
     jobs = [f"ftjob-{n}" for n in range(10)]
-    turns = [revisits.due(jobs) for _ in range(20)]
+    turns = [revisits.due(lambda: jobs, same=poll > 0) for poll in range(20)]
     assert max(map(len, turns)) == 4
     assert sorted(job for turn in turns[:12] for job in turn) == jobs, "each once"
-    assert revisits.due([]) == []
-    assert revisits.polls == {}
+    assert revisits.due(list) == []
+    assert revisits.turns == {}
+
+
+def test_the_longer_a_list_has_been_right_the_more_seldom_its_jobs_are_asked_for_alone() -> None:
+    revisits = Revisits()
+
+    def asked(polls: int, *, agrees: bool) -> int:
+        turns = [turn for _ in range(polls) for turn in revisits.due(lambda: ["ftjob-1", "ftjob-2"], same=True)]
+        for _ in turns:
+            revisits.answered(agrees=agrees)
+        return len(turns)
+
+    assert asked(100, agrees=True) == 20
+    assert asked(100, agrees=True) == 10
+    assert asked(100, agrees=True) == 10
+    assert asked(400, agrees=True) == 20, "no more seldom than that"
+    assert asked(80, agrees=False) == 4
+    assert asked(80, agrees=True) == pytest.approx(16, abs=2), "one that was wrong is asked as often as at first"

@@ -15,7 +15,7 @@ from monitor.providers.base import Call, Files, JobList, Listing, Malformed, Not
 from monitor.providers.openai import events as _events
 from monitor.providers.openai.batches import batch_list
 from monitor.providers.openai.jobs import Teller, understand
-from monitor.providers.openai.shape import RULES, first_page, read_page
+from monitor.providers.openai.shape import FEW, RULES, first_page, read_page
 
 _JOBS: Final = "/fine_tuning/jobs"
 _NO_EVENTS: Final = frozenset({404, 405, 410, 501})  # what copies of the API say that have no event streams
@@ -36,8 +36,12 @@ def _job_list(teller: Teller, *, copied: bool) -> JobList:
 
 def events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEvent]:
     """One job's events, without those that are known."""
-    first = first_page("list_events", f"{_JOBS}/{quote(job_id, safe='')}/events")
-    return Listing(first=first, read=partial(_read_events, org, job_id, known))
+    path = f"{_JOBS}/{quote(job_id, safe='')}/events"
+    return Listing(
+        first=first_page("list_events", path),
+        few=first_page("list_events", path, limit=FEW),
+        read=partial(_read_events, org, job_id, known),
+    )
 
 
 def checkpoints(job_id: str) -> Listing[Checkpoint]:
