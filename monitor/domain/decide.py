@@ -123,15 +123,14 @@ def singles(seen: Observation, change: Change) -> Iterator[tuple[str | None, Obs
 
 def evolve(known: Known, change: Change) -> Known:
     """What is known once the change is committed."""
-    jobs, final = dict(known.jobs), dict(known.final)
-    for tracked in change.tracked:
-        id_ = tracked.job.id
-        jobs.pop(id_, None)
-        final.pop(id_, None)
-        if tracked.finalized:
-            final[id_] = tracked.job.status
-        else:
-            jobs[id_] = tracked
+    open_ = {one.job.id: one for one in change.tracked if not one.finalized}
+    over = {one.job.id: one.job.status for one in change.tracked if one.finalized}
+    jobs = {**known.jobs, **open_}
+    for id_ in over.keys() & jobs.keys():
+        del jobs[id_]
+    final = known.final  # as long as history: copied only where it changes
+    if over or any(id_ in final for id_ in open_):
+        final = {id_: status for id_, status in final.items() if id_ not in open_} | over
     return Known(
         org=known.org,
         version=change.based_on + 1,

@@ -62,16 +62,15 @@ class Sizes:
 
 def wanted(known: Known, rates: Rates) -> dict[str, Reading]:
     """By job, newest first, the files of the active jobs that are priced by tokens and whose size is not known."""
-    newest = sorted(known.jobs.items(), key=lambda one: one[1].since, reverse=True)
+    lacking = (one for one in known.jobs.values() if one.size is None and one.job.training_file is not None)
+    newest = sorted((one for one in lacking if one.active), key=lambda one: one.since, reverse=True)
     return {
-        id_: (tracked.job.training_file, tracked.job.model)
-        for id_, tracked in newest
-        if tracked.job.training_file is not None and _lacks(tracked, rates)
+        one.job.id: (one.job.training_file, one.job.model)
+        for one in newest
+        if one.job.training_file is not None and _by_tokens(one, rates)
     }
 
 
-def _lacks(tracked: Tracked, rates: Rates) -> bool:
-    if not tracked.active or tracked.size is not None:
-        return False
+def _by_tokens(tracked: Tracked, rates: Rates) -> bool:
     rate = rate_of(tracked.job, rates)
     return rate is not None and rate.per_million is not None

@@ -46,7 +46,7 @@ def test_the_load_is_what_the_provider_would_list() -> None:
     assert [job.status for job in seen] == ["running"] * 2 + ["succeeded"] * 248
     events, after = [], ""
     for _ in range(2):
-        page = json.loads(gzip.decompress(load.events_page("o0", seen[0].id, after)))
+        page = json.loads(gzip.decompress(load.events_page("o0", seen[0].id, after, PAGE)))
         events += [FineTuningJobEvent.model_validate(event, strict=True) for event in page["data"]]
         after = events[-1].id
     assert (len(events), len({event.id for event in events}), page["has_more"]) == (150, 150, False)

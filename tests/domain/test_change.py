@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
@@ -151,6 +152,24 @@ def test_nothing_is_written(before: Tracked, look: Observation) -> None:
     assert decide(known(before), look, POLICY).empty
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_of_a_quiet_poll_nothing_is_written_whatever_is_known(seed: int) -> None:
+    dice = Random(seed)
+    jobs = [tracked(job(f"ftjob-{n}", status=dice.choice(list(Status))), missing=dice.randrange(5)) for n in range(9)]
+    before = known(*dice.sample(jobs, dice.randrange(9)), horizon=NOON - dice.randrange(2) * DAY)
+    look = seen(at=NOON + dice.randrange(9) * DAY, provider_now=NOON, settled_until=NOON - MINUTE)
+    assert look.quiet
+    assert decide(before, look, POLICY).empty
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"jobs": (job(),)}, {"missing": frozenset({"a"})}, {"shift": DAY}, {"listed": False}, {"complete": False}],
+)
+def test_a_poll_that_shows_something_is_not_quiet(more: dict[str, Any]) -> None:
+    assert not replace(seen(), **more).quiet
+
+
 def test_a_job_that_started_is_not_tallied_again_when_it_is_gone_or_the_clock_is_set() -> None:
     before = known(tracked(job(started_at=NOON - MINUTE), missing=GONE_AFTER - 1))
     assert decide(before, seen(missing=frozenset({"ftjob-1"})), POLICY).counters == ()
@@ -180,6 +199,9 @@ def test_what_is_known_follows_from_what_was_written() -> None:
     assert after == Known(org="research", version=4, jobs={"b": moved}, final={"old": F, "a": F}, horizon=NOON - DAY)
     later = Change(org="research", based_on=4, at=NOON, horizon=NOON)
     assert evolve(after, later) == replace(after, version=5, horizon=NOON)
+    corrected = Change(org="research", based_on=4, at=NOON, tracked=(tracked(job("a"), corrected=True),))
+    assert evolve(after, corrected).final == {"old": F}
+    assert set(evolve(after, corrected).jobs) == {"a", "b"}
 
 
 def test_history_is_what_ended_before_the_lookback_and_what_is_active_never_is() -> None:

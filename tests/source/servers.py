@@ -40,6 +40,8 @@ class Api:
     asked: list[str] = field(default_factory=list)
     """Path and query of each request, without the limit."""
     headers: list[dict[str, str]] = field(default_factory=list)
+    limits: list[int] = field(default_factory=list)
+    """How many items each request for a page wanted."""
     limit: int = 100
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -52,17 +54,19 @@ class Api:
             return await fault(request)
         match path.split("/"):
             case ["jobs"]:
-                return self._page(self.jobs, after)
+                return self._page(request, self.jobs)
             case ["jobs", job, "events"]:
-                return self._page(self.events.get(job, []), after)
+                return self._page(request, self.events.get(job, []))
             case ["jobs", job]:
                 return next((web.json_response(each) for each in self.jobs if each["id"] == job), refusal(404))
         return refusal(404)
 
-    def _page(self, items: list[dict[str, Any]], after: str | None) -> web.Response:
-        start = 0 if after is None else [item["id"] for item in items].index(after) + 1
-        page = items[start : start + self.limit]
-        return web.json_response({"object": "list", "data": page, "has_more": start + self.limit < len(items)})
+    def _page(self, request: web.BaseRequest, items: list[dict[str, Any]]) -> web.Response:
+        after = request.query.get("after")
+        self.limits.append(int(request.query.get("limit", "20")))
+        end = start = 0 if after is None else [item["id"] for item in items].index(after) + 1
+        end += min(self.limit, self.limits[-1])
+        return web.json_response({"object": "list", "data": items[start:end], "has_more": end < len(items)})
 
 
 def refusal(status: int, message: str = "no", **headers: str) -> web.Response:

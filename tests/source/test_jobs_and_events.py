@@ -287,6 +287,21 @@ async def test_at_the_deadline_the_streams_that_were_read_are_kept() -> None:
     assert seen.trouble.reason is Reason.TIMEOUT
 
 
+async def test_where_few_events_were_new_the_next_page_is_short_and_what_it_does_not_reach_is_asked_for() -> None:
+    api, known, brought = Api(), b.known(tracked("ftjob-1")), []
+    async with serving(api) as url, asking(url) as asked:
+        for count in (30, 33, 35, 75, 130):
+            api.events["ftjob-1"] = stream(count)
+            seen = await asked.source.tail(known, ["ftjob-1"], NOON)
+            brought.append([one.id for one in seen.reads[0].events])
+            known = evolve(known, decide(known, seen, Policy()))
+    assert brought == [
+        [f"ev-{n}" for n in range(newest, oldest, -1)]
+        for oldest, newest in ((0, 30), (30, 33), (33, 35), (35, 75), (75, 130))
+    ]
+    assert api.limits == [100, 100, 20, 20, 100, 100]
+
+
 async def test_what_events_tell_arrives() -> None:
     told = [event("ev-1", message="Fine-tuning job started"), event("ev-0", data={"step": 3}, type="metrics")]
     seen = await tail(Api(events={"ftjob-1": told}), b.known(tracked("ftjob-1")), "ftjob-1")

@@ -139,7 +139,7 @@ async def test_jobs_that_move_between_pages_are_neither_missed_nor_doubled() -> 
     async def with_a_new_one(request: web.BaseRequest) -> web.StreamResponse:
         api.jobs.insert(0, job("ftjob-151", "queued", NOON + timedelta(minutes=1)))
         api.faults.clear()
-        return api._page(api.jobs, request.query["after"])
+        return api._page(request, api.jobs)
 
     api.faults["jobs?after=ftjob-51"] = with_a_new_one
     async with serving(api) as url, asking(url) as asked:
