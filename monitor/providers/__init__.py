@@ -1,4 +1,4 @@
-"""The vendors: their settings, what can be asked of them, and what the answers mean. No I/O."""
+"""One module per provider: its settings, the requests its API offers, and how its answers are parsed. No I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OrganizationSettings = Annotated[
     OpenAISettings | AzureSettings | TogetherSettings | FireworksSettings | VertexSettings | BedrockSettings,
     Field(discriminator="provider"),
 ]
-"""One organisation's settings, told apart by `provider`; a new provider joins here."""
+"""The settings of one organisation, discriminated by `provider`. A new provider is added to this union."""
 
 __all__ = [
     "AzureSettings",

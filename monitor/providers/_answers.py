@@ -1,4 +1,4 @@
-"""What answers of most vendors are: a page with a token of the next one, or one thing alone."""
+"""Parses the two common forms of answer: a list page with a next-page token, and a single object."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from monitor.providers._json import Object, Partial, Skip, obj, raw_page, understood
+from monitor.providers._json import Object, Parsed, Skip, obj, parse_items, raw_page
 from monitor.providers._refusals import RefusalRule, granted, refusal
 from monitor.providers._values import cursor
 from monitor.providers.base import Malformed, Page, Request, Response
@@ -16,39 +16,45 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPages:
-    """How a vendor pages a list."""
+    """How a vendor pages a list with next-page tokens."""
 
     key: str
-    """Under which the items stand."""
-    told: str
-    """What the answer calls the token of the next page."""
-    asked: str
-    """The parameter that takes it."""
+    """The key of the list of items."""
+    next_key: str
+    """The key of the next page's token in an answer."""
+    next_parameter: str
+    """The request parameter that takes the token."""
     optional: bool = False
-    """Whether an empty list may be left out."""
+    """Whether the list may be missing when it is empty, as in proto3's JSON."""
     rules: Iterable[RefusalRule] = ()
 
-    def read(self, request: Request, response: Response, understand: Callable[[Object], Partial[T] | Skip]) -> Page[T]:
-        """What a page says. Raises SourceError."""
+    def read(self, request: Request, response: Response, parse: Callable[[Object], Parsed[T] | Skip]) -> Page[T]:
+        """Parse a page and build the request for the next one. Raises SourceError."""
         if (error := refusal(response, one=False, rules=self.rules)) is not None:
             raise error
         page = raw_page(response, self.key, optional=self.optional)
-        items, skipped = understood(page, understand)
-        token = cursor(page.envelope.get(self.told))
-        following = request.following(**{self.asked: token}) if token is not None else None
-        return Page(items=items, skipped=skipped, next=following)
+        items, skipped = parse_items(page, parse)
+        token = cursor(page.envelope.get(self.next_key))
+        return Page(
+            items=items,
+            skipped=skipped,
+            next=request.following(**{self.next_parameter: token}) if token is not None else None,
+        )
 
 
 def single(
     response: Response,
-    understand: Callable[[Object], Partial[T] | Skip],
+    parse: Callable[[Object], Parsed[T] | Skip],
     *,
     what: str = "job",
     named_by: str = "id",
     rules: Iterable[RefusalRule] = (),
 ) -> T:
-    """The one thing that was asked for. `named_by`: what it lacks where it is none. Raises SourceError."""
-    found = understand(obj(granted(response, what=what, rules=rules)))
-    if not isinstance(found, Partial):
+    """Parse the single object that was requested. Raises SourceError.
+
+    `named_by` names the field without which it is not such an object, for the error's text.
+    """
+    found = parse(obj(granted(response, what=what, rules=rules)))
+    if not isinstance(found, Parsed):
         raise Malformed(f"the answer is not a {what}: it has no usable {named_by}")
     return found.item

@@ -1,4 +1,4 @@
-"""What is the same of batches at all vendors: how many requests are done, and that time may run out."""
+"""Texts that batches of all vendors share: why one expired, and what to do about a refused input."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from monitor.domain.model import FailureClass, JobError
 
 EXPIRED: Final = JobError(
     code="expired",
-    message="The batch was not worked through before it expired.",
+    message="The batch expired before all its requests were answered.",
     failure=FailureClass.PROVIDER,
     hint=(
-        "What was answered by then is in its output and is charged: submit the other requests again in a new batch, "
-        "in smaller ones if it happens often."
+        "Requests that were answered are in its output file and are charged. Submit the others again in a new batch; "
+        "use smaller batches if this happens often."
     ),
 )
-"""Why a batch failed whose time ran out."""
+"""The error of a batch that expired before all its requests were answered."""
 REFUSED: Final = "Correct the input file, upload it again and create a new batch."
-"""What to do about a batch whose input its vendor refused."""
+"""The hint for a batch whose input file the vendor refused."""

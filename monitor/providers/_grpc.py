@@ -1,4 +1,4 @@
-"""What Google's canonical error codes say about who can fix a failure (google.rpc.Code)."""
+"""Classifies failures by Google's canonical error codes (google.rpc.Code)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAMES: Final = (
     "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
     "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 )  # fmt: skip
-# INVALID_ARGUMENT may be the file or the settings: the words decide.
+# INVALID_ARGUMENT is left out: it may be the file or the settings, so the message is classified instead.
 _FAILURES: Final[Mapping[str, FailureClass]] = {
     "DEADLINE_EXCEEDED": FailureClass.PROVIDER,
     "NOT_FOUND": FailureClass.FILE,
@@ -30,12 +30,10 @@ _FAILURES: Final[Mapping[str, FailureClass]] = {
 
 
 def job_error(status: object) -> JobError | None:
-    """The error in a `google.rpc.Status`, whose code is a number or a name; None for OK, which healthy jobs have."""
+    """Convert a `google.rpc.Status`, whose code is a number or a name; None for OK, which healthy jobs carry."""
     code = sub(status, "code")
     name = _NAMES[code] if isinstance(code, int) and 0 <= code < len(_NAMES) else text(code, 64)
     message = text(sub(status, "message"), 2_000)
-    if name in (None, "OK") and message is None:
-        return None
-    if name == "OK":
+    if name == "OK" or (name is None and message is None):
         return None
     return JobError(code=name, message=message, failure=_FAILURES.get(name or ""))

@@ -1,4 +1,4 @@
-"""Reads JSON that nobody promised to be good: whatever comes, it is a value or Malformed."""
+"""Parses JSON answers without trusting them: the result is a value, or Malformed is raised."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from monitor.providers.base import Malformed, Response
 T = TypeVar("T")
 
 _MOST_ITEMS: Final = 10_000
-_MOST_VALUES: Final = 400_000  # 8 MiB of `[],[],` would be 200 MB of objects; a real page of that size has 150 000
+_MOST_VALUES: Final = 400_000  # 8 MiB of `[],[],` would become 200 MB of objects; a real page of that size has 150 000
 _BOM: Final = b"\xef\xbb\xbf"
-_LONGEST_INTEGER: Final = 30  # digits; Python refuses to read 4300 and more
+_LONGEST_INTEGER: Final = 30  # digits; Python refuses to parse 4300 and more
 
 Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawPage:
-    """A page of a list, before its items are understood."""
+    """A page of a list whose items are not parsed yet."""
 
     objects: tuple[Object, ...]
-    """The last alone, where what the others mean is remembered."""
+    """The items that are JSON objects. From a fast path only the last one, whose id is the cursor of the next page."""
     skipped: int
-    """Items that are no objects."""
+    """How many items are not JSON objects."""
     count: int
-    """How many items it has, whatever they are."""
+    """How many items the page has, valid or not."""
     envelope: Object
-    """What is said beside the items."""
+    """The other keys of the page, such as `has_more`."""
     known: int = 0
-    """Items that were left out because they are known."""
+    """How many items were skipped because their ids are known already."""
     scrubbed: bool = False
-    """Whether secrets were taken out of each item already."""
+    """Whether our secrets were removed from each item already."""
 
 
 def decode(response: Response) -> object:
-    """The body as plain values. Raises Malformed.
+    """Decode the body. Raises Malformed.
 
-    Lenient about what changes no meaning: a byte order mark is dropped, integers without end are None, and NaN and the
-    infinities, which JSON does not have, are their names.
+    It tolerates what does not change the meaning: a byte order mark is dropped, an integer of more than 30 digits
+    becomes None, and NaN and the infinities, which JSON does not have, become their names as text.
     """
     body = response.body.removeprefix(_BOM)
     if body.count(b",") > _MOST_VALUES:
@@ -53,7 +53,7 @@ def decode(response: Response) -> object:
         return msgspec.json.decode(body)
     except RecursionError:
         raise Malformed("the answer is nested too deeply") from None
-    except ValueError:  # msgspec's errors are ValueErrors; it refuses NaN, 1e999 and lone surrogates
+    except ValueError:  # msgspec's errors are ValueErrors; it rejects NaN, 1e999 and lone surrogates
         return _decode_leniently(body)
 
 
@@ -78,7 +78,7 @@ def _not_json(body: bytes) -> str:
 
 
 def obj(response: Response) -> Object:
-    """The body, which has to be an object."""
+    """Decode the body, which must be a JSON object. Raises Malformed."""
     value = decode(response)
     if not isinstance(value, dict):
         raise Malformed("the answer is not an object")
@@ -86,9 +86,9 @@ def obj(response: Response) -> Object:
 
 
 def raw_page(response: Response, key: str = "data", *, optional: bool = False) -> RawPage:
-    """The body, which has to be a page: an object with a list under this key. Raises Malformed.
+    """Decode a page: an object with a list under `key`. Raises Malformed.
 
-    `optional`: an empty list may be left out, as proto3's JSON does.
+    With `optional`, a missing list is empty, as in proto3's JSON.
     """
     page = obj(response)
     items = page.get(key)
@@ -103,32 +103,30 @@ def raw_page(response: Response, key: str = "data", *, optional: bool = False) -
 
 
 Skip = str
-"""Why an item is left out: a word for a metric's label."""
+"""Why an item was skipped, as the value of a metric's label, such as `bad_id`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Partial(Generic[T]):
-    """An item that was understood, without so many figures that make no sense."""
+class Parsed(Generic[T]):
+    """A parsed item. `left_out` is how many of its figures made no sense and were dropped."""
 
     item: T
     left_out: int = 0
 
 
-def understood(
-    page: RawPage, understand: Callable[[Object], Partial[T] | Skip]
-) -> tuple[tuple[T, ...], dict[str, int]]:
-    """The items that make sense, and how many of the others there are, by reason.
+def parse_items(page: RawPage, parse: Callable[[Object], Parsed[T] | Skip]) -> tuple[tuple[T, ...], dict[str, int]]:
+    """Parse the items of a page. Returns the valid ones and how many were skipped, by reason.
 
-    One bad item does not hide its siblings.
+    One bad item does not hide the others.
     """
-    return _summed((understand(each) for each in page.objects), page.skipped)
+    return _collected((parse(each) for each in page.objects), page.skipped)
 
 
-def _summed(found: Iterable[Partial[T] | Skip], no_objects: int = 0) -> tuple[tuple[T, ...], dict[str, int]]:
+def _collected(found: Iterable[Parsed[T] | Skip], no_objects: int = 0) -> tuple[tuple[T, ...], dict[str, int]]:
     items: list[T] = []
     skipped = {"not_an_object": no_objects, "bad_figure": 0}
     for each in found:
-        if isinstance(each, Partial):
+        if isinstance(each, Parsed):
             items.append(each.item)
             skipped["bad_figure"] += each.left_out
         else:
@@ -136,15 +134,16 @@ def _summed(found: Iterable[Partial[T] | Skip], no_objects: int = 0) -> tuple[tu
     return tuple(items), {reason: count for reason, count in skipped.items() if count}
 
 
-Quick = Callable[[Response, Callable[[Object], Partial[T] | Skip]], "Understood[T] | None"]
-"""A quicker way to a page and what its items mean; None for one that is not in order, which is read in the plain way.
+FastPath = Callable[[Response, Callable[[Object], Parsed[T] | Skip]], "ParsedPage[T] | None"]
+"""Parses a page faster than `raw_page` and `parse_items`; returns None for an irregular page, which these two then
+read.
 
-What it gives is what the plain way gives, but for what it leaves out.
+Its result equals theirs except for the items that it skips as known.
 """
 
 
-class Understood(NamedTuple, Generic[T]):
-    """A page and what its items mean."""
+class ParsedPage(NamedTuple, Generic[T]):
+    """A page with its parsed items, and how many were skipped, by reason."""
 
     page: RawPage
     items: tuple[T, ...]
@@ -152,57 +151,57 @@ class Understood(NamedTuple, Generic[T]):
 
 
 class Memo(Generic[T]):
-    """What the items of a page meant when it was last read: of a page that changed, few items did.
+    """Remembers the parsed items of the page as it was read last, since few items change between two reads.
 
-    To compare the bytes of an item costs a hundredth of understanding it. They are compared by their hash, which Python
-    keys anew in each process, so that nobody can choose two that are equal.
+    Comparing an item's bytes costs a hundredth of parsing it. The bytes are compared by `hash`, which Python keys anew
+    in each process, so nobody can construct two items that collide.
     """
 
     def __init__(self) -> None:
-        self._known: dict[int, Partial[T] | Skip] = {}
+        self._known: dict[int, Parsed[T] | Skip] = {}
         self._secrets = 0
 
-    def page(self, response: Response, understand: Callable[[Object], Partial[T] | Skip]) -> Understood[T] | None:
-        """A page of which only items that were not there before are understood: a `Quick`."""
-        if response.secrets != self._secrets:  # what was scrubbed before may hold a secret that is new
+    def page(self, response: Response, parse: Callable[[Object], Parsed[T] | Skip]) -> ParsedPage[T] | None:
+        """Parse only the items that were not on the page before: a `FastPath`."""
+        if response.secrets != self._secrets:  # items that were parsed before may hold a secret that is new
             self._known, self._secrets = {}, response.secrets
         try:
-            envelope, raws = _taken_apart(response)
+            envelope, raws = _split(response)
             last = msgspec.json.decode(raws[-1]) if raws else {}
             if not isinstance(last, dict) or (raws and cursor(last.get("id")) is None):
-                return None  # the page behind it is asked for with another item's id
-            places = [hash(bytes(raw)) for raw in raws]
-            self._known = dict(self._read(zip(places, raws, strict=True), response, understand))
+                return None  # the plain way takes the cursor of the next page from an earlier item
+            digests = [hash(bytes(raw)) for raw in raws]
+            self._known = dict(self._read(zip(digests, raws, strict=True), response, parse))
         except (ValueError, KeyError, RecursionError):  # msgspec's errors are ValueErrors
             return None
         page = RawPage(
             objects=(last,) if raws else (), skipped=0, count=len(raws), envelope=envelope, scrubbed=True
         )  # fmt: skip
-        return Understood(page, *_summed(map(self._known.__getitem__, places)))
+        return ParsedPage(page, *_collected(map(self._known.__getitem__, digests)))
 
     def _read(
         self,
         raws: Iterable[tuple[int, msgspec.Raw]],
         response: Response,
-        understand: Callable[[Object], Partial[T] | Skip],
-    ) -> Iterator[tuple[int, Partial[T] | Skip]]:
-        for place, raw in raws:
-            found = self._known.get(place)
-            yield place, found if found is not None else _understood_alone(raw, response, understand)
+        parse: Callable[[Object], Parsed[T] | Skip],
+    ) -> Iterator[tuple[int, Parsed[T] | Skip]]:
+        for digest, raw in raws:
+            found = self._known.get(digest)
+            yield digest, found if found is not None else _parse_raw(raw, response, parse)
 
 
 def unknown(
-    known: Container[str], response: Response, understand: Callable[[Object], Partial[T] | Skip]
-) -> Understood[T] | None:
-    """A page of which only items that are not known by their ids are understood: a `Quick`."""
+    known: Container[str], response: Response, parse: Callable[[Object], Parsed[T] | Skip]
+) -> ParsedPage[T] | None:
+    """Parse only the items whose ids are not in `known`: a `FastPath`."""
     try:
         parts = _parts(response.body)
         ids = [item.id for item in _identified(parts[_KEY])]
         if not (ids and ids[-1]):
             return None
-        fresh = [place for place, id_ in enumerate(ids) if id_ not in known]
-        envelope, raws = _taken_apart(response) if fresh else (_envelope(parts), [])
-        found = [_understood_alone(raws[place], response, understand) for place in fresh]
+        fresh = [index for index, id_ in enumerate(ids) if id_ not in known]
+        envelope, raws = _split(response) if fresh else (_envelope(parts), [])
+        found = [_parse_raw(raws[index], response, parse) for index in fresh]
     except (ValueError, KeyError, RecursionError):
         return None
     page = RawPage(
@@ -213,11 +212,14 @@ def unknown(
         known=len(ids) - len(fresh),
         scrubbed=True,
     )
-    return Understood(page, *_summed(found))
+    return ParsedPage(page, *_collected(found))
 
 
-def _taken_apart(response: Response) -> tuple[Object, list[msgspec.Raw]]:
-    """The envelope and the items, as bytes. Raises ValueError or KeyError where they are not in order."""
+def _split(response: Response) -> tuple[Object, list[msgspec.Raw]]:
+    """Split a page into its envelope and the raw bytes of its items.
+
+    Raises ValueError or KeyError for irregular pages.
+    """
     parts = _parts(response.body)
     raws = _items(parts[_KEY])
     if len(raws) > _MOST_ITEMS or response.body.count(b",") > _MOST_VALUES:
@@ -229,19 +231,17 @@ def _envelope(parts: Mapping[str, msgspec.Raw]) -> Object:
     return {name: msgspec.json.decode(raw) for name, raw in parts.items() if name != _KEY}
 
 
-def _understood_alone(
-    raw: msgspec.Raw, response: Response, understand: Callable[[Object], Partial[T] | Skip]
-) -> Partial[T] | Skip:
-    """What one item means, without secrets."""
+def _parse_raw(raw: msgspec.Raw, response: Response, parse: Callable[[Object], Parsed[T] | Skip]) -> Parsed[T] | Skip:
+    """Parse one item and remove our secrets from it."""
     item = msgspec.json.decode(raw)
     if not isinstance(item, dict):
         return "not_an_object"
-    found: Partial[T] | Skip = response.scrub(understand(item), bytes(raw))
+    found: Parsed[T] | Skip = response.scrub(parse(item), bytes(raw))
     return found
 
 
 class _Identified(msgspec.Struct):
-    """An item that is known by its id."""
+    """The one field that is decoded of an item to find out whether it is known."""
 
     id: str
 

@@ -1,4 +1,4 @@
-"""Access tokens by OAuth 2: what is asked for one, and what the answer means."""
+"""Access tokens by OAuth 2: the token request and its answer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from monitor.providers._refusals import granted
 from monitor.providers._values import number
 from monitor.providers.base import AuthFailed, Call, Malformed, Request, Response, SourceError, Token
 
-_SHORTEST = 60.0  # seconds; a server that does not say how long a token is good for is asked again soon
+_SHORTEST = 60.0  # Seconds. A server that does not say how long a token is valid is asked again after that time.
 
 
 def token_call(url: str, form: Mapping[str, str]) -> Call[Token]:
-    """The request for a token (RFC 6749, 4.4 and RFC 7523, 2.1)."""
+    """Build the token request (RFC 6749, section 4.4, and RFC 7523, section 2.1)."""
     request = Request(
         operation="get_token",
         path=url,
@@ -26,11 +26,11 @@ def token_call(url: str, form: Mapping[str, str]) -> Call[Token]:
 
 
 def read_token(response: Response) -> Token:
-    """The token in an answer. Raises AuthFailed where the credentials are refused, and other SourceErrors."""
+    """Parse a token response. Raises AuthFailed where the credentials are refused, and other SourceErrors."""
     if response.status in (400, 401, 403):
         try:
             granted(response, what="token")
-        except SourceError as error:  # 400 is what RFC 6749, 5.2 has for credentials that are refused
+        except SourceError as error:  # RFC 6749, section 5.2: refused credentials are answered with 400
             raise AuthFailed(f"no access token: {error}") from None
     body = obj(granted(response, what="token"))
     text = body.get("access_token")

@@ -1,4 +1,4 @@
-"""What refusals mean, whoever refuses: by status, by the vendor's own codes, and in the server's words."""
+"""Classifies error responses by status, by the vendor's error codes, and by the words of the message."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _MEANINGS: Final[Mapping[int, tuple[type[SourceError], str]]] = {
     401: (AuthFailed, "the key is refused"),
     402: (NotEligible, "payment is required"),
     403: (AuthFailed, "the key may not do this"),
-    408: (ProviderUnavailable, "the server gave up waiting"),
-    409: (ProviderUnavailable, "the server is at odds with itself"),
+    408: (ProviderUnavailable, "the server timed out waiting for the request"),
+    409: (ProviderUnavailable, "the server reports a conflict"),
     429: (RateLimited, "too many requests"),
 }
 _KEYS: Final = ("code", "type", "status", "reason")
@@ -34,7 +34,7 @@ _KEYS: Final = ("code", "type", "status", "reason")
 
 @dataclass(frozen=True, slots=True)
 class RefusalRule:
-    """What a vendor's codes or words mean, where they come with one of these statuses, or with any."""
+    """Classifies error responses whose code or message matches; with `statuses`, only those with such a status."""
 
     words: re.Pattern[str]
     kind: type[SourceError]
@@ -42,26 +42,29 @@ class RefusalRule:
     statuses: frozenset[int] = frozenset()
 
     def fits(self, status: int, words: str) -> bool:
-        """Whether it is about this refusal."""
+        """Whether this rule applies to a response with this status and these words."""
         return (not self.statuses or status in self.statuses) and self.words.search(words) is not None
 
 
 def refusal(
     response: Response, *, one: bool, what: str = "job", rules: Iterable[RefusalRule] = ()
 ) -> SourceError | None:
-    """The error that a response is; None for a success. `one`: one job (or `what`) was asked for, not a list."""
+    """The error that a response stands for; None for a success.
+
+    With `one`, a single `what` was requested and not a list: 404 is then NotFound and not Malformed.
+    """
     status = response.status
     if 200 <= status < 300:
         return None
     if 300 <= status < 400:
         return Malformed(f"{status}: redirect refused; is base_url right?")
-    said, code = _envelope(response)
-    kind, meaning = _meaning(status, f"{code} {said}", one=one, what=what, rules=rules)
-    return kind(_cut(f"{status}: {meaning}", code, said))
+    message, code = _envelope(response)
+    kind, meaning = _meaning(status, f"{code} {message}", one=one, what=what, rules=rules)
+    return kind(_cut(f"{status}: {meaning}", code, message))
 
 
 def granted(response: Response, *, what: str, rules: Iterable[RefusalRule] = ()) -> Response:
-    """The answer about one thing, where it is no refusal. Raises SourceError."""
+    """The response, if it is a success; otherwise raises a SourceError. For requests of a single `what`."""
     if (error := refusal(response, one=True, what=what, rules=rules)) is not None:
         raise error
     return response
@@ -83,10 +86,10 @@ def _meaning(
 
 
 def _envelope(response: Response) -> tuple[str, str]:
-    """Message and code of `{"error": {"message", "type", "code"}}`, or of what others make of it.
+    """The message and the codes of `{"error": {"message", "type", "code"}}` and of its variants.
 
-    Google says `{"error": {"code": 403, "message", "status"}}`, AWS `{"message"}` with the code in a header, OAuth
-    `{"error": "invalid_client", "error_description"}`, grpc-gateway `{"code": 5, "message"}`.
+    Google: `{"error": {"code": 403, "message", "status"}}`. AWS: `{"message"}`, with the code in a header. OAuth:
+    `{"error": "invalid_client", "error_description"}`. grpc-gateway: `{"code": 5, "message"}`.
     """
     try:
         body = decode(response)
@@ -97,14 +100,14 @@ def _envelope(response: Response) -> tuple[str, str]:
         sub(error, "message"), sub(body, "error_description"), error,
         sub(body, "message"), sub(body, "Message"), sub(body, "detail"),
     )  # fmt: skip
-    said = next(filter(None, (text(each, _LONGEST) for each in places)), "")
+    message = next(filter(None, (text(each, _LONGEST) for each in places)), "")
     codes = [text(sub(error, key), 64) for key in _KEYS]
     if isinstance(error, str) and sub(body, "error_description") is not None:
         codes.append(text(error, 64))
     codes.append(text(response.headers.get("x-amzn-errortype"), 64))
-    return said, " ".join(code for code in codes if code is not None)
+    return message, " ".join(code for code in codes if code is not None)
 
 
-def _cut(meaning: str, code: str, said: str) -> str:
-    detail = ": ".join(filter(None, (code, said)))
+def _cut(meaning: str, code: str, message: str) -> str:
+    detail = ": ".join(filter(None, (code, message)))
     return text(f"{meaning} ({detail})" if detail else meaning, _LONGEST) or meaning

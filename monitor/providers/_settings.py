@@ -1,4 +1,4 @@
-"""What every organisation has in the configuration, whoever its provider is."""
+"""The settings that organisations of all providers have in common."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monitor.providers.base import Provider
 
 _PORTS: Final = {"http": 80, "https": 443}
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
-# What the HTTP library decides, and what would let a configuration change the meaning of a request.
+# Headers that the HTTP library sets, and headers that would change the meaning of a request.
 _NOT_OURS: Final = frozenset(
     {
         "accept-encoding", "connection", "content-length", "content-type", "cookie", "expect", "host", "te", "trailer",
@@ -25,7 +25,8 @@ _NOT_OURS: Final = frozenset(
     }
 )  # fmt: skip
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-# Ours, and those with a meaning in Prometheus: a second value under one of these names would hide the first.
+# Labels of our own metrics, and labels with a meaning in Prometheus. A second value under the same name would hide the
+# first.
 _TAKEN: Final = frozenset(
     {
         "base_model", "budget", "code", "endpoint", "fine_tuned_model", "job_id", "kind", "le", "line_item",
@@ -45,7 +46,7 @@ def _label_names(labels: dict[str, str]) -> dict[str, str]:
 
 
 def _address(url: str) -> str:
-    """An http or https URL in its one canonical form. Complaints leave the value out: it may hold a password."""
+    """Normalise an http or https URL. Error messages omit the value, which may contain a password."""
     try:
         parts = urlsplit(url)
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -61,7 +62,7 @@ def _address(url: str) -> str:
 
 
 def canonical(url: str) -> str:
-    """The one spelling of a URL: the host in lower case without a trailing dot, no default port, no empty segments."""
+    """Normalise a URL: host in lower case without a trailing dot, no default port, no empty path segments."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     host = f"[{host}]" if ":" in host else host
@@ -92,7 +93,7 @@ Query = Annotated[dict[Annotated[str, Field(min_length=1, max_length=128)], Secr
 
 
 def _listed(value: object) -> object:
-    """One name stands for a list of one."""
+    """Accept a single name in place of a list."""
     return [value] if isinstance(value, str) else value
 
 
@@ -108,9 +109,9 @@ class Organization(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     required_secrets: ClassVar[tuple[str, ...]] = ()
-    """Each of these is given as itself or as a file."""
+    """The names of the secrets that must be set, each as text or as a file."""
     families: ClassVar[frozenset[JobKind]] = frozenset({JobKind.FINE_TUNING})
-    """What can be watched at this provider."""
+    """The kinds of jobs that can be watched at this provider."""
 
     name: OrgName
     """The `org` label of metrics and notifications; unique."""
@@ -136,10 +137,10 @@ class Organization(BaseModel):
 
     @abstractmethod
     def vendor(self) -> Provider:
-        """What can be asked of this organisation's server."""
+        """Build the provider: the requests that this organisation's server answers, and how they are parsed."""
 
     def hidden(self) -> Iterator[str]:
-        """The texts of all secrets that stand in the settings, those among them that are only received."""
+        """Yield every secret in the settings as text, including those that are only received (webhook secrets)."""
         for name in type(self).model_fields:
             value = getattr(self, name)
             for each in value if isinstance(value, tuple) else (value,):
@@ -147,7 +148,7 @@ class Organization(BaseModel):
                     yield each.get_secret_value()
 
     def credentials(self) -> Mapping[str, tuple[str | None, Path | None]]:
-        """By the names of the settings, the secrets that are given: as text, or as a file."""
+        """The configured secrets by setting name, each as `(text, None)` or `(None, path of its file)`."""
         found: dict[str, tuple[str | None, Path | None]] = {}
         for name in type(self).model_fields:
             text, path = getattr(self, name), getattr(self, f"{name}_file", None)
@@ -161,7 +162,7 @@ class Organization(BaseModel):
 
 
 class KeyedOrganization(Organization):
-    """One that is asked with an API key."""
+    """An organisation that authenticates with an API key."""
 
     required_secrets: ClassVar[tuple[str, ...]] = ("api_key",)
 

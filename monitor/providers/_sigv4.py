@@ -17,7 +17,7 @@ from monitor.providers.base import Outgoing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigV4:
-    """An access key and its secret; with a session token, those of a role."""
+    """Signs requests with an access key; with a session token where the credentials are temporary."""
 
     region: str
     service: str
@@ -27,7 +27,7 @@ class SigV4:
         """No token is needed."""
 
     def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:
-        """The signature of this request, good for a quarter of an hour."""
+        """Sign this request. AWS accepts the signature for 15 minutes."""
         stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         scope = f"{stamp[:8]}/{self.region}/{self.service}/aws4_request"
         signed = {"host": urlsplit(request.url).netloc, "x-amz-date": stamp}
@@ -44,7 +44,7 @@ class SigV4:
 
 
 def canonical(request: Outgoing, signed: Mapping[str, str], names: str) -> str:
-    """The request in the one form that both sides hash. The path is encoded a second time, as everywhere but in S3."""
+    """The canonical request, which both sides hash. The path is encoded a second time, as for all services but S3."""
     parts = urlsplit(request.url)
     pairs = (pair.partition("=") for pair in parts.query.split("&") if pair)
     query = sorted((_encoded(unquote(name)), _encoded(unquote(value))) for name, _, value in pairs)

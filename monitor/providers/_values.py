@@ -1,4 +1,4 @@
-"""Turns single values of vendors' JSON into ours: bounded, finite, clean; None where they make no sense."""
+"""Parses single JSON values of vendors: the result is bounded, finite and clean, or None where it makes no sense."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NUMBER: Final = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?\s*
 _NO_NUMBER: Final = re.compile(r"[+-]?(nan|inf(inity)?)", re.IGNORECASE)
 _LONGEST_NUMBER: Final = 40
 _LONGEST_TIME: Final = 48
-# How servers say that a figure is not there: also by the first moment of Unix, or of Go's and .NET's calendars.
+# How servers write that a value is missing, including the zero times of Unix, Go and .NET.
 _NOTHING: Final = re.compile(
     r"\s*(0+(\.0*)?|null|none|false|nil|n/a|-|-62135596800|(0001|1970)-01-01([T ]00:00.*)?)?\s*", re.IGNORECASE
 )
@@ -25,12 +25,12 @@ _UTC: Final = re.compile(r"\s*\b(UTC|GMT)$")
 _BEFORE_OFFSET: Final = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
 _HUGE: Final = 1e300
 _BREAKS: Final = re.compile(r"[\t\n\r\x0b\x0c\u2028\u2029]+")
-# Control characters, marks that turn the direction of text, and lone surrogates, which no database takes.
+# Control characters, bidirectional formatting, and lone surrogates, which databases reject.
 _UNWANTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def text(value: object, limit: int) -> str | None:
-    """A non-empty text of one line, at most `limit` characters; the cut is shown by an ellipsis."""
+    """A non-empty text on one line, cut to `limit` characters with an ellipsis at the end."""
     if value is None or isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     if isinstance(value, str) and len(value) <= limit and value.isprintable():
@@ -41,27 +41,27 @@ def text(value: object, limit: int) -> str | None:
 
 
 def clean(words: str) -> str:
-    """The text on one line, without control characters."""
+    """Put the text on one line and remove control characters."""
     return words if words.isprintable() else _UNWANTED.sub("", _BREAKS.sub(" ", words))
 
 
 def identifier(value: object, limit: int = 256) -> str | None:
-    """An id, unchanged: what would have to be cut or cleaned identifies nothing."""
+    """An id, unchanged. One that would have to be cut or cleaned is None, since it would identify nothing."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     words = str(value)
-    odd = len(words) > limit or words.strip() != words or words in {"", ".", ".."}
-    return None if odd or clean(words) != words else words
+    changed = len(words) > limit or words.strip() != words or words in {"", ".", ".."}
+    return None if changed or clean(words) != words else words
 
 
 def job_identifier(value: object, limit: int = 256) -> str | None:
-    """The id of a fine-tuning job, which may not read like that of a batch."""
+    """The id of a fine-tuning job; None where it starts like our ids of batches."""
     found = identifier(value, limit)
     return found if found is None or kind_of(found) is JobKind.FINE_TUNING else None
 
 
 def cursor(value: object) -> str | None:
-    """An id as it is handed back to its server, which knows it in any shape; but a URL has to be able to hold it."""
+    """A pagination cursor, returned to its server as it came; None where a URL cannot hold it."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     words = str(value)
@@ -69,7 +69,7 @@ def cursor(value: object) -> str | None:
 
 
 def number(value: object) -> float | None:
-    """A finite number, also one that is written as text: proto3's JSON has all its large integers in quotes."""
+    """A finite number, also from text, since proto3's JSON writes 64-bit integers as strings."""
     if isinstance(value, str) and len(value) <= _LONGEST_NUMBER and _NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -77,25 +77,25 @@ def number(value: object) -> float | None:
     return float(value) if -_HUGE < value < _HUGE else None
 
 
-def lost(value: object) -> bool:
-    """Whether a figure was told that is infinite or no number: as JSON's forbidden constants, or as text."""
+def not_finite(value: object) -> bool:
+    """Whether the value is NaN or infinite, as one of JavaScript's constants or as text."""
     if isinstance(value, str):
         return len(value) <= _LONGEST_NUMBER and _NO_NUMBER.fullmatch(value.strip()) is not None
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not -_HUGE < value < _HUGE
 
 
 def whole(value: object, *, least: int = 1) -> int | None:
-    """A whole number from `least` to 10^15, also where it is written with a fraction of zero, or as text."""
+    """A whole number from `least` to 10^15, also as text or with a fraction of zero."""
     amount = number(value)
     return int(amount) if amount is not None and amount.is_integer() and least <= amount <= _GREATEST else None
 
 
 def moment(value: object) -> datetime | None:
-    """A time in whatever spelling it comes; to the millisecond, as we store it.
+    """Parse a time, truncated to milliseconds, as we store it. None where there is none.
 
-    Unix seconds, or milli-, micro- or nanoseconds where what is coarser would be beyond the year 2200, as numbers or as
-    text; ISO 8601 with or without a fraction (of any length) and a zone, which is UTC where it is not said; dates of
-    HTTP. Zero, null, empty text and what lies before 1970 is how servers say that there is none.
+    Accepts Unix seconds, milli-, micro- and nanoseconds as numbers or text (the coarsest unit that gives a time
+    before the year 2200), ISO 8601 with any number of fractional digits, and HTTP dates. A time without a zone is
+    UTC. Zero, null, empty text and times before 1970 are how servers write that there is none.
     """
     seconds = number(value)
     if seconds is None:
@@ -106,7 +106,7 @@ def moment(value: object) -> datetime | None:
 
 
 def _written(words: str) -> datetime | None:
-    """A date and time in ISO 8601, also as Go and Python print them, or in the form of HTTP's headers."""
+    """Parse ISO 8601, also as Go and Python print it, or an HTTP date."""
     if not 10 <= len(words) <= _LONGEST_TIME:
         return None
     try:
@@ -122,37 +122,37 @@ def _iso(words: str) -> datetime:
     return datetime.fromisoformat(_BEFORE_OFFSET.sub("", _UTC.sub("", words.upper())))
 
 
-def odd(value: object, found: object) -> bool:
-    """Whether a figure was given, but made no sense."""
+def unreadable(value: object, found: object) -> bool:
+    """Whether a value was given but could not be parsed."""
     return found is None and value is not None and _NOTHING.fullmatch(str(value)) is None
 
 
 def texts(value: object, limit: int, most: int) -> tuple[str, ...]:
-    """The texts in a list, at most so many."""
+    """The non-empty texts of a list: at most `most`, each cut to `limit` characters."""
     items = value[:most] if isinstance(value, list) else []
     return tuple(words for item in items if (words := text(item, limit)) is not None)
 
 
 def pairs(value: object) -> dict[str, str]:
-    """Metadata: at most 16 pairs of 64 and 512 characters, as OpenAI documents it."""
+    """Metadata as OpenAI documents it: at most 16 pairs, keys of 64 and values of 512 characters."""
     items = list(value.items())[:16] if isinstance(value, dict) else []
     found = ((text(key, 64), text(words, 512)) for key, words in items)
     return {key: words for key, words in found if key is not None and words is not None}
 
 
-def hyperparameters(*told: object) -> dict[str, str]:
-    """What the training was set to, by the vendor's names: at most 32 plain values; a later "auto" hides no figure."""
+def hyperparameters(*sources: object) -> dict[str, str]:
+    """Merge hyperparameters by the vendor's names: at most 32 plain values; "auto" replaces no earlier value."""
     found: dict[str, str] = {}
-    for each in told:
+    for each in sources:
         for key, value in list(each.items())[:32] if isinstance(each, dict) else ():
-            name, said = text(key, 64), text(value, 64)
-            if name is not None and said is not None and (said != "auto" or name not in found):
-                found[name] = said
+            name, plain = text(key, 64), text(value, 64)
+            if name is not None and plain is not None and (plain != "auto" or name not in found):
+                found[name] = plain
     return dict(list(found.items())[:32])
 
 
 def sub(value: object, *path: str) -> Any:
-    """What is at a path through nested objects; None where there is nothing."""
+    """The value at a path of keys through nested objects; None where a key is missing."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value

@@ -1,6 +1,6 @@
-"""Azure OpenAI (Microsoft Foundry): OpenAI's API at the addresses of a resource, dated or v1, with keys or Entra.
+"""Azure OpenAI (Microsoft Foundry): OpenAI's API at a resource's dated or v1 addresses, with a key or Entra ID.
 
-learn.microsoft.com/azure/ai-foundry/openai; statuses are those of azure-rest-api-specs 2024-10-21 and of azd.
+learn.microsoft.com/azure/ai-foundry/openai. The statuses are those of azure-rest-api-specs 2024-10-21 and of azd.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from monitor.providers._oauth import token_call
 from monitor.providers._settings import BaseUrl
 from monitor.providers.base import Auth, Call, KeyAuth, Provider, Token, TokenAuth
 from monitor.providers.openai.calls import FILES, checkpoints, events, job_lists
-from monitor.providers.openai.jobs import Teller
+from monitor.providers.openai.jobs import Origin
 from monitor.providers.openai.models import MODELS
 from monitor.providers.openai.naming import NAMING
 from monitor.providers.openai.push import PushedOrganization, push
@@ -27,29 +27,29 @@ from monitor.providers.openai.push import PushedOrganization, push
 _SCOPE: Final = "https://ai.azure.com/.default"
 _AUTHORITY: Final = "https://login.microsoftonline.com"
 _HOSTS: Final = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
-_WEBHOOKS: Final = "/dashboard/webhook_endpoints"  # in v1 alone
+_WEBHOOKS: Final = "/dashboard/webhook_endpoints"  # only v1 addresses have it
 _ID: Final = r"^[A-Za-z0-9._-]{1,128}$"
 
 
 class EntraSettings(BaseModel):
-    """An application of Entra ID that may read the resource: its client credentials."""
+    """The client credentials of an Entra ID application that may read the resource."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     required_secrets: ClassVar[tuple[str, ...]] = ("client_secret",)
 
     tenant_id: str = Field(pattern=_ID)
-    """The directory."""
+    """The Entra ID tenant (directory)."""
     client_id: str = Field(pattern=_ID)
-    """The application."""
+    """The application (client) id."""
     client_secret: SecretStr | None = None
-    """Its secret."""
+    """The client secret of the application."""
     client_secret_file: Path | None = None
-    """A file with its secret, read again whenever it changes."""
+    """A file with the client secret, read again whenever it changes."""
     authority: BaseUrl = _AUTHORITY
-    """Where tokens are given, such as that of another cloud."""
+    """The authority that issues tokens; another one for other clouds."""
     scope: str = Field(default=_SCOPE, min_length=1, max_length=256)
-    """What the token is for."""
+    """The OAuth scope that is requested."""
 
 
 class AzureSettings(PushedOrganization):
@@ -62,20 +62,20 @@ class AzureSettings(PushedOrganization):
     base_url: BaseUrl | None = None
     """The v1 address: `https://RESOURCE.openai.azure.com/openai/v1`."""
     endpoint: BaseUrl | None = None
-    """Instead, the resource, for dated addresses: `https://RESOURCE.openai.azure.com`."""
+    """For dated addresses instead: the resource, `https://RESOURCE.openai.azure.com`."""
     api_version: str | None = Field(default=None, pattern=r"^[0-9a-z-]{1,32}$")
-    """Which of them, such as `2025-04-01-preview`."""
+    """The API version of the dated addresses, such as `2025-04-01-preview`."""
     api_key: SecretStr | None = None
     """A key of the resource."""
     api_key_file: Path | None = None
     """A file with the key, read again whenever it changes."""
     entra: EntraSettings | None = None
-    """Instead of a key, an application of Entra ID."""
+    """Instead of a key: an application of Entra ID."""
     token_file: Path | None = None
-    """Instead of a key, a file with an access token that somebody else keeps fresh."""
+    """Instead of a key: a file with an access token that another program keeps fresh."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> AzureSettings:
+    def _check_alternatives(self) -> AzureSettings:
         if (self.base_url is None) == (self.endpoint is None):
             raise ValueError("give either base_url (v1) or endpoint and api_version (dated)")
         if (self.endpoint is None) != (self.api_version is None):
@@ -86,7 +86,7 @@ class AzureSettings(PushedOrganization):
         return self
 
     def credentials(self) -> Mapping[str, tuple[str | None, Path | None]]:
-        """The key or the token; of Entra, the secret of the application."""
+        """The configured secrets by setting name; with Entra ID, the client secret among them."""
         secret = self.entra.client_secret if self.entra is not None else None
         path = self.entra.client_secret_file if self.entra is not None else None
         own = super().credentials()
@@ -95,7 +95,7 @@ class AzureSettings(PushedOrganization):
         return {**own, "client_secret": (secret.get_secret_value() if secret is not None else None, path)}
 
     def vendor(self) -> Provider:
-        """What can be asked of the resource."""
+        """Build the provider for this resource."""
         base_url = self.base_url or f"{self.endpoint}/openai"
         ours = (urlsplit(base_url).hostname or "").endswith(_HOSTS)
         return Provider(
@@ -103,7 +103,7 @@ class AzureSettings(PushedOrganization):
             base_url=base_url,
             auth=self._auth(),
             query={} if self.api_version is None else {"api-version": self.api_version},
-            jobs=job_lists(Teller(org=self.name, provider="azure", failed_is_free=True), self.watch),
+            jobs=job_lists(Origin(org=self.name, provider="azure", failed_is_free=True), self.watch),
             events=partial(events, self.name),
             checkpoints=checkpoints,
             files=FILES,

@@ -1,4 +1,7 @@
-"""What a provider is: its capabilities as values of pure functions, and the errors of that border. No I/O."""
+"""What a provider offers, as values: requests, pure functions that parse their answers, and the errors they raise.
+
+No I/O.
+"""
 
 from __future__ import annotations
 
@@ -18,35 +21,35 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request to make. Path segments from outside are already percent-encoded."""
+    """A request to make. Path segments from outside are percent-encoded already."""
 
     operation: str
-    """`list_jobs`, `get_job`, `list_events`, `get_file`, …: the metric label."""
+    """The value of the metric label `operation`: `list_jobs`, `get_job`, `list_events`, `get_file`, …"""
     path: str
-    """Relative to the base URL of the provider; or a whole URL, where the vendor has more than one host."""
+    """The path relative to the provider's base URL; a whole URL where the vendor has more than one host."""
     params: tuple[tuple[str, str], ...] = ()
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
 
     def following(self, **params: str) -> Request:
-        """The same request with these parameters set anew: the next page of a list."""
+        """This request with some parameters replaced, such as the cursor of the next page."""
         kept = tuple((name, value) for name, value in self.params if name not in params)
         return replace(self, params=(*kept, *params.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """An answer, read to its end and inflated; the body is at most 8 MiB."""
+    """A complete, decompressed response; the body is at most 8 MiB."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Names in lower case."""
+    """Header names are in lower case."""
     body: bytes = b""
     scrub: Callable[[Any, bytes], Any] = field(default=lambda value, raw: value, repr=False, compare=False)
-    """Takes our secrets out of a value that was read from these bytes, which is what a part of an answer costs."""
+    """Removes our secrets from a value that was parsed from the given bytes."""
     secrets: int = 0
-    """Another number whenever there is another secret to take out."""
+    """The version of the set of secrets: it changes whenever there is another secret to remove."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,87 +58,87 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next: Request | None = None
-    """How to ask for the page behind it; None at the end."""
+    """The request for the next page; None at the end."""
     guessed: bool = False
-    """That there is more is not said: the page is full, and the server leaves out whether it is the last."""
+    """Whether `next` is a guess: the page is full, and the server does not say whether it is the last one."""
     stuck: bool = False
-    """More is promised, but there is nothing to ask on with."""
+    """Whether the server promises another page but gives no cursor for it."""
     account: str | None = None
-    """The vendor's own name of the organisation to which the items belong, where they say it."""
+    """The vendor's name of the organisation that the items belong to, where the answer has it."""
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """How many items were left out, or lack a figure that made no sense, by reason: `not_an_object`, `bad_id`,
-    `foreign`, `bad_figure`, …; what is sound of their siblings is in `items`."""
+    """How many items were skipped, or lost a figure that made no sense, by reason: `not_an_object`, `bad_id`,
+    `foreign`, `bad_figure`, … The valid ones are in `items`."""
     known: int = 0
-    """How many items were left out because they are known."""
+    """How many items were skipped because they are known already."""
     scrubbed: bool = False
-    """Whether our secrets were taken out of each item already."""
+    """Whether our secrets were removed from each item already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Generic[T]):
-    """A request whose answer is one thing."""
+    """A request for a single thing, and how to parse its answer."""
 
     request: Request
     read: Callable[[Response], T]
-    """Understands the answer. Raises NotFound and other SourceErrors."""
+    """Parse the response. Raises NotFound and other SourceErrors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing(Generic[T]):
-    """A list that is read page by page. In which order it comes is found out while it is read."""
+    """A paged list. Its order is not known in advance: the reader detects it."""
 
     first: Request
     read: Callable[[Request, Response], Page[T]]
-    """Understands the answer to a request for a page of it. Raises SourceError."""
+    """Parse the response to the request for a page. Raises SourceError."""
     few: Request | None = None
-    """Like `first`, where few new items are expected: a shorter page; None where the vendor's have one length."""
+    """Like `first`, but with a shorter page, for when few new items are expected; None where all pages have one length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobList:
-    """One list of jobs. A vendor with a list for each method, or for each location, has several."""
+    """One list of jobs. A vendor with one list per training method or per location has several."""
 
     pages: Listing[Job]
     one: Callable[[str], Call[Job]]
-    """One of its jobs, by the id that the provider has given it."""
+    """The request for one job, by its id at the provider."""
     kind: JobKind = JobKind.FINE_TUNING
-    """What all jobs on it are."""
+    """The kind of all jobs on this list."""
     revisited: bool = False
-    """Active jobs are asked for one by one now and then: there are servers whose jobs get on only when they are."""
+    """Whether active jobs are also requested one by one from time to time: on some servers the list is behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """Training files, by id."""
+    """Training files, by the provider's file id."""
 
     length: Callable[[str], Call[int]]
-    """The length in bytes, at least 1."""
+    """The request for a file's length in bytes, which is at least 1."""
     content: Callable[[str], Call[bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket(Generic[T]):
-    """What a provider's usage or bill has of one span of time."""
+    """The rows of a usage report or a bill for one span of time."""
 
     start: datetime
-    """Listed twice, a bucket that starts at the same moment is the same bucket."""
+    """The start of the span, which identifies the bucket where a list has it twice."""
     items: tuple[T, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Billing:
-    """What tuned models were used for, and what was billed, day by day; both days of a range are in it."""
+    """Usage of tuned models and billed costs per day (UTC), for ranges of days that include both ends."""
 
     auth: Auth
     headers: Mapping[str, str]
     usage: Callable[[date, date], Listing[Bucket[Usage]]]
-    """Usage of tuned models alone, without prices."""
+    """The usage of tuned models, without prices."""
     bill: Callable[[date, date], Listing[Bucket[Bill]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """A part of an organisation that has keys and jobs of its own."""
+    """A project of an organisation, with its own keys and jobs."""
 
     id: str
     name: str
@@ -144,59 +147,62 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """Which projects there are, for who wants to be told of those that nobody watches."""
+    """Lists the organisation's projects, to find those that no configured organisation watches."""
 
     auth: Auth
     headers: Mapping[str, str]
     projects: Listing[Project]
     answered_for: str
-    """The header of an answer, in lower case, that names the project of the key that asked."""
+    """The response header, in lower case, that names the project of the API key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """What a webhook of the vendor says, once its signature is good: which job to look at, and the delivery's id."""
+    """What a verified webhook of the vendor says: the delivery's id, and which job to poll."""
 
     id: str
     job: str | None
-    """None where it is about something else."""
+    """The provider's job id, with our prefix for batches; None where the webhook is about something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoint:
-    """An address to which the vendor sends webhooks."""
+    """An address that is registered at the vendor to receive webhooks."""
 
     id: str
     url: str
     event_types: tuple[str, ...] = ()
     secret: str | None = field(default=None, repr=False)
-    """The signing secret, which the vendor shows once: when it is new."""
+    """The signing secret, which the vendor returns only when it creates it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEndpoints:
-    """The addresses to which the vendor sends webhooks; these alone are ever changed, and by an operator's command."""
+    """Manages the registered webhook endpoints, by an operator's command only.
+
+    The only requests that change something.
+    """
 
     all: Listing[WebhookEndpoint]
     register: Callable[[str], Call[WebhookEndpoint]]
-    """By URL."""
+    """Register an endpoint by URL."""
     rotate: Callable[[str], Call[WebhookEndpoint]] | None = None
-    """By id; None where the vendor gives no new secret."""
+    """Rotate the secret of an endpoint by its id; None where the vendor cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """The vendor's webhooks."""
+    """The vendor's webhooks to `POST /webhooks/{org}`."""
 
     verify: Callable[[Mapping[str, str], bytes, tuple[str, ...], datetime], Hint]
-    """Check headers (lower-case names), body, signing secrets and the time. Raises PushRefused."""
+    """Verify headers (names in lower case) and body against the signing secrets and the time. Raises PushRefused."""
     endpoints: WebhookEndpoints | None = None
-    """None where they cannot be asked for."""
+    """None where the vendor has no API for endpoints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A request as it leaves, for who signs it."""
+    """A request with its final URL, as it is signed."""
 
     method: str
     url: str
@@ -204,34 +210,34 @@ class Outgoing:
 
 
 class Auth(Protocol):
-    """How a request proves who asks: pure, from secrets that are read when they are needed."""
+    """How requests are authenticated: pure functions of secrets, which are read anew for each request."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The names of the settings that it needs: `api_key`, …"""
+        """The names of the settings with the secrets it needs, such as `api_key`."""
         ...
 
     def grant(self, secrets: Mapping[str, str], now: datetime) -> Call[Token] | None:
-        """How to get an access token; None where none is needed."""
+        """The request for an access token; None where none is needed."""
         ...
 
     def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:
-        """The headers that carry the proof; an access token is among the secrets, as `token`."""
+        """The headers that authenticate a request. Where there is an access token, `secrets` has it as `token`."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """An access token that ends."""
+    """An access token that expires."""
 
     text: str
     seconds: float
-    """How long it is good for, from when it was given."""
+    """Seconds for which it is valid from when it was issued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyAuth:
-    """A key, or a token that somebody else keeps fresh in a file, in a header."""
+    """Authenticates with a key in a header, or with a token that another program keeps fresh in a file."""
 
     secret: str = "api_key"  # noqa: S105 - the name of a setting
     header: str = "Authorization"
@@ -239,11 +245,11 @@ class KeyAuth:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The key alone."""
+        """The name of the key's setting."""
         return (self.secret,)
 
     def grant(self, secrets: Mapping[str, str], now: datetime) -> None:
-        """No token is needed."""
+        """None: no access token is needed."""
 
     def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:  # noqa: ARG002 - the protocol's
         """The key in its header."""
@@ -252,56 +258,60 @@ class KeyAuth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenAuth:
-    """OAuth: secrets are exchanged for an access token, again before it ends."""
+    """Authenticates with an OAuth access token, which is obtained with the secrets and renewed before it expires."""
 
     secrets: tuple[str, ...]
     exchange: Callable[[Mapping[str, str], datetime], Call[Token]]
 
     def grant(self, secrets: Mapping[str, str], now: datetime) -> Call[Token]:
-        """The exchange."""
+        """The request for an access token."""
         return self.exchange(secrets, now)
 
     def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:  # noqa: ARG002 - the protocol's
-        """The token as a bearer."""
+        """The access token as a bearer token."""
         return {"Authorization": f"Bearer {secrets['token']}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One organisation at its vendor: what can be asked there, and how. None is what the vendor does not have."""
+    """One organisation at its provider: what can be requested, and how.
+
+    None stands for what the vendor does not offer.
+    """
 
     name: str
-    """`openai`, `azure`, …"""
+    """The provider's name, such as `openai` or `azure`."""
     base_url: str
-    """Without a trailing slash."""
+    """The base URL, without a trailing slash."""
     auth: Auth
     jobs: tuple[JobList, ...]
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent with every request; no secrets."""
+    """Headers that are sent with every request; never secrets."""
     query: Mapping[str, str] = field(default_factory=dict)
-    """The same of parameters."""
+    """Query parameters that are sent with every request; never secrets."""
     events: Callable[[str, Container[str]], Listing[JobEvent]] | None = None
-    """The event stream of a fine-tuning job, by its id; events that are known may be left out of its pages.
+    """The event stream of a fine-tuning job by the job's id, where events whose ids are in the container may be left
+    out.
 
-    One that is not there raises NotFound.
+    Reading it raises NotFound where the job has no such stream.
     """
     checkpoints: Callable[[str], Listing[Checkpoint]] | None = None
-    """The states of a job's model that were kept, by the job's id. Raises NotFound where there are none."""
+    """The checkpoints of a job by the job's id. Reading it raises NotFound where there are none."""
     files: Files | None = None
     models: Listing[ListedModel] | None = None
-    """Raises NotFound where there is no such list."""
+    """The models of the organisation. Reading it raises NotFound where there is no such list."""
     billing: Billing | None = None
     push: Push | None = None
     discovery: Discovery | None = None
     project: str | None = None
-    """The project whose jobs are asked for, where the settings name it."""
+    """The project whose jobs are requested, where the settings name one."""
     naming: Naming = UNNAMED
     seller: str | None = None
-    """Whose published prices hold at this host; None at a copy of an API."""
+    """The vendor whose published prices apply at this host; None at a server that copies the API."""
 
 
 class SourceError(Exception):
-    """A request or a poll that failed. The text is safe to show and bounded; `trouble` is the same as a value."""
+    """A failed request or poll. Its text is bounded and safe to show; `trouble` is the same as a value."""
 
     reason: ClassVar[Reason] = Reason.UNAVAILABLE
 
@@ -322,19 +332,19 @@ class AuthFailed(SourceError):
 
 
 class NotEligible(SourceError):
-    """The organisation may not use fine-tuning (quota spent, platform wound down, a licence is missing)."""
+    """The organisation may not use fine-tuning: its quota is spent, the platform shut down, or a licence missing."""
 
     reason = Reason.NOT_ELIGIBLE
 
 
 class RateLimited(SourceError):
-    """Too many requests; `retry_after` in seconds where the provider said so."""
+    """Too many requests. `retry_after` is in seconds, where the provider gave it."""
 
     reason = Reason.RATE_LIMITED
 
 
 class ProviderUnavailable(SourceError):
-    """The provider did not answer, or answered with a server's error."""
+    """The provider did not answer, or answered with a server error."""
 
     reason = Reason.UNAVAILABLE
 
@@ -346,19 +356,19 @@ class TimedOut(ProviderUnavailable):
 
 
 class Malformed(SourceError):
-    """The answer is not what this API answers; nothing may be concluded from it."""
+    """The answer is not one of this API; nothing may be concluded from it."""
 
     reason = Reason.MALFORMED
 
 
 class NotFound(SourceError):
-    """404 for one job or file: the provider does not know it (any more)."""
+    """404 for one job or file: the provider does not know it, or no longer."""
 
     reason = Reason.MALFORMED
 
 
 class PushRefused(Exception):
-    """A webhook that is not the vendor's, or makes no sense. `result` is the label of the counter."""
+    """A webhook whose signature or content is not acceptable. `result` is the value of the counter's label."""
 
     def __init__(self, result: str, text: str) -> None:
         super().__init__(text)

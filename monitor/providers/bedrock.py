@@ -1,7 +1,7 @@
-"""Amazon Bedrock's customization jobs: one list, three phases with times, and no events; and its batches.
+"""Amazon Bedrock's model customization jobs, which have three timed phases and no events, and its batches.
 
-Shapes and words are those of botocore's service model `bedrock` (1.44). The copy of OpenAI's API that Bedrock has too
-(`bedrock-mantle`) is asked with `provider: openai`.
+Shapes and statuses are those of botocore's service model `bedrock` (1.44). Bedrock's copy of OpenAI's API
+(`bedrock-mantle`) is configured with `provider: openai`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,21 @@ from pydantic import Field, SecretStr, model_validator
 from monitor.domain.model import BATCH_PREFIX, Batch, Job, JobError, JobKind, Method, Metrics, Status, Training
 from monitor.providers._answers import TokenPages, single
 from monitor.providers._batches import EXPIRED
-from monitor.providers._json import Object, Partial, Skip
+from monitor.providers._json import Object, Parsed, Skip
 from monitor.providers._refusals import RefusalRule
 from monitor.providers._settings import BaseUrl, Organization
 from monitor.providers._sigv4 import SigV4
-from monitor.providers._values import hyperparameters, identifier, job_identifier, moment, number, odd, sub, text, whole
+from monitor.providers._values import (
+    hyperparameters,
+    identifier,
+    job_identifier,
+    moment,
+    number,
+    sub,
+    text,
+    unreadable,
+    whole,
+)
 from monitor.providers.base import (
     Auth,
     AuthFailed,
@@ -57,9 +67,9 @@ _RULES: Final = (
         AuthFailed,
         "the credentials are refused",
     ),
-    RefusalRule(re.compile(r"ResourceNotFound"), NotFound, "no such job", frozenset({400})),  # as moto answers
+    RefusalRule(re.compile(r"ResourceNotFound"), NotFound, "no such job", frozenset({400})),  # moto answers like this
 )
-# Batches are model-invocation jobs there. "Partially" completed is one of which some requests were refused.
+# Batches are called model invocation jobs. In a `PartiallyCompleted` one some requests failed.
 BATCH_STATUSES: Final[Mapping[str, Status]] = {
     "Submitted": Status.QUEUED,
     "Validating": Status.VALIDATING,
@@ -78,7 +88,7 @@ _BATCH: Final = "/model-invocation-job"
 
 
 class BedrockSettings(Organization):
-    """An account of AWS that customizes models in one region."""
+    """An AWS account that customizes models in one region."""
 
     families: ClassVar[frozenset[JobKind]] = frozenset(JobKind)
 
@@ -87,27 +97,27 @@ class BedrockSettings(Organization):
     region: str = Field(pattern=r"^[a-z0-9-]{1,32}$")
     """The region whose jobs are watched."""
     base_url: BaseUrl | None = None
-    """Where the API is, instead of the region's own host."""
+    """The address of the API, instead of the region's own host."""
     api_key: SecretStr | None = None
     """A Bedrock API key; it needs bedrock:ListModelCustomizationJobs and bedrock:GetModelCustomizationJob, for batches
     bedrock:ListModelInvocationJobs and bedrock:GetModelInvocationJob."""
     api_key_file: Path | None = None
     """A file with the key, read again whenever it changes."""
     access_key_id: SecretStr | None = None
-    """Instead, an access key of IAM, whose requests are signed."""
+    """Instead of an API key: an IAM access key, with which requests are signed (Signature Version 4)."""
     access_key_id_file: Path | None = None
-    """A file with its id."""
+    """A file with the access key id."""
     secret_access_key: SecretStr | None = None
-    """Its secret."""
+    """The secret access key."""
     secret_access_key_file: Path | None = None
-    """A file with its secret."""
+    """A file with the secret access key."""
     session_token: SecretStr | None = None
-    """The session token of temporary credentials."""
+    """The session token, for temporary credentials."""
     session_token_file: Path | None = None
     """A file with the session token, read again whenever it changes."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> BedrockSettings:
+    def _check_alternatives(self) -> BedrockSettings:
         given = {name for name in ("api_key", "access_key_id", "secret_access_key", "session_token") if self._has(name)}
         if given not in ({"api_key"}, {"access_key_id", "secret_access_key"}, _TEMPORARY):
             raise ValueError("give api_key, or access_key_id with secret_access_key (and session_token)")
@@ -117,7 +127,7 @@ class BedrockSettings(Organization):
         return getattr(self, name) is not None or getattr(self, f"{name}_file") is not None
 
     def vendor(self) -> Provider:
-        """What can be asked of the account."""
+        """Build the provider for this account and region."""
         of = _Account(self.name, self.region)
         return Provider(
             name="bedrock",
@@ -147,14 +157,18 @@ class _Account:
 
     @property
     def console_url(self) -> str:
-        """Where people look at the region, without the page."""
+        """The region's page in the AWS console; a page name is appended."""
         return f"https://{self.region}.console.aws.amazon.com/bedrock/home?region={self.region}#/"
 
 
-_PAGES: Final = TokenPages(key="modelCustomizationJobSummaries", told="nextToken", asked="nextToken", rules=_RULES)
+_PAGES: Final = TokenPages(
+    key="modelCustomizationJobSummaries", next_key="nextToken", next_parameter="nextToken", rules=_RULES
+)
 
 
-_BATCH_PAGES: Final = TokenPages(key="invocationJobSummaries", told="nextToken", asked="nextToken", rules=_RULES)
+_BATCH_PAGES: Final = TokenPages(
+    key="invocationJobSummaries", next_key="nextToken", next_parameter="nextToken", rules=_RULES
+)
 
 
 def _lists(of: _Account) -> tuple[JobList, ...]:
@@ -169,7 +183,7 @@ def _lists(of: _Account) -> tuple[JobList, ...]:
 
 
 def _read_jobs(of: _Account, request: Request, response: Response) -> Page[Job]:
-    return _PAGES.read(request, response, partial(_understand, of, listed=True))
+    return _PAGES.read(request, response, partial(_parse_job, of, listed=True))
 
 
 def _job(of: _Account, job_id: str) -> Call[Job]:
@@ -178,13 +192,13 @@ def _job(of: _Account, job_id: str) -> Call[Job]:
 
 
 def _read_job(of: _Account, response: Response) -> Job:
-    return single(response, partial(_understand, of), named_by="ARN", rules=_RULES)
+    return single(response, partial(_parse_job, of), named_by="ARN", rules=_RULES)
 
 
-def _understand(of: _Account, item: Object, *, listed: bool = False) -> Partial[Job] | Skip:
-    """A job as the list shows it, or as it is shown alone, which has more: error, epochs and losses.
+def _parse_job(of: _Account, item: Object, *, listed: bool = False) -> Parsed[Job] | Skip:
+    """Parse a job from the list, or from its own answer, which also has error, epochs and losses.
 
-    What belongs to the end is not believed of jobs that are not over: some servers give them an end and an error.
+    End time, error and result are ignored while a job is not in a final status: some servers give them early.
     """
     job_id = job_identifier(item.get("jobArn"), limit=1024)
     if job_id is None:
@@ -214,11 +228,11 @@ def _understand(of: _Account, item: Object, *, listed: bool = False) -> Partial[
         summary_only=listed and status.final,
         url=f"{of.console_url}custom-models",
     )
-    return Partial(job, int(odd(item.get("creationTime"), created)))
+    return Parsed(job, int(unreadable(item.get("creationTime"), created)))
 
 
 def _read_batches(of: _Account, request: Request, response: Response) -> Page[Job]:
-    return _BATCH_PAGES.read(request, response, partial(_understand_batch, of))
+    return _BATCH_PAGES.read(request, response, partial(_parse_batch, of))
 
 
 def _batch(of: _Account, batch_id: str) -> Call[Job]:
@@ -227,11 +241,11 @@ def _batch(of: _Account, batch_id: str) -> Call[Job]:
 
 
 def _read_batch(of: _Account, response: Response) -> Job:
-    return single(response, partial(_understand_batch, of), what="batch", named_by="ARN", rules=_RULES)
+    return single(response, partial(_parse_batch, of), what="batch", named_by="ARN", rules=_RULES)
 
 
-def _understand_batch(of: _Account, item: Object) -> Partial[Job] | Skip:
-    """A batch, of which the list tells all there is. Tokens are not among it, nor when it began to run."""
+def _parse_batch(of: _Account, item: Object) -> Parsed[Job] | Skip:
+    """Parse a batch. The list is as complete as a single answer; neither has tokens or the start time."""
     batch_id = identifier(item.get("jobArn"), limit=1024)
     if batch_id is None:
         return "bad_id"
@@ -260,7 +274,7 @@ def _understand_batch(of: _Account, item: Object) -> Partial[Job] | Skip:
             expires_at=moment(item.get("jobExpirationTime")),
         ),
     )
-    return Partial(job, int(odd(item.get("submitTime"), created)))
+    return Parsed(job, int(unreadable(item.get("submitTime"), created)))
 
 
 def _batch_error(word: str, item: Object) -> JobError | None:
@@ -271,12 +285,15 @@ def _batch_error(word: str, item: Object) -> JobError | None:
 
 
 def _base(arn: object) -> str:
-    """`amazon.nova-micro-v1:0` of `arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-micro-v1:0`."""
+    """The model id: `amazon.nova-micro-v1:0` from `arn:aws:bedrock:…::foundation-model/amazon.nova-micro-v1:0`."""
     return (text(arn, 512) or "").rpartition("foundation-model/")[2][:256] or "unknown"
 
 
 def _phase(item: Object) -> Status:
-    """There is no word for waiting: until the training has a beginning, a job is validated or in the queue."""
+    """The status of a job that is `InProgress`: validating or queued until its training phase has started.
+
+    Bedrock has no status of its own for jobs that wait.
+    """
     details = item.get("statusDetails")
     if not isinstance(details, dict) or _begun(details.get("trainingDetails")):
         return Status.RUNNING

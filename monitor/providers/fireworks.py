@@ -1,7 +1,7 @@
-"""Fireworks' tuning jobs: a list for each method, as Google's AIP cuts them, and no events.
+"""Fireworks' tuning jobs: one list per training method, paged as in Google's AIPs, and no events.
 
-Shapes and words are those of the `fireworks-ai` package. A job holds the user's Weights & Biases key
-(`wandbConfig.apiKey`): of that part nothing is read.
+Shapes and states are those of the `fireworks-ai` package. `wandbConfig` is never read, since it holds the user's
+Weights & Biases key.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pydantic import Field
 from monitor.domain.model import Job, Method, Status
 from monitor.providers._answers import TokenPages, single
 from monitor.providers._grpc import job_error
-from monitor.providers._json import Object, Partial, Skip
+from monitor.providers._json import Object, Parsed, Skip
 from monitor.providers._settings import BaseUrl, KeyedOrganization
-from monitor.providers._values import hyperparameters, job_identifier, moment, number, odd, sub, text, whole
+from monitor.providers._values import hyperparameters, job_identifier, moment, number, sub, text, unreadable, whole
 from monitor.providers.base import Call, JobList, KeyAuth, Listing, Page, Provider, Request, Response
 
 _HYPERPARAMETERS: Final = ("epochs", "batchSize", "learningRate", "loraRank", "maxContextLength")
@@ -41,7 +41,7 @@ STATUSES: Final[Mapping[str, Status]] = {
     "RUNNING": Status.RUNNING,
     "WRITING_RESULTS": Status.RUNNING,
     "IDLE": Status.RUNNING,
-    "ROLLOUT": Status.RUNNING,  # of older documentation, like the next
+    "ROLLOUT": Status.RUNNING,  # this and `EVALUATION` are in older documentation
     "EVALUATION": Status.RUNNING,
     "PAUSED": Status.PAUSED,  # "typically due to account suspension or manual intervention"
     "CANCELLING": Status.CANCELLING,
@@ -61,12 +61,12 @@ class FireworksSettings(KeyedOrganization):
     provider: Literal["fireworks"]
     """Fireworks."""
     base_url: BaseUrl = "https://api.fireworks.ai/v1"
-    """Where the API is. The key is sent nowhere else."""
+    """The address of the API. The key is sent nowhere else."""
     account: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")
-    """The account's id, as it stands in the names of models: `accounts/ACCOUNT/models/…`."""
+    """The account id, as in the names of its models: `accounts/ACCOUNT/models/…`."""
 
     def vendor(self) -> Provider:
-        """What can be asked of Fireworks."""
+        """Build the provider for this account."""
         account = quote(self.account, safe="")
         return Provider(
             name="fireworks",
@@ -79,7 +79,7 @@ class FireworksSettings(KeyedOrganization):
 
 @dataclass(frozen=True, slots=True)
 class _Collection:
-    """One of the lists of an account."""
+    """One list of jobs in an account."""
 
     org: str
     name: str
@@ -87,20 +87,20 @@ class _Collection:
 
     @property
     def path(self) -> str:
-        """Where it is."""
+        """The path of the list."""
         return f"/accounts/{self.account}/{self.name}"
 
 
 def _list(of: _Collection) -> JobList:
-    # By default a list is sorted by name, so that the newest jobs may be on any page.
+    # The default order is by name, where the newest jobs could be on any page.
     params = (("pageSize", "200"), ("orderBy", "create_time desc"))
     first = Request(operation="list_jobs", path=of.path, params=params)
     return JobList(pages=Listing(first=first, read=partial(_read_jobs, of)), one=partial(_job, of))
 
 
 def _read_jobs(of: _Collection, request: Request, response: Response) -> Page[Job]:
-    pages = TokenPages(key=of.name, told="nextPageToken", asked="pageToken", optional=True)
-    return pages.read(request, response, partial(_understand, of))
+    pages = TokenPages(key=of.name, next_key="nextPageToken", next_parameter="pageToken", optional=True)
+    return pages.read(request, response, partial(_parse_job, of))
 
 
 def _job(of: _Collection, job_id: str) -> Call[Job]:
@@ -109,17 +109,17 @@ def _job(of: _Collection, job_id: str) -> Call[Job]:
 
 
 def _read_job(of: _Collection, response: Response) -> Job:
-    return single(response, partial(_understand, of), named_by="name")
+    return single(response, partial(_parse_job, of), named_by="name")
 
 
-def _understand(of: _Collection, item: Object) -> Partial[Job] | Skip:
+def _parse_job(of: _Collection, item: Object) -> Parsed[Job] | Skip:
     name = text(item.get("name"), 512) or ""
     job_id = job_identifier(name.rpartition("/")[2])
     if job_id is None:
         return "bad_id"
     word = (text(item.get("state"), 64) or "").removeprefix(_STATE)
     status = STATUSES.get(word, Status.UNKNOWN)
-    # The settings of a supervised job are its own fields, those of the others a part of it.
+    # Supervised jobs have their settings at the top level, other jobs in `trainingConfig`.
     config = item if "baseModel" in item else item.get("trainingConfig")
     created = moment(item.get("createTime"))
     job = Job(
@@ -144,11 +144,11 @@ def _understand(of: _Collection, item: Object) -> Partial[Job] | Skip:
         reported_progress=_progress(item),
         url=_PAGE_URL + quote(job_id, safe=""),
     )
-    return Partial(job, int(odd(item.get("createTime"), created)))
+    return Parsed(job, int(unreadable(item.get("createTime"), created)))
 
 
 def _money(amount: object) -> Decimal | None:
-    """A `google.type.Money` in dollars: whole ones as text, absent when 0, and the billionth parts of one."""
+    """A `google.type.Money` in US dollars: `units` are whole dollars as text, absent when 0; `nanos` are billionths."""
     if sub(amount, "currencyCode") != "USD":
         return None
     units, nanos = number(sub(amount, "units") or 0), number(sub(amount, "nanos") or 0)
@@ -159,7 +159,10 @@ def _money(amount: object) -> Decimal | None:
 
 
 def _progress(item: Object) -> float | None:
-    """The percentage; supervised and reinforcement jobs have one. A zero is left out."""
+    """The progress from 0 to 1, which supervised and reinforcement jobs report.
+
+    A percentage of 0 is left out of the JSON.
+    """
     if not isinstance(item.get("jobProgress"), dict):
         return None
     percent = number(sub(item, "jobProgress", "percent") or 0)

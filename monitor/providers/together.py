@@ -1,6 +1,6 @@
-"""Together's fine-tuning API: everything in one list, and the price of each job with it.
+"""Together's fine-tuning API: all jobs in one unpaged list, each with its price.
 
-Shapes and words are those of the `together` package and of togethercomputer/openapi.
+Shapes and statuses are those of the `together` package and of togethercomputer/openapi.
 """
 
 from __future__ import annotations
@@ -14,10 +14,20 @@ from urllib.parse import quote
 
 from monitor.domain.model import Checkpoint, EventKind, FailureClass, Job, JobError, JobEvent, Method, Metrics, Status
 from monitor.providers._answers import single
-from monitor.providers._json import Object, Partial, Skip, raw_page, understood
+from monitor.providers._json import Object, Parsed, Skip, parse_items, raw_page
 from monitor.providers._refusals import granted, refusal
 from monitor.providers._settings import BaseUrl, KeyedOrganization
-from monitor.providers._values import hyperparameters, identifier, job_identifier, moment, number, odd, sub, text, whole
+from monitor.providers._values import (
+    hyperparameters,
+    identifier,
+    job_identifier,
+    moment,
+    number,
+    sub,
+    text,
+    unreadable,
+    whole,
+)
 from monitor.providers.base import Call, JobList, KeyAuth, Listing, Page, Provider, Request, Response
 
 _PAGE_URL: Final = "https://api.together.ai/fine-tuning/"
@@ -26,12 +36,12 @@ STATUSES: Final[Mapping[str, Status]] = {
     "pending": Status.QUEUED,
     "queued": Status.QUEUED,
     "running": Status.RUNNING,
-    "compressing": Status.RUNNING,  # what was trained
+    "compressing": Status.RUNNING,  # the trained model is compressed
     "uploading": Status.RUNNING,
     "cancel_requested": Status.CANCELLING,
     "cancelled": Status.CANCELLED,
     "error": Status.FAILED,
-    "user_error": Status.FAILED,  # in the SDK's enum and in the docs, not in the specification
+    "user_error": Status.FAILED,  # in the SDK's enum and in the documentation, but not in the specification
     "completed": Status.SUCCEEDED,
 }
 _HYPERPARAMETERS: Final = (
@@ -39,16 +49,16 @@ _HYPERPARAMETERS: Final = (
 )  # fmt: skip
 _METHODS: Final[Mapping[str, Method]] = {"sft": Method.SUPERVISED, "dpo": Method.DPO}
 _BALANCE: Final = (
-    "Together cancels jobs by itself when the balance does not cover them: look at the balance, unless somebody "
-    "cancelled it."
+    "Unless somebody cancelled it, check the balance: Together cancels jobs by itself when the balance does not "
+    "cover them."
 )
 _ERRORS: Final[Mapping[str, JobError]] = {
     "error": JobError(code="error", failure=FailureClass.PROVIDER),
     "user_error": JobError(code="user_error", failure=FailureClass.FILE),
-    # docs.together.ai, "Troubleshooting": usually automatic, most often from a failed balance check.
+    # docs.together.ai, "Troubleshooting": cancelled by Together itself, most often after a failed balance check.
     "cancelled": JobError(code="cancelled", failure=FailureClass.QUOTA, hint=_BALANCE),
 }
-# `legacy_iwarning` is how Together spells it.
+# `legacy_iwarning` is Together's spelling.
 _LEVELS: Final[Mapping[str, str]] = {
     "warning": "warn",
     "legacy_iwarning": "warn",
@@ -70,10 +80,10 @@ class TogetherSettings(KeyedOrganization):
     provider: Literal["together"]
     """Together."""
     base_url: BaseUrl = "https://api.together.ai/v1"
-    """Where the API is. The key is sent nowhere else."""
+    """The address of the API. The key is sent nowhere else."""
 
     def vendor(self) -> Provider:
-        """What can be asked of Together."""
+        """Build the provider for this organisation."""
         return Provider(
             name="together",
             base_url=self.base_url,
@@ -94,7 +104,7 @@ class TogetherSettings(KeyedOrganization):
 def _read_jobs(org: str, _request: Request, response: Response) -> Page[Job]:
     if (error := refusal(response, one=False)) is not None:
         raise error
-    items, skipped = understood(raw_page(response), partial(_understand, org))
+    items, skipped = parse_items(raw_page(response), partial(_parse_job, org))
     return Page(items=items, skipped=skipped)
 
 
@@ -104,10 +114,10 @@ def _job(org: str, job_id: str) -> Call[Job]:
 
 
 def _read_job(org: str, response: Response) -> Job:
-    return single(response, partial(_understand, org))
+    return single(response, partial(_parse_job, org))
 
 
-def _understand(org: str, item: Object) -> Partial[Job] | Skip:
+def _parse_job(org: str, item: Object) -> Parsed[Job] | Skip:
     job_id = job_identifier(item.get("id"))
     if job_id is None:
         return "bad_id"
@@ -127,7 +137,7 @@ def _understand(org: str, item: Object) -> Partial[Job] | Skip:
         raw_status=word,
         name=text(item.get("suffix"), 128),
         fine_tuned_model=text(item.get("model_object_name"), 256) or text(item.get("model_output_name"), 256),
-        # `started_at` is that of the present stage, which is the training only while the status is `running`.
+        # `started_at` is the start of the current stage, which is training only while the status is `running`.
         started_at=moment(item.get("started_at")) if word.lower() == "running" else None,
         finished_at=moment(item.get("updated_at")) if status.final else None,
         estimated_finish=_estimate(item) if status is Status.RUNNING else None,
@@ -142,18 +152,18 @@ def _understand(org: str, item: Object) -> Partial[Job] | Skip:
         url=_PAGE_URL + quote(job_id, safe=""),
         **figures,
     )
-    told = (("created_at", "created_at"), ("total_price", "reported_usd"))
-    return Partial(job, sum(odd(item.get(theirs), figures[ours]) for theirs, ours in told))
+    read = (("created_at", "created_at"), ("total_price", "reported_usd"))
+    return Parsed(job, sum(unreadable(item.get(theirs), figures[ours]) for theirs, ours in read))
 
 
 def _price(nano: object) -> Decimal | None:
-    """Whole nano-dollars; absent on some jobs, and 0 on those that were refunded."""
+    """A price in nano-dollars as dollars; absent on some jobs, and 0 on refunded ones."""
     amount = whole(nano, least=0)
     return None if amount is None else amount * _NANO
 
 
 def _estimate(item: Object) -> datetime | None:
-    """When the stage will be over: the seconds count from its beginning, as the vendor's own CLI has it."""
+    """When the current stage ends: its start plus `seconds_remaining`, as Together's own CLI computes it."""
     began, seconds = moment(item.get("started_at")), number(sub(item.get("progress"), "seconds_remaining"))
     known = sub(item.get("progress"), "estimate_available") is True
     if began is None or seconds is None or not known or not 0 < seconds <= _LONGEST_STAGE:
@@ -168,12 +178,12 @@ def _events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEve
 
 def _read_events(org: str, job_id: str, known: Container[str], _request: Request, response: Response) -> Page[JobEvent]:
     page = raw_page(granted(response, what="job"))
-    items, skipped = understood(page, partial(_event, org, job_id, known))
+    items, skipped = parse_items(page, partial(_event, org, job_id, known))
     return Page(items=items, skipped=skipped)
 
 
-def _event(org: str, job_id: str, known: Container[str], item: Object) -> Partial[JobEvent] | Skip:
-    """Events have no id, but a hash; their types and levels come in capitals or without, by the age of the job."""
+def _event(org: str, job_id: str, known: Container[str], item: Object) -> Parsed[JobEvent] | Skip:
+    """Parse an event. Its id is its hash; types and levels are in capitals or not, depending on the job's age."""
     at, id_ = moment(item.get("created_at")), identifier(item.get("hash"))
     word = (text(item.get("type"), 64) or "").lower()
     message = text(item.get("message"), 2_000) or ""
@@ -181,9 +191,9 @@ def _event(org: str, job_id: str, known: Container[str], item: Object) -> Partia
         return "empty"
     id_ = id_ or f"{word}-{item.get('created_at')}-{message}"[:256]
     if id_ in known:
-        return Partial(JobEvent(org=org, job=job_id, id=id_, at=at, level="info", message=""))
+        return Parsed(JobEvent(org=org, job=job_id, id=id_, at=at, level="info", message=""))
     step, steps = whole(item.get("step")), whole(item.get("total_steps"))
-    return Partial(
+    return Parsed(
         JobEvent(
             org=org,
             job=job_id,
@@ -195,7 +205,7 @@ def _event(org: str, job_id: str, known: Container[str], item: Object) -> Partia
             metrics=Metrics(step=step, steps=steps) if step is not None or steps is not None else None,
             checkpoint=_checkpoint(item, step) if word == "checkpoint_save" else None,
         ),
-        int(odd(item.get("created_at"), at)),
+        int(unreadable(item.get("created_at"), at)),
     )
 
 

@@ -1,7 +1,7 @@
-"""Google's Vertex AI: tuning jobs of a project, a list for each location, and no events.
+"""Google's Vertex AI: the tuning jobs of a project, one list per location, and no events.
 
-Shapes and words are those of the `google-genai` package (3.6). What is zero or empty is left out of proto3's JSON, and
-its whole numbers are text.
+Shapes and states are those of the `google-genai` package (3.6). Proto3's JSON leaves zero and empty values out, and
+writes 64-bit integers as text.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pydantic import Field, model_validator
 from monitor.domain.model import Job, Method, Metrics, Status, Training
 from monitor.providers._answers import TokenPages, single
 from monitor.providers._grpc import job_error
-from monitor.providers._json import Object, Partial, Skip
+from monitor.providers._json import Object, Parsed, Skip
 from monitor.providers._oauth import read_token, token_call
 from monitor.providers._settings import BaseUrl, Organization
-from monitor.providers._values import hyperparameters, job_identifier, moment, odd, pairs, sub, text, whole
+from monitor.providers._values import hyperparameters, job_identifier, moment, pairs, sub, text, unreadable, whole
 from monitor.providers.base import (
     Auth,
     AuthFailed,
@@ -44,7 +44,7 @@ _STATE: Final = "JOB_STATE_"
 _DETAIL: Final = "TUNING_JOB_STATE_"
 _SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 _GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_LIFETIME: Final = 3600  # seconds; the most that Google allows
+_LIFETIME: Final = 3600  # seconds; the maximum that Google allows
 _METADATA: Final = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token"
 STATUSES: Final[Mapping[str, Status]] = {
     "QUEUED": Status.QUEUED,
@@ -54,7 +54,7 @@ STATUSES: Final[Mapping[str, Status]] = {
     "PAUSED": Status.PAUSED,
     "CANCELLING": Status.CANCELLING,
     "SUCCEEDED": Status.SUCCEEDED,
-    "PARTIALLY_SUCCEEDED": Status.SUCCEEDED,  # over, though the SDK's `has_ended` does not say so
+    "PARTIALLY_SUCCEEDED": Status.SUCCEEDED,  # final, although the SDK's `has_ended` does not include it
     "FAILED": Status.FAILED,
     "EXPIRED": Status.FAILED,
     "CANCELLED": Status.CANCELLED,
@@ -66,7 +66,7 @@ DETAILS: Final[Mapping[str, Status]] = {
     "TUNING": Status.RUNNING,
     "POST_PROCESSING": Status.RUNNING,
 }
-"""What a job that is `RUNNING` really does, where it says so."""
+"""The status of a job in state `RUNNING` by its `tuningJobState`, where it has one."""
 _SPECS: Final[Mapping[str, Method]] = {
     "supervisedTuningSpec": Method.SUPERVISED,
     "fullFineTuningSpec": Method.SUPERVISED,
@@ -78,25 +78,25 @@ _PLACE: Final = r"^[a-z0-9.:-]{1,128}$"
 
 
 class VertexSettings(Organization):
-    """A project of Google Cloud that tunes models in Vertex AI."""
+    """A Google Cloud project that tunes models in Vertex AI."""
 
     provider: Literal["vertex"]
     """Vertex AI."""
     base_url: BaseUrl | None = None
-    """Where the API is, instead of each location's own host."""
+    """The address of the API, instead of each location's own host."""
     project: str = Field(pattern=_PLACE)
     """The project's id or number."""
     locations: tuple[str, ...] = Field(min_length=1, max_length=64)
-    """Where it tunes, such as `us-central1`; each is asked."""
+    """The locations whose jobs are watched, such as `us-central1`."""
     credentials_file: Path | None = None
     """The JSON key of a service account that may list tuning jobs (roles/aiplatform.viewer)."""
     token_file: Path | None = None
-    """Instead, a file with an access token that somebody else keeps fresh."""
+    """Instead: a file with an access token that another program keeps fresh."""
     metadata: bool = False
-    """Instead, the service account of the machine or the pod, by the metadata server."""
+    """Instead: the service account of the machine or pod, from the metadata server."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> VertexSettings:
+    def _check_alternatives(self) -> VertexSettings:
         ways = (self.credentials_file is not None, self.token_file is not None, self.metadata)
         if sum(ways) != 1:
             raise ValueError("give one of credentials_file, token_file and metadata: true")
@@ -106,13 +106,13 @@ class VertexSettings(Organization):
         return self
 
     def vendor(self) -> Provider:
-        """What can be asked of the project."""
-        places = tuple(_Place(self.name, self.project, location, self.base_url) for location in self.locations)
+        """Build the provider for this project."""
+        locations = tuple(_Location(self.name, self.project, location, self.base_url) for location in self.locations)
         return Provider(
             name="vertex",
-            base_url=self.base_url or places[0].host,
+            base_url=self.base_url or locations[0].host,
             auth=self._auth(),
-            jobs=tuple(_list(place) for place in places),
+            jobs=tuple(_list(location) for location in locations),
             seller="vertex" if self.base_url is None else None,
         )
 
@@ -130,9 +130,9 @@ def _from_metadata(_secrets: Mapping[str, str], _now: datetime) -> Call[Token]:
 
 
 def _from_service_account(secrets: Mapping[str, str], now: datetime) -> Call[Token]:
-    """The exchange of a signed assertion for a token (developers.google.com/identity/protocols/oauth2/service-account).
+    """Exchange a signed assertion for a token (developers.google.com/identity/protocols/oauth2/service-account).
 
-    Raises AuthFailed for a file that is no key of a service account.
+    Raises AuthFailed for a file that is not the key of a service account.
     """
     try:
         key = json.loads(secrets["credentials"])
@@ -142,14 +142,14 @@ def _from_service_account(secrets: Mapping[str, str], now: datetime) -> Call[Tok
         claims = {"iss": email, "scope": _SCOPE, "aud": url, "iat": issued, "exp": issued + _LIFETIME}
         assertion = signed(header, claims, private)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise AuthFailed("the credentials' file is not the JSON key of a service account") from None
+        raise AuthFailed("credentials_file is not the JSON key of a service account") from None
     if not str(url).startswith(("https://", "http://")):
-        raise AuthFailed("the credentials' file names no address where tokens are given")
+        raise AuthFailed("token_uri in credentials_file is not an http or https URL")
     return token_call(url, {"grant_type": _GRANT, "assertion": assertion})
 
 
 def signed(header: Mapping[str, Any], claims: Mapping[str, Any], private_key: str) -> str:
-    """A JSON Web Token, signed by RS256 (RFC 7515). Raises ValueError or TypeError for a key that is none."""
+    """A JSON Web Token signed with RS256 (RFC 7515). Raises ValueError or TypeError for an unusable key."""
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - 40 ms, for Vertex alone
     from cryptography.hazmat.primitives.asymmetric import padding, rsa  # noqa: PLC0415 - as above
 
@@ -165,8 +165,8 @@ def _base64(content: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A project in a location."""
+class _Location:
+    """A project in one location."""
 
     org: str
     project: str
@@ -175,45 +175,45 @@ class _Place:
 
     @property
     def host(self) -> str:
-        """Where the location is asked."""
+        """The host of the location's API."""
         prefix = "" if self.location == "global" else f"{self.location}-"
         return f"https://{prefix}aiplatform.googleapis.com"
 
     @property
     def path(self) -> str:
-        """The list of its jobs; a whole URL, where every location has a host of its own."""
+        """The path of the job list; a whole URL where each location has a host of its own."""
         place = f"/v1beta1/projects/{quote(self.project, safe='')}/locations/{self.location}/tuningJobs"
         return place if self.base_url is not None else self.host + place
 
     @property
     def page_url(self) -> str:
-        """Where people look at the tuned models."""
+        """The page of the tuned models in Google's console."""
         return f"https://console.cloud.google.com/vertex-ai/studio/tuning?project={quote(self.project, safe='')}"
 
 
-def _list(of: _Place) -> JobList:
+def _list(of: _Location) -> JobList:
     first = Request(operation="list_jobs", path=of.path, params=(("pageSize", "100"),))
     return JobList(pages=Listing(first=first, read=partial(_read_jobs, of)), one=partial(_job, of))
 
 
-_PAGES: Final = TokenPages(key="tuningJobs", told="nextPageToken", asked="pageToken", optional=True)
+_PAGES: Final = TokenPages(key="tuningJobs", next_key="nextPageToken", next_parameter="pageToken", optional=True)
 
 
-def _read_jobs(of: _Place, request: Request, response: Response) -> Page[Job]:
-    """A page; an empty list is `{}`."""
-    return _PAGES.read(request, response, partial(_understand, of))
+def _read_jobs(of: _Location, request: Request, response: Response) -> Page[Job]:
+    """Parse a page. An empty list is answered as `{}`."""
+    return _PAGES.read(request, response, partial(_parse_job, of))
 
 
-def _job(of: _Place, job_id: str) -> Call[Job]:
+def _job(of: _Location, job_id: str) -> Call[Job]:
     request = Request(operation="get_job", path=f"{of.path}/{quote(job_id, safe='')}")
     return Call(request=request, read=partial(_read_job, of))
 
 
-def _read_job(of: _Place, response: Response) -> Job:
-    return single(response, partial(_understand, of), named_by="name")
+def _read_job(of: _Location, response: Response) -> Job:
+    return single(response, partial(_parse_job, of), named_by="name")
 
 
-def _understand(of: _Place, item: Object) -> Partial[Job] | Skip:
+def _parse_job(of: _Location, item: Object) -> Parsed[Job] | Skip:
     job_id = job_identifier((text(item.get("name"), 1024) or "").rpartition("/")[2])
     if job_id is None:
         return "bad_id"
@@ -245,11 +245,14 @@ def _understand(of: _Place, item: Object) -> Partial[Job] | Skip:
         url=of.page_url,
         **figures,
     )
-    return Partial(job, int(odd(item.get("createTime"), job.created_at)))
+    return Parsed(job, int(unreadable(item.get("createTime"), job.created_at)))
 
 
 def _status(item: Object) -> tuple[Status, str]:
-    """A job that waits for quota or capacity is `RUNNING` at Google, and in the queue here."""
+    """The status, and the vendor's word for it.
+
+    Jobs that wait for quota or capacity are `RUNNING` at Google; here they are queued.
+    """
     word = (text(item.get("state"), 64) or "").removeprefix(_STATE)
     detail = (text(item.get("tuningJobState"), 64) or "").removeprefix(_DETAIL)
     state = STATUSES.get(word, Status.UNKNOWN)
@@ -259,7 +262,7 @@ def _status(item: Object) -> tuple[Status, str]:
 
 
 def _tokens(item: Object, epochs: int | None) -> int | None:
-    """Billable tokens of the dataset, times the epochs."""
+    """The trained tokens: billable tokens of the dataset × epochs."""
     stats = item.get("tuningDataStats")
     found = (whole(sub(stats, name, "totalBillableTokenCount")) for name in _STATISTICS)
     tokens = next((each for each in found if each is not None), None)
@@ -267,7 +270,7 @@ def _tokens(item: Object, epochs: int | None) -> int | None:
 
 
 def _steps(item: Object) -> Metrics:
-    """How far it is."""
+    """The completed and the total steps."""
     stats, done = item.get("tuningDataStats"), item.get("tuningJobMetadata")
     found = (whole(sub(stats, name, "tuningStepCount")) for name in _STATISTICS)
     steps = next((each for each in found if each is not None), None)

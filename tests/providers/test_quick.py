@@ -1,4 +1,4 @@
-"""The quick ways to read a page give what the plain way gives."""
+"""The fast paths to a page give what the plain way gives."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.domain.model import Job
-from monitor.providers._json import Memo, Quick, unknown
+from monitor.providers._json import FastPath, Memo, unknown
 from monitor.providers.base import Malformed, Page, Request, Response
-from monitor.providers.openai.events import understand as understand_event
-from monitor.providers.openai.jobs import Teller
-from monitor.providers.openai.jobs import understand as understand_job
+from monitor.providers.openai.events import parse_event
+from monitor.providers.openai.jobs import Origin, parse_job
 from monitor.providers.openai.shape import read_page
 from monitor.secret import MASK, Redactor
 from monitor.source.client import scrubbed
@@ -42,9 +41,9 @@ def body(page: Any) -> bytes:
     return json.dumps(page).encode()
 
 
-def read(content: bytes, understand: Any, quick: Quick[Any] | None, **over: Any) -> Page[Any] | str:
+def read(content: bytes, understand: Any, fast_path: FastPath[Any] | None, **over: Any) -> Page[Any] | str:
     try:
-        return read_page(LISTED, Response(status=200, body=content, **over), understand, one=True, quick=quick)
+        return read_page(LISTED, Response(status=200, body=content, **over), understand, one=True, fast_path=fast_path)
     except Malformed as error:
         return str(error)
 
@@ -59,25 +58,25 @@ def without(page: Page[Any] | str, known: frozenset[str]) -> Any:
 @given(PAGES, st.frozensets(st.sampled_from([f"ev-{number}" for number in range(6)]), min_size=1))
 @settings(max_examples=60)
 def test_events_that_are_not_known_are_what_they_are_in_the_plain_way(page: Any, known: frozenset[str]) -> None:
-    content, understand = body(page), partial(understand_event, "o", "ftjob-1")
-    plain, quick = read(content, understand, None), read(content, understand, partial(unknown, known))
-    assert without(quick, known) == without(plain, known)
+    content, understand = body(page), partial(parse_event, "o", "ftjob-1")
+    plain, fast_path = read(content, understand, None), read(content, understand, partial(unknown, known))
+    assert without(fast_path, known) == without(plain, known)
 
 
 @given(st.lists(PAGES, min_size=2, max_size=4))
 @settings(max_examples=60)
 def test_a_page_of_which_most_is_remembered_says_what_it_says_in_the_plain_way(pages: Any) -> None:
-    memo, of = Memo[Job](), partial(understand_job, Teller(org="o", provider="openai"))
+    memo, of = Memo[Job](), partial(parse_job, Origin(org="o", provider="openai"))
     for page in pages:
-        plain, quick = read(body(page), of, None), read(body(page), of, memo.page)
-        assert without(quick, frozenset()) == without(plain, frozenset())
-        if not isinstance(plain, str) and not isinstance(quick, str):
-            assert quick.skipped == plain.skipped
+        plain, fast_path = read(body(page), of, None), read(body(page), of, memo.page)
+        assert without(fast_path, frozenset()) == without(plain, frozenset())
+        if not isinstance(plain, str) and not isinstance(fast_path, str):
+            assert fast_path.skipped == plain.skipped
 
 
 def test_what_is_remembered_of_an_item_is_forgotten_when_there_is_another_secret() -> None:
     redactor, memo = Redactor(), Memo[Job]()
-    of = partial(understand_job, Teller(org="o", provider="openai"))
+    of = partial(parse_job, Origin(org="o", provider="openai"))
     content = body({"data": [{"id": "a", "status": "running", "suffix": "sk-0123456789abcdef"}], "has_more": False})
 
     def name() -> str:

@@ -96,7 +96,7 @@ def test_a_service_accounts_key_signs_for_a_token_and_nothing_else_does() -> Non
     assert grant.request.path == "https://oauth2.googleapis.com/token"
     assert b"assertion=ey" in grant.request.body
     for text, why in (
-        (account(key, "file:///etc/passwd"), "names no address"),
+        (account(key, "file:///etc/passwd"), "token_uri"),
         (account(pem(ec.generate_private_key(ec.SECP256R1()))), "is not the JSON key"),
         (account("-----BEGIN"), "is not the JSON key"),
         ("[]", "is not the JSON key"),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from monitor.providers._values import moment, number, odd, whole
+from monitor.providers._values import moment, number, unreadable, whole
 from tests.providers.answers import jobs
 
 AT = datetime(2025, 10, 23, 5, 0, tzinfo=UTC)
@@ -73,7 +73,7 @@ def test_what_is_no_moment_is_none(told: object) -> None:
     ],
 )  # fmt: skip
 def test_what_stands_for_nothing_is_no_nonsense(told: object, makes_no_sense: bool) -> None:
-    assert odd(told, moment(told)) is makes_no_sense
+    assert unreadable(told, moment(told)) is makes_no_sense
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""OpenAI's fine-tuning API, and all servers that copy it."""
+"""OpenAI's fine-tuning API, and servers that implement the same API."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from monitor.providers._settings import BaseUrl, KeyedOrganization
 from monitor.providers.base import Billing, Discovery, KeyAuth, Provider
 from monitor.providers.openai import billing
 from monitor.providers.openai.calls import FILES, checkpoints, events, job_lists
-from monitor.providers.openai.jobs import Teller
+from monitor.providers.openai.jobs import Origin
 from monitor.providers.openai.models import MODELS
 from monitor.providers.openai.naming import NAMING
 from monitor.providers.openai.projects import ANSWERED_FOR, PROJECTS
 from monitor.providers.openai.push import PushedOrganization, push
 
-_HOST: Final = "api.openai.com"  # and `eu.api.openai.com` and so on, where data residency is agreed
+_HOST: Final = "api.openai.com"  # also regional hosts for data residency, such as `eu.api.openai.com`
 _PAGE_URL: Final = "https://platform.openai.com/finetune/"
 _BATCH_URL: Final = "https://platform.openai.com/batches/"
 _ADMIN: Final = KeyAuth(secret="admin_key")  # noqa: S106 - the name of a setting
@@ -30,7 +30,7 @@ _ACCOUNT: Final = r"^[A-Za-z0-9_.:-]{1,128}$"
 
 
 class DiscoverSettings(BaseModel):
-    """What to look for with the admin key."""
+    """What the admin key is used to discover."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -44,9 +44,9 @@ class OpenAISettings(KeyedOrganization, PushedOrganization):
     families: ClassVar[frozenset[JobKind]] = frozenset(JobKind)
 
     provider: Literal["openai"]
-    """OpenAI, or whoever speaks its language at `base_url`."""
+    """OpenAI, or a server with the same API at `base_url`."""
     base_url: BaseUrl = "https://api.openai.com/v1"
-    """Where the API is. The key is sent nowhere else."""
+    """The address of the API. The key is sent nowhere else."""
     organization: str | None = Field(default=None, pattern=_ACCOUNT)
     """The OpenAI-Organization header, for keys of users in several organisations."""
     project: str | None = Field(default=None, pattern=_ACCOUNT)
@@ -69,7 +69,7 @@ class OpenAISettings(KeyedOrganization, PushedOrganization):
         return self.admin_key is not None or self.admin_key_file is not None
 
     def vendor(self) -> Provider:
-        """What can be asked of this organisation's server."""
+        """Build the provider for this organisation."""
         found = provider(
             self.name,
             self.base_url,
@@ -94,10 +94,10 @@ def provider(
     billed: bool = False,
     watch: Container[JobKind] = (JobKind.FINE_TUNING,),
 ) -> Provider:
-    """An organisation at OpenAI. `billed`: there is an admin key, which belongs to no project."""
+    """Build the provider. `billed`: there is an admin key, which belongs to the organisation and to no project."""
     ours = at_openai(base_url)
     account = _account(organization)
-    teller = Teller(
+    origin = Origin(
         org=org,
         provider="openai",
         page_url=_PAGE_URL if ours else None,
@@ -109,7 +109,7 @@ def provider(
         base_url=base_url,
         auth=KeyAuth(),
         headers=account if project is None else {**account, "OpenAI-Project": project},
-        jobs=job_lists(teller, watch, copied=not ours),
+        jobs=job_lists(origin, watch, copied=not ours),
         events=partial(events, org),
         checkpoints=checkpoints,
         files=FILES,
@@ -127,7 +127,7 @@ def _account(organization: str | None) -> dict[str, str]:
 
 
 def at_openai(base_url: str) -> bool:
-    """Whether this is OpenAI itself and not a copy of its API."""
+    """Whether this address is OpenAI's own and not a server that copies its API."""
     host = (urlsplit(base_url).hostname or "").rstrip(".")
     return host == _HOST or host.endswith("." + _HOST)
 

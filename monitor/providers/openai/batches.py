@@ -1,4 +1,4 @@
-"""What OpenAI's batch objects mean, and Azure's, which have blobs where OpenAI has files.
+"""Parses batch objects of OpenAI, and of Azure, which has blobs instead of files.
 
 platform.openai.com/docs/api-reference/batch; learn.microsoft.com/azure/ai-foundry/openai/how-to/batch.
 """
@@ -24,17 +24,17 @@ from monitor.domain.model import (
 )
 from monitor.providers._answers import single
 from monitor.providers._batches import EXPIRED, REFUSED
-from monitor.providers._json import Memo, Object, Partial, Skip
-from monitor.providers._values import identifier, moment, odd, pairs, sub, text, whole
+from monitor.providers._json import Memo, Object, Parsed, Skip
+from monitor.providers._values import identifier, moment, pairs, sub, text, unreadable, whole
 from monitor.providers.base import Call, JobList, Listing, Page, Request, Response
-from monitor.providers.openai.jobs import Teller
+from monitor.providers.openai.jobs import Origin
 from monitor.providers.openai.naming import FAILURES, NAMING
 from monitor.providers.openai.shape import RULES, first_page, read_page
 
 STATUSES: Final[Mapping[str, Status]] = {
     "validating": Status.VALIDATING,
     "in_progress": Status.RUNNING,
-    "finalizing": Status.RUNNING,  # all requests are done, their files are being written
+    "finalizing": Status.RUNNING,  # all requests are done; the output files are being written
     "completed": Status.SUCCEEDED,
     "failed": Status.FAILED,
     "expired": Status.FAILED,
@@ -52,33 +52,33 @@ _ENDED: Final = {
     "canceled": "cancelled_at",
 }
 _FIGURES: Final[Mapping[str, Callable[[object], Any]]] = {"created_at": moment, "in_progress_at": moment}
-_QUEUE_FULL: Final = "Too many tokens are in unfinished batches: wait until others are done, then create it again."
+_QUEUE_FULL: Final = "Too many tokens are queued in unfinished batches: wait until some are done, then create it again."
 
 
-def batch_list(teller: Teller) -> JobList:
-    """The organisation's batches."""
+def batch_list(origin: Origin) -> JobList:
+    """The list of the organisation's batches."""
     return JobList(
-        pages=Listing(first=first_page("list_batches", _PATH), read=partial(_read_page, teller, Memo())),
-        one=partial(_batch, teller),
+        pages=Listing(first=first_page("list_batches", _PATH), read=partial(_read_page, origin, Memo())),
+        one=partial(_batch, origin),
         kind=JobKind.BATCH,
     )
 
 
-def _read_page(teller: Teller, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
-    return read_page(request, response, partial(_understand, teller), one=False, quick=memo.page)
+def _read_page(origin: Origin, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
+    return read_page(request, response, partial(_parse_batch, origin), one=False, fast_path=memo.page)
 
 
-def _batch(teller: Teller, batch_id: str) -> Call[Job]:
+def _batch(origin: Origin, batch_id: str) -> Call[Job]:
     request = Request(operation="get_batch", path=f"{_PATH}/{quote(batch_id, safe='')}")
-    return Call(request=request, read=partial(_read_batch, teller))
+    return Call(request=request, read=partial(_read_batch, origin))
 
 
-def _read_batch(teller: Teller, response: Response) -> Job:
-    return single(response, partial(_understand, teller), what="batch", rules=RULES)
+def _read_batch(origin: Origin, response: Response) -> Job:
+    return single(response, partial(_parse_batch, origin), what="batch", rules=RULES)
 
 
-def _understand(teller: Teller, item: Object) -> Partial[Job] | Skip:
-    """One batch, or why it is none: it has no usable id."""
+def _parse_batch(origin: Origin, item: Object) -> Parsed[Job] | Skip:
+    """Parse one batch. `bad_id` where it has no usable id."""
     batch_id = identifier(item.get("id"))
     if batch_id is None:
         return "bad_id"
@@ -87,24 +87,24 @@ def _understand(teller: Teller, item: Object) -> Partial[Job] | Skip:
     figures = {name: parse(item.get(name)) for name, parse in _FIGURES.items()}
     metadata = pairs(item.get("metadata"))
     job = Job(
-        org=teller.org,
+        org=origin.org,
         id=BATCH_PREFIX + batch_id,
-        provider=teller.provider,
+        provider=origin.provider,
         model=model,
         base_model=NAMING.base_model(model) if NAMING.is_tuned(model) else "",
         method=Method.UNKNOWN,
         status=status,
         raw_status=word,
-        name=text(metadata.get("description"), 128),  # as OpenAI's guide calls a batch
+        name=text(metadata.get("description"), 128),  # OpenAI's guide puts a batch's name there
         created_at=figures["created_at"],
         started_at=figures["in_progress_at"],
         finished_at=moment(item.get(_ENDED[word])) if word in _ENDED else None,
         error=_error(word, item.get("errors")),
         metadata=metadata,
-        url=None if teller.batch_url is None else teller.batch_url + quote(batch_id, safe=""),
+        url=None if origin.batch_url is None else origin.batch_url + quote(batch_id, safe=""),
         batch=_details(item),
     )
-    return Partial(job, sum(odd(item.get(name), found) for name, found in figures.items()))
+    return Parsed(job, sum(unreadable(item.get(name), found) for name, found in figures.items()))
 
 
 def _details(item: Object) -> Batch:
@@ -124,7 +124,10 @@ def _details(item: Object) -> Batch:
 
 
 def _tokens(usage: object, completed: int | None) -> TokenCount | None:
-    """None where they are not told: of old batches, and where answers should have cost nothing."""
+    """The tokens of a batch.
+
+    None where they are unknown: of old batches, and where both counts are 0 despite answers.
+    """
     read, written = whole(sub(usage, "input_tokens"), least=0), whole(sub(usage, "output_tokens"), least=0)
     if read is None or written is None or (read + written == 0 and completed):
         return None
@@ -133,7 +136,7 @@ def _tokens(usage: object, completed: int | None) -> TokenCount | None:
 
 
 def _error(word: str, errors: object) -> JobError | None:
-    """Why a batch failed: the first of its errors, with the line of the input that it is about."""
+    """Why a batch failed: its first error, with the line number of the input file."""
     if word == "expired":
         return EXPIRED
     if word != "failed":

@@ -1,4 +1,4 @@
-"""OpenAI's usage and costs: what models were used for and what was billed, day by day (UTC), as an admin key may read.
+"""OpenAI's usage and costs per UTC day, as an admin key may read them.
 
 platform.openai.com/docs/api-reference/usage
 """
@@ -27,12 +27,12 @@ T = TypeVar("T")
 _Rows = tuple[datetime, tuple[Object, ...]]
 
 _PLAIN: Final = (str, int, float)
-_USAGE_DAYS: Final = 7  # buckets of a page; OpenAI allows 31, but a large organisation's would not fit into an answer
-_BILL_DAYS: Final = 31  # of 180
+_USAGE_DAYS: Final = 7  # days per page; OpenAI allows 31, which for a large organisation exceeds 8 MiB
+_BILL_DAYS: Final = 31  # days per page; OpenAI allows 180
 _MOST_BUCKETS: Final = 5_000
-_MOST_ROWS: Final = 2_000  # of one day; what is beyond is the smallest of it
-_MOST_TOKENS: Final = 10**12  # of one model in one day
-_MOST_DOLLARS: Final = Decimal(10_000_000)  # of one line in one day
+_MOST_ROWS: Final = 2_000  # per day; the smallest beyond it are dropped (usage) or summed up (bill)
+_MOST_TOKENS: Final = 10**12  # per model and day
+_MOST_DOLLARS: Final = Decimal(10_000_000)  # per line and day
 _TUNED_LINE: Final = re.compile(r"fine.?tun", re.IGNORECASE)
 _TOKEN_LINE: Final = re.compile(r",\s*(cached[ _-]?)?(input|output)", re.IGNORECASE)
 _NANO: Final = Decimal("1e-9")
@@ -42,10 +42,10 @@ _REST: Final = "other"
 
 
 def line_item_kind(line_item: str) -> LineItemKind:
-    """What a line item is for, by its name.
+    """Classify a line item of the bill by its name.
 
-    `ft-gpt-4o-2024-08-06, input` is the use of all models tuned from that base (OpenAI's cookbook). How training is
-    called is not documented: what speaks of training or fine-tuning is taken for it.
+    `ft-gpt-4o-2024-08-06, input` is the use of all models tuned from that base (OpenAI's cookbook). The name of
+    training costs is not documented: whatever mentions training or fine-tuning counts as training.
     """
     name = line_item.lower()
     if "training" in name:
@@ -59,14 +59,17 @@ def line_item_kind(line_item: str) -> LineItemKind:
 
 
 def usage(org: str, project: str | None, since: date, until: date) -> Listing[Bucket[Usage]]:
-    """The daily usage of tuned models, by model, project and batch. Where one project is watched, its alone."""
+    """The daily usage of tuned models by model, project and batch; of `project` only, where one is given."""
     params = _params(since, until, project, most=_USAGE_DAYS, by=("model", "project_id", "batch"))
     first = Request(operation="list_usage", path="/organization/usage/completions", params=params)
     return Listing(first=first, read=partial(_read_usage, org))
 
 
 def bill(org: str, project: str | None, since: date, until: date) -> Listing[Bucket[Bill]]:
-    """The daily bill, by project and line item. Amounts in another currency are left out."""
+    """The daily bill by project and line item; of `project` only, where one is given.
+
+    Other currencies than USD are skipped.
+    """
     params = _params(since, until, project, most=_BILL_DAYS, by=("project_id", "line_item"))
     first = Request(operation="list_costs", path="/organization/costs", params=params)
     return Listing(first=first, read=partial(_read_bill, org))
@@ -85,11 +88,11 @@ def _read_bill(org: str, request: Request, response: Response) -> Page[Bucket[Bi
 
 
 def _buckets(
-    found: Page[_Rows], understand: Callable[[date, tuple[Object, ...]], tuple[tuple[T, ...], int]]
+    found: Page[_Rows], parse: Callable[[date, tuple[Object, ...]], tuple[tuple[T, ...], int]]
 ) -> Page[Bucket[T]]:
     buckets, skipped = [], sum(found.skipped.values())
     for start, rows in found.items:
-        items, left_out = understand(start.date(), rows)
+        items, left_out = parse(start.date(), rows)
         buckets.append(Bucket(start=start, items=items))
         skipped += left_out
     counted = {"bad_row": skipped} if skipped else {}
@@ -99,7 +102,7 @@ def _buckets(
 def _params(
     since: date, until: date, project: str | None, *, most: int, by: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    # Lists are spelt as OpenAI's own client spells them.
+    # Lists are encoded as OpenAI's own client encodes them: `name[]`.
     wanted = (
         ("start_time", str(_midnight(since))),
         ("end_time", str(_midnight(until + timedelta(days=1)))),
@@ -112,7 +115,7 @@ def _params(
 
 
 def _page(request: Request, response: Response) -> Page[_Rows]:
-    """The buckets of a page and their rows. A bucket without a date or without rows makes the page useless."""
+    """Parse a page into buckets of rows. Raises Malformed where a bucket has no date or no results."""
     if response.status in (404, 410):
         raise Malformed(f"{response.status}: this server has no usage and no costs; is base_url right?")
     if (error := refusal(response, one=False, rules=RULES)) is not None:
@@ -140,12 +143,12 @@ def _page(request: Request, response: Response) -> Page[_Rows]:
 
 
 def _distinct(rows: Iterable[Any]) -> tuple[Object, ...]:
-    """The rows that are objects. Two that say the same in everything are one row that was sent twice."""
-    return tuple({_said(row): row for row in rows if isinstance(row, dict)}.values())
+    """The rows that are objects, without duplicates: two rows with the same values are one row that was sent twice."""
+    return tuple({_plain_values(row): row for row in rows if isinstance(row, dict)}.values())
 
 
-def _said(row: Object) -> frozenset[tuple[str, object]]:
-    """All plain values of a row, those of its amount among them."""
+def _plain_values(row: Object) -> frozenset[tuple[str, object]]:
+    """The plain values of a row and of its amount, by which duplicates are found."""
     amount = row.get("amount")
     inner = {f"amount.{name}": value for name, value in amount.items()} if isinstance(amount, dict) else {}
     plain = ((name, value) for name, value in {**row, **inner}.items() if value is None or isinstance(value, _PLAIN))
@@ -153,7 +156,7 @@ def _said(row: Object) -> frozenset[tuple[str, object]]:
 
 
 def _usages(org: str, day: date, rows: Iterable[Object]) -> tuple[tuple[Usage, ...], int]:
-    """The use of tuned models, and how many rows could not be understood or are beyond the bound."""
+    """The day's usage of tuned models, and how many rows were skipped as unreadable or beyond `_MOST_ROWS`."""
     found: dict[tuple[str, str, bool], TokenCount] = {}
     skipped = 0
     for row in rows:
@@ -166,7 +169,7 @@ def _usages(org: str, day: date, rows: Iterable[Object]) -> tuple[tuple[Usage, .
             skipped += 1
             continue
         key = (identifier(row.get("project_id")) or "", model, row.get("batch") is True)
-        both = _added(found.get(key, TokenCount()), tokens)
+        both = _plus(found.get(key, TokenCount()), tokens)
         if _sum(both) > 2 * _MOST_TOKENS:
             skipped += 1
             continue
@@ -180,7 +183,10 @@ def _usages(org: str, day: date, rows: Iterable[Object]) -> tuple[tuple[Usage, .
 
 
 def _tokens(row: Object) -> TokenCount | None:
-    """`input_tokens` has the cached ones in it; None where a count is missing or absurd."""
+    """The token counts of a row, whose `input_tokens` include the cached ones.
+
+    None where a count is missing or absurd.
+    """
     every, output = whole(row.get("input_tokens"), least=0), whole(row.get("output_tokens"), least=0)
     cached = whole(row.get("input_cached_tokens") or 0, least=0)
     if every is None or cached is None or output is None or max(every, output) > _MOST_TOKENS:
@@ -189,7 +195,7 @@ def _tokens(row: Object) -> TokenCount | None:
     return TokenCount(input=every - cached, cached_input=cached, output=output)
 
 
-def _added(one: TokenCount, other: TokenCount) -> TokenCount:
+def _plus(one: TokenCount, other: TokenCount) -> TokenCount:
     return TokenCount(
         input=one.input + other.input,
         cached_input=one.cached_input + other.cached_input,
@@ -202,7 +208,10 @@ def _sum(tokens: TokenCount) -> int:
 
 
 def _bills(org: str, day: date, rows: Iterable[Object]) -> tuple[tuple[Bill, ...], int]:
-    """The lines of one day, and how many rows were skipped. The smallest beyond the bound become one line."""
+    """The day's bill, and how many rows were skipped.
+
+    The smallest lines beyond `_MOST_ROWS` become one line, `other`.
+    """
     skipped = 0
     sums: dict[tuple[str, str], Decimal] = {}
     for row in rows:
@@ -225,7 +234,7 @@ def _lines(org: str, day: date, sums: Mapping[tuple[str, str], Decimal]) -> Iter
 
 
 def _usd(amount: object) -> Decimal | None:
-    """US dollars to the nano-dollar, which may be negative: credits."""
+    """An amount in US dollars, rounded to nano-dollars; negative for credits."""
     currency, value = sub(amount, "currency"), sub(amount, "value")
     if not isinstance(currency, str) or currency.lower() != "usd":
         return None

@@ -1,4 +1,4 @@
-"""What is asked of OpenAI's API, and of its copies: jobs, their events, and training files."""
+"""The requests to OpenAI's API and to its copies: jobs, events, checkpoints and training files."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Final
 from urllib.parse import quote
 
 from monitor.domain.model import Checkpoint, Job, JobEvent, JobKind
-from monitor.providers._json import Memo, Object, Partial, Skip, obj, unknown
+from monitor.providers._json import Memo, Object, Parsed, Skip, obj, unknown
 from monitor.providers._refusals import granted, refusal
 from monitor.providers._values import text, whole
 from monitor.providers.base import Call, Files, JobList, Listing, Malformed, NotFound, Page, Request, Response
 from monitor.providers.openai import events as _events
 from monitor.providers.openai.batches import batch_list
-from monitor.providers.openai.jobs import Teller, understand
+from monitor.providers.openai.jobs import Origin, parse_job
 from monitor.providers.openai.shape import FEW, RULES, first_page, read_page
 
 _JOBS: Final = "/fine_tuning/jobs"
-_NO_EVENTS: Final = frozenset({404, 405, 410, 501})  # what copies of the API say that have no event streams
+_NO_EVENTS: Final = frozenset({404, 405, 410, 501})  # answers of servers that copy the API without event streams
 
 
-def job_lists(teller: Teller, watch: Container[JobKind], *, copied: bool = False) -> tuple[JobList, ...]:
-    """The lists of the families that are watched. `copied`: at a server that only speaks OpenAI's language."""
-    return tuple(each for each in (_job_list(teller, copied=copied), batch_list(teller)) if each.kind in watch)
+def job_lists(origin: Origin, watch: Container[JobKind], *, copied: bool = False) -> tuple[JobList, ...]:
+    """The lists of the watched kinds of jobs. `copied`: the server is not OpenAI's own."""
+    return tuple(each for each in (_job_list(origin, copied=copied), batch_list(origin)) if each.kind in watch)
 
 
-def _job_list(teller: Teller, *, copied: bool) -> JobList:
+def _job_list(origin: Origin, *, copied: bool) -> JobList:
     return JobList(
-        pages=Listing(first=first_page("list_jobs", _JOBS), read=partial(_read_jobs, teller, Memo())),
-        one=partial(_job, teller),
+        pages=Listing(first=first_page("list_jobs", _JOBS), read=partial(_read_jobs, origin, Memo())),
+        one=partial(_job, origin),
         revisited=copied,
     )
 
 
 def events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEvent]:
-    """One job's events, without those that are known."""
+    """The event stream of one job; events whose ids are in `known` are left out."""
     path = f"{_JOBS}/{quote(job_id, safe='')}/events"
     return Listing(
         first=first_page("list_events", path),
@@ -45,7 +45,7 @@ def events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEven
 
 
 def checkpoints(job_id: str) -> Listing[Checkpoint]:
-    """The states of one job's model that were kept: events name them some seconds after the job's end."""
+    """The checkpoints of one job, whose events name them only some seconds after the job's end."""
     first = first_page("list_checkpoints", f"{_JOBS}/{quote(job_id, safe='')}/checkpoints")
     return Listing(first=first, read=_read_checkpoints)
 
@@ -54,25 +54,25 @@ def _read_checkpoints(request: Request, response: Response) -> Page[Checkpoint]:
     return read_page(request, response, _checkpoint, one=True)
 
 
-def _checkpoint(item: Object) -> Partial[Checkpoint] | Skip:
+def _checkpoint(item: Object) -> Parsed[Checkpoint] | Skip:
     step, name = whole(item.get("step_number")), text(item.get("fine_tuned_model_checkpoint"), 256)
-    return Partial(Checkpoint(step=step, name=name)) if step is not None and name is not None else "bad_figure"
+    return Parsed(Checkpoint(step=step, name=name)) if step is not None and name is not None else "bad_figure"
 
 
-def _read_jobs(teller: Teller, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
-    return read_page(request, response, partial(understand, teller), one=False, quick=memo.page)
+def _read_jobs(origin: Origin, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
+    return read_page(request, response, partial(parse_job, origin), one=False, fast_path=memo.page)
 
 
-def _job(teller: Teller, job_id: str) -> Call[Job]:
+def _job(origin: Origin, job_id: str) -> Call[Job]:
     request = Request(operation="get_job", path=f"{_JOBS}/{quote(job_id, safe='')}")
-    return Call(request=request, read=partial(_read_job, teller))
+    return Call(request=request, read=partial(_read_job, origin))
 
 
-def _read_job(teller: Teller, response: Response) -> Job:
+def _read_job(origin: Origin, response: Response) -> Job:
     if (error := refusal(response, one=True, rules=RULES)) is not None:
         raise error
-    found = understand(teller, obj(response))
-    if isinstance(found, Partial):
+    found = parse_job(origin, obj(response))
+    if isinstance(found, Parsed):
         return found.item
     if found == "foreign":
         raise Malformed("the answer is a job of another organisation")
@@ -80,16 +80,16 @@ def _read_job(teller: Teller, response: Response) -> Job:
 
 
 def _read_events(org: str, job_id: str, known: Container[str], request: Request, response: Response) -> Page[JobEvent]:
-    """A page of events. Raises SourceError, NotFound where there is no such stream.
+    """Parse a page of events. Raises SourceError; NotFound where the server has no such stream.
 
-    Gateways that have none still answer: Portkey makes a job of the word `events`.
+    Gateways without event streams may still answer 200: Portkey returns a job whose id is `events`.
     """
     missing = NotFound(f"{response.status}: there are no events of this job here")
     if response.status in _NO_EVENTS:
         raise missing
     try:
-        quick = partial(unknown, known) if known else None
-        return read_page(request, response, partial(_events.understand, org, job_id), one=True, quick=quick)
+        fast_path = partial(unknown, known) if known else None
+        return read_page(request, response, partial(_events.parse_event, org, job_id), one=True, fast_path=fast_path)
     except Malformed:
         if response.status == 200 and "data" not in obj(response):
             raise missing from None
@@ -116,4 +116,4 @@ def _content(file_id: str) -> Call[bytes]:
 
 
 FILES: Final = Files(length=_file, content=_content)
-"""Training files; the key needs to be allowed to read them."""
+"""Training files by id. The key needs permission to read files."""

@@ -1,4 +1,4 @@
-"""What OpenAI's fine-tuning events mean: kinds and metrics, from their data or from their prose."""
+"""Parses OpenAI's fine-tuning events: their kind and their metrics, from their data or from their message."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from monitor.domain.model import Checkpoint, EventKind, JobEvent, Metrics
-from monitor.providers._json import Object, Partial, Skip
-from monitor.providers._values import identifier, lost, moment, number, odd, sub, text, whole
+from monitor.providers._json import Object, Parsed, Skip
+from monitor.providers._values import identifier, moment, not_finite, number, sub, text, unreadable, whole
 
 _LEVELS: Final = {"warn": "warn", "warning": "warn", "error": "error"}
-_LONGEST_STEP: Final = 31 * 86_400.0  # seconds: what is longer is no duration of a step
-# Messages are prose that changed over the years: "Fine-tune started", "Fine-tuning job started".
+_LONGEST_STEP: Final = 31 * 86_400.0  # seconds; a longer duration of a step makes no sense
+# The wording of messages changed over the years: "Fine-tune started", "Fine-tuning job started".
 _STARTED: Final = re.compile(r"(the )?((fine[- ]?tun\w*|training|job|run) ){1,3}(has )?started\b", re.IGNORECASE)
 _CHECKPOINT: Final = re.compile(r"checkpoint (was )?(created|saved)\b", re.IGNORECASE)
 _STEP: Final = re.compile(r"step (\d{1,12}) ?/ ?(\d{1,12})\b", re.IGNORECASE)
@@ -34,7 +34,8 @@ _PROSE: Final[Mapping[str, str]] = {
     "validation mean reward": "valid_mean_reward",
     "full validation mean reward": "full_valid_mean_reward",
 }
-# Vendor's name to ours, the better of two last: the full validation set says more than a batch of it.
+# The vendor's names and ours. Of two for the same field the later wins: the full validation set says more than a batch
+# of it.
 _FIGURES: Final[Mapping[str, str]] = {
     "train_loss": "train_loss",
     "valid_loss": "valid_loss",
@@ -51,8 +52,8 @@ _FIGURES: Final[Mapping[str, str]] = {
 }
 
 
-def understand(org: str, job_id: str, item: Object) -> Partial[JobEvent] | Skip:
-    """One event; or why it is none: it has neither id nor content."""
+def parse_event(org: str, job_id: str, item: Object) -> Parsed[JobEvent] | Skip:
+    """Parse one event. `empty` where it has no id, no message and no time."""
     at, id_ = moment(item.get("created_at")), identifier(item.get("id"))
     message, kind = text(item.get("message"), 2_000) or "", text(item.get("type"), 64)
     if item.get("id") is None and not message and at is None:
@@ -70,18 +71,18 @@ def understand(org: str, job_id: str, item: Object) -> Partial[JobEvent] | Skip:
         metrics=metrics,
         checkpoint=_checkpoint(message) if metrics is None else None,
     )
-    return Partial(event, int(at is None and odd(item.get("created_at"), at)))
+    return Parsed(event, int(at is None and unreadable(item.get("created_at"), at)))
 
 
-def _with_code(message: str, details: object) -> str:
-    """The code and the parameter that error events carry as data, where the message does not say them."""
-    told = (text(sub(details, name), 128) for name in ("error_code", "error_param"))
-    missing = [word for word in told if word is not None and word not in message]
+def _with_code(message: str, data: object) -> str:
+    """Append the error code and parameter from an error event's data, unless the message contains them."""
+    details = (text(sub(data, name), 128) for name in ("error_code", "error_param"))
+    missing = [word for word in details if word is not None and word not in message]
     return f"{message} ({', '.join(missing)})" if missing else message
 
 
 def fingerprint(*content: object) -> str:
-    """An id of the event's content, the same however often it is listed."""
+    """An id computed from the event's content, for events that come without one."""
     return "content-" + hashlib.sha256(repr(content).encode()).hexdigest()[:32]
 
 
@@ -96,19 +97,19 @@ def _kind(kind: str | None, message: str, metrics: Metrics | None) -> EventKind:
 
 
 def _checkpoint(message: str) -> Checkpoint | None:
-    """`Checkpoint created at step 100 with Snapshot ID: ft:…:ckpt-step-100`."""
+    """Parse `Checkpoint created at step 100 with Snapshot ID: ft:…:ckpt-step-100`."""
     found = _SNAPSHOT.match(message) if _CHECKPOINT.match(message) else None
     return Checkpoint(step=int(found[1]), name=found[2]) if found is not None else None
 
 
 def _metrics(figures: object, message: str) -> Metrics | None:
-    """The measurement of an event, from its data or, where that is empty, from its words."""
-    found = _measured(figures if isinstance(figures, dict) and figures else _told(message))
+    """The metrics of an event: from its data or, where that is empty, from its message."""
+    found = _fields(figures if isinstance(figures, dict) and figures else _from_prose(message))
     return Metrics(**found) if found else None
 
 
-def _told(message: str) -> dict[str, Any]:
-    """`Step 297/300: training loss=0.00` as if it had come as data."""
+def _from_prose(message: str) -> dict[str, Any]:
+    """Parse `Step 297/300: training loss=0.00` into the fields that event data has."""
     step = _STEP.match(message)
     if step is None:
         return {}
@@ -117,8 +118,8 @@ def _told(message: str) -> dict[str, Any]:
     return {"step": int(step[1]), "total_steps": int(step[2]), **figures}
 
 
-def _measured(figures: Object) -> dict[str, Any]:
-    """The fields of a measurement that have a value, whatever the method of training calls them."""
+def _fields(figures: Object) -> dict[str, Any]:
+    """The fields of `Metrics` that have a value, under the names that each training method uses."""
     seconds = number(sub(figures.get("timing"), "step", "full_iteration"))
     found: dict[str, Any] = {
         "step": whole(figures.get("step"), least=0),
@@ -131,6 +132,6 @@ def _measured(figures: Object) -> dict[str, Any]:
         value = number(figures.get(name))
         if value is not None:
             found[field] = value
-    if "train_loss" not in found and lost(figures.get("train_loss")):
+    if "train_loss" not in found and not_finite(figures.get("train_loss")):
         found["lost"] = True
     return {field: value for field, value in found.items() if value is not None}

@@ -1,6 +1,6 @@
-"""What OpenAI's fine-tuning job objects mean, and those of the servers that copy them.
+"""Parses fine-tuning job objects of OpenAI and of servers that copy its API.
 
-The official examples break the official schema, so that every field is optional and may have any type.
+The official examples violate the official schema, so every field is optional and may have any type.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from monitor.domain.model import Job, JobError, Method, Status
-from monitor.providers._json import Object, Partial, Skip
+from monitor.providers._json import Object, Parsed, Skip
 from monitor.providers._values import (
     hyperparameters,
     job_identifier,
     moment,
-    odd,
     pairs,
     sub,
     text,
     texts,
+    unreadable,
     whole,
 )
-from monitor.providers.openai.naming import AZURE_TUNED, NAMING, blamed
+from monitor.providers.openai.naming import AZURE_TUNED, NAMING, classified
 
-# OpenAI's words, then those of Azure OpenAI, LiteLLM and LLMariner, which speak the same language.
+# OpenAI's statuses, then those of Azure OpenAI, LiteLLM and LLMariner, which use the same API.
 STATUSES: Final[Mapping[str, Status]] = {
     "validating_files": Status.VALIDATING,
     "queued": Status.QUEUED,
@@ -36,11 +36,11 @@ STATUSES: Final[Mapping[str, Status]] = {
     "failed": Status.FAILED,
     "cancelled": Status.CANCELLED,
     "created": Status.QUEUED,
-    "creating": Status.QUEUED,  # LLMariner's word for a job that waits
+    "creating": Status.QUEUED,  # a queued job at LLMariner
     "pending": Status.QUEUED,
     "notRunning": Status.QUEUED,
-    "pausing": Status.RUNNING,  # still running; PAUSED follows
-    "resuming": Status.QUEUED,  # a resumed job queues again
+    "pausing": Status.RUNNING,  # the job still runs until it is `paused`
+    "resuming": Status.QUEUED,  # a resumed job is queued again
     "cancelling": Status.CANCELLING,
     "canceling": Status.CANCELLING,
     "cancel_requested": Status.CANCELLING,
@@ -63,36 +63,36 @@ _ERROR_TEXT: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Teller:
-    """Who lists the jobs."""
+class Origin:
+    """The organisation whose answers are parsed, and what its provider adds to them."""
 
     org: str
-    """As the configuration names it."""
+    """The organisation's name in the configuration."""
     provider: str
     page_url: str | None = None
-    """Where the vendor shows a job, without its id."""
+    """The vendor's page of a job, up to the job's id."""
     batch_url: str | None = None
-    """The same of a batch."""
+    """The vendor's page of a batch, up to the batch's id."""
     organization: str | None = None
-    """As the vendor names it: jobs of another one are not ours."""
+    """The vendor's id of the organisation. Jobs that name another one are skipped."""
     failed_is_free: bool = False
-    """By the vendor's rules, jobs that fail cost nothing."""
+    """Whether the vendor charges nothing for failed jobs."""
 
 
-def understand(teller: Teller, item: Object) -> Partial[Job] | Skip:
-    """One job, or why it is none: it has no usable id, or belongs to another organisation."""
+def parse_job(origin: Origin, item: Object) -> Parsed[Job] | Skip:
+    """Parse one job. `bad_id` where it has no usable id, `foreign` where it belongs to another organisation."""
     job_id = job_identifier(item.get("id"))
     if job_id is None:
         return "bad_id"
-    if foreign(teller, item):
+    if foreign(origin, item):
         return "foreign"
     figures: dict[str, Any] = {name: parse(item.get(name)) for name, parse in _FIGURES.items()}
     raw, model = item.get("status"), text(item.get("model"), 256) or "unknown"
     fine_tuned_model = text(item.get("fine_tuned_model"), 256)
     job = Job(
-        org=teller.org,
+        org=origin.org,
         id=job_id,
-        provider=teller.provider,
+        provider=origin.provider,
         model=model,
         base_model=NAMING.base_model(model) if NAMING.is_tuned(model) else "",
         method=_method(item.get("method")),
@@ -110,19 +110,19 @@ def understand(teller: Teller, item: Object) -> Partial[Job] | Skip:
         metadata=pairs(item.get("metadata")),
         shared=item.get("shared_with_openai") is True,
         tier=_TIERS.get((text(item.get("trainingType"), 64) or "").lower()),
-        reported_usd=Decimal(0) if teller.failed_is_free and raw == "failed" else None,
+        reported_usd=Decimal(0) if origin.failed_is_free and raw == "failed" else None,
         reported_progress=_progress(item),
-        url=None if teller.page_url is None else teller.page_url + quote(job_id, safe=""),
+        url=None if origin.page_url is None else origin.page_url + quote(job_id, safe=""),
         **figures,
     )
-    return Partial(job, sum(odd(item.get(name), found) for name, found in figures.items()))
+    return Parsed(job, sum(unreadable(item.get(name), found) for name, found in figures.items()))
 
 
-def foreign(teller: Teller, item: Object) -> bool:
-    """Whether a job says that it belongs to another organisation than the configured one."""
-    ours, theirs = teller.organization or "", item.get("organization_id")
-    said = isinstance(theirs, str) and theirs.startswith("org-") and ours.startswith("org-")
-    return said and theirs != ours
+def foreign(origin: Origin, item: Object) -> bool:
+    """Whether a job names another organisation than the configured one."""
+    ours, theirs = origin.organization or "", item.get("organization_id")
+    named = isinstance(theirs, str) and theirs.startswith("org-") and ours.startswith("org-")
+    return named and theirs != ours
 
 
 _FIGURES: Final[Mapping[str, Callable[[object], Any]]] = {
@@ -134,13 +134,13 @@ _FIGURES: Final[Mapping[str, Callable[[object], Any]]] = {
 
 
 def _progress(item: Object) -> float | None:
-    """Nebius gives the steps in the job itself."""
+    """Nebius has the steps in the job itself."""
     done, steps = whole(item.get("trained_steps"), least=0), whole(item.get("total_steps"))
     return min(done / steps, 1.0) if done is not None and steps else None
 
 
 def _method(method: object) -> Method:
-    """Absent on jobs from before 2025, when there was one method."""
+    """The training method. Jobs from before 2025 have none: all of them were supervised."""
     kind = sub(method, "type")
     if kind is None:
         return Method.SUPERVISED
@@ -148,7 +148,7 @@ def _method(method: object) -> Method:
 
 
 def _suffix(model: str | None) -> str | None:
-    """The fourth part of `ft:<base>:<org>:<suffix>:<id>`, or what follows Azure's `<base>.ft-<id>-`."""
+    """The fourth part of `ft:<base>:<org>:<suffix>:<id>`, or the end of Azure's `<base>.ft-<id>-<suffix>`."""
     parts = (model or "").split(":")
     if len(parts) >= 5 and parts[0] == "ft":
         return text(parts[3], 128)
@@ -157,19 +157,19 @@ def _suffix(model: str | None) -> str | None:
 
 
 def _epochs(item: Object) -> int | None:
-    """The number of epochs; None as long as it is "auto"."""
+    """The number of epochs; None while it is "auto"."""
     epochs = whole(sub(item.get("hyperparameters"), "n_epochs"))
     return epochs if epochs is not None else whole(sub(_of_method(item), "n_epochs"))
 
 
 def _of_method(item: Object) -> object:
-    """The hyperparameters that the method of training has for itself."""
+    """The hyperparameters under the training method's own key."""
     kind = sub(item.get("method"), "type")
     return sub(item.get("method"), kind, "hyperparameters") if isinstance(kind, str) else None
 
 
 def _error(error: object) -> JobError | None:
-    """Healthy jobs carry `{}` or an error of nulls."""
+    """The error of a job. Healthy jobs have `{}` or an error whose fields are null."""
     if isinstance(error, str):
         message = text(error, _ERROR_TEXT)
         return None if message is None else JobError(message=message)
@@ -178,4 +178,4 @@ def _error(error: object) -> JobError | None:
         message=text(sub(error, "message"), _ERROR_TEXT),
         param=text(sub(error, "param"), 256),
     )
-    return None if found == JobError() else blamed(found)
+    return None if found == JobError() else classified(found)

@@ -1,4 +1,4 @@
-"""What OpenAI's list of models says: which there are, and when they stop answering."""
+"""Parses OpenAI's list of models: their names and their shutdown dates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date
 from typing import Final
 
 from monitor.domain.retirement import ListedModel
-from monitor.providers._json import Object, Partial, Skip, raw_page, understood
+from monitor.providers._json import Object, Parsed, Skip, parse_items, raw_page
 from monitor.providers._refusals import refusal
 from monitor.providers._values import cursor, identifier, moment, sub
 from monitor.providers.base import Listing, NotFound, Page, Request, Response
@@ -15,20 +15,21 @@ from monitor.providers.openai.naming import NAMING
 from monitor.providers.openai.shape import RULES
 
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_NO_LIST: Final = frozenset({404, 405, 410, 501})  # what copies of the API say that leave the list out
+_NO_LIST: Final = frozenset({404, 405, 410, 501})  # answers of servers that copy the API without a list of models
 
 
 def read(request: Request, response: Response) -> Page[ListedModel]:
-    """A page of the list. Raises SourceError, NotFound where there is no such list.
+    """Parse a page. Raises SourceError; NotFound where the server has no such list.
 
-    OpenAI's has one page, however long, and ignores cursors: a next one is asked for only where it is promised.
+    OpenAI answers with a single page of any length and ignores cursors, so a next page is requested only where
+    `has_more` is true.
     """
     if response.status in _NO_LIST:
         raise NotFound(f"{response.status}: there is no list of models here")
     if (error := refusal(response, one=False, what="model", rules=RULES)) is not None:
         raise error
     page = raw_page(response)
-    items, skipped = understood(page, _model)
+    items, skipped = parse_items(page, _model)
     if page.envelope.get("has_more") is not True:
         return Page(items=items, skipped=skipped)
     last = cursor(page.objects[-1].get("id")) if page.objects else None
@@ -38,10 +39,10 @@ def read(request: Request, response: Response) -> Page[ListedModel]:
 
 
 MODELS: Final = Listing(first=Request(operation="list_models", path="/models"), read=read)
-"""All models, base models and the organisation's own; only copies of the API have more than one page."""
+"""All models: base models and the organisation's own. Only copies of the API have more than one page."""
 
 
-def _model(item: Object) -> Partial[ListedModel] | Skip:
+def _model(item: Object) -> Parsed[ListedModel] | Skip:
     name = identifier(item.get("id"))
     if name is None:
         return "bad_id"
@@ -52,17 +53,17 @@ def _model(item: Object) -> Partial[ListedModel] | Skip:
         family=NAMING.family_of(name),
         snapshot=NAMING.is_snapshot(name),
     )
-    return Partial(model)
+    return Parsed(model)
 
 
 def _moment_day(value: object) -> date | None:
-    """Azure's dated addresses give the end as a moment."""
+    """The day of a moment, which Azure's dated addresses have in place of a date."""
     at = moment(value)
     return None if at is None else at.date()
 
 
 def _day(value: object) -> date | None:
-    """A date as `YYYY-MM-DD`; None for null, and for what is none."""
+    """Parse `YYYY-MM-DD`; None for anything else."""
     if not isinstance(value, str) or not _DAY.fullmatch(value):
         return None
     try:

@@ -1,4 +1,4 @@
-"""How OpenAI and Azure OpenAI name models, what "auto" epochs become, and whose fault an error code is."""
+"""How OpenAI and Azure OpenAI name models, how "auto" epochs are chosen, and what class of failure an error code is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEAST_EXAMPLES: Final = 100
 _MOST_EXAMPLES: Final = 25_000
 _MOST_EPOCHS: Final = 25
 
-# Documented, or seen in captured replies; what else comes is judged by its words (`domain/triage.py`).
+# Documented codes, and codes seen in captured answers. Others are classified by their words (`domain/triage.py`).
 FAILURES: Final[Mapping[str, FailureClass]] = {
     "server_error": FailureClass.PROVIDER,
     "internal_error": FailureClass.PROVIDER,
@@ -34,7 +34,7 @@ FAILURES: Final[Mapping[str, FailureClass]] = {
     "model_not_available": FailureClass.SETTINGS,
     "invalid_hyperparameters": FailureClass.SETTINGS,
 }
-# OpenAI's deprecations page, "Update to OpenAI's self-serve fine-tuning".
+# From OpenAI's deprecations page, "Update to OpenAI's self-serve fine-tuning".
 _HINTS: Final[Mapping[str, str]] = {
     "training_not_available": (
         "OpenAI is closing fine-tuning: this organisation may not create new jobs any more, and from 2027-01-06 on "
@@ -44,7 +44,10 @@ _HINTS: Final[Mapping[str, str]] = {
 
 
 def auto_epochs(examples: int) -> int:
-    """What "auto" becomes: three epochs, but 100 to 25 000 examples in all (OpenAI's cookbook, "Data preparation")."""
+    """The epochs that "auto" becomes: 3, unless that is fewer than 100 or more than 25 000 examples in all.
+
+    From OpenAI's cookbook, "Data preparation and analysis for chat model fine-tuning".
+    """
     examples = max(examples, 1)
     if examples * _TARGET_EPOCHS < _LEAST_EXAMPLES:
         return min(_MOST_EPOCHS, _LEAST_EXAMPLES // examples)
@@ -53,7 +56,7 @@ def auto_epochs(examples: int) -> int:
     return _TARGET_EPOCHS
 
 
-# At Azure `BASE.ft-ID[-NAME]`, the ID in hexadecimal, also as a UUID with its hyphens; gateways have shorter ones.
+# Azure: `BASE.ft-ID[-NAME]`. The ID is hexadecimal, also as a UUID with hyphens; gateways have shorter ones.
 AZURE_TUNED: Final = re.compile(
     r"(?P<base>[^:]+)\.ft-([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[a-z]*[0-9])[0-9a-z]{4,64})"
     r"(-(?P<name>[^:]+))?(:.+)?",
@@ -67,7 +70,7 @@ NAMING: Final = Naming(
         re.compile(r"(ft-)?(?P<base>[^:]+?):ft-.+", re.DOTALL),
         AZURE_TUNED,
     ),
-    # Bills and deprecations write `ft-gpt-4o-2024-08-06`.
+    # Bills and deprecation notices write `ft-gpt-4o-2024-08-06`.
     mentioned=(re.compile(r"ft:(?P<base>[^:]*).*", re.DOTALL), re.compile(r"ft-(?P<base>.*)", re.DOTALL)),
     snapshot=re.compile(r"(?P<family>ft:[^:]*:[^:]*:[^:]*):.*:ckpt-step-.*", re.DOTALL),
     family=re.compile(r"(?P<family>ft:[^:]*:[^:]*:[^:]*):.*", re.DOTALL),
@@ -76,11 +79,11 @@ NAMING: Final = Naming(
 
 
 def base_model(model: str) -> str:
-    """The base of a model's name, which is the name itself where it is none of a tuned model."""
+    """The base model of a tuned model's name; any other name is returned as it is."""
     return NAMING.base_model(model)
 
 
-def blamed(error: JobError) -> JobError:
-    """The error, with what OpenAI says of its code."""
+def classified(error: JobError) -> JobError:
+    """The error with the class and the hint that OpenAI's code stands for."""
     code = (error.code or "").lower()
     return replace(error, failure=FAILURES.get(code), hint=_HINTS.get(code))

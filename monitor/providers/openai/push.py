@@ -1,7 +1,8 @@
-"""The webhooks of OpenAI and Azure: how they are signed, what they say, and where they are registered.
+"""The webhooks of OpenAI and Azure: their signature, their events, and their registration.
 
-Signed by Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md);
-events of https://platform.openai.com/docs/guides/webhooks.
+Signed as in Standard Webhooks
+(https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md); events as in
+https://platform.openai.com/docs/guides/webhooks.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from monitor.domain.model import BATCH_PREFIX, JobKind
 from monitor.domain.signing import signing_key
 from monitor.providers._answers import single
-from monitor.providers._json import Object, Partial, Skip
+from monitor.providers._json import Object, Parsed, Skip
 from monitor.providers._settings import Organization
 from monitor.providers._values import identifier, text, texts
 from monitor.providers.base import (
@@ -41,7 +42,7 @@ from monitor.providers.base import (
 from monitor.providers.openai.shape import RULES, first_page, read_page
 
 _TOLERANCE: Final = timedelta(seconds=300)
-_LEAST_KEY: Final = 16  # bytes; the specification asks senders for 24
+_LEAST_KEY: Final = 16  # bytes; the specification requires 24 of senders
 _TIMESTAMP: Final = re.compile(r"[1-9][0-9]{0,11}")
 _MOST_SIGNATURES: Final = 32
 _ENDS: Final[Mapping[JobKind, tuple[str, ...]]] = {
@@ -57,7 +58,7 @@ def _signing(value: SecretStr) -> SecretStr:
 
 
 def _listed(value: object) -> object:
-    """One, or a list of several."""
+    """Accept a single value in place of a list."""
     return value if isinstance(value, (list, tuple)) else [value]
 
 
@@ -78,7 +79,7 @@ class PushedOrganization(Organization):
     """A file with the signing secret, read again whenever it changes; or several."""
 
     def signing_secrets(self) -> tuple[tuple[str | None, Path | None], ...]:
-        """The secrets by which it signs, each as text or as a file."""
+        """The configured signing secrets, each as `(text, None)` or `(None, path of its file)`."""
         texts = ((one.get_secret_value(), None) for one in self.webhook_secret)
         return (*texts, *((None, path) for path in self.webhook_secret_file))
 
@@ -91,34 +92,34 @@ def verify(
     *,
     watch: Container[JobKind] = _FINE_TUNING,
 ) -> Hint:
-    """What a webhook says of what is watched. Raises PushRefused.
+    """Verify a webhook and return which job it is about. Raises PushRefused.
 
-    The signature is compared here and not by `standardwebhooks`, which does not come to a good signature behind a
-    malformed one. Nothing of the body is read before the signature is found good.
+    The signatures are compared here since `standardwebhooks` stops at a malformed signature and ignores a valid one
+    after it. The body is not parsed before a signature is found valid.
     """
     sent, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not (sent and _TIMESTAMP.fullmatch(at)):
-        raise PushRefused("bad_signature", "webhook-id or webhook-timestamp is missing, or none")
+        raise PushRefused("bad_signature", "webhook-id or webhook-timestamp is missing or malformed")
     signed = f"{sent}.{at}.".encode("utf-8", "surrogateescape") + body
     given = tuple(_signatures(headers.get("webhook-signature", "")))
-    # All are compared, so that the time taken does not reveal which one was good.
-    good = [hmac.compare_digest(_mark(secret, signed), one) for secret in secrets for one in given]
+    # All are compared, so that the time taken does not reveal which one matched.
+    good = [hmac.compare_digest(_signature(secret, signed), one) for secret in secrets for one in given]
     if not any(good):
-        raise PushRefused("bad_signature", "no signature is good")
+        raise PushRefused("bad_signature", "no signature is valid")
     if abs(now.timestamp() - int(at)) > _TOLERANCE.total_seconds():
-        raise PushRefused("stale", "webhook-timestamp is more than 300 s from now: is a clock wrong?")
+        raise PushRefused("stale", "webhook-timestamp is more than 300 s from now: is one of the clocks wrong?")
     return _hint(sent, body, watch)
 
 
 def _signatures(header: str) -> Iterator[bytes]:
-    """The signatures of version 1. What is none, or of a version to come, does not hide those beside it."""
+    """The signatures of version 1. Malformed entries and other versions are skipped."""
     for entry in header.split(" ")[:_MOST_SIGNATURES]:
         version, _, mark = entry.partition(",")
         if version == "v1":
             yield mark.encode("utf-8", "surrogateescape")
 
 
-def _mark(secret: str, signed: bytes) -> bytes:
+def _signature(secret: str, signed: bytes) -> bytes:
     return base64.b64encode(hmac.digest(signing_key(secret, least=_LEAST_KEY), signed, "sha256"))
 
 
@@ -133,7 +134,7 @@ def _hint(sent: str, body: bytes, watch: Container[JobKind]) -> Hint:
     subject = event.get("data")
     job = identifier(subject.get("id")) if isinstance(subject, dict) else None
     if job is None or "/" in job:
-        raise PushRefused("malformed", "the event has no usable id of a job")
+        raise PushRefused("malformed", "the event has no usable job id")
     return Hint(id=id_, job=BATCH_PREFIX + job if kind is JobKind.BATCH else job)
 
 
@@ -150,7 +151,7 @@ def _event(body: bytes) -> dict[str, Any]:
 def push(
     path: str | None = "/webhook_endpoints", *, rotates: bool = True, watch: Container[JobKind] = _FINE_TUNING
 ) -> Push:
-    """The webhooks; `path` is where they are registered, None where that is not offered."""
+    """The provider's webhooks. `path` is the list of registered endpoints; None where the vendor has no API for it."""
     check = partial(verify, watch=watch)
     if path is None:
         return Push(verify=check)
@@ -164,16 +165,16 @@ def push(
 
 def _register(base: str, event_types: list[str], url: str) -> Call[WebhookEndpoint]:
     body = {"name": "finetune-monitor", "url": url, "event_types": event_types}
-    return _changing("register_webhook", base, body)
+    return _post("register_webhook", base, body)
 
 
 def _rotate(base: str, endpoint: str) -> Call[WebhookEndpoint]:
-    """A new secret; the old one stays good for a day, in which the configuration can follow."""
+    """Request a new secret. The old one stays valid for 24 hours, so that the configuration can be changed."""
     path = f"{base}/{quote(endpoint, safe='')}/rotate_secret"
-    return _changing("rotate_webhook", path, {"keep_old_secret_active_for_24_hours": True})
+    return _post("rotate_webhook", path, {"keep_old_secret_active_for_24_hours": True})
 
 
-def _changing(operation: str, path: str, body: Mapping[str, object]) -> Call[WebhookEndpoint]:
+def _post(operation: str, path: str, body: Mapping[str, object]) -> Call[WebhookEndpoint]:
     request = Request(
         operation=operation,
         path=path,
@@ -185,14 +186,14 @@ def _changing(operation: str, path: str, body: Mapping[str, object]) -> Call[Web
 
 
 def _read_page(request: Request, response: Response) -> Page[WebhookEndpoint]:
-    return read_page(request, response, _understand, one=False)
+    return read_page(request, response, _parse_endpoint, one=False)
 
 
 def _read_endpoint(response: Response) -> WebhookEndpoint:
-    return single(response, _understand, what="webhook endpoint", rules=RULES)
+    return single(response, _parse_endpoint, what="webhook endpoint", rules=RULES)
 
 
-def _understand(item: Object) -> Partial[WebhookEndpoint] | Skip:
+def _parse_endpoint(item: Object) -> Parsed[WebhookEndpoint] | Skip:
     id_ = identifier(item.get("id"))
     if id_ is None:
         return "bad_id"
@@ -202,4 +203,4 @@ def _understand(item: Object) -> Partial[WebhookEndpoint] | Skip:
         event_types=texts(item.get("event_types"), 128, 200),
         secret=text(item.get("signing_secret"), 256),
     )
-    return Partial(endpoint)
+    return Parsed(endpoint)

@@ -1,4 +1,4 @@
-"""How OpenAI's lists are paged and how it refuses, and what servers that copy its API make of both."""
+"""How OpenAI's lists are paged and its errors classified, including deviations of servers that copy its API."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from monitor.providers._json import Object, Partial, Quick, RawPage, Skip, Understood, raw_page, understood
+from monitor.providers._json import FastPath, Object, Parsed, ParsedPage, RawPage, Skip, parse_items, raw_page
 from monitor.providers._refusals import RefusalRule, refusal
 from monitor.providers._values import cursor, text
 from monitor.providers.base import AuthFailed, NotEligible, Page, Request, Response
 
 T = TypeVar("T")
 
-LIMIT: Final = 100  # no maximum is documented; 100 is seen in the wild, the default of 20 costs five times the requests
-FEW: Final = 20  # on a page where few new ones are expected; the next one is a whole one
+LIMIT: Final = 100  # no maximum is documented; 100 works; the default of 20 takes five times the requests
+FEW: Final = 20  # items of a first page where few new ones are expected; the next page has LIMIT
 # platform.openai.com, "Error codes"; OpenAI's deprecations page, "Update to OpenAI's self-serve fine-tuning".
 RULES: Final = (
     RefusalRule(
@@ -31,14 +31,14 @@ RULES: Final = (
         "fine-tuning is not open to this organisation's country",
         frozenset({403}),
     ),
-    # What waiting does not cure: the plan's money is spent.
+    # Waiting does not help: the money of the plan is spent.
     RefusalRule(
         re.compile(r"insufficient_quota|credit_balance|billing|hard.limit|spend(ing)?.limit", re.IGNORECASE),
         NotEligible,
         "the quota is spent",
         frozenset({429}),
     ),
-    # LiteLLM answers 500 without a licence, and 400 "No connected db." to a key that is not its own (1.108.7).
+    # Without a licence LiteLLM answers 500; to an unknown key it answers 400 "No connected db." (1.108.7).
     RefusalRule(
         re.compile(r"only premium users|litellm.enterprise|litellm_license", re.IGNORECASE),
         NotEligible,
@@ -64,34 +64,37 @@ def first_page(operation: str, path: str, *, limit: int = LIMIT) -> Request:
 def read_page(
     request: Request,
     response: Response,
-    understand: Callable[[Object], Partial[T] | Skip],
+    parse: Callable[[Object], Parsed[T] | Skip],
     *,
     one: bool,
-    quick: Quick[T] | None = None,
+    fast_path: FastPath[T] | None = None,
 ) -> Page[T]:
-    """What a page of a list says. `one`: the list belongs to one job. Raises SourceError."""
+    """Parse a page of a list and build the request for the next one. Raises SourceError.
+
+    With `one`, the list belongs to one job, so 404 is NotFound.
+    """
     if (error := refusal(response, one=one, rules=RULES)) is not None:
         raise error
-    found = quick(response, understand) if quick is not None else None
+    found = fast_path(response, parse) if fast_path is not None else None
     if found is None:
         plain = raw_page(response)
-        found = Understood(plain, *understood(plain, understand))
+        found = ParsedPage(plain, *parse_items(plain, parse))
     page, items, skipped = found
     more = page.envelope.get("has_more")
-    told = isinstance(more, bool)
+    stated = isinstance(more, bool)
     account = next((text(each.get("organization_id"), 128) for each in page.objects[-1:]), None)
     account = response.scrub(account, account.encode()) if account is not None else None
     read = Page(items=items, skipped=skipped, account=account, known=page.known, scrubbed=page.scrubbed)
     short = ("limit", str(FEW)) in request.params
-    if not (more if told else page.count >= (FEW if short else LIMIT)):
+    if not (more if stated else page.count >= (FEW if short else LIMIT)):
         return read
     last = _last_id(page)
     if last is None:
         return replace(read, stuck=True)
     following = request.following(limit=str(LIMIT), after=last) if short else request.following(after=last)
-    return replace(read, next=following, guessed=not told)
+    return replace(read, next=following, guessed=not stated)
 
 
 def _last_id(page: RawPage) -> str | None:
-    """What the next page is asked for with: the last item's id, in whatever shape the server knows it."""
+    """The cursor of the next page: the last item that has an id, in whatever form the server gave it."""
     return next((id_ for each in reversed(page.objects) if (id_ := cursor(each.get("id"))) is not None), None)
