@@ -1,4 +1,4 @@
-"""What the program shows over HTTP: /metrics, the status page, the JSON API, health."""
+"""The HTTP server: status page, job pages, JSON API, event stream, /metrics, health checks and webhooks."""
 
 from __future__ import annotations
 

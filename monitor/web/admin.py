@@ -1,4 +1,4 @@
-"""The addresses that change something, where the operator enabled them: reload, requeue, replay."""
+"""The POST endpoints that change something: reload, requeue and replay. The operator has to enable them."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ _OFF: Final = "server.enable_lifecycle is not set"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminActions:
-    """What an operator may change over HTTP."""
+    """The actions behind the endpoints."""
 
     reload: Callable[[], Awaitable[Sequence[str]]]
-    """Gives what was wrong, a line each, without secrets; nothing where the new configuration holds."""
+    """Reload the configuration. Returns the problems, one line each and without secrets; empty after a success."""
     requeue: Callable[[], Awaitable[int]]
-    """Requeues all dead letters; gives how many."""
+    """Requeue all dead letters. Returns how many there were."""
     replay: Callable[[ReplayRequest], Awaitable[Replayed]]
     notifiers: Callable[[], Sequence[str]]
-    """The names of those that there are now."""
+    """The names of the current notifiers."""
     retention: Callable[[], timedelta]
-    """For how long transitions and deliveries are kept now."""
+    """How long transitions and deliveries are kept."""
 
 
 Change = Callable[[AdminActions, web.Request], Awaitable[web.Response]]
 
 
 def changing(allowed: AdminActions | None, change: Change, *, otherwise: str = "") -> Handler:
-    """What answers a POST that changes something. `allowed` is None where the operator did not ask for it."""
+    """The handler of a POST that changes something. `allowed` is None where the operator has not enabled it."""
 
     async def answer(request: web.Request) -> web.Response:
         if allowed is None:
             return refusal(request.path, 403, f"{_OFF}{otherwise}")
         if _from_another_site(request):
-            return refusal(request.path, 403, "a page of another site may not do this")
+            return refusal(request.path, 403, "pages of other sites may not do this")
         return await change(allowed, request)
 
     return answer
 
 
 def add_admin_actions(router: web.UrlDispatcher, allowed: AdminActions | None) -> None:
-    """The addresses."""
+    """Add the endpoints to the router."""
     router.add_post("/-/reload", changing(allowed, _reload, otherwise="; SIGHUP reloads too"))
     router.add_post("/-/requeue", changing(allowed, _requeue))
     router.add_post("/-/replay", changing(allowed, _replay))
@@ -62,7 +62,7 @@ async def _reload(of: AdminActions, _request: web.Request) -> web.Response:
     problems = await of.reload()
     if not problems:
         return web.Response(text="reloaded\n")
-    lines = ["nothing has changed, because the configuration is not good:", *problems]
+    lines = ["nothing was changed, because the configuration has problems:", *problems]
     return web.Response(text="".join(f"{line}\n" for line in lines), status=500)
 
 
@@ -78,10 +78,10 @@ async def _replay(of: AdminActions, request: web.Request) -> web.Response:
 
 
 def _replay_request(of: AdminActions, parameters: query.Parameters) -> ReplayRequest:
-    """What is asked for. Raises BadQuestion.
+    """Parse the parameters of a replay. Raises BadQuestion.
 
-    No further back than the store remembers: who was notified of an older transition is not known any more, and it
-    could be sent a second time with another content.
+    `since` is limited by the retention: it is not known who was notified of an older transition, so it could be sent a
+    second time with different content.
     """
     given = query.only(parameters, "since", "notifier", "dry_run")
     try:
@@ -111,7 +111,7 @@ def _replayed_view(request: ReplayRequest, replayed: Replayed) -> api.View:
 
 
 def _from_another_site(request: web.Request) -> bool:
-    """Whether a browser says that a page of somebody else sent this. Programs say neither."""
+    """Whether a browser states that a page of another site sent this. Other clients send neither header."""
     sites = request.headers.getall("Sec-Fetch-Site", [])
     origins = request.headers.getall(hdrs.ORIGIN, [])
     ours = f"{request.scheme}://{request.headers.get(hdrs.HOST, '')}"

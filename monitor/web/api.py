@@ -1,4 +1,4 @@
-"""The JSON API: jobs, organisations, deliveries, costs, budgets and models, as docs/openapi.yaml describes them."""
+"""The JSON API, which docs/openapi.yaml describes: jobs, organisations, deliveries, costs, budgets and models."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from monitor.web import query
 T = TypeVar("T")
 View = dict[str, Any]
 
-_STATES: Final = ("pending", "sent", "dead")  # of a DeliverySummary
+_STATES: Final = ("pending", "sent", "dead")  # the states of a DeliverySummary
 _DAYS: Final = 30
 _MOST_DAYS: Final = 366
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRoutes:
-    """What answers programs. The methods are aiohttp handlers."""
+    """The handlers of the API."""
 
     reader: Reader
     costs_store: CostStore
     health: Health
     read_health: Callable[[], Awaitable[Health]]
-    """How watching goes, as of now."""
+    """The health of all organisations as of now."""
     clock: Clock
     monitor_url: Callable[[], str]
-    """Where our own pages are, without a trailing slash."""
+    """The base URL of our own pages, without a trailing slash."""
     threads: anyio.CapacityLimiter
 
     async def jobs(self, request: web.Request) -> web.Response:
-        """Jobs and batches, newest first."""
+        """GET /api/v1/jobs: jobs and batches, newest first."""
         given = query.only(request.query, "org", "status", "kind", "limit", "after")
         org = query.choice(given, "org", tuple(self.health.orgs))
         status = query.choice(given, "status", tuple(Status))
@@ -61,7 +61,7 @@ class ApiRoutes:
         return await self._json(lambda: page(listing, view))
 
     async def job(self, request: web.Request) -> web.Response:
-        """One job with its transitions and deliveries."""
+        """GET /api/v1/jobs/{org}/{job_id}: one job with its transitions and deliveries."""
         query.only(request.query)
         file = await self.reader.job(request.match_info["org"], request.match_info["job_id"])
         if file is None:
@@ -70,7 +70,7 @@ class ApiRoutes:
         return await self._json(lambda: encoded(job_file(file, health, now, monitor_url)))
 
     async def events(self, request: web.Request) -> web.Response:
-        """A job's event stream, newest first."""
+        """GET /api/v1/jobs/{org}/{job_id}/events: a job's event stream, newest first."""
         given = query.only(request.query, "limit", "after")
         org, job_id = request.match_info["org"], request.match_info["job_id"]
         if await self.reader.job(org, job_id) is None:
@@ -79,21 +79,21 @@ class ApiRoutes:
         return await self._json(lambda: page(listing, event))
 
     async def orgs(self, request: web.Request) -> web.Response:
-        """The organisations, and how watching them goes."""
+        """GET /api/v1/orgs: the organisations and their health."""
         query.only(request.query)
         health = await self.read_health()
         shown = [organisation(org, health.accounts.get(org.org)) for org in health.orgs.values()]
         return await self._json(lambda: encoded(shown))
 
     async def deliveries(self, request: web.Request) -> web.Response:
-        """The outbox, newest first."""
+        """GET /api/v1/deliveries: the outbox, newest first."""
         given = query.only(request.query, "state", "limit", "after")
         state = query.choice(given, "state", _STATES)
         listing = await self.reader.deliveries(state=state, limit=query.limit(given, 50), after=given.get("after"))
         return await self._json(lambda: page(listing, delivery))
 
     async def costs(self, request: web.Request) -> web.Response:
-        """Computed beside billed, by organisation and UTC day, the newest day first."""
+        """GET /api/v1/costs: computed and billed costs by organisation and UTC day, newest day first."""
         given = query.only(request.query, "org", "days", "limit", "after")
         orgs = self._orgs(given)
         days = query.whole(given, "days", otherwise=_DAYS, most=_MOST_DAYS)
@@ -108,7 +108,7 @@ class ApiRoutes:
         return await self._json(encode)
 
     async def models(self, request: web.Request) -> web.Response:
-        """The tuned models: those that are shut down first come before the others."""
+        """GET /api/v1/models: the tuned models, those with the earliest shutdown first."""
         given = query.only(request.query, "org", "limit", "after")
         models = await self.costs_store.tuned_models(self._orgs(given))
         now = self.clock.now().astimezone(UTC)
@@ -116,7 +116,7 @@ class ApiRoutes:
         return await self._json(lambda: page(listing, partial(tuned_model, now=now)))
 
     async def budgets(self, request: web.Request) -> web.Response:
-        """What each budget has come to."""
+        """GET /api/v1/budgets: what was spent of each budget."""
         query.only(request.query)
         return await self._json(lambda: encoded([budget(one) for one in self.health.budgets]))
 
@@ -130,23 +130,23 @@ class ApiRoutes:
 
 
 def answered(content: bytes) -> web.Response:
-    """An answer in JSON."""
+    """A JSON response."""
     return web.Response(body=content, content_type="application/json")
 
 
 def page(listing: ResultPage[T], view: Callable[[T], View]) -> bytes:
-    """One page of a list, and the cursor of the next."""
+    """Encode one page of a list and the cursor of the next page."""
     return encoded([view(item) for item in listing.items], listing.next)
 
 
 def encoded(shown: View | list[View], following: str | None = None) -> bytes:
-    """An answer: `data`, and for lists `next`."""
+    """Encode an answer: `data`, and for a list `next`."""
     answer = {"data": shown, "next": following} if isinstance(shown, list) else {"data": shown}
     return msgspec.json.encode(answer)
 
 
 def job(tracked: Tracked, health: Health, now: datetime, monitor_url: str = "") -> View:
-    """A job as in notifications, with its organisation and what we remember about watching it."""
+    """A job as in notifications, with its organisation's labels and the state that we keep of it."""
     org = health.orgs.get(tracked.job.org)
     return {
         "org": tracked.job.org,
@@ -185,7 +185,7 @@ def transition(of: Transition) -> View:
 
 
 def event(of: JobEvent) -> View:
-    """One line of a job's event stream, with the metrics it holds."""
+    """One event of a job, with its metrics."""
     metrics = asdict(of.metrics) if of.metrics is not None else {}
     return {
         "id": of.id,
@@ -199,7 +199,7 @@ def event(of: JobEvent) -> View:
 
 
 def delivery(of: DeliverySummary) -> View:
-    """A delivery of the outbox, without its content."""
+    """A delivery without its content."""
     return {
         "key": of.key,
         "notifier": of.notifier,
@@ -219,7 +219,7 @@ def delivery(of: DeliverySummary) -> View:
 
 
 def organisation(of: OrgHealth, imports: AccountHealth | None) -> View:
-    """How watching one organisation goes, and the import of its costs, where they are imported."""
+    """The health of an organisation and, where they are imported, of its billed costs."""
     return {
         "org": of.org,
         "provider": of.provider,
@@ -243,7 +243,7 @@ def _trouble(trouble: Trouble | None) -> Mapping[str, str] | None:
 
 
 def day_costs(of: DayCosts) -> dict[str, Any]:
-    """One day's costs; money as decimal text, null where nothing was billed."""
+    """The costs of one day. Money is decimal text; null where nothing was billed."""
     return {
         "org": of.org,
         "day": of.day.isoformat(),
@@ -260,7 +260,7 @@ def day_costs(of: DayCosts) -> dict[str, Any]:
 
 
 def tuned_model(of: TunedModel, now: datetime) -> dict[str, Any]:
-    """A tuned model and the day it is shut down."""
+    """A tuned model and its shutdown date."""
     return {
         "org": of.org,
         "id": of.id,

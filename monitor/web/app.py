@@ -1,4 +1,4 @@
-"""The addresses of the program, and what answers at each: read from one snapshot or one page of the store."""
+"""The web application: its routes, and the handlers of health checks and /metrics."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from monitor.web.stream import ChangeStream
 from monitor.web.webhooks import Webhooks
 
 _MOST_NAMES: Final = 200
-_JOB: Final = "{org:[^/]+}/{job_id:[^/]+}"  # without the pattern, ids with braces would not be found
-_AT_ONCE: Final = 2  # readers of whole snapshots; the others wait their turn
+_JOB: Final = "{org:[^/]+}/{job_id:[^/]+}"  # without the pattern, ids with braces would not match
+_AT_ONCE: Final = 2  # requests that read a whole snapshot; others wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderLimits:
-    """How much of the past readers show, and where their links lead."""
+    """How many ended jobs are shown, and the base URL of links."""
 
     job_retention: timedelta = timedelta(hours=24)
     max_jobs: int = 5000
     monitor_url: str = ""
-    """Where our own pages are for others, without a trailing slash; empty: the API has no link to them."""
+    """The public base URL of our own pages, without a trailing slash. Empty: the API has no links to them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
-    """What answers requests. The methods are aiohttp handlers."""
+    """The dependencies of the web application, with the handlers of health checks and /metrics."""
 
     reader: Reader
     costs: CostStore
@@ -55,28 +55,28 @@ class Web:
     alive: Callable[[], bool]
     """Whether the event loop makes progress."""
     limits: Callable[[], ReaderLimits] = ReaderLimits
-    """Asked by each request, so that a reload holds at once."""
+    """Called for each request, so that a reload takes effect at once."""
     hosts: frozenset[str] = frozenset()
-    """Names by which requests may come, besides those of `guard.known_host`."""
+    """Host names that are accepted besides those of `guard.known_host`."""
     actions: AdminActions | None = None
-    """What may be changed; None where that is not offered over HTTP."""
+    """The actions of the admin endpoints; None where they are disabled."""
     webhooks: Webhooks | None = None
-    """What receives those of providers."""
+    """The receiver of providers' webhooks."""
     access: AccessControl = field(default_factory=AccessControl)
     following: set[anyio.CancelScope] = field(default_factory=set)
-    """The streams that are open; cancelled, one ends in order."""
+    """The open event streams. Cancelling a scope ends its stream."""
     exposition: Exposition = field(default_factory=Exposition)
     shared: SingleFlight = field(default_factory=lambda: SingleFlight(_AT_ONCE))
     threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_AT_ONCE))
 
     async def healthy(self, _request: web.Request) -> web.Response:
-        """Alive; asks nothing and nobody."""
+        """GET /-/healthy: whether the event loop makes progress. Uses neither the store nor a provider."""
         if self.alive():
             return web.Response(text="ok\n")
         return web.Response(text="the event loop is stuck\n", status=503)
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """Whether what is shown can be relied on."""
+        """GET /-/ready: whether the store works and each organisation has been polled."""
         reasons = [] if self.reader.healthy else ["the store does not work"]
         if not reasons and (waiting := (await self.read_health()).waiting):
             reasons.append(f"not polled yet: {', '.join(waiting)}")
@@ -85,7 +85,7 @@ class Web:
         return web.Response(text="ready\n")
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """A scrape."""
+        """GET /metrics: a scrape."""
         self.process.counted(len(asyncio.all_tasks()))
         names = request.query.getall("name[]", [])[:_MOST_NAMES]
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
@@ -110,7 +110,7 @@ class Web:
         return web.Response(body=_each(content), headers=headers)
 
     async def read_snapshot(self) -> Snapshot:
-        """What readers show, read now."""
+        """Read a snapshot of the store as of now."""
         limits = self.limits()
         return await self.reader.snapshot(
             self.clock.now(),
@@ -120,18 +120,18 @@ class Web:
         )
 
     async def read_health(self) -> Health:
-        """How watching goes, read now."""
+        """Read the health of all organisations as of now."""
         return self.health.seen(await self.reader.watching(tuple(self.health.orgs)), self.clock.now())
 
 
 async def _each(batches: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """One after the other: all at once would hold the event loop while they are copied."""
+    """Yield the batches one by one: writing them at once would block the event loop while they are copied."""
     for batch in batches:
         yield batch
 
 
 def application(of: Web) -> web.Application:
-    """The application: addresses, guard and headers."""
+    """Build the aiohttp application with its routes and middlewares."""
     middlewares = [shaped, guarded(of.hosts), of.access.middleware()]
     app = web.Application(middlewares=middlewares, client_max_size=1024)
     app.on_response_prepare.append(harden(lambda: of.access.headers))

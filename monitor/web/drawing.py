@@ -1,4 +1,7 @@
-"""Curves, and jobs as bars over time, as SVG: pure geometry, which the page stretches as it likes."""
+"""SVG geometry of the pages' metric charts, sparklines and job timelines.
+
+Pure functions; the browser scales the result.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,19 @@ from monitor.web.job_rows import address, ended_at, status
 
 WIDTH: Final = 1000
 HEIGHT: Final = 300
-_TICKS: Final = 4  # stretches between the lines of a chart
-_ROWS: Final = 20  # of the table beside it
+_TICKS: Final = 4  # intervals between the horizontal lines of a chart
+_ROWS: Final = 20  # rows of the table beside a chart
 _MOST_POINTS: Final = 400
-_BEYOND: Final = 2**53  # what is further away is nonsense, and no number of steps
-_LEAST: Final = 1e-9  # between two marks
+_LARGEST: Final = 2**53  # larger values make no sense, and floats are not exact beyond
+_SMALLEST: Final = 1e-9  # the smallest distance between two marks
 _ROW: Final = 14  # pixels
 _BAR: Final = 10
-_MOST_ROWS: Final = 8  # jobs side by side in one lane
+_MOST_ROWS: Final = 8  # rows of one organisation, for jobs at the same time
 _MOST_BARS: Final = 300
 _MOST_LANES: Final = 20
-_MOST_OF_THEM: Final = 0.85  # one job of yesterday must not make dots of today's
-_STRETCHES: Final = 5  # between the moments below a timeline
-_SHORTEST: Final = 4.0  # a bar that short can still be seen
+_COVERED: Final = 0.85  # share of the jobs that the window covers: one old job must not shrink the others
+_INTERVALS: Final = 5  # intervals between the times below a timeline
+_NARROWEST: Final = 4.0  # a bar of this width is still visible
 _WINDOWS: Final = tuple(
     timedelta(minutes=minutes) for minutes in (2, 5, 15, 30, 60, 180, 360, 720, 1440, 4320, 10080, 43200)
 )
@@ -37,37 +40,37 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line of a chart: its word (`training`, `validation`) and its path."""
+    """One line of a chart: its name (`training` or `validation`) and its SVG path."""
 
     word: str
     path: str
     first: str
     last: str
     lone: Point | None
-    """Where its only point is: a path of one point cannot be seen."""
+    """The position of its only point, since a path of one point is invisible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """Lines over the steps, with what stands at the axes, and their figures for those who read tables."""
+    """Lines over the steps of a training, the labels of both axes, and the values as a table."""
 
     id: str
     title: str
     lines: tuple[Line, ...]
     heights: tuple[str, ...]
-    """Beside the horizontal lines, from above."""
+    """Labels of the horizontal lines, from the top."""
     widths: tuple[str, ...]
-    """Below, from the left."""
+    """Labels of the steps, from the left."""
     levels: tuple[float, ...]
-    """Where the horizontal lines are."""
+    """The y coordinates of the horizontal lines."""
     rows: tuple[tuple[str, ...], ...]
-    """The step, and the value of each line."""
+    """The rows of the table: the step, and the value of each line."""
     points: tuple[tuple[float | None, ...], ...]
-    """As `rows`, with all points, as numbers; the place on the screen (0 to 1) of each step comes first."""
+    """All points as numbers: the x position (0 to 1), the step, and the value of each line."""
 
 
 def chart(id: str, title: str, events: Sequence[JobEvent], *fields: str) -> Chart | None:  # noqa: A002 - an element's id
-    """A chart of these fields of the measurements, with validation after training; None where nothing was measured."""
+    """A chart of these fields of the metrics, training first and validation second; None where they have no value."""
     measured = sorted(_by_step(events).items())
     measurements = [(step, tuple(_drawable(getattr(one, field)) for field in fields)) for step, one in measured]
     measurements = _spread(
@@ -95,7 +98,7 @@ def chart(id: str, title: str, events: Sequence[JobEvent], *fields: str) -> Char
 
 
 def spark(events: Iterable[JobEvent]) -> tuple[str, str] | None:
-    """A small curve of the training loss, or of the reward where there is none: its path, and what it shows."""
+    """A small chart of the training loss, or of the reward where there is no loss: its path and its description."""
     measured = sorted(_by_step(events).items())
     for field, word in (("train_loss", "Loss"), ("train_reward", "Reward")):
         values = [(step, _drawable(getattr(one, field))) for step, one in measured]
@@ -109,16 +112,16 @@ def spark(events: Iterable[JobEvent]) -> tuple[str, str] | None:
 
 
 def _by_step(events: Iterable[JobEvent]) -> dict[int, Metrics]:
-    """The last word on each step. Steps that no training takes are none."""
+    """The latest metrics of each step. Absurd step numbers are dropped."""
     return {
         one.metrics.step: one.metrics
         for one in events
-        if one.metrics is not None and one.metrics.step is not None and abs(one.metrics.step) < _BEYOND
+        if one.metrics is not None and one.metrics.step is not None and abs(one.metrics.step) < _LARGEST
     }
 
 
 def _drawable(value: float | None) -> float | None:
-    return value if value is not None and abs(value) < _BEYOND else None
+    return value if value is not None and abs(value) < _LARGEST else None
 
 
 def _line(word: str, points: Sequence[tuple[int, float]], steps: tuple[int, int], marks: Sequence[float]) -> Line:
@@ -144,9 +147,9 @@ def _share(value: float, low: float, high: float) -> float:
 
 
 def _marks(low: float, high: float) -> list[float]:
-    """Round numbers at equal distances, around everything from the lowest to the highest."""
+    """Round numbers at equal distances that enclose `low` and `high`."""
     reach = high - low if high > low else max(abs(high), 1.0) / 10
-    rough = max(reach / _TICKS, _LEAST)
+    rough = max(reach / _TICKS, _SMALLEST)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough)
     first = math.floor(low / step)
@@ -168,14 +171,14 @@ def _figure(value: float | None) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A job: where it waited, and from where it ran."""
+    """A job: the time that it waited, and the time that it ran."""
 
     x: float
     y: int
     queue: float
-    """Width of the wait."""
+    """The width of the waiting time."""
     run: float
-    """Width of the run; 0 as long as it has not begun."""
+    """The width of the run; 0 before it has started."""
     status: str
     title: str
     page: str
@@ -189,28 +192,28 @@ class TimelineLane:
     height: int
     bars: tuple[Bar, ...]
     more: int
-    """How many did not find room."""
+    """How many jobs are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """The lanes, and what stands below them."""
+    """The lanes and the labels of the time axis."""
 
     lanes: tuple[TimelineLane, ...]
     more: int
-    """How many organisations did not find room."""
+    """How many organisations are left out."""
     ticks: tuple[str, ...]
-    """Moments at equal distances from the left edge to the right, in UTC."""
+    """The times at equal distances from the left to the right edge, in UTC."""
     window: str
     bar: int = _BAR
 
 
 def timeline(jobs: Sequence[Tracked], now: datetime, longest: timedelta) -> Timeline | None:
-    """The newest of these jobs; None when there are none. It reaches back `longest` at most."""
+    """A timeline of the newest of these jobs, reaching back at most `longest`; None where there are none."""
     newest = sorted(jobs, key=_begin, reverse=True)[:_MOST_BARS]
     if not newest:
         return None
-    reach = min(now - _begin(newest[round(_MOST_OF_THEM * (len(newest) - 1))]), longest)
+    reach = min(now - _begin(newest[round(_COVERED * (len(newest) - 1))]), longest)
     window = next((window for window in _WINDOWS if window >= reach), _WINDOWS[-1])
     start = now - window
     shown = [one for one in newest if _over(one, now) > start]
@@ -219,17 +222,17 @@ def timeline(jobs: Sequence[Tracked], now: datetime, longest: timedelta) -> Time
         return None
     lanes = [_lane(org, [one for one in shown if one.job.org == org], start, now) for org in orgs[:_MOST_LANES]]
     pattern = "%H:%M:%S" if window < timedelta(minutes=15) else "%H:%M" if window <= timedelta(days=1) else "%d %b"
-    ticks = (start + window * index / _STRETCHES for index in range(_STRETCHES + 1))
+    ticks = (start + window * index / _INTERVALS for index in range(_INTERVALS + 1))
     return Timeline(
         lanes=tuple(lanes),
         more=len(orgs) - len(lanes),
         ticks=tuple(tick.astimezone(UTC).strftime(pattern) for tick in ticks),
-        window=_words(window),
+        window=_window_name(window),
     )
 
 
 def _lane(org: str, jobs: Iterable[Tracked], start: datetime, now: datetime) -> TimelineLane:
-    """Each job goes in the first row that is free: what began first is placed first."""
+    """Place each job in the first free row, in the order of their beginning."""
     free: list[datetime] = []
     bars, more = [], 0
     for one in sorted(jobs, key=_begin):
@@ -251,12 +254,12 @@ def _bar(one: Tracked, row: int, start: datetime, now: datetime) -> Bar:
     waiting = job.status in {Status.VALIDATING, Status.QUEUED}
     ran = x(job.started_at) if job.started_at is not None else (over if waiting else begin)
     ran = min(max(ran, begin), over)
-    begin = min(begin, WIDTH - _SHORTEST)
+    begin = min(begin, WIDTH - _NARROWEST)
     return Bar(
         x=begin,
         y=row * _ROW + (_ROW - _BAR) // 2,
         queue=round(max(ran - begin, 0.0), 1),
-        run=round(max(over - max(ran, begin), 0.0), 1) if ran > begin else round(max(over - begin, _SHORTEST), 1),
+        run=round(max(over - max(ran, begin), 0.0), 1) if ran > begin else round(max(over - begin, _NARROWEST), 1),
         status=status(one),
         title=f"{clean(job.name or job.id, 80)}: {status(one)}",
         page=address(job),
@@ -268,13 +271,13 @@ def _begin(one: Tracked) -> datetime:
 
 
 def _over(one: Tracked, now: datetime) -> datetime:
-    """Where nobody knows when it ended, the bar is a mark at its beginning and claims nothing."""
+    """When the bar ends. Where a job's end is unknown, the bar is a mark at its beginning."""
     if one.active:
         return max(now, _begin(one))
     return max(min(ended_at(one) or _begin(one), now), _begin(one))
 
 
-def _words(window: timedelta) -> str:
+def _window_name(window: timedelta) -> str:
     hours = window // timedelta(hours=1)
     if hours < 1:
         return f"{window // timedelta(minutes=1)} minutes"

@@ -1,4 +1,4 @@
-"""What holds for every answer: headers that keep a browser safe, the Host rule, and errors without a word too many."""
+"""Middlewares for all responses: security headers, the check of the Host header, and errors that disclose nothing."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ HEADERS: Final = {
     "Server": "finetune-monitor",
 }
 
-# Names that public DNS can never give to anybody: RFC 6762, RFC 6761, RFC 8375, ICANN's reservation of .internal, and
-# Kubernetes' `service.namespace.svc`, whose last label is no top-level domain.
+# Domains that nobody can register in public DNS: RFC 6762, RFC 6761, RFC 8375, ICANN's reservation of .internal, and
+# Kubernetes' `service.namespace.svc`, since `svc` is not a top-level domain.
 _PRIVATE: Final = (".localhost", ".local", ".internal", ".home.arpa", ".svc")
 
-_ONLY_POST: Final = "this address takes a POST"
+_ONLY_POST: Final = "this address accepts only POST"
 
 UNGUARDED: Final = "unguarded"
-"""The name of the route that needs neither a known Host nor a password: what comes there is signed."""
+"""The name of the routes that require neither a known Host nor a password, because their requests are signed."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_STRANGE: Final = "this server is not known by that name: ask by its address, or allow the name"
+_UNKNOWN_HOST: Final = "this Host is not allowed: use an IP address, or add the name to server.hosts"
 _JSON: Final = ("/api/", "/-/requeue", "/-/replay")
 _ALLOW: Final = "Allow"
 _STATUS: Final[Mapping[type[Exception], int]] = {BadQuestion: 400, BadCursor: 400, NotThere: 404, StoreError: 503}
-_TEXTS: Final = {404: "there is nothing at this address", 405: "this address can only be read (GET, HEAD)"}
+_TEXTS: Final = {404: "there is nothing at this address", 405: "this address accepts only GET and HEAD"}
 
 
 def harden(
     given: Callable[[], Mapping[str, str]] = dict,
 ) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """A signal that gives answers the headers which they do not set themselves, and the operator's instead of ours.
+    """A signal that adds our security headers where a response lacks them, and then the operator's.
 
-    It is a signal, so that aiohttp's own answers get them too.
+    As a signal and not a middleware, it covers aiohttp's own error responses too.
     """
 
     async def set_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -60,13 +60,13 @@ def harden(
 
 
 def known_host(host: str, allowed: frozenset[str]) -> bool:
-    """Whether a request may come by this Host header.
+    """Whether a request with this Host header is accepted, as a protection against DNS rebinding.
 
-    A page of another site can make a browser send requests here by pointing its own name at our address (DNS
-    rebinding); the browser then names that site as Host. So Host must be something that a stranger cannot own: an IP
-    address, a name of one label (`localhost`, a container, a service), a name under a private or reserved domain
-    (`.local`, `.internal`, `.svc`, …), or one that the operator allows. Prometheus in Docker and Kubernetes uses one of
-    these; a proxy with a public name needs that name allowed, or to pass its own on.
+    A page of another site can make a browser send requests here by pointing its own name at our address; the browser
+    then sends that name as Host. So Host must be something that a stranger cannot own: an IP address, a name of one
+    label (`localhost`, a container, a service), a name under a private or reserved domain (`.local`, `.internal`,
+    `.svc`, …), or a name that the operator allows. Prometheus in Docker and Kubernetes uses one of these. A proxy with
+    a public name needs that name allowed, or has to pass its own name on.
     """
     name = _name(host)
     if name is None:
@@ -77,7 +77,7 @@ def known_host(host: str, allowed: frozenset[str]) -> bool:
 
 
 def _name(host: str) -> str | None:
-    """The host without its port, in lower case; None when it is none."""
+    """The host without its port, in lower case; None where it is malformed."""
     if host.startswith("["):
         address, bracket, rest = host[1:].partition("]")
         good = bool(bracket) and (not rest or (rest[0] == ":" and rest[1:].isdigit()))
@@ -97,12 +97,12 @@ def _is_address(name: str) -> bool:
 
 
 def unguarded(request: web.Request) -> bool:
-    """Whether a request came to a route that has a proof of its own."""
+    """Whether the request's route requires neither a known Host nor a password."""
     return request.match_info.route.name == UNGUARDED
 
 
 def guarded(hosts: frozenset[str]) -> Middleware:
-    """A middleware that applies the Host rule."""
+    """The middleware that checks the Host header."""
     allowed = frozenset(host.lower().removesuffix(".") for host in hosts)
 
     @web.middleware
@@ -111,7 +111,7 @@ def guarded(hosts: frozenset[str]) -> Middleware:
         if unguarded(request):
             return await handler(request)
         if len(given) > 1 or not all(known_host(host, allowed) for host in given):
-            return refusal(request.path, 403, _STRANGE)
+            return refusal(request.path, 403, _UNKNOWN_HOST)
         return await handler(request)
 
     return guard
@@ -119,7 +119,7 @@ def guarded(hosts: frozenset[str]) -> Middleware:
 
 @web.middleware
 async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A middleware that says what went wrong in the manner of the address."""
+    """The middleware that turns exceptions into error responses, in JSON or text depending on the path."""
     try:
         return await handler(request)
     except tuple(_STATUS) as error:
@@ -131,7 +131,7 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _http_error(request.path, error)
     except Exception as error:
         if request.writer.output_size > 0:
-            raise  # an answer has begun: aiohttp logs it and breaks the connection off
+            raise  # a response has begun: aiohttp logs the error and closes the connection
         log.error("web.failed", method=request.method, path=request.path, exc_info=error)
         return refusal(request.path, 500, "something went wrong here; the log says what")
 
@@ -146,7 +146,7 @@ def _http_error(path: str, error: web.HTTPException) -> web.Response:
 
 
 def refusal(path: str, status: int, message: str) -> web.Response:
-    """An error: JSON where the address answers in JSON, one line of text elsewhere."""
+    """An error response: JSON where the path answers in JSON, one line of text elsewhere."""
     if path.startswith(_JSON):
         body = msgspec.json.encode({"error": {"message": message}})
         return web.Response(body=body, status=status, content_type="application/json")

@@ -1,4 +1,4 @@
-"""The page of one job: details, curves, history, notifications and events."""
+"""Renders the page of one job: details, charts, transitions, notifications and events."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _EPOCHS: Final = ("n_epochs", "epochs", "epochCount")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStory:
-    """All that is shown of one job."""
+    """All that the page of a job shows."""
 
     file: JobFile
     labels: Mapping[str, str]
-    """Of its organisation."""
+    """The labels of its organisation."""
     measured: Sequence[JobEvent]
-    """Measurements and checkpoints, oldest first."""
+    """Events with metrics or checkpoints, oldest first."""
     events: ResultPage[JobEvent]
     first: bool
-    """Whether these are the newest events."""
+    """Whether `events` is the newest page."""
     at: datetime
 
 
 def render_missing(org: str, job_id: str, now: datetime, *, fragment: bool = False) -> bytes:
-    """What stands where a job is not, or not any more."""
+    """The page of a job that does not exist, or no longer, as UTF-8."""
     shown = {"root": "../../", "at": moment(now), "org": clean(org, 64), "job_id": clean(job_id, 200)}
     return render_template("missing.html", shown, fragment=fragment)
 
@@ -114,7 +114,7 @@ def _details(tracked: Tracked, now: datetime) -> Iterator[tuple[str, str | None]
 
 
 def hyperparameters(job: Job) -> Iterator[tuple[str, str | None]]:
-    """What the training was set to: epochs by the word that all vendors have for them, the rest by theirs."""
+    """The training's settings: epochs under the name that all vendors share, the others under the vendor's names."""
     yield "Epochs", f"{job.epochs:,}" if job.epochs is not None else None
     chosen = {name: value for name, value in job.hyperparameters.items() if name not in _EPOCHS or job.epochs is None}
     yield "Hyperparameters", clean(", ".join(f"{name} {value}" for name, value in chosen.items()), 1000)

@@ -1,4 +1,4 @@
-"""Jobs and moments as people read them, on the status page and on the pages of jobs."""
+"""Formats jobs, times and costs for people, on the status page and on job pages."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from monitor.domain.triage import triage
 from monitor.metrics.labels import clean
 
 GONE: Final = "gone"
-"""What a job is called that its provider does not know any more."""
-_EXPIRES_SOON: Final = timedelta(hours=3)  # of the 24 that batches have
-_SEEN_SOON: Final = timedelta(minutes=10)  # after its creation: whatever happened to it happened in between
+"""The displayed status of a job that its provider no longer knows."""
+_EXPIRES_SOON: Final = timedelta(hours=3)  # batches have 24 hours
+_SEEN_SOON: Final = timedelta(minutes=10)  # a final job first seen this soon after its creation has ended just now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """A moment: how long ago or from now, and exactly, where that is known."""
+    """A time: relative to now, and exactly where that is known."""
 
     words: str
     exact: str = ""
@@ -32,7 +32,7 @@ class When:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureText:
-    """Why a job failed: in the provider's words, and what to do about it."""
+    """Why a job failed: its class, the provider's message, and what to do about it."""
 
     kind: str
     hint: str
@@ -41,10 +41,10 @@ class FailureText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
-    """A job as a line of a table. What is not known is None."""
+    """A job as a row of a table. Unknown values are None."""
 
     key: str
-    """Of the element, so that a page that is shown again finds it."""
+    """The id of the HTML element, by which an updated page finds the row."""
     name: str
     id: str
     org: str
@@ -56,13 +56,13 @@ class JobRow:
     final: bool
     stalled: bool
     since: When | None
-    """How long it has been in its status, or when it ended."""
+    """How long it has had its status, or when it ended."""
     finish: When | None
     progress: float | None
     steps: str | None
-    """What the progress is counted in."""
+    """The progress in steps or requests."""
     expires: When | None
-    """Of a batch that is not over; when that is soon, or overdue."""
+    """When a batch that is not final expires, if that is soon or past."""
     run_time: str | None
     cost: str | None
     cost_range: str | None
@@ -73,7 +73,7 @@ class JobRow:
 
 
 def job_row(tracked: Tracked, now: datetime, spark: tuple[str, str] | None = None) -> JobRow:
-    """The line of this job."""
+    """Format a job as a row."""
     job = tracked.job
     cost, cost_range = money(tracked.cost)
     return JobRow(
@@ -114,21 +114,21 @@ def _requests(batch: Batch) -> str | None:
 
 
 def expiry(job: Job, now: datetime) -> When | None:
-    """When a batch that is not over expires, where there is little time left."""
+    """When a batch that is not final expires, if that is within 3 hours."""
     at = job.batch.expires_at if job.batch is not None and not job.status.final else None
     return when(at, now) if at is not None and at - now <= _EXPIRES_SOON else None
 
 
 def status(tracked: Tracked) -> str:
-    """Its status, or that it is gone."""
+    """The job's status, or `gone`."""
     return tracked.job.status.value if tracked.active or tracked.job.status.final else GONE
 
 
 def ended_at(tracked: Tracked) -> datetime | None:
-    """When a job that is over ended, or was found to be gone.
+    """When a final or gone job ended.
 
-    Where the provider does not say, it is when we saw it; None where it was over when we first saw it, unless that was
-    soon after its creation.
+    Where the provider gives no time, it is when we saw the end. None where the job was final already at first sight,
+    unless we saw it soon after its creation.
     """
     job = tracked.job
     if job.finished_at is not None or not job.status.final:
@@ -139,7 +139,7 @@ def ended_at(tracked: Tracked) -> datetime | None:
 
 
 def _since(tracked: Tracked, now: datetime) -> When | None:
-    """How long it has been in its status; `at least` where it was when we first saw it."""
+    """How long the job has had its status; `for at least` where it had it at first sight already."""
     if not tracked.active:
         return when(ended_at(tracked), now)
     job = tracked.job
@@ -152,23 +152,23 @@ def _since(tracked: Tracked, now: datetime) -> When | None:
 
 
 def failure(job: Job) -> FailureText | None:
-    """Why it failed, if it did."""
+    """Why a job failed; None for a job that did not."""
     if job.status is not Status.FAILED:
         return None
     found = triage(job.error)
     texts = (job.error.message, job.error.code) if job.error is not None else ()
-    shown = (cut(text, 300) for text in texts if text)  # a message may have nothing that can be seen
+    shown = (cut(text, 300) for text in texts if text)  # a message may consist of invisible characters only
     return FailureText(kind=found.cls.value, hint=found.hint, error=next(filter(None, shown), ""))
 
 
 def cut(text: str, limit: int) -> str:
-    """At most `limit` harmless characters of a sentence; where there are more, the last one says so."""
+    """At most `limit` printable characters, with an ellipsis at the end where text was cut."""
     shown = clean(text, limit + 1)
     return shown if len(shown) <= limit else shown[: limit - 1].rstrip() + ELLIPSIS
 
 
 def finish(tracked: Tracked, now: datetime) -> When | None:
-    """When an active job will be done: as the provider says, else by its recent steps. None when there is no saying."""
+    """When an active job will finish, by the provider's estimate or its pace of steps; None where that is unknown."""
     done = tracked.job.progress
     if done is not None and done >= 1:
         return When(words="finishing")
@@ -177,17 +177,20 @@ def finish(tracked: Tracked, now: datetime) -> When | None:
 
 
 def address(job: Job) -> str:
-    """The page of a job, as seen from the status page."""
+    """The relative URL of a job's page, from the status page."""
     return f"jobs/{segment(job.org)}/{segment(job.id)}"
 
 
 def segment(text: str) -> str:
-    """One step of a path. A step of dots alone would be taken for a direction: no server is ever asked for it."""
+    """A text as one percent-encoded path segment.
+
+    Segments of dots only are resolved by browsers and never reach the server.
+    """
     return quote(text, safe="", errors="replace")
 
 
 def https(url: str | None) -> str | None:
-    """The link, if it is one that a click may follow: https, a host, and nothing that is not printable."""
+    """The URL if it is safe as a link: https with a host, no user name, printable characters only. None otherwise."""
     if url is None or len(url) > 2048 or not url.isprintable() or " " in url:
         return None
     try:
@@ -198,7 +201,7 @@ def https(url: str | None) -> str | None:
 
 
 def money(cost: Cost | None) -> tuple[str | None, str | None]:
-    """What it costs, where that is known, and the range that an estimate may be wrong by."""
+    """The cost and, for an estimate, its range; None where it is unknown."""
     if cost is None or cost.usd is None:
         return None, None
     if cost.low is None or cost.high is None:
@@ -208,5 +211,5 @@ def money(cost: Cost | None) -> tuple[str | None, str | None]:
 
 
 def when(at: datetime | None, now: datetime) -> When | None:
-    """The moment as seen from now, where there is one."""
+    """A time relative to `now`; None for None."""
     return When(words=from_now(at, now), exact=moment(at) or "") if at is not None else None

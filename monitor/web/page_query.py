@@ -1,4 +1,4 @@
-"""What the status page is asked to show: filters, order and page, as its address says them."""
+"""The query of the status page: filters, order and page numbers, parsed from the URL."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ ORDERS: Final[Mapping[str, tuple[str, Callable[[Tracked], Any], bool]]] = {
     "progress": ("Progress", lambda one: one.job.progress or 0.0, True),
     "cost": ("Cost", _cost, False),
 }
-"""By the word in the address: what people read, by what it sorts, and whether the largest comes first."""
+"""By the word in the URL: the label, the sort key, and whether to sort in descending order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageQuery:
-    """Empty filters let everything through. Pages are counted from 1."""
+    """What the status page shows. An empty filter matches all jobs; pages are counted from 1."""
 
     org: str = ""
     status: str = ""
@@ -53,31 +53,31 @@ class PageQuery:
     kind: str = ""
     """`fine_tuning` or `batch`."""
     q: str = ""
-    """Words that are all in its name, ids or models, in whatever case."""
+    """Words that must all occur in the job's name, ids or models, in any case."""
     sort: str = "newest"
     active: int = 1
     ended: int = 1
     older: str = ""
-    """The cursor of a page of the jobs that finished before the others."""
+    """The pagination cursor of the jobs that finished before the window of the page."""
 
     @property
     def filters(self) -> bool:
-        """Whether anything is held back."""
+        """Whether any filter is set."""
         return bool(self.org or self.status or self.model or self.kind or self.q)
 
     def address(self, **over: str | int) -> str:
-        """The same page with something else wanted: a query string, or `.` where nothing is out of the ordinary."""
+        """The relative URL of this query with some values replaced: a query string, or `.` where all are defaults."""
         usual = asdict(PageQuery())
         asked = {name: value for name, value in {**asdict(self), **over}.items() if value != usual[name]}
         return "?" + urlencode(asked, errors="replace") if asked else "."
 
     def chosen(self, jobs: Iterable[Tracked]) -> list[Tracked]:
-        """The jobs that are let through, in the order that is wanted."""
+        """The jobs that match the filters, sorted."""
         _, order, largest_first = ORDERS[self.sort]
         return sorted(filter(self.matches, jobs), key=order, reverse=largest_first)
 
     def matches(self, one: Tracked) -> bool:
-        """Whether a job is let through."""
+        """Whether a job matches the filters."""
         job = one.job
         if self.org and self.org != clean(job.org, 64):
             return False
@@ -92,7 +92,7 @@ class PageQuery:
 
 
 def parse_page_query(parameters: Parameters) -> PageQuery:
-    """What the address asks for. People type addresses: what makes no sense is as if it were not there."""
+    """Parse the URL's parameters. Invalid values are ignored, since people type URLs."""
 
     def first(name: str, longest: int = _LONGEST) -> str:
         return clean(parameters.getall(name)[0], longest) if name in set(parameters) else ""
@@ -118,7 +118,7 @@ def parse_page_query(parameters: Parameters) -> PageQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageOfJobs:
-    """One page of a long table, and the addresses of its neighbours."""
+    """One page of a long table, and the URLs of the neighbouring pages."""
 
     shown: tuple[Tracked, ...]
     total: int
@@ -129,7 +129,7 @@ class PageOfJobs:
 
 
 def page_of(query: PageQuery, name: str, jobs: list[Tracked]) -> PageOfJobs:
-    """The page of these jobs that is wanted, or the last there is. `name` is that of its field in the query."""
+    """The requested page of these jobs, or the last page. `name` is the field of the query with the page number."""
     most = PER_PAGE[name]
     pages = max(-(-len(jobs) // most), 1)
     number = min(getattr(query, name), pages)
@@ -145,12 +145,12 @@ def page_of(query: PageQuery, name: str, jobs: list[Tracked]) -> PageOfJobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierJobs:
-    """Jobs that finished before the window of the page, read from the store, and the addresses of other pages."""
+    """A page of jobs that finished before the status page's window, and the URLs of other pages."""
 
     shown: tuple[Tracked, ...] = ()
     newest: str | None = None
-    """None where these are the newest."""
+    """The URL of the newest of them; None where these are the newest."""
     older: str | None = None
-    """None where there are none older."""
+    """The URL of the next older page; None where there is none."""
     until: datetime | None = None
-    """How far back was searched, where that was not to the end."""
+    """How far back the search went, where it ended early."""

@@ -1,4 +1,4 @@
-"""What answers people: the status page and the pages of jobs. Read from the store, rendered in worker threads."""
+"""The handlers of the status page and the job pages, which are rendered in worker threads."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from monitor.web.single_flight import SingleFlight
 from monitor.web.style import POLICY
 
 _DEAD_LETTERS: Final = 10
-_POINTS: Final = 40  # of a small curve
+_POINTS: Final = 40  # of a sparkline
 _MEASUREMENTS: Final = 1000
 _EVENTS: Final = 50
-_MOST_SPARKS: Final = 500  # what was drawn first goes first
-_SEARCH_STEP: Final = 50  # jobs that are read at once when older ones are searched
-_SEARCH_STEPS: Final = 20  # for one page; the next page continues from there
+_MOST_SPARKS: Final = 500  # cached; the oldest is dropped first
+_SEARCH_STEP: Final = 50  # jobs per query when older jobs are searched
+_SEARCH_STEPS: Final = 20  # queries for one page; the next page continues from there
 _FINISHED: Final = frozenset({"", GONE, *(status.value for status in Status if status.final)})
 
 Spark = tuple[str, str] | None
@@ -39,7 +39,7 @@ Spark = tuple[str, str] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRoutes:
-    """The methods are aiohttp handlers."""
+    """The handlers of the pages."""
 
     reader: Reader
     health: Health
@@ -48,31 +48,31 @@ class PageRoutes:
     """How far back the ended jobs of a snapshot reach."""
     now: Callable[[], datetime]
     suspended: Callable[[], frozenset[str]]
-    """The notifiers whose receivers refuse us for good."""
+    """The suspended notifiers, whose receivers reject us permanently."""
     shared: SingleFlight
     threads: anyio.CapacityLimiter
     _sparks: dict[tuple[str, str], tuple[Training, Spark]] = field(default_factory=dict)
-    """Small curves, and what was known of the training when they were drawn."""
+    """Cached sparklines by organisation and job id, with the training state that they were drawn from."""
 
     async def status(self, request: web.Request) -> web.Response:
-        """The status page, or what is inside it for a page that is there already."""
-        wanted, fragment, packed = parse_page_query(request.query), "fragment" in request.query, _packed(request)
+        """GET /: the status page, or with `fragment` only the part that an open page replaces."""
+        wanted, fragment, gzipped = parse_page_query(request.query), "fragment" in request.query, _gzipped(request)
 
         async def make() -> bytes:
-            return await self._status(wanted, fragment=fragment, packed=packed)
+            return await self._status(wanted, fragment=fragment, gzipped=gzipped)
 
-        return _html(await self.shared.get(("page", wanted, fragment, packed), make), packed=packed)
+        return _html(await self.shared.get(("page", wanted, fragment, gzipped), make), gzipped=gzipped)
 
     async def job(self, request: web.Request) -> web.Response:
-        """One job, with a page of its events."""
+        """GET /jobs/{org}/{job_id}: one job with a page of its events."""
         given = query.only(request.query, "fragment", "after")
         org, job_id = request.match_info["org"], request.match_info["job_id"]
-        fragment, packed = "fragment" in given, _packed(request)
+        fragment, gzipped = "fragment" in given, _gzipped(request)
         file = await self.reader.job(org, job_id)
         if file is None:
             missing = partial(job_page.render_missing, org, job_id, self.now(), fragment=fragment)
-            # a page that is open already shows it, as the news that it is
-            return await self._rendered(missing, packed=packed, status=200 if fragment else 404)
+            # an open page shows the fragment, which says that the job is gone
+            return await self._rendered(missing, gzipped=gzipped, status=200 if fragment else 404)
         health = self.health.orgs.get(org)
         story = job_page.JobStory(
             file=file,
@@ -82,14 +82,14 @@ class PageRoutes:
             first="after" not in given,
             at=self.now(),
         )
-        return await self._rendered(partial(job_page.render, story, fragment=fragment), packed=packed)
+        return await self._rendered(partial(job_page.render, story, fragment=fragment), gzipped=gzipped)
 
-    async def _rendered(self, render: Callable[[], bytes], *, packed: bool, status: int = 200) -> web.Response:
-        """A page, made in a worker thread."""
-        content = await to_thread.run_sync(lambda: _pack(render(), packed=packed), limiter=self.threads)
-        return _html(content, packed=packed, status=status)
+    async def _rendered(self, render: Callable[[], bytes], *, gzipped: bool, status: int = 200) -> web.Response:
+        """Render a page in a worker thread."""
+        content = await to_thread.run_sync(lambda: _compress(render(), gzipped=gzipped), limiter=self.threads)
+        return _html(content, gzipped=gzipped, status=status)
 
-    async def _status(self, wanted: PageQuery, *, fragment: bool, packed: bool) -> bytes:
+    async def _status(self, wanted: PageQuery, *, fragment: bool, gzipped: bool) -> bytes:
         window, snapshot = self.window(), await self.read_snapshot()
         selection = await to_thread.run_sync(status_page.select, snapshot, wanted, limiter=self.threads)
         extras = status_page.PageExtras(
@@ -105,12 +105,12 @@ class PageRoutes:
             html = status_page.render(
                 snapshot, health, query=wanted, selection=selection, extras=extras, fragment=fragment
             )
-            return _pack(html, packed=packed)
+            return _compress(html, gzipped=gzipped)
 
         return await to_thread.run_sync(show, limiter=self.threads)
 
     async def _earlier(self, wanted: PageQuery, before: datetime) -> EarlierJobs:
-        """A page of the jobs that finished before the window, by index; a search goes back a bounded number of jobs."""
+        """A page of the jobs that finished before the window. A search reads at most 1000 jobs."""
         if wanted.status not in _FINISHED:
             return EarlierJobs()
         found: list[Tracked] = []
@@ -119,7 +119,7 @@ class PageRoutes:
             try:
                 step = _SEARCH_STEP if wanted.filters else most - len(found)
                 listing = await self.reader.finished_before(before, limit=step, after=cursor)
-            except BadCursor:  # people type addresses
+            except BadCursor:  # people type URLs
                 return await self._earlier(replace(wanted, older=""), before)
             found += (one for one in listing.items if one.job.org in self.health.orgs and wanted.matches(one))
             cursor, last = listing.next, listing.items[-1] if listing.items else None
@@ -134,7 +134,7 @@ class PageRoutes:
         )
 
     async def _drawn(self, jobs: tuple[Tracked, ...]) -> status_page.Sparks:
-        """The small curves of these jobs; those whose training went on are drawn again."""
+        """The sparklines of these jobs; those whose training progressed are drawn again."""
         trainings = {(one.job.org, one.job.id): one.job.training for one in jobs}
         stale = [place for place, training in trainings.items() if _outdated(self._sparks.get(place), training)]
         if stale:
@@ -150,20 +150,20 @@ class PageRoutes:
 
 def _outdated(drawn: tuple[Training, Spark] | None, training: Training) -> bool:
     if training.latest.step is None:
-        return False  # nothing was measured yet
+        return False  # no metrics yet
     return drawn is None or drawn[0] != training
 
 
-def _packed(request: web.Request) -> bool:
+def _gzipped(request: web.Request) -> bool:
     return query.accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
 
 
-def _pack(html: bytes, *, packed: bool) -> bytes:
-    return gzip.compress(html, compresslevel=1, mtime=0) if packed else html
+def _compress(html: bytes, *, gzipped: bool) -> bytes:
+    return gzip.compress(html, compresslevel=1, mtime=0) if gzipped else html
 
 
-def _html(content: bytes, *, packed: bool, status: int = 200) -> web.Response:
+def _html(content: bytes, *, gzipped: bool, status: int = 200) -> web.Response:
     headers = {"Content-Security-Policy": POLICY, hdrs.VARY: "Accept-Encoding"}
-    if packed:
+    if gzipped:
         headers[hdrs.CONTENT_ENCODING] = "gzip"
     return web.Response(body=content, status=status, content_type="text/html", charset="utf-8", headers=headers)

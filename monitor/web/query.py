@@ -1,4 +1,4 @@
-"""What a request asks for: checked query parameters, pages of lists in memory, and whether gzip is accepted."""
+"""Checks query parameters, pages through lists in memory, and parses Accept-Encoding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from monitor.store import ResultPage
 
 MOST_ITEMS: Final = 500
-_PAGE: Final = 100  # items, where no limit is given
+_PAGE: Final = 100  # items per page by default
 _LONGEST: Final = 1024
 _REFUSED: Final = frozenset({"q=0", "q=0.0", "q=0.00", "q=0.000"})
 
@@ -20,15 +20,15 @@ Word = TypeVar("Word", bound=str)
 
 
 class BadQuestion(Exception):
-    """The request cannot be answered as it was asked. The text says why and repeats nothing from outside."""
+    """The request is invalid. The text says why and repeats nothing from the request."""
 
 
 class NotThere(Exception):
-    """What was asked for does not exist. The text is safe to show."""
+    """The requested object does not exist. The text is safe to show."""
 
 
 class Parameters(Protocol):
-    """Query parameters, of which one name may come several times."""
+    """Query parameters, where a name may occur several times."""
 
     def __iter__(self) -> Iterator[str]:
         """The names."""
@@ -40,14 +40,14 @@ class Parameters(Protocol):
 
 
 def only(parameters: Parameters, *known: str) -> Mapping[str, str]:
-    """The parameters by name. Raises BadQuestion for one that is not known, is there twice or is too long."""
+    """The parameters by name. Raises BadQuestion for one that is unknown, repeated or too long."""
     found: dict[str, str] = {}
     for name in parameters:
         if name not in known:
-            raise BadQuestion("there is a parameter that is not known here; known are: " + (", ".join(known) or "none"))
+            raise BadQuestion("unknown parameter; known are: " + (", ".join(known) or "none"))
         values = parameters.getall(name)
         if len(values) > 1:
-            raise BadQuestion(f"the parameter {name} is there more than once")
+            raise BadQuestion(f"the parameter {name} is given more than once")
         if len(values[0]) > _LONGEST:
             raise BadQuestion(f"the parameter {name} is too long")
         found[name] = values[0]
@@ -55,12 +55,12 @@ def only(parameters: Parameters, *known: str) -> Mapping[str, str]:
 
 
 def limit(given: Mapping[str, str], otherwise: int) -> int:
-    """How many items. Raises BadQuestion."""
+    """The page size. Raises BadQuestion."""
     return whole(given, "limit", otherwise=otherwise, most=MOST_ITEMS)
 
 
 def whole(given: Mapping[str, str], name: str, *, otherwise: int, most: int) -> int:
-    """A number from 1 to `most`. Raises BadQuestion."""
+    """A whole number from 1 to `most`. Raises BadQuestion."""
     text = given.get(name)
     if text is None:
         return otherwise
@@ -70,7 +70,7 @@ def whole(given: Mapping[str, str], name: str, *, otherwise: int, most: int) -> 
 
 
 def choice(given: Mapping[str, str], name: str, known: Collection[Word]) -> Word | None:
-    """One of a closed set, None where it is not given. Raises BadQuestion."""
+    """One value of a closed set; None where it is not given. Raises BadQuestion."""
     text = given.get(name)
     if text is None:
         return None
@@ -81,24 +81,24 @@ def choice(given: Mapping[str, str], name: str, known: Collection[Word]) -> Word
 
 
 def paged(items: Iterable[T], key: Callable[[T], tuple[str | int, ...]], given: Mapping[str, str]) -> ResultPage[T]:
-    """The page of a list in memory that `limit` and `after` ask for, sorted by `key`, which tells its items apart.
+    """The page of a list in memory that `limit` and `after` ask for, sorted by `key`, which must be unique.
 
-    What comes or goes between two pages makes no other item appear twice or not at all. Raises BadQuestion.
+    An item that is added or removed between two pages neither repeats nor hides another one. Raises BadQuestion.
     """
     most, rest = limit(given, _PAGE), sorted(items, key=key)
     if (after := given.get("after")) is not None:
         try:
-            place = tuple(msgspec.json.decode(urlsafe_b64decode(after.encode("ascii"))))
-            rest = [item for item in rest if key(item) > place]
+            last = tuple(msgspec.json.decode(urlsafe_b64decode(after.encode("ascii"))))
+            rest = [item for item in rest if key(item) > last]
         except (ValueError, TypeError):
-            raise BadQuestion("after is no cursor of this list") from None
+            raise BadQuestion("after is not a cursor of this list") from None
     shown = tuple(rest[:most])
     following = urlsafe_b64encode(msgspec.json.encode(key(shown[-1]))).decode() if len(rest) > most else None
     return ResultPage(items=shown, next=following)
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether a client with this header takes gzip (RFC 9110, section 12.5.3)."""
+    """Whether a client with this Accept-Encoding accepts gzip (RFC 9110, section 12.5.3)."""
     for offer in accept_encoding.lower().split(","):
         coding, *parameters = (part.strip() for part in offer.split(";"))
         if coding == "gzip":

@@ -1,4 +1,4 @@
-"""Listens: a bounded HTTP/1.1 server for an application, as long as its context lasts."""
+"""An HTTP/1.1 server with bounded connections, for an aiohttp application."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ log = get_logger()
 
 _CLOCK: Final = SystemClock()
 _NO_SUCH_FAMILY: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
-_BACKLOG: Final = 1024  # connections that wait to be accepted, as many as Linux allows or more
+_BACKLOG: Final = 1024  # connections waiting to be accepted; Linux may allow fewer
 _HANDSHAKE: Final = 10.0  # seconds
-_FIRST_REQUEST: Final = 10.0  # seconds until all of its head is there; aiohttp waits as long as for a next one
-_GRACE: Final = 1.0  # seconds for answers under way when the program ends
-_ACCEPT_PAUSE: Final = 0.2  # seconds; a descriptor may be free by then
-_MOST: Final = 2000  # far more than read at once; a bound, so that idle ones cost little
-_LEAST: Final = 8
-_OWN: Final = 24  # descriptors of the database and the log; of the others, a quarter is for readers
-_BOUNDS: Final[dict[str, Any]] = {
+_FIRST_REQUEST: Final = 10.0  # seconds for the head of the first request; aiohttp limits only later ones
+_GRACE: Final = 1.0  # seconds for responses in progress at shutdown
+_ACCEPT_PAUSE: Final = 0.2  # seconds; a file descriptor may be free by then
+_MOST_CONNECTIONS: Final = 2000  # connections; far more than are used at once, and idle ones cost little
+_LEAST_CONNECTIONS: Final = 8
+_OWN_DESCRIPTORS: Final = 24  # file descriptors of the database and the log; a quarter of the others is for connections
+_RUNNER: Final[dict[str, Any]] = {
     "max_line_size": 8190,
     "max_field_size": 8190,
     "max_headers": 64,
     "keepalive_timeout": 75.0,
-    "lingering_time": 1.0,  # no request needs a body: what is left of one is not waited for
+    "lingering_time": 1.0,  # seconds; requests need no body, so the rest of one is not waited for
     "auto_decompress": False,
     "access_log": None,
 }
 
 
 class Connection(asyncio.Protocol):
-    """One reader's connection, from the moment it is accepted: hands everything on to the protocol of the server."""
+    """A client's connection from its acceptance on; delegates to aiohttp's protocol."""
 
     def __init__(self, accepted: socket.socket, inner: asyncio.Protocol, limiter: ConnectionLimiter) -> None:
         self._accepted = accepted
@@ -59,50 +59,50 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for a request, or for the end of its handshake."""
+        """Whether it waits for a request, or for its TLS handshake."""
         waiting = self._transport is None or self._transport.get_write_buffer_size() == 0
         return waiting and not self._answering
 
     def abort(self) -> None:
-        """End it now, whatever it does."""
+        """Close it at once."""
         if self._transport is not None:
             self._transport.abort()
             return
-        with suppress(OSError):  # the reader may have gone
-            self._accepted.shutdown(socket.SHUT_RDWR)  # which ends the handshake, and that the connection
+        with suppress(OSError):  # the client may have closed it
+            self._accepted.shutdown(socket.SHUT_RDWR)  # ends the handshake, and with it the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin: the handshake is done."""
+        """The handshake is complete: delegate, and start the deadline of the first request."""
         self._transport = cast("asyncio.Transport", transport)
         self._limiter.opened(self, self._transport)
         self._inner.connection_made(transport)
         self._deadline = asyncio.get_running_loop().call_later(_FIRST_REQUEST, self.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """The connection is closed."""
         self._cancel_deadline()
         self._limiter.leave(self, self._transport)
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Hand it on."""
+        """Delegate."""
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Hand it on."""
+        """Delegate."""
         return self._inner.eof_received()
 
     def pause_writing(self) -> None:
-        """Hand it on."""
+        """Delegate."""
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand it on."""
+        """Delegate."""
         self._inner.resume_writing()
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """A request of its was understood, and is being answered."""
+        """Mark the connection as busy while one of its requests is answered."""
         self._cancel_deadline()
         self._answering += 1
         try:
@@ -116,36 +116,36 @@ class Connection(asyncio.Protocol):
 
 
 class ConnectionLimiter:
-    """The open connections. Whoever comes always gets in: the oldest idle one makes room, or the oldest of all.
+    """Limits the open connections: a new one closes the oldest idle one, or the oldest of all.
 
-    To turn newcomers away instead would let a few that do nothing keep out probes and scrapes for ever.
+    If new connections were rejected instead, a few idle clients could lock out probes and scrapes forever.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._open: dict[Connection, None] = {}  # in the order in which they came
+        self._open: dict[Connection, None] = {}  # in the order of their acceptance
         self._by_transport: dict[asyncio.BaseTransport, Connection] = {}
 
     def enter(self, one: Connection) -> None:
-        """One more was accepted; another one is closed where there is no room."""
+        """A connection was accepted; close another one if there are too many."""
         if len(self._open) >= self.most:
-            leaving = next((other for other in self._open if other.idle), next(iter(self._open)))
-            del self._open[leaving]
-            leaving.abort()
+            closing = next((other for other in self._open if other.idle), next(iter(self._open)))
+            del self._open[closing]
+            closing.abort()
         self._open[one] = None
 
     def opened(self, one: Connection, transport: asyncio.BaseTransport) -> None:
-        """Requests come by this transport from now on."""
+        """Requests of this connection will come by this transport."""
         self._by_transport[transport] = one
 
     def leave(self, one: Connection, transport: asyncio.BaseTransport | None = None) -> None:
-        """It is closed."""
+        """The connection is closed."""
         self._open.pop(one, None)
         if transport is not None:
             self._by_transport.pop(transport, None)
 
     def middleware(self) -> Middleware:
-        """Knows of each connection whether a request of its is being answered."""
+        """The middleware that marks a connection as busy while one of its requests is answered."""
 
         @web.middleware
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -159,14 +159,18 @@ class ConnectionLimiter:
 
 
 def most_connections() -> int:
-    """How many connections there may be, so that the program has descriptors left for itself."""
+    """The maximum number of connections, so that file descriptors are left for the rest of the program."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(min(_MOST, (descriptors - _OWN) // 4), _LEAST) if descriptors > 0 else _MOST
+    return (
+        max(min(_MOST_CONNECTIONS, (descriptors - _OWN_DESCRIPTORS) // 4), _LEAST_CONNECTIONS)
+        if descriptors > 0
+        else _MOST_CONNECTIONS
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """Accepts connections, so that those that never shake hands are counted too."""
+    """Accepts connections, so that those without a completed handshake are counted too."""
 
     protocol: Callable[[], asyncio.Protocol]
     limiter: ConnectionLimiter
@@ -175,12 +179,12 @@ class Listener:
     opening: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def accept(self, listening: socket.socket) -> None:
-        """Accept for ever. What stands in the way is logged when it begins and when it is over."""
+        """Accept connections forever. Errors are logged when they begin and when they end."""
         loop, failing = asyncio.get_running_loop(), False
         while True:
             try:
                 accepted, _ = await loop.sock_accept(listening)
-            except ConnectionAbortedError:  # gone before it was its turn
+            except ConnectionAbortedError:  # the client closed it before it was accepted
                 continue
             except OSError as error:
                 if not failing:
@@ -198,7 +202,7 @@ class Listener:
             opening.add_done_callback(self.opening.discard)
 
     async def _open(self, connection: Connection, accepted: socket.socket) -> None:
-        """Shake hands, where TLS is spoken."""
+        """Do the TLS handshake, where TLS is configured."""
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection,
@@ -207,7 +211,7 @@ class Listener:
                 ssl_handshake_timeout=_HANDSHAKE if self.tls is not None else None,
                 ssl_shutdown_timeout=_GRACE if self.tls is not None else None,
             )
-        except OSError:  # anybody can send what is no handshake: not worth a log line
+        except OSError:  # anybody can send an invalid handshake, so it is not logged
             self.limiter.leave(connection)
 
 
@@ -215,17 +219,20 @@ class Listener:
 async def serve(
     app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None, *, clock: Clock = _CLOCK
 ) -> AsyncIterator[tuple[str, int]]:
-    """Serve; gives the bound address, which says the port where 0 was asked for. Raises OSError: the port is in use."""
+    """Serve until the context ends. Yields the bound host and port. Raises OSError where the port is in use.
+
+    Port 0 binds a free port.
+    """
     limiter = ConnectionLimiter(most_connections())
     app.middlewares.insert(0, limiter.middleware())
-    runner = web.AppRunner(app, logger=_logger(), shutdown_timeout=_GRACE, **_BOUNDS)
+    runner = web.AppRunner(app, logger=_logger(), shutdown_timeout=_GRACE, **_RUNNER)
     await runner.setup()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_cleanup, runner)
-        server = cast("web.Server", runner.server)  # there after setup()
+        server = cast("web.Server", runner.server)  # set by setup()
         listener = Listener(protocol=server, limiter=limiter, tls=tls, clock=clock)
         sockets = await _bind(stack, host, port, backlog=min(_BACKLOG, limiter.most))
-        # No task group: it would wrap whatever is raised inside of the context in a group.
+        # No task group: it would wrap exceptions from inside the context in an exception group.
         loop = asyncio.get_running_loop()
         accepting = [loop.create_task(listener.accept(one)) for one in sockets]
         try:
@@ -237,7 +244,7 @@ async def serve(
 
 
 async def _bind(stack: AsyncExitStack, host: str, port: int, *, backlog: int) -> list[socket.socket]:
-    """A listening socket for each address of the host, closed with the stack; an empty host is every interface."""
+    """One listening socket per address of the host, closed with the stack. An empty host stands for all interfaces."""
     loop, sockets, refused = asyncio.get_running_loop(), list[socket.socket](), OSError("the host has no address")
     found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, _, _, _, address in dict.fromkeys(found):
@@ -247,7 +254,7 @@ async def _bind(stack: AsyncExitStack, host: str, port: int, *, backlog: int) ->
             reason, where = os.strerror(error.errno or 0).lower(), address[0]
             authority = f"[{where}]:{port}" if family is socket.AF_INET6 else f"{where}:{port}"
             refused = OSError(error.errno, f"cannot listen on {authority}: {reason}")
-            if error.errno not in _NO_SUCH_FAMILY:  # a machine without IPv6 has names for it all the same
+            if error.errno not in _NO_SUCH_FAMILY:  # names may resolve to IPv6 on a machine without it
                 raise refused from None
         else:
             one.setblocking(False)
@@ -258,13 +265,13 @@ async def _bind(stack: AsyncExitStack, host: str, port: int, *, backlog: int) ->
 
 
 async def _cleanup(runner: web.AppRunner) -> None:
-    # Shielded: the end of the program comes as a cancellation, and the answers under way have until _GRACE.
+    # Shielded: the program ends by cancellation, and responses in progress have until _GRACE.
     with anyio.move_on_after(2 * _GRACE, shield=True):
         await runner.cleanup()
 
 
 def _logger() -> logging.Logger:
-    """Where aiohttp logs to: not that a request was malformed, which anybody can send as often as they like."""
+    """The logger for aiohttp. Malformed requests are not logged, since anybody can send as many as they like."""
     found = logging.getLogger("monitor.web.http")
     found.addFilter(_is_ours)
     return found

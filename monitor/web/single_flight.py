@@ -1,4 +1,4 @@
-"""Shares work among requests: what many ask for at the same time is made once, and no earlier than they asked."""
+"""Deduplicates concurrent work: requests for the same answer share one computation that starts after they came."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Flight(Generic[T]):
-    """One making of an answer, and those who wait for it."""
+    """One computation and its outcome. Without result and failure, its request was cancelled."""
 
     done: anyio.Event = field(default_factory=anyio.Event)
     result: tuple[T] | None = None
     failure: Exception | None = None
-    """Without either, whoever made it was cancelled."""
 
 
 class SingleFlight:
-    """At most so many answers are being made; whoever asks while one of the same kind waits for its turn shares it."""
+    """Runs a bounded number of computations; a request shares one of the same kind that has not started yet."""
 
     def __init__(self, at_once: int) -> None:
-        self._turn = anyio.Semaphore(at_once)
+        self._slots = anyio.Semaphore(at_once)
         self._waiting: dict[Hashable, _Flight[object]] = {}
 
     async def get(self, kind: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """The answer of this kind, as of now or later. Raises what `make` raises."""
+        """The answer of this kind, computed now or later. Raises what `make` raises."""
         while (other := cast("_Flight[T] | None", self._waiting.get(kind))) is not None:
             await other.done.wait()
             if other.failure is not None:
@@ -39,8 +38,8 @@ class SingleFlight:
         flight: _Flight[T] = _Flight()
         self._waiting[kind] = cast("_Flight[object]", flight)
         try:
-            async with self._turn:
-                del self._waiting[kind]  # it begins: who comes from now on takes the next
+            async with self._slots:
+                del self._waiting[kind]  # it starts: later requests need a newer answer
                 (result,) = flight.result = (await make(),)
         except Exception as error:
             flight.failure = error

@@ -1,4 +1,4 @@
-"""The status page: a snapshot for people. Works without scripts; text from outside stays text."""
+"""Renders the status page from a snapshot. It works without scripts, and text from outside is escaped."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from monitor.web.style import render_template
 _MOST_MODELS: Final = 200
 _MOST_SHUTDOWNS: Final = 10
 _SOON: Final = 30  # days
-_STORED_LATE: Final = timedelta(minutes=2)  # see `WatchState`
+_STORED_LATE: Final = timedelta(minutes=2)  # an unchanged poll's success is stored late; see `WatchState`
 
 Sparks = Mapping[tuple[str, str], tuple[str, str] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The jobs of the snapshot that are let through, and of them the two pages that are shown."""
+    """The jobs that match the query, and the two pages of them that are shown."""
 
     jobs: Sequence[Tracked]
     active: PageOfJobs
@@ -41,20 +41,20 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageExtras:
-    """What is shown beside the snapshot."""
+    """What the page shows besides the snapshot."""
 
     sparks: Sparks = field(default_factory=dict)
     earlier: EarlierJobs = field(default_factory=EarlierJobs)
     dead: Sequence[DeliverySummary] = ()
     """The newest dead letters."""
     suspended: frozenset[str] = frozenset()
-    """Notifiers whose receivers refuse us for good."""
+    """The suspended notifiers, whose receivers reject us permanently."""
     window: timedelta = timedelta(hours=24)
-    """How far back the jobs of the snapshot reach."""
+    """How far back the ended jobs of the snapshot reach."""
 
 
 def select(snapshot: Snapshot, query: PageQuery) -> Selection:
-    """What of the snapshot is wanted."""
+    """Select the jobs of the snapshot that match the query."""
     jobs = query.chosen(snapshot.jobs)
     return Selection(
         jobs=jobs,
@@ -80,14 +80,14 @@ def render(
 def build_view(
     snapshot: Snapshot, health: Health, query: PageQuery, selection: Selection | None, extras: PageExtras
 ) -> dict[str, Any]:
-    """What the template shows."""
+    """The variables of the template."""
     now, selection, earlier = snapshot.at, selection or select(snapshot, query), extras.earlier
     active = _active(snapshot)
     orgs = [_org(org, snapshot, active.get(org.org, 0)) for org in health.orgs.values()]
     return {
         "root": "",
         "at": moment(now),
-        "window": _words(extras.window),
+        "window": _window_name(extras.window),
         "tiles": _tiles(snapshot, extras.window, sum(active.values())),
         "orgs": sorted(orgs, key=lambda org: org["state"] != "down"),
         "query": query,
@@ -118,7 +118,7 @@ def _tiles(snapshot: Snapshot, window: timedelta, active: int) -> list[tuple[str
     lately = [one.job.status for one in snapshot.jobs if (at := _finished(one)) is not None and at >= since]
     waiting = sum(backlog.pending for backlog in snapshot.backlogs)
     failed = lately.count(Status.FAILED)
-    words = _words(window)
+    words = _window_name(window)
     return [
         ("Active jobs", active, "running" if active else ""),
         (f"Succeeded, last {words}", lately.count(Status.SUCCEEDED), ""),
@@ -131,12 +131,12 @@ def _finished(one: Tracked) -> datetime | None:
     return ended_at(one) if one.job.status.final else None
 
 
-def _words(window: timedelta) -> str:
+def _window_name(window: timedelta) -> str:
     return "24 h" if window == timedelta(days=1) else span(window)
 
 
 def _active(snapshot: Snapshot) -> Mapping[str, int]:
-    """Active jobs by organisation: those that are not over, without those that are gone."""
+    """The number of active jobs by organisation: neither final nor gone."""
     found: dict[str, int] = {}
     for (org, status), count in (*snapshot.counts.items(), *snapshot.batches.items()):
         if not status.final:
@@ -148,7 +148,7 @@ def _active(snapshot: Snapshot) -> Mapping[str, int]:
 
 
 def _choices(snapshot: Snapshot, health: Health) -> dict[str, list[tuple[str, str]]]:
-    """What can be chosen for each filter: the value, and what people read."""
+    """The options of each filter: the value and its label."""
     models = sorted({clean(one.job.model, 80) for one in snapshot.jobs})[:_MOST_MODELS]
     orgs = sorted(clean(org, 64) for org in health.orgs)
     return {
@@ -169,7 +169,7 @@ def _org(org: OrgHealth, snapshot: Snapshot, active: int) -> dict[str, Any]:
         "state": {True: "up", False: "down", None: "new"}[org.up],
         "every": _every(org, snapshot.at),
         "last_success": when(min(org.last_success, snapshot.at) if org.last_success else None, snapshot.at),
-        # a promise of the past says nothing
+        # a time in the past is outdated
         "next_poll": when(org.next_poll_at, snapshot.at) if (org.next_poll_at or snapshot.at) > snapshot.at else None,
         "trouble": clean(org.trouble.text, 300) if org.trouble is not None else None,
         "active": active,
@@ -177,10 +177,10 @@ def _org(org: OrgHealth, snapshot: Snapshot, active: int) -> dict[str, Any]:
 
 
 def _every(org: OrgHealth, now: datetime) -> str | None:
-    """How often an organisation is polled that is well, to about a twentieth.
+    """How often a healthy organisation is polled, rounded to about 5 %; None where the last success is too old.
 
-    That a poll went well is stored every minute and a half only, when nothing has changed: the stored time would make
-    people think that it is polled no more often. None where more time than that has passed.
+    Shown instead of the last success, which is stored only every 90 seconds while nothing changes, and would suggest
+    that polls are that rare.
     """
     if not org.up or org.last_success is None or org.next_poll_at is None:
         return None
@@ -214,7 +214,7 @@ def _dead_letter(one: DeliverySummary, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _budget(one: BudgetState, snapshot: Snapshot) -> dict[str, Any]:
-    """A budget; its state is `calm`, `near` or `over`, and its share 1 and more when it is used up."""
+    """A budget; its state is `calm`, `near` or `over`, and its share is 1 or more when it is used up."""
     share = float(one.spent / one.limit)
     return {
         "name": clean(one.name, 64),
@@ -227,7 +227,7 @@ def _budget(one: BudgetState, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _costs(snapshot: Snapshot, health: Health) -> Iterable[dict[str, Any]]:
-    """What each organisation has cost this month, where any of it is known: three numbers that are never added up."""
+    """Each organisation's costs of this month, where any are known: three figures that are never added up."""
     billed: dict[str, Decimal] = {}
     for (org, _), usd in snapshot.billed.items():
         billed[org] = billed.get(org, Decimal(0)) + usd
@@ -244,7 +244,7 @@ def _costs(snapshot: Snapshot, health: Health) -> Iterable[dict[str, Any]]:
 
 
 def _shutdowns(snapshot: Snapshot) -> dict[str, Any]:
-    """The models that will be shut down, the next to go first, and how many more there are."""
+    """The next models to be shut down, and how many more there are."""
     today = snapshot.at.astimezone(UTC).date()
 
     def shown(one: TunedModel, left: int) -> dict[str, Any]:

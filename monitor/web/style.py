@@ -1,4 +1,4 @@
-"""Templates, the one style, the one script, and the policy that lets a browser run nothing else."""
+"""The templates, style sheet and script of the pages, and the Content-Security-Policy that allows only these."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ POLICY: Final = (
     f"default-src 'none'; style-src {_digest(_STYLE)}; script-src {_digest(_SCRIPT)}; connect-src 'self'; "
     "img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-"""Digests allow exactly our style and script; a nonce would allow whatever got hold of it."""
+"""Digests allow exactly our style and script; a nonce would allow any element that contains it."""
 
 
 def render_template(template: str, shown: dict[str, Any], *, fragment: bool) -> bytes:
-    """A page as UTF-8; a fragment of it is its title and what is inside, without style and script."""
+    """Render a page as UTF-8. A fragment has only the title and the content, without style and script."""
     text = _templates().get_template(template).render(**shown, fragment=fragment)
     return text.encode("utf-8", "replace")
 
 
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
-    """Made when it is first needed; each template is compiled once."""
+    """Created when first needed. Each template is compiled once."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("monitor.web", "templates"),
         autoescape=True,

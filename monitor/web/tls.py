@@ -1,4 +1,4 @@
-"""TLS for the server: a context made of files, and the errors that name the file which is wrong."""
+"""Creates the server's TLS context from files, with errors that name the wrong file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 _VERSIONS: Final = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
-_NO_PASSPHRASE: Final = b""  # an encrypted key must not make the program ask in the terminal
+_NO_PASSPHRASE: Final = b""  # keeps OpenSSL from asking for the passphrase of an encrypted key on the terminal
 
 Version = Literal["TLS12", "TLS13"]
 Which = Literal["cert", "key", "client_ca"]
@@ -16,19 +16,19 @@ Which = Literal["cert", "key", "client_ca"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """Which certificate is shown, and what is asked of clients."""
+    """The server's certificate, and the verification of client certificates."""
 
     cert: Path
     key: Path
     client_ca: Path | None = None
-    """Where it is given, certificates of clients are verified."""
+    """The authority that client certificates are verified against; None: they are not requested."""
     client_required: bool = False
     lowest: Version = "TLS12"
     highest: Version = "TLS13"
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that it is made of."""
+        """All files it is made of."""
         return tuple(filter(None, (self.cert, self.key, self.client_ca)))
 
 
@@ -41,13 +41,13 @@ class TlsRefused(ValueError):
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:
-    """A context for the server's side. Reads the files; raises TlsRefused."""
+    """Create the server's context from the files. Raises TlsRefused."""
     _readable("cert", tls.cert)
     _readable("key", tls.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version, context.maximum_version = _VERSIONS[tls.lowest], _VERSIONS[tls.highest]
     context.set_alpn_protocols(["http/1.1"])
-    # No resumption: a session from before a change of files would bring the old trust back.
+    # No session resumption: an old session would bypass a changed client_ca.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     try:
@@ -74,6 +74,6 @@ def _readable(which: Which, path: Path) -> None:
     try:
         with path.open("rb") as file:
             file.read(1)
-    except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
+    except (OSError, ValueError) as error:  # a path with a NUL raises ValueError
         reason = (isinstance(error, OSError) and error.strerror) or "it has no such name"
         raise TlsRefused(which, f"cannot be read ({reason})") from None

@@ -1,4 +1,4 @@
-"""Receives the webhooks of providers: `POST /webhooks/{org}`, where the signature is the only password."""
+"""Receives providers' webhooks: `POST /webhooks/{org}`, authenticated by their signature alone."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from monitor.web.guard import UNGUARDED, refusal
 log = get_logger()
 
 LARGEST: Final = 256 * 1024
-"""Bytes of a body; those of OpenAI have 200."""
-_LIGHT: Final = 16 * 1024
-_HEAVY: Final = 32  # bodies beyond _LIGHT that are read at once, so that many cannot fill the memory
-# Seconds for body and commit: those for the head come before, and OpenAI and Azure give up after ten in all.
+"""The largest body in bytes; OpenAI's have 200."""
+_SMALL: Final = 16 * 1024
+_LARGE_BODIES: Final = 32  # bodies larger than _SMALL that are read at once, which bounds the memory
+# Seconds for the body and the commit. OpenAI and Azure give up after ten in all, with those for the head.
 _DEADLINE: Final = 8.0
 _SIGNED: Final = ("webhook-id", "webhook-timestamp", "webhook-signature")
 _STATUS: Final = {"bad_signature": 401, "stale": 401}
@@ -30,13 +30,13 @@ _STATUS: Final = {"bad_signature": 401, "stale": 401}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receiver:
-    """Whose webhooks are received for one organisation."""
+    """The receiver of one organisation's webhooks."""
 
     push: Push
     secrets: tuple[Secret, ...]
 
     def verify(self, headers: Mapping[str, str], body: bytes, clock: Clock) -> Hint:
-        """What a webhook says. Raises PushRefused, and StoreError where no secret can be read."""
+        """Verify a webhook. Raises PushRefused, and StoreError where no signing secret can be read."""
         texts = tuple(filter(None, map(_text, self.secrets)))
         if not texts:
             raise StoreError("the signing secrets cannot be read")
@@ -46,12 +46,12 @@ class Receiver:
 def _text(secret: Secret) -> str | None:
     try:
         return secret.read()
-    except (OSError, ValueError):  # of several files, one is being replaced
+    except (OSError, ValueError):  # one of several files is being replaced
         return None
 
 
 class _Refused(Exception):
-    """An answer with this status, before anything was believed."""
+    """The request is answered with this status before its signature is checked."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -60,33 +60,33 @@ class _Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhooks:
-    """What answers the providers. A webhook is acknowledged once it is stored; what it says is read back by a poll."""
+    """The handler of webhooks. One is acknowledged once it is stored; the job itself is then polled."""
 
     receivers: Callable[[], Mapping[str, Receiver]]
-    """By organisation; asked by each request, so that a reload holds at once."""
+    """The receivers by organisation; called for each request, so that a reload takes effect at once."""
     hints: HintStore
     clock: Clock
     count: Callable[[str, str], None] = lambda org, result: None
-    """Counts the organisation's webhooks, by result."""
-    heavy: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_HEAVY))
+    """Counts a webhook of an organisation by its result."""
+    large: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_LARGE_BODIES))
 
     def add_to(self, router: web.UrlDispatcher) -> None:
-        """The address."""
+        """Add the endpoint to the router."""
         router.add_post("/webhooks/{org}", self.receive, name=UNGUARDED)
 
     async def receive(self, request: web.Request) -> web.Response:
-        """One webhook. No line is logged of what anybody can send as often as they like."""
+        """POST /webhooks/{org}. Refused webhooks are not logged, since anybody can send as many as they like."""
         org = request.match_info["org"]
         receiver = self.receivers().get(org)
         if receiver is None:
-            return refusal(request.path, 404, "there is no webhook_secret for an organisation of this name")
+            return refusal(request.path, 404, "no organisation of this name has a webhook_secret")
         try:
             with anyio.fail_after(_DEADLINE):
                 return await self._receive(org, receiver, request)
         except TimeoutError:
             return self._refused(request, 408, "the request was not complete in time")
         except (web.RequestPayloadError, ConnectionError):
-            return self._refused(request, 400, "the body is not what its head has announced")
+            return self._refused(request, 400, "the body does not match its headers")
         except _Refused as error:
             return self._refused(request, error.status, str(error))
         except PushRefused as error:
@@ -105,36 +105,36 @@ class Webhooks:
         return web.Response(text=f"{result}\n", status=202)
 
     def _refused(self, request: web.Request, status: int, text: str) -> web.Response:
-        """A refusal after which the connection is of no use: the rest of the body may still come."""
+        """Refuse a request and close its connection, since the rest of the body may still come."""
         self.count(request.match_info["org"], "malformed")
         answer = refusal(request.path, status, text)
         answer.force_close()
         return answer
 
     async def _body(self, request: web.Request) -> bytes:
-        """The body as it was signed. Raises _Refused where it is compressed, or too large."""
+        """The body as it was signed. Raises _Refused where it is compressed or too large."""
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
             raise _Refused(415, "the body must not be compressed")
         if (request.content_length or 0) > LARGEST:
             raise _Refused(413, f"the body is larger than {LARGEST} bytes")
-        light = await _read(request, bytearray(), _LIGHT)
-        if len(light) <= _LIGHT:
-            return bytes(light)
-        async with self.heavy:
-            body = await _read(request, light, LARGEST)
+        body = await _read(request, bytearray(), _SMALL)
+        if len(body) <= _SMALL:
+            return bytes(body)
+        async with self.large:
+            body = await _read(request, body, LARGEST)
         if len(body) > LARGEST:
             raise _Refused(413, f"the body is larger than {LARGEST} bytes")
         return bytes(body)
 
 
 async def _read(request: web.Request, body: bytearray, most: int) -> bytearray:
-    """Read on to the end of the body, or until there is more than `most`."""
+    """Read until the end of the body, or until it has more than `most` bytes."""
     while len(body) <= most and (part := await request.content.readany()):
         body += part
     return body
 
 
 def _headers(request: web.Request) -> dict[str, str]:
-    """Those that sign it; one that comes twice says nothing."""
+    """The headers of the signature. One that occurs twice is left out."""
     given = {name: request.headers.getall(name, []) for name in _SIGNED}
     return {name: texts[0] for name, texts in given.items() if len(texts) == 1}

@@ -85,7 +85,7 @@ async def test_only_a_post_changes_anything(tmp_path: Path, path: str, method: s
     async with site(tmp_path, changes=admin_actions) as here:
         answer = await here.get(path, method=method)
     assert (answer.status, answer.headers["Allow"]) == (405, "POST")
-    assert method == "HEAD" or said(answer) == "this address takes a POST"
+    assert method == "HEAD" or said(answer) == "this address accepts only POST"
 
 
 async def test_a_reload_that_finds_mistakes_says_them(tmp_path: Path) -> None:
@@ -143,17 +143,17 @@ async def test_one_notifier_alone_is_told_again(tmp_path: Path) -> None:
         pytest.param("replay?since=0s", "since should be longer than nothing", id="no time at all"),
         pytest.param("replay?since=91d", "since must be at most 90d, which is store.retention", id="before memory"),
         pytest.param("replay?since=999999999d", "since must be at most 90d, which is store.retention", id="for ever"),
-        pytest.param("replay?since=1h&since=2h", "the parameter since is there more than once", id="twice"),
+        pytest.param("replay?since=1h&since=2h", "the parameter since is given more than once", id="twice"),
         pytest.param("replay?since=1h&notifier=x", "notifier must be one of: ops, chat", id="an unknown notifier"),
         pytest.param("replay?since=1h&dry_run=1", "dry_run must be one of: true, false", id="no answer to a question"),
         pytest.param(
             "replay?since=1h&org=x",
-            "there is a parameter that is not known here; known are: since, notifier, dry_run",
+            "unknown parameter; known are: since, notifier, dry_run",
             id="an unknown parameter",
         ),
         pytest.param(
             "requeue?key=x",
-            "there is a parameter that is not known here; known are: none",
+            "unknown parameter; known are: none",
             id="an unknown parameter of a requeue",
         ),
     ],
