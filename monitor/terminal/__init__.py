@@ -1,1 +1,1 @@
-"""What people ask the running daemon from a terminal, in the words of its JSON API alone."""
+"""The commands for people in a terminal. Those that ask the running daemon know it only by its JSON API."""

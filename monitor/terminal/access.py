@@ -1,4 +1,4 @@
-"""Where the daemon is and how to authenticate: what the command line says, checked."""
+"""The daemon's address and credentials, from the command line and the environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGEST: Final = 4096
 
 
 class BadServer(click.ClickException):
-    """The daemon cannot be asked like this. The text says why, without a password."""
+    """The daemon's address or the credentials are unusable. The text says why, without a password."""
 
     exit_code = 2
 
@@ -32,16 +32,16 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A daemon that can be asked."""
+    """The address of a daemon and how to authenticate there."""
 
     host: str
     port: int
     secure: bool
     prefix: str = ""
-    """The path before `/api`, percent-encoded, without a slash at its end."""
+    """The path before `/api`, percent-encoded, without a trailing slash."""
     credentials: Credentials | None = None
     ca_file: Path | None = None
-    """Trust these authorities and no others; without it, those of the system."""
+    """A PEM file with the certificate authorities to trust, in place of the system's."""
 
     @property
     def address(self) -> str:
@@ -52,7 +52,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What the command line says about the daemon."""
+    """The options that say where the daemon is and how to authenticate."""
 
     url: str = DEFAULT
     user: str | None = None
@@ -61,7 +61,7 @@ class Access:
 
 
 def server(access: Access, environ: Mapping[str, str]) -> Server:
-    """The daemon behind a URL, with credentials from the URL, the options or the environment. Raises BadServer."""
+    """Check the options. Credentials come from them, from the URL or from the environment. Raises BadServer."""
     try:
         parts = urlsplit(access.url.rstrip("/"))
         port = parts.port
@@ -95,9 +95,9 @@ def _credentials(
     elif password is None:
         password = environ.get(PASSWORD)
     if password is None:
-        raise BadServer(f"a user name needs a password: in the variable {PASSWORD} or in a file, --password-file")
+        raise BadServer(f"a user name needs a password: set {PASSWORD} or give --password-file")
     if ":" in user:
-        raise BadServer("a user name for basic authentication has no colon")
+        raise BadServer("a user name for basic authentication must not contain a colon")
     return Credentials(user=user, password=password)
 
 

@@ -1,4 +1,4 @@
-"""The answers of the daemon's JSON API as values: unknown keys are ignored, impossible values refused.
+"""The daemon's JSON answers as values: unknown keys are ignored, impossible values raise an error.
 
 A daemon may be newer than this program, so statuses, kinds and classes are plain text here.
 """
@@ -25,7 +25,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A JSON object of the daemon."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be shown: times that are not UTC, and amounts that are not money. Raises ValueError."""
+        """Check the fields: times must be UTC, and amounts must be plausible amounts of money. Raises ValueError."""
         for name in self.__struct_fields__:
             match getattr(self, name):
                 case datetime() as at if at.utcoffset() != timedelta(0):
@@ -48,7 +48,7 @@ class Single(Answer, frozen=True, kw_only=True):
 
 
 class Price(Answer, frozen=True, kw_only=True):
-    """What a job costs, in US dollars."""
+    """The cost of a job in US dollars."""
 
     basis: str = Basis.UNKNOWN.value
     usd: Decimal | None = None
@@ -57,7 +57,7 @@ class Price(Answer, frozen=True, kw_only=True):
 
     @property
     def cost(self) -> Cost:
-        """The same as the rest of the program knows it."""
+        """The cost as a value of the domain."""
         if self.usd is None:
             return Cost(basis=Basis.UNKNOWN)
         basis = Basis.COMPUTED if self.basis in ("computed", "reported") else Basis.ESTIMATED
@@ -91,7 +91,7 @@ class Verdict(Answer, frozen=True, kw_only=True):
 
 
 class Requests(Answer, frozen=True, kw_only=True):
-    """How far the requests of a batch are."""
+    """The progress of a batch's requests."""
 
     total: Count | None = None
     completed: Count | None = None
@@ -99,7 +99,7 @@ class Requests(Answer, frozen=True, kw_only=True):
 
 
 class Tokens(Answer, frozen=True, kw_only=True):
-    """Tokens of the requests of a batch."""
+    """The tokens of a batch's requests."""
 
     input: Count = 0
     cached_input: Count = 0
@@ -107,7 +107,7 @@ class Tokens(Answer, frozen=True, kw_only=True):
 
 
 class BatchDetails(Answer, frozen=True, kw_only=True):
-    """What a batch has that a fine-tuning job lacks."""
+    """The part of a batch that fine-tuning jobs do not have."""
 
     endpoint: str | None = None
     requests: Requests = Requests()
@@ -119,7 +119,7 @@ class BatchDetails(Answer, frozen=True, kw_only=True):
 
     @property
     def batch(self) -> Batch:
-        """The same as the rest of the program knows it."""
+        """The details as a value of the domain."""
         tokens = self.tokens
         return Batch(
             endpoint=self.endpoint,
@@ -137,7 +137,7 @@ class BatchDetails(Answer, frozen=True, kw_only=True):
 
 
 class Job(Answer, frozen=True, kw_only=True):
-    """A job or a batch as it is listed."""
+    """A job or a batch, as lists have it."""
 
     id: str
     org: str
@@ -165,7 +165,7 @@ class Job(Answer, frozen=True, kw_only=True):
     stall: Stall | None = None
     verdict: Verdict | None = None
     gone: bool = False
-    """The provider does not know it any more."""
+    """Whether the provider no longer knows it."""
     hyperparameters: dict[str, str] = {}
     seed: int | None = None
     labels: dict[str, str] = {}
@@ -180,11 +180,11 @@ class Job(Answer, frozen=True, kw_only=True):
 
     @property
     def shown_status(self) -> str:
-        """Its status, or that the provider does not know it any more."""
+        """The status, or `gone`."""
         return "gone" if self.gone else self.status
 
     def run_time(self, now: datetime) -> timedelta | None:
-        """How long it ran, or has been running by now; None where the start is not known."""
+        """How long it ran or has been running; None where its start is unknown."""
         if self.run_seconds is not None:
             return timedelta(seconds=self.run_seconds)
         if self.started_at is None or self.ended:
@@ -203,7 +203,7 @@ class Transition(Answer, frozen=True, kw_only=True):
 
 
 class Delivery(Answer, frozen=True, kw_only=True):
-    """A notification, sent or not."""
+    """A notification for one notifier."""
 
     key: str
     notifier: str = ""
@@ -216,9 +216,9 @@ class Delivery(Answer, frozen=True, kw_only=True):
     settled_at: Moment | None = None
     reason: str | None = None
     answer: str | None = None
-    """What the receiver answered at last: its status and the beginning of its text."""
+    """The receiver's last answer: the status code and the beginning of the text."""
     new: bool = False
-    """Of a replay: this notifier was not sent it before."""
+    """In the answer to a replay: whether this notifier was not sent it before."""
 
 
 class JobDetails(Job, frozen=True, kw_only=True):
@@ -229,13 +229,13 @@ class JobDetails(Job, frozen=True, kw_only=True):
 
 
 class Requeued(Answer, frozen=True, kw_only=True):
-    """How many dead letters were requeued."""
+    """The number of dead letters that were requeued."""
 
     requeued: Count
 
 
 class Replayed(Answer, frozen=True, kw_only=True):
-    """What a replay did, or would do."""
+    """What a replay enqueued, or would enqueue."""
 
     again: Count
     new: Count
@@ -244,7 +244,7 @@ class Replayed(Answer, frozen=True, kw_only=True):
 
 
 class Metrics(Answer, frozen=True, kw_only=True):
-    """One measurement."""
+    """The metrics of one step."""
 
     step: Count | None = None
     steps: Count | None = None
@@ -257,34 +257,34 @@ class Metrics(Answer, frozen=True, kw_only=True):
 
 
 class Event(Answer, frozen=True, kw_only=True):
-    """One line of a job's event stream."""
+    """One event of a job."""
 
     at: Moment | None = None
     metrics: Metrics | None = None
 
 
 class Trouble(Answer, frozen=True, kw_only=True):
-    """Why something does not work."""
+    """Why polls or imports fail."""
 
     reason: str
     text: str = ""
 
 
 class CostRecords(Answer, frozen=True, kw_only=True):
-    """How reading an organisation's billed costs goes."""
+    """The state of the import of an organisation's billed costs."""
 
     last_success: Moment | None = None
     trouble: Trouble | None = None
 
 
 class Org(Answer, frozen=True, kw_only=True):
-    """An organisation and how watching it goes."""
+    """An organisation and its health."""
 
     org: str
     provider: str = ""
     labels: dict[str, str] = {}
     up: bool | None = None
-    """None before the first answer."""
+    """None before the first poll."""
     last_success: Moment | None = None
     next_poll_at: Moment | None = None
     trouble: Trouble | None = None
@@ -302,7 +302,7 @@ class Budget(Answer, frozen=True, kw_only=True):
 
 
 class TunedModel(Answer, frozen=True, kw_only=True):
-    """A fine-tuned model and when it is shut down."""
+    """A fine-tuned model and its shutdown date."""
 
     org: str
     id: str
@@ -310,11 +310,11 @@ class TunedModel(Answer, frozen=True, kw_only=True):
     shutdown_date: str | None = None
     days_left: int | None = None
     listed: bool = True
-    """Whether the provider still has it."""
+    """Whether the provider still lists it."""
 
 
 class Amounts(Answer, frozen=True, kw_only=True):
-    """Costs of a day by what they were for, in US dollars."""
+    """The costs of a day by purpose, in US dollars."""
 
     training: Decimal | None = None
     use: Decimal | None = None

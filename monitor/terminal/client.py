@@ -1,6 +1,6 @@
-"""Asks the daemon over HTTP, within bounds: no redirects, no proxies of the environment, a deadline, a largest answer.
+"""The HTTP client of the daemon's API: no redirects, no proxies, a deadline, and a largest answer.
 
-It is the standard library's client: importing aiohttp alone takes half a second.
+It uses the standard library's client, because importing aiohttp alone takes half a second.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ Parameters = Mapping[str, str | None]
 Json = dict[str, Any]
 
 _LARGEST: Final = 32 << 20
-_PAGE: Final = 500  # the most that the API gives at once
-_PATIENCE: Final = 120.0  # seconds for what changes something: ten thousand deliveries take a while to enqueue
+_PAGE: Final = 500  # the largest page of the API
+_PATIENCE: Final = 120.0  # seconds for a POST: enqueueing ten thousand deliveries takes a while
 _REFUSALS: Final = frozenset({400, 401, 403, 404, 421})
 
 
 class AskError(click.ClickException):
-    """There is no answer, or none that can be understood; another try may succeed. The text is safe to show."""
+    """The daemon did not answer, or not as expected; a retry may succeed. The text is safe to show."""
 
     exit_code = 2
 
 
 class Refused(AskError):
-    """The daemon understood the request and refuses it."""
+    """The daemon refuses the request."""
 
 
 class Item(NamedTuple, Generic[A]):
-    """An object of the daemon, as a value and as the daemon put it."""
+    """An object of an answer, as a value and as the daemon's JSON."""
 
     value: A
     raw: Json
@@ -54,7 +54,7 @@ class Item(NamedTuple, Generic[A]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """One daemon over HTTP. Every method raises AskError."""
+    """The API of one daemon. Every method raises AskError."""
 
     server: Server
     tls: ssl.SSLContext | None
@@ -62,24 +62,24 @@ class Daemon:
     """Seconds for one whole answer."""
 
     def get(self, path: str, shape: type[A], parameters: Parameters | None = None) -> Item[A]:
-        """A single object."""
+        """GET a single object."""
         raw = self._ask("GET", path, parameters or {}, Single).data
         return Item(self._converted(raw, shape), raw)
 
     def post(self, path: str, shape: type[A], parameters: Parameters | None = None) -> Item[A]:
-        """The answer to what changes something, which may take longer."""
+        """POST and return the single object of the answer. The timeout is longer than that of `get`."""
         raw = self._ask("POST", path, parameters or {}, Single).data
         return Item(self._converted(raw, shape), raw)
 
     def list(self, path: str, shape: type[A], parameters: Parameters | None = None) -> list[Item[A]]:
-        """The objects of a list that has no pages, or of its first page."""
+        """GET a list without pages, or its first page."""
         page = self._ask("GET", path, parameters or {}, Page)
         return [Item(self._converted(raw, shape), raw) for raw in page.data]
 
     def pages(
         self, path: str, shape: type[A], parameters: Parameters | None = None, *, most: int | None = None
     ) -> Iterator[Item[A]]:
-        """The objects of all pages of a list, newest first, read as they are needed; at most so many."""
+        """GET the pages of a list as they are needed, newest first, and yield at most `most` objects."""
         after: str | None = None
         count, seen = 0, set[str]()
         while True:
@@ -93,14 +93,14 @@ class Daemon:
             if after is None or (most is not None and count >= most):
                 return
             if after in seen or not page.data:
-                raise self._error("the daemon's pages lead nowhere")
+                raise self._error("the daemon's list has no end")
             seen.add(after)
 
     def reload(self) -> Sequence[str]:
-        """Make the daemon read its configuration again; gives the problems, none where the new one is in force."""
+        """Make the daemon reload its configuration. Returns the problems; empty after a success."""
         status, body = self._send("POST", "/-/reload")
         lines = body.decode(errors="replace").splitlines()
-        if status == HTTPStatus.INTERNAL_SERVER_ERROR and len(lines) > 1:  # a sentence, then the problems
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR and len(lines) > 1:  # a sentence, and the problems
             return [line(text, 1000) for text in lines[1:]]
         if status != HTTPStatus.OK:
             raise self._refusal(
@@ -114,19 +114,19 @@ class Daemon:
         status, body = self._send(method, f"{path}{query}")
         if status != HTTPStatus.OK:
             raise self._refusal(status, _message(body))
-        return self._checked(lambda: msgspec.json.decode(body, type=shape))
+        return self._decoded(lambda: msgspec.json.decode(body, type=shape))
 
     def _converted(self, raw: Json, shape: type[A]) -> A:
-        return self._checked(lambda: msgspec.convert(raw, shape))
+        return self._decoded(lambda: msgspec.convert(raw, shape))
 
-    def _checked(self, read: Callable[[], T]) -> T:
+    def _decoded(self, read: Callable[[], T]) -> T:
         try:
             return read()
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise self._error("the answer is not that of a finetune-monitor") from None
+            raise self._error("the answer does not come from a finetune-monitor") from None
 
     def _send(self, method: str, target: str) -> tuple[int, bytes]:
-        """Status and body of an answer."""
+        """Send a request within the timeout and return the status and the body."""
         timeout = self.timeout if method == "GET" else max(self.timeout, _PATIENCE)
         try:
             return _within(timeout, partial(self._exchange, method, f"{self.server.prefix}{target}", timeout))
@@ -142,10 +142,10 @@ class Daemon:
         except OSError as error:
             raise self._error((error.strerror or type(error).__name__).lower()) from None
         except UnicodeError:
-            raise self._error("the server's name cannot be looked up") from None
+            raise self._error("the server's host name is not valid") from None
 
     def _exchange(self, method: str, target: str, timeout: float) -> tuple[int, bytes]:
-        """One request and its answer; in a thread."""
+        """Send one request. Called in a thread."""
         where = self.server
         connection = (
             http.client.HTTPConnection(where.host, where.port, timeout=timeout)
@@ -170,7 +170,7 @@ class Daemon:
         if 300 <= status < 400:
             return self._error("the answer is a redirect: give the address of the daemon itself")
         if status == HTTPStatus.UNAUTHORIZED:
-            text = "a user name and a password are needed, or they are wrong"
+            text = "a user name and a password are required, or the given ones are wrong"
         kind = Refused if status in _REFUSALS else AskError
         return self._error(text or f"HTTP {status}", kind)
 
@@ -179,7 +179,7 @@ class Daemon:
 
 
 def connect(access: Access, environ: Mapping[str, str], *, timeout: float = 10.0) -> Daemon:
-    """The daemon that the command line names; `timeout` is in seconds. Raises BadServer."""
+    """The client of the daemon that the options name; `timeout` is in seconds. Raises BadServer."""
     found = server(access, environ)
     if not found.secure:
         return Daemon(server=found, tls=None, timeout=timeout)
@@ -190,7 +190,7 @@ def connect(access: Access, environ: Mapping[str, str], *, timeout: float = 10.0
 
 
 def job_path(org: str, job_id: str) -> str:
-    """Where the API has a job. Dots are encoded too, so that nobody on the way takes `..` for a folder."""
+    """The API's path of a job. Dots are encoded too, so that no proxy takes `..` for a parent folder."""
     encoded = [quote(part, safe="", errors="surrogateescape").replace(".", "%2E") for part in (org, job_id)]
     return "/api/v1/jobs/" + "/".join(encoded)
 
@@ -198,8 +198,8 @@ def job_path(org: str, job_id: str) -> str:
 def _within(seconds: float, call: Callable[[], T]) -> T:
     """The result of a call. Raises what the call raises, and TimeoutError when it takes longer.
 
-    Sockets have a timeout for each read only. The thread is left behind after the deadline or Ctrl-C, and dies with
-    the process.
+    A socket's timeout is for each read only. After the deadline or Ctrl-C the thread is left behind; it ends with the
+    process.
     """
     outcomes: SimpleQueue[tuple[T] | Exception] = SimpleQueue()
 
@@ -220,7 +220,7 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
 
 
 def _message(body: bytes) -> str | None:
-    """What an error of the daemon says; None where it is none of the daemon's."""
+    """The message of an error of the API; None where the body is no such error."""
     try:
         message = msgspec.json.decode(body)["error"]["message"]
         return line(message, 300) if isinstance(message, str) else None

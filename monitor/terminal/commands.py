@@ -1,4 +1,4 @@
-"""The commands that ask a running daemon. Each imports what it needs when it runs, so that `--help` is quick."""
+"""The commands that ask a running daemon. Each imports what it needs when it runs, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
 
 
 _limit_option = click.option(
-    "--limit", type=click.IntRange(0), default=50, show_default=True, help="At most so many; 0 for all."
+    "--limit", type=click.IntRange(0), default=50, show_default=True, help="The largest number of items; 0 for all."
 )
 
 
@@ -59,7 +59,7 @@ def job(options: Options, org: str, job_id: str) -> None:
 @job_arguments
 @daemon_options
 def watch(options: Options, org: str, job_id: str) -> None:
-    """Follow a job until it ends. Exit 0 succeeded, 1 failed or cancelled, 2 cannot ask, 130 after Ctrl-C."""
+    """Follow a job until it ends. Exit 0 succeeded, 1 failed or cancelled, 2 no answer, 130 after Ctrl-C."""
     from monitor.terminal import watch  # noqa: PLC0415 - see the module's first line
 
     sys.exit(watch.watch(options, org, job_id))
@@ -68,7 +68,7 @@ def watch(options: Options, org: str, job_id: str) -> None:
 @click.command()
 @daemon_options
 def orgs(options: Options) -> None:
-    """List the organisations and how watching them goes."""
+    """List the organisations and their health."""
     from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
 
     listings.orgs(options)
@@ -88,7 +88,7 @@ def budgets(options: Options) -> None:
 @_limit_option
 @daemon_options
 def models(options: Options, org: str | None, limit: int) -> None:
-    """List the fine-tuned models and when they are shut down, the next first."""
+    """List the fine-tuned models with their shutdown dates, the earliest first."""
     from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
 
     listings.models(options, org, limit or None)
@@ -108,9 +108,9 @@ def costs(options: Options, org: str | None, days: int) -> None:
 @click.command()
 @daemon_options
 def reload(options: Options) -> None:
-    """Make the daemon read its configuration again. Needs server.enable_lifecycle there; SIGHUP always works.
+    """Make the daemon reload its configuration. Needs server.enable_lifecycle there; SIGHUP always works.
 
-    Exit 0 reloaded, 1 problems (nothing has changed), 2 cannot ask.
+    Exit 0 reloaded, 1 the configuration has problems and nothing was changed, 2 no answer.
     """
     from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
 
@@ -119,14 +119,14 @@ def reload(options: Options) -> None:
 
 @click.group()
 def notify() -> None:
-    """Test, explain and repeat notifications."""
+    """Test, explain, render and replay notifications."""
 
 
 @notify.command("test")
 @click.argument("name")
 @config_option
 def notify_test(name: str, file: Path) -> None:
-    """Send a real test message by the notifier NAME. Exit 0 accepted, 1 not accepted, 2 no such notifier."""
+    """Send a real test message through the notifier NAME. Exit 0 accepted, 1 not accepted, 2 no such notifier."""
     from monitor import config  # noqa: PLC0415 - see the module's first line
     from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
 
@@ -154,13 +154,13 @@ def notify_explain(options: Options, org: str, job_id: str, file: Path) -> None:
     type=click.Choice([*map(str, EventType)]),
     default="failed",
     show_default=True,
-    help="The event of the example.",
+    help="The event to render.",
 )
-@click.option("--job", nargs=2, metavar="ORG JOB", help="Of this job of the daemon; else of an invented one.")
+@click.option("--job", nargs=2, metavar="ORG JOB", help="A job of the daemon; by default an example.")
 @config_option
 @daemon_options
 def notify_render(options: Options, name: str, event: str, job: tuple[str, str] | None, file: Path) -> None:
-    """Print what the notifier NAME would send of an event of a job, by the configuration's routes. Sends nothing."""
+    """Print what the notifier NAME would send for an event, by the configuration's routes. Sends nothing."""
     from monitor import config  # noqa: PLC0415 - see the module's first line
     from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
 
@@ -170,14 +170,14 @@ def notify_render(options: Options, name: str, event: str, job: tuple[str, str] 
 
 @notify.command("replay")
 @click.option("--since", metavar="DURATION", required=True, help="How far back: 30m, 24h, 7d; at most store.retention.")
-@click.option("--notifier", metavar="NAME", help="To this notifier only.")
+@click.option("--notifier", metavar="NAME", help="Only to this notifier.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be sent.")
 @daemon_options
 def notify_replay(options: Options, since: str, notifier: str | None, dry_run: bool) -> None:
-    """Send the transitions since then again, by the daemon's current routes. Needs server.enable_lifecycle there.
+    """Replay the transitions since then by the daemon's current routes. Needs server.enable_lifecycle there.
 
-    What was sent or is dead goes out with the same key and content, what is pending is left alone, and what a route or
-    notifier missed that was added since is sent for the first time.
+    Deliveries that were sent or are dead letters are sent again with the same key and content; pending ones are left
+    alone. Routes and notifiers that were added since receive theirs for the first time.
     """
     from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
 
@@ -188,7 +188,7 @@ def notify_replay(options: Options, since: str, notifier: str | None, dry_run: b
 @click.option("--requeue", is_flag=True, help="Requeue them all; needs server.enable_lifecycle at the daemon.")
 @daemon_options
 def notify_dead(options: Options, requeue: bool) -> None:
-    """List the dead letters, newest first: notifications that were given up."""
+    """List the dead letters, newest first: notifications that are not retried any more."""
     from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
 
     notifications.dead(options, requeue=requeue)

@@ -1,4 +1,4 @@
-"""Completes organisations and job ids from the running daemon: at once, or not at all."""
+"""Shell completion of organisations and job ids from the running daemon, if it answers within a second."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from monitor.terminal.client import Daemon, connect
 from monitor.terminal.output import inert
 
 Offer = tuple[str, str]
-"""A completion and what it stands for."""
+"""A completion and its description."""
 
-_PATIENCE: Final = 1.0  # seconds
+_TIMEOUT: Final = 1.0  # seconds
 _OFFERED: Final = 100
-# What a shell would run or split is never put on a command line.
+# Values that a shell would interpret or split are not offered.
 _SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 def organisations(access: Access) -> list[Offer]:
-    """The organisations of the daemon; none where it does not answer."""
+    """The names of the daemon's organisations; empty where it does not answer."""
     return _offers(access, lambda daemon: [(one.org, "") for one, _ in daemon.list("/api/v1/orgs", Org)])
 
 
 def job_ids(access: Access, org: str | None) -> list[Offer]:
-    """The newest jobs of an organisation, with their status and name; none where the daemon does not answer."""
+    """The newest jobs of an organisation with their status and name; empty where the daemon does not answer."""
 
     def ask(daemon: Daemon) -> list[Offer]:
         jobs = daemon.pages("/api/v1/jobs", Job, {"org": org}, most=_OFFERED)
@@ -40,7 +40,7 @@ def job_ids(access: Access, org: str | None) -> list[Offer]:
 
 def _offers(access: Access, ask: Callable[[Daemon], list[Offer]]) -> list[Offer]:
     try:
-        offers = ask(connect(access, environ(), timeout=_PATIENCE))
+        offers = ask(connect(access, environ(), timeout=_TIMEOUT))
     except click.ClickException:
         return []
     return [(word, meaning) for word, meaning in offers if _SAFE.fullmatch(word)]

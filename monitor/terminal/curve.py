@@ -1,4 +1,4 @@
-"""Curves of a training run as characters: braille dots for training, crosses for validation."""
+"""Charts of a training in characters: braille dots for training, crosses for validation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from monitor.terminal.output import ODD
 
 _ROWS: Final = 8
 _WIDEST: Final = 100
-_DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille character, by row and column
+_DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of a braille character by row and column
 
 Points = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One figure over the steps, in training and in validation."""
+    """One metric over the steps, in training and in validation."""
 
     title: str
     train: Points
@@ -30,7 +30,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
-    """Where steps and values lie on a canvas of so many dots."""
+    """Maps steps and values to the dots of a canvas."""
 
     first: int
     last: int
@@ -40,17 +40,17 @@ class _Frame:
     tall: int
 
     def at(self, point: tuple[int, float]) -> tuple[int, int]:
-        """Column and row of a point; row 0 is the highest."""
+        """Column and row of a point; row 0 is at the top."""
         step, value = point
         along = (step - self.first) / max(self.last - self.first, 1)
-        # Halves, because the difference of two large numbers can be infinite.
+        # Halved, because the difference of two large numbers may overflow to infinity.
         extent = self.high / 2 - self.low / 2
         up = (value / 2 - self.low / 2) / extent if extent else 0.5
         return round(along * (self.wide - 1)), round((1 - up) * (self.tall - 1))
 
 
 def curves(events: Sequence[Event]) -> Iterator[Curve]:
-    """The curves of what was measured at two steps or more."""
+    """The curves of the metrics that have values at two steps or more."""
     measured = sorted((event.metrics for event in events if event.metrics), key=lambda metrics: metrics.step or 0)
     for title, train, valid in (
         ("Loss", "train_loss", "valid_loss"),
@@ -63,7 +63,7 @@ def curves(events: Sequence[Event]) -> Iterator[Curve]:
 
 
 def draw(curve: Curve, width: int, *, braille: bool = True) -> Text:
-    """A legend, the canvas with its axis, and the first and last step, in so many columns; stars without `braille`."""
+    """Draw a legend, the curves with their axes, in at most `width` columns; in ASCII without `braille`."""
     points = curve.train + curve.valid
     low, high = (extreme(value for _, value in points) for extreme in (min, max))
     labels = [f"{high:.4g}", *[""] * (_ROWS - 2), f"{low:.4g}"]
@@ -94,7 +94,7 @@ def _legend(curve: Curve, *, braille: bool) -> str:
 
 def _canvas(curve: Curve, frame: _Frame, *, braille: bool) -> list[str]:
     rows = [[0] * frame.wide for _ in range(frame.tall)]
-    for column, row in _joined([frame.at(point) for point in curve.train]):
+    for column, row in _connected([frame.at(point) for point in curve.train]):
         rows[row][column] = 1
     grid = _braille(rows) if braille else [["*" if dot else " " for dot in row] for row in rows]
     across, down = frame.wide // len(grid[0]), frame.tall // len(grid)
@@ -114,8 +114,8 @@ def _braille(rows: list[list[int]]) -> list[list[str]]:
     return grid
 
 
-def _joined(places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Places and a straight line between each and the next."""
+def _connected(places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The places, connected by straight lines."""
     yield from places[:1]
     for (column, row), (to_column, to_row) in pairwise(places):
         length = max(abs(to_column - column), abs(to_row - row), 1)

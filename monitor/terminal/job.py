@@ -1,4 +1,4 @@
-"""One job with everything that is known of it, and how its parts are put into words."""
+"""The command `job`, and how jobs, transitions and costs are formatted for the terminal."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _DELIVERIES: Final = (
 
 
 def show(options: Options, org: str, job_id: str) -> None:
-    """Print everything about one job: text, or one JSON object with its events."""
+    """Print one job with everything known about it: as text, or as one JSON object with its events."""
     daemon = connect(options.access, environ())
     path = job_path(org, job_id)
     job, raw = daemon.get(path, JobDetails)
@@ -76,7 +76,7 @@ def show(options: Options, org: str, job_id: str) -> None:
 
 
 def details(job: JobDetails, events: Sequence[Event], out: Console, now: datetime) -> Iterator[RenderableType]:
-    """The parts of the page of a job, for a console."""
+    """The parts of a job's page, for a console."""
     yield heading(job)
     yield ""
     yield _indented(facts(_facts(job, events, now)))
@@ -95,7 +95,7 @@ def details(job: JobDetails, events: Sequence[Event], out: Console, now: datetim
 
 
 def heading(job: Job) -> Text:
-    """Which job it is and where it stands, on one line."""
+    """The job's status, name and id on one line."""
     style, sign = status_style(job.status, stalled=job.stalled)
     status = f"{sign} {inert(job.shown_status, 40)}{', stalled' if job.stalled else ''}"
     return Text.assemble((status, style), "  ", (f"{inert(job.name)}  " if job.name else "", "bold"), inert(job.id))
@@ -108,7 +108,7 @@ def model(job: Job) -> str:
 
 
 def cost(job: Job) -> str:
-    """`$2.40`, `about $2.40`, `about $2.40 (between $2.10 and $2.90)`; empty where it is not known."""
+    """`$2.40`, `about $2.40`, `about $2.40 (between $2.10 and $2.90)`; empty where the cost is unknown."""
     return spoken(job.cost.cost) if job.cost.usd is not None else ""
 
 
@@ -118,26 +118,26 @@ def short_cost(job: Job) -> str:
 
 
 def failure(error: JobError) -> str:
-    """What kind of failure it is, and whether a retry can help."""
+    """The error code with its class, and whether a retry may help."""
     advice = {True: "a retry may help", False: "a retry unchanged will fail again", None: ""}[error.retryable]
     kind = ": ".join(filter(None, (inert(error.cls, 40), advice)))
     return f"{inert(error.code, 80) or 'no reason given'}{f' ({kind})' if kind else ''}"
 
 
 def change(of: Transition) -> Text:
-    """What happened to a job."""
+    """A transition in words, such as `running → failed`, with the sign and colour of its status."""
     style, sign = status_style(of.after, stalled=of.kind in ("stalled", "gone"))
     return Text(f"{sign} {_change(of)}", style)
 
 
 def latest(events: Sequence[Event]) -> Metrics | None:
-    """The measurement of the highest step; None where nothing was measured."""
+    """The metrics of the highest step; None where no event has any."""
     measured = [event.metrics for event in events if event.metrics is not None and event.metrics.step is not None]
     return max(measured, key=lambda metrics: metrics.step or 0, default=None)
 
 
 def step(events: Sequence[Event]) -> str:
-    """`step 420 of 1,000`; empty where nothing was measured."""
+    """`step 420 of 1,000`; empty where no event has metrics."""
     metrics = latest(events)
     if metrics is None or metrics.step is None:
         return ""
@@ -145,7 +145,7 @@ def step(events: Sequence[Event]) -> str:
 
 
 def run_time(job: Job, now: datetime) -> str:
-    """How long it ran or has been running: since its start, or since it was first seen running; empty before that."""
+    """How long it ran or has been running, since its start or since it was first seen running; empty before that."""
     if (ran := job.run_time(now)) is not None:
         return span(ran)
     if job.status == "running" and job.since is not None:
@@ -171,7 +171,7 @@ def _change(of: Transition) -> str:
 
 
 def _facts(job: Job, events: Sequence[Event], now: datetime) -> Iterator[tuple[str, str]]:
-    """Labels and texts, without those that are empty."""
+    """The labels and texts of a job, without empty ones."""
     share = f"{job.progress:.0%}" if job.progress is not None else ""
     rows = (
         ("Organisation", f"{inert(job.org)} ({inert(job.provider, 40)})" if job.provider else inert(job.org)),
@@ -205,7 +205,7 @@ def _moment(at: datetime | None, now: datetime) -> str:
 
 
 def _expected_finish(job: Job, now: datetime) -> str:
-    """Of a job that is neither over nor trained to 100 %."""
+    """The expected finish of an active job that is trained to less than 100 %; otherwise empty."""
     at = job.estimated_finish
     if at is None or job.ended or job.progress == 1:
         return ""
@@ -220,7 +220,7 @@ def _stalled(job: Job, now: datetime) -> str:
 
 
 def _verdict(job: Job) -> str:
-    """How the training went, and which checkpoint is to be preferred."""
+    """How the training went, and which checkpoint is preferable."""
     verdict = job.verdict
     if verdict is None:
         return ""

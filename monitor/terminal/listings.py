@@ -1,4 +1,4 @@
-"""Lists that the daemon gives: jobs, organisations, budgets, fine-tuned models, daily costs; and its reload."""
+"""The commands that list jobs, organisations, budgets, fine-tuned models and daily costs, and `reload`."""
 
 from __future__ import annotations
 
@@ -92,33 +92,33 @@ _COSTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs are wanted."""
+    """The jobs to list."""
 
     org: str | None = None
     status: str | None = None
     kind: str | None = None
-    """Only fine-tuning jobs, or only batches."""
+    """`fine_tuning` or `batch`."""
     active: bool = False
-    """Only those that have not ended; instead of a status."""
+    """Only jobs that have not ended; excludes a status."""
     model: str | None = None
-    """A shell pattern for the model, its base or the fine-tuned model, as in routes."""
+    """A shell pattern for the model, its base model or the fine-tuned model, as in routes."""
     since: timedelta | None = None
-    """Only those created within this time."""
+    """The maximum age, by the time of creation."""
 
 
 def jobs(options: Options, wanted: JobFilter, limit: int | None) -> None:
-    """Print jobs, newest first, at most so many."""
+    """Print jobs, newest first, at most `limit`."""
     daemon, now = connect(options.access, environ()), SystemClock().now()
     found = _matching(daemon, wanted, limit, now)
     count = print_list(options, islice(found, limit), _JOBS, lambda job: _job_row(job, now), empty="No job matches.")
-    if not count and (unreached := _unreached(daemon, wanted.org)):
-        click.echo(unreached, err=True)
+    if not count and (no_success := _no_success(daemon, wanted.org)):
+        click.echo(no_success, err=True)
     if count == limit and next(found, None) is not None:
         click.echo(f"There are older jobs: {_hint(count)}.", err=True)
 
 
 def orgs(options: Options) -> None:
-    """Print the organisations and how watching them goes."""
+    """Print the organisations and their health."""
     daemon, now = connect(options.access, environ()), SystemClock().now()
     found = daemon.list("/api/v1/orgs", Org)
     print_list(options, found, _ORGS, lambda org: _org_row(org, now), empty="No organisation is configured.")
@@ -132,7 +132,7 @@ def budgets(options: Options) -> None:
 
 
 def models(options: Options, org: str | None, limit: int | None) -> None:
-    """Print the fine-tuned models, those that are shut down first before the others, at most so many."""
+    """Print the fine-tuned models, at most `limit`, those with the earliest shutdown first."""
     found = [*connect(options.access, environ()).pages("/api/v1/models", TunedModel, {"org": org})]
     count = print_list(options, found[:limit], _MODELS, _model_row, empty="No fine-tuned model is known.")
     if count < len(found):
@@ -147,12 +147,12 @@ def costs(options: Options, org: str | None, days: int) -> None:
 
 
 def reload(options: Options) -> bool:
-    """Make the daemon read its configuration again, and print what is wrong with it. Gives whether it is in force."""
+    """Make the daemon reload its configuration and print the problems. Returns whether it was reloaded."""
     problems = connect(options.access, environ()).reload()
     if options.as_json:
         click.echo(json.dumps({"reloaded": not problems, "problems": [*problems]}))
         return not problems
-    click.echo("Nothing has changed, because the configuration has problems:" if problems else "Reloaded.")
+    click.echo("Nothing was changed, because the configuration has problems:" if problems else "Reloaded.")
     for text in problems:
         click.echo(text)
     return not problems
@@ -161,7 +161,7 @@ def reload(options: Options) -> bool:
 def print_list(
     options: Options, found: Iterable[Item[A]], columns: Sequence[Column], row: Callable[[A], Row], *, empty: str
 ) -> int:
-    """Print a table, or JSON objects as they come, one a line. Gives how many."""
+    """Print a table, or with `--json` one object per line. Returns the number of items."""
     count = 0
     if options.as_json:
         for count, item in enumerate(found, start=1):  # noqa: B007 - it is the result
@@ -178,9 +178,9 @@ def _hint(limit: int) -> str:
 
 
 def _matching(daemon: Daemon, wanted: JobFilter, limit: int | None, now: datetime) -> Iterator[Item[Job]]:
-    """The jobs that are wanted, newest first; the daemon is asked for no more of them than are taken."""
-    sifted = wanted.active or wanted.model is not None
-    most = limit + 1 if limit is not None and not sifted else None  # one more tells whether there are more
+    """Yield the jobs that match, newest first. The daemon is asked for more pages only as they are needed."""
+    filtered = wanted.active or wanted.model is not None
+    most = limit + 1 if limit is not None and not filtered else None  # one more shows whether there are more
     statuses = _ACTIVE if wanted.active else (wanted.status,)
     filters: dict[str, str | None] = {"org": wanted.org, "kind": wanted.kind}
     pages = [daemon.pages("/api/v1/jobs", Job, {**filters, "status": status}, most=most) for status in statuses]
@@ -197,13 +197,13 @@ def _matching(daemon: Daemon, wanted: JobFilter, limit: int | None, now: datetim
     return found
 
 
-def _unreached(daemon: Daemon, org: str | None) -> str:
-    """A sentence where no organisation was ever reached, with their problems; empty where one was."""
+def _no_success(daemon: Daemon, org: str | None) -> str:
+    """A message where no organisation has been polled successfully yet, with their problems; otherwise empty."""
     asked = [one for one, _ in daemon.list("/api/v1/orgs", Org) if org in (None, one.org)]
     if not asked or any(one.last_success is not None for one in asked):
         return ""
     problems = [f"  {inert(one.org)}: {problem(one.trouble)}" for one in asked if one.trouble is not None]
-    return "\n".join(["No organisation was reached yet.", *problems])
+    return "\n".join(["No organisation was polled successfully yet.", *problems])
 
 
 def _job_row(job: Job, now: datetime) -> Row:

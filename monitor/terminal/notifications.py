@@ -1,4 +1,4 @@
-"""The `notify` commands: try a notifier, explain routes, list dead letters, send again."""
+"""The `notify` commands: send a test message, explain routes, render messages, list dead letters, replay."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from monitor.terminal.listings import print_list
 from monitor.terminal.options import Options
 from monitor.terminal.output import BAD, GOOD, Column, clock_time, console, inert, table
 
-_Word = TypeVar("_Word", bound=StrEnum)
+_Enum = TypeVar("_Enum", bound=StrEnum)
 _DEAD: Final = (
     Column(title="KEY"),
     Column(title="ATTEMPTS", right=True, spare=2),
-    Column(title="GAVE UP", spare=1),
+    Column(title="DEAD SINCE", spare=1),
     Column(title="REASON", least=12),
     Column(title="ANSWER", least=12),
     Column(title="MESSAGE", least=8, spare=3),
@@ -55,13 +55,13 @@ _SAMPLE_CARD: Final = Card(place="C0SAMPLE", reference="1700000000.000001")
 
 
 class NoSuchNotifier(click.ClickException):
-    """The configuration has no notifier of this name. The text says which there are."""
+    """The configuration has no notifier of this name. The text lists the existing ones."""
 
     exit_code = 2
 
 
 def test(settings: Settings, name: str) -> bool:
-    """Send a test message by a configured notifier to its real target. Gives whether it was accepted."""
+    """Send a test message by a configured notifier to its real target. Returns whether it was accepted."""
     try:
         anyio.run(_send, settings, name, SystemClock().now())
     except SendError as error:
@@ -73,7 +73,7 @@ def test(settings: Settings, name: str) -> bool:
 
 
 def explain(options: Options, settings: Settings, org: str, job_id: str) -> None:
-    """Print which routes of a configuration match a job of the daemon, and who is notified of what."""
+    """Print which of the configuration's routes match a job of the daemon, and who is notified of which event."""
     found, _ = connect(options.access, environ()).get(job_path(org, job_id), JobDetails)
     labels = {one.name: one.labels for one in settings.organizations}.get(org, {})
     rules, tracked = settings.rules, _tracked(found, SystemClock().now())
@@ -86,20 +86,20 @@ def explain(options: Options, settings: Settings, org: str, job_id: str) -> None
 
 
 def render(options: Options, settings: Settings, name: str, event: EventType, job: tuple[str, str] | None) -> None:
-    """Print what a configured notifier would send of an event: of a job of the daemon, else of something invented."""
+    """Print what a configured notifier would send for an event: of a job of the daemon, or of an example."""
     now = SystemClock().now()
     if job is not None and event not in OF_JOBS:
-        raise click.UsageError(f"{event} is of no job")
+        raise click.UsageError(f"{event} is not an event of a job")
     if job is not None:
         tracked = _tracked(connect(options.access, environ()).get(job_path(*job), JobDetails)[0], now)
         message = _rendered(settings, name, event, tracked, now)
     elif event in OF_JOBS:
         message = _rendered(settings, name, event, JOB, now)
     else:
-        message = _invented(settings, name, event)
+        message = _example(settings, name, event)
     if message.template_failure is not None:
         failure = message.template_failure
-        click.echo(f"template {failure.template} failed, so these are the built-in words: {failure.reason}", err=True)
+        click.echo(f"template {failure.template} failed, so this is the built-in text: {failure.reason}", err=True)
     try:
         click.echo(anyio.run(_preview, settings, name, message, now, event is EventType.PROGRESS))
     except SendError as error:
@@ -110,14 +110,14 @@ def dead(options: Options, *, requeue: bool) -> None:
     """Print the dead letters, newest first, and perhaps requeue all of them."""
     daemon = connect(options.access, environ())
     found = [*daemon.pages("/api/v1/deliveries", Delivery, {"state": "dead"})]
-    requeued = daemon.post("/-/requeue", Requeued) if requeue else None  # before anything is printed: it may be refused
+    requeued = daemon.post("/-/requeue", Requeued) if requeue else None  # first, as it may be refused
     print_list(options, found, _DEAD, _dead_row, empty="There are no dead letters.")
     if requeued is not None:
         click.echo(json.dumps(requeued.raw) if options.as_json else f"Requeued: {requeued.value.requeued:,}.")
 
 
 def replay(options: Options, *, since: str, notifier: str | None, dry_run: bool) -> None:
-    """Send again what was observed within that duration, or print what would be sent."""
+    """Replay the transitions of the last `since`, or print what would be sent."""
     wanted = {"since": since, "notifier": notifier, "dry_run": "true" if dry_run else None}
     replayed, raw = connect(options.access, environ()).post("/-/replay", Replayed, wanted)
     if options.as_json:
@@ -135,7 +135,7 @@ def replay(options: Options, *, since: str, notifier: str | None, dry_run: bool)
 
 
 def _explained(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]) -> Iterator[Text]:
-    """Every route and whether it matches, then who is notified of each event."""
+    """Every route and whether it matches, then the recipients of each event."""
     for number, rule in enumerate(rules, start=1):
         why = mismatches(rule.match, tracked.job, labels, tracked.cost)
         verdict = (f"does not match: {inert(', '.join(why), 1000)}", "dim") if why else ("matches", GOOD)
@@ -151,7 +151,7 @@ def _explained(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule
 
 
 def _notes(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
-    """What the job's metadata leads to, and whether the walk ends here."""
+    """Whom the job's metadata adds or mentions, how messages are sent, and whether later routes are considered."""
     if rule.notify_from is not None:
         named, refused = rule.notify_from.read(metadata)
         yield f"metadata {inert(rule.notify_from.key)} names {', '.join(map(inert, named)) or 'nobody who is allowed'}"
@@ -160,25 +160,25 @@ def _notes(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
     if rule.mention_from is not None:
         mention = rule.mention_from.read(metadata)
         yield f"metadata {inert(rule.mention_from.key)} mentions {inert(mention) if mention else 'nobody'}"
-    yield from _manners(rule, metadata)
+    yield from _sending(rule, metadata)
     if rule.last:
         yield "where it matches, later routes are not considered"
 
 
-def _manners(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
-    """How it is sent, where that is not at once, each by itself and in the built-in words."""
+def _sending(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
+    """Deviations from sending at once, one message per transition and in the built-in words."""
     if kept := [to for to in rule.addresses(metadata) if rule.keeps_card(to)]:
         yield f"one message for each job, edited in place: {', '.join(map(inert, kept))}"
     if rule.group_wait:
-        yield f"what comes within {spoken(rule.group_wait)} to one notifier is one message"
+        yield f"notifications to one notifier within {spoken(rule.group_wait)} are sent as one message"
     if rule.mutes:
-        yield f"held back in {', '.join(mute.name for mute in rule.mutes)}"
+        yield f"muted during {', '.join(mute.name for mute in rule.mutes)}"
     if rule.template is not None:
-        yield f"in the words of the template {rule.template.name}"
+        yield f"rendered with the template {rule.template.name}"
 
 
 def _explanation(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, Any]:
-    """The same as one JSON object; `why` is empty for a route that matches."""
+    """The explanation as one JSON object; `why` is empty for a route that matches."""
     job = tracked.job
     routes = [_route_view(number, rule, tracked, labels) for number, rule in enumerate(rules, start=1)]
     return {"org": job.org, "job": job.id, "routes": routes, "recipients": _recipients(tracked, labels, rules)}
@@ -200,7 +200,7 @@ def _route_view(number: int, rule: Rule, tracked: Tracked, labels: Mapping[str, 
 
 
 def _recipients(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, list[str]]:
-    """The addresses by event."""
+    """The addresses that are notified, by event."""
     return {event: [*_routed(event, tracked, labels, rules)] for event in OF_JOBS}
 
 
@@ -212,7 +212,7 @@ def _routed(
 
 
 def _at(event: EventType, job: Job) -> Job:
-    """The job as it is when the event happens."""
+    """The job with the status that it has when the event happens."""
     status = STATUS.get(event)
     return replace(job, status=status) if status is not None else job
 
@@ -222,15 +222,15 @@ def _in_order(events: Iterable[EventType]) -> list[EventType]:
 
 
 def _tracked(of: answers.Job, now: datetime) -> Tracked:
-    """What routes look at, and messages show."""
+    """The job as a value of the domain, with the fields that routes match and messages show."""
     job = Job(
         org=of.org,
         id=of.id,
         provider=of.provider,
         model=of.model,
         base_model=of.base_model,
-        method=_word(Method, of.method, Method.UNKNOWN),
-        status=_word(Status, of.status, Status.UNKNOWN),
+        method=_member(Method, of.method, Method.UNKNOWN),
+        status=_member(Status, of.status, Status.UNKNOWN),
         name=of.name,
         fine_tuned_model=of.fine_tuned_model,
         created_at=of.created_at,
@@ -248,12 +248,12 @@ def _tracked(of: answers.Job, now: datetime) -> Tracked:
 
 
 def _error(of: answers.JobError) -> JobError:
-    cls = _word(FailureClass, of.cls or "", FailureClass.UNKNOWN)
+    cls = _member(FailureClass, of.cls or "", FailureClass.UNKNOWN)
     return JobError(code=of.code, message=of.message, failure=cls, hint=of.hint)
 
 
-def _word(kind: type[_Word], word: str, otherwise: _Word) -> _Word:
-    """The word as we know it; a daemon of another version may have words that we do not."""
+def _member(kind: type[_Enum], word: str, otherwise: _Enum) -> _Enum:
+    """The enum's member, or `otherwise` for a word of a newer daemon that it does not have."""
     return kind(word) if word in {*kind} else otherwise
 
 
@@ -275,7 +275,7 @@ def _replayed_row(of: Delivery) -> tuple[str | Text, ...]:
 async def _send(settings: Settings, name: str, now: datetime) -> None:
     """Send a test message once. Raises NoSuchNotifier, and SendError where it is not accepted."""
     async with notifiers.session(public_only=settings.outbound.public_only) as session:
-        # A key of its own each time: receivers drop a message whose key they know.
+        # Each test has a key of its own, since receivers drop messages whose key they have seen.
         attempt = Attempt(key=f"test/{now:%Y%m%dT%H%M%S.%f}/1@{name}", at=now)
         await _notifier(settings, name, session).send(_message(name, now), attempt)
 
@@ -285,13 +285,13 @@ def _notifier(settings: Settings, name: str, session: aiohttp.ClientSession) -> 
     wanted = next((one for one in settings.notifiers if one.name == name), None)
     if wanted is None:
         known = ", ".join(one.name for one in settings.notifiers) or "none"
-        raise NoSuchNotifier(f"{inert(name)}: there is no such notifier; there are: {known}")
+        raise NoSuchNotifier(f"{inert(name)}: no such notifier; known are: {known}")
     timeout, public_only = settings.delivery.timeout.total_seconds(), settings.outbound.public_only
     return notifiers.build(wanted, session=session, redactor=Redactor(), timeout=timeout, public_only=public_only)
 
 
 def _rendered(settings: Settings, name: str, event: EventType, tracked: Tracked, now: datetime) -> Message:
-    """The message of an event as the routes have it for this notifier; where none leads there, as a bare route."""
+    """The message of a job's event by the route that leads to this notifier; without one, as by `_bare`."""
     if event is EventType.PROGRESS:
         return render_card(tracked, _labelling(settings, tracked.job.org), now)
     transition, of = moment_of(event, tracked)
@@ -309,21 +309,21 @@ def _labelling(settings: Settings, org: str) -> Labelling:
     return Labelling(labels=labels, monitor_url=settings.server.url)
 
 
-def _invented(settings: Settings, name: str, event: EventType) -> Message:
-    """The message of an event that is of no job."""
+def _example(settings: Settings, name: str, event: EventType) -> Message:
+    """The message of an event that is not about a job, from an example."""
     message = next(samples(event))
     rule = _bare(settings, name, event)
     return address(message.subject, 3, name, Recipient(event=event, rule=rule), message).message
 
 
 def _bare(settings: Settings, name: str, event: EventType) -> Rule:
-    """The first route on the event that names the notifier, whatever else it asks for."""
+    """The first route for the event that names the notifier, matching or not; else a default route."""
     fitting = (rule for rule in settings.rules if event in rule.on and name in rule.notify)
     return next(fitting, Rule())
 
 
 async def _preview(settings: Settings, name: str, message: Message, now: datetime, edits: bool) -> str:
-    """What the notifier would post, or edit a card by, JSON with an indent. Raises SendError."""
+    """What the notifier would send, or with `edits` edit a card to; JSON is indented. Raises SendError."""
     async with notifiers.session(public_only=settings.outbound.public_only) as session:
         notifier, attempt = _notifier(settings, name, session), Attempt(key=f"{message.subject.key}/3@{name}", at=now)
         if not edits:
@@ -339,7 +339,7 @@ async def _preview(settings: Settings, name: str, message: Message, now: datetim
 
 
 def _message(name: str, now: datetime) -> Message:
-    """A message whose `type` is that of no event, so that receivers can tell it from all events."""
+    """The test message. Its `type` is that of no event, so that receivers can recognise it."""
     return Message(
         type="finetune.test",
         at=now,

@@ -1,4 +1,7 @@
-"""The options and arguments that several commands share. Nothing slow is imported here: `--help` must be quick."""
+"""Options and arguments that several commands share.
+
+Slow modules are imported inside functions, so that `--help` is fast.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ config_option = click.option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What every command that asks the daemon takes: where it is, and how to print its answer."""
+    """The options of every command that asks the daemon: where it is, and how to print its answer."""
 
     access: Access
     as_json: bool = False
@@ -42,10 +45,10 @@ class Options:
 
 
 def daemon_options(command: Command) -> Command:
-    """Options on the daemon and on the output; the command gets them as one `options`."""
+    """Add the options for the daemon and the output; the command receives them as one `options`."""
 
-    @click.option("--json", "as_json", is_flag=True, help="JSON, one object a line, for programs.")
-    @click.option("--ascii", "plain", is_flag=True, help="No character beyond ASCII.")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
+    @click.option("--ascii", "plain", is_flag=True, help="Print ASCII characters only.")
     @click.option(
         "--server",
         "url",
@@ -54,10 +57,10 @@ def daemon_options(command: Command) -> Command:
         envvar=URL,
         show_default=True,
         show_envvar=True,
-        help="The daemon.",
+        help="The daemon's address.",
     )
     @click.option("--user", help=f"The user name for basic authentication; its password is in ${PASSWORD}.")
-    @click.option("--password-file", type=_FILE, help="A file with the password instead.")
+    @click.option("--password-file", type=_FILE, help="A file with the password, instead of the variable.")
     @click.option("--ca-file", type=_FILE, help="Trust the authorities in this PEM file instead of the system's.")
     @wraps(command)
     def with_options(*, as_json: bool, plain: bool, **others: Any) -> None:
@@ -67,7 +70,7 @@ def daemon_options(command: Command) -> Command:
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
-            raise  # nobody reads the output any more: click ends quietly
+            raise  # the reader has closed the pipe: click exits quietly
         except OSError as error:
             click.echo(f"Error: cannot print: {error.strerror or error}", err=True)
             sys.exit(CANNOT_ASK)
@@ -76,18 +79,18 @@ def daemon_options(command: Command) -> Command:
 
 
 def job_arguments(command: Command) -> Command:
-    """The two arguments that name a job."""
+    """Add the two arguments that identify a job."""
     command = click.argument("job_id", shell_complete=_complete_job)(command)
     return click.argument("org", shell_complete=_complete_org)(command)
 
 
 def org_option(command: Command) -> Command:
-    """Restrict the answer to one organisation."""
+    """Add the option that selects one organisation."""
     return click.option("--org", shell_complete=_complete_org, help="Only this organisation.")(command)
 
 
 def or_exit(file: Path, read: Callable[[], T]) -> T:
-    """What was read from the configuration; otherwise print its problems and exit 1, or 2 where it is unreadable."""
+    """The value of `read`; otherwise print the configuration's problems and exit 1, or 2 if it is unreadable."""
     from monitor import config  # noqa: PLC0415 - `--help` is quick without it
 
     try:
@@ -102,7 +105,7 @@ def or_exit(file: Path, read: Callable[[], T]) -> T:
 
 
 def _access(given: dict[str, Any]) -> Access:
-    """The options on the daemon, taken out of all that were given."""
+    """Remove the options for the daemon from `given` and return them."""
     return Access(**{name: given.pop(name) for name in ("url", "user", "password_file", "ca_file")})
 
 

@@ -1,4 +1,4 @@
-"""What commands print, and how: to terminals with colours and a width, elsewhere as plain lines of any length."""
+"""How commands print: on terminals with colours and cut to the width, elsewhere as plain lines of any length."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from monitor.environ import environ
 from monitor.terminal.answers import Trouble
 
 GOOD, BUSY, ODD, BAD = "green", "cyan", "yellow", "red"
-_ANY_LENGTH: Final = 1_000_000
+_UNLIMITED: Final = 1_000_000
 _GAP: Final = 2
 _ASCII: Final = dict(zip(map(ord, "…–→·✔●▲✖×│⠶−━╸╺"), "~->.+*!xx|*-=--", strict=True))
 _STATUSES: Final = {
@@ -38,30 +38,30 @@ _STATUSES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """The head of a column, and what may happen to it where there is no room."""
+    """A column of a table, and how it shrinks where the terminal is too narrow."""
 
     title: str
     right: bool = False
     least: int | None = None
-    """It may be cut to so many cells; None: never."""
+    """The width in cells to which it may be cut; None: it is never cut."""
     spare: int = 0
-    """Columns are dropped by this number, the highest first; 0: never."""
+    """The order in which columns are dropped, the highest first; 0: it is never dropped."""
 
 
 def console(*, ascii_only: bool = False) -> Console:
-    """Standard output. What its encoding lacks, or `ascii_only` forbids, is replaced by something as wide."""
+    """The console for standard output. Characters that its encoding lacks, or `ascii_only` forbids, are replaced."""
     stream = sys.stdout
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(encoding="ascii" if ascii_only else None, errors=_SUBSTITUTE)
-    width = None if stream is not None and stream.isatty() else _ANY_LENGTH
-    plain = environ().get("NO_COLOR")  # for rich, weight is no colour; for its users, no escape sequence is wanted
+    width = None if stream is not None and stream.isatty() else _UNLIMITED
+    plain = environ().get("NO_COLOR")  # rich keeps bold with NO_COLOR; users who set it expect no escape sequences
     return Console(width=width, color_system=None if plain else "auto", markup=False, highlight=False, emoji=False)
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int) -> Table:
-    """A table that fits a width if it can: empty columns are left out, spare ones dropped, then long texts cut.
+    """A table that fits `width` if possible: empty columns are left out, spare ones dropped, then long texts cut.
 
-    Print it with `crop=False`: what must not be cut may need more than the width, and terminals wrap it.
+    Print it with `crop=False`: columns that are never cut may need more than the width, and terminals wrap them.
     """
     texts = [[cell.copy() if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
     longest = [max((row[at].cell_len for row in texts), default=0) for at in range(len(columns))]
@@ -83,7 +83,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:
-    """Labels and what belongs to them, wrapped beside the label."""
+    """A table of labels and texts; the texts are wrapped beside their labels."""
     grid = Table.grid(padding=(0, _GAP, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -98,44 +98,44 @@ def status_style(status: str, *, stalled: bool = False) -> tuple[str, str]:
 
 
 def inert(text: str | None, limit: int = 200) -> str:
-    """Text from outside on one line, without anything that could steer a terminal."""
+    """Text from outside on one line, without control sequences for the terminal."""
     return line(text, limit) if text else ""
 
 
 def clock_time(at: datetime | None) -> str:
-    """A moment in UTC; empty where there is none."""
+    """A time in UTC; empty for None."""
     return at.strftime("%Y-%m-%d %H:%M:%SZ") if at is not None else ""
 
 
 def age(at: datetime | None, now: datetime) -> str:
-    """How long ago, in one unit: `5m`, `3h`, `12d`; empty where that is not known."""
+    """How long ago in one unit: `5m`, `3h`, `12d`; empty for None."""
     return span(max(now - at, timedelta(0))).partition(" ")[0] if at is not None else ""
 
 
 def moment(at: datetime, now: datetime) -> str:
-    """When, and how far that is from now."""
+    """A time in UTC, and its distance from now."""
     return f"{clock_time(at)}, {from_now(at, now)}"
 
 
 def pairs(of: Mapping[str, str]) -> str:
-    """Labels, metadata or settings on one line, at most fifty of them."""
+    """Up to 50 key-value pairs on one line."""
     return ", ".join(f"{inert(key, 80)}: {inert(value)}" for key, value in list(of.items())[:50])
 
 
 def money(usd: Decimal | None) -> str:
-    """US dollars in cents; empty where the amount is not known."""
+    """US dollars with cents; empty for None."""
     return f"${usd:,.2f}" if usd is not None else ""
 
 
 def problem(trouble: Trouble | None) -> str:
-    """Why something does not work: `auth: HTTP 401 …`; empty where it does."""
+    """Why something fails: `auth: HTTP 401 …`; empty where nothing does."""
     if trouble is None:
         return ""
     return ": ".join(filter(None, (inert(trouble.reason, 40), inert(trouble.text, 300))))
 
 
 def _needed(columns: Sequence[Column], widths: Mapping[int, int]) -> int:
-    """The cells that a table needs when all is cut that may be."""
+    """The width in cells that a table needs when all columns are cut to their minimum."""
     return sum(min(width, columns[at].least or width) + _GAP for at, width in widths.items()) - _GAP
 
 

@@ -1,4 +1,4 @@
-"""Commands on the database itself: `backup`, `store copy` and `store check`."""
+"""The commands on the database itself: `backup`, `store copy` and `store check`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ T = TypeVar("T")
 @config_option
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 def backup(file: Path, target: Path) -> None:
-    """Copy the SQLite database, also while the daemon runs, to FILE: whole, as of one moment. Exit 0, or 1."""
-    from monitor.store import maintenance  # noqa: PLC0415 - as the commands beside it, for a quick --help
+    """Write a consistent copy of the SQLite database to FILE, also while the daemon runs. Exit 0 if done, else 1."""
+    from monitor.store import maintenance  # noqa: PLC0415 - imported here so that --help is fast
 
     size = _or_fail(lambda: maintenance.backup(_url(file), target))
     click.echo(f"{target}: {size:,} bytes")
@@ -34,9 +34,10 @@ def store() -> None:
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 def copy(source: str, target: str) -> None:
-    """Copy everything from one database to another that is empty: sqlite:///FILE or postgresql://USER@HOST/DATABASE.
+    """Copy a whole database to another, empty one: sqlite:///FILE or postgresql://USER@HOST/DATABASE.
 
-    The daemon must not run meanwhile. A daemon that continues with the copy announces nothing again. Exit 0, or 1.
+    The daemon must not run meanwhile. A daemon that continues with the copy repeats no notification. Exit 0 if done,
+    else 1.
     """
     from monitor.store import maintenance  # noqa: PLC0415 - as above
 
@@ -46,7 +47,7 @@ def copy(source: str, target: str) -> None:
 @store.command()
 @config_option
 def check(file: Path) -> None:
-    """Look through the whole database, also while the daemon runs. Exit 0 good, 1 damaged or not to be read."""
+    """Check the whole database, also while the daemon runs. Exit 0 if it is intact, 1 if damaged or unreadable."""
     from monitor.store import maintenance  # noqa: PLC0415 - as above
 
     counts, damaged = _or_fail(lambda: maintenance.check(_url(file)))
@@ -57,12 +58,12 @@ def check(file: Path) -> None:
 
 
 def accept(url: str) -> None:
-    """Go on with a database that was restored, and say so; exit 1 where that cannot be."""
+    """Accept a restored, older database and continue with it; exit 1 where that fails."""
     from monitor.clock import SystemClock  # noqa: PLC0415 - as above
     from monitor.store import maintenance  # noqa: PLC0415 - as above
 
     _or_fail(lambda: maintenance.accept_older(url, SystemClock().now()))
-    click.echo("The restored database is accepted: ids of what is announced from now on are marked.", err=True)
+    click.echo("The restored database is accepted. The keys of notifications carry a mark from now on.", err=True)
 
 
 def _url(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Follows one job until it ends, through restarts of the daemon and lost connections."""
+"""The command `watch`: follows one job until it ends, across restarts of the daemon and lost connections."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ from monitor.terminal.options import Options
 from monitor.terminal.output import clock_time, console, inert, status_style
 
 SUCCEEDED, ENDED_OTHERWISE = 0, 1
-_INTERVAL: Final = 1.0  # seconds from one poll to the next
-_PAST: Final = 20  # transitions before the first poll that are shown
-_BAR: Final = (10, 40)  # cells, at least and at most
+_INTERVAL: Final = 1.0  # seconds between two polls
+_PAST: Final = 20  # earlier transitions that are shown at the start
+_BAR: Final = (10, 40)  # minimum and maximum width in cells
 _LONGEST: Final = 2000
 
 
 class Reporter(Protocol):
-    """Prints what is seen of a job."""
+    """Prints the progress of a job."""
 
     def poll(self, job: Item[JobDetails], events: Sequence[Event], now: datetime, /) -> None:
         """The daemon answered."""
         ...
 
     def lost(self, error: AskError, now: datetime, /) -> None:
-        """The daemon did not answer; it did before."""
+        """The daemon did not answer a poll after the first."""
         ...
 
 
 def watch(options: Options, org: str, job_id: str) -> int:
-    """Follow a job to its end. The exit code: 0 succeeded, 1 failed or cancelled."""
+    """Follow a job until it ends. Returns the exit code: 0 if it succeeded, 1 if it failed or was cancelled."""
     daemon = connect(options.access, environ())
     clock = SystemClock()
     if options.as_json:
         return follow(daemon, org, job_id, JsonLines(), now=clock.now)
     out = console(ascii_only=options.ascii)
-    with suppress(ValueError):  # where this is not the main thread
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # else the cursor stays hidden
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # shows the cursor again
     with Live(console=out, auto_refresh=False, transient=True) as live:
         return follow(daemon, org, job_id, Lines(out, live), now=clock.now)
 
@@ -73,7 +73,10 @@ def follow(
     now: Callable[[], datetime],
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Poll until the job has ended: 0 where it succeeded, else 1. Raises AskError where even the first poll fails."""
+    """Poll until the job has ended.
+
+    Returns 0 if it succeeded, otherwise 1. Raises AskError where the first poll fails.
+    """
     path, answered = job_path(org, job_id), False
     while True:
         try:
@@ -100,7 +103,7 @@ class Lines:
     seq: int | None = None
     """The last transition that was printed; None before the first poll."""
     tenths: int = 0
-    """How much of the run was reported where there is no progress bar."""
+    """The last printed tenth of the progress, where there is no progress bar."""
     lost_at: datetime | None = None
 
     def poll(self, job: Item[JobDetails], events: Sequence[Event], now: datetime) -> None:
@@ -116,7 +119,7 @@ class Lines:
             self._progress(job.value, events, now)
 
     def lost(self, error: AskError, now: datetime) -> None:
-        """Say so once and, on a terminal, for how long."""
+        """Print this once and, on a terminal, show for how long."""
         if self.lost_at is None:
             self.lost_at = now
             self._line(now, f"connection lost: {error}; retrying")
@@ -124,7 +127,7 @@ class Lines:
 
     @property
     def _live(self) -> bool:
-        """Whether a line can be written anew."""
+        """Whether the terminal can redraw a line."""
         return self.out.is_terminal and not self.out.is_dumb_terminal
 
     def _changes(self, job: JobDetails, now: datetime) -> None:
@@ -156,13 +159,13 @@ class Lines:
 
 @dataclass(slots=True)
 class JsonLines:
-    """Prints the job as the API describes it, with the newest measurement, once for every change."""
+    """Prints the job as the API's JSON with its newest metrics, once for every change."""
 
     printed: dict[str, object] = field(default_factory=dict)
     lost_before: bool = False
 
     def poll(self, job: Item[JobDetails], events: Sequence[Event], _now: datetime, /) -> None:
-        """One line, where anything is new."""
+        """Print one line if anything is new."""
         self.lost_before = False
         newest = next((event.metrics for event in events if event.metrics is not None), None)
         found = {**job.raw, "metrics": asdict(newest) if newest is not None else None}
@@ -171,20 +174,20 @@ class JsonLines:
             click.echo(json.dumps(found))
 
     def lost(self, error: AskError, _now: datetime, /) -> None:
-        """Say so once, on standard error."""
+        """Print this once, on standard error."""
         if not self.lost_before:
             self.lost_before = True
             click.echo(f"connection lost: {error}; retrying", err=True)
 
 
 def progress(job: Job, events: Sequence[Event], width: int, now: datetime) -> Table:
-    """A job on one line: its status, a bar, and as much of what follows as fits, the most wanted first."""
+    """A job on one line: its status, a progress bar, and the most important parts that fit."""
     style, sign = status_style(job.status, stalled=job.stalled)
     status = f"{sign} {inert(job.status, 40)}"
     room, bar = width - 1 - cell_len(status), _BAR[0] if job.progress is not None else 0
     parts = list[str]()
     for part in _parts(job, events, now):
-        # The first is worth more than the bar.
+        # The first part is more important than the bar.
         if cell_len(part) + 2 <= room - (bar + 2 if parts and bar else 0):
             parts.append(part)
             room -= cell_len(part) + 2
@@ -200,14 +203,14 @@ def progress(job: Job, events: Sequence[Event], width: int, now: datetime) -> Ta
 
 
 def remaining(job: Job, now: datetime) -> timedelta | None:
-    """How long a running job is expected to take still; negative where that has passed, None at 100 %."""
+    """The expected remaining time of a running job; negative where it is overdue, None where there is none."""
     if job.status != "running" or job.progress == 1 or job.estimated_finish is None:
         return None
     return job.estimated_finish - now
 
 
 def _parts(job: Job, events: Sequence[Event], now: datetime) -> Iterator[str]:
-    """What is shown beside the bar, the most wanted first."""
+    """The parts beside the bar, the most important first."""
     if job.progress is not None:
         yield f"{job.progress:4.0%}"
         if text := step(events):
@@ -227,7 +230,7 @@ def _parts(job: Job, events: Sequence[Event], now: datetime) -> Iterator[str]:
 
 
 def _outcome(job: JobDetails) -> Iterator[RenderableType]:
-    """How a job ended."""
+    """How the job ended."""
     style, sign = status_style(job.status)
     after = f" after {span(timedelta(seconds=job.run_seconds))}" if job.run_seconds is not None else ""
     tokens = f", {job.trained_tokens:,} tokens" if job.trained_tokens is not None else ""

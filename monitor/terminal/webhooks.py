@@ -1,4 +1,4 @@
-"""Commands on the provider's webhooks: `webhooks list`, `register` and `rotate`."""
+"""The commands for the provider's webhooks: `webhooks list`, `register` and `rotate`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from monitor.terminal.options import config_option, or_exit
 
 T = TypeVar("T")
 
-_org_option = click.option("--org", required=True, help="The organisation, as the configuration names it.")
-_url_option = click.option("--url", metavar="URL", help="Default: server.external_url, with /webhooks/ORG.")
+_org_option = click.option("--org", required=True, help="The organisation's name in the configuration.")
+_url_option = click.option(
+    "--url", metavar="URL", help="The endpoint's URL; by default server.external_url with /webhooks/ORG."
+)
 
 
 @click.group()
 def webhooks() -> None:
-    """Say where the provider sends webhooks, which the daemon receives at /webhooks/ORG."""
+    """Manage the provider's webhooks, which the daemon receives at /webhooks/ORG."""
 
 
 @webhooks.command("list")
 @config_option
 @_org_option
 def list_(file: Path, org: str) -> None:
-    """List the addresses: id, URL, types of events. Exit 0, 1 the provider refuses, 2 there is nothing to ask."""
-    from monitor.app import endpoints  # noqa: PLC0415 - for a quick --help
+    """List the endpoints: id, URL, event types. Exit 1 if the provider refuses, 2 if it cannot be asked."""
+    from monitor.app import endpoints  # noqa: PLC0415 - imported here so that --help is fast
 
     for each in _or_fail(file, lambda settings: endpoints.listed(settings, org)):
         click.echo(f"{each.id}  {each.url}  {','.join(each.event_types)}")
@@ -38,9 +40,9 @@ def list_(file: Path, org: str) -> None:
 @_org_option
 @_url_option
 def register(file: Path, org: str, url: str | None) -> None:
-    """Have ends of jobs sent to URL. Prints the signing secret, which the provider shows only now: > FILE keeps it.
+    """Register URL for the ends of jobs and print the signing secret, which the provider shows only once.
 
-    Exit 0, 1 the provider refuses, 2 it cannot be asked for.
+    Exit 1 if the provider refuses, 2 if it cannot be asked.
     """
     from monitor.app import endpoints  # noqa: PLC0415 - as above
 
@@ -52,9 +54,9 @@ def register(file: Path, org: str, url: str | None) -> None:
 @_org_option
 @_url_option
 def rotate(file: Path, org: str, url: str | None) -> None:
-    """Get a new signing secret for URL and print it; what signed before is good for another 24 hours.
+    """Get a new signing secret for URL and print it. The old secret stays valid for 24 hours.
 
-    Exit 0, 1 the provider refuses, 2 it cannot be asked for.
+    Exit 1 if the provider refuses, 2 if it cannot be asked.
     """
     from monitor.app import endpoints  # noqa: PLC0415 - as above
 
@@ -62,7 +64,7 @@ def rotate(file: Path, org: str, url: str | None) -> None:
 
 
 def _or_fail(file: Path, ask: Callable[[Any], T]) -> T:
-    """The answer; else the reason, and exit."""
+    """The answer; otherwise print the reason and exit."""
     from monitor import config  # noqa: PLC0415 - as above
     from monitor.app.endpoints import CannotAsk  # noqa: PLC0415 - as above
     from monitor.providers.base import SourceError  # noqa: PLC0415 - as above
@@ -79,9 +81,11 @@ def _or_fail(file: Path, ask: Callable[[Any], T]) -> T:
 
 
 def _show_secret(endpoint: Any) -> None:
-    """The secret alone on standard output, so that it can be kept in a file."""
+    """Print only the secret on standard output, so that it can be redirected to a file."""
     if endpoint.secret is None:
-        click.echo(f"Error: {endpoint.id} has no signing secret that the provider shows", err=True)
+        click.echo(f"Error: the provider returned no signing secret for {endpoint.id}", err=True)
         sys.exit(1)
-    click.echo(f"{endpoint.id} sends to {endpoint.url}; its secret is the organisation's webhook_secret", err=True)
+    click.echo(
+        f"{endpoint.id} sends to {endpoint.url}. Set this secret as the organisation's webhook_secret:", err=True
+    )
     click.echo(endpoint.secret)

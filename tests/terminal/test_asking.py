@@ -150,7 +150,7 @@ async def test_no_such_job_is_exit_code_2(tmp_path: Path, command: str) -> None:
         pytest.param(b"", "the connection was closed without an answer (http:// instead of https://?)", id="nothing"),
         pytest.param(b"220 mail ready\r\n", "the answer is not HTTP", id="another protocol"),
         pytest.param(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500, "the answer is not HTTP", id="headers for ever"),
-        pytest.param(answer(b"<html>"), "the answer is not that of a finetune-monitor", id="a page"),
+        pytest.param(answer(b"<html>"), "the answer does not come from a finetune-monitor", id="a page"),
         pytest.param(answer(b"[" * 100_000), "the answer is not that", id="brackets for ever"),
         pytest.param(answer(b'"\xff"'), "the answer is not that", id="no UTF-8"),
         pytest.param(answer({"data": {}}), "the answer is not that", id="no list"),

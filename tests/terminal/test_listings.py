@@ -89,7 +89,7 @@ async def test_no_jobs_because_no_organisation_was_reached_is_said_with_the_reas
     async with answering(give) as port:
         said = await asked(port, "jobs")
     assert said.stdout == "No job matches.\n"
-    assert said.stderr == "No organisation was reached yet.\n  research: auth: the key is refused[2J\n"
+    assert said.stderr == "No organisation was polled successfully yet.\n  research: auth: the key is refused[2J\n"
 
 
 async def test_organisations_are_listed_with_what_is_wrong() -> None:

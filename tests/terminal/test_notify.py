@@ -73,7 +73,7 @@ async def test_a_message_that_is_not_accepted_is_exit_code_1_with_the_reason(
 
 async def test_an_unknown_notifier_is_exit_code_2_and_the_known_are_named(tmp_path: Path) -> None:
     said = await asked(1, "notify", "test", "pager", "--config", config(tmp_path, "http://127.0.0.1:1/"))
-    assert (said.exit_code, said.stderr) == (2, "Error: pager: there is no such notifier; there are: hook, out\n")
+    assert (said.exit_code, said.stderr) == (2, "Error: pager: no such notifier; known are: hook, out\n")
 
 
 async def test_routes_are_explained_for_a_real_job(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ routes:
         out = await asked(1, "notify", "render", "out", "--event", event, "--config", str(file))
         assert f"{event}!" in out.stdout
     of_no_job = await asked(1, "notify", "render", "out", "--event", "budget", "--job", "a", "b", "--config", str(file))
-    assert (of_no_job.exit_code, "budget is of no job" in of_no_job.stderr) == (2, True)
+    assert (of_no_job.exit_code, "budget is not an event of a job" in of_no_job.stderr) == (2, True)
 
 
 async def test_a_template_that_fails_for_a_job_shows_the_built_in_words_and_why(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ routes: [{notify: out, template: odd}]
         await here.keep(tracked(job(status=Status.FAILED, name="a name that is long enough")))
         job_of = ("--job", "research", "ftjob-1")
         asked_for = await asked(here.port, "notify", "render", "out", *job_of, "--config", str(file))
-    assert "template odd failed, so these are the built-in words: line 1: " in asked_for.stderr
+    assert "template odd failed, so this is the built-in text: line 1: " in asked_for.stderr
     assert "a name that is long enough failed" in asked_for.stdout
 
 
