@@ -1,1 +1,1 @@
-"""What Prometheus scrapes: families made from one snapshot, and the daemon's own counters."""
+"""The metrics that Prometheus scrapes: families built from a store snapshot, and counters of this process."""

@@ -1,4 +1,4 @@
-"""The series of whole organisations: how many jobs, how long, how many tokens, what they cost."""
+"""Metric families that aggregate an organisation's jobs and batches: counts, durations, tokens and costs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _jobs(view: View) -> Rows:
 
 
 def counter(name: str, text: str, stored: str, scale: int = 1) -> Family:
-    """A stored counter, divided by `scale`."""
+    """A counter that is kept in the store; its stored integer is divided by `scale`."""
 
     def rows(view: View) -> Rows:
         sums = view.sums[stored]
@@ -29,21 +29,24 @@ def counter(name: str, text: str, stored: str, scale: int = 1) -> Family:
 
 
 def _histogram(name: str, text: str, stored: str, bounds: tuple[float, ...]) -> Family:
-    """A histogram from its stored halves: observations by bucket, and their sum in milliseconds."""
+    """A histogram from two stored counters: observations by bucket, and their sum in milliseconds."""
     counted, summed = f"{stored}_seconds_bucket", f"{stored}_milliseconds"
 
     def rows(view: View) -> Rows:
         counts: dict[Labels, list[int]] = {}
         for (*labels, bound), count in view.sums[counted].items():
-            counts.setdefault(tuple(labels), [0] * (len(bounds) + 1))[_position(bound, bounds)] += count
+            counts.setdefault(tuple(labels), [0] * (len(bounds) + 1))[_bucket_index(bound, bounds)] += count
         sums = view.sums[summed]
         return {labels: Distribution(tuple(found), sums.get(labels, 0) / 1000) for labels, found in counts.items()}
 
     return Family(name=name, kind="histogram", text=text, labels=COUNTERS[summed], rows=rows, bounds=bounds)
 
 
-def _position(stored: str, bounds: tuple[float, ...]) -> int:
-    """The bucket for what was stored under this bound. What was stored under a bound of an older table moves up."""
+def _bucket_index(stored: str, bounds: tuple[float, ...]) -> int:
+    """The bucket of observations that were stored under this bound.
+
+    A bound that no longer exists moves up to the next one.
+    """
     try:
         text = bucket(float(stored), bounds)
     except ValueError:
@@ -55,62 +58,66 @@ AGGREGATES: Final[tuple[Family, ...]] = (
     Family(
         name="finetune_jobs",
         kind="gauge",
-        text="Fine-tuning jobs that are stored, by the status they are in now.",
+        text="Stored fine-tuning jobs by their current status.",
         labels=("org", "status"),
         rows=_jobs,
     ),
-    counter("finetune_jobs_finished_total", "Jobs that ended, by how they ended.", "jobs_finished"),
-    counter("finetune_job_failures_total", "Jobs that failed, by who can fix the cause.", "job_failures"),
+    counter("finetune_jobs_finished_total", "Jobs that ended, by their final status.", "jobs_finished"),
+    counter(
+        "finetune_job_failures_total",
+        "Jobs that failed, by the class of the failure, which says who can fix it.",
+        "job_failures",
+    ),
     _histogram(
         "finetune_queue_duration_seconds",
-        "How long jobs waited from their creation to the start of their training.",
+        "Time from a job's creation to the start of its training.",
         "queue",
         QUEUE_BUCKETS,
     ),
     _histogram(
         "finetune_run_duration_seconds",
-        "How long jobs ran from the start of their training to their end.",
+        "Time from the start of a job's training to its end.",
         "run",
         RUN_BUCKETS,
     ),
     _histogram(
         "finetune_total_duration_seconds",
-        "How long jobs took from their creation to their end, whether or not their start is known.",
+        "Time from a job's creation to its end, whether or not its start is known.",
         "total",
         RUN_BUCKETS,
     ),
     counter("finetune_trained_tokens_total", "Billable tokens of jobs that ended.", "trained_tokens"),
     counter(
         "finetune_cost_dollars_total",
-        "Training costs in US dollars of jobs that ended, as computed from tokens or hours and the price.",
+        "Training costs of jobs that ended, in US dollars, computed from tokens or hours and the price.",
         "cost_nanodollars",
         1_000_000_000,
     ),
     Family(
         name="finetune_unpriced_jobs",
         kind="gauge",
-        text="Jobs that ended and whose cost is unknown, for want of a price or of a number of tokens.",
+        text="Jobs that ended with an unknown cost, because a price or the number of tokens is missing.",
         labels=("org", "model"),
         rows=lambda view: view.unpriced,
     ),
     Family(
         name="finetune_batches",
         kind="gauge",
-        text="Batches that are stored, by the status they are in now.",
+        text="Stored batches by their current status.",
         labels=("org", "status"),
         rows=_batches,
     ),
     Family(
         name="finetune_batch_next_expiry_timestamp_seconds",
         kind="gauge",
-        text="When the next batch expires of those that are not over.",
+        text="When the next active batch expires.",
         labels=("org",),
         rows=lambda view: view.expiries,
     ),
-    counter("finetune_batches_finished_total", "Batches that ended, by how they ended.", "batches_finished"),
+    counter("finetune_batches_finished_total", "Batches that ended, by their final status.", "batches_finished"),
     _histogram(
         "finetune_batch_duration_seconds",
-        "How long batches took from their creation to their end.",
+        "Time from a batch's creation to its end.",
         "batch",
         RUN_BUCKETS,
     ),
@@ -122,7 +129,7 @@ AGGREGATES: Final[tuple[Family, ...]] = (
     counter("finetune_batch_tokens_total", "Tokens of the requests of batches that ended.", "batch_tokens"),
     counter(
         "finetune_batch_cost_dollars_total",
-        "What batches that ended cost in US dollars, as computed from tokens and the price of batches.",
+        "Costs of batches that ended, in US dollars, computed from tokens and batch prices.",
         "batch_cost_nanodollars",
         1_000_000_000,
     ),

@@ -1,7 +1,7 @@
-"""A scrape: Prometheus' text format or OpenMetrics, all of it or the series asked for by name, compressed or not.
+"""Renders a scrape in Prometheus' text format or OpenMetrics, with all series or those of given names, gzipped or not.
 
-What did not change since the last scrape is not rendered again: neither a family whose values are the same, nor a block
-of jobs of which none has changed.
+Unchanged parts are not rendered again: a family whose values are the same as in the last scrape, and a block of jobs of
+which none has changed.
 """
 
 from __future__ import annotations
@@ -27,36 +27,37 @@ from monitor.metrics.view import JobSeries, View, build_view
 _OPENMETRICS: Final = "application/openmetrics-text"
 _VERSIONS: Final = frozenset({"", "0.0.1", "1.0.0"})
 _BLOCK: Final = 256
-"""Jobs of one block, about: in few, many blocks survive the change of one job; many compress well."""
+"""The approximate number of jobs in a block: more blocks survive the change of one job if they are small, and larger
+ones compress better."""
 _LINES: Final = 1000
-"""Lines of one piece of a family: rendering them takes about 2 ms."""
+"""Lines per piece of a family; rendering that many takes about 2 ms."""
 
 OrgLabels = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What a scrape asks for."""
+    """What a scrape requests."""
 
     openmetrics: bool = False
     compressed: bool = False
     names: frozenset[str] = frozenset()
-    """Only the series of these names; all where there are none."""
+    """Only series of these names; empty: all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some jobs, always the same unless one changes, and their series as far as they were rendered."""
+    """A group of jobs with the pieces that were rendered of them. It is reused as long as none of the jobs changes."""
 
     jobs: tuple[JobSeries, ...]
     active: bool
     rendered: dict[str, Piece] = field(default_factory=dict)
-    """By family; without those that change with the time."""
+    """The pieces by family, without families whose values change with time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A family as it was at the last scrape."""
+    """A family as the last scrape rendered it."""
 
     rows: Rows
     org_labels: OrgLabels
@@ -65,7 +66,10 @@ class Rendered:
 
 @dataclass(slots=True)
 class Exposition:
-    """Renders scrapes, and keeps what the next may use. Two at once may render the same part twice, nothing worse."""
+    """Renders scrapes and caches what the next scrape can reuse.
+
+    Concurrent scrapes may render a part twice, but no worse.
+    """
 
     view: View | None = None
     blocks: Mapping[tuple[bool, int], Block] = field(default_factory=dict)
@@ -75,7 +79,7 @@ class Exposition:
     def scrape(
         self, snapshot: Snapshot, health: Health, process: ProcessMetrics, question: Question
     ) -> Iterator[bytes]:
-        """The body, in batches of which each takes a few milliseconds to make: each belongs in a worker thread."""
+        """The body in batches that take a few milliseconds each; compute them in a worker thread."""
         pieces = self._pieces(snapshot, health, process, question)
         return gzipped(pieces) if question.compressed else plain(pieces)
 
@@ -92,7 +96,7 @@ class Exposition:
 
 @dataclass(frozen=True, slots=True)
 class _Scrape:
-    """The rendering of one scrape."""
+    """The state of one scrape."""
 
     kept: Exposition
     question: Question
@@ -101,7 +105,7 @@ class _Scrape:
     deflate: Deflater = field(default_factory=Deflater)
 
     def described(self, family: Family | JobFamily) -> Iterator[Piece]:
-        """A family with its header; where it was not asked for, nothing."""
+        """A family with its header; nothing if its series were not requested."""
         names = self.question.names
         if names and names.isdisjoint(family.sample_names):
             return
@@ -146,18 +150,21 @@ class _Scrape:
             yield self.deflate("".join(lines[start : start + _LINES]))
 
     def of_python(self, process: ProcessMetrics) -> Iterator[Piece]:
-        """What prometheus_client knows of any Python process: about ten series."""
+        """The process and Python metrics of prometheus_client, about ten series."""
         encode = openmetrics.generate_latest if self.question.openmetrics else generate_latest
         names, registry = self.question.names, process.registry
         yield self.deflate(encode(registry.restricted_registry(names) if names else registry).decode())
 
 
 def in_blocks(jobs: Sequence[JobSeries], before: Mapping[tuple[bool, int], Block]) -> Mapping[tuple[bool, int], Block]:
-    """The jobs in blocks; one of the same jobs is the one before. Active jobs change often, and are apart."""
-    several = 1 << (len(jobs) // _BLOCK).bit_length()
+    """Divide the jobs into blocks and reuse unchanged ones.
+
+    Active jobs change often, so they have blocks of their own.
+    """
+    blocks = 1 << (len(jobs) // _BLOCK).bit_length()
     members: dict[tuple[bool, int], list[JobSeries]] = {}
     for series in jobs:
-        members.setdefault((series.active, series.spread % several), []).append(series)
+        members.setdefault((series.active, series.spread % blocks), []).append(series)
     found = {}
     for key, some in members.items():
         block, was = Block(tuple(some), key[0]), before.get(key)
@@ -166,14 +173,14 @@ def in_blocks(jobs: Sequence[JobSeries], before: Mapping[tuple[bool, int], Block
 
 
 def question(accept: str, *, compressed: bool, names: Sequence[str] = ()) -> tuple[Question, str]:
-    """What is asked for by these headers and names, and the content type of the answer."""
+    """The parsed request, and the content type of the response."""
     modern = _wants_openmetrics(accept)
     content_type = openmetrics.CONTENT_TYPE_LATEST if modern else CONTENT_TYPE_PLAIN_0_0_4
     return Question(openmetrics=modern, compressed=compressed, names=frozenset(names)), content_type
 
 
 def _wants_openmetrics(accept: str) -> bool:
-    """Whether OpenMetrics 1 is accepted, and at least as gladly as plain text (RFC 9110, section 12.5.1)."""
+    """Whether the client accepts OpenMetrics 1 and does not prefer plain text (RFC 9110, section 12.5.1)."""
     weights = {"text/plain": 0.0, _OPENMETRICS: 0.0}
     for offer in accept.split(","):
         kind, *parameters = (part.strip().lower() for part in offer.split(";"))

@@ -1,4 +1,4 @@
-"""All metrics of a snapshot: each family is always described, even where it has no series."""
+"""All metric families that are built from a snapshot. A family is described even where it has no series."""
 
 from __future__ import annotations
 

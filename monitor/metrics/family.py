@@ -1,4 +1,4 @@
-"""What a metric is: its name, kind, help and labels, and how its series follow from a view."""
+"""What a metric family is: name, type, help and labels, and how its series are computed from a view."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monitor.metrics.encoding import label_text
 from monitor.metrics.view import JobSeries, View
 
 Labels = tuple[str, ...]
-"""Label values, in the order of the family's label names."""
+"""Label values in the order of the family's label names."""
 Kind = Literal["gauge", "counter", "histogram"]
 
 
@@ -22,40 +22,42 @@ _OPENMETRICS_HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """What a histogram has observed under one set of labels."""
+    """The observations of a histogram under one set of labels."""
 
     counts: tuple[int, ...]
-    """Observations by bound, each in the first bucket that holds it; one more than there are bounds."""
+    """Observations per bucket, not cumulative; the last one is the bucket up to infinity."""
     sum: float
 
 
 Rows = Mapping[Any, float | Distribution]
-"""By label values. A mapping is invariant in its keys: with Labels, no tuple of a known length would do."""
+"""Values by label values. The key type is Any since Mapping is invariant in it and the tuples have different
+lengths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A metric whose series are few, or change together."""
+    """A metric family with few series, or with series that change together."""
 
     name: str
-    """As its series are called; of a histogram, without the suffixes."""
+    """The name of the series; for a histogram without the suffixes."""
     kind: Kind
     text: str
     labels: Labels = ()
     rows: Callable[[View], Rows]
-    """May not be changed by whoever gave it: it is kept and compared with the next."""
+    """Compute the values. The result is cached and compared with the next one, so it must not be modified
+    afterwards."""
     bounds: tuple[float, ...] = ()
-    """Of a histogram: the upper bounds of its buckets, without infinity."""
+    """For a histogram: the upper bounds of the buckets, without infinity."""
 
     @property
     def sample_names(self) -> tuple[str, ...]:
-        """What its series are called."""
+        """The names of its series."""
         if self.kind != "histogram":
             return (self.name,)
         return tuple(f"{self.name}_{part}" for part in ("bucket", "count", "sum"))
 
     def lines(self, rows: Rows, org_labels: Mapping[str, Mapping[str, str]]) -> list[str]:
-        """The series in the text format. `org_labels` are the operator's, as in `labels.org_labels`."""
+        """The series in the text format. `org_labels` are the operator's labels, see `labels.org_labels`."""
         lines: list[str] = []
         for values, value in rows.items():
             labels = dict(zip(self.labels, values, strict=True))
@@ -82,25 +84,25 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFamily:
-    """A gauge of single jobs. There are thousands, of which few change between two scrapes."""
+    """A gauge with one or more series per job. There are thousands, of which few change between two scrapes."""
 
     name: str
     text: str
     labels: Labels = ("org", "job_id")
     lines: Callable[[Sequence[JobSeries], View], list[str]]
-    """The series of these jobs in the text format."""
+    """Render the series of these jobs in the text format."""
     moves: bool = False
-    """Whether the series of an active job change by themselves, with the time."""
+    """Whether the values of an active job change with time alone."""
     kind: Kind = "gauge"
 
     @property
     def sample_names(self) -> tuple[str, ...]:
-        """What its series are called."""
+        """The names of its series."""
         return (self.name,)
 
 
 def header(family: Family | JobFamily, *, openmetrics: bool) -> str:
-    """The lines that describe a family."""
+    """The HELP and TYPE lines of a family."""
     name = family.name.removesuffix("_total") if openmetrics and family.kind == "counter" else family.name
     text = family.text.translate(_OPENMETRICS_HELP if openmetrics else _HELP)
     return f"# HELP {name} {text}\n# TYPE {name} {family.kind}\n"

@@ -1,4 +1,4 @@
-"""What is configured, with how watching it goes as the store knows it: so readers on every replica say the same."""
+"""The health of what is configured, as the store has it, so that all replicas show the same."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from monitor.domain.snapshot import WatchState
 
 @dataclass(slots=True, kw_only=True)
 class OrgHealth:
-    """One organisation. What is not known yet is None."""
+    """The health of one organisation. What is not known yet is None."""
 
     org: str
     provider: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    """From the configuration; they are labels of aggregates."""
+    """The configured labels, which are added to its metrics."""
     up: bool | None = None
-    """Whether the last poll saw what it wanted to see."""
+    """Whether the last poll succeeded."""
     last_success: datetime | None = None
     trouble: Trouble | None = None
     next_poll_at: datetime | None = None
@@ -29,54 +29,54 @@ class OrgHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetState:
-    """What a budget has come to in its present period, in US dollars."""
+    """The state of a budget in its current period, in US dollars."""
 
     name: str
     limit: Decimal
     spent: Decimal
-    """Computed costs, and estimates of active jobs."""
+    """Computed costs plus the estimates of active jobs."""
     period_end: datetime | None = None
-    """When the next period begins; None where none does."""
+    """When the next period begins; None for a budget without one."""
 
 
 @dataclass(slots=True, kw_only=True)
 class AccountHealth:
-    """How the reading of one organisation's books goes: their trouble is not the trouble of its jobs."""
+    """The state of the import of an organisation's usage and bill; its errors do not affect the polls of jobs."""
 
     org: str
     last_success: datetime | None = None
-    """When usage and bill were last read up to the day."""
+    """When usage and bill were last imported up to the current day."""
     trouble: Trouble | None = None
     failures: int = 0
-    """How many readings in a row have failed."""
+    """How many imports have failed in a row."""
     next_read_at: datetime | None = None
     drifts: tuple[Drift, ...] = ()
-    """What was billed and computed on the settled days of the last month; empty where nothing was billed."""
+    """Billed and computed costs of the settled days of the last month; empty where nothing was billed."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Health:
-    """Every configured organisation, the names of the configured notifiers, and what the budgets have come to."""
+    """The health of everything that is configured."""
 
     orgs: dict[str, OrgHealth] = field(default_factory=dict)
     accounts: dict[str, AccountHealth] = field(default_factory=dict)
-    """Those organisations whose books are read."""
+    """The organisations whose usage and bill are imported."""
     notifiers: tuple[str, ...] = ()
     budgets: tuple[BudgetState, ...] = ()
-    """Empty until they were added up."""
+    """Empty until they are first computed."""
 
     @property
     def ready(self) -> bool:
-        """Whether every organisation was asked at least once, so that what is shown is not a half."""
+        """Whether every organisation was polled at least once."""
         return not self.waiting
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """The organisations whose first poll is still to come."""
+        """The organisations that have not been polled yet."""
         return tuple(name for name, org in self.orgs.items() if org.up is None)
 
     def seen(self, watching: Mapping[str, WatchState], at: datetime) -> Health:
-        """A copy for readers, with what whoever watches has last said; nothing of what nobody watches any more."""
+        """A copy with the stored health of each organisation; entries that are no longer renewed are ignored."""
         current = {name: state for name, state in watching.items() if state.current(at)}
         return replace(
             self,
@@ -85,7 +85,7 @@ class Health:
         )
 
     def copy(self) -> Health:
-        """As it is now: for a reader in another thread, while the watchers write on."""
+        """A copy for another thread, which the watchers do not modify."""
         return replace(
             self,
             orgs={name: replace(org) for name, org in self.orgs.items()},

@@ -1,4 +1,4 @@
-"""The series of single jobs: active ones, and those that ended lately."""
+"""Metric families of single jobs: active ones, and those that ended recently."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from monitor.domain.model import Basis, Status, span
 from monitor.metrics.family import Family, JobFamily
 from monitor.metrics.view import JobSeries, View
 
-_QUEUING: Final = frozenset({Status.VALIDATING, Status.QUEUED})
-_UNDER_WAY: Final = frozenset({Status.RUNNING, Status.PAUSED, Status.CANCELLING})
-_LEAST: Final = -1e300
+_QUEUED: Final = frozenset({Status.VALIDATING, Status.QUEUED})
+_RUNNING: Final = frozenset({Status.RUNNING, Status.PAUSED, Status.CANCELLING})
+_SMALLEST: Final = -1e300
 _LARGEST: Final = 1e300
 
 
@@ -45,11 +45,11 @@ def _duration(jobs: Sequence[JobSeries], view: View) -> list[str]:
 
 
 def phases(tracked: Tracked, at: datetime) -> Iterator[tuple[str, float]]:
-    """How long a job queued and ran, in seconds, so far or in the end; and in total once it ended."""
+    """The seconds that a job was queued and has run, so far or finally, and its total once it ended."""
     job, started = tracked.job, tracked.started_at
     spans = {
-        "queue": span(job.created_at, at if started is None and job.status in _QUEUING else started),
-        "run": span(started, at if job.status in _UNDER_WAY else job.finished_at),
+        "queue": span(job.created_at, at if started is None and job.status in _QUEUED else started),
+        "run": span(started, at if job.status in _RUNNING else job.finished_at),
         "total": job.total_time,
     }
     for phase, time in spans.items():
@@ -58,7 +58,7 @@ def phases(tracked: Tracked, at: datetime) -> Iterator[tuple[str, float]]:
 
 
 def _expected_finish(tracked: Tracked) -> datetime | None:
-    """What does not change with the time alone: an estimate that has passed is the job's, too."""
+    """The expected finish without regard to the current time: an estimate stays even after it has passed."""
     if not tracked.active:
         return None
     by_rate = tracked.headway.finish if tracked.headway is not None else None
@@ -66,21 +66,21 @@ def _expected_finish(tracked: Tracked) -> datetime | None:
 
 
 def _gauge(name: str, text: str, read: Callable[[Tracked], float | None]) -> JobFamily:
-    """A family with one number per job; a job of which the number is not known has no series."""
+    """A family with one number per job. A job without the number has no series."""
 
     def lines(jobs: Sequence[JobSeries], _view: View) -> list[str]:
         return [
             f"{name}{{{series.labels}}} {float(value)!r}\n"
             for series in jobs
-            # A comparison is exact for any integer, where float() would overflow.
-            if (value := read(series.tracked)) is not None and _LEAST < value < _LARGEST
+            # Comparing is exact for integers of any size, where float() would overflow.
+            if (value := read(series.tracked)) is not None and _SMALLEST < value < _LARGEST
         ]
 
     return JobFamily(name=name, text=text, lines=lines)
 
 
 def _moment(name: str, text: str, read: Callable[[Tracked], datetime | None]) -> JobFamily:
-    """A family with one moment per job, in seconds since 1970."""
+    """A family with one time per job, in seconds since 1970."""
 
     def lines(jobs: Sequence[JobSeries], _view: View) -> list[str]:
         return [
@@ -107,19 +107,19 @@ def _final_cost(tracked: Tracked) -> float | None:
 JOBS: Final[tuple[JobFamily, ...]] = (
     JobFamily(
         name="finetune_job_info",
-        text="A metric that is always 1; its labels say what the job is.",
+        text="Always 1; the labels describe the job.",
         labels=("org", "job_id", "provider", "model", "method", "fine_tuned_model", "name"),
         lines=_info,
     ),
     JobFamily(
         name="finetune_job_status",
-        text="1 for the present status of the job; other statuses have no series.",
+        text="1 for the job's current status; other statuses have no series.",
         labels=("org", "job_id", "status"),
         lines=_status,
     ),
     JobFamily(
         name="finetune_job_verdict",
-        text="1 for a job whose training went badly though it succeeded; healthy ones have no series.",
+        text="1 for a succeeded job whose training curve shows a problem; other jobs have no series.",
         labels=("org", "job_id", "verdict"),
         lines=_verdict,
     ),
@@ -140,28 +140,28 @@ JOBS: Final[tuple[JobFamily, ...]] = (
     ),
     _moment(
         "finetune_job_estimated_finish_timestamp_seconds",
-        "When the job will end, by the provider's estimate, else by its recent steps where their rate is steady.",
+        "When the job is expected to end, by the provider's estimate or else by a steady pace of recent steps.",
         _expected_finish,
     ),
     _moment(
         "finetune_job_last_activity_timestamp_seconds",
-        "When the job last gave a sign of life.",
+        "When the job last had an event or a change of status.",
         attrgetter("last_activity_at"),
     ),
     JobFamily(
         name="finetune_job_duration_seconds",
-        text="How long the job has been in the queue or running so far, or was in the end.",
+        text="How long the job has been queued and running so far, or was in the end.",
         labels=("org", "job_id", "phase"),
         lines=_duration,
         moves=True,
     ),
     _gauge(
         "finetune_job_progress_ratio",
-        "Steps done of all steps of the training, from 0 to 1.",
+        "Completed share of the training's steps, from 0 to 1.",
         attrgetter("job.progress"),
     ),
-    _gauge("finetune_job_step", "The last step of the training that is done.", attrgetter("job.training.latest.step")),
-    _gauge("finetune_job_steps", "All steps of the training.", attrgetter("job.training.latest.steps")),
+    _gauge("finetune_job_step", "The last completed step of the training.", attrgetter("job.training.latest.step")),
+    _gauge("finetune_job_steps", "The total number of steps of the training.", attrgetter("job.training.latest.steps")),
     _gauge(
         "finetune_job_train_loss",
         "Latest loss on the training file.",
@@ -194,23 +194,23 @@ JOBS: Final[tuple[JobFamily, ...]] = (
     ),
     _gauge(
         "finetune_job_trained_tokens",
-        "Billable tokens of the whole training: tokens of the file times epochs.",
+        "Billable tokens of the training: tokens of the file times epochs.",
         attrgetter("job.trained_tokens"),
     ),
     _gauge(
         "finetune_job_estimated_cost_dollars",
-        "What the job's training will cost in US dollars, as estimated before its end.",
+        "Estimated cost of the job's training in US dollars, before its end.",
         _cost(Basis.ESTIMATED),
     ),
     _gauge(
         "finetune_job_cost_dollars",
-        "What the job's training cost in US dollars, computed or as the vendor reports it.",
+        "Cost of the job's training in US dollars, computed or as the vendor reports it.",
         _final_cost,
     ),
 )
 DROPPED: Final = Family(
     name="finetune_job_series_dropped",
     kind="gauge",
-    text="Jobs that have no series of their own, because there are more than max_jobs or their labels are not unique.",
+    text="Jobs without series of their own: beyond max_jobs, or with labels that are not unique.",
     rows=lambda view: {(): view.dropped},
 )

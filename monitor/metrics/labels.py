@@ -1,4 +1,4 @@
-"""Label values: text from outside made harmless and bounded, and the labels an operator gives to organisations."""
+"""Label values: sanitised and bounded text from outside, and the labels that operators give to organisations."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def clean(text: str, limit: int) -> str:
-    """At most `limit` printable characters; no line ends, control, bidi or lone surrogate characters."""
+    """At most `limit` printable characters: no line breaks, control or bidirectional characters, or lone surrogates."""
     if text.isprintable():
         return text[:limit]
     return "".join(character for character in text[: 4 * limit] if character.isprintable())[:limit]
 
 
 def one_of(value: str, known: Container[str], otherwise: str) -> str:
-    """The value, where it is of a closed set."""
+    """The value if it is one of the known ones."""
     return value if value in known else otherwise
 
 
 class Models:
-    """Model names as label values, at most `most` different ones per organisation: the first met keep their names."""
+    """Limits the label values for model names to `most` per organisation: later ones become `other`."""
 
     def __init__(self, most: int = 200) -> None:
         self._most = most
         self._met: dict[str, set[str]] = {}
 
     def __call__(self, org: str, model: str) -> str:
-        """The label for this model of this organisation."""
+        """The label value for a model of an organisation."""
         label = clean(model, NAME) or UNKNOWN
         met = self._met.setdefault(org, set())
         if label in met:
@@ -52,10 +52,10 @@ class Models:
 
 
 def org_labels(health: Health) -> Mapping[str, Mapping[str, str]]:
-    """The operator's labels by organisation; under the empty name what any other organisation gets.
+    """The operator's labels by organisation; under the empty name those of any other organisation.
 
-    Every organisation gets the label names of all, empty where it has none, so that a family's series agree.
-    Empty when there are none at all.
+    Every organisation has the label names of all, with empty values where it has none, so that a family's series have
+    the same labels. Empty if there are no labels at all.
     """
     keys = sorted({key for org in health.orgs.values() for key in org.labels})
     if not keys:

@@ -1,4 +1,4 @@
-"""The series of money beside the jobs: what use cost, what was billed, the budgets, and when tuned models end."""
+"""Metric families of money besides training: usage, bills and budgets; and of shutdowns of tuned models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from monitor.metrics.labels import NAME, OTHER, clean
 from monitor.metrics.view import View
 
 LINE_ITEMS: Final = 200
-"""Line items of one organisation that have series of their own: the dearest; the others are summed up as `other`."""
+"""Line items with series of their own per organisation: the most expensive; the others are summed up as `other`."""
 
 
 def _billed(view: View) -> Rows:
@@ -50,50 +50,49 @@ MONEY: Final[tuple[Family, ...]] = (
     ),
     counter(
         "finetune_usage_cost_dollars_total",
-        "What requests to fine-tuned models cost by the price of their day, in US dollars.",
+        "Cost of requests to fine-tuned models in US dollars, by the price on their day.",
         "usage_nanodollars",
         1_000_000_000,
     ),
     Family(
         name="finetune_billed_cost_month_dollars",
         kind="gauge",
-        text="What the provider has billed in this UTC month so far, in US dollars, fine-tuning or not.",
+        text="The provider's whole bill for the current UTC month so far, in US dollars, not only for fine-tuning.",
         labels=("org", "line_item"),
         rows=_billed,
     ),
     Family(
         name="finetune_reconciled_cost_dollars",
         kind="gauge",
-        text="What was computed and what was billed, in US dollars, over the settled ones of the last 30 days.",
+        text="Computed and billed costs in US dollars over the settled days of the last 30.",
         labels=("org", "kind", "source"),
         rows=_reconciled,
     ),
     Family(
         name="finetune_budget_limit_dollars",
         kind="gauge",
-        text="What may be spent in the budget's period, in US dollars.",
+        text="The budget's limit for one period, in US dollars.",
         labels=("budget",),
         rows=_limit,
     ),
     Family(
         name="finetune_budget_spent_dollars",
         kind="gauge",
-        text="What was spent in the budget's present period, in US dollars: "
-        "computed costs and estimates of active jobs.",
+        text="Spent in the budget's current period, in US dollars: computed costs and estimates of active jobs.",
         labels=("budget",),
         rows=_spent,
     ),
     Family(
         name="finetune_model_shutdown_timestamp_seconds",
         kind="gauge",
-        text="When the fine-tuned model is shut down; absent where no date is known.",
+        text="When the fine-tuned model will be shut down; absent where no date is known.",
         labels=("org", "model", "base_model"),
         rows=lambda view: view.shutdowns.rows,
     ),
     Family(
         name="finetune_model_series_dropped",
         kind="gauge",
-        text="Tuned models with a day of shutdown that have no series of their own: those that end last, beyond 5,000.",
+        text="Tuned models with a shutdown date but without series of their own: beyond 5,000, the latest dates.",
         rows=lambda view: {(): view.shutdowns.dropped},
     ),
 )

@@ -1,4 +1,4 @@
-"""The series of the watching itself that are read from the snapshot and the health: organisations and the outbox."""
+"""Metric families of the monitor's own work that are read from the store: organisations' health and the outbox."""
 
 from __future__ import annotations
 
@@ -48,28 +48,28 @@ MONITOR: Final[tuple[Family, ...]] = (
     Family(
         name="finetune_org_last_success_timestamp_seconds",
         kind="gauge",
-        text="When a poll of the organisation last succeeded.",
+        text="When the last successful poll of the organisation was.",
         labels=("org",),
         rows=_last_success,
     ),
     Family(
         name="finetune_org_trouble",
         kind="gauge",
-        text="1 for the reason why the last poll of the organisation failed; absent after a good one.",
+        text="1 for the reason why the last poll of the organisation failed; absent after a successful poll.",
         labels=("org", "reason"),
         rows=_trouble,
     ),
     Family(
         name="finetune_outbox_pending",
         kind="gauge",
-        text="Notifications that wait to be sent or sent again.",
+        text="Notifications that wait to be sent or retried.",
         labels=("notifier",),
         rows=_pending,
     ),
     Family(
         name="finetune_outbox_oldest_timestamp_seconds",
         kind="gauge",
-        text="When the oldest waiting notification was made; absent while none waits.",
+        text="When the oldest pending notification was created; absent while none is pending.",
         labels=("notifier",),
         rows=_oldest,
     ),

@@ -1,7 +1,7 @@
-"""What this process has counted itself: what it asked, what it sent, how fast it was. It starts anew with the process.
+"""Metrics that this process counts itself, such as requests and durations. They start at 0 with the process.
 
-Everything is counted on the event loop, in plain dicts: a hundred thousand increments and tens of thousands of series
-cost little that way, and a scrape in a worker thread takes a copy of each dict, which no increment can interrupt.
+All are updated on the event loop and kept in plain dicts, which makes increments and tens of thousands of series cheap.
+A scrape in a worker thread copies each dict, which is atomic.
 """
 
 from __future__ import annotations
@@ -23,18 +23,23 @@ from monitor.metrics.view import View
 
 OTHER: Final = "other"
 TASKS: Final = (
-    "watcher", "reader", "leases", "hints", "models", "costs", "budgets", "digests", "outages", "courier", "cards",
-    "pruning", "reloading",
+    "watcher", "reader", "leases", "hints", "models", "costs", "projects", "budgets", "digests", "outages", "courier",
+    "cards", "pruning", "reloading",
 )  # fmt: skip
 OPERATIONS: Final = (
     "list_jobs",
     "get_job",
+    "list_batches",
+    "get_batch",
     "list_events",
+    "list_checkpoints",
     "get_file",
     "get_content",
     "list_models",
     "list_usage",
     "list_costs",
+    "list_projects",
+    "get_token",
 )
 SKIP_REASONS: Final = frozenset({"not_an_object", "bad_id", "bad_figure", "bad_row", "foreign", "empty", "unstorable"})
 FIRST_SEEN_BY: Final = ("poll", "push")
@@ -51,8 +56,8 @@ _DELAY_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 
 
 
 @dataclass(slots=True)
-class _Numbers:
-    """The counters or gauges of one name, by their labels."""
+class _Values:
+    """A counter or gauge: its values by label values."""
 
     name: str
     text: str
@@ -61,23 +66,23 @@ class _Numbers:
     rows: dict[Labels, float] = field(default_factory=dict)
 
     def add(self, *labels: str, amount: float = 1) -> None:
-        """Count; with 0, let the series begin."""
+        """Increment a series; with 0, create it."""
         self.rows[labels] = self.rows.get(labels, 0) + amount
 
     def begin(self, label: str, before: frozenset[str], now: frozenset[str]) -> None:
-        """Start the series of what is new under its only label at 0, and drop those of what is gone."""
+        """Create the series of new values of its only label at 0, and drop those of removed values."""
         self.drop(label, before - now)
         for value in now:
             self.add(value, amount=0)
 
     def drop(self, label: str, values: Collection[str]) -> None:
-        """Let the series end in which the label has one of these values."""
+        """Drop the series in which the label has one of these values."""
         at = self.labels.index(label)
         self.rows = {labels: value for labels, value in self.rows.items() if labels[at] not in values}
 
     @property
     def family(self) -> Family:
-        """As a metric."""
+        """The metric family."""
         return Family(name=self.name, kind=self.kind, text=self.text, labels=self.labels, rows=self._copy)
 
     def _copy(self, _view: View) -> Rows:
@@ -86,7 +91,7 @@ class _Numbers:
 
 @dataclass(slots=True)
 class _Histogram:
-    """One histogram without labels."""
+    """A histogram without labels."""
 
     name: str
     text: str
@@ -94,11 +99,11 @@ class _Histogram:
     distribution: Distribution = field(init=False)
 
     def __post_init__(self) -> None:
-        """Nothing was observed yet."""
+        """Start without observations."""
         self.distribution = Distribution((0,) * (len(self.bounds) + 1), 0.0)
 
     def observe(self, seconds: float) -> None:
-        """Count an observation. Clocks of others may be ahead of ours: no time is negative."""
+        """Count an observation. Negative ones become 0: other clocks may be ahead of ours."""
         seconds = max(seconds, 0.0)
         counts = list(self.distribution.counts)
         counts[bisect_left(self.bounds, seconds)] += 1
@@ -106,7 +111,7 @@ class _Histogram:
 
     @property
     def family(self) -> Family:
-        """As a metric."""
+        """The metric family."""
         return Family(
             name=self.name,
             kind="histogram",
@@ -117,11 +122,11 @@ class _Histogram:
 
 
 class ProcessMetrics:
-    """Counts what the program does. Any label value that is not of a closed set becomes `other`."""
+    """The counters of this process. A label value that is not of a closed set becomes `other`."""
 
     def __init__(self, *, version: str = __version__, revision: str = "unknown") -> None:
         self.registry = CollectorRegistry(auto_describe=True)
-        """What prometheus_client knows of any Python process: `process_*` and `python_info`."""
+        """prometheus_client's metrics of any Python process: `process_*` and `python_info`."""
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._orgs: frozenset[str] = frozenset()
@@ -130,47 +135,45 @@ class ProcessMetrics:
         self._templates: frozenset[str] = frozenset()
         self._reasons: set[str] = set()
         self._suspended: frozenset[str] = frozenset()
-        asking = self._asking()
-        sending = self._sending()
-        running = self._running(version, revision)
-        self.families: tuple[Family, ...] = tuple(one.family for one in (*asking, *sending, *running))
+        providers = self._provider_metrics()
+        deliveries = self._delivery_metrics()
+        program = self._program_metrics(version, revision)
+        self.families: tuple[Family, ...] = tuple(one.family for one in (*providers, *deliveries, *program))
 
-    def _asking(self) -> tuple[_Numbers | _Histogram, ...]:
-        self._polls = _Numbers("finetune_org_polls_total", "Polls of an organisation, good and bad.", ("org",))
-        self._poll_errors = _Numbers(
-            "finetune_org_poll_errors_total", "Polls that failed, by the reason.", ("org", "reason")
+    def _provider_metrics(self) -> tuple[_Values | _Histogram, ...]:
+        self._polls = _Values("finetune_org_polls_total", "Polls of an organisation, successful or not.", ("org",))
+        self._poll_errors = _Values(
+            "finetune_org_poll_errors_total", "Polls that failed, by reason.", ("org", "reason")
         )
-        self._requests = _Numbers(
+        self._requests = _Values(
             "finetune_api_requests_total",
             "Requests to the provider's API, by operation and HTTP status code (or timeout, error).",
             ("org", "operation", "code"),
         )
-        self._skipped = _Numbers(
+        self._skipped = _Values(
             "finetune_items_skipped_total",
-            "Items of the provider's answers that make no sense or cannot be stored, or lack a figure for that.",
+            "Items of the provider's answers that were skipped or lost a figure, as malformed or unstorable.",
             ("org", "reason"),
         )
-        self._webhooks = _Numbers(
+        self._webhooks = _Values(
             "finetune_webhooks_received_total",
-            "Webhooks that came for an organisation with a webhook_secret, by what became of them.",
+            "Webhooks received for an organisation with a webhook_secret, by result.",
             ("org", "result"),
         )
-        self._first_seen = _Numbers(
+        self._first_seen = _Values(
             "finetune_ends_first_seen_total",
-            "Ends of jobs, by what showed them first: a poll, or a push by the provider's webhook.",
+            "Ends of jobs, by what reported them first: a poll, or a push by the provider's webhook.",
             ("org", "by"),
         )
         self._poll_duration = _Histogram(
             "finetune_poll_duration_seconds",
-            "How long one poll of an organisation takes, from the first request to the commit.",
+            "Duration of one poll of an organisation, from the first request to the commit.",
             _POLL_SECONDS,
         )
-        self._poll_lag = _Histogram(
-            "finetune_poll_lag_seconds", "By how much polls began later than they were due.", _LATE_SECONDS
-        )
+        self._poll_lag = _Histogram("finetune_poll_lag_seconds", "How much later than due polls began.", _LATE_SECONDS)
         self._delay = _Histogram(
             "finetune_detection_delay_seconds",
-            "Time from the end of a job, by the provider's clock, to its being stored here.",
+            "Time from the end of a job, by the provider's clock, to its commit in the store.",
             _DELAY_SECONDS,
         )
         return (
@@ -178,33 +181,33 @@ class ProcessMetrics:
             self._poll_duration, self._poll_lag, self._delay,
         )  # fmt: skip
 
-    def _sending(self) -> tuple[_Numbers | _Histogram, ...]:
-        self._routed = _Numbers(
+    def _delivery_metrics(self) -> tuple[_Values | _Histogram, ...]:
+        self._routed = _Values(
             "finetune_route_notifications_total",
-            "Notifications that their receiver accepted, by the name of the route that sent them.",
+            "Notifications accepted by their receiver, by the name of the route.",
             ("route",),
         )
-        self._sent = _Numbers(
-            "finetune_notifications_sent_total", "Notifications that their receiver accepted.", ("notifier",)
+        self._sent = _Values(
+            "finetune_notifications_sent_total", "Notifications accepted by their receiver.", ("notifier",)
         )
-        self._failed = _Numbers(
+        self._failed = _Values(
             "finetune_notifications_failed_total",
-            "Attempts to send a notification that failed and are repeated, by the reason.",
+            "Attempts to send a notification that failed and are retried, by reason.",
             ("notifier", "reason"),
         )
-        self._dead = _Numbers(
+        self._dead = _Values(
             "finetune_notifications_dead_total",
-            "Notifications that were given up, by the reason.",
+            "Notifications that became dead letters, by reason.",
             ("notifier", "reason"),
         )
-        self._cards = _Numbers(
+        self._cards = _Values(
             "finetune_card_edits_total",
-            "Cards that were edited, posted anew because they were gone, given up, or could not be edited yet.",
+            "Edits of cards by result: edited, reposted because the card was gone, abandoned, or failed and retried.",
             ("notifier", "result"),
         )
-        self._suspended_rows = _Numbers(
+        self._suspended_rows = _Values(
             "finetune_notifier_parked",
-            "1 while a notifier is not used because its receiver refuses its address or credentials for good.",
+            "1 while a notifier is suspended because its receiver permanently rejects its address or credentials.",
             ("notifier",),
             "gauge",
         )
@@ -213,28 +216,28 @@ class ProcessMetrics:
             "Time from storing a transition to the receiver accepting its notification.",
             _DELAY_SECONDS,
         )
-        self._templates_failed = _Numbers(
+        self._templates_failed = _Values(
             "finetune_template_failures_total",
-            "Notifications in the built-in words, because the template of their route could not be rendered.",
+            "Notifications with the built-in text, because the template of their route could not be rendered.",
             ("template",),
         )
         sent = (self._sent, self._failed, self._dead, self._routed, self._cards)
         return *sent, self._suspended_rows, self._to_delivery, self._templates_failed
 
-    def _running(self, version: str, revision: str) -> tuple[_Numbers | _Histogram, ...]:
-        self._reload_ok = _Numbers(
+    def _program_metrics(self, version: str, revision: str) -> tuple[_Values | _Histogram, ...]:
+        self._reload_ok = _Values(
             "finetune_config_last_reload_successful",
-            "1 if the last reading of the configuration succeeded, 0 if it was refused.",
+            "1 if the last load of the configuration succeeded, 0 if it was refused.",
             kind="gauge",
             rows={(): 0},
         )
-        self._reload_at = _Numbers(
+        self._reload_at = _Values(
             "finetune_config_last_reload_success_timestamp_seconds",
-            "When the configuration was last read with success.",
+            "When the configuration was last loaded successfully.",
             kind="gauge",
             rows={(): 0},
         )
-        self._restarts = _Numbers(
+        self._restarts = _Values(
             "finetune_task_restarts_total",
             "Internal loops that crashed and were restarted; the log has the traceback.",
             ("task",),
@@ -242,20 +245,22 @@ class ProcessMetrics:
         )
         self._lag = _Histogram(
             "finetune_monitor_loop_lag_seconds",
-            "By how much the event loop was late for a tick: for so long something held it up.",
+            "How late the event loop was for a tick, because something blocked it.",
             _LAG_SECONDS,
         )
-        self._tasks = _Numbers("finetune_monitor_tasks", "Tasks of the event loop.", kind="gauge", rows={(): 0})
-        self._holds = _Numbers(
+        self._tasks = _Values(
+            "finetune_monitor_tasks", "Number of tasks of the event loop.", kind="gauge", rows={(): 0}
+        )
+        self._holds = _Values(
             "finetune_monitor_organizations",
-            "Organisations that this replica polls; those of all replicas together are the configured ones.",
+            "Organisations that this replica polls; the sum over all replicas is the number of configured ones.",
             kind="gauge",
             rows={(): 0},
         )
         python = ".".join(str(part) for part in sys.version_info[:3])
-        build = _Numbers(
+        build = _Values(
             "finetune_monitor_build_info",
-            "A metric that is always 1; its labels say which program this is.",
+            "Always 1; the labels describe the running program.",
             ("version", "revision", "python"),
             "gauge",
             {(version, revision, python): 1},
@@ -269,7 +274,7 @@ class ProcessMetrics:
         routes: Iterable[str] = (),
         templates: Iterable[str] = (),
     ) -> None:
-        """Start the series of what is configured at 0, and drop those of what no longer is."""
+        """Create the series of what is configured at 0, and drop those of what no longer is."""
         before = self._orgs, self._notifiers, self._routes
         self._orgs, self._notifiers, self._routes = frozenset(orgs), frozenset(notifiers), frozenset(routes)
         self._templates, templates_before = frozenset(templates), self._templates
@@ -291,12 +296,12 @@ class ProcessMetrics:
             self._suspended_rows.add(notifier, amount=0)
 
     def polled(self, org: str, seconds: float) -> None:
-        """A poll came to its end, well or not."""
+        """A poll ended, successfully or not."""
         self._polls.add(self._org(org))
         self._poll_duration.observe(seconds)
 
     def poll_began(self, late: float) -> None:
-        """A poll began so many seconds after it was due."""
+        """A poll began this many seconds after it was due."""
         self._poll_lag.observe(late)
 
     def poll_failed(self, org: str, reason: Reason) -> None:
@@ -304,79 +309,79 @@ class ProcessMetrics:
         self._poll_errors.add(self._org(org), reason.value)
 
     def requested(self, org: str, operation: str, code: str) -> None:
-        """One request was answered with this HTTP status, or ended in `timeout` or `error`."""
+        """A request was answered with this HTTP status code, or ended in `timeout` or `error`."""
         known = operation if operation in OPERATIONS else OTHER
         self._requests.add(self._org(org), known, code if code in _CODES else OTHER)
 
     def skipped(self, org: str, reason: str, items: int) -> None:
-        """So many items of an answer were left out, or lack a figure."""
+        """Items of an answer were skipped or lack a figure."""
         self._skipped.add(self._org(org), reason if reason in SKIP_REASONS else OTHER, amount=items)
 
     def detected(self, seconds: float) -> None:
-        """A job's end was stored this long after it happened."""
+        """The end of a job was stored this many seconds after it happened."""
         self._delay.observe(seconds)
 
     def webhook_received(self, org: str, result: str) -> None:
-        """A webhook came for an organisation that has a signing secret."""
+        """A webhook arrived for an organisation that has a signing secret."""
         self._webhooks.add(self._org(org), result if result in WEBHOOK_RESULTS else OTHER)
 
     def first_seen(self, org: str, by: str) -> None:
-        """An end was seen that was not known, by `poll` or `push`."""
+        """The end of a job was seen first by `poll` or by `push`."""
         self._first_seen.add(self._org(org), by if by in FIRST_SEEN_BY else OTHER)
 
     def sent(self, notifier: str, seconds: float) -> None:
-        """The receiver accepted a message, so many seconds after its transition was stored."""
+        """A receiver accepted a message this many seconds after its transition was stored."""
         self._sent.add(self._notifier(notifier))
         self._to_delivery.observe(seconds)
 
     def routed(self, route: str) -> None:
-        """The receiver accepted a message that the route of this name has sent."""
+        """A receiver accepted a message of the route with this name."""
         self._routed.add(route if route in self._routes else OTHER)
 
     def template_failed(self, template: str) -> None:
-        """A notification went out in the built-in words, because its template failed."""
+        """A notification was sent with the built-in text, because its template failed."""
         self._templates_failed.add(template if template in self._templates else OTHER)
 
     def failed(self, notifier: str, reason: str) -> None:
-        """An attempt failed and will be repeated."""
+        """An attempt failed and will be retried."""
         self._failed.add(self._notifier(notifier), self._reason(reason))
 
     def dead(self, notifier: str, reason: str) -> None:
-        """A message was given up."""
+        """A message became a dead letter."""
         self._dead.add(self._notifier(notifier), self._reason(reason))
 
     def card(self, notifier: str, result: str) -> None:
-        """A card was `edited`, `reposted` or `abandoned`, or that `failed`."""
+        """A card was `edited`, `reposted` or `abandoned`, or its edit `failed`."""
         self._cards.add(self._notifier(notifier), result if result in CARD_RESULTS else OTHER)
 
     def set_suspended(self, notifier: str, suspended: bool) -> None:
-        """Say whether the notifier is out of use."""
+        """Set whether the notifier is suspended."""
         self._suspended_rows.rows[self._notifier(notifier),] = int(suspended)
         self._suspended = self._suspended | {notifier} if suspended else self._suspended - {notifier}
 
     @property
     def suspended(self) -> frozenset[str]:
-        """The configured notifiers that are out of use."""
+        """The configured notifiers that are suspended."""
         return self._suspended & self._notifiers
 
     def restarted(self, task: str) -> None:
-        """A loop broke off through a bug and is begun anew."""
+        """A loop crashed and is restarted."""
         self._restarts.add(task if task in TASKS else OTHER)
 
     def ticked(self, late: float) -> None:
-        """The event loop did a round, so many seconds late."""
+        """The event loop ticked this many seconds late."""
         self._lag.observe(late)
 
     def counted(self, tasks: int) -> None:
-        """How many tasks the event loop has."""
+        """Set the number of tasks of the event loop."""
         self._tasks.rows[()] = tasks
 
     def holds(self, organizations: int) -> None:
-        """So many organisations are this replica's to poll."""
+        """Set the number of organisations that this replica polls."""
         self._holds.rows[()] = organizations
 
     def reloaded(self, ok: bool, at: datetime) -> None:
-        """The configuration was read, or refused."""
+        """The configuration was loaded, or refused."""
         self._reload_ok.rows[()] = int(ok)
         if ok:
             self._reload_at.rows[()] = at.timestamp()
@@ -388,7 +393,7 @@ class ProcessMetrics:
         return notifier if notifier in self._notifiers else OTHER
 
     def _reason(self, reason: str) -> str:
-        """The channels' closed words. They are not known here, so that their shape and number are what is checked."""
+        """Channels have closed sets of reasons that are not known here, so only form and number are checked."""
         if reason in self._reasons:
             return reason
         if len(self._reasons) >= _MOST_REASONS or not _WORD.fullmatch(reason):

@@ -1,4 +1,4 @@
-"""A snapshot made ready for metrics: harmless labels, no series twice, stored counters summed by their labels.
+"""Prepares a snapshot for metrics: sanitised labels, no duplicate series, stored counters summed by labels.
 
 What a snapshot has in common with the one before it is taken over from the view of that: most of it, at most times.
 """
@@ -24,11 +24,11 @@ from monitor.metrics.labels import ID, NAME, OTHER, UNKNOWN, Models, clean, one_
 Sums = Mapping[tuple[str, ...], int]
 
 MODELS: Final = 5000
-"""Tuned models of all organisations that have series of their own: those that end first."""
+"""The number of tuned models with series of their own, over all organisations: those with the earliest shutdown."""
 
 _ENDPOINTS: Final = 20
-"""Different ones of an organisation: vendors have ten."""
-# The stored counters and their labels, in the order of the metric's label names.
+"""The number of different endpoints per organisation; vendors have ten."""
+# The stored counters and their label names, in the order of the metric's labels.
 COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "jobs_finished": ("org", "model", "method", "status"),
     "job_failures": ("org", "model", "reason"),
@@ -60,61 +60,61 @@ _CLOSED: Final[Mapping[str, tuple[frozenset[str], str]]] = {
 
 @dataclass(slots=True, eq=False)
 class JobSeries:
-    """One job and its labels, already as text. Two are equal only if they are the same: then nothing has changed."""
+    """A job with its rendered labels. Compared by identity: the same object means that nothing has changed."""
 
     tracked: Tracked
     labels: str
-    """What all its series share."""
+    """The labels that all its series share."""
     identity: tuple[str, str, Method, str | None, str | None]
-    """The fields that `info` was made from."""
+    """The fields from which `info` was rendered."""
     info: str
     """The labels of `finetune_job_info`."""
     active: bool
     spread: int
-    """Any number that stays the same: by it, jobs are divided into blocks."""
+    """A number that stays the same, by which jobs are divided into blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shutdowns:
-    """When tuned models stop answering."""
+    """When tuned models are shut down."""
 
     rows: Mapping[tuple[str, str, str], float]
-    """The moments by organisation, model and base model."""
+    """Unix times by organisation, model and base model."""
     dropped: int
-    """Models beyond MODELS, or the same as another once their labels were made harmless."""
+    """Models without series: beyond MODELS, or equal to another one after sanitising."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What the families are made from."""
+    """The input of the metric families."""
 
     at: datetime
     health: Health
     jobs: Mapping[tuple[str, str], JobSeries]
-    """By organisation and id."""
+    """By organisation and job id."""
     dropped: int
-    """Jobs without series: beyond the asked number, or the same as another once their labels were made harmless."""
+    """Jobs without series: beyond the requested number, or equal to another one after sanitising."""
     counts: Mapping[tuple[str, Status], int]
     """Fine-tuning jobs by organisation and status."""
     batches: Mapping[tuple[str, Status], int]
-    """The same of batches."""
+    """Batches by organisation and status."""
     expiries: Mapping[tuple[str], float]
-    """When the next of the batches that are not over expires, by organisation."""
+    """When the next active batch expires, in Unix time by organisation."""
     unpriced: Sums
     sums: Mapping[str, Sums]
-    """The stored counters by name; each by its label values."""
+    """The stored counters by name, each by its label values."""
     backlogs: Mapping[str, Backlog]
     billed: Mapping[tuple[str, str], Decimal]
     shutdowns: Shutdowns
     models: tuple[TunedModel, ...]
-    """What `shutdowns` were made from."""
+    """The models from which `shutdowns` was computed."""
     counters: tuple[CounterIncrement, ...]
-    """What `sums` were made from."""
+    """The counters from which `sums` was computed."""
     model_labels: Models
 
 
 def build_view(snapshot: Snapshot, health: Health, before: View | None = None) -> View:
-    """The view of one snapshot, given the one before. Aggregates are those of the configured organisations."""
+    """Build the view of a snapshot, reusing the previous one. Aggregates contain only configured organisations."""
     trainings = [one for one in snapshot.jobs if one.job.kind is JobKind.FINE_TUNING]
     jobs = _jobs(trainings, before.jobs if before is not None else {})
     same_orgs = before is not None and before.health.orgs.keys() == health.orgs.keys()
@@ -147,16 +147,16 @@ def build_view(snapshot: Snapshot, health: Health, before: View | None = None) -
 
 
 def _jobs(jobs: Iterable[Tracked], before: Mapping[tuple[str, str], JobSeries]) -> Mapping[tuple[str, str], JobSeries]:
-    """The series of each job; of two jobs whose labels become the same, the first."""
+    """The series of each job; of jobs with equal labels only the first."""
     found: dict[tuple[str, str], JobSeries] = {}
     for tracked in jobs:
-        place = (tracked.job.org, tracked.job.id)
-        was = before.get(place)
-        found[place] = was if was is not None and was.tracked is tracked else _series(tracked, was)
+        key = (tracked.job.org, tracked.job.id)
+        was = before.get(key)
+        found[key] = was if was is not None and was.tracked is tracked else _series(tracked, was)
     if len({series.labels for series in found.values()}) == len(found):
         return found
-    first = {series.labels: place for place, series in reversed(found.items())}
-    return {place: series for place, series in found.items() if first[series.labels] == place}
+    first = {series.labels: key for key, series in reversed(found.items())}
+    return {key: series for key, series in found.items() if first[series.labels] == key}
 
 
 def _expiries(jobs: Iterable[Tracked], health: Health) -> Mapping[tuple[str], float]:
@@ -173,16 +173,16 @@ def _series(tracked: Tracked, was: JobSeries | None) -> JobSeries:
     identity = (job.provider, job.model, job.method, job.fine_tuned_model, job.name)
     if was is not None and was.identity == identity:
         return JobSeries(tracked, was.labels, identity, was.info, not job.status.final, was.spread)
-    mine = {"org": clean(job.org, ID), "job_id": clean(job.id, ID) or UNKNOWN}
+    identifying = {"org": clean(job.org, ID), "job_id": clean(job.id, ID) or UNKNOWN}
     info = {
-        **mine,
+        **identifying,
         "provider": clean(job.provider, NAME),
         "model": clean(job.model, NAME) or UNKNOWN,
         "method": one_of(job.method, frozenset(Method), UNKNOWN),
         "fine_tuned_model": clean(job.fine_tuned_model or "", ID),
         "name": clean(job.name or "", NAME),
     }
-    labels = label_text(mine)
+    labels = label_text(identifying)
     return JobSeries(tracked, labels, identity, label_text(info), not job.status.final, crc32(labels.encode()))
 
 
@@ -207,7 +207,7 @@ def _label(name: str, given: Mapping[str, str], named: Mapping[str, Models]) -> 
 
 
 def _shutdowns(models: Iterable[TunedModel]) -> Shutdowns:
-    """Those that end first have series of their own."""
+    """The shutdowns of the models, the earliest first, limited to MODELS."""
     dated = [(model.shutdown, model.org, model.id, model.base) for model in models if model.shutdown is not None]
     found: dict[tuple[str, str], tuple[str, float]] = {}
     for day, org, id_, base in nsmallest(MODELS, dated):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from prometheus_client import REGISTRY
 
 from monitor.domain.flow import Reason
-from monitor.metrics.process import ProcessMetrics
+from monitor.metrics.process import OPERATIONS, TASKS, ProcessMetrics
 from tests.builders import MINUTE, NOON
 from tests.metrics.scrapes import Series, health, of, scrape, snapshot
+
+
+SOURCES = Path(__file__).parents[2] / "monitor"
 
 
 def counted(process: ProcessMetrics) -> Series:
@@ -74,6 +80,20 @@ def test_values_outside_the_closed_sets_become_other() -> None:
     }
     assert found["finetune_notifications_sent_total"][of(notifier="other")] == 1
     assert found["finetune_notifications_dead_total"] == {of(notifier="chat", reason="other"): 1}
+
+
+def found_in(package: str, pattern: str) -> set[str]:
+    """What a pattern finds in the sources of a package."""
+    return {one for path in (SOURCES / package).rglob("*.py") for one in re.findall(pattern, path.read_text())}
+
+
+def test_every_operation_and_every_task_has_a_label_of_its_own() -> None:
+    operations = found_in("providers", r'(?:operation=|first_page\()"(\w+)"')
+    assert len(operations) > 10
+    assert operations - set(OPERATIONS) == {"list_webhooks"}  # which only a command asks for
+    tasks = found_in("app", r'Task\(kind="(\w+)"')
+    assert len(tasks) > 4
+    assert tasks <= set(TASKS)
 
 
 @pytest.mark.fault("G17")
