@@ -13,7 +13,6 @@ from monitor.metrics.process import OPERATIONS, TASKS, ProcessMetrics
 from tests.builders import MINUTE, NOON
 from tests.metrics.scrapes import Series, health, of, scrape, snapshot
 
-
 SOURCES = Path(__file__).parents[2] / "monitor"
 
 
