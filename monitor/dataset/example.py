@@ -1,4 +1,4 @@
-"""A line of a training file as an object, the format that its keys imply, and whether it is an example in it."""
+"""Parses the lines of a training file, detects their format by the keys, and checks them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _FOREIGN: Final = (
     ({"contents"}, "an example for Gemini", "--provider vertex checks it"),
     ({"schemaVersion", "messages"}, "an example for Amazon Bedrock", "--provider bedrock checks it"),
 )
-# How a file begins that is no JSON Lines at all, what it is then, and what makes JSON Lines of it.
+# The first bytes of files that are not JSON Lines: what such a file is, and a command that converts it.
 _CONTAINERS: Final = (
     ((b"\xff\xfe\0\0", b"\0\0\xfe\xff"), "is UTF-32, not UTF-8", "iconv -f UTF-32 -t UTF-8 FILE > train.jsonl"),
     ((b"\xff\xfe", b"\xfe\xff"), "is UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 FILE > train.jsonl"),
@@ -72,7 +72,7 @@ _CONTAINERS: Final = (
 )
 _ARRAY: Final = "is a JSON array, not one example a line; convert it: jq -c '.[]' FILE > train.jsonl"
 _SPREAD: Final = "is JSON spread over several lines, not one example a line; convert it: jq -c . FILE > train.jsonl"
-# The same of files that are text. A quotation mark without a backslash after a brace is in no text of JSON.
+# The same for text files. In JSON text, no quotation mark without a backslash follows a brace.
 _TEXTS: Final = (
     (re.compile(rb"<"), "is HTML or XML, as where a login page was stored in the place of a file"),
     (
@@ -106,7 +106,7 @@ _TEXTS: Final = (
 
 
 def parsed(line: bytes) -> Example:
-    """The object on a line; raises BadExample."""
+    """The object on a line. Raises BadExample."""
     try:
         value = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -117,7 +117,10 @@ def parsed(line: bytes) -> Example:
 
 
 def _fault(line: bytes) -> str:
-    """Why a line is no JSON, asked of the library whose answers people know. Slower, and only for bad lines."""
+    """Why a line is not JSON, by the messages of Python's json module, which people know.
+
+    Slower, and only for bad lines.
+    """
     try:
         json.loads(line.decode())
     except UnicodeDecodeError as error:
@@ -132,10 +135,10 @@ def _fault(line: bytes) -> str:
 
 
 def format_of(example: Example) -> Format | None:
-    """The format implied by the keys that only it has; None where they imply none.
+    """The format, as implied by keys that no other format has; None where no key implies one.
 
-    Chats and prompts for reinforcement both have messages: a chat ends with an answer, and where there is none, keys
-    that no chat has are for the grader.
+    Chats and reinforcement prompts both have `messages`. A chat ends with the assistant's answer; without one, keys
+    that no chat has are for the grader of a reinforcement prompt.
     """
     turns = example.get("messages", example.get("contents"))
     last = turns[-1] if isinstance(turns, list) and turns and isinstance(turns[-1], dict) else {}
@@ -151,7 +154,7 @@ def format_of(example: Example) -> Format | None:
 
 
 def check(example: Example, rules: Rules) -> None:
-    """Raises BadExample with the first reason why the object is no example by these rules."""
+    """Check an object by the rules. Raises BadExample with the first violation."""
     other = foreign(example, rules)
     if other is not None:
         raise BadExample(f"is {other[0]}")
@@ -165,7 +168,7 @@ def check(example: Example, rules: Rules) -> None:
 
 
 def foreign(example: Example, rules: Rules) -> tuple[str, str] | None:
-    """What an object is that is an example for another program, and how to convert a file of them; None for others."""
+    """The name of another program's format that the object is in, and how to convert the file; None for our formats."""
     if _required(rules) <= example.keys() and (
         "schemaVersion" not in example or rules.schema is not Schema.OPENAI or rules.other_keys is OtherKeys.KEPT
     ):
@@ -176,7 +179,7 @@ def foreign(example: Example, rules: Rules) -> tuple[str, str] | None:
 
 
 def _required(rules: Rules) -> frozenset[str]:
-    """The keys without which an object is no example."""
+    """The keys that every example must have."""
     if rules.schema is Schema.OPENAI and rules.format not in _CHATS:
         return KEYS[rules.format]
     if rules.schema is not Schema.GEMINI:
@@ -190,7 +193,7 @@ _COMPLETIONS: Final = frozenset({"contents", "completions"})
 
 
 def container(head: bytes) -> str | None:
-    """What a file is that begins like this and is no JSON Lines, and what converts it; None for JSON Lines."""
+    """What a file with these first bytes is, if it is not JSON Lines, and how to convert it; None for JSON Lines."""
     for beginnings, name, command in _CONTAINERS:
         if head.startswith(beginnings):
             return f"{name}; convert it: {command}"

@@ -1,4 +1,4 @@
-"""What is allowed in a training file and is probably a mistake: warnings about an example that is good otherwise."""
+"""Warnings about valid examples: what the rules allow but is probably a mistake."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from monitor.dataset.vendors import other_keys
 
 _SPECIAL: Final = re.compile(rb"(?:<|\\u003[cC])(\|[\w.:-]{1,40}\|)(?:>|\\u003[eE])")
 _COLONS: Final = ((b'":', b'\\":'), (b'" :', b'\\" :'))
-"""How a key ends in JSON, and what looks like it in a text."""
+"""How a key ends in JSON, and the same characters escaped inside a text."""
 _decode: Final = msgspec.json.Decoder().decode
 
 
 def warnings(example: Example, line: bytes, rules: Rules) -> Iterator[str]:
-    """Sentences whose subject is the line."""
+    """Yield warnings as sentences without their subject, which is the line."""
     yield from _duplicate_keys(example, line)
     if (b"|>" in line or b"|\\u003" in line) and (special := _SPECIAL.search(line)):
-        yield f"has <{special[1].decode()}> in a text: it looks like a special token, and is ordinary text"
+        yield f"has <{special[1].decode()}> in a text: it looks like a special token, but is ordinary text"
     if rules.schema is not Schema.OPENAI:
         yield from other_keys(example, rules) if rules.other_keys is OtherKeys.IGNORED else ()
         return
@@ -36,7 +36,7 @@ def warnings(example: Example, line: bytes, rules: Rules) -> Iterator[str]:
         yield from _tool_use(messages, _declared(example))
         weights = [message.get("weight") for message in messages if message["role"] == "assistant"]
         if weights and all(weight == 0 for weight in weights):
-            yield "has only weights of 0, so that nothing is learned from it"
+            yield "has only weights of 0, so nothing is learned from it"
 
 
 def _preference(example: Example) -> Iterator[str]:
@@ -56,7 +56,7 @@ def _declared(example: Mapping[str, Any]) -> set[str]:
 
 
 def _tool_use(messages: Iterable[Message], declared: set[str]) -> Iterator[str]:
-    """Calls without result, results without call, tools that are not declared, arguments that are no JSON object."""
+    """Warn of calls without results, results without calls, undeclared tools, and arguments that are no object."""
     waiting: dict[str, int] = {}
     role = ""
     for number, message in enumerate(messages, start=1):
@@ -72,7 +72,7 @@ def _tool_use(messages: Iterable[Message], declared: set[str]) -> Iterator[str]:
             yield from _function(function, f"message {number}", declared)
             if key is not None:
                 waiting[key] = number
-    if role != "assistant":  # what the last message calls is what the model should learn to call
+    if role != "assistant":  # a call in the last message is what the model should learn to make
         yield from _unanswered(waiting)
 
 
@@ -81,7 +81,7 @@ def _unanswered(waiting: Mapping[str, int]) -> Iterator[str]:
 
 
 def _calls(message: Message) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
-    """Each call by what its result names it, and its function."""
+    """Each call's function, with the key by which its result refers to the call."""
     for call in message.get("tool_calls") or ():
         yield call.get("id"), call["function"]
     if (function := message.get("function_call")) is not None:
@@ -96,13 +96,14 @@ def _function(function: Mapping[str, Any], at: str, declared: set[str]) -> Itera
             return
     except (msgspec.DecodeError, RecursionError):
         pass
-    yield f"{at} calls {shown(function['name'])} with arguments that are no JSON object"
+    yield f"{at} calls {shown(function['name'])} with arguments that are not a JSON object"
 
 
 def _duplicate_keys(example: Example, line: bytes) -> Iterator[str]:
-    """Keys that an object has twice: only the last value counts.
+    """Warn of keys that occur twice in one object: only the last value counts.
 
-    Nearly every line is done by comparing how many keys it has as an object with how many it seems to have as text.
+    For most lines it is enough to compare the number of keys of the parsed object with the number that the text seems
+    to have.
     """
     if sum(line.count(colon) - line.count(escaped) for colon, escaped in _COLONS) <= _keys_in(example):
         return

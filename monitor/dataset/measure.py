@@ -1,6 +1,6 @@
-"""A training file read line by line: what is wrong with it, and how many tokens one epoch over it is.
+"""Examines a training file line by line: which lines are invalid, and how many tokens one epoch has.
 
-Where only the size of a file is known, the tokens are estimated from it.
+Where only the size of a file is known, its tokens are estimated from that.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from monitor.providers.openai.naming import base_model
 FINGERPRINT: Final = struct.Struct(">8sQ")
 _LINE_END: Final = b"\r\n \t"
 _LENIENT: Final = {form: lenient(form) for form in Format}
-# Bytes of a whole JSONL file per token: fewest, usual, most (text that JSON escapes as \uXXXX).
+# Bytes of a whole JSONL file per token: lowest, usual and highest (for text that JSON escapes as \uXXXX).
 _SIZES: Final = {Vocabulary.O200K: (2.6, 4.6, 12.0), Vocabulary.CL100K: (1.5, 4.3, 11.0), None: (1.5, 4.3, 12.0)}
-# The most that an image costs gpt-4o: 85 tokens, and 170 for each of eight tiles (2048 by 768 in squares of 512).
+# The most tokens of an image for gpt-4o: 85, and 170 for each of eight tiles (2048 by 768 in squares of 512).
 _IMAGE: Final = 1445
 
 
 @dataclass(slots=True, kw_only=True)
 class FileStats:
-    """What was found in some lines of a file."""
+    """The results for some lines of a file."""
 
     examples: int = 0
     tokens: int = 0
-    """Of all examples, each up to the model's limit."""
+    """The tokens of all examples, each up to the model's limit."""
     images: int = 0
     longest: int = 0
-    """The tokens of the longest example, before anything is cut off."""
+    """The tokens of the longest example, before truncation."""
     bad: list[tuple[int, str]] = field(default_factory=list)
-    """Lines that are no examples, by number, and why."""
+    """The numbers of lines that are not valid examples, with the reasons."""
     warnings: list[tuple[int, str]] = field(default_factory=list)
-    """What is probably a mistake in lines that are examples."""
+    """The numbers of valid lines with probable mistakes, with the warnings."""
     fingerprints: bytearray = field(default_factory=bytearray)
-    """FINGERPRINT of each example: 8 bytes that equal lines share, and the line's number."""
+    """One FINGERPRINT per example: a digest of 8 bytes, equal for equal lines, and the line's number."""
 
 
 def examine(
@@ -55,10 +55,10 @@ def examine(
     first: int = 1,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> FileStats:
-    """Checks and counts lines, the first of which has that number. Blank lines are skipped.
+    """Check and count lines. `first` is the number of the first line; blank lines are skipped.
 
-    Without rules each line is taken in its own format, and all that can be counted is an example, without warnings.
-    `checkpoint` is called at each line, and repeatedly in long ones; what it raises ends the work.
+    Without rules each line is checked leniently in the format that it seems to have, without warnings. `checkpoint` is
+    called at each line, and repeatedly in long ones; an exception that it raises aborts the work.
     """
     count = token_counter(vocabulary_of(model), checkpoint)
     limit = example_limit(model)
@@ -88,13 +88,15 @@ def examine(
                     (number, f"has {tokens:,} tokens; {base_model(model)} takes {limit:,}, and the rest is cut off")
                 )
             if images and not re.search(rules.vision, base_model(model)):
-                stats.warnings.append((number, f"has images, with which {base_model(model)} is not said to be trained"))
+                stats.warnings.append(
+                    (number, f"has images, which {base_model(model)} is not documented to be trained with")
+                )
         stats.fingerprints += FINGERPRINT.pack(blake2b(line, digest_size=8).digest(), number)
     return stats
 
 
 def lines_of(content: bytes) -> Iterator[bytes]:
-    """The lines of some content, one at a time, so that it is never copied as a whole."""
+    """The lines of some content, one at a time, so that the content is never copied as a whole."""
     start = 0
     while start < len(content):
         end = content.find(b"\n", start)
@@ -105,19 +107,19 @@ def lines_of(content: bytes) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """The tokens of one epoch: the likeliest number, and the range of the true one."""
+    """The tokens of one epoch: the most likely number, and the range that contains the true one."""
 
     tokens: int
     low: int
     high: int
     examples: int | None
-    """None where only the size is known."""
+    """None where only the size of the file is known."""
     exact: bool
-    """Counted with the model's own vocabulary: low and high are the tokens as well."""
+    """Whether they were counted with the model's own vocabulary; `low` and `high` then equal `tokens`."""
 
 
 def measured(stats: FileStats, model: str) -> Measure:
-    """The tokens of what was examined for a model, with a range unless they were counted with its own vocabulary."""
+    """The tokens of examined lines for a model; a range, unless they were counted with its own vocabulary."""
     vocabulary = vocabulary_of(model)
     exact = vocabulary is not None and available()
     low, high = (stats.tokens, stats.tokens) if exact else band(stats.tokens, vocabulary)
@@ -125,11 +127,12 @@ def measured(stats: FileStats, model: str) -> Measure:
 
 
 def measure(content: bytes, model: str, checkpoint: Callable[[], None] = lambda: None) -> Measure | None:
-    """The tokens of a training file for a model, each example up to the model's limit; None where it holds no example.
+    """The tokens of a training file for a model, each example up to the model's limit; None if it has no examples.
 
-    Takes about a second for each five megabytes of words, but half a minute for as much base64; made for a worker
-    thread, lets others run every few milliseconds. `checkpoint` is called all the time; what it raises ends it. Without
-    the model's vocabulary the count is estimated from bytes and has a range, as with images, whose size is not known.
+    Takes about a second for five megabytes of words, but half a minute for as much base64. It is meant for a worker
+    thread, and lets other threads run every few milliseconds. `checkpoint` is called repeatedly; an exception that it
+    raises aborts the work. Without the model's vocabulary the tokens are estimated from bytes and have a range; so have
+    images, whose size is unknown.
     """
     stats = examine(lines_of(content), model, None, checkpoint=checkpoint)
     if not stats.examples:
@@ -139,13 +142,13 @@ def measure(content: bytes, model: str, checkpoint: Callable[[], None] = lambda:
 
 
 def guess(size_bytes: int, model: str) -> Measure:
-    """The tokens of a training file of which only the size is known. Images in it make the estimate far too high."""
+    """The tokens of a training file by its size alone. With images in it, the estimate is far too high."""
     fewest, usual, most = _SIZES[vocabulary_of(model)]
     tokens, low, high = (round(size_bytes / size) for size in (usual, most, fewest))
     return Measure(tokens=tokens, low=low, high=high, examples=None, exact=False)
 
 
 def band(tokens: int, vocabulary: Vocabulary | None) -> tuple[int, int]:
-    """The range of the true number of tokens, where they were estimated from bytes."""
+    """The range of the true number of tokens, where `tokens` was estimated from bytes."""
     low, high = BANDS[vocabulary]
     return round(tokens * low), round(tokens * high)

@@ -1,4 +1,4 @@
-"""Whether an example in OpenAI's words keeps a provider's rules: keys, roles, contents, tool calls, weights, order."""
+"""Checks examples in OpenAI's format: keys, roles, contents, tool calls, weights and the order of messages."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _MOST_IMAGE_BYTES: Final = 10 << 20
 
 
 class BadExample(Exception):
-    """Why a line is no training example: a sentence whose subject is the line."""
+    """Why a line is not a valid example: a sentence without its subject, which is the line."""
 
 
 def shown(value: object) -> str:
-    """A value of the file for a reason: short, on one line, with nothing that moves a terminal's cursor."""
+    """A value of the file for an error message: short, on one line, and without control characters."""
     text = repr(value) if not isinstance(value, str) else value
     clean = "".join(char if char.isprintable() else "?" for char in text[:40])
     return f'"{clean}…"' if len(text) > 40 else f'"{clean}"'
 
 
 def check_openai(example: Example, rules: Rules) -> None:
-    """Raises BadExample with the first reason why the object is no example."""
+    """Check an object in OpenAI's format. Raises BadExample with the first violation."""
     _CHECKS[rules.format](example, rules)
     if rules.one_format:
         for form, keys in _REQUIRED.items():
@@ -54,8 +54,8 @@ def check_openai(example: Example, rules: Rules) -> None:
 
 
 def unknown_keys(example: Example, rules: Rules) -> Iterator[str]:
-    """Keys of an example and its messages that the format does not name, in an example that is sound otherwise."""
-    if not rules.provider:  # a file that was accepted
+    """Describe keys of a valid example and of its messages that the format does not define."""
+    if not rules.provider:  # the provider has accepted the file already
         return
     if rules.other_keys is not OtherKeys.KEPT:
         yield from (f"has an unknown key: {shown(key)}" for key in example if key not in KEYS[rules.format])
@@ -72,7 +72,7 @@ def unknown_keys(example: Example, rules: Rules) -> Iterator[str]:
 def _unknown_message_keys(messages: list[Message], where: str, rules: Rules) -> Iterator[str]:
     for number, message in enumerate(messages, start=1):
         known = _MESSAGE_KEYS.get(message["role"], _SPOKEN)
-        if rules.other_keys is not OtherKeys.IGNORED:  # OpenAI takes no reasoning
+        if rules.other_keys is not OtherKeys.IGNORED:  # OpenAI does not accept reasoning
             known -= _REASONING
         for key in message.keys() - known:
             yield f"message {number}{where} has an unknown key: {shown(key)}"
@@ -133,7 +133,7 @@ def _check_messages(messages: object, where: str, rules: Rules) -> list[Message]
 
 
 def _check_message(message: object, at: str, rules: Rules) -> int:
-    """Checks one message; the number of its images."""
+    """Check one message. Returns the number of its images."""
     if not isinstance(message, dict):
         raise BadExample(f"{at} is not an object")
     role = message.get("role")
@@ -165,7 +165,7 @@ def _check_order(messages: list[Message], rules: Rules) -> None:
 
 
 def check_turns(roles: list[str]) -> None:
-    """Raises BadExample where one speaks twice in a row; several tools may answer one after the other."""
+    """Check that roles alternate, except that several tool messages may follow one another. Raises BadExample."""
     for number, (role, following) in enumerate(pairwise(roles), start=2):
         if role == following != "tool":
             raise BadExample(f"message {number} is from the {role} again: user and assistant have to alternate")
@@ -173,7 +173,7 @@ def check_turns(roles: list[str]) -> None:
 
 def _check_content(message: Message, at: str, rules: Rules) -> int:
     if message.get("audio") is not None:
-        raise BadExample(f"{at} has audio, which is not trained")
+        raise BadExample(f"{at} has audio, which is not supported in training")
     content = message.get("content")
     if isinstance(content, str):
         return 0
@@ -189,7 +189,7 @@ def _check_content(message: Message, at: str, rules: Rules) -> int:
 
 
 def _check_part(part: object, role: str, at: str, rules: Rules) -> bool:
-    """Checks one part of a content; whether it is an image."""
+    """Check one content part. Returns whether it is an image."""
     kind = part.get("type") if isinstance(part, dict) else None
     if not isinstance(part, dict) or not isinstance(kind, str):
         raise BadExample(f"{at} has a content part without a type")
@@ -233,7 +233,7 @@ def _check_calls(message: Message, at: str, rules: Rules) -> None:
     if called is not None:
         _check_function(called, at)
     if not isinstance(calls, list | None):
-        raise BadExample(f"{at} has tool_calls that are no list")
+        raise BadExample(f"{at} has tool_calls that are not a list")
     for call in calls or ():
         named = isinstance(call, dict) and isinstance(call.get("id"), str) and call.get("type") == "function"
         if not isinstance(call, dict) or (rules.call_ids and not named):

@@ -1,7 +1,7 @@
-"""What each provider publishes about its training files: one row of a table per format and family of models.
+"""The rules that providers publish for training files: a table with a row per format and family of models.
 
-`estimate` refuses what a row forbids and warns of what it does not name. Every row names its source; where a vendor's
-pages are silent, the row is too.
+`estimate` rejects what a row forbids and warns of keys that it does not define. Every row names its source; what the
+vendor's pages leave open is not checked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from monitor.providers.openai.naming import base_model
 
 
 class Format(StrEnum):
-    """What the lines of a training file are for."""
+    """The format of the examples in a training file."""
 
     CHAT = "chat"
     PREFERENCE = "preference"
@@ -26,85 +26,85 @@ class Format(StrEnum):
 
 
 METHODS: Final = {Format.PREFERENCE: "dpo", Format.REINFORCEMENT: "reinforcement"}
-"""How a format is trained; every other one is supervised."""
+"""The training methods of the formats; all other formats are for supervised training."""
 
 
 class Schema(Enum):
-    """Whose words an example is written in."""
+    """The vocabulary of keys in which an example is written."""
 
     OPENAI = auto()
-    """`messages` with `role` and `content`."""
+    """OpenAI's `messages` with `role` and `content`."""
     CONVERSE = auto()
-    """Bedrock's `bedrock-conversation-2024`: content is a list of blocks, the system prompt stands apart."""
+    """Bedrock's `bedrock-conversation-2024`: content is a list of blocks, the system prompt is a key of its own."""
     ANTHROPIC = auto()
-    """`system` and `messages` of texts."""
+    """Anthropic's `system` and `messages`, whose contents are texts."""
     GEMINI = auto()
-    """`contents` with `role` and `parts`."""
+    """Gemini's `contents` with `role` and `parts`."""
 
 
 class OtherKeys(Enum):
-    """What becomes of keys that a format does not name."""
+    """How keys are treated that a format does not define."""
 
     REFUSED = auto()
     IGNORED = auto()
-    """Nothing is published: a warning."""
+    """A warning, since the provider publishes nothing about them."""
     KEPT = auto()
-    """They are for the grader; the keys of messages are still fixed."""
+    """They are passed to the grader; only the keys of messages are checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """Which images an example may hold."""
+    """The images that an example may contain."""
 
     most: int | None = None
     types: tuple[str, ...] = ()
-    """Subtypes of `image/` that a data URL may have; empty: any."""
+    """The subtypes of `image/` that a data URL may have; empty: any."""
     embedded: bool = False
-    """Only data URLs are read, no web addresses."""
+    """Whether only data URLs are allowed, and no web addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """One provider's rules for one format."""
+    """The rules of one provider for one format and some models."""
 
     provider: str
     format: Format
     source: str
-    """The page that publishes them."""
+    """The page on which they are published."""
     models: str = ""
-    """A regular expression for the base models they hold for."""
+    """A regular expression for the base models to which they apply."""
     schema: Schema = Schema.OPENAI
     fewest: int = 1
-    """Examples in a file, at least."""
+    """The minimum number of examples in a file."""
     most: int | None = None
     other_keys: OtherKeys = OtherKeys.IGNORED
     roles: frozenset[str] = frozenset({"system", "user", "assistant", "tool"})
     weighted: frozenset[str] = frozenset({"assistant"})
-    """Roles whose messages may have a `weight` of 0 or 1."""
+    """The roles whose messages may have a `weight` of 0 or 1."""
     last: str | None = None
-    """The role of the last message."""
+    """The role that the last message must have."""
     system_first: bool = False
-    """A system message may only be the first."""
+    """Whether only the first message may be a system message."""
     alternate: bool = False
-    """User and assistant take turns."""
+    """Whether user and assistant must alternate."""
     images: Images | None = None
     vision: str = ""
-    """A regular expression for the base models that are trained with images."""
+    """A regular expression for the base models that can be trained with images."""
     output_roles: frozenset[str] = frozenset({"assistant"})
     one_output: bool = True
-    """Each answer of a preference is exactly one message."""
+    """Whether each output of a preference must be exactly one message."""
     one_format: bool = False
-    """A line with the keys of two formats is refused."""
+    """Whether a line with the keys of two formats is rejected."""
     call_ids: bool = True
-    """A tool call has an `id` and a `type`."""
+    """Whether a tool call needs an `id` and a `type`."""
     reserved: tuple[str, ...] = ()
     """Words that no text may contain."""
     byte_order_mark: bool = False
-    """The file should begin with one."""
+    """Whether the file should begin with one."""
 
 
-# https://platform.openai.com/docs/api-reference/fine-tuning (chat-input, preference-input, reinforcement-input) names
-# roles and keys; the guides name the last message, images and the fewest examples.
+# https://platform.openai.com/docs/api-reference/fine-tuning (chat-input, preference-input, reinforcement-input) defines
+# roles and keys; the guides define the last message, images and the minimum number of examples.
 _GUIDES: Final = "https://developers.openai.com/api/docs/guides/"
 _WEB_IMAGES: Final = Images(most=64, types=("jpeg", "png", "webp"))
 _COMPLETION_MODELS: Final = r"(?:babbage|davinci|curie|ada)\b"
@@ -157,7 +157,7 @@ _VERTEX_OPEN: Final = Rules(
 _NOVA: Final = Rules(
     provider="bedrock",
     format=Format.CHAT,
-    # The page's rules in code: https://github.com/aws-samples/amazon-nova-samples, nova_ft_dataset_validator.py
+    # The same rules as code: https://github.com/aws-samples/amazon-nova-samples, nova_ft_dataset_validator.py
     source="https://docs.aws.amazon.com/nova/latest/userguide/fine-tune-prepare-data-understanding.html",
     models="nova",
     schema=Schema.CONVERSE,
@@ -250,7 +250,7 @@ PROVIDERS: Final = tuple(dict.fromkeys(rules.provider for rules in RULES))
 
 
 def lenient(form: Format) -> Rules:
-    """Rules for a file that a provider has already accepted: whatever can be counted is an example."""
+    """Rules for a file that a provider has accepted: every line that can be counted is valid."""
     return Rules(
         provider="",
         format=form,
@@ -266,7 +266,7 @@ def lenient(form: Format) -> Rules:
 
 
 def applicable(provider: str, model: str, method: str | None) -> tuple[Rules, ...]:
-    """The rows that hold for a model, and for a method where one is given; a method of another family has its own rows.
+    """The rows for a model and, where one is given, a method. A model that no row matches gets all rows of the method.
 
     Empty where the provider publishes nothing for the method.
     """
@@ -280,11 +280,11 @@ def applicable(provider: str, model: str, method: str | None) -> tuple[Rules, ..
 
 
 def chosen(rows: Sequence[Rules], seen: Format | None) -> Rules:
-    """The row for the format that a file was seen to have; the first one where it has none of them."""
+    """The row for the format that a file seems to have; the first row where none has it."""
     return next((rules for rules in rows if rules.format is seen), rows[0])
 
 
-# https://platform.openai.com/docs/guides/supervised-fine-tuning and the guide on fine-tuning before it, "token limits".
+# https://platform.openai.com/docs/guides/supervised-fine-tuning and the earlier guide on fine-tuning, "token limits".
 _LIMITS: Final = (
     ("gpt-4.1", 65_536),
     ("gpt-4o", 65_536),
@@ -297,6 +297,6 @@ _LIMITS: Final = (
 
 
 def example_limit(model: str) -> int | None:
-    """The most tokens of one example: what is longer is cut off at the end when it is trained. None is not known."""
+    """The maximum number of tokens per example, beyond which training truncates it; None where it is unknown."""
     base = base_model(model)
     return next((limit for family, limit in _LIMITS if base.startswith(family)), None)

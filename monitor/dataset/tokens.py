@@ -1,8 +1,8 @@
-"""The tokens and images of an example, by the rule of OpenAI's cookbook for chats.
+"""Counts the tokens and images of an example; for chats by the rule of OpenAI's cookbook.
 
-That is 3 for each message, its role and content, 1 and the text for a name, and 3 at the end. A tool call counts its
-name and arguments, a definition its JSON; OpenAI writes both in its own way, which may be a few tokens more or fewer.
-Images count nothing. https://developers.openai.com/cookbook/examples/chat_finetuning_data_prep
+That rule is 3 for each message plus its role and content, 1 plus the text for a name, and 3 at the end. A tool call
+counts its name and arguments, a definition its JSON; OpenAI encodes both in a form of its own, which may be a few
+tokens more or fewer. Images count 0. https://developers.openai.com/cookbook/examples/chat_finetuning_data_prep
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def tokens_of(example: Example, rules: Rules, count: Count) -> int:
-    """The tokens of an example that was found good."""
+    """The tokens of a valid example."""
     if rules.schema is not Schema.OPENAI:
         return sum(map(count, texts(example)))
     if rules.format in {Format.COMPLETION, Format.TEXT}:
@@ -35,7 +35,7 @@ def tokens_of(example: Example, rules: Rules, count: Count) -> int:
 
 
 def images_of(example: Example, rules: Rules) -> int:
-    """The images of an example that was found good."""
+    """The number of images in a valid example."""
     if rules.schema is not Schema.OPENAI:
         return images_in(example)
     messages = (example["input"] if rules.format is Format.PREFERENCE else example).get("messages", ())

@@ -1,4 +1,4 @@
-"""Whether an example in Bedrock's, Anthropic's or Gemini's words keeps the rules of Bedrock and Vertex."""
+"""Checks examples in the formats of Bedrock, Anthropic and Gemini."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _TOP: Final = {
 
 
 def other_keys(example: Example, rules: Rules) -> Iterator[str]:
-    """Top-level keys that the format does not name."""
+    """Describe top-level keys that the format does not define."""
     named = _TOP[rules.schema]
     return (f"has an unknown key: {shown(key)}" for key in example if _camel(key) not in named)
 
 
 def texts(example: Example) -> Iterator[str]:
-    """Everything that is written in an example, wherever it stands, except the addresses of media."""
+    """All texts of an example at any depth, except media addresses and other technical values."""
     for key, value in example.items():
         if isinstance(value, str):
             if key not in {"role", "schemaVersion", "format", "uri", "fileUri", "mimeType", "data", "preferenceLabel"}:
@@ -39,7 +39,7 @@ def texts(example: Example) -> Iterator[str]:
 
 
 def images_in(example: Example) -> int:
-    """How many images and videos an example holds."""
+    """The number of images and videos in an example."""
     turns = [*example.get("messages", ()), *example.get("contents", ())]
     blocks = [part for turn in turns for part in _list(turn.get("content")) + _list(turn.get("parts"))]
     return sum(
@@ -48,7 +48,10 @@ def images_in(example: Example) -> int:
 
 
 def check_converse(example: Example, rules: Rules) -> None:
-    """Raises BadExample. https://docs.aws.amazon.com/nova/latest/userguide/fine-tune-prepare-data-understanding.html"""
+    """Check an example for Bedrock. Raises BadExample.
+
+    https://docs.aws.amazon.com/nova/latest/userguide/fine-tune-prepare-data-understanding.html
+    """
     for block in _objects(example.get("system", []), '"system"'):
         _text(block, '"system"')
     turns = _turns(example, "messages", rules)
@@ -113,7 +116,10 @@ def _check_candidates(turn: Message, at: str) -> None:
 
 
 def check_anthropic(example: Example, rules: Rules) -> None:
-    """Raises BadExample. https://platform.claude.com/cookbook/finetuning-finetuning-on-bedrock"""
+    """Check an example for Claude on Bedrock. Raises BadExample.
+
+    https://platform.claude.com/cookbook/finetuning-finetuning-on-bedrock
+    """
     if not isinstance(example.get("system", ""), str):
         raise BadExample('"system" is not a text')
     turns = _turns(example, "messages", rules)
@@ -129,7 +135,10 @@ def check_anthropic(example: Example, rules: Rules) -> None:
 
 
 def check_gemini(example: Example, rules: Rules) -> None:
-    """Raises BadExample. https://docs.cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-supervised-tuning-prepare"""
+    """Check an example for Gemini. Raises BadExample.
+
+    https://docs.cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-supervised-tuning-prepare
+    """
     given = {_camel(key): value for key, value in example.items()}
     if "systemInstruction" in given:
         _check_parts(given["systemInstruction"], '"systemInstruction"', images=False)
@@ -169,7 +178,7 @@ def _check_completions(completions: object) -> None:
 
 
 def _turns(example: Example, key: str, rules: Rules) -> list[Message]:
-    """The messages, each an object with a role that the rules know, in the order that they want."""
+    """The messages, checked for roles that the rules allow and for their order. Raises BadExample."""
     if key not in example:
         raise BadExample(f'has no "{key}"')
     turns: list[Message] = [*_objects(example[key], f'"{key}"')]
@@ -202,7 +211,7 @@ def _one_of(kinds: Iterable[str], block: Mapping[str, Any], at: str) -> str:
 
 def _text(block: Mapping[str, Any], at: str) -> None:
     if not isinstance(block.get("text"), str):
-        raise BadExample(f"{at} has a text that is none")
+        raise BadExample(f"{at} has a part whose text is not a string")
 
 
 def _text_keys(value: object) -> set[str]:
@@ -214,6 +223,6 @@ def _list(value: object) -> list[Any]:
 
 
 def _camel(key: str) -> str:
-    """Protocol buffers' JSON takes `system_instruction` for `systemInstruction`."""
+    """The key in camel case: protocol buffers' JSON accepts `system_instruction` for `systemInstruction`."""
     head, *rest = key.split("_")
     return head + "".join(part.title() for part in rest)

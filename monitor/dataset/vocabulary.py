@@ -1,4 +1,4 @@
-"""Which vocabulary a model reads with, and the tokens of a text: counted with it, or estimated from its bytes."""
+"""The vocabulary of each model, and token counts: exact with the vocabulary, or estimated from bytes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Final
 from monitor.providers.openai.naming import base_model
 
 Count = Callable[[str], int]
-"""The tokens of one text. Special tokens in it are ordinary text."""
+"""Counts the tokens of a text, with special tokens as ordinary text."""
 
 
 class Vocabulary(StrEnum):
-    """OpenAI's vocabularies for the models that can be tuned."""
+    """OpenAI's vocabularies of the models that can be fine-tuned."""
 
     CL100K = "cl100k_base"
     O200K = "o200k_base"
 
 
-# The longest matching prefix decides: https://github.com/openai/tiktoken names the same pairs.
+# The longest matching prefix wins, as in https://github.com/openai/tiktoken.
 _FAMILIES: Final = (
     ("gpt-3.5-turbo", Vocabulary.CL100K),
     ("gpt-35-turbo", Vocabulary.CL100K),
@@ -38,14 +38,15 @@ _FAMILIES: Final = (
 )
 
 BANDS: Final = {Vocabulary.O200K: (0.6, 1.7), Vocabulary.CL100K: (0.5, 2.4), None: (0.4, 2.5)}
-"""The true count over the estimate from bytes, lowest and highest: measured on 75 languages, code and JSON."""
+"""The lowest and the highest ratio of the true count to the estimate from bytes, measured on 75 languages, code and
+JSON."""
 
-# Bytes per token: of ASCII text, and of all other text.
+# Bytes per token of ASCII text, and of other text.
 _BYTES: Final = {Vocabulary.O200K: (4.1, 4.4), Vocabulary.CL100K: (3.9, 2.6), None: (3.9, 2.6)}
 
 
 def vocabulary_of(model: str) -> Vocabulary | None:
-    """The vocabulary of a base, snapshot, alias or `ft:` model; None where it is not known."""
+    """The vocabulary of a base model, snapshot, alias or `ft:` model; None where it is unknown."""
     base = base_model(model)
     matches = [(len(family), vocabulary) for family, vocabulary in _FAMILIES if base.startswith(family)]
     return max(matches)[1] if matches else None
@@ -58,9 +59,9 @@ def available() -> bool:
 
 
 def token_counter(vocabulary: Vocabulary | None, checkpoint: Callable[[], None] = lambda: None) -> Count:
-    """Counts tokens: with the vocabulary where it is installed, else from bytes.
+    """Returns a function that counts tokens: with the vocabulary if it is installed, otherwise estimated from bytes.
 
-    `checkpoint` is called repeatedly in a long text; what it raises ends the counting.
+    `checkpoint` is called repeatedly in long texts; an exception that it raises aborts the counting.
     """
     if vocabulary is not None and available():
         from monitor.dataset.counting import counting_with  # noqa: PLC0415 - the vocabularies are an extra

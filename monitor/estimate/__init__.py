@@ -1,1 +1,1 @@
-"""The `estimate` command's work; nothing is imported here, so that its worker processes start quickly."""
+"""The command `estimate`. Nothing is imported here, so that its worker processes start quickly."""

@@ -1,4 +1,4 @@
-"""The command as a whole: read the file with a progress bar, print what was found, and say it by the exit code."""
+"""The command `estimate`: reads the file with a progress bar, prints the report and returns the exit code."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _BROKEN_PIPE = 141
 
 
 def run(name: str, request: EstimateRequest, *, json: bool, today: date) -> int:
-    """Estimate a file, `-` for standard input. The exit code is that of `verdict`, 130 after Ctrl-C.
+    """Estimate a file, or standard input for `-`. Returns the exit code of `verdict`, or 130 after Ctrl-C.
 
-    A reader of the output who leaves early changes nothing for a good file, and never gets a 1 for bad lines.
+    If the reader of the output closes it early, a good file still gives 0, and any other 141 instead of 1.
     """
     if not applicable(request.provider, request.model, request.method):
         click.echo(f"{request.provider} publishes no format for {request.method} fine-tuning", err=True)
@@ -59,13 +59,13 @@ def _lines(name: str, findings: Findings, quoted: Quote, today: date) -> Iterato
 
 
 def _printed(pieces: Iterable[str], code: int) -> int:
-    """Prints, and returns the code, or another one where that was not possible."""
+    """Print the pieces. Returns `code`, or another exit code if printing fails."""
     try:
         for piece in pieces:
             sys.stdout.write(piece)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python reports an error at exit
         return GOOD if code == GOOD else _BROKEN_PIPE
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,7 +76,7 @@ def _printed(pieces: Iterable[str], code: int) -> int:
 
 @contextmanager
 def _progress(name: str, size: int | None) -> Iterator[Callable[[int], object]]:
-    """A bar while a file is read, on a terminal only; without a size, as from a pipe, the megabytes so far."""
+    """A progress bar on a terminal; without a known size, as from a pipe, the megabytes so far."""
     if not sys.stderr.isatty():
         yield lambda _: None
     elif size:

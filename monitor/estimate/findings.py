@@ -1,4 +1,4 @@
-"""What was found in a training file; what could grow with the file is kept on disk."""
+"""Collects what is found in a training file. Lists that grow with the file are kept on disk."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BOM_WARNING: Final = "begins with a byte order mark, which some readers refuse;
 
 
 class Spool:
-    """A list on disk of lines and what was found in them, to be read in order as often as wanted."""
+    """A list of line numbers and reasons on disk, which can be iterated in order any number of times."""
 
     def __init__(self, files: ExitStack) -> None:
         self._file: IO[str] = files.enter_context(TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115 - the stack closes it
@@ -53,25 +53,25 @@ class Spool:
             self.count += 1
 
     def __iter__(self) -> Iterator[Any]:
-        """Each as [line, reason]; adding continues at the end afterwards."""
+        """Yield each as [line, reason]. Appending afterwards continues at the end."""
         self._file.seek(0)
         yield from map(json.loads, self._file)
 
 
 class Fingerprints:
-    """Fingerprints of all examples in files by their first byte, so that only a part of them is ever in memory."""
+    """The fingerprints of all examples, in files by their first byte, so that only one part is in memory at a time."""
 
     def __init__(self, files: ExitStack) -> None:
         opened = (TemporaryFile(buffering=1 << 12) for _ in range(_BUCKETS))  # noqa: SIM115 - the stack closes them
         self._buckets: list[IO[bytes]] = [files.enter_context(file) for file in opened]
 
     def add(self, records: bytearray) -> None:
-        """Keep FINGERPRINT records. Raises OSError when the disk is full."""
+        """Append FINGERPRINT records. Raises OSError when the disk is full."""
         for start in range(0, len(records), FINGERPRINT.size):
             self._buckets[records[start] % _BUCKETS].write(records[start : start + FINGERPRINT.size])
 
     def duplicates(self) -> tuple[int, list[tuple[int, int]]]:
-        """How many lines are equal to an earlier one, and of the first 10,000: the line, and the earlier one."""
+        """How many lines equal an earlier one, and the first 10,000 as pairs of the line and the earlier line."""
         counted = 0
         listed: list[tuple[int, int]] = []
         for bucket in self._buckets:
@@ -82,7 +82,7 @@ class Fingerprints:
 
 
 def _equal(bucket: IO[bytes], first: dict[bytes, int]) -> Iterator[tuple[int, int]]:
-    """Lines with their earlier equals; `first` receives where each fingerprint was seen first."""
+    """Yield lines with their earlier duplicates; `first` collects the first line of each fingerprint."""
     bucket.seek(0)
     for records in iter(lambda: bucket.read(FINGERPRINT.size << 10), b""):
         for fingerprint, line in FINGERPRINT.iter_unpack(records):
@@ -93,7 +93,7 @@ def _equal(bucket: IO[bytes], first: dict[bytes, int]) -> Iterator[tuple[int, in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What was found in a whole file."""
+    """The findings in a whole file."""
 
     rules: Rules
     method: Method
@@ -102,21 +102,21 @@ class Findings:
     longest: int
     bytes_read: int
     bad: Spool
-    """Every line that is no example."""
+    """Every line that is not a valid example, with the reason."""
     warnings: Spool
-    """What is probably a mistake, and the first 10,000 lines that equal an earlier one."""
+    """Probable mistakes, and the first 10,000 lines that equal an earlier one."""
     duplicates: int
     unusable: str | None
-    """Why the file cannot be read, or is not for this model; None where it can and is."""
+    """Why the file cannot be used for this model at all; None where it can."""
 
     @property
     def examples(self) -> int:
-        """How many lines are examples."""
+        """The number of valid examples."""
         return self.size.examples or 0
 
     @property
     def refusal(self) -> str | None:
-        """Why the provider would refuse the file as a whole, although it can be read."""
+        """Why the provider would reject the file as a whole, although it is readable; None where it would not."""
         if self.examples < self.rules.fewest:
             return f"the file has {self.examples:,} example(s), but must have at least {self.rules.fewest:,}"
         if self.rules.most is not None and self.examples > self.rules.most:
@@ -125,11 +125,11 @@ class Findings:
 
 
 def read(file: BinaryIO, request: EstimateRequest, files: ExitStack, progress: Callable[[int], object]) -> Findings:
-    """Read a file to its end, in memory that does not grow with it. Raises OSError and WorkerLost."""
+    """Read a file to its end in constant memory. Raises OSError and WorkerLost."""
     head = file.read(CHUNK) or b""
     rows = applicable(request.provider, request.model, request.method)
     other = container(head)
-    seen, conversion = _seen_in(head, rows)
+    seen, conversion = _detected(head, rows)
     rules = chosen(rows, seen)
     bad, warnings, fingerprints = Spool(files), Spool(files), Fingerprints(files)
     total, bytes_read = FileStats(), 0
@@ -169,8 +169,8 @@ def read(file: BinaryIO, request: EstimateRequest, files: ExitStack, progress: C
     )
 
 
-def _seen_in(head: bytes, rows: tuple[Rules, ...]) -> tuple[Format | None, str | None]:
-    """The format of the first line that tells one, and why it is none for these rules and what to do, if so."""
+def _detected(head: bytes, rows: tuple[Rules, ...]) -> tuple[Format | None, str | None]:
+    """The format of the first line that implies one, and why these rules do not accept the file, if so."""
     for line in lines_of(head):
         try:
             example = parsed(line.removeprefix(_BYTE_ORDER_MARK))

@@ -1,4 +1,4 @@
-"""What training on some tokens costs today, what the fine-tuned model costs in use, and until when both are offered."""
+"""What training costs today, what the fine-tuned model's use costs, and when training and model end."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from monitor.domain.model import Method
 from monitor.domain.pricing import MILLION, Prices, Rate, TokenRate, holds, shutdown, training_window
 from monitor.providers.openai.naming import NAMING, base_model
 
-SOURCES = {"A": "the provider's own page", "B": "two or more others agree", "C": "one other source; not used"}
+SOURCES = {"A": "the provider's own page", "B": "two or more other sources agree", "C": "one other source; not used"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """An estimate, and everything it rests on. Money is US dollars; None is not known."""
+    """An estimate with everything it is based on. Money is in US dollars; None stands for unknown."""
 
     model: str
     base: str
     method: Method
     provider: str
     size: Measure
-    """One epoch."""
+    """The tokens of one epoch."""
     epochs: int
     epochs_given: bool
     usd: Decimal | None
     low: Decimal | None
     high: Decimal | None
     rate: Rate | None
-    """The price of today."""
+    """Today's training price."""
     row: PriceRow | None
-    """Where the price is from."""
+    """The row of the price table that the price is from."""
     use: TokenRate | None
-    """What the tuned model's tokens cost today."""
+    """Today's price of the fine-tuned model's tokens."""
     checked: date
     closed: date | None
-    """The first day on which no job on this base can be created."""
+    """The first day on which jobs with this base model can no longer be created."""
     shutdown: date | None
-    """The first day on which the fine-tuned model does not answer."""
+    """The first day on which the fine-tuned model no longer answers."""
     near: tuple[str, ...]
-    """Names in the price table that resemble an unknown one."""
+    """Similar names in the price table, for an unknown model."""
 
     def closed_by(self, today: date) -> bool:
-        """Whether no job can be created any more."""
+        """Whether jobs can no longer be created on this day."""
         return self.closed is not None and self.closed <= today
 
     @property
@@ -58,7 +58,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateRequest:
-    """What the user asked for; None where they left it open."""
+    """The user's request; None where an option was not given."""
 
     model: str
     provider: str = "openai"
@@ -69,7 +69,7 @@ class EstimateRequest:
 def quote(
     request: EstimateRequest, method: Method, size: Measure, epochs: int, *, table: PriceTable, today: date
 ) -> Quote:
-    """The estimate by the prices of today; without a price, all but the dollars."""
+    """Estimate the cost by today's prices. Without a price, only the dollars are None."""
     base = base_model(request.model)
     book = load_prices().of(request.provider, seller=request.provider, naming=NAMING)
     rows = [row for row in table.prices if row.provider == request.provider and base in row.models]
@@ -93,7 +93,7 @@ def quote(
 
 
 def _closed(base: str, book: Prices) -> date | None:
-    """Nobody can train on a base that is closed for training, or that does not answer any more."""
+    """The day since which training is impossible: the base model is closed for training, or shut down."""
     days = [day for day in (training_window(base, book)[1], shutdown(base, book)) if day is not None]
     return min(days, default=None)
 

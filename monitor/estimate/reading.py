@@ -1,6 +1,6 @@
-"""A training file read in blocks of whole lines, which worker processes examine where it is large.
+"""Reads a training file in blocks of whole lines, which worker processes examine if the file is large.
 
-Memory does not grow with the file, and the workers end with their parent, however it ends.
+Memory use does not grow with the file, and the workers end with their parent process however it ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_LINE: Final = 32 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineBlock:
-    """Some whole lines, and the number of the first; None for one line that is too long to be kept."""
+    """Whole lines, and the number of the first one; `lines` is None for a single line that is too long."""
 
     first: int
     lines: bytes | None
@@ -34,7 +34,7 @@ class LineBlock:
 
 @contextmanager
 def opened(name: str) -> Iterator[tuple[BinaryIO, int | None]]:
-    """The file, or standard input for `-`, and its size where it has one. Raises OSError."""
+    """The file, or standard input for `-`, and its size if it has one. Raises OSError."""
     if name == "-":
         yield sys.stdin.buffer, None
         return
@@ -44,9 +44,9 @@ def opened(name: str) -> Iterator[tuple[BinaryIO, int | None]]:
 
 
 def blocks_of(head: bytes, file: BinaryIO, progress: Callable[[int], object]) -> Iterator[LineBlock]:
-    """The blocks of a file of which the head was read already; reports how many bytes were read each time.
+    """The blocks of a file whose head was read already.
 
-    Raises OSError.
+    `progress` is called with the size of each read. Raises OSError.
     """
     number, rest, skipping = 1, bytearray(), False
     for read in chain((head,), iter(lambda: file.read(CHUNK), b"")):
@@ -72,30 +72,30 @@ def blocks_of(head: bytes, file: BinaryIO, progress: Callable[[int], object]) ->
 
 
 _BEFORE_WORKERS: Final = 32
-"""Blocks examined before it is worth starting workers."""
+"""The number of blocks after which it is worth starting workers."""
 _MOST_WORKERS: Final = 8
 
 
 class WorkerLost(Exception):
-    """A worker process ended before its work did."""
+    """A worker process ended unexpectedly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examiner:
-    """How each block is examined: for this model, by these rules."""
+    """Examines blocks for a model by the given rules. Picklable, so that it can be sent to workers."""
 
     model: str
     rules: Rules
 
     def __call__(self, block: LineBlock) -> FileStats:
-        """What is in a block."""
+        """Examine one block."""
         if block.lines is None:
-            return FileStats(bad=[(block.first, f"is longer than {LONGEST_LINE >> 20} MiB, and was not read")])
+            return FileStats(bad=[(block.first, f"is longer than {LONGEST_LINE >> 20} MiB, and was skipped")])
         return examine(lines_of(block.lines), self.model, self.rules, first=block.first)
 
 
 def examined(blocks: Iterator[LineBlock], examiner: Examiner) -> Iterator[FileStats]:
-    """What is in each block, in order, with as many blocks in memory as there are workers. Raises WorkerLost."""
+    """Examine blocks in order, with at most one block per worker in memory. Raises WorkerLost."""
     yield from map(examiner, islice(blocks, _BEFORE_WORKERS))
     following = next(blocks, None)
     if following is None:
@@ -106,11 +106,11 @@ def examined(blocks: Iterator[LineBlock], examiner: Examiner) -> Iterator[FileSt
         yield from map(examiner, rest)
         return
     with _worker_pool(workers, examiner) as pool:
-        yield from _share_out(rest, pool)
+        yield from _distribute(rest, pool)
 
 
-def _share_out(blocks: Iterator[LineBlock], pool: Sequence[Connection]) -> Iterator[FileStats]:
-    """Each worker has one block at a time, in turn, so that the answers come in the order of the blocks."""
+def _distribute(blocks: Iterator[LineBlock], pool: Sequence[Connection]) -> Iterator[FileStats]:
+    """Give each worker one block at a time, in turn, so that results come in the order of the blocks."""
     turn, busy = cycle(pool), deque[Connection]()
     try:
         for block in blocks:
@@ -123,17 +123,17 @@ def _share_out(blocks: Iterator[LineBlock], pool: Sequence[Connection]) -> Itera
         while busy:
             yield busy.popleft().recv()
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        raise WorkerLost("a worker process ended before its work did") from None
+        raise WorkerLost("a worker process ended unexpectedly") from None
 
 
 @contextmanager
 def _worker_pool(size: int, examiner: Examiner) -> Iterator[list[Connection]]:
-    """Connections to workers. The end of its connection is what stops a worker."""
+    """Start workers and yield their connections. A worker ends when its connection is closed."""
     context = get_context("spawn")
-    resource_tracker.ensure_running()  # else the first start does it, and unblocks SIGINT
+    resource_tracker.ensure_running()  # otherwise the first start() runs it, and unblocks SIGINT
     connections: list[Connection] = []
     processes = []
-    # Ctrl-C reaches the whole process group; workers inherit the mask that the parent has while they start.
+    # Ctrl-C is sent to the whole process group. Workers inherit the signal mask that the parent has while they start.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         for _ in range(size):
@@ -155,7 +155,7 @@ def _worker_pool(size: int, examiner: Examiner) -> Iterator[list[Connection]]:
 
 
 def work(connection: Connection, examiner: Examiner) -> None:
-    """A worker: takes a block, answers what is in it, until nobody asks any more."""
+    """The main function of a worker: examine blocks until the connection is closed."""
     try:
         while True:
             first, too_long = connection.recv()
@@ -166,5 +166,5 @@ def work(connection: Connection, examiner: Examiner) -> None:
 
 
 def _cores() -> int:
-    """How many processors this process may use."""
+    """The number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""An estimate for people, as lines for a terminal, and for programs, as one JSON object."""
+"""The report of an estimate: lines for a terminal, or one JSON object."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _OPENAI: Final = {"openai", "azure"}
 
 
 def verdict(findings: Findings, quote: Quote, today: date) -> tuple[int, str | None]:
-    """The exit code, and why the file as a whole is refused, if it is.
+    """The exit code, and why the file as a whole is rejected, if it is.
 
-    0 is good; 1 has bad lines, or too few or too many examples; 2 cannot be read or trained.
+    0: good. 1: it has bad lines, or too few or too many examples. 2: it cannot be read or used for training.
     """
     if findings.unusable is not None:
         return UNUSABLE, findings.unusable
@@ -51,7 +51,7 @@ def as_text(name: str, findings: Findings, quote: Quote, today: date) -> Iterato
     what = f"{findings.examples:,} {findings.rules.format} example{'' if findings.examples == 1 else 's'}"
     yield f"{name}: {what}, {findings.bytes_read:,} bytes"
     if findings.bad.count:
-        yield f"Not in the figures: {findings.bad.count:,} bad line{'' if findings.bad.count == 1 else 's'}."
+        yield f"Not counted: {findings.bad.count:,} bad line{'' if findings.bad.count == 1 else 's'}."
     if not findings.examples:
         return
     yield ""
@@ -80,8 +80,8 @@ def _epochs(quote: Quote) -> str:
     if quote.epochs_given:
         return "as given"
     if quote.provider in _OPENAI:
-        return 'an estimate of what "auto" becomes: OpenAI decides when the job starts; --epochs sets it'
-    return "--epochs sets it"
+        return 'estimated for "auto", which OpenAI decides when the job starts; set it with --epochs'
+    return "set it with --epochs"
 
 
 def _tokens(size: Measure) -> str:
@@ -109,7 +109,7 @@ def _cost(quote: Quote) -> Iterator[str]:
     since = f" since {quote.rate.valid_from}" if quote.rate.valid_from else ""
     if quote.rate.per_hour is not None:
         yield _row(label, "unknown", f"billed by the hour: ${dollars(quote.rate.per_hour)}{since}")
-        yield _row("", "", "A file does not tell how long its training takes: look at earlier jobs.")
+        yield _row("", "", "The duration cannot be estimated from a file: compare earlier jobs.")
     elif quote.rate.per_million is not None and quote.usd is not None:
         yield _row(label, _dollars(quote), f"${dollars(quote.rate.per_million)} per million tokens{since}")
     if quote.row is not None:
@@ -167,7 +167,7 @@ def _notes(findings: Findings) -> Iterator[str]:
 
 
 def as_json(name: str, findings: Findings, quote: Quote, today: date) -> Iterator[str]:
-    """One object in pieces, as its lists may be longer than memory. Money is decimal text, days are ISO dates."""
+    """The JSON object in pieces, since its lists may exceed memory. Money is decimal text, days are ISO dates."""
     yield json.dumps(_document(name, findings, quote, today), indent=2).removesuffix("\n}")
     for key, spool in (("bad_lines", findings.bad), ("warnings", findings.warnings)):
         yield f',\n  "{key}": ['

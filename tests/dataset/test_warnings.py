@@ -95,17 +95,17 @@ def test_no_warning_of(example: dict[str, Any]) -> None:
         ),
         pytest.param(
             chat(QUESTION, calls("call_1", arguments="{zone: 1}")),
-            'message 2 calls "clock" with arguments that are no JSON object',
+            'message 2 calls "clock" with arguments that are not a JSON object',
             id="arguments that are no JSON",
         ),
         pytest.param(
             chat(QUESTION, calls("call_1", arguments="5")),
-            'message 2 calls "clock" with arguments that are no JSON object',
+            'message 2 calls "clock" with arguments that are not a JSON object',
             id="arguments that are a number",
         ),
         pytest.param(
             chat(QUESTION, {**ANSWER, "weight": 0}),
-            "has only weights of 0, so that nothing is learned from it",
+            "has only weights of 0, so nothing is learned from it",
             id="weights of 0",
         ),
         pytest.param(
@@ -121,13 +121,13 @@ def test_no_warning_of(example: dict[str, Any]) -> None:
         ),
         pytest.param(
             chat({**QUESTION, "content": "a<|im_start|>b"}, ANSWER),
-            "has <|im_start|> in a text: it looks like a special token, and is ordinary text",
+            "has <|im_start|> in a text: it looks like a special token, but is ordinary text",
             id="a special token",
         ),
         pytest.param(
             b'{"messages": [{"role": "user", "content": "\\u003c|endoftext|\\u003e"},'
             b' {"role": "assistant", "content": "b"}]}',
-            "has <|endoftext|> in a text: it looks like a special token, and is ordinary text",
+            "has <|endoftext|> in a text: it looks like a special token, but is ordinary text",
             id="a special token, escaped",
         ),
     ],
