@@ -1,4 +1,4 @@
-"""A faithful fake of fine-tuning APIs: jobs live in simulated time, over real HTTP.
+"""A faithful simulation of fine-tuning APIs over real HTTP, whose jobs live in simulated time.
 
 simulation = Simulation(organisations(3), clock=SimClock(speed=60), traffic=Traffic(history=40))
 async with serve(simulation, "127.0.0.1", 8899) as base_url: ...

@@ -1,7 +1,7 @@
-"""Azure OpenAI: OpenAI's API in other words, at v1 addresses and at dated ones (`?api-version=`).
+"""Azure OpenAI: OpenAI's API in Azure's dialect, at v1 addresses and at dated ones (`?api-version=`).
 
-What differs (learn.microsoft.com/azure/ai-foundry/openai): keys in `api-key`, statuses, nulls, names of tuned models,
-and errors. A dated address takes keys in `api-key` only; v1 takes them as bearer tokens too.
+It differs (learn.microsoft.com/azure/ai-foundry/openai) in keys as `api-key`, in statuses, nulls, names of tuned models
+and errors. Dated addresses accept keys only as `api-key`; v1 also accepts them as bearer tokens.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from monitor.simulator.plan import Status
 API_VERSION = "2025-04-01-preview"
 _CHECKPOINT = "ftchkpt-"
 _TRANSITION = 4.0
-"""Simulated seconds that a job is shown as pausing or resuming."""
+"""Simulated seconds for which a job is shown as pausing or resuming."""
 _V1 = {
     Status.VALIDATING: ("validating_files", "creating", "pending"),
     Status.QUEUED: ("queued", "pending"),
@@ -43,7 +43,7 @@ _DATED = {
     Status.CANCELLING: ("canceling",),
     Status.CANCELLED: ("cancelled", "canceled"),
 }
-"""How a status is spelt; where there are several ways, each job sticks to one."""
+"""The spellings of a status. Where there are several, each job keeps one of them."""
 _MESSAGES = {
     "Files validated, moving job to queued state": "Job enqueued. Waiting for jobs ahead to complete.",
     "Fine-tuning job started": "Training started.",
@@ -57,7 +57,7 @@ _DENIED = (
 
 
 def status_word(job: Job, now: float, *, dated: bool) -> str:
-    """The job's status in Azure's words; a pause and what follows it take a moment."""
+    """The job's status as Azure writes it, with `pausing` and `resuming` for a few seconds."""
     status = job.plan.status(now)
     passed = [mark for mark in job.plan.marks if mark.at <= now]
     if len(passed) > 1 and now - passed[-1].at < _TRANSITION:
@@ -70,7 +70,7 @@ def status_word(job: Job, now: float, *, dated: bool) -> str:
 
 
 def job_json(shown: Mapping[str, Any], job: Job, now: float, *, dated: bool) -> dict[str, Any]:
-    """`shown`, which is OpenAI's way, in Azure's."""
+    """Convert OpenAI's JSON of a job to Azure's."""
     status = job.plan.status(now)
     mended = {key: value for key, value in shown.items() if key not in ("usage_metrics", "shared_with_openai")}
     if dated:
@@ -85,7 +85,7 @@ def job_json(shown: Mapping[str, Any], job: Job, now: float, *, dated: bool) -> 
 
 
 def event_json(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """`shown`, which is OpenAI's way, in Azure's."""
+    """Convert OpenAI's JSON of an event to Azure's."""
     return {
         **shown,
         "level": "warning" if shown["level"] == "warn" else shown["level"],
@@ -95,7 +95,7 @@ def event_json(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_json(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """`shown`, which is OpenAI's way, as dated addresses have it: a model's end is a moment under `deprecation`."""
+    """Convert OpenAI's JSON of a model to that of dated addresses, with its end as a Unix time under `deprecation`."""
     day = shown["shutdown_date"]
     ends = None if day is None else int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())
     tuned = is_tuned(shown["id"])
@@ -113,7 +113,7 @@ def model_json(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
-    """Azure's envelope; a request that makes no sense has an `innererror`."""
+    """Azure's error body; invalid requests have an `innererror`."""
     if error.status == 401:
         return {"error": {"code": "401", "message": _DENIED}}, {}
     code = _CODES.get(error.status, error.code or str(error.status))
@@ -124,7 +124,7 @@ def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
 
 
 def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
-    """The caller by `api-key`, by an Entra token, or at v1 by the key as a bearer token; raises ApiError 401."""
+    """Authenticate by `api-key`, by an Entra token, or at v1 also by the key as a bearer token. Raises ApiError 401."""
     keys = keyring(orgs)
     if "/openai/v1/" in sent.path or "api-key" in sent.headers:
         entra = {_token(org): org.caller for org in orgs}
@@ -133,7 +133,7 @@ def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
 
 
 def entra(org: Org) -> dict[str, str]:
-    """The application that may ask for tokens for `org`."""
+    """The credentials of the application that may get tokens for `org`."""
     tenant, client = (derived(32, org.key, what) for what in ("tenant", "client"))
     return {"tenant_id": tenant, "client_id": client, "client_secret": derived(40, org.key, "secret")}
 
@@ -143,7 +143,7 @@ def _token(org: Org) -> str:
 
 
 def _issue(form: Mapping[str, str], orgs: Sequence[Org]) -> Any:
-    """Entra's client-credentials grant."""
+    """Entra's client credentials grant."""
     for org in orgs:
         known = entra(org)
         if all(form.get(name) == known[name] for name in ("client_id", "client_secret")):

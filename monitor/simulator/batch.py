@@ -1,4 +1,4 @@
-"""A simulated batch of requests: its life, computed when it is created, and how far it is at any moment."""
+"""A simulated batch of requests, whose whole life is planned when it is created."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PROMPT, _ANSWER = 480, 120
 
 
 class BatchStatus(StrEnum):
-    """A batch's status, as OpenAI spells it."""
+    """A batch's status in OpenAI's spelling."""
 
     VALIDATING = "validating"
     IN_PROGRESS = "in_progress"
@@ -32,12 +32,15 @@ class BatchStatus(StrEnum):
 
 BATCH_ENDS = frozenset({BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRED, BatchStatus.CANCELLED})
 _SLOW = 4.0
-"""How many times the window a batch would take that is to expire."""
+"""An expiring batch would need this multiple of its window."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """`marks` are the moments from which a status holds; requests are done one by one while it is in progress."""
+    """A planned batch.
+
+    `marks` are the times at which statuses begin; requests are answered one by one while in progress.
+    """
 
     id: str
     owner: Caller
@@ -52,40 +55,40 @@ class Batch:
     """Seconds between two answers."""
 
     def moved(self, seconds: float) -> Batch:
-        """The same life, so much later."""
+        """The same batch, shifted in time by `seconds`."""
         marks = tuple((at + seconds, status) for at, status in self.marks)
         return replace(self, marks=marks, expires_at=self.expires_at + seconds)
 
     @property
     def created_at(self) -> float:
-        """When it was created."""
+        """When it is created."""
         return self.marks[0][0]
 
     @property
     def ended_at(self) -> float:
-        """When it will be over."""
+        """When it reaches its final status."""
         return self.marks[-1][0]
 
     @property
     def output_file(self) -> str:
-        """The id that the file of answers will have."""
+        """The id of its output file."""
         return f"file-{derived(22, self.id, 'output')}"
 
     @property
     def error_file(self) -> str:
-        """The id that the file of refused requests will have."""
+        """The id of its error file."""
         return f"file-{derived(22, self.id, 'errors')}"
 
     def status(self, now: float) -> BatchStatus:
-        """The status that holds at `now`."""
+        """The status at `now`."""
         return self.marks[max(0, bisect_right(self.marks, now, key=lambda mark: mark[0]) - 1)][1]
 
     def reached(self, status: BatchStatus, now: float) -> float | None:
-        """When `status` began, if it has by `now`."""
+        """When `status` began; None if it has not by `now`."""
         return next((at for at, each in self.marks if each is status and at <= now), None)
 
     def counts(self, now: float) -> tuple[int, int]:
-        """Requests answered and requests refused by `now`."""
+        """The numbers of answered and of failed requests by `now`."""
         began = self.reached(BatchStatus.IN_PROGRESS, now)
         if began is None:
             return 0, 0
@@ -95,12 +98,12 @@ class Batch:
         return done - failed, failed
 
     def tokens(self, now: float) -> tuple[int, int]:
-        """Tokens read and written by `now`."""
+        """The tokens read and written by `now`."""
         completed, _ = self.counts(now)
         return completed * _PROMPT, completed * _ANSWER
 
     def lines(self, *, refused: bool) -> bytes:
-        """The content of the file of answers, or of refusals."""
+        """The content of the output file, or of the error file."""
         done = sum(self.counts(self.ended_at))
         numbers = [number for number in range(done) if self._refused(number) is refused]
         return b"".join(self._line(number, refused=refused) for number in numbers)
@@ -122,7 +125,7 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSpec:
-    """A batch as asked for."""
+    """The parameters of a batch."""
 
     input_file: str
     total: int
@@ -133,7 +136,7 @@ class BatchSpec:
 
 
 def plan_batch(batch_id: str, owner: Caller, spec: BatchSpec, *, pace: Pace, at: float) -> Batch:
-    """The batch that starts its life at `at`: refused in validation, or worked through, or not before it expires."""
+    """Plan a batch that is created at `at`: it fails validation, is answered completely, or expires."""
     rng = dice(batch_id, "durations")
     window = within(rng, pace.window)
     validated = at + within(rng, pace.validation)
@@ -171,13 +174,13 @@ def _marks(
 
 
 def cancel_batch(batch: Batch, now: float, takes: float) -> Batch:
-    """Asked to stop at `now`; what is done by then stays done."""
+    """Cancel the batch at `now`. Requests that were answered by then stay answered."""
     kept = tuple(mark for mark in batch.marks if mark[0] <= now)
     return replace(batch, marks=(*kept, (now, BatchStatus.CANCELLING), (now + takes, BatchStatus.CANCELLED)))
 
 
 def drawn(rng: Random, models: tuple[str, ...]) -> BatchSpec:
-    """A batch that nobody asked for: most succeed, some are refused, some expire."""
+    """The parameters of a generated batch: most succeed, some fail validation, some expire."""
     endings = (Ending.SUCCESS, Ending.VALIDATION, Ending.STALL)
     [ending] = rng.choices(endings, weights=(8, 1, 1))
     team = {"team": rng.choice(("core", "platform", "labs"))}

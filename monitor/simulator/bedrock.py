@@ -1,6 +1,6 @@
-"""Amazon Bedrock: customization jobs, which are in progress from the first moment and tell more by phases; batches.
+"""Amazon Bedrock: customization jobs, which are in progress from the start and detail it in phases; and batches.
 
-Shapes and words are those of botocore's service model `bedrock`. Callers have an API key (bearer) or sign by SigV4,
+Shapes and statuses are those of botocore's service model `bedrock`. Clients use an API key (bearer) or sign with SigV4,
 which is verified: docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
 """
 
@@ -59,17 +59,17 @@ def access_key(org: Org) -> tuple[str, str]:
 
 
 def job_arn(job: Job) -> str:
-    """The ARN, which has colons and slashes in it."""
+    """The job's ARN, which contains colons and slashes."""
     return f"{_prefix(job)}:model-customization-job/{job.spec.model}/{job.id}"
 
 
 def job_name(job: Job) -> str:
-    """By name a job can be asked for too."""
+    """The job's name, by which it can be requested too."""
     return f"{job.spec.suffix or 'tune'}-{job.id}"
 
 
 def summary(job: Job, now: float) -> dict[str, Any]:
-    """A job as the list shows it."""
+    """The job as the list has it."""
     last = [mark for mark in job.plan.marks if mark.at <= now][-1]
     shown = {
         "jobArn": job_arn(job),
@@ -91,7 +91,7 @@ def summary(job: Job, now: float) -> dict[str, Any]:
 
 
 def details(job: Job, now: float) -> dict[str, Any]:
-    """A job as it is shown alone; some have what belongs to their end long before it, as some servers give it."""
+    """The job as GET has it. Some have an end time and an error long before their end, like on some servers."""
     shown = summary(job, now)
     name, arn = shown.pop("customModelName", None), shown.pop("customModelArn", None)
     bucket = f"s3://{job.owner.org.name}-tuning"
@@ -118,7 +118,7 @@ def details(job: Job, now: float) -> dict[str, Any]:
 
 
 def phases(job: Job, now: float) -> dict[str, Any]:
-    """`statusDetails`: there is no queue but the time before the training has a beginning."""
+    """`statusDetails`. There is no queued status: the time until the training phase starts is the queue."""
     starts = [job.created_at, None, job.plan.started_at]
     starts[1] = next((mark.at for mark in job.plan.marks if mark.status is Status.QUEUED), None)
     ends = [*starts[1:], job.plan.trained_at]
@@ -165,7 +165,7 @@ def list_jobs(asked: Asked) -> dict[str, Any]:
 
 
 def _page(name: str, items: Sequence[Mapping[str, Any]], asked: Asked) -> dict[str, Any]:
-    """The newest first, unless it is asked for the other way round."""
+    """A page of a list, newest first unless ascending order is requested."""
     if asked.query.get("sortOrder") == "Ascending":
         items = items[::-1]
     size = asked.query.get("maxResults", "100")
@@ -176,9 +176,9 @@ def _page(name: str, items: Sequence[Mapping[str, Any]], asked: Asked) -> dict[s
 
 
 def _filter(query: Mapping[str, str], moment: str) -> Callable[[str, str, float], bool]:
-    """Whether status, name and moment fit `statusEquals`, `nameContains`, `{moment}After` and `…Before`.
+    """A predicate for status, name and time by `statusEquals`, `nameContains`, `{moment}After` and `{moment}Before`.
 
-    Raises ApiError 400 for a moment that cannot be read.
+    Raises ApiError 400 for an invalid time.
     """
     try:
         after, before = (
@@ -197,7 +197,7 @@ def _filter(query: Mapping[str, str], moment: str) -> Callable[[str, str, float]
 
 
 def list_invocations(asked: Asked) -> dict[str, Any]:
-    """Batches of requests to a model."""
+    """The list of model invocation jobs, which is Bedrock's name for batches."""
     batches, wanted = asked.simulation.batches(asked.caller), _filter(asked.query, "submitTime")
     listed = [(batch, invocation(batch, asked.now)) for batch in batches]
     found = [shown for batch, shown in listed if wanted(shown["status"], shown["jobName"], batch.created_at)]
@@ -222,12 +222,12 @@ def _batch(asked: Asked) -> Batch:
 
 
 def batch_arn(batch: Batch) -> str:
-    """By it, or by its last part alone, a batch can be asked for."""
+    """The batch's ARN. A batch can be requested by it or by its last part."""
     return f"arn:aws:bedrock:{REGION}:{batch.owner.org.id}:model-invocation-job/{batch.id}"
 
 
 def invocation(batch: Batch, now: float) -> dict[str, Any]:
-    """A batch as the list shows it, and GET too; one with refused records is only partially completed."""
+    """A batch as both the list and GET have it. With failed records it is only `PartiallyCompleted`."""
     status, (success, refused) = batch.status(now), batch.counts(now)
     [at, *_] = [at for at, _ in reversed(batch.marks) if at <= now]
     word = _INVOCATIONS[status]
@@ -272,7 +272,7 @@ def stop(asked: Asked) -> dict[str, Any]:
 
 
 def _job(asked: Asked) -> Job:
-    """The job that an ARN or a name stands for; raises ApiError 404."""
+    """The job with this ARN or name. Raises ApiError 404."""
     wanted = asked.place["job"]
     for job in asked.simulation.jobs(asked.org):
         if wanted in (job_arn(job), job_name(job)):
@@ -281,13 +281,13 @@ def _job(asked: Asked) -> Job:
 
 
 def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
-    """A message; which error it is stands in a header."""
+    """AWS's error body, with the error type in a header."""
     kind = error.code if error.status == 403 else _ERRORS.get(error.status, "InternalServerException")
     return {"message": error.message}, {"x-amzn-ErrorType": str(kind)}
 
 
 def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
-    """The caller by API key or by signature; raises ApiError 403, since AWS has no 401."""
+    """Authenticate by API key or by signature. Raises ApiError 403, since AWS does not use 401."""
     authorization = sent.headers.get("Authorization", "")
     if not authorization:
         raise ApiError(403, "Missing Authentication Token", code="MissingAuthenticationTokenException")
@@ -310,7 +310,10 @@ def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
 
 
 def signature(secret: str, sent: Sent, found: Mapping[str, str] | re.Match[str]) -> str:
-    """What SigV4 makes of a request without a body: its path is encoded a second time, as everywhere but in S3."""
+    """The SigV4 signature of a request without a body.
+
+    The path is encoded a second time, as for all services but S3.
+    """
     headers = [(name, " ".join(sent.headers.get(name, "").split())) for name in found["headers"].split(";")]
     query = "&".join(sorted(pair if "=" in pair else f"{pair}=" for pair in sent.query.split("&") if pair))
     canonical = "\n".join(

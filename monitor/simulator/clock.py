@@ -1,4 +1,4 @@
-"""Simulated time: the real clock, sped up."""
+"""Simulated time: the real clock, accelerated."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from dataclasses import dataclass, field
 
 
 def unix_now() -> float:
-    """Real unix seconds."""
+    """The real Unix time in seconds."""
     return time.time()  # noqa: TID251 - the simulator imports nothing of the rest, so this is its clock
 
 
 def monotonic() -> float:
-    """Real seconds since some moment in the past."""
+    """Real seconds on a monotonic clock."""
     return time.monotonic()  # noqa: TID251 - the simulator imports nothing of the rest, so this is its clock
 
 
 async def sleep(seconds: float) -> None:
-    """Wait in real time."""
+    """Sleep in real time."""
     await asyncio.sleep(seconds)  # noqa: TID251 - the simulator imports nothing of the rest, so this is its clock
 
 
 @dataclass(frozen=True)
 class SimClock:
-    """Simulated unix time: it starts at `epoch` (now unless given) and runs `speed` times as fast as real time.
+    """Simulated Unix time, which starts at `epoch` (by default now) and runs `speed` times as fast as real time.
 
-    With a speed above 1 it runs ahead of the wall clock; whoever compares its timestamps to "now" needs this clock too.
+    With a speed above 1 it gets ahead of real time, so whatever compares its timestamps with the current time needs
+    this clock too.
     """
 
     speed: float = 1.0

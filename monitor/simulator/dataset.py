@@ -1,8 +1,8 @@
-"""What is in a training file: its examples, its tokens, and what is wrong with it for each way of tuning.
+"""Training files: examples, tokens, and why a file does not have the format of a training method.
 
-A text counts one token for every four UTF-8 bytes, rounded down, and at least one; a file's tokens are the sum over all
-its texts (the content of every message, or the parts of a content that is a list; for a tool call its name and
-arguments). Nothing is added per message or example, so `training_file` makes a file of exactly as many tokens as asked.
+A text counts one token per four UTF-8 bytes, rounded down, and at least one. A file's tokens are the sum over all its
+texts (the content of each message, or the parts of a content that is a list; of a tool call, its name and arguments).
+Nothing is added per message or example, so `training_file` can create a file of exactly the requested number of tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A file once read; `problems` holds, for each format, the first few reasons why the file is not in it."""
+    """The facts of a file. `problems` has the first few reasons, by format, why the file does not have that format."""
 
     examples: int
     tokens: int
@@ -29,12 +29,12 @@ class Dataset:
 
 
 def count_tokens(text: str) -> int:
-    """See the rule at the top of this file."""
+    """The tokens of a text by the rule in this module's docstring."""
     return max(1, len(text.encode(errors="surrogatepass")) // 4)
 
 
 def examine(lines: Iterable[bytes]) -> Dataset:
-    """Read JSONL; raises ApiError 400 for a line that is no JSON object, which the API finds at upload already."""
+    """Examine JSONL. Raises ApiError 400 for a line that is not a JSON object, as the API does at upload."""
     examples = tokens = 0
     problems: dict[str, list[str]] = {name: [] for name in _CHECKS}
     for number, line in enumerate(lines, start=1):
@@ -76,7 +76,7 @@ def _texts(example: Mapping[str, Any]) -> Iterator[str]:
 
 
 def message_texts(messages: Any) -> Iterator[str]:
-    """Every text in a list of chat messages; what has another shape has no text."""
+    """All texts in a list of chat messages; malformed messages have none."""
     for message in messages if isinstance(messages, list) else ():
         if not isinstance(message, dict):
             continue
@@ -149,7 +149,7 @@ _CHECKS = {
 
 
 def training_file(*, examples: int, tokens: int) -> bytes:
-    """Chat examples that count exactly `tokens` tokens together; raises ValueError below two tokens per example."""
+    """A file of chat examples with exactly `tokens` tokens. Raises ValueError below two tokens per example."""
     each, rest = divmod(tokens, examples)
     if each < 2:
         raise ValueError(f"{examples} examples cannot have fewer than {2 * examples} tokens together")
@@ -164,5 +164,5 @@ def _line(tokens: int) -> bytes:
 
 
 def training_file_size(*, examples: int, tokens: int) -> int:
-    """The bytes of such a file, without making it."""
+    """The size of such a file in bytes, without creating it."""
     return examples * (len(_line(2)) - 8) + 4 * tokens

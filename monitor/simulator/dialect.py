@@ -1,6 +1,6 @@
-"""What a provider's API is to the server: routes that turn a question into JSON, who is let in, and how refusals look.
+"""What distinguishes a provider's API: its routes, its authentication, and its error responses.
 
-A dialect only thinks: it reads the simulation as of one moment. `server` moves the bytes.
+A dialect only computes: it reads the simulation at one moment. `server` does the I/O.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Asked:
-    """One question, from a caller who was let in."""
+    """An authenticated call of the API."""
 
     simulation: Simulation
     caller: Caller
     now: float
-    """The simulated moment as of which it is answered."""
+    """The simulated time at which it is answered."""
     place: Mapping[str, str]
-    """What the route's pattern found in the path."""
+    """The parameters in the path."""
     query: MultiMapping[str]
     content: bytes = field(default=b"", repr=False)
     host: str = ""
-    """Where the client reached the server, such as `http://127.0.0.1:10878`."""
+    """The base address by which the client reached the server, such as `http://127.0.0.1:10878`."""
 
     @property
     def org(self) -> Org:
@@ -43,7 +43,7 @@ class Asked:
         return self.caller.org
 
     def body(self) -> dict[str, Any]:
-        """The content as a JSON object; raises ApiError 400."""
+        """The content as a JSON object. Raises ApiError 400."""
         return errors.json_object(self.content)
 
 
@@ -53,7 +53,7 @@ Issue = Callable[[Mapping[str, str], Sequence[Org]], Any]
 
 @dataclass(frozen=True)
 class Route:
-    """A path below the dialect's prefix; `scope` is what only an admin key may read."""
+    """A path below the dialect's prefix. `scope` is the permission that only admin keys have."""
 
     method: str
     path: str
@@ -63,7 +63,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Stream:
-    """A path whose question or answer is more than one JSON value."""
+    """A path whose request or response is not a single JSON value."""
 
     method: str
     path: str
@@ -73,37 +73,37 @@ class Stream:
 
 @dataclass(frozen=True)
 class Sent:
-    """What of a request proves who sent it."""
+    """The parts of a request that authenticate it."""
 
     method: str
     path: str
     query: str
-    """As sent, still encoded; so is the path."""
+    """Percent-encoded as it was sent, like the path."""
     headers: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """One provider's API."""
+    """The API of one provider."""
 
     provider: str
     prefix: str
     routes: tuple[Route | Stream, ...]
     recognise: Callable[[Sequence[Org], Sent, bool], Caller]
-    """Whose credentials a request carries, admin keys included if the last argument says so; raises ApiError 401."""
+    """Authenticate a request; admin keys are accepted if the last argument is true. Raises ApiError 401."""
     refuse: Callable[[ApiError], tuple[Any, Mapping[str, str]]]
-    """The JSON and the headers of a refusal."""
+    """The JSON body and the headers of an error response."""
     configuration: Callable[[Org, str, Path], dict[str, Any]]
-    """What the organisation's entry in a client's configuration has beside name and provider.
+    """The organisation's entry in a client's configuration, without name and provider.
 
-    It takes the server's address, and a folder for credentials that clients read from a file.
+    Takes the server's address, and a folder for credentials that clients read from files.
     """
     tokens: tuple[tuple[str, Issue], ...] = ()
-    """Paths below the prefix where tokens are issued for the form that is posted there, and by what."""
+    """The paths below the prefix where tokens are issued, with the functions that issue them for a posted form."""
 
 
 def bearer(orgs: Mapping[str, Caller], sent: Sent, *, also: str | None = None) -> Caller:
-    """The caller whose key comes as a bearer token, or in the header `also`; raises ApiError 401."""
+    """Authenticate by a key as a bearer token, or in the header `also`. Raises ApiError 401."""
     scheme, _, key = sent.headers.get("Authorization", "").partition(" ")
     found = key.strip() if scheme.lower() == "bearer" else ""
     if also is not None:
@@ -117,23 +117,23 @@ def bearer(orgs: Mapping[str, Caller], sent: Sent, *, also: str | None = None) -
 
 
 def rfc3339(at: float, digits: int) -> str:
-    """The moment as ISO 8601 in UTC, with so many digits of a second."""
+    """The time as ISO 8601 in UTC with the given number of fractional digits."""
     whole, part = divmod(at, 1)
     fraction = f"{int(part * 10**digits):0{digits}d}"
     return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{fraction}Z"
 
 
 def by_key(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
-    """The caller whose key comes as a bearer token; raises ApiError 401."""
+    """Authenticate by a key as a bearer token. Raises ApiError 401."""
     return bearer(keyring(orgs), sent)
 
 
 def token_page(
     items: Sequence[T], asked: Asked, *, size: str, after: str, most: int, default: int
 ) -> tuple[Sequence[T], str | None]:
-    """A page of the lists that continue with a token; raises ApiError 400 for a size or a token that is none.
+    """A page of a list with next-page tokens. Raises ApiError 400 for an invalid size or token.
 
-    A size above `most` is taken for `most`. The token hides the number of the first item that is left.
+    Sizes above `most` are reduced to it. The token encodes the index of the next item.
     """
     wanted, at = asked.query.get(size, str(default)), asked.query.get(after) or "0"
     try:

@@ -1,4 +1,4 @@
-"""What the API says when it refuses: status, sentence, type, param and code of each error."""
+"""The errors of OpenAI's API with their status, message, type, param and code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES = {
 
 @dataclass(eq=False)
 class ApiError(Exception):
-    """An answer other than 2xx, as the API's envelope carries it."""
+    """An error response, with the fields of OpenAI's envelope."""
 
     status: int
     message: str
@@ -53,14 +53,14 @@ def wrong_key(key: str) -> ApiError:
 
 
 def masked(key: str) -> str:
-    """Ends only, as OpenAI repeats a wrong key; short keys show nothing."""
+    """A wrong key as OpenAI repeats it, with only its ends visible; a short key is hidden completely."""
     if len(key) <= 12:
         return "*" * len(key)
     return f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}"
 
 
 def not_permitted(scope: str) -> ApiError:
-    """What an ordinary key hears at the organisation's costs."""
+    """The error for an ordinary key that requests the organisation's costs."""
     message = f"You have insufficient permissions for this operation. Missing scopes: {scope}."
     return ApiError(403, message)
 
@@ -75,7 +75,7 @@ def mismatched_project() -> ApiError:
 
 
 def too_fast(org_id: str, *, rate: float, wait: float) -> ApiError:
-    """429; Retry-After is whole seconds, so it is rounded up."""
+    """429. Retry-After is in whole seconds, so it is rounded up."""
     message = (
         f"Rate limit reached for organization {org_id} on requests per second: Limit {rate:g}. Please try again in "
         f"{max(1, round(wait * 1000))}ms. Visit https://platform.openai.com/account/rate-limits to learn more."
@@ -100,7 +100,7 @@ def wrong_method(method: str, path: str) -> ApiError:
 
 
 def _retired(method: str, path: str) -> ApiError:
-    """What is left of `/v1/fine-tunes`."""
+    """The error for URLs below the former `/v1/fine-tunes`."""
     message = (
         f"Unknown request URL: {method} {path}. The /v1/fine-tunes endpoint was turned off on 2024-01-04. "
         "Please use /v1/fine_tuning/jobs instead: https://platform.openai.com/docs/guides/fine-tuning."
@@ -117,7 +117,7 @@ def unreadable_body() -> ApiError:
 
 
 def json_object(content: bytes) -> dict[str, Any]:
-    """A request's body, read; raises ApiError 400 for what is no JSON object."""
+    """The body of a request as a JSON object. Raises ApiError 400."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
@@ -145,7 +145,7 @@ def no_such_model(model: str) -> ApiError:
 
 
 def bad(param: str | None, message: str, code: str | None = None) -> ApiError:
-    """400, with the parameter at fault."""
+    """400 for an invalid parameter."""
     return ApiError(400, message, code=code, param=param)
 
 

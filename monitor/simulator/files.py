@@ -1,4 +1,4 @@
-"""Uploaded files, and those that jobs leave."""
+"""Uploaded files, and files that jobs and batches create."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monitor.simulator.training import results
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file; `body` is where it lies, or how it is made when somebody asks for it."""
+    """A file. `body` is its path, or a function that creates the content on demand."""
 
     id: str
     filename: str
@@ -24,17 +24,17 @@ class StoredFile:
     project_id: str
     body: Path | Callable[[], bytes]
     size: int | None = None
-    """Bytes; None until it is made."""
+    """The size in bytes; None for content that was not created yet."""
     dataset: Dataset | None = None
     expires_at: int | None = None
 
     def made(self) -> bytes:
-        """The content of a file that lies nowhere."""
+        """The content of a file that is created on demand."""
         return b"" if isinstance(self.body, Path) else self.body()
 
 
 def result_file(job: Job) -> StoredFile:
-    """The metrics of a job that has succeeded."""
+    """The metrics file of a succeeded job."""
     return StoredFile(
         id=job.result_file,
         filename="step_metrics.csv",
@@ -46,7 +46,7 @@ def result_file(job: Job) -> StoredFile:
 
 
 def batch_files(batch: Batch, now: float) -> Iterator[StoredFile]:
-    """The answers and the refusals of a batch that is over; a file of nothing is not made."""
+    """The output and the error file of a finished batch, without empty ones."""
     if batch.status(now) not in BATCH_ENDS:
         return
     for count, name, refused in zip(
@@ -64,7 +64,7 @@ def batch_files(batch: Batch, now: float) -> Iterator[StoredFile]:
 
 
 def sample_file(file_id: str, dataset: Dataset, *, project_id: str, at: float) -> StoredFile:
-    """The file behind a generated job: chat examples, made only when somebody reads them."""
+    """The training file of a generated job: chat examples, created only when it is read."""
     return StoredFile(
         id=file_id,
         filename="examples.jsonl",

@@ -1,7 +1,7 @@
-"""Fireworks: three lists of jobs below an account, by method, each with fields of its own.
+"""Fireworks: one list of jobs per training method below an account, with different fields each.
 
-Shapes and words are those of the `fireworks-ai` package (`fireworks/types/*_job.py`); lists are cut as Google's AIP-158
-and ordered as AIP-132 have it.
+Shapes and states are those of the `fireworks-ai` package (`fireworks/types/*_job.py`); lists are paged as in Google's
+AIP-158 and ordered as in AIP-132.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ LISTS = {
     "dpo": "dpoJobs",
     "reinforcement": "reinforcementFineTuningJobs",
 }
-"""The collection that a job of each method is in."""
+"""The collection of each method's jobs."""
 _GRPC = {400: 3, 401: 16, 403: 7, 404: 5, 429: 8}
-"""The number of a gRPC status for each HTTP status."""
+"""The number of the gRPC status for each HTTP status."""
 _NANODOLLARS_PER_TOKEN = 500
 _STATES = {
     Status.QUEUED: "PENDING",
@@ -42,7 +42,7 @@ _time = partial(rfc3339, digits=6)
 
 
 def state(job: Job, now: float) -> str:
-    """The job's state, without its `JOB_STATE_`."""
+    """The job's state, without the prefix `JOB_STATE_`."""
     status = job.plan.status(now)
     passed = [mark for mark in job.plan.marks if mark.at <= now]
     match status:
@@ -58,7 +58,7 @@ def state(job: Job, now: float) -> str:
 
 
 def job_json(job: Job, now: float) -> dict[str, Any]:
-    """A job as all three lists and GET show it."""
+    """A job as its list and GET have it."""
     account = f"accounts/{job.owner.org.id}"
     last = [mark for mark in job.plan.marks if mark.at <= now][-1]
     shown: dict[str, Any] = {
@@ -78,7 +78,7 @@ def job_json(job: Job, now: float) -> dict[str, Any]:
 
 
 def _status(job: Job, last: Mark) -> dict[str, str]:
-    """A gRPC status: OK on healthy jobs."""
+    """The job's gRPC status, which is OK for a healthy job."""
     match last.status:
         case Status.FAILED if job.plan.ending is Ending.SERVER_ERROR:
             return {"code": "INTERNAL", "message": "The trainer failed. Please contact support."}
@@ -92,7 +92,7 @@ def _status(job: Job, last: Mark) -> dict[str, str]:
 
 
 def _wandb(job: Job) -> dict[str, Any]:
-    """The API gives the key of the user's own account back to whoever lists the jobs."""
+    """The job's Weights & Biases settings, with the user's own key, which the API returns to whoever lists the jobs."""
     if noise(job.id, "wandb") < 0.5:
         return {"enabled": False, "apiKey": "", "project": "", "entity": "", "runId": "", "url": ""}
     names = {"project": "tuning", "entity": job.owner.org.name, "runId": derived(8, job.id, "run")}
@@ -112,7 +112,7 @@ def _settings(job: Job) -> dict[str, Any]:
 
 
 def _progress(job: Job, now: float) -> dict[str, Any]:
-    """Proto JSON: a zero is left out."""
+    """The progress in proto3's JSON, which leaves zeros out."""
     step, total = job.plan.step(now), job.plan.total_steps
     reported = {
         "percent": step * 100 // total,
@@ -150,7 +150,7 @@ def _reinforcement(job: Job, now: float) -> dict[str, Any]:
 
 
 _OWN = {"supervised": _supervised, "dpo": _dpo, "reinforcement": _reinforcement}
-"""What only jobs of a method have: the estimate and the moment of the last change are supervised jobs' alone."""
+"""The fields that only the jobs of one method have. Only supervised jobs have a cost estimate and an update time."""
 
 
 def _list(method: str, asked: Asked) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _list(method: str, asked: Asked) -> dict[str, Any]:
 
 
 def _ordered(jobs: Sequence[Job], asked: Asked) -> list[Job]:
-    """In the order asked for; where none is, by name, so that the first page is not that of the newest."""
+    """The jobs in the requested order; by default by name, so that the first page need not contain the newest jobs."""
     field, _, direction = asked.query.get("orderBy", "name").partition(" ")
     key = _ORDERS.get(re.sub(r"([A-Z])", r"_\1", field).lower())
     if key is None or direction.strip() not in ("", "asc", "desc"):
@@ -194,14 +194,14 @@ def _cancel(method: str, asked: Asked) -> dict[str, Any]:
 
 
 def _own(asked: Asked) -> tuple[Job, ...]:
-    """The jobs of the account in the path; raises ApiError 403 if it is not the caller's."""
+    """The jobs of the account in the path. Raises ApiError 403 for another account than the caller's."""
     if asked.place["account"] != asked.org.id:
         raise ApiError(403, f"permission denied for account {asked.place['account']}")
     return asked.simulation.jobs(asked.org)
 
 
 def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
-    """A gRPC status as its gateway writes it."""
+    """A gRPC status as grpc-gateway encodes it."""
     message = "invalid API key" if error.status == 401 else error.message
     return {"code": _GRPC.get(error.status, 2), "message": message, "details": []}, {}
 

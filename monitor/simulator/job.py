@@ -1,4 +1,4 @@
-"""A simulated job: what was asked for, the whole of its life computed from that, and what will have been the truth."""
+"""A simulated job: its parameters, its planned life, and the facts that a watcher should find out about it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AUTO = {
         "compute_multiplier",
     ),
 }
-"""The methods, and the hyperparameters of each that are "auto" unless the client says otherwise."""
+"""The training methods, with the hyperparameters that are "auto" unless the client sets them."""
 
 _FAULTS = {
     Ending.SERVER_ERROR: Fault("server_error", "The job failed due to an internal error."),
@@ -48,7 +48,7 @@ _FAULTS = {
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A job as asked for: `hyperparameters` holds "auto" wherever the client left the choice."""
+    """The parameters of a job; `hyperparameters` has "auto" for each that the client left open."""
 
     training_file: str
     model: str
@@ -64,7 +64,7 @@ class JobSpec:
 
     @property
     def base(self) -> Base:
-        """The snapshot that is tuned, or that the tuned model came from."""
+        """The base model: the snapshot that is tuned, or the one that the tuned model came from."""
         base = base_of(self.model)
         if base is None:
             raise ValueError(f"{self.model} is tuned from no known base")
@@ -80,7 +80,7 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class Truth:
-    """What will have been the case when a job is over, if nobody touches it; None for what never happens."""
+    """The facts of a job that ends undisturbed; None for what never happens."""
 
     status: Status
     created_at: int
@@ -91,21 +91,21 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Compared and cached by identity: an edited job is another object with the same id."""
+    """A planned job. Compared by identity, also in caches: an edited job is another object with the same id."""
 
     id: str
     owner: Caller
-    """Whose key it was created with."""
+    """The owner of the key that created it."""
     created_at: float
     spec: JobSpec
     dataset: Dataset
     settled: Mapping[str, Any]
-    """The hyperparameters with every "auto" decided."""
+    """The hyperparameters with every "auto" replaced."""
     plan: Plan
 
     @property
     def fine_tuned_model(self) -> str:
-        """The name that the tuned model will have, as the provider writes it."""
+        """The name of the resulting model in the provider's form."""
         org, base = self.owner.org, base_name(self.spec.model)
         suffix, made = slug(self.spec.suffix or ""), derived(8, self.id, "model")
         match org.provider:
@@ -121,22 +121,22 @@ class Job:
 
     @property
     def result_file(self) -> str:
-        """The id that the file of results will have."""
+        """The id of the result file."""
         return f"file-{derived(22, self.id, 'results')}"
 
     @property
     def epochs(self) -> int:
-        """Passes over the training file."""
+        """The number of epochs."""
         return int(self.settled["n_epochs"])
 
     @property
     def trained_tokens(self) -> int:
-        """Billable tokens of the whole training: the file's tokens times the epochs."""
+        """The billable tokens of the training: the file's tokens × epochs."""
         return self.dataset.tokens * self.epochs
 
     @property
     def truth(self) -> Truth:
-        """What a watcher should have found out by the end."""
+        """The facts that a watcher should have found out by the end."""
         status = self.plan.marks[-1].status
         return Truth(
             status=status,
@@ -153,14 +153,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Files:
-    """What the training file and the validation file hold."""
+    """The datasets of the training file and the validation file."""
 
     training: Dataset
     validation: Dataset | None = None
 
 
 def plan_job(job_id: str, caller: Caller, spec: JobSpec, *, files: Files, pace: Pace, at: float) -> Job:
-    """The job that starts its life at `at`; the same arguments give the same life."""
+    """Plan a job that is created at `at`. The same arguments give the same plan."""
     settled = settle(spec, files.training)
     found = _fault(spec, files)
     plan = lay_out(
@@ -182,7 +182,7 @@ def plan_job(job_id: str, caller: Caller, spec: JobSpec, *, files: Files, pace: 
 
 
 def settle(spec: JobSpec, dataset: Dataset) -> dict[str, Any]:
-    """The hyperparameters with "auto" replaced; epochs as OpenAI's cookbook guesses them: 3, more for a small file."""
+    """The hyperparameters with "auto" replaced. Epochs follow OpenAI's cookbook: 3, but more for small files."""
     examples = max(1, dataset.examples)
     reinforcement = spec.method == "reinforcement"
     chosen = {
@@ -204,7 +204,7 @@ def _epochs(examples: int) -> int:
 
 
 def _steps(dataset: Dataset, settled: dict[str, Any]) -> int:
-    """Each epoch ends with a batch of what is left."""
+    """The number of steps. Each epoch ends with a smaller batch if the examples do not divide evenly."""
     return int(settled["n_epochs"]) * max(1, -(-dataset.examples // int(settled["batch_size"])))
 
 
@@ -227,7 +227,7 @@ def _fault(spec: JobSpec, files: Files) -> Fault | None:
 
 
 def _unfit(dataset: Dataset, form: str, which: str) -> Fault | None:
-    """What validation finds: a wrong format, or too few examples to train on."""
+    """The fault that validation finds: a wrong format, or too few examples."""
     problems = dataset.problems.get(form, ())
     if problems:
         return Fault("invalid_file_format", f"Invalid file format. {'; '.join(problems)}", f"{which}_file")
@@ -238,7 +238,7 @@ def _unfit(dataset: Dataset, form: str, which: str) -> Fault | None:
 
 
 def slug(text: str) -> str:
-    """`text` as it may stand in a model's name."""
+    """The text in the form that model names allow."""
     return re.sub(r"[^a-z0-9_.-]+", "-", text.lower()).strip("-")
 
 

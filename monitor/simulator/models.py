@@ -1,4 +1,4 @@
-"""The base models of all providers: how each may be tuned, its alias, and when it is shut down."""
+"""The base models of all providers: their training methods, aliases and shutdown dates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVERY_METHOD = CHAT_AND_PREFERENCE | {"reinforcement"}
 
 @dataclass(frozen=True)
 class Base:
-    """A base model; `methods` is empty where it cannot be tuned."""
+    """A base model; `methods` is empty if it cannot be tuned."""
 
     id: str
     created: int
@@ -19,15 +19,15 @@ class Base:
     shutdown_date: str | None = None
     chat: bool = True
     multiplier: float = 2.0
-    """The learning-rate multiplier that "auto" becomes."""
+    """The learning rate multiplier that "auto" stands for."""
     provider: str = "openai"
-    """Whose model it is; OpenAI's are at Azure too."""
+    """The provider of the model. OpenAI's are available at Azure too."""
 
 
 BASES = {
     base.id: base
     for base in (
-        # OpenAI's dates are those of its deprecations page, 2026.
+        # OpenAI's dates are from its deprecations page of 2026.
         Base("babbage-002", 1692634615, CHAT, "2026-09-28", chat=False),
         Base("davinci-002", 1692634301, CHAT, "2026-09-28", chat=False),
         Base("gpt-3.5-turbo-0613", 1686587434, CHAT, "2024-09-13"),
@@ -67,7 +67,7 @@ ALIASES = {
 
 
 def base_name(model: str) -> str:
-    """What `model` was tuned from, by its name: OpenAI's begin with `ft:`, Azure's have `.ft-` in them."""
+    """The base model in a model's name: OpenAI's tuned models start with `ft:`, Azure's contain `.ft-`."""
     if model.startswith("ft:") and ":" in model[3:]:
         return model.split(":")[1]
     return model.partition(".ft-")[0]
@@ -79,6 +79,6 @@ def is_tuned(model: str) -> bool:
 
 
 def base_of(model: str) -> Base | None:
-    """The base that `model` names or was tuned from: a snapshot, an alias, or the name of a tuned model."""
+    """The base model of a snapshot, an alias or a tuned model."""
     name = base_name(model)
     return BASES.get(ALIASES.get(name, name))

@@ -1,4 +1,4 @@
-"""Who may call: organisations at a provider, their projects, and the credentials that open them."""
+"""The callers of the API: organisations at a provider, their projects and their credentials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMES = ("research", "search", "support", "growth", "legal", "translation", "fi
 
 @dataclass(frozen=True)
 class Project:
-    """A project and its key; files belong to projects."""
+    """A project and its key. Files belong to projects."""
 
     id: str
     name: str
@@ -23,9 +23,9 @@ class Project:
 
 @dataclass(frozen=True)
 class Org:
-    """An organisation with at least one project; jobs and models belong to organisations.
+    """An organisation with at least one project. Jobs and models belong to organisations.
 
-    Its `id` is what the provider calls it: an account, a resource, a cloud project.
+    Its `id` is the provider's name for it: an account, a resource or a cloud project.
     """
 
     id: str
@@ -33,11 +33,12 @@ class Org:
     projects: tuple[Project, ...]
     provider: str = "openai"
     number: int = 0
-    """Counted from 0 among those of its provider: where a provider lets in by two ways, odd ones take the other."""
+    """Its index among the organisations of its provider. Where there are two ways to authenticate, odd ones use the
+    second."""
 
     @property
     def caller(self) -> Caller:
-        """Who calls with the key of the first project."""
+        """The caller with the key of the first project."""
         return Caller(self, self.projects[0])
 
     @property
@@ -47,13 +48,13 @@ class Org:
 
     @property
     def admin_key(self) -> str:
-        """The key that opens the organisation's costs, and nothing else."""
+        """The key that may read the organisation's costs, and nothing else."""
         return f"sk-admin-{derived(40, self.key, 'admin')}"
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose key a request carried."""
+    """The organisation and the project that a request's key belongs to."""
 
     org: Org
     project: Project
@@ -61,7 +62,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class _Naming:
-    """How a provider writes the id of an organisation, a key, and the id of a job."""
+    """How a provider forms ids of organisations, keys, and ids of jobs and batches."""
 
     org: Callable[[Random, str], str]
     key: Callable[[Random], str]
@@ -113,9 +114,9 @@ PROVIDERS = tuple(_NAMINGS)
 def organisations(
     count: int, *, projects: int = 1, seed: object = None, providers: Sequence[str] = ("openai",)
 ) -> tuple[Org, ...]:
-    """`count` organisations at each provider, with different names, ids and keys; without `seed` always new ones.
+    """`count` organisations at each provider with different names, ids and keys; random ones without `seed`.
 
-    Only OpenAI's have more than one project.
+    Only OpenAI's can have more than one project.
     """
     rng = SystemRandom() if seed is None else dice(seed, "organisations")
     places = [(provider, number) for provider in providers for number in range(count)]
@@ -123,12 +124,12 @@ def organisations(
 
 
 def batch_id(rng: Random, provider: str) -> str:
-    """A batch's id as `provider` makes them."""
+    """A batch id in the provider's form."""
     return _NAMINGS[provider].batch(rng)
 
 
 def job_id(rng: Random, provider: str) -> str:
-    """A job's id as `provider` makes them."""
+    """A job id in the provider's form."""
     return _NAMINGS[provider].job(rng)
 
 
@@ -145,10 +146,10 @@ def _organisation(rng: Random, name: str, provider: str, number: int, projects: 
 
 
 def keyring(orgs: Sequence[Org]) -> dict[str, Caller]:
-    """Whom each key stands for."""
+    """The caller of each key."""
     return {project.key: Caller(org, project) for org in orgs for project in org.projects}
 
 
 def admin_keyring(orgs: Sequence[Org]) -> dict[str, Caller]:
-    """Whose costs each admin key opens."""
+    """The caller of each admin key."""
     return {org.admin_key: org.caller for org in orgs}

@@ -1,6 +1,6 @@
-"""When everything in a job's life happens: computed once when it is created, edited only by cancel, pause and resume.
+"""The planned life of a job: computed when it is created, and changed only by cancel, pause and resume.
 
-All times are simulated unix seconds, with fractions. Nothing here runs: what a job is at a moment is read off its plan.
+All times are simulated Unix seconds with fractions. Nothing runs: the state of a job at any time is read off its plan.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FOREVER = float("inf")
 
 
 class Ending(StrEnum):
-    """How a job will end; the values are those of the metadata switch."""
+    """How a job will end. The values are those of the metadata key `simulate`."""
 
     SUCCESS = "success"
     SERVER_ERROR = "server_error"
@@ -27,7 +27,7 @@ class Ending(StrEnum):
 
 
 class Status(StrEnum):
-    """A job's status, as OpenAI spells it; `cancelling` is a word of the others."""
+    """A job's status in OpenAI's spelling; OpenAI itself has no `cancelling`."""
 
     VALIDATING = "validating_files"
     QUEUED = "queued"
@@ -44,31 +44,31 @@ TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How long things take, in simulated seconds; a job draws its own numbers from these spans."""
+    """The spans from which the durations of a job are drawn, in simulated seconds."""
 
     validation: Span = (15.0, 90.0)
     queue: Span = (20.0, 900.0)
     step: Span = (0.4, 2.5)
     reinforcement_step: Span = (240.0, 900.0)
     evaluation: Span = (30.0, 120.0)
-    """From the last step to the end: checks against the usage policies."""
+    """From the last step to the end, for checks of the usage policies."""
     announcement: Span = (5.0, 8.0)
-    """From the end to the last event; the other final events fall in between."""
+    """From the end to the last event; the other final events are in between."""
     cancellation: Span = (5.0, 40.0)
-    """From the request to cancel to the end, where a provider takes its time; at OpenAI it is at once."""
+    """From the request to cancel to the end, except at OpenAI, where it is immediate."""
     request: Span = (0.05, 2.0)
     """Between two answers of a batch."""
     finalizing: Span = (20.0, 120.0)
     """From a batch's last answer to its files."""
     window: Span = (86400.0, 86400.0)
-    """What a batch has before it expires."""
+    """The time after which a batch expires."""
     steps: int | None = None
-    """Steps of every job; without it they follow from examples, epochs and batch size."""
+    """The number of steps of every job; None: computed from examples, epochs and batch size."""
     reported: float = 1.0
-    """Seconds of the core training loop that are reported, and billed, for each second that a step takes."""
+    """Seconds of the core training loop that are reported and billed per second that a step takes."""
 
     def faster(self, speed: float) -> Pace:
-        """The same life, `speed` times as fast, on a clock that is not."""
+        """The same pace divided by `speed`, for a clock that is not accelerated."""
         spans = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("steps", "reported")}
         faster: dict[str, Any] = {name: (low / speed, high / speed) for name, (low, high) in spans.items()}
         return replace(self, **faster, reported=self.reported * speed)
@@ -76,7 +76,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Mark:
-    """The moment from which a status holds."""
+    """The time at which a status begins."""
 
     at: float
     status: Status
@@ -84,7 +84,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Run:
-    """Training without interruption: steps `first + 1` to `last`, one every `seconds`."""
+    """An uninterrupted part of a training: steps `first + 1` to `last`, one every `seconds`."""
 
     start: float
     first: int
@@ -101,7 +101,7 @@ class Run:
         return self.start + (step - self.first) * self.seconds
 
     def steps_by(self, now: float) -> int:
-        """The last step done at `now`."""
+        """The last step that is done at `now`."""
         near = self.first + round((now - self.start) / self.seconds)
         done = near if self.done_at(near) <= now else near - 1
         return max(self.first, min(self.last, done))
@@ -109,7 +109,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a job failed, as in its `error`."""
+    """Why a job failed: its `error`."""
 
     code: str
     message: str
@@ -118,7 +118,7 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Durations:
-    """One job's draw from a Pace."""
+    """The durations of one job, drawn from a Pace."""
 
     validation: float
     queue: float
@@ -132,7 +132,7 @@ class Durations:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Marks in order of time, and the training between them."""
+    """The times at which statuses begin, in order, and the runs of the training."""
 
     marks: tuple[Mark, ...]
     durations: Durations
@@ -148,31 +148,31 @@ class Plan:
 
     @property
     def trained_at(self) -> float | None:
-        """When the last step is done, where it will be: what follows are checks, and writing the results."""
+        """When the last step is done, if it will be; checks and writing the results follow."""
         run = self.runs[-1] if self.runs else None
         return run.end if run is not None and run.last == self.total_steps else None
 
     @property
     def ended_at(self) -> float | None:
-        """When the job becomes terminal; None if it never does by itself."""
+        """When the job reaches its final status; None if it never does by itself."""
         return self.marks[-1].at if self.marks[-1].status in TERMINAL else None
 
     @property
     def finished_at(self) -> float | None:
-        """`ended_at` as the API tells it: not for jobs that failed in validation."""
+        """`ended_at` as the API reports it: None for jobs that failed validation."""
         return None if self.marks[-1].status is Status.FAILED and self.started_at is None else self.ended_at
 
     def status(self, now: float) -> Status:
-        """The status that holds at `now`; a job is validating before anything else."""
+        """The status at `now`. Before the first mark a job is validating."""
         return self.marks[max(0, bisect_right(self.marks, now, key=lambda mark: mark.at) - 1)].status
 
     def step(self, now: float) -> int:
-        """Steps done at `now`."""
+        """The number of steps done at `now`."""
         return max((run.steps_by(now) for run in self.runs if run.start <= now), default=0)
 
 
 def lay_out(created_at: float, *, durations: Durations, total_steps: int, ending: Ending, fault: Fault | None) -> Plan:
-    """The life of a job that nobody touches; any `fault` but a server error is found in validation."""
+    """Plan the life of an undisturbed job. Every `fault` but a server error is found in validation."""
     marks = (Mark(created_at, Status.VALIDATING),)
     plan = Plan(marks=marks, durations=durations, total_steps=total_steps, ending=ending, fault=fault)
     validated_at = created_at + durations.validation
@@ -183,7 +183,7 @@ def lay_out(created_at: float, *, durations: Durations, total_steps: int, ending
 
 
 def cancel(plan: Plan, now: float) -> Plan:
-    """Ended by the client at `now`, or as soon after as the provider manages."""
+    """Cancel at `now`; the job ends when the provider's delay is over."""
     stopped, takes = _until(plan, now), plan.durations.cancellation
     if takes:
         stopped = _marked(stopped, Mark(now, Status.CANCELLING))
@@ -191,12 +191,12 @@ def cancel(plan: Plan, now: float) -> Plan:
 
 
 def pause(plan: Plan, now: float) -> Plan:
-    """Stopped at `now` until resumed; an unfinished step is lost."""
+    """Pause at `now` until resumed. An unfinished step is lost."""
     return _marked(_until(plan, now), Mark(now, Status.PAUSED))
 
 
 def resume(plan: Plan, now: float) -> Plan:
-    """Queued again at `now`, then on from the last step done."""
+    """Queue again at `now`, and later continue after the last step that was done."""
     queued = _marked(_until(plan, now), Mark(now, Status.QUEUED))
     return _train(queued, now + plan.durations.queue, done=plan.step(now))
 
@@ -212,7 +212,7 @@ def _train(plan: Plan, start: float, *, done: int) -> Plan:
 
 
 def _stop(plan: Plan) -> int:
-    """The last step that will be made: a job that fails or stalls does so past the middle."""
+    """The last step that will be done. A job that fails or stalls does so after three fifths of its steps."""
     return plan.total_steps if plan.ending is Ending.SUCCESS else (plan.total_steps * 3 + 4) // 5
 
 
@@ -221,6 +221,6 @@ def _marked(plan: Plan, mark: Mark) -> Plan:
 
 
 def _until(plan: Plan, now: float) -> Plan:
-    """What of the plan has happened by `now`."""
+    """The part of the plan that has happened by `now`."""
     runs = tuple(replace(run, last=run.steps_by(now)) for run in plan.runs if run.start <= now)
     return replace(plan, marks=tuple(mark for mark in plan.marks if mark.at <= now), runs=runs)

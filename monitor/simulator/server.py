@@ -1,4 +1,4 @@
-"""The simulation as a web application: who may come in, how fast, and every dialect's routes."""
+"""Serves the simulation over HTTP: authentication, rate limits, and the routes of every dialect."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ _ARRIVED = web.RequestKey("arrived", float)
 _UNLIMITED = 10_000
 _LARGEST_JSON = 16 * 1024 * 1024
 _SHUTDOWN_TIMEOUT = 0.5
-"""Seconds that open requests get to end when the server stops."""
+"""Seconds for open requests to end when the server stops."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass
 class Bucket:
-    """The requests an organisation has left; refilled all the time, never above one second's worth (at least one)."""
+    """A token bucket of requests, refilled continuously up to one second's worth (at least one)."""
 
     rate: float
     left: float
     at: float
 
     def take(self, now: float) -> float:
-        """Take one request; the seconds to wait if there is none."""
+        """Take one request. Returns the seconds to wait if there is none."""
         self.left = min(max(1.0, self.rate), self.left + (now - self.at) * self.rate)
         self.at = now
         if self.left < 1.0:
@@ -60,13 +60,13 @@ class Bucket:
 
 @dataclass(frozen=True)
 class RateLimiter:
-    """Lets each organisation ask so many requests a second; everything, without a rate."""
+    """Limits each organisation to `rate` requests per second; None: no limit."""
 
     rate: float | None
     buckets: dict[str, Bucket] = field(default_factory=dict)
 
     def admit(self, org: Org) -> dict[str, str]:
-        """The headers that tell what is left; raises ApiError 429."""
+        """Count a request. Returns the rate limit headers; raises ApiError 429."""
         rate = self.rate
         if rate is None:
             return _limits(_UNLIMITED, _UNLIMITED - 1, "6ms")
@@ -89,7 +89,7 @@ def _limits(limit: int, left: int, reset: str) -> dict[str, str]:
 
 
 def application(simulation: Simulation, *, middlewares: Sequence[Middleware] = ()) -> web.Application:
-    """Every dialect below its prefix. `middlewares` stand before everything, to break what a client must survive."""
+    """The application with every dialect below its prefix. `middlewares` run first and may inject faults."""
     app = web.Application(middlewares=(*middlewares, _refusals), client_max_size=_LARGEST_JSON)
     limiter = RateLimiter(simulation.requests_per_second)
     for dialect in DIALECTS.values():
@@ -108,7 +108,7 @@ def application(simulation: Simulation, *, middlewares: Sequence[Middleware] = (
 def _guarded(
     route: Route | Stream, dialect: Dialect, orgs: Sequence[Org], simulation: Simulation, limiter: RateLimiter
 ) -> Handler:
-    """`route` as aiohttp wants it, for callers with credentials."""
+    """An aiohttp handler that authenticates the caller before it runs `route`."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         sent = Sent(request.method, request.rel_url.raw_path, request.rel_url.raw_query_string, request.headers)
@@ -136,13 +136,13 @@ def _issuing(issue: Issue, orgs: Sequence[Org]) -> Handler:
 
 
 def _dialect(path: str) -> Dialect:
-    """The dialect whose prefix `path` has; OpenAI's has none of its own, and answers the rest."""
+    """The dialect of a path. OpenAI's has no prefix of its own, so it has all other paths."""
     return next((each for each in DIALECTS.values() if each.prefix and path.startswith(f"{each.prefix}/")), OPENAI)
 
 
 @web.middleware
 async def _refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Errors as the dialect sends them, also for URLs and methods that it does not have."""
+    """The middleware that turns errors into the dialect's responses, also for unknown URLs and methods."""
     request[_ARRIVED] = monotonic()
     try:
         return await handler(request)
@@ -159,7 +159,7 @@ async def _refusals(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
-    """The headers that every answer carries; most are OpenAI's alone."""
+    """Set the headers of every response; most are only OpenAI's."""
     response.headers["x-request-id"] = f"req_{secrets.token_hex(16)}"
     caller = request.get(_CALLER)
     if _dialect(request.path) is not OPENAI:
@@ -184,7 +184,7 @@ async def _uploads(app: web.Application) -> AsyncIterator[None]:
 async def serve(
     simulation: Simulation, host: str = "127.0.0.1", port: int = 0, *, middlewares: Sequence[Middleware] = ()
 ) -> AsyncIterator[str]:
-    """Listen for as long as the context lasts; yields OpenAI's base URL, which ends in /v1. Port 0 takes a free one."""
+    """Serve until the context ends. Yields OpenAI's base URL, which ends in /v1. Port 0 binds a free port."""
     runner = web.AppRunner(
         application(simulation, middlewares=middlewares), access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT
     )
@@ -199,7 +199,7 @@ async def serve(
 
 
 def configuration(org: Org, base_url: str, folder: Path) -> dict[str, Any]:
-    """The organisation as it goes into a client's configuration; `base_url` is what `serve` yields.
+    """The organisation's entry in a client's configuration; `base_url` is what `serve` yields.
 
     Credentials that clients read from files are written to `folder`.
     """

@@ -1,4 +1,4 @@
-"""The state behind the simulated API: each organisation's jobs, files and usage, and the moment it is."""
+"""The state of the simulated APIs: each organisation's jobs, batches, files and usage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from monitor.simulator.webhooks import Endpoint
 
 @dataclass(frozen=True)
 class UsageKey:
-    """One minute of one model in one project; `minute` is the unix second it starts at."""
+    """The key of a usage record: one minute of one model in one project. `minute` is the Unix time of its start."""
 
     org_id: str
     project_id: str
@@ -34,7 +34,7 @@ class UsageKey:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of one or many requests; the cached ones are among the prompt's."""
+    """The tokens of one or more requests; `cached` is a part of `prompt`."""
 
     prompt: int
     completion: int
@@ -52,7 +52,7 @@ class Tokens:
 
 @dataclass
 class _Records:
-    """What one organisation has, in order of creation; `upcoming` are the jobs that traffic will start."""
+    """An organisation's objects in order of creation; `upcoming` are the jobs that traffic will create."""
 
     upcoming: Iterator[Job]
     upcoming_batches: Iterator[Batch]
@@ -67,7 +67,7 @@ class _Records:
 
 @dataclass(eq=False)
 class Simulation:
-    """A simulated fine-tuning API; `clock` gives the simulated unix time, and nothing happens but by asking."""
+    """Simulated fine-tuning APIs. `clock` returns the simulated Unix time; the state advances only when it is read."""
 
     orgs: tuple[Org, ...]
     clock: Callable[[], float] = field(default_factory=SimClock)
@@ -75,12 +75,12 @@ class Simulation:
     traffic: Traffic = field(default_factory=Traffic)
     seed: object = 0
     requests_per_second: float | None = None
-    """What an organisation may ask in real time before it gets 429; no limit without it."""
+    """The rate limit of an organisation in real time, beyond which it gets 429; None: no limit."""
     shutdowns: Mapping[str, str] = field(default_factory=dict)
-    """ISO dates on which base models stop, where they are not the real ones."""
+    """ISO dates on which base models are shut down, in place of the real ones."""
     usage: dict[UsageKey, Tokens] = field(default_factory=dict, init=False)
     webhooks: dict[str, dict[str, Endpoint]] = field(default_factory=dict, init=False, repr=False)
-    """Who is notified of ends, by the id of the organisation and their own."""
+    """The webhook endpoints by organisation id and endpoint id."""
     _records: dict[str, _Records] = field(default_factory=dict, init=False, repr=False)
     _numbers: Iterator[int] = field(default_factory=count, init=False, repr=False)
 
@@ -99,7 +99,7 @@ class Simulation:
             records.in_use = tuple(done[: self.traffic.in_use])
 
     def now(self) -> float:
-        """The simulated unix time, once everything due by then has happened."""
+        """The simulated Unix time, after creating everything that is due by then."""
         now = self.clock()
         for records in self._records.values():
             while records.due is not None and records.due.created_at <= now:
@@ -116,7 +116,7 @@ class Simulation:
         return tuple(reversed(self._records[org.id].jobs.values()))
 
     def job(self, org: Org, name: str) -> Job:
-        """One job; raises ApiError 404."""
+        """One job. Raises ApiError 404."""
         self.now()
         found = self._records[org.id].jobs.get(name)
         if found is None:
@@ -124,7 +124,7 @@ class Simulation:
         return found
 
     def create_job(self, caller: Caller, spec: JobSpec) -> Job:
-        """A new job; raises ApiError 400 for files and models that do not exist."""
+        """Create a job. Raises ApiError 400 for files and models that do not exist."""
         now = self.now()
         if is_tuned(spec.model) and self.tuned(caller.org, spec.model) is None:
             message = f"Model {spec.model} is not available for fine-tuning or does not exist."
@@ -139,7 +139,7 @@ class Simulation:
     def start_job(
         self, org: Org, *, model: str | None = None, method: str = "supervised", tokens: int = 4000, **asked: Any
     ) -> Job:
-        """A new job at any provider, over a file of 40 examples; `asked` are fields of JobSpec."""
+        """Create a job at any provider with a file of 40 examples; `asked` are fields of JobSpec."""
         caller, at = org.caller, self.now()
         file = self.add_file(caller, sample_file("", Dataset(40, tokens), project_id=caller.project.id, at=at))
         chosen = model or next(name for name, way, _ in MODELS[org.provider] if way == method)
@@ -149,21 +149,21 @@ class Simulation:
         )
 
     def cancel(self, org: Org, name: str) -> Job:
-        """Raises ApiError 404, or 400 if the job is over."""
+        """Cancel a job. Raises ApiError 404, or 400 if it has ended."""
         job = self.job(org, name)
         if job.plan.status(self.clock()) in (*TERMINAL, Status.CANCELLING):
             raise errors.bad(None, f"Job has already completed: {name}", "invalid_job_state")
         return self._edited(org, job, cancel)
 
     def pause(self, org: Org, name: str) -> Job:
-        """Raises ApiError 404, or 400 if the job is not running."""
+        """Pause a job. Raises ApiError 404, or 400 if it is not running."""
         job = self.job(org, name)
         if job.plan.status(self.clock()) is not Status.RUNNING:
             raise errors.bad(None, f"Only a running job can be paused: {name}", "invalid_job_state")
         return self._edited(org, job, pause)
 
     def resume(self, org: Org, name: str) -> Job:
-        """Raises ApiError 404, or 400 if the job is not paused."""
+        """Resume a job. Raises ApiError 404, or 400 if it is not paused."""
         job = self.job(org, name)
         if job.plan.status(self.clock()) is not Status.PAUSED:
             raise errors.bad(None, f"Only a paused job can be resumed: {name}", "invalid_job_state")
@@ -176,27 +176,27 @@ class Simulation:
         return tuple(batch for batch in found if batch.owner.project.id == caller.project.id)
 
     def batch(self, caller: Caller, name: str) -> Batch:
-        """One batch; raises ApiError 404."""
+        """One batch. Raises ApiError 404."""
         found = next((batch for batch in self.batches(caller) if batch.id == name), None)
         if found is None:
             raise errors.no_such_batch(name)
         return found
 
     def create_batch(self, caller: Caller, spec: BatchSpec) -> Batch:
-        """A new batch."""
+        """Create a batch."""
         name = batch_id(dice(self.seed, caller.org.id, "id", next(self._numbers)), caller.org.provider)
         batch = plan_batch(name, caller, spec, pace=self.pace, at=self.now())
         self._records[caller.org.id].batches[name] = batch
         return batch
 
     def start_batch(self, org: Org, *, total: int = 40, **asked: Any) -> Batch:
-        """A new batch at any provider that has them; `asked` are fields of BatchSpec."""
+        """Create a batch at any provider that has them; `asked` are fields of BatchSpec."""
         [model, *_] = BATCH_MODELS[org.provider]
         spec = BatchSpec(input_file=f"file-{'0' * 22}", total=total, **{"model": model, **asked})
         return self.create_batch(org.caller, spec)
 
     def cancel_batch(self, caller: Caller, name: str) -> Batch:
-        """Raises ApiError 404, or 409 if the batch is over."""
+        """Cancel a batch. Raises ApiError 404, or 409 if it has ended."""
         batch = self.batch(caller, name)
         status = batch.status(self.clock())
         if status in (*BATCH_ENDS, BatchStatus.CANCELLING):
@@ -208,16 +208,16 @@ class Simulation:
         return cancelled
 
     def endpoints(self, org: Org) -> dict[str, Endpoint]:
-        """Where the organisation wants its webhooks."""
+        """The organisation's webhook endpoints by id."""
         return self.webhooks.setdefault(org.id, {})
 
     def keep_endpoint(self, org: Org, endpoint: Endpoint) -> Endpoint:
-        """A new endpoint, or one that was changed."""
+        """Store a new or changed endpoint."""
         self.endpoints(org)[endpoint.id] = endpoint
         return endpoint
 
     def files(self, caller: Caller) -> list[StoredFile]:
-        """The project's files, newest first, with those that its jobs have made."""
+        """The project's files with those that its jobs and batches created, newest first."""
         now = self.now()
         records = self._records[caller.org.id]
         results = (result_file(job) for job in records.jobs.values() if job.succeeded(now))
@@ -232,39 +232,40 @@ class Simulation:
         return sorted(found, key=lambda file: (file.created_at, file.id), reverse=True)
 
     def file(self, caller: Caller, file_id: str) -> StoredFile:
-        """One file; raises ApiError 404."""
+        """One file. Raises ApiError 404."""
         found = next((file for file in self.files(caller) if file.id == file_id), None)
         if found is None:
             raise errors.no_such_file(file_id)
         return found
 
     def add_file(self, caller: Caller, file: StoredFile) -> StoredFile:
-        """Keep an upload under a new id."""
+        """Store an upload under a new id."""
         rng = dice(self.seed, caller.org.id, "id", next(self._numbers))
         named = replace(file, id=f"file-{alphanumeric(rng, 22)}", created_at=self.now())
         self._records[caller.org.id].files[named.id] = named
         return named
 
     def delete_file(self, caller: Caller, file_id: str) -> StoredFile:
-        """Jobs that were created with it go on; raises ApiError 404."""
+        """Delete a file. Jobs that were created with it continue. Raises ApiError 404."""
         file = self.file(caller, file_id)
         self._records[caller.org.id].deleted.add(file.id)
         return file
 
     def tuned_models(self, org: Org) -> list[Job]:
-        """The jobs whose models exist, the newest model first."""
+        """The jobs whose models exist, newest model first."""
         now = self.now()
         done = [job for job in self.jobs(org) if job.succeeded(now)]
         return sorted(done, key=lambda job: job.plan.finished_at or 0.0, reverse=True)
 
     def in_use(self, org: Org) -> tuple[Job, ...]:
-        """The jobs whose models are used all the time, the oldest model first."""
+        """The jobs whose models are in constant use, oldest model first."""
         return self._records[org.id].in_use
 
     def tuned(self, org: Org, model: str) -> Job | None:
-        """The job that made `model`, or the snapshot `model`.
+        """The job that created a model or a checkpoint of that name; None if there is none.
 
-        The announcement's `ft:gpt-3.5-turbo:org_id` is no name but a shape: it means the newest model of that base.
+        The announcement's `ft:gpt-3.5-turbo:org_id` is a pattern and not a name: it stands for the newest model of that
+        base.
         """
         done = self.tuned_models(org)
         parts = model.split(":")
@@ -276,7 +277,7 @@ class Simulation:
         return found if model in names else None
 
     def record(self, caller: Caller, model: str, tokens: Tokens) -> None:
-        """Count one completion."""
+        """Record the usage of one completion."""
         key = UsageKey(caller.org.id, caller.project.id, model, int(self.clock()) // 60 * 60)
         self.usage[key] = self.usage[key] + tokens if key in self.usage else tokens
 
@@ -296,7 +297,7 @@ class Simulation:
 
 
 def _adopt(records: _Records, job: Job) -> None:
-    """Take in a generated job with its files, uploaded a minute before."""
+    """Add a generated job with its files, which were uploaded a minute before it."""
     records.jobs[job.id] = job
     datasets = {job.spec.training_file: job.dataset}
     if job.spec.validation_file:

@@ -1,6 +1,6 @@
-"""Together: one list of everything, moments as text, prices in nano-dollars, and events without ids.
+"""Together: one unpaged list of jobs, times as text, prices in nano-dollars, and events without ids.
 
-Shapes and words are those of the `together` package (`together/types/fine_tuning_*.py`, `lib/types/fine_tuning.py`).
+Shapes and statuses are those of the `together` package (`together/types/fine_tuning_*.py`, `lib/types/fine_tuning.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LEVELS = {
     "warning": ("warning", "Warning", "legacy_iwarning"),
     "error": ("error", "Error", "legacy_ierror"),
 }
-"""A level is spelt in one of these ways, by the age of the job; so is the type of an event, in capitals or without."""
+"""The spellings of a level, one per age of job. Event types are in capitals or not for the same reason."""
 _UNLIKE = {"MODEL_COMPRESSING": "COMPRESSING_MODEL"}
 _BALANCE = "The job was cancelled automatically: the balance of your account does not cover it."
 
@@ -39,14 +39,14 @@ _OF_STATUS = {
     Status.CANCELLING: (("CANCEL_REQUESTED", "warning", _BALANCE),),
     Status.CANCELLED: (("JOB_STOPPED", "warning", _BALANCE),),
 }
-"""Type, level and sentence of the events with which a status begins, where they are always the same."""
+"""Type, level and message of the events at the beginning of a status, where they are always the same."""
 
 
 moment = partial(rfc3339, digits=3)
 
 
 def stages(plan: Plan) -> Iterator[tuple[float, str]]:
-    """The statuses of a whole life and when each begins; training ends in compressing and uploading."""
+    """The statuses of a job's whole life with their start times. Training is followed by compressing and uploading."""
     for mark in plan.marks:
         match mark.status:
             case Status.VALIDATING:
@@ -67,12 +67,12 @@ def stages(plan: Plan) -> Iterator[tuple[float, str]]:
 
 
 def stage(job: Job, now: float) -> tuple[float, str]:
-    """The stage at `now`, and when it began."""
+    """The status at `now` and its start time."""
     return [each for each in stages(job.plan) if each[0] <= now][-1]
 
 
 def job_json(job: Job, now: float, *, whole: bool) -> dict[str, Any]:
-    """A job as the list shows it, or as it is shown alone, which is the `whole`."""
+    """A job as the list has it or, if `whole`, as GET has it."""
     began, status = stage(job, now)
     dpo = job.spec.method == "dpo"
     shown: dict[str, Any] = {
@@ -104,7 +104,7 @@ def job_json(job: Job, now: float, *, whole: bool) -> dict[str, Any]:
 
 
 def events(job: Job, now: float) -> Iterator[dict[str, Any]]:
-    """What has happened by `now`, oldest first."""
+    """The events that have happened by `now`, oldest first."""
     return (_event(job, *happening) for happening in _happened(job, now))
 
 
@@ -113,7 +113,7 @@ _Happening = tuple[float, str, str, str, dict[str, Any]]
 
 @lru_cache(maxsize=1024)
 def _timeline(job: Job) -> tuple[_Happening, ...]:
-    """Everything that is planned, in order; kept as in `training.timeline`."""
+    """All planned events in order; cached as in `training.timeline`."""
     return tuple(sorted(_happenings(job), key=lambda each: each[0]))
 
 
@@ -123,7 +123,7 @@ def _happened(job: Job, now: float) -> tuple[_Happening, ...]:
 
 
 def _happenings(job: Job) -> Iterator[_Happening]:
-    """Moment, type, level, sentence and further fields of everything that is planned."""
+    """Time, type, level, message and further fields of all planned events."""
     plan = job.plan
     for mark in plan.marks:
         yield from _of_mark(job, mark)
@@ -193,14 +193,14 @@ def _event(job: Job, at: float, kind: str, level: str, message: str, more: Mappi
 
 
 def _progress(job: Job, began: float, status: str) -> dict[str, Any]:
-    """Seconds from the beginning of the stage to the next one: a total that stays, not what is left."""
+    """The duration of the current stage, counted from its start: a constant, and not the remaining time."""
     following = next((at for at, _ in stages(job.plan) if at > began), None)
     known = status in ("running", "compressing", "uploading") and following is not None
     return {"estimate_available": known, "seconds_remaining": int(following - began) if known and following else 0}
 
 
 def _amounts(job: Job, now: float) -> dict[str, Any]:
-    """Tokens and price: after the start, and for some jobs never."""
+    """Tokens and price, which are missing before the start, and on some jobs always."""
     started = job.plan.started_at
     if started is None or now < started or noise(job.id, "price") < 0.1:
         return {}
@@ -236,7 +236,7 @@ def _alone(job: Job, now: float) -> dict[str, Any]:
 
 
 def list_jobs(asked: Asked) -> dict[str, Any]:
-    """Everything there is, at once, in no order that anybody promised: by id here."""
+    """All jobs at once. The order is undocumented; here it is by id."""
     jobs = sorted(asked.simulation.jobs(asked.org), key=lambda job: job.id)
     return {"data": [job_json(job, asked.now, whole=False) for job in jobs]}
 
@@ -266,7 +266,7 @@ def list_checkpoints(asked: Asked) -> dict[str, Any]:
 
 
 def list_metrics(asked: Asked) -> dict[str, Any]:
-    """The curves of a training, by step. The names of the metrics are published nowhere, so these are a guess."""
+    """The metrics of a training by step. Their names are not documented, so these are a guess."""
     job = _job(asked)
     first = int(asked.query.get("global_step_from", "1"))
     last = min(int(asked.query.get("global_step_to", str(job.plan.total_steps))), job.plan.step(asked.now))
@@ -288,7 +288,7 @@ def _job(asked: Asked) -> Job:
 
 
 def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
-    """OpenAI's envelope in the words of Together."""
+    """OpenAI's error body with Together's message."""
     message = "Invalid API key provided" if error.status == 401 else error.message
     return {"error": {"message": message, "type": error.type, "param": error.param, "code": error.code}}, {}
 

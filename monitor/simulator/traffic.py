@@ -1,4 +1,4 @@
-"""Jobs that nobody asked for: an organisation's past, what it has under way, and what it will start."""
+"""Generates jobs and batches: an organisation's past ones, active ones, and those that it will create."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ MODELS = {
         ("amazon.nova-lite-v1:0:300k", "reinforcement", 1),
     ),
 }
-"""Base model, method, and how often they are drawn, for each provider."""
+"""Base model, method and weight in the random choice, by provider."""
 BATCH_MODELS = {
     "openai": ("gpt-4o-mini-2024-07-18", "gpt-4.1-2025-04-14"),
     "azure": ("gpt-4o-mini-2024-07-18", "gpt-4.1-2025-04-14"),
     "bedrock": ("amazon.nova-lite-v1:0", "anthropic.claude-3-haiku-20240307-v1:0"),
 }
-"""What batches are worked through by, at the providers that have them."""
+"""The models of generated batches, for the providers that have batches."""
 _SUFFIXES = ("triage", "summaries", "tone", "router", "extract-v2", "intents", "", "")
 _TEAMS = ("core", "platform", "labs")
 _GRADER = {
@@ -65,43 +65,43 @@ _GRADER = {
 }
 _ENDINGS = ((0.70, Ending.SUCCESS), (0.78, Ending.SERVER_ERROR), (0.84, Ending.MODERATION), (0.90, Ending.VALIDATION))
 _STALLING = 1
-"""The number of the job that stalls among those the first organisation will start."""
+"""The index of the job that stalls, among those that the first organisation will create."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """How much goes on in each organisation, by itself; by default nothing."""
+    """How many jobs and batches are generated per organisation; by default none."""
 
     history: int = 0
-    """Jobs that were over before the simulation started."""
+    """Jobs that ended before the simulation started."""
     weeks: float = 3.0
-    """How far back those reach."""
+    """The maximum age of those in weeks."""
     under_way: int = 0
-    """Jobs that were running when it started."""
+    """Jobs that are running when the simulation starts."""
     gap: Span | None = None
-    """Simulated seconds between new jobs; none are started without it."""
+    """Simulated seconds between new jobs; None: no new jobs."""
     batches: int = 0
-    """Batches of requests that were over before the simulation started."""
+    """Batches that ended before the simulation started."""
     batch_gap: Span | None = None
-    """Simulated seconds between new batches; none are started without it."""
+    """Simulated seconds between new batches; None: no new batches."""
     in_use: int = 0
-    """Of the models that those have left, how many are used, day and night, from the moment they exist."""
+    """How many of the models of past jobs are in constant use, from the moment they exist."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Where generated jobs belong: one organisation, a seed, the pace, and the moment the simulation starts."""
+    """The context of generated jobs: an organisation, the seed, the pace, and the start of the simulation."""
 
     org: Org
     seed: object
     pace: Pace
     start: float
     first: bool = False
-    """Whether this is the organisation that shows a stalled job."""
+    """Whether this organisation has the job that stalls."""
 
 
 def past(scene: Scene, traffic: Traffic) -> list[Job]:
-    """The jobs created before the start, oldest first."""
+    """The jobs that were created before the start, oldest first."""
     return sorted(
         [_ended(scene, traffic, number) for number in range(traffic.history)]
         + [_under_way(scene, number) for number in range(traffic.under_way)],
@@ -110,7 +110,7 @@ def past(scene: Scene, traffic: Traffic) -> list[Job]:
 
 
 def coming(scene: Scene, traffic: Traffic) -> Iterator[Job]:
-    """The jobs created after the start, without end unless the traffic has no gap."""
+    """The jobs that are created after the start; endless unless `gap` is None."""
     at, number = scene.start, 0
     while traffic.gap is not None:
         rng = dice(scene.seed, scene.org.id, "coming", number)
@@ -120,7 +120,7 @@ def coming(scene: Scene, traffic: Traffic) -> Iterator[Job]:
 
 
 def past_batches(scene: Scene, traffic: Traffic) -> list[Batch]:
-    """The batches that ended before the start, oldest first; none where a provider has no batches."""
+    """The batches that ended before the start, oldest first; none at providers without batches."""
     if scene.org.provider not in BATCH_MODELS:
         return []
     made = []
@@ -133,7 +133,7 @@ def past_batches(scene: Scene, traffic: Traffic) -> list[Batch]:
 
 
 def coming_batches(scene: Scene, traffic: Traffic) -> Iterator[Batch]:
-    """The batches created after the start, without end unless the traffic has no gap for them."""
+    """The batches that are created after the start; endless unless `batch_gap` is None."""
     at, number = scene.start, 0
     while traffic.batch_gap is not None and scene.org.provider in BATCH_MODELS:
         rng = dice(scene.seed, scene.org.id, "coming batch", number)
@@ -149,7 +149,7 @@ def _batch(scene: Scene, rng: Random, at: float) -> Batch:
 
 
 def _ended(scene: Scene, traffic: Traffic, number: int) -> Job:
-    """It is made twice: once to learn how long it takes, then so that it ended long enough ago."""
+    """A job that ended in the past. It is planned twice: first to find its duration, then with the right start."""
     rehearsal = _job(scene, dice(scene.seed, scene.org.id, "past", number), 0.0, None)
     age = within(dice(scene.seed, scene.org.id, "age", number), (3600.0, traffic.weeks * _WEEK))
     created_at = scene.start - age - rehearsal.plan.marks[-1].at
@@ -157,7 +157,7 @@ def _ended(scene: Scene, traffic: Traffic, number: int) -> Job:
 
 
 def _under_way(scene: Scene, number: int) -> Job:
-    """Started some while before the simulation, and with at least half of the training still to come."""
+    """A running job that has at least half of its training ahead."""
     rehearsal = _job(scene, dice(scene.seed, scene.org.id, "under way", number), 0.0, Ending.SUCCESS)
     run = rehearsal.plan.runs[0]
     done = within(dice(scene.seed, scene.org.id, "done", number), (0.1, 0.5))

@@ -1,4 +1,4 @@
-"""What a training tells of itself: the numbers of each step, its events, its checkpoints and its file of results."""
+"""What a training produces: metrics of each step, events, checkpoints, and the result file."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from monitor.simulator.job import Job
 from monitor.simulator.plan import FOREVER, Mark, Run, Status
 
 _KEPT = 3
-"""Checkpoints that are kept: the last three epochs, or the best three of a reinforcement training."""
+"""How many checkpoints are kept: of the last three epochs, or the best three of a reinforcement training."""
 _MOST_STEPS = 2000
-"""A longer training tells only every so many-th step."""
+"""A longer training has an event only for every n-th step."""
 _EVERY = 10
-"""Steps between two looks at a batch of the validation file."""
+"""Steps between two evaluations of a batch of the validation file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened at `at`; `key` tells it from the other events of its job."""
+    """An event at time `at`; `key` is unique among the events of its job."""
 
     key: str
     at: float
@@ -38,14 +38,17 @@ class Event:
 
 
 def events(job: Job, now: float) -> tuple[Event, ...]:
-    """What has happened by `now`, oldest first."""
+    """The events that have happened by `now`, oldest first."""
     planned = timeline(job)
     return planned[: bisect_right(planned, now, key=lambda event: event.at)]
 
 
 @lru_cache(maxsize=128)
 def timeline(job: Job) -> tuple[Event, ...]:
-    """Every event that is planned; kept since each poll asks again and a job never changes (an edit makes another)."""
+    """All planned events.
+
+    Cached, since every poll needs them and a job object never changes (an edit creates another).
+    """
     found = [event for run in job.plan.runs for event in _of_run(job, run)]
     found += [event for index, mark in enumerate(job.plan.marks) for event in _of_mark(job, mark, index)]
     return tuple(sorted(found, key=lambda event: event.at))
@@ -78,7 +81,7 @@ def _of_mark(job: Job, mark: Mark, index: int) -> Iterator[Event]:
 
 
 def _farewell(job: Job, mark: Mark) -> Iterator[Event]:
-    """What was made is reported after `finished_at`: a burst, then a last word."""
+    """The events about the results, which follow after `finished_at`: several at once, then a last one."""
     lag = job.plan.durations.announcement
     for step, name in snapshots(job)[:-1]:
         message = f"Checkpoint created at step {step} with Snapshot ID: {name}"
@@ -99,7 +102,7 @@ def _of_run(job: Job, run: Run) -> Iterator[Event]:
 
 
 def _checks(job: Job, run: Run) -> Iterator[Event]:
-    """The usage policies, while the job still runs."""
+    """The events of the usage policy checks, while the job is still running."""
     model = job.fine_tuned_model
     asked = run.end + job.plan.durations.evaluation / 10
     answered = run.end + job.plan.durations.evaluation * 0.8
@@ -117,7 +120,7 @@ def epoch_ends(job: Job) -> frozenset[int]:
 
 
 def eval_steps(job: Job) -> frozenset[int]:
-    """The steps after which the whole validation file is tried: each epoch's last, or every few in reinforcement."""
+    """The steps with an evaluation of the whole validation file: the last of each epoch; in reinforcement every few."""
     if job.spec.method != "reinforcement":
         return epoch_ends(job)
     interval = int(job.settled.get("eval_interval") or 5)
@@ -144,14 +147,14 @@ def step_metrics(job: Job, step: int) -> dict[str, Any]:
 
 
 def checkpoint_metrics(job: Job, step: int) -> dict[str, Any]:
-    """The metrics of the checkpoint made at `step`."""
+    """The metrics of the checkpoint at `step`."""
     if job.spec.method == "reinforcement":
         return {"step": step, **_rewards(job, step)}
     return {key: value for key, value in step_metrics(job, step).items() if key != "total_steps"}
 
 
 def step_message(job: Job, metrics: dict[str, Any]) -> str:
-    """The sentence of a metrics event."""
+    """The message of a metrics event."""
     step, total = metrics["step"], metrics["total_steps"]
     if job.spec.method == "reinforcement":
         words = f"Step {step}/{total} , train mean reward={metrics['train_mean_reward']:.2f}"
@@ -166,7 +169,7 @@ def step_message(job: Job, metrics: dict[str, Any]) -> str:
 
 
 def results(job: Job) -> bytes:
-    """The file of results: base64 of a CSV with one row per step, as newer jobs have it."""
+    """The content of the result file: base64 of a CSV with one row per step, as for newer jobs."""
     written = io.StringIO()
     columns = ["step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy"]
     if job.spec.method == "reinforcement":
@@ -224,9 +227,9 @@ def _reinforcement_details(job: Job, step: int) -> dict[str, Any]:
 
 
 def snapshots(job: Job, last_step: int | None = None) -> list[tuple[int, str]]:
-    """Steps and names of the snapshots kept after `last_step` (the whole training if None), in order of steps.
+    """The steps and names of the snapshots kept after `last_step` (None: the whole training), in order of steps.
 
-    The one made at the very end carries the name of the tuned model.
+    The snapshot of the last step has the name of the tuned model.
     """
     total = job.plan.total_steps
     made = sorted(step for step in _candidates(job) if step <= (total if last_step is None else last_step))
@@ -237,7 +240,7 @@ def snapshots(job: Job, last_step: int | None = None) -> list[tuple[int, str]]:
 
 
 def listed(job: Job, now: float) -> list[tuple[int, str]]:
-    """The snapshots that the API lists at `now`: none before the training is done or paused."""
+    """The snapshots that the API lists at `now`: none before the training has ended or is paused."""
     status = job.plan.status(now)
     if status not in (Status.SUCCEEDED, Status.PAUSED):
         return []
@@ -249,5 +252,5 @@ def _candidates(job: Job) -> frozenset[int]:
 
 
 def checkpoint_at(job: Job, step: int) -> float:
-    """When the checkpoint of `step` was made: minutes before the API tells of it."""
+    """When the checkpoint of `step` was created, which is minutes before the API lists it."""
     return next(run.done_at(step) for run in job.plan.runs if run.first < step <= run.last)

@@ -1,7 +1,7 @@
-"""Google's Vertex AI: tuning jobs of a project in each of its locations, as proto JSON.
+"""Google's Vertex AI: the tuning jobs of a project in its locations, in proto3's JSON.
 
-So whole numbers are text, what is empty or zero is left out (an empty list is `{}`), and moments have nine digits.
-Shapes and words are those of the `google-genai` package (`google/genai/types.py`).
+In that JSON, 64-bit integers are text, empty and zero values are left out (an empty list is `{}`), and times have nine
+fractional digits. Shapes and states are those of the `google-genai` package (`google/genai/types.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from monitor.simulator.orgs import Org
 from monitor.simulator.plan import TERMINAL, Ending, Status
 
 LOCATIONS = ("us-central1", "europe-west4")
-"""Where a project tunes; each job is in one of them."""
+"""The locations of every project; each job is in one of them."""
 _STATUSES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _FILTER = re.compile(r'\s*state\s*=\s*"?(JOB_STATE_[A-Z_]+)"?\s*')
@@ -32,17 +32,17 @@ _moment = partial(rfc3339, digits=9)
 
 
 def location(job: Job) -> str:
-    """Where the job runs."""
+    """The job's location."""
     return LOCATIONS[int(noise(job.id, "location") * len(LOCATIONS))]
 
 
 def started_at(job: Job) -> float:
-    """When the job first is `RUNNING`: long before the training, with the processing of the dataset."""
+    """When the job becomes `RUNNING`: long before the training, with the processing of the dataset."""
     return job.created_at + job.plan.durations.validation / 3
 
 
 def states(job: Job, now: float) -> tuple[str, str | None]:
-    """State and state in detail, without their prefixes: who waits for capacity is running."""
+    """State and detailed state without prefixes. A job that waits for capacity is `RUNNING`."""
     waited = "WAITING_FOR_QUOTA" if noise(job.id, "quota") < 0.3 else None
     match job.plan.status(now):
         case Status.VALIDATING if now < started_at(job):
@@ -61,7 +61,7 @@ def states(job: Job, now: float) -> tuple[str, str | None]:
 
 
 def job_json(job: Job, now: float) -> dict[str, Any]:
-    """A tuning job; the project in its name is the number, not the id that it was asked for by."""
+    """A tuning job. Its name contains the project's number, and not the id by which it was requested."""
     state, detail = states(job, now)
     last = [mark for mark in job.plan.marks if mark.at <= now][-1]
     step = job.plan.step(now)
@@ -90,12 +90,12 @@ def job_json(job: Job, now: float) -> dict[str, Any]:
 
 
 def number(org: Org) -> str:
-    """The project's number, which stands in all names."""
+    """The project's number, which all resource names contain."""
     return str(int(derived(10, org.id, "number"), 16) + 10**11)[:12]
 
 
 def service_account(org: Org) -> str:
-    """Who may ask for tokens for the project."""
+    """The service account that may get tokens for the project."""
     return f"monitor@{org.id}.iam.gserviceaccount.com"
 
 
@@ -104,7 +104,7 @@ def _parent(job: Job) -> str:
 
 
 def _spec(job: Job) -> dict[str, Any]:
-    """Which spec is there says what method it is."""
+    """The key of the spec determines the method."""
     uris = {"trainingDatasetUri": f"gs://{job.owner.org.id}/{job.spec.training_file}.jsonl"}
     if job.spec.validation_file:
         uris["validationDatasetUri"] = f"gs://{job.owner.org.id}/{job.spec.validation_file}.jsonl"
@@ -119,7 +119,7 @@ def _spec(job: Job) -> dict[str, Any]:
 
 
 def _statistics(job: Job) -> dict[str, Any]:
-    """What was found in the dataset: tokens of one epoch."""
+    """Statistics of the dataset; tokens are those of one epoch."""
     counted = {
         "tuningDatasetExampleCount": str(job.dataset.examples),
         "totalBillableTokenCount": str(job.dataset.tokens),
@@ -129,7 +129,7 @@ def _statistics(job: Job) -> dict[str, Any]:
 
 
 def _outcome(job: Job, status: Status) -> dict[str, Any]:
-    """The model, or an error: there is one on jobs that were cancelled, too."""
+    """The resulting model, or an error, which cancelled jobs have too."""
     if status is Status.CANCELLED:
         return {"error": {"code": 1, "message": "The job was cancelled."}}
     if status is Status.FAILED:
@@ -182,7 +182,7 @@ def _job(asked: Asked) -> Job:
 
 
 def _own(asked: Asked) -> tuple[Job, ...]:
-    """The jobs of the project in the path; raises ApiError 403 if the token is not good for it."""
+    """The jobs of the project in the path. Raises ApiError 403 if the token is for another project."""
     if asked.place["project"] not in (asked.org.id, number(asked.org)):
         message = f"Permission 'aiplatform.tuningJobs.list' denied on resource 'projects/{asked.place['project']}'"
         raise ApiError(403, message)
@@ -190,7 +190,7 @@ def _own(asked: Asked) -> tuple[Job, ...]:
 
 
 def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
-    """Google's envelope; where tokens are issued, that of OAuth."""
+    """Google's error body; for token requests, that of OAuth."""
     if error.type == "oauth":
         return {"error": error.code, "error_description": error.message}, {}
     message = error.message
@@ -201,9 +201,9 @@ def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
 
 
 def issue(form: Mapping[str, str], orgs: Sequence[Org]) -> Any:
-    """A token for the assertion of a service account; who signed it is not verified here, only that it is one.
+    """Issue a token for the assertion of a service account. That it is signed is checked, but not by whom.
 
-    RFC 7523, as `google-auth` asks.
+    RFC 7523, as `google-auth` implements it.
     """
     claims = _claims(form.get("assertion", "")) if form.get("grant_type") == _GRANT else {}
     org = next((org for org in orgs if service_account(org) == claims.get("iss")), None)
@@ -213,7 +213,7 @@ def issue(form: Mapping[str, str], orgs: Sequence[Org]) -> Any:
 
 
 def _claims(assertion: str) -> dict[str, Any]:
-    """What a signed RS256 token claims; nothing, if it is none."""
+    """The claims of a signed RS256 token; empty if it is malformed."""
     try:
         header, claims, signature = (base64.urlsafe_b64decode(f"{part}==") for part in assertion.split("."))
         found = json.loads(claims) if json.loads(header)["alg"] == "RS256" and len(signature) >= 128 else {}

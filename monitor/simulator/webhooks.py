@@ -1,6 +1,6 @@
-"""Webhooks, as OpenAI and Azure send them: one event for each end, signed, and sent again until it is taken.
+"""Sends webhooks as OpenAI and Azure do: one signed event per ended job or batch, retried until it is accepted.
 
-Signed by Standard Webhooks (https://www.standardwebhooks.com), and only with the id of what ended.
+Signed as in Standard Webhooks (https://www.standardwebhooks.com); the event contains only the id of what ended.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ JOB_EVENTS = ("fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tunin
 BATCH_EVENTS = ("batch.completed", "batch.failed", "batch.expired", "batch.cancelled")
 EVENT_TYPES = (*BATCH_EVENTS, *JOB_EVENTS)
 SENDERS = ("openai", "azure")
-"""The providers that have webhooks."""
+"""The providers that send webhooks."""
 _EVERY = 0.25
-"""Real seconds between two looks for what has ended."""
+"""Real seconds between two searches for what has ended."""
 _TIMEOUT = ClientTimeout(total=5)
 _RETRY_BASE, _RETRY_MAX = 0.5, 3600.0
 _ATTEMPTS = 80
-"""With these delays, about three days."""
+"""With these delays, attempts end after about three days."""
 _TWICE = 0.05
-"""How many of the events come twice, with the same id."""
+"""The share of events that are sent twice with the same id."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where an organisation wants to hear of which events; the first secret is the newest."""
+    """A registered webhook endpoint. The first secret is the newest."""
 
     id: str
     url: str
@@ -56,7 +56,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Event:
-    """An end; `id` follows from it."""
+    """The end of a job or batch; `id` is computed from it."""
 
     type: str
     at: float
@@ -64,17 +64,17 @@ class Event:
 
     @property
     def id(self) -> str:
-        """The id in the body; `webhook-id`, which repeats share, is another one."""
+        """The id in the body. Retries share another id, the header `webhook-id`."""
         return f"evt_{derived(32, self.type, self.subject, self.at)}"
 
     def body(self) -> bytes:
-        """What is sent: nothing but the id says what ended, and nothing says whose it is."""
+        """The body: only `data.id` says what ended, and nothing says whose it is."""
         event = {"object": "event", "id": self.id, "type": self.type, "created_at": int(self.at)}
         return json.dumps({**event, "data": {"id": self.subject}}).encode()
 
 
 def ends(simulation: Simulation, org: Org, since: float, until: float) -> Iterator[Event]:
-    """The ends of jobs and batches after `since` and by `until`."""
+    """The ends of jobs and batches in the interval (`since`, `until`]."""
     for job in simulation.jobs(org):
         last = job.plan.marks[-1]
         if last.status in TERMINAL and since < last.at <= until:
@@ -85,12 +85,12 @@ def ends(simulation: Simulation, org: Org, since: float, until: float) -> Iterat
 
 
 def new_secret(*facts: object) -> str:
-    """A secret that follows from `facts`."""
+    """A signing secret computed from `facts`."""
     return f"whsec_{base64.b64encode(bytes.fromhex(derived(48, *facts))).decode()}"
 
 
 def signed(message: str, body: bytes, secrets: tuple[str, ...], timestamp: int) -> dict[str, str]:
-    """The headers of one attempt; a signature for each secret that is still good."""
+    """The headers of one attempt, with a signature for each valid secret."""
     content = f"{message}.{timestamp}.".encode() + body
     bare = (secret.removeprefix("whsec_").rstrip("=") for secret in secrets)
     keys = [base64.b64decode(each + "=" * (-len(each) % 4)) for each in bare]
@@ -105,7 +105,7 @@ def signed(message: str, body: bytes, secrets: tuple[str, ...], timestamp: int) 
 
 
 async def send(session: ClientSession, endpoint: Endpoint, event: Event) -> int | None:
-    """One attempt: the status of the answer, or None without one."""
+    """Send once. Returns the status code of the answer, or None without an answer."""
     message, body = f"wh_{derived(32, event.id, endpoint.id)}", event.body()
     headers = signed(message, body, endpoint.secrets, int(unix_now()))
     try:
@@ -118,7 +118,7 @@ async def send(session: ClientSession, endpoint: Endpoint, event: Event) -> int 
 
 
 async def deliver(session: ClientSession, endpoint: Endpoint, event: Event) -> None:
-    """Send until it is taken: anything but 2xx, redirects included, is tried again, later and later."""
+    """Send until it is accepted: any answer but 2xx, including redirects, is retried with exponential backoff."""
     for attempt in range(_ATTEMPTS):
         status = await send(session, endpoint, event)
         if status is not None and 200 <= status < 300:
@@ -129,7 +129,7 @@ async def deliver(session: ClientSession, endpoint: Endpoint, event: Event) -> N
 
 
 async def dispatch(simulation: Simulation) -> None:
-    """Send what ends from now on, until cancelled."""
+    """Send events of everything that ends from now on, until cancelled."""
     since = simulation.now()
     async with ClientSession() as session, anyio.create_task_group() as deliveries:
         while True:
@@ -149,15 +149,15 @@ def _due(simulation: Simulation, since: float, until: float) -> Iterator[tuple[E
 
 
 def register(simulation: Simulation, org: Org, url: str, secret: str | None = None) -> Endpoint:
-    """Notify `url` of all that ends at `org`, signed by `secret` or by a new one."""
+    """Register `url` for all ends at `org`, signed with `secret` or a new one."""
     name = derived(24, org.key, "endpoint", url)
     endpoint = Endpoint(id=f"whe_{name}", url=url, secrets=(secret or new_secret(org.key, url),))
     return simulation.keep_endpoint(org, endpoint)
 
 
 async def dispatcher(simulation: Simulation) -> AsyncIterator[None]:
-    """Dispatch for as long as the server runs."""
-    # Not in a task group, which must be left by the task that entered it: a test's fixture is torn down in another.
+    """Dispatch webhooks while the server runs."""
+    # Not in a task group, which the task that entered it must leave: fixtures of tests are torn down in another task.
     task = asyncio.create_task(dispatch(simulation))  # noqa: TID251 - see above
     yield
     task.cancel()

@@ -1,4 +1,4 @@
-"""OpenAI's API, as it answers at https://api.openai.com/v1."""
+"""OpenAI's API as at https://api.openai.com/v1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monitor.simulator.orgs import Caller, Org, admin_keyring, keyring
 
 
 def recognise(orgs: Sequence[Org], sent: Sent, admin: bool) -> Caller:
-    """The caller; raises ApiError 401, also if a header names another organisation or project."""
+    """Authenticate a request. Raises ApiError 401, also if a header names another organisation or project."""
     caller = bearer(keyring(orgs) | (admin_keyring(orgs) if admin else {}), sent)
     if sent.headers.get("OpenAI-Organization", caller.org.id) != caller.org.id:
         raise errors.mismatched_organization()
@@ -29,7 +29,7 @@ def recognise(orgs: Sequence[Org], sent: Sent, admin: bool) -> Caller:
 
 
 def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
-    """The envelope that every refusal comes in."""
+    """OpenAI's error body."""
     return error.envelope(), {}
 
 

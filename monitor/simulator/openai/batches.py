@@ -1,4 +1,4 @@
-"""OpenAI's `/batches`: requests that are answered within a day, at half the price."""
+"""OpenAI's `/batches`: requests that are answered within 24 hours at half the price."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ BATCHES = (
 
 
 def batch_json(batch: Batch, now: float) -> dict[str, Any]:
-    """A batch as the API shows it; a moment for each status that it has been in."""
+    """A batch as the API returns it, with a time for each status that it has had."""
     status = batch.status(now)
     completed, failed = batch.counts(now)
     over = status in BATCH_ENDS

@@ -1,4 +1,4 @@
-"""OpenAI's `/organization/…`: what an organisation used, what it is billed for, and its projects; for admin keys."""
+"""OpenAI's `/organization/…` for admin keys: usage, costs and projects."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from monitor.simulator.simulation import Simulation, Tokens
 
 DAY = 86400
 _BILLED_AFTER = 6 * 3600
-"""Seconds until the use of a model is on the bill; training takes up to a day."""
+"""Seconds until usage is billed; training takes up to a day."""
 _HOUR_OF_REINFORCEMENT = Decimal(100)
 _WIDTHS = {"1m": (60, 60, 1440), "1h": (3600, 24, 168), "1d": (DAY, 7, 31)}
-"""Seconds of a bucket, and how many of them a page has, by default and at most."""
+"""For each bucket width: its seconds, and the default and maximum number of buckets on a page."""
 _USAGE_GROUPS = ("project_id", "user_id", "api_key_id", "model", "batch", "service_tier")
 _COST_GROUPS = ("project_id", "line_item", "api_key_id")
 
@@ -63,7 +63,7 @@ COSTS = (
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars per million tokens; the use of the tuned model, and its training."""
+    """US dollars per million tokens: of training, and of the tuned model's use."""
 
     training: Decimal
     input: Decimal
@@ -90,7 +90,7 @@ _NO_CACHE = ("gpt-3.5",)
 
 @dataclass(frozen=True)
 class Use:
-    """What a model was used for in a span of time."""
+    """The usage of a model in a span of time."""
 
     project_id: str
     model: str
@@ -100,7 +100,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Charge:
-    """An amount on the bill of a day, in US dollars."""
+    """An amount on one day's bill, in US dollars."""
 
     project_id: str
     line_item: str
@@ -110,7 +110,7 @@ class Charge:
 
 
 def uses(simulation: Simulation, org: Org, start: float, end: float) -> Iterator[Use]:
-    """Requests that were made from `start` on and before `end`, and those of the models that are always in use."""
+    """The usage from `start` to before `end`: recorded requests, and those of models in constant use."""
     for key, tokens in simulation.usage.items():
         if key.org_id == org.id and start <= key.minute < end:
             yield Use(key.project_id, key.model, False, tokens)
@@ -121,7 +121,10 @@ def uses(simulation: Simulation, org: Org, start: float, end: float) -> Iterator
 
 
 def _tokens(job: Job, start: float, end: float) -> Tokens:
-    """At a rate of the model's own. Spans that follow each other add up, because each is a difference of two sums."""
+    """The usage of a job's model at a constant rate of its own.
+
+    Adjacent spans add up, as each is a difference of sums.
+    """
     born = job.plan.finished_at or start
     first, last = (max(0.0, moment - born) for moment in (start, max(start, end)))
     rate = 0.005 + 0.02 * noise(job.id, "requests")
@@ -133,7 +136,7 @@ def _tokens(job: Job, start: float, end: float) -> Tokens:
 
 
 def charges(simulation: Simulation, org: Org, day: int, now: float) -> list[Charge]:
-    """What is on the bill at `now` for the day that begins at `day`: not everything before a day has passed."""
+    """The charges that are billed at `now` for the day that begins at `day`; complete only a day later."""
     end = min(day + DAY, now - _BILLED_AFTER)
     use = chain.from_iterable(map(_use_charges, uses(simulation, org, day, end)))
     training = chain.from_iterable(_training_charges(job, day, now) for job in simulation.jobs(org))
@@ -166,7 +169,7 @@ def _use_charges(use: Use) -> Iterator[Charge]:
 
 
 def _training_charges(job: Job, day: int, now: float) -> Iterator[Charge]:
-    """Reinforcement is billed whenever a run ends, however it does; the rest when it has succeeded."""
+    """The charges of a training: reinforcement per run, however it ended; other methods only after success."""
     line_item = f"{job.spec.base.id} fine-tuning training"
     reinforced = job.spec.method == "reinforcement"
     for index, (ended, hours) in enumerate(_runs(job) if reinforced else _success(job)):
@@ -183,7 +186,7 @@ def _training_charges(job: Job, day: int, now: float) -> Iterator[Charge]:
 
 
 def _runs(job: Job) -> Iterator[tuple[float, Decimal]]:
-    """When each run of the training ended, and the hours of its core loop."""
+    """When each run of the training ended, and the hours of its core training loop."""
     plan = job.plan
     for run in plan.runs:
         ended = plan.ended_at if run is plan.runs[-1] else run.end
@@ -203,14 +206,14 @@ Results = Callable[[int, int], list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Span:
-    """The buckets that a page has: they begin at these moments and are so many seconds wide."""
+    """The start times of all requested buckets, and those of one page; the step is a bucket's width in seconds."""
 
     starts: range
     page: range
 
     @property
     def next(self) -> str | None:
-        """The cursor of the page after this one."""
+        """The cursor of the next page."""
         following = self.page.stop
         return _cursor(following) if following < self.starts.stop else None
 
@@ -237,7 +240,7 @@ def _buckets(span: Span, results: Results) -> dict[str, Any]:
 
 
 def _span(query: Mapping[str, str], now: float, widths: Mapping[str, tuple[int, int, int]]) -> Span:
-    """Which buckets are asked for; raises ApiError 400. The future has none."""
+    """The requested buckets; none are in the future. Raises ApiError 400."""
     name = query.get("bucket_width", "1d")
     if name not in widths:
         known = ", ".join(f"'{each}'" for each in widths)
@@ -279,7 +282,7 @@ def _from_cursor(text: str) -> int:
 
 
 def _list(asked: Asked, name: str) -> list[str]:
-    """A list in either spelling: `name=a&name=b`, `name[]=a&name[]=b`."""
+    """A list parameter in either spelling: `name=a&name=b` or `name[]=a&name[]=b`."""
     return [*asked.query.getall(name, []), *asked.query.getall(f"{name}[]", [])]
 
 

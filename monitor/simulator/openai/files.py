@@ -1,4 +1,4 @@
-"""OpenAI's `/files`: uploads are streamed to disk and checked there, whatever their size."""
+"""OpenAI's `/files`: uploads of any size are streamed to disk and checked there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monitor.simulator.orgs import Caller
 from monitor.simulator.simulation import Simulation
 
 UPLOADS = web.AppKey("uploads", Path)
-"""The directory that uploads are kept in, for as long as the server runs."""
+"""The directory of the uploads while the server runs."""
 _PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
 _MOST_BYTES = 512 * 1024 * 1024
 _LONGEST_FIELD = 1024
@@ -29,7 +29,7 @@ _CHUNK = 1 << 18
 
 @dataclass
 class _Form:
-    """What a multipart body has brought so far."""
+    """The parts of a multipart body that were received so far."""
 
     fields: dict[str, str] = field(default_factory=dict)
     filename: str | None = None
@@ -57,7 +57,7 @@ async def upload(request: web.Request, simulation: Simulation, caller: Caller) -
     try:
         await _receive(request, form)
         stored = simulation.add_file(caller, await _checked(form, caller, simulation.now()))
-    except BaseException:  # whatever stops an upload, half a file must not stay behind
+    except BaseException:  # half an upload must not stay behind, whatever interrupts it
         if form.path is not None:
             form.path.unlink(missing_ok=True)
         raise
@@ -92,7 +92,7 @@ FILES = (
 
 
 def file_json(file: StoredFile) -> dict[str, Any]:
-    """A file as the API shows it."""
+    """A file as the API returns it."""
     return {
         "object": "file",
         "id": file.id,
@@ -124,7 +124,7 @@ async def _checked(form: _Form, caller: Caller, now: float) -> StoredFile:
 
 
 def _purpose(purpose: str | None) -> str:
-    """The purpose of an upload; raises ApiError 400."""
+    """The purpose of an upload. Raises ApiError 400."""
     if purpose is None:
         raise errors.missing("purpose")
     if purpose not in _PURPOSES:
@@ -133,7 +133,7 @@ def _purpose(purpose: str | None) -> str:
 
 
 def _expiry(anchor: str | None, seconds: str | None, now: float) -> int | None:
-    """When a file goes by itself, by the form's `expires_after`; raises ApiError 400 outside an hour to thirty days."""
+    """When a file expires, by the form's `expires_after`. Raises ApiError 400 outside of 1 hour to 30 days."""
     if anchor is None and seconds is None:
         return None
     if anchor != "created_at":
@@ -149,7 +149,7 @@ def _examined(path: Path) -> Dataset:
 
 
 async def _receive(request: web.Request, form: _Form) -> None:
-    """Read the parts into `form`; raises ApiError 413 for more than the API takes."""
+    """Read the parts into `form`. Raises ApiError 413 above the API's limit."""
     reader = await request.multipart()
     while (part := await reader.next()) is not None:
         if not isinstance(part, BodyPartReader):

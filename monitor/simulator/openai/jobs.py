@@ -1,4 +1,4 @@
-"""OpenAI's `/fine_tuning/jobs` and what is below it: what is asked of a new job, and what is shown of jobs."""
+"""OpenAI's `/fine_tuning/jobs` and the paths below it: parses the parameters of new jobs and returns jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monitor.simulator.plan import TERMINAL, Ending, Fault, Status
 from monitor.simulator.training import Event, checkpoint_at, checkpoint_metrics, events, listed, step_metrics
 
 SWITCH = "simulate"
-"""The metadata key whose value decides how a job ends."""
+"""The metadata key whose value determines how a job ends."""
 
 _KNOWN = frozenset(("model", "training_file", "validation_file", "hyperparameters", "method", "suffix", "seed"))
 _KNOWN |= {"metadata", "integrations"}
@@ -83,7 +83,7 @@ def _job(asked: Asked) -> Job:
 
 
 def _wanted(query: Mapping[str, str]) -> Callable[[Mapping[str, str] | None], bool]:
-    """Whether a job's metadata fits `metadata[k]=v` (all of them), or `metadata=null` for jobs that have none."""
+    """A predicate for a job's metadata: all of `metadata[k]=v`, or `metadata=null` for jobs without metadata."""
     if query.get("metadata") == "null":
         return lambda metadata: not metadata
     asked = {match[1]: value for name, value in query.items() if (match := re.fullmatch(r"metadata\[(.*)\]", name))}
@@ -91,7 +91,7 @@ def _wanted(query: Mapping[str, str]) -> Callable[[Mapping[str, str] | None], bo
 
 
 def view(job: Job, now: float) -> dict[str, Any]:
-    """The job as the API shows it at `now`."""
+    """The job as the API returns it at `now`."""
     status = job.plan.status(now)
     succeeded = status is Status.SUCCEEDED
     spec = job.spec
@@ -125,13 +125,13 @@ def view(job: Job, now: float) -> dict[str, Any]:
 
 
 def _hyperparameters(job: Job, now: float) -> dict[str, Any]:
-    """As asked until the files are validated, and then as settled; never settled where validation failed."""
+    """The hyperparameters: as requested until the files are validated, then with "auto" replaced."""
     validated = any(mark.status is Status.QUEUED and mark.at <= now for mark in job.plan.marks)
     return dict(job.settled if validated else job.spec.hyperparameters)
 
 
 def _error(job: Job, status: Status) -> dict[str, Any]:
-    """A healthy job has an error too: an empty one, in one of the two spellings that the API uses."""
+    """The job's error; a healthy job has an empty one, in one of the two forms that the API uses."""
     if status is Status.FAILED and job.plan.fault is not None:
         return fault_json(job.plan.fault)
     if job.spec.method == "reinforcement" or noise(job.id, "error") < 0.3:
@@ -140,12 +140,12 @@ def _error(job: Job, status: Status) -> dict[str, Any]:
 
 
 def fault_json(fault: Fault) -> dict[str, Any]:
-    """A job's `error`."""
+    """A fault as a job's `error`."""
     return {"code": fault.code, "message": fault.message, "param": fault.param}
 
 
 def _estimated_finish(job: Job, status: Status) -> int | None:
-    """Null for most jobs, 0 for some, and for the rest a guess while they run."""
+    """Null for most jobs, 0 for some, and an estimate for the rest while they run."""
     drawn = noise(job.id, "estimate")
     if drawn < 0.5:
         return None
@@ -156,12 +156,12 @@ def _estimated_finish(job: Job, status: Status) -> int | None:
 
 
 def event_id(job: Job, event: Event) -> str:
-    """The same for the same event at every call, and after every edit of the plan."""
+    """The event's id: the same at every call and after every edit of the plan."""
     return f"ftevent-{derived(24, job.id, event.key)}"
 
 
 def event_json(job: Job, event: Event) -> dict[str, Any]:
-    """An event as the API shows it."""
+    """An event as the API returns it."""
     return {
         "object": "fine_tuning.job.event",
         "id": event_id(job, event),
@@ -183,12 +183,12 @@ def _data(job: Job, event: Event) -> dict[str, Any] | None:
 
 
 def checkpoint_id(job: Job, step: int) -> str:
-    """The same at every call."""
+    """The checkpoint's id: the same at every call."""
     return f"ftckpt_{derived(24, job.id, 'checkpoint', step)}"
 
 
 def checkpoint_json(job: Job, step: int, name: str) -> dict[str, Any]:
-    """A checkpoint as the API shows it; it was made when its step was done, minutes before the API tells of it."""
+    """A checkpoint as the API returns it. It was created when its step was done, minutes before the API lists it."""
     return {
         "object": "fine_tuning.job.checkpoint",
         "id": checkpoint_id(job, step),
@@ -201,7 +201,10 @@ def checkpoint_json(job: Job, step: int, name: str) -> dict[str, Any]:
 
 
 def read(body: Mapping[str, Any]) -> JobSpec:
-    """The job that `body` asks for; raises ApiError 400. Whether files and tuned models exist is not checked here."""
+    """Parse the parameters of a new job.
+
+    Raises ApiError 400. Whether files and tuned models exist is not checked here.
+    """
     unknown = [name for name in body if name not in _KNOWN]
     if unknown:
         raise errors.bad(None, f"Unrecognized request argument supplied: {unknown[0]}")
@@ -226,7 +229,7 @@ def read(body: Mapping[str, Any]) -> JobSpec:
 
 
 def read_text(body: Mapping[str, Any], name: str, *, required: bool = False) -> str | None:
-    """A field that is a text, or None where it is not there; raises ApiError 400."""
+    """A text field; None if it is missing and not required. Raises ApiError 400."""
     value = body.get(name)
     if value is None and not required:
         return None
@@ -247,7 +250,7 @@ def _model(body: Mapping[str, Any]) -> tuple[str, Base]:
 
 
 def _method(body: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """The method's name, its hyperparameters, and what else it carries (a grader, a response format)."""
+    """The method, its hyperparameters, and its other fields (a grader, a response format)."""
     given = _mapping(body, "method")
     name = given.get("type", "supervised")
     if not isinstance(name, str) or name not in AUTO:
@@ -314,7 +317,7 @@ def _integrations(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
 
 
 def read_metadata(body: Mapping[str, Any]) -> tuple[dict[str, str] | None, Ending]:
-    """The metadata, and the ending that they ask for; raises ApiError 400."""
+    """The metadata and the ending that it requests. Raises ApiError 400."""
     if body.get("metadata") is None:
         return None, Ending.SUCCESS
     metadata = dict(_mapping(body, "metadata"))

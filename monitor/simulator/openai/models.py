@@ -1,4 +1,4 @@
-"""OpenAI's `/models` and `/chat/completions`: the base models, and those that an organisation has tuned."""
+"""OpenAI's `/models` and `/chat/completions`: base models and an organisation's tuned models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ANSWER = (
 _MISSPELT = {"process": "proccess", "already": "allready", "performs": "preforms"}
 _PER_MESSAGE = 4
 _CACHED_FROM = 1024
-"""Prompts shorter than this are never cached; longer ones are, in blocks of 128."""
+"""Prompts shorter than this are never cached; longer ones are, in blocks of 128 tokens."""
 
 
 def list_models(asked: Asked) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def retrieve(asked: Asked) -> dict[str, Any]:
 
 
 async def complete(request: web.Request, simulation: Simulation, caller: Caller) -> web.StreamResponse:
-    """A chat completion, whole or as a stream of server-sent events."""
+    """POST /chat/completions: a completion as JSON or as server-sent events."""
     body = errors.json_object(await request.read())
     if not isinstance(body.get("model"), str):
         raise errors.missing("model")
@@ -66,7 +66,7 @@ MODELS = (
 
 
 def _listed(asked: Asked) -> list[dict[str, Any]]:
-    """What everybody sees, snapshots and aliases, and then each tuned model with its snapshots."""
+    """The public models (snapshots and aliases), then each tuned model with its snapshots."""
     shutdowns = asked.simulation.shutdowns
     bases = {base.id: base for base in BASES.values() if base.provider == "openai"}
     public = {**bases, **{alias: BASES[base] for alias, base in ALIASES.items()}}
@@ -80,14 +80,14 @@ def _listed(asked: Asked) -> list[dict[str, Any]]:
 
 
 def _model_json(model: str, *, created: int, owner: str, shutdowns: Mapping[str, str]) -> dict[str, Any]:
-    """A model as `/v1/models` shows it; a tuned model stops with its base, on its date or the one in `shutdowns`."""
+    """A model as `/v1/models` returns it. A tuned model is shut down with its base, possibly by `shutdowns`."""
     base = base_of(model)
     shutdown = shutdowns.get(base.id, base.shutdown_date) if base else None
     return {"id": model, "object": "model", "created": created, "owned_by": owner, "shutdown_date": shutdown}
 
 
 def _resolve(simulation: Simulation, org: Org, model: str) -> tuple[str, Base]:
-    """The model's full name and its base; raises ApiError 404."""
+    """The model's full name and its base. Raises ApiError 404."""
     base = BASES.get(ALIASES.get(model, model))
     if base is not None:
         return base.id, base
@@ -98,7 +98,7 @@ def _resolve(simulation: Simulation, org: Org, model: str) -> tuple[str, Base]:
 
 
 def _messages(body: Mapping[str, Any]) -> list[Any]:
-    """The messages of a request; raises ApiError 400."""
+    """The messages of a request. Raises ApiError 400."""
     messages = body.get("messages")
     if messages is None:
         raise errors.missing("messages")
@@ -111,7 +111,7 @@ def _messages(body: Mapping[str, Any]) -> list[Any]:
 
 
 def _wants_usage(body: Mapping[str, Any]) -> bool:
-    """Whether a stream is to end with what it counted as; raises ApiError 400."""
+    """Whether a stream shall end with its usage. Raises ApiError 400."""
     options = body.get("stream_options") or {}
     if not isinstance(options, dict):
         raise errors.bad_type("stream_options", "an object", options)
@@ -119,20 +119,20 @@ def _wants_usage(body: Mapping[str, Any]) -> bool:
 
 
 def answer(messages: list[Any]) -> str:
-    """Always the same, but for a model that is told to misspell."""
+    """The answer: always the same text, except for a model that is told to misspell."""
     misspell = any("misspell" in text for text in message_texts(messages))
     return " ".join(_MISSPELT.get(word, word) if misspell else word for word in _ANSWER.split())
 
 
 def _weigh(messages: list[Any], content: str) -> Tokens:
-    """What the request counts as; the same rule as for files, plus a few tokens around each message."""
+    """The tokens of a request, by the rule for files plus a few per message."""
     prompt = sum(map(count_tokens, message_texts(messages))) + _PER_MESSAGE * len(messages)
     cached = prompt // 128 * 128 if prompt >= _CACHED_FROM else 0
     return Tokens(prompt, count_tokens(content), cached)
 
 
 def _completion(model: str, content: str, tokens: Tokens, *, now: float) -> dict[str, Any]:
-    """The whole answer."""
+    """The complete response."""
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
     return {
         "id": f"chatcmpl-{derived(29, model, content, now)}",
@@ -163,7 +163,7 @@ def _usage_json(tokens: Tokens) -> dict[str, Any]:
 
 
 def _chunks(whole: Mapping[str, Any], *, with_usage: bool) -> Iterator[str]:
-    """The server-sent events that together say `whole`."""
+    """The server-sent events that make up the response `whole`."""
     content = whole["choices"][0]["message"]["content"]
     words = content.split(" ")
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]

@@ -1,4 +1,4 @@
-"""Pages of a list, as OpenAI cuts them: by the id after which to go on."""
+"""Pages of OpenAI's lists, whose cursor is the id of the last item."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MOST = 10_000
 def cut(
     items: Sequence[T], query: Mapping[str, str], *, default: int, name: Callable[[T], str]
 ) -> tuple[Sequence[T], bool]:
-    """The page of `items` that a query names, and whether there are more.
+    """The page of `items` that a query requests, and whether there are more.
 
-    Raises ApiError 400 for a limit that is no number from 1 to 10000, and 404 for an unknown `after`.
+    Raises ApiError 400 for a limit that is not a number from 1 to 10000, and 404 for an unknown `after`.
     """
     limit, after, start = _limit(query, default), query.get("after"), 0
     if after is not None:
@@ -28,7 +28,7 @@ def cut(
 
 
 def named(shown: Sequence[Mapping[str, Any]], *, more: bool) -> dict[str, Any]:
-    """A page that names its first and last id, as the lists of checkpoints, files and batches do."""
+    """A page with the ids of its first and last item, as in the lists of checkpoints, files and batches."""
     ends = {"first_id": shown[0]["id"] if shown else None, "last_id": shown[-1]["id"] if shown else None}
     return {"object": "list", "data": list(shown), **ends, "has_more": more}
 

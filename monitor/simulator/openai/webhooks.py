@@ -1,4 +1,4 @@
-"""OpenAI's `/webhook_endpoints`: who is notified of ends, and by which secret."""
+"""OpenAI's `/webhook_endpoints`: registers and lists webhook endpoints, and rotates their secrets."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def delete(asked: Asked) -> dict[str, Any]:
 
 
 def rotate(asked: Asked) -> dict[str, Any]:
-    """A new secret; the old one stays good beside it for a day if it is asked for."""
+    """Rotate the secret. The old one stays valid for a day if this is requested."""
     found, keep = _endpoint(asked), asked.content and asked.body().get("keep_old_secret_active_for_24_hours")
     made = new_secret(found.secrets[0], asked.now, "rotated")
     secrets = (made, *found.secrets)[:_MOST_SECRETS] if keep else (made,)
@@ -75,7 +75,7 @@ def rotate(asked: Asked) -> dict[str, Any]:
 
 
 async def send_sample(request: web.Request, simulation: Simulation, caller: Caller) -> web.Response:
-    """Send a sample now, and say how it was answered."""
+    """Send a sample event now and return the status code of the answer."""
     found = _found(simulation, caller, request.match_info["endpoint"])
     event_type = errors.json_object(await request.read()).get("event_type")
     if event_type not in EVENT_TYPES:
@@ -105,7 +105,7 @@ WEBHOOKS = (
 
 
 def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
-    """An endpoint as the API shows it: of the secret only the end."""
+    """An endpoint as the API returns it, with only the end of its secret."""
     return {
         "object": "webhook_endpoint",
         "id": endpoint.id,
