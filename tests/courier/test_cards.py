@@ -197,6 +197,7 @@ async def test_killed_before_what_slack_took_is_recorded_it_repeats_that_once_at
             assert min(life.slack.edit_gaps(), default=60) >= 60
 
 
+@pytest.mark.fault("D14")
 @pytest.mark.parametrize("loss", ["message_not_found", "edit_window_closed", "cant_update_message", "archived"])
 async def test_a_card_that_cannot_be_edited_is_posted_anew_once(tmp_path: Path, loss: str) -> None:
     async with desk(tmp_path) as of, of.life() as life:

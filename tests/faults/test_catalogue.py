@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.catalogue import BESIDE, CATALOGUE, README, marked, readme
+from tests.faults.catalogue import ALSO, CATALOGUE, README, marked, readme
 
 CODES = {code for codes in CATALOGUE.values() for code in codes}
 
@@ -16,7 +16,7 @@ def test_the_page_is_that_of_the_marks() -> None:
 def test_every_code_has_a_test_and_every_mark_a_code() -> None:
     tests = marked()
     assert tests.keys() - CODES == set()
-    assert CODES - tests.keys() - BESIDE.keys() == set()
+    assert CODES - tests.keys() - ALSO.keys() == set()
 
 
 def test_the_mark_is_one_that_pytest_knows(pytestconfig: pytest.Config) -> None:

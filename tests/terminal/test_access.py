@@ -41,7 +41,7 @@ async def test_tls_and_a_password_let_one_in(
         nobody = await asked(here.url, "jobs", "--ca-file", str(AUTHORITY))
     assert (distrusted.exit_code, nobody.exit_code) == (2, 2)
     assert "the connection is not trusted" in distrusted.stderr
-    assert "a user name and a password are needed" in nobody.stderr
+    assert "a user name and a password are required" in nobody.stderr
     assert "pferd" not in distrusted.stderr
 
 
