@@ -155,7 +155,7 @@ async def test_no_such_job_is_exit_code_2(tmp_path: Path, command: str) -> None:
         pytest.param(answer(b'"\xff"'), "the answer does not come", id="no UTF-8"),
         pytest.param(answer({"data": {}}), "the answer does not come", id="no list"),
         pytest.param(answer({"data": [7]}), "the answer does not come", id="no jobs in it"),
-        pytest.param(answer({"data": [{**RUNNING, "progress": 7}]}), "the answer does not come", id="progress of 700 %"),
+        pytest.param(answer({"data": [{**RUNNING, "progress": 7}]}), "the answer does not come", id="700 %"),
         pytest.param(
             answer({"data": [{**RUNNING, "cost": {"usd": "1e999999", "basis": "computed"}}]}),
             "the answer does not come", id="more money than there is"),

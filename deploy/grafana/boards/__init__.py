@@ -1,1 +1,1 @@
-"""The Grafana dashboards as code: `python -m deploy.grafana.boards` writes the JSON files that are shipped."""
+"""The Grafana dashboards as code. `python -m deploy.grafana.boards` writes the committed JSON files."""

@@ -1,4 +1,4 @@
-"""Writes the dashboards' JSON files; with --check it only says whether those that are there are fresh."""
+"""Writes the dashboards' JSON files; with --check, only checks whether the existing ones are up to date."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FOLDER = Path(__file__).parents[1] / "dashboards"
 
 
 def files() -> dict[Path, str]:
-    """Every dashboard's file and what belongs into it."""
+    """Yield the file of each dashboard with its content."""
     return {FOLDER / f"{board.name}.json": rendered(board) for board in (overview(), job(), costs(), health())}
 
 
 def main(arguments: list[str]) -> int:
-    """Write, or check. The exit code."""
+    """Write or check the files. Returns the exit code."""
     wanted = files()
     if arguments == ["--check"]:
         stale = [path.name for path, text in wanted.items() if not path.is_file() or path.read_text() != text]

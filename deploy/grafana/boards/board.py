@@ -1,4 +1,4 @@
-"""A whole dashboard: panels that flow from left to right, and the variables, links and annotations all of them have."""
+"""A whole dashboard: the layout of its panels, and the variables, links and annotations common to all dashboards."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TAG: Final = "finetune-monitor"
 WIDTH: Final = 24
 LABELS: Final = "A label that the configuration gives to organisations (organizations[].labels), such as team."
 SCHEMA: Final = 41
-"""Grafana 11.6's; later ones move it up by themselves when they import it."""
+"""The version of Grafana 11.6; later versions migrate it on import."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A panel and the room it takes, on a grid of 24 columns."""
+    """A panel and its size on a grid of 24 columns."""
 
     panel: Any
     width: int
@@ -32,7 +32,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """A dashboard. Rows without a title have no heading."""
+    """A dashboard. A row without a title has no heading."""
 
     uid: str
     title: str
@@ -40,12 +40,12 @@ class Board:
     rows: Sequence[tuple[str, Sequence[Place]]]
     of_one_job: bool = False
     top: bool = False
-    """Whether it can be chosen how many jobs are drawn."""
+    """Whether it has the variable for the number of jobs in loss panels."""
     since: str = "now-24h"
 
     @property
     def name(self) -> str:
-        """The file's, without its ending."""
+        """The name of the file without its extension."""
         return self.uid.removeprefix("finetune-")
 
 
@@ -65,7 +65,7 @@ def rendered(board: Board) -> str:
 
 
 def _placed(board: Board) -> Iterator[Any]:
-    """Panels with their ids and places; a panel that finds no room in its line begins the next."""
+    """The panels with ids and positions. A panel that does not fit into its line starts a new one."""
     number, top = 0, 0
     for heading, places in board.rows:
         if heading:
@@ -83,7 +83,7 @@ def _placed(board: Board) -> Iterator[Any]:
 
 
 def _variables(board: Board) -> list[Any]:
-    """Who is shown: a monitor among several, the organisations with a label, one job of theirs."""
+    """The variables: the monitor, the organisations and their label, and for some dashboards one job."""
     monitors = [
         _query("cluster", "Cluster", "label_values(finetune_monitor_build_info, cluster)", everything=".*"),
         _query(
@@ -107,7 +107,7 @@ def _variables(board: Board) -> list[Any]:
 
 
 def _query(name: str, label: str, asked: str, *, everything: str) -> dashboard.QueryVariable:
-    """A choice of several values. `everything` is what All matches; where it is empty, the values that there are."""
+    """A variable with several values. `everything` is what "All" matches; empty: the existing values."""
     made = dashboard.QueryVariable(name).label(label).datasource(SOURCE)
     made.query({"qryType": 1, "query": asked, "refId": name})
     made.current(models.VariableOption(text=["All"], value=["$__all"])).include_all(True).multi(True)
@@ -116,7 +116,7 @@ def _query(name: str, label: str, asked: str, *, everything: str) -> dashboard.Q
 
 
 def _job() -> dashboard.QueryVariable:
-    """One job of those that had series in the time range, shown by its name, its organisation and its id."""
+    """The variable for one job among those with series in the time range, shown with name, organisation and id."""
     known = f"max by (org, job_id, name) (last_over_time(finetune_job_info{{{ORG}}}[$__range]))"
     asked = f'query_result(label_join({known}, "title", " ", "name", "org", "job_id"))'
     made = dashboard.QueryVariable("job").label("Job").datasource(SOURCE)
@@ -126,13 +126,13 @@ def _job() -> dashboard.QueryVariable:
 
 
 def _top() -> dashboard.CustomVariable:
-    """How many jobs the loss panels show."""
+    """The variable for the number of jobs in loss panels."""
     chosen = models.VariableOption(text="10", value="10", selected=True)
     return dashboard.CustomVariable("top").label("Jobs in loss panels").values("5,10,25,50").current(chosen)
 
 
 def _siblings() -> dashboard.DashboardLink:
-    """The other dashboards of this program, with the same time range and the same variables."""
+    """Links to the other dashboards with the same time range and variables."""
     return (
         dashboard.DashboardLink("Fine-tuning")
         .type(models.DashboardLinkType.DASHBOARDS)
@@ -159,7 +159,7 @@ def _builtin() -> dict[str, Any]:
 
 
 def _annotations(board: Board) -> Iterator[dict[str, Any]]:
-    """What the time series are marked with. The typed builder has no words for titles and texts."""
+    """The annotations of time series, as JSON: the typed builder lacks their titles and texts."""
     asked = 'ALERTS{alertname=~"Finetune.*", alertstate="firing"}'
     if board.of_one_job:
         asked = 'ALERTS{alertname=~"Finetune.*", alertstate="firing", job_id="$job"}'

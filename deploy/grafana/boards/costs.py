@@ -1,4 +1,4 @@
-"""The dashboard of money: computed, estimated, billed; use of the tuned models; budgets; what could not be priced."""
+"""The dashboard of costs: computed, estimated, billed; use of tuned models; budgets; unpriced jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNPRICED: Final = one("finetune_unpriced_jobs", "org, model")
 
 
 def costs() -> Board:
-    """What fine-tuning and tuned models cost."""
+    """The costs dashboard."""
     return Board(
         uid="finetune-costs",
         title="Fine-tuning costs",
@@ -50,13 +50,13 @@ def _figures() -> list[Any]:
         ),
         number(
             "Inference cost (selected range)",
-            "Requests to fine-tuned models at the price of their day, as far as the provider's usage report goes.",
+            "Requests to fine-tuned models at the price of their day, up to the latest usage report of the provider.",
             query(total(*USE, window="$__range"), "use"),
             unit="currencyUSD",
         ),
         number(
             "Billed this month",
-            "The provider's bill for this UTC month, fine-tuning or not.",
+            "The provider's whole bill for this UTC month, including other uses than fine-tuning.",
             query(f"sum({BILL})", "billed"),
             unit="currencyUSD",
         ),
@@ -168,7 +168,7 @@ def _bills() -> list[Place]:
         Place(
             rows(
                 "Bill this month",
-                "Month to date, as the provider reports it, fine-tuning or not.",
+                "Month to date, as the provider reports it, including other uses than fine-tuning.",
                 {"org": "Organisation", "line_item": "Line item"},
                 [Column(title="Billed", ask=BILL, unit="currencyUSD", decimals=2)],
                 sort=("Billed", True),

@@ -1,4 +1,4 @@
-"""The dashboard of the monitor itself: whether it can ask, whether it can tell, and how well it runs."""
+"""The health dashboard, upper half: polls, notifications at a glance, and requests to providers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UP: Final = {"0": ("down", "red"), "1": ("up", "green")}
 
 
 def health() -> Board:
-    """Whether the monitor does its work."""
+    """The health dashboard."""
     return Board(
         uid="finetune-health",
         title="Fine-tuning monitor health",
@@ -106,7 +106,7 @@ def _organisations() -> list[Place]:
             lines(
                 "Failed polls by reason",
                 "Failed polls per second. auth needs a new key; rate_limited, unavailable and timeout usually clear up "
-                "without you.",
+                "by themselves.",
                 query(_per_second("finetune_org_poll_errors_total", "reason"), "{{reason}}"),
                 unit="ops",
                 axis_soft_max=1,
@@ -156,12 +156,12 @@ def _delays() -> list[Any]:
             ),
             (
                 "Poll lag",
-                "By how much polls began later than they were due, over the hour before each point.",
+                "How much later than due polls began, over the hour before each point.",
                 "finetune_poll_lag_seconds",
             ),
             (
                 "Delivery time",
-                "From storing what is announced until its receiver accepted it, over the hour before each point.",
+                "From storing a transition to the receiver's acceptance, over the hour before each point.",
                 "finetune_detection_to_delivery_seconds",
             ),
         )

@@ -1,4 +1,4 @@
-"""The dashboard of one job: what it is, where it is, how it learns, what it costs."""
+"""The dashboard of one job: status, progress, metrics, times and costs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ID: Final = "org, job_id"
 
 
 def job() -> Board:
-    """One job, chosen by the variable."""
+    """The job dashboard."""
     return Board(
         uid="finetune-job",
         title="Fine-tuning job",

@@ -1,4 +1,4 @@
-"""The overview: where the jobs of all organisations are, how they end, how long they take, and what is ahead."""
+"""The overview dashboard: active jobs of all organisations, results, durations, and what is due next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHUTDOWN: Final = one("finetune_model_shutdown_timestamp_seconds", "org, model, 
 
 
 def overview() -> Board:
-    """The dashboard to begin with."""
+    """The overview dashboard."""
     return Board(
         uid="finetune-overview",
         title="Fine-tuning overview",

@@ -1,4 +1,4 @@
-"""What a panel of each kind looks like: units, colours, legends and thresholds in one place."""
+"""The style of each kind of panel: units, colours, legends and thresholds."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SPENT: Final[Steps] = ((None, "green"), (0.8, "orange"), (1, "red"))
 
 
 def query(expression: str, legend: str, *, instant: bool = False, ref: str = "A") -> Query:
-    """A question to Prometheus: over the time range, or at its end."""
+    """A Prometheus query, over the time range or, if `instant`, at its end."""
     asked = prometheus.Dataquery().expr(expression).legend_format(legend).ref_id(ref).datasource(SOURCE)
     asked.editor_mode(QueryEditorMode.CODE)
     return asked.instant() if instant else asked.range()
 
 
 def described(panel: Panel, title: str, text: str, unit: str, queries: Sequence[Query]) -> Panel:
-    """What every panel has. The queries get their letters in order, unless they have names."""
+    """Set what every panel has. Queries are named by letters in order, unless they have names."""
     panel.title(title).description(text).datasource(SOURCE).unit(unit)
     for number, asked in enumerate(queries):
         if asked.build().ref_id == "A":
@@ -48,18 +48,18 @@ def described(panel: Panel, title: str, text: str, unit: str, queries: Sequence[
 
 
 def steps(*given: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
-    """Colours from a value on; the first is the colour of the rest."""
+    """Thresholds: each colour applies from its value on, the first one below all."""
     made = [models.Threshold(value=value, color=colour) for value, colour in given]
     return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(made)
 
 
 def fixed(colour: str) -> dashboard.FieldColor:
-    """One colour, whatever the value."""
+    """A fixed colour for all values."""
     return dashboard.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(colour)
 
 
 def by_status(panel: Panel) -> Panel:
-    """Series that are named for a status get its colour."""
+    """Colour the series that are named after a status."""
     for status, colour in STATUSES.items():
         panel.override_by_name(
             status, [models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": colour})]
@@ -70,7 +70,7 @@ def by_status(panel: Panel) -> Panel:
 def number(
     title: str, text: str, *queries: Query, unit: str = "short", colours: Steps = ((None, "blue"),), **over: Any
 ) -> stat.Panel:
-    """The latest value, large, above its course."""
+    """A panel with the latest value above its graph."""
     panel = described(stat.Panel(), title, text, unit, queries)
     panel.thresholds(steps(*colours)).color_scheme(
         dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS)
@@ -82,14 +82,14 @@ def number(
 
 
 def word(title: str, text: str, *queries: Query, unit: str = "short") -> stat.Panel:
-    """The name of the series there is: for values that are labels."""
+    """A panel with the name of the series, for values that are labels."""
     panel = number(title, text, *queries, unit=unit)
     panel.text(common.VizTextDisplayOptions().title_size(28).value_size(28))
     return panel.text_mode(looks.BigValueTextMode.NAME).graph_mode(looks.BigValueGraphMode.NONE)
 
 
 def lines(title: str, text: str, *queries: Query, unit: str = "short", stacked: bool = False, **over: Any) -> Any:
-    """Courses over time, with a legend below. Stacked ones are counts: steps, filled."""
+    """A time series panel with a legend. Stacked ones show counts as filled steps."""
     panel = described(timeseries.Panel(), title, text, unit, queries)
     panel.color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
     panel.thresholds(steps((None, "green"))).line_width(1).show_points(looks.VisibilityMode.AUTO).min(
@@ -113,7 +113,7 @@ def lines(title: str, text: str, *queries: Query, unit: str = "short", stacked: 
 def bars(
     title: str, text: str, *queries: Query, unit: str = "currencyUSD", colours: Steps = ((None, "blue"),), **over: Any
 ) -> bargauge.Panel:
-    """One bar for each series, by its latest value."""
+    """A panel with one bar per series, for its latest value."""
     panel = described(bargauge.Panel(), title, text, unit, queries)
     panel.thresholds(steps(*colours)).color_scheme(
         dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS)
@@ -126,7 +126,7 @@ def bars(
 
 
 def states(title: str, text: str, *queries: Query) -> statetimeline.Panel:
-    """One row for each status, filled while the job was in it."""
+    """A panel with one row per status, filled while the job had it."""
     panel = described(statetimeline.Panel(), title, text, "short", queries)
     panel.show_value(looks.VisibilityMode.NEVER).row_height(0.8).merge_values(True).fill_opacity(80).line_width(0)
     panel.color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
@@ -140,7 +140,7 @@ def _latest() -> common.ReduceDataOptions:
 
 
 def _more(panel: Panel, over: Mapping[str, Any]) -> Panel:
-    """Further settings by the names of the builder's methods."""
+    """Apply further settings by the names of the builder's methods."""
     for name, value in over.items():
         getattr(panel, name)(value)
     return panel

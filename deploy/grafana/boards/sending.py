@@ -1,4 +1,4 @@
-"""The health dashboard's lower half: whether notifications go out, and how the process itself runs."""
+"""The lower half of the health dashboard: notifications, and the process itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARKED: Final = {"0": ("in use", "green"), "1": ("suspended", "red")}
 
 
 def notifications() -> list[Place]:
-    """The outbox, what was accepted, what fails."""
+    """The panels of the outbox, of deliveries and of failures."""
     pending = one("finetune_outbox_pending", "notifier", MONITOR)
     oldest = one("finetune_outbox_oldest_timestamp_seconds", "notifier", MONITOR)
     sent = f"sum by (notifier) (finetune_notifications_sent_total{{{MONITOR}}})"
@@ -88,7 +88,7 @@ def notifications() -> list[Place]:
 
 
 def _in_an_hour(metric: str) -> str:
-    """Growth in an hour; 0 of a notifier that never had any."""
+    """The growth in an hour; 0 for a notifier without any."""
     series = f"{metric}{{{MONITOR}}}"
     first = f"sum by (notifier, reason) ({series} unless {series} offset 1h or increase({series}[1h]))"
     nothing = f"0 * {one('finetune_notifications_sent_total', 'notifier', MONITOR)} unless on (notifier) {series}"
@@ -96,7 +96,7 @@ def _in_an_hour(metric: str) -> str:
 
 
 def process() -> list[Place]:
-    """Versions, restarts, and what a scrape costs."""
+    """The panels of versions, restarts and scrapes."""
     return [
         Place(
             rows(
@@ -128,7 +128,7 @@ def process() -> list[Place]:
         Place(
             lines(
                 "Event loop lag",
-                "How late the event loop was, over the hour before each point: how long something blocked all else.",
+                "How late the event loop was, because something blocked it, over the hour before each point.",
                 *(
                     query(own_quantile(share, "finetune_monitor_loop_lag_seconds"), f"{share:.0%}")
                     for share in (0.50, 0.90, 0.99)

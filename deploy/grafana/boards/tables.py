@@ -1,4 +1,4 @@
-"""Tables: columns that are labels, and columns that are the answers of queries, joined by those labels."""
+"""Tables whose columns are labels and query results, joined by the labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from deploy.grafana.boards.panels import STATUSES, described, query, steps
 
 Labels = Mapping[str, str]
-"""Label names and the titles of their columns, in order."""
+"""Label names with the titles of their columns, in order."""
 
 TO_JOB = (
     "/d/finetune-job?${datasource:queryparam}&${cluster:queryparam}&${monitor:queryparam}&var-org=${__data.fields.Organisation}&var-job=${__value.raw}"
@@ -24,21 +24,21 @@ TO_JOB = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """The answers of one query. Without a title they only say which rows there are."""
+    """The results of one query. Without a title they only determine the rows."""
 
     title: str = ""
     ask: str
     unit: str = "short"
     decimals: int | None = None
     bar: float | None = None
-    """Shown as a bar that is full at this value."""
+    """Show the value as a bar that is full at this value."""
     words: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Texts and colours that stand for values."""
+    """The text and colour shown for a value."""
     colours: Sequence[tuple[float | None, str]] = ()
 
 
 def rows(title: str, text: str, labels: Labels, columns: Sequence[Column], *, sort: tuple[str, bool]) -> table.Panel:
-    """A table. `sort` is the column to sort by, and whether the largest comes first."""
+    """A table. `sort` is the column to sort by, and whether in descending order."""
     names = [_reference(column, number) for number, column in enumerate(columns)]
     queries = [
         query(column.ask, "__auto", instant=True, ref=name).format(PromQueryFormat.TABLE)
@@ -67,7 +67,10 @@ def _labels(panel: table.Panel, labels: Labels) -> table.Panel:
 
 
 def _organised(labels: Labels, columns: Mapping[str, Column]) -> models.DataTransformerConfig:
-    """Titles and order. Grafana calls the answers `Value #name`, and `Value` where there is one query alone."""
+    """The titles and the order of columns.
+
+    Grafana names results `Value #name`, or `Value` if there is only one query.
+    """
     values = {
         key: column.title
         for name, column in columns.items()
