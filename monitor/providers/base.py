@@ -91,7 +91,7 @@ class Listing(Generic[T]):
     read: Callable[[Request, Response], Page[T]]
     """Parse the response to the request for a page. Raises SourceError."""
     few: Request | None = None
-    """Like `first`, but with a shorter page, for when few new items are expected; None where all pages have one length."""
+    """Like `first` with a shorter page, for when few new items are expected; None where all pages have one length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
