@@ -187,18 +187,18 @@ class _Inert:
                 return self._text(value)
             case Mapping() if depth < _DEEPEST:
                 items = list(value.items())[:_MOST_ITEMS]
-                return {self._text(_said(key)): self._value(item, depth + 1) for key, item in items}
+                return {self._text(_plain(key)): self._value(item, depth + 1) for key, item in items}
             case list() | tuple() | set() | frozenset() if depth < _DEEPEST:
                 return [self._value(item, depth + 1) for item in list(value)[:_MOST_ITEMS]]
             case _:
-                return self._text(_said(value))
+                return self._text(_plain(value))
 
 
 def _ordered(keys: Mapping[str, Any]) -> Sequence[str]:
     return [*(key for key in _FIRST if key in keys), *(key for key in keys if key not in _FIRST)]
 
 
-def _said(value: object) -> str:
+def _plain(value: object) -> str:
     """What a value says of itself; secrets say that they are secret."""
     try:
         return f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else str(value)

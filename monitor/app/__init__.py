@@ -41,7 +41,7 @@ def start(settings: Settings, warnings: tuple[LocatedIssue, ...], read_again: Re
     return code
 
 
-def exit_code(main: Callable[[], Awaitable[None]], tell: Callable[[str], None]) -> int:
+def exit_code(main: Callable[[], Awaitable[None]], report: Callable[[str], None]) -> int:
     """Run something to its end: 0, or 1 after reporting why it could not be. Bugs come through."""
     try:
         anyio.run(main)
@@ -49,7 +49,7 @@ def exit_code(main: Callable[[], Awaitable[None]], tell: Callable[[str], None]) 
         leaves = _leaves(error)
         if not all(isinstance(leaf, StoreError | OSError) for leaf in leaves):
             raise
-        tell("; ".join(dict.fromkeys(map(_reason, leaves))))
+        report("; ".join(dict.fromkeys(map(_reason, leaves))))
         return 1
     return 0
 

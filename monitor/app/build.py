@@ -20,12 +20,12 @@ from monitor.config import ConfigError, Settings, web_config
 from monitor.courier import Courier, DeliveryPolicy, Lanes
 from monitor.courier.cards import CardEditor
 from monitor.domain.decide import Policy
+from monitor.domain.health import Health, OrgHealth
 from monitor.domain.model import Status
 from monitor.domain.naming import Naming
 from monitor.domain.pace import Pace
 from monitor.domain.pricing import Prices
 from monitor.domain.render import Labelling
-from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.process import ProcessMetrics
 from monitor.notifiers import HttpNotifier, Notifier, NotifierSettings, chart
 from monitor.providers import OrganizationSettings

@@ -68,10 +68,10 @@ async def _check(settings: Settings) -> list[Checked]:
 async def _all_watched(projects: ProjectSource) -> None:
     """Raises SourceError where a project has no key in the configuration, or where that is not known."""
     found = await projects.find()
-    said = [f"{project.name} ({project.id}) has no key here" for project in found.unwatched]
-    said += [f"which project {org} belongs to is not known: name its `project`" for org in found.unsure]
-    if said:
-        raise NotEligible("; ".join(said))
+    findings = [f"{project.name} ({project.id}) has no key here" for project in found.unwatched]
+    findings += [f"which project {org} belongs to is not known: name its `project`" for org in found.unsure]
+    if findings:
+        raise NotEligible("; ".join(findings))
 
 
 async def _ask(name: str, asked: str, question: Callable[[], Awaitable[None]], found: list[Checked]) -> None:

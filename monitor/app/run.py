@@ -25,8 +25,8 @@ from monitor.app.watchdog import Watchdog
 from monitor.clock import Clock, SystemClock
 from monitor.config import Address, Settings, environ, load_prices
 from monitor.courier import Lanes
+from monitor.domain.health import Health
 from monitor.log import get_logger
-from monitor.metrics.health import Health
 from monitor.metrics.process import ProcessMetrics
 from monitor.secret import Redactor
 from monitor.store import opened
@@ -147,17 +147,17 @@ class _Hangup:
     """SIGHUP, from the signal to the reload. Several while a reload is under way are one more."""
 
     def __init__(self) -> None:
-        self._said = anyio.Event()
+        self._asked = anyio.Event()
 
-    def say(self) -> None:
+    def ask(self) -> None:
         """Ask for a reload."""
-        self._said.set()
+        self._asked.set()
 
     async def reload(self, program: Program) -> None:
         """Reload whenever it is asked for."""
         while True:
-            await self._said.wait()
-            self._said = anyio.Event()
+            await self._asked.wait()
+            self._asked = anyio.Event()
             await program.reload()
 
 
@@ -169,7 +169,7 @@ async def _signals(
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:
-                hangup.say()
+                hangup.ask()
             else:
                 log.info("stopping", signal=signal.Signals(number).name)
                 break

@@ -11,9 +11,9 @@ from monitor.app.build import OrgPrices, Services
 from monitor.app.watchdog import WatchedClock
 from monitor.clock import Clock
 from monitor.config import Settings
+from monitor.domain.health import BillingHealth, Health
 from monitor.domain.pricing import Prices
 from monitor.domain.routing import OrgRef
-from monitor.metrics.health import AccountHealth, Health
 from monitor.providers.base import Billing, Discovery
 from monitor.source import Source
 from monitor.source.billing import BillingSource
@@ -44,22 +44,22 @@ def secondary_watchers(
     settings: Settings, prices: OrgPrices, services: Services, sources: Mapping[str, Source]
 ) -> Iterator[Task]:
     """Every loop that watches something else than jobs. `sources` are those of the organisations, by name."""
-    accounts = tuple(
+    orgs = tuple(
         OrgRef(
-            org=org.name,
-            provider=org.provider,
-            was=org.was,
-            labels=org.labels,
-            naming=sources[org.name].provider.naming,
+            org=one.name,
+            provider=one.provider,
+            was=one.was,
+            labels=one.labels,
+            naming=sources[one.name].provider.naming,
         )
-        for org in settings.organizations
+        for one in settings.organizations
     )
     pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())
-    for account in accounts:
-        yield from _of_one(settings, account, prices, services, sources)
+    for org in orgs:
+        yield from _of_one(settings, org, prices, services, sources)
     clock = WatchedClock(services.clock)
     outages = OutageWatcher(
-        orgs=accounts,
+        orgs=orgs,
         reader=services.stores.reader,
         rules=settings.rules,
         outbox=services.stores.outbox,
@@ -68,12 +68,12 @@ def secondary_watchers(
     )
     yield Task(kind="outages", of="all", run=outages.run, clock=clock)
     if settings.digests:
-        yield _digests(settings, accounts, services, first=pause)
+        yield _digests(settings, orgs, services, first=pause)
     if settings.budgets:
         clock = WatchedClock(services.clock)
         budgets = BudgetWatcher(
             budgets=settings.limits,
-            orgs=accounts,
+            orgs=orgs,
             rules=settings.rules,
             costs=services.stores.costs,
             outbox=services.stores.outbox,
@@ -87,16 +87,16 @@ def secondary_watchers(
 
 
 def _of_one(
-    settings: Settings, account: OrgRef, prices: OrgPrices, services: Services, sources: Mapping[str, Source]
+    settings: Settings, org: OrgRef, prices: OrgPrices, services: Services, sources: Mapping[str, Source]
 ) -> Iterator[Task]:
     """What is watched of one organisation by itself."""
-    source = sources[account.org]
-    own = prices.of(source.provider, account.org)
+    source = sources[org.org]
+    org_prices = prices.of(source.provider, org.org)
     pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())
-    yield _models(settings, account, own, services, source=source, first=pause * (1 + services.jitter()))
+    yield _models(settings, org, org_prices, services, source=source, first=pause * (1 + services.jitter()))
     if (billing := source.provider.billing) is not None:
         asking = billing_source(billing, like=source)
-        yield _costs(settings, asking, own, services, first=pause * (1 + services.jitter()))
+        yield _costs(settings, asking, org_prices, services, first=pause * (1 + services.jitter()))
     if (discovery := source.provider.discovery) is not None:
         finding = project_source(discovery, like=source, sources=sources)
         yield _projects(settings, finding, services, first=pause * (1 + services.jitter()))
@@ -132,18 +132,18 @@ def project_source(discovery: Discovery, *, like: Source, sources: Mapping[str, 
 def refresh_billing(health: Health, settings: Settings) -> None:
     """Let the health know exactly the organisations whose billed costs are read, and forget budgets that are gone."""
     readable = [org.name for org in settings.organizations if org.vendor().billing is not None]
-    health.accounts = {name: health.accounts.get(name) or AccountHealth(org=name) for name in readable}
+    health.billing = {name: health.billing.get(name) or BillingHealth(org=name) for name in readable}
     names = {budget.name for budget in settings.budgets}
     health.budgets = tuple(budget for budget in health.budgets if budget.name in names)
 
 
 def _models(
-    settings: Settings, account: OrgRef, prices: Prices, services: Services, *, source: Source, first: float
+    settings: Settings, org: OrgRef, prices: Prices, services: Services, *, source: Source, first: float
 ) -> Task:
     clock = WatchedClock(services.clock)
     models = ModelWatcher(
         source=source,
-        account=account,
+        org=org,
         rules=settings.rules,
         prices=prices,
         costs=services.stores.costs,
@@ -153,7 +153,7 @@ def _models(
         jitter=services.jitter,
         interval=settings.poll.models_interval.total_seconds(),
     )
-    return Task(kind="models", of=account.org, run=partial(models.run, first), clock=clock)
+    return Task(kind="models", of=org.org, run=partial(models.run, first), clock=clock)
 
 
 def _projects(settings: Settings, projects: ProjectSource, services: Services, *, first: float) -> Task:
@@ -168,18 +168,18 @@ def _projects(settings: Settings, projects: ProjectSource, services: Services, *
     return Task(kind="projects", of=projects.client.org, run=partial(watcher.run, first), clock=clock)
 
 
-def _costs(settings: Settings, accounts: BillingSource, prices: Prices, services: Services, *, first: float) -> Task:
+def _costs(settings: Settings, billing: BillingSource, prices: Prices, services: Services, *, first: float) -> Task:
     clock = WatchedClock(services.clock)
     costs = CostWatcher(
-        accounts=accounts,
+        billing=billing,
         store=services.stores.costs,
         watching=services.stores.jobs,
         leases=services.stores.leases,
         prices=prices,
         interval=settings.poll.costs_interval.total_seconds(),
         clock=clock,
-        health=services.health.accounts[accounts.org],
+        health=services.health.billing[billing.org],
         jitter=services.jitter,
         lookback=settings.poll.lookback,
     )
-    return Task(kind="costs", of=accounts.org, run=partial(costs.run, first), clock=clock)
+    return Task(kind="costs", of=billing.org, run=partial(costs.run, first), clock=clock)

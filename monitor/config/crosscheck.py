@@ -37,7 +37,7 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     yield from _matches(tree, "routes")
     yield from _matches(tree, "budgets")
     yield from _matches(tree, "digests")
-    yield from _unheard(tree)
+    yield from _unused_notifiers(tree)
     yield from _untold(tree)
     yield from _no_cards(tree)
     organizations = [section for section in sections if section.loc[:1] == ("organizations",) and len(section.loc) == 2]
@@ -146,13 +146,13 @@ def _placed(words: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
     yield from ((where, word) for where, word in listed if isinstance(word, str) and word)
 
 
-def _unheard(tree: Mapping[str, Any]) -> Iterator[Issue]:
+def _unused_notifiers(tree: Mapping[str, Any]) -> Iterator[Issue]:
     routes = _mappings(tree, "routes")
-    heard = {name for one in (*routes, *_mappings(tree, "digests")) for name in _words(one.get("notify"))}
+    used = {name for one in (*routes, *_mappings(tree, "digests")) for name in _words(one.get("notify"))}
     for allowed in (route["notify_from"] for route in routes if isinstance(route.get("notify_from"), dict)):
-        heard.update(bot for word in _words(allowed.get("allow")) for bot in (word, *_bots(tree) * (":" in word)))
+        used.update(bot for word in _words(allowed.get("allow")) for bot in (word, *_bots(tree) * (":" in word)))
     for loc, name in _named(tree, "notifiers"):
-        if name not in heard:
+        if name not in used:
             yield Issue(loc, "no route leads to this notifier", warning=True)
 
 

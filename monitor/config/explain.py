@@ -53,14 +53,14 @@ def explain(error: ValidationError, tree: Any, models: Mapping[Loc, type[BaseMod
         if one["type"] == "too_short" and _at(tree, loc):
             continue  # it only looks short to pydantic, because its items are wrong
         texts = found.setdefault(loc, [])
-        text = _said(one, loc, models)
+        text = _error_text(one, loc, models)
         if text not in texts:
             texts.append(text)
     for loc, texts in found.items():
         yield Issue(loc, ", or ".join(texts))
 
 
-def _said(error: Mapping[str, Any], loc: Loc, models: Mapping[Loc, type[BaseModel]]) -> str:
+def _error_text(error: Mapping[str, Any], loc: Loc, models: Mapping[Loc, type[BaseModel]]) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind in _SPECIAL:
         return _SPECIAL[kind](context)

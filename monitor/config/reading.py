@@ -46,10 +46,10 @@ def modelled(model: type[M], tree: Any, parts: Iterable[Section]) -> tuple[M | N
 
 def once(*groups: Iterable[Issue]) -> Iterator[Issue]:
     """Each place's flaws from the first group that has any: what cannot be read is not also called empty."""
-    told: set[Loc] = set()
+    reported: set[Loc] = set()
     for group in groups:
-        fresh = [issue for issue in group if issue.loc not in told]
-        told.update(issue.loc for issue in fresh if not issue.warning)
+        fresh = [issue for issue in group if issue.loc not in reported]
+        reported.update(issue.loc for issue in fresh if not issue.warning)
         yield from fresh
 
 

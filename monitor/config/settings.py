@@ -248,6 +248,6 @@ def overridden(
     if listen is not None:
         changes["server"] = settings.server.model_copy(update={"listen": address(listen)})
     if log_level is not None or log_format is not None:
-        said = {"level": log_level or settings.log.level, "format": log_format or settings.log.format}
-        changes["log"] = Log.model_validate(said)
+        overrides = {"level": log_level or settings.log.level, "format": log_format or settings.log.format}
+        changes["log"] = Log.model_validate(overrides)
     return settings.model_copy(update=changes)

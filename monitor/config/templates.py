@@ -36,7 +36,7 @@ class TemplateSettings(Part):
     """JSON that a webhook gets instead of the built-in one; `{{ … }}` writes JSON, so that a text has its quotes."""
 
     @model_validator(mode="after")
-    def _says_something(self) -> TemplateSettings:
+    def _not_empty(self) -> TemplateSettings:
         if self.title is None and self.text is None and self.body is None:
             raise ValueError("needs a title, a text or a body")
         return self

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 _JOBS_AT_ONCE: Final = 8
 _SLOWEST: Final = 60.0
-_LOOK_EVERY: Final = 10.0  # deliveries of a replica that died fall due without anybody waking us
+_POLL_EVERY: Final = 10.0  # deliveries of a replica that died fall due without anybody waking us
 _STORE_RETRY: Final = 2.0
 
 
@@ -146,9 +146,9 @@ class Courier:
         monotonic = self.clock.monotonic()
         rest = max(self._health.rest(monotonic), self._lane.wait(monotonic))
         if rest > 0:
-            return min(rest, _LOOK_EVERY)
+            return min(rest, _POLL_EVERY)
         due = await self.outbox.next_due(self.notifier.name)
-        return until_due(due, _LOOK_EVERY)
+        return until_due(due, _POLL_EVERY)
 
     async def _adopt(self) -> None:
         """Take over what was enqueued under the former name, also by a replica that does not know the new one yet."""

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 EDITS_GAP: Final = 1.2
 """Seconds between two edits of one target: Slack takes fifty a minute (https://docs.slack.dev/apis/web-api/rate-limits)."""
-_LOOK_EVERY: Final = 5.0
+_POLL_EVERY: Final = 5.0
 _STORE_RETRY: Final = 2.0
 _CHARTS: Final = 3
 """So often it is tried to show a curve."""
@@ -121,9 +121,9 @@ class CardEditor:
         if await self.edit_once():
             return 0.0
         if (rest := self._lane.wait(self.clock.monotonic())) > 0:
-            return min(rest, _LOOK_EVERY)
+            return min(rest, _POLL_EVERY)
         due = await self.store.next_due(self.notifier.name)
-        return until_due(due, _LOOK_EVERY)
+        return until_due(due, _POLL_EVERY)
 
     async def _update(self, claimed: ClaimedCard) -> bool:
         """Show the job as it is; whether anything was sent for that."""

@@ -21,20 +21,20 @@ async def replay(outbox: Outbox, policies: Mapping[str, Policy], request: Replay
     An error leaves what was done before it: the same wish again leaves alone what still waits of that, and tells once
     more what went out meanwhile. Raises StoreError.
     """
-    told, after = Replayed(), None
+    replayed, after = Replayed(), None
     while True:
         page = await outbox.past(now - request.since, after=after)
         planned = await to_thread.run_sync(plan, page.items, policies, request.notifier)
         deliveries = planned.deliveries
         if not request.dry_run:
             waiting = await outbox.replay(planned)
-            deliveries = tuple(letter for letter in deliveries if letter.key in waiting)
-        told, after = told.plus(deliveries, planned.waiting), page.next
+            deliveries = tuple(delivery for delivery in deliveries if delivery.key in waiting)
+        replayed, after = replayed.plus(deliveries, planned.waiting), page.next
         if after is None:
             break
     if not request.dry_run:
-        log.info("deliveries.replayed", again=told.again, new=told.new, waiting=told.waiting)
-    return told
+        log.info("deliveries.replayed", again=replayed.again, new=replayed.new, waiting=replayed.waiting)
+    return replayed
 
 
 async def requeue(outbox: Outbox) -> int:

@@ -165,7 +165,7 @@ def track(
             job=job,
             seq=1,
             since=at,
-            last_activity_at=_last_told(job),
+            last_activity_at=_last_reported(job),
             finalized=baseline and job.status.final and not job.summary_only,
             recent_ids=recent,
             headway=headway(None, job, read, at),
@@ -192,7 +192,7 @@ def track(
     )
 
 
-def _last_told(job: Job) -> datetime | None:
+def _last_reported(job: Job) -> datetime | None:
     """The last sign of life of a job that we did not know, by the provider's own times."""
     times = (job.created_at, job.started_at, job.finished_at, job.training.last_event_at)
     return max((time for time in times if time is not None), default=None)
@@ -206,8 +206,8 @@ def _recent(was: Tracked | None, read: EventsRead | None) -> RecentIds:
     known = was.recent_ids if was is not None else NONE_YET
     if read is None or not (read.events or read.whole):
         return known
-    told = dict.fromkeys(event.id for event in in_order(read.events))
+    reported_ids = dict.fromkeys(event.id for event in in_order(read.events))
     if read.whole:
-        newest = RecentIds.of(told)
+        newest = RecentIds.of(reported_ids)
         return known if newest.same(known) else newest
-    return known.followed_by(told)
+    return known.followed_by(reported_ids)

@@ -86,7 +86,7 @@ class StepRate:
         On real runs this was at most a fifth off at a quarter of the run (tests/domain/test_eta.py). It takes thirty
         steps after the warm-up, or half of the run where that is shorter, and a rate with a standard error below 8 %.
         """
-        if self.newest is None or self.newest[1] > steps or not self._telling(steps):
+        if self.newest is None or self.newest[1] > steps or not self._reliable(steps):
             return None
         seconds = _mean(self._recent) * (steps - self.newest[1])
         try:
@@ -104,7 +104,7 @@ class StepRate:
         recent = tuple(mark for mark in marks if mark[1] >= since)
         return recent if recent and recent[-1] == last else (*recent, last)
 
-    def _telling(self, steps: int) -> bool:
+    def _reliable(self, steps: int) -> bool:
         recent = self._recent
         if len(recent) <= _FEWEST_SPANS:
             return False

@@ -51,8 +51,8 @@ def budget_news(
     if threshold is None or not recipients or subject.last_seq(notified) >= per_mille(threshold):
         return None
     seq, message = per_mille(threshold), _budget_message(budget, counted, threshold, span, now)
-    told = _news(subject, seq, {to: (recipient, message) for to, recipient in recipients.items()})
-    return replace(told, judged_by=dollars(budget.amount))
+    news = _news(subject, seq, {to: (recipient, message) for to, recipient in recipients.items()})
+    return replace(news, judged_by=dollars(budget.amount))
 
 
 def budget_recipients(

@@ -28,7 +28,7 @@ _WHY: Final = {
 class OrgHealthChange:
     """How well one organisation can be seen now."""
 
-    account: OrgRef
+    org: OrgRef
     up: bool
     """The last poll saw its jobs; else none has for long enough to be announced."""
     last_success: datetime | None = None
@@ -54,13 +54,13 @@ def outage_news(
     to the rules on `org_down` or `org_up` whose organisations, providers and labels fit. While some rule is on either,
     it is numbered though it has no recipient: who is only on the end of an outage gets that.
     """
-    subject = outage_subject(health.account.org)
+    subject = outage_subject(health.org.org)
     seq = subject.last_seq(notified) + 1
-    wanted = [rule for rule in rules if rule.on.intersection(_EVENTS) and covers(rule.match, health.account)]
+    wanted = [rule for rule in rules if rule.on.intersection(_EVENTS) and covers(rule.match, health.org)]
     if not wanted or health.up is (seq % 2 == 1):
         return None
     event = _EVENTS[seq % 2]
-    lost = unseen_since(health.account.org, notified) if health.up else None
+    lost = unseen_since(health.org.org, notified) if health.up else None
     message = _message(health, subject, event, now, lost)
     routed = route((event,), wanted, lambda _: True, now=now)
     deliveries = (address(subject, seq, to, recipient, message) for to, recipient in routed.items())
@@ -79,9 +79,9 @@ def unseen_since(org: str, notified: Mapping[str, str | None]) -> datetime | Non
 def _message(
     health: OrgHealthChange, subject: Subject, event: EventType, now: datetime, lost: datetime | None
 ) -> Message:
-    account, trouble = health.account, health.trouble if not health.up else None
+    org, trouble = health.org, health.trouble if not health.up else None
     why = f": {_WHY[trouble.reason]}" if trouble is not None else ""
-    facts = [("Organisation", account.org), ("Provider", account.provider)]
+    facts = [("Organisation", org.org), ("Provider", org.provider)]
     if not health.up:
         facts.append(("Last seen", moment(health.last_success) or "not yet"))
     elif lost is not None:
@@ -90,7 +90,7 @@ def _message(
     return Message(
         type=subject.type_of(event),
         at=now,
-        title=f"{account.org} is watched again" if health.up else f"{account.org} cannot be watched{why}",
+        title=f"{org.org} is watched again" if health.up else f"{org.org} cannot be watched{why}",
         severity=Severity.GOOD if health.up else Severity.BAD,
         subject=subject,
         event_type=event,
@@ -123,9 +123,9 @@ def _gap(health: OrgHealthChange, lost: datetime | None, now: datetime) -> dict[
 
 def _view(health: OrgHealthChange, trouble: Trouble | None) -> dict[str, Any]:
     return {
-        "org": health.account.org,
-        "provider": health.account.provider,
-        "labels": dict(health.account.labels),
+        "org": health.org.org,
+        "provider": health.org.provider,
+        "labels": dict(health.org.labels),
         "last_success": moment(health.last_success),
         "reason": trouble.reason if trouble is not None else None,
         "error": trouble.text if trouble is not None else None,

@@ -278,12 +278,12 @@ def spoken(cost: Cost) -> str:
 def _by_tokens(
     job: Job, size: TrainingSize | None, per_million: Decimal, auto_epochs: Callable[[int], int]
 ) -> Cost | None:
-    told = job.trained_tokens
+    reported = job.trained_tokens
     if size is None:
-        return None if told is None else Cost(basis=Basis.ESTIMATED, usd=_for_tokens(told, per_million))
+        return None if reported is None else Cost(basis=Basis.ESTIMATED, usd=_for_tokens(reported, per_million))
     fewest, likely, most = _epochs(job, size, auto_epochs)
-    if told is not None and told >= size.low * fewest:  # less can only be what was trained so far
-        return Cost(basis=Basis.ESTIMATED, usd=_for_tokens(told, per_million))
+    if reported is not None and reported >= size.low * fewest:  # less can only be what was trained so far
+        return Cost(basis=Basis.ESTIMATED, usd=_for_tokens(reported, per_million))
     usd = _for_tokens(size.tokens * likely, per_million)
     if size.exact:
         return Cost(basis=Basis.ESTIMATED, usd=usd)
@@ -303,10 +303,10 @@ def _epochs(job: Job, size: TrainingSize, auto_epochs: Callable[[int], int]) -> 
 
 
 def _by_time(training: Training, per_hour: Decimal, *, settled: bool) -> Cost:
-    told = training.counted_step
-    if training.loop_seconds <= 0 or _timed(training) < told:
+    reported = training.counted_step
+    if training.loop_seconds <= 0 or _timed(training) < reported:
         return UNKNOWN_COST
-    complete = settled or told >= (training.latest.steps or 0)
+    complete = settled or reported >= (training.latest.steps or 0)
     basis = Basis.COMPUTED if complete else Basis.ESTIMATED
     return Cost(basis=basis, usd=_for_time(training.loop_seconds, per_hour))
 

@@ -137,14 +137,14 @@ class Drift:
         return self.usd / self.computed if self.computed else None
 
 
-def drift(books: Iterable[DayCosts], today: date, *, days: int = WINDOW) -> tuple[Drift, ...]:
+def drift(records: Iterable[DayCosts], today: date, *, days: int = WINDOW) -> tuple[Drift, ...]:
     """By organisation and kind, over the settled ones of the last so many days. Absent where nothing was billed.
 
     What was computed for days before the first bill that we have is left out.
     Prices and quantities that we do not know make the computed sum too small, which `finetune_unpriced_jobs` and
     `DayBooks.unpriced` tell.
     """
-    within = [one for one in books if one.settled and one.day > today - timedelta(days=days)]
+    within = [one for one in records if one.settled and one.day > today - timedelta(days=days)]
     found: list[Drift] = []
     for org in sorted({one.org for one in within}):
         own = _from_first_bill([one for one in within if one.org == org])
@@ -160,9 +160,9 @@ def drift(books: Iterable[DayCosts], today: date, *, days: int = WINDOW) -> tupl
     return tuple(found)
 
 
-def _from_first_bill(books: Sequence[DayCosts]) -> Sequence[DayCosts]:
-    billed = [one.day for one in books if {one.billed_training, one.billed_inference, one.billed_other} != {None}]
-    return [one for one in books if billed and one.day >= min(billed)]
+def _from_first_bill(records: Sequence[DayCosts]) -> Sequence[DayCosts]:
+    billed = [one.day for one in records if {one.billed_training, one.billed_inference, one.billed_other} != {None}]
+    return [one for one in records if billed and one.day >= min(billed)]
 
 
 def _day(moment: datetime) -> date:

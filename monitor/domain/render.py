@@ -37,7 +37,7 @@ _VALIDATING: Final = (
     "Look at the job at the provider: it reads the training file now. A large one takes long; a job that nobody has "
     "picked up can be cancelled and created again."
 )
-_LOOK_AT: Final = {
+_ADVICE: Final = {
     StallReason.QUEUED: (
         "Look at the provider's status page, and at how many jobs of this organisation run: beyond the provider's "
         "limit they wait for each other."
@@ -275,7 +275,7 @@ def _hint(tracked: Tracked, event: EventType) -> str | None:
         return triage(job.error).hint
     if event is not EventType.STALLED or tracked.stall is None:
         return None
-    return _VALIDATING if job.status is Status.VALIDATING else _LOOK_AT[tracked.stall.reason]
+    return _VALIDATING if job.status is Status.VALIDATING else _ADVICE[tracked.stall.reason]
 
 
 def _figures(tracked: Tracked) -> Iterator[tuple[str, str]]:

@@ -117,7 +117,7 @@ def _notices(event: EventType, rule: Rule) -> Iterator[News]:
         case _:
             up = event is EventType.ORG_UP
             trouble = Trouble(reason=Reason.AUTH, text="401: the key is refused")
-            health = OrgHealthChange(account=_ORG, up=up, trouble=trouble, last_success=NOW - timedelta(hours=1))
+            health = OrgHealthChange(org=_ORG, up=up, trouble=trouble, last_success=NOW - timedelta(hours=1))
             key, hour_ago = f"{outage_subject('research').key}/1", moment(NOW - timedelta(hours=1))
             full = replace(health, up_since=NOW, ended={Status.SUCCEEDED: 2, Status.FAILED: 1})
             for seen, last in ((full, hour_ago), (replace(health, trouble=None, last_success=None), None)):

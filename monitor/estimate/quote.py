@@ -71,12 +71,12 @@ def quote(
 ) -> Quote:
     """Estimate the cost by today's prices. Without a price, only the dollars are None."""
     base = base_model(request.model)
-    book = load_prices().of(request.provider, seller=request.provider, naming=NAMING)
+    prices = load_prices().of(request.provider, seller=request.provider, naming=NAMING)
     rows = [row for row in table.prices if row.provider == request.provider and base in row.models]
     row = next((row for row in rows if method in row.methods), rows[0] if rows else None)
-    named = [one for one in book.training if one.provider == request.provider and base in one.models]
+    named = [one for one in prices.training if one.provider == request.provider and base in one.models]
     rate = next((one for one in named if method in one.methods and holds(one, today)), None)
-    used = (one for one in book.tokens if one.provider == request.provider and base in one.models)
+    used = (one for one in prices.tokens if one.provider == request.provider and base in one.models)
     use = next((one for one in used if holds(one, today)), None)
     per_million = rate.per_million if rate is not None else None
     usd, low, high = (
@@ -87,14 +87,14 @@ def quote(
         model=request.model, base=base, provider=request.provider, method=method, size=size,
         epochs=epochs, epochs_given=request.epochs is not None, usd=usd, low=low, high=high,
         rate=rate, row=row, use=use, checked=table.checked,
-        closed=_closed(base, book), shutdown=shutdown(base, book, tuned=True),
+        closed=_closed(base, prices), shutdown=shutdown(base, prices, tuned=True),
         near=() if row else _near(base, request.provider, table),
     )  # fmt: skip
 
 
-def _closed(base: str, book: Prices) -> date | None:
+def _closed(base: str, prices: Prices) -> date | None:
     """The day since which training is impossible: the base model is closed for training, or shut down."""
-    days = [day for day in (training_window(base, book)[1], shutdown(base, book)) if day is not None]
+    days = [day for day in (training_window(base, prices)[1], shutdown(base, prices)) if day is not None]
     return min(days, default=None)
 
 

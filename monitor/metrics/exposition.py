@@ -15,11 +15,11 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
+from monitor.domain.health import Health
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.encoding import Deflater, Piece, gzipped, plain
 from monitor.metrics.families import FAMILIES
 from monitor.metrics.family import Family, JobFamily, Rows, header
-from monitor.metrics.health import Health
 from monitor.metrics.labels import org_labels
 from monitor.metrics.process import ProcessMetrics
 from monitor.metrics.view import JobSeries, View, build_view

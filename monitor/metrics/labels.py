@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Mapping
 from typing import Final
 
-from monitor.metrics.health import Health
+from monitor.domain.health import Health
 
 OTHER: Final = "other"
 UNKNOWN: Final = "unknown"

@@ -27,8 +27,8 @@ def _billed(view: View) -> Rows:
 
 def _reconciled(view: View) -> Rows:
     found: dict[Labels, float] = {}
-    for org, account in view.health.accounts.items():
-        for drift in account.drifts:
+    for org, billing in view.health.billing.items():
+        for drift in billing.drifts:
             found[org, drift.kind.value, "computed"] = float(drift.computed)
             found[org, drift.kind.value, "billed"] = float(drift.billed)
     return found

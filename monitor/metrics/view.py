@@ -15,10 +15,10 @@ from zlib import crc32
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import CounterIncrement, Tracked
+from monitor.domain.health import Health
 from monitor.domain.model import FailureClass, JobKind, Method, Status
 from monitor.domain.snapshot import Backlog, Snapshot
 from monitor.metrics.encoding import label_text
-from monitor.metrics.health import Health
 from monitor.metrics.labels import ID, NAME, OTHER, UNKNOWN, Models, clean, one_of
 
 Sums = Mapping[tuple[str, ...], int]

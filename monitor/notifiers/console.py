@@ -19,7 +19,7 @@ from monitor.notifiers.base import Attempt, FailureKind, Receipt, SendError
 from monitor.notifiers.settings import ChannelSettings, Connections
 from monitor.notifiers.text import safe_link
 
-_LOOK: Final = {
+_STYLE: Final = {
     Severity.GOOD: ("✔", "32"),
     Severity.INFO: ("●", "36"),
     Severity.WARNING: ("▲", "33"),
@@ -110,7 +110,7 @@ class ConsoleNotifier:
 
 def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = False) -> str:
     """The message as lines of at most `width` characters, but for links; nothing in it steers a terminal."""
-    sign, code = _LOOK[message.severity]
+    sign, code = _STYLE[message.severity]
     at = message.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     room = width - len(at) - 5
     title, *more = textwrap.wrap(line(message.title, 3 * room), room) or [""]

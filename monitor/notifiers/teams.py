@@ -128,7 +128,7 @@ def _body(shown: Shown, colour: str) -> Iterator[dict[str, Any]]:
     yield _text(" · ".join(filter(None, (shown.id, shown.note))), _TITLE, isSubtle=True, size="small")
 
 
-def _text(text: str, limit: int, *, spacing: str = "default", **look: Any) -> dict[str, Any]:
+def _text(text: str, limit: int, *, spacing: str = "default", **style: Any) -> dict[str, Any]:
     """A paragraph. Braces are kept apart, since `{{DATE(…)}}` is rendered even here."""
-    run = {"type": "TextRun", "text": cut(re.sub(r"{(?={)", "{\u200b", text), limit) or "…", **look}
+    run = {"type": "TextRun", "text": cut(re.sub(r"{(?={)", "{\u200b", text), limit) or "…", **style}
     return {"type": "RichTextBlock", "spacing": spacing, "inlines": [run]}

@@ -63,11 +63,11 @@ def show(message: Message, attempt: Attempt) -> Shown:
     values: dict[str, list[str]] = {}
     for label, value in message.facts:
         values.setdefault(line(label, _LABEL), []).append(line(value, _VALUE))
-    said = {org, id_}
+    shown_elsewhere = {org, id_}
     ours, vendors = safe_link(message.monitor_url, "http"), safe_link(message.link)
     return Shown(
         title=whole,
-        facts=tuple((label, one) for label, (one, *more) in values.items() if not more and one not in said),
+        facts=tuple((label, one) for label, (one, *more) in values.items() if not more and one not in shown_elsewhere),
         lists=tuple((label, tuple(many)) for label, many in values.items() if len(many) > 1),
         error=clean(message.error or "", _ERROR),
         hint=clean(message.hint or "", _HINT),

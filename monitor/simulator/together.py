@@ -220,13 +220,13 @@ def _early_stop(job: Job, status: str) -> dict[str, Any]:
 
 
 def _alone(job: Job, now: float) -> dict[str, Any]:
-    heard = list(events(job, now))
+    emitted = list(events(job, now))
     done = stage(job, now)[1] == "completed"
     name = f"{job.owner.org.name}/{job.fine_tuned_model.rpartition('/')[2]}"
     return {
         "job_id": derived(12, job.id, "job"),
-        "events": heard,
-        "epochs_completed": sum(each["type"].lower() == "epoch_complete" for each in heard),
+        "events": emitted,
+        "epochs_completed": sum(each["type"].lower() == "epoch_complete" for each in emitted),
         "param_count": 8_030_261_248,
         "queue_depth": 0,
         "trainingfile_numlines": job.dataset.examples,

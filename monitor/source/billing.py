@@ -85,7 +85,7 @@ class BillingSource:
     def _note(self, name: str, skipped: int) -> None:
         """Say it once, and again when it becomes more."""
         if skipped > self._skipped.get(name, 0):
-            log.warning("books.not_understood", org=self.org, books=name, rows=skipped)
+            log.warning("costs.not_understood", org=self.org, section=name, rows=skipped)
         self._skipped[name] = skipped
 
 

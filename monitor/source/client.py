@@ -227,8 +227,8 @@ class Client:
 
     def _waiting(self, secrets: Mapping[str, str]) -> str:
         """Who must not be asked: this server, with these credentials."""
-        said = "\n".join((str(URL(self.base_url).origin()), *(f"{name}={text}" for name, text in secrets.items())))
-        return hashlib.sha256(said.encode()).hexdigest()
+        identity = "\n".join((str(URL(self.base_url).origin()), *(f"{name}={text}" for name, text in secrets.items())))
+        return hashlib.sha256(identity.encode()).hexdigest()
 
     def _asked_wait(self, answer: Answer) -> float | None:
         """The seconds that the server asks for."""

@@ -245,11 +245,11 @@ class Poll:
     def summaries(self) -> list[Job]:
         """Jobs that are over and of which nobody has said yet how they ended, those among them that were not listed."""
         known = self.known.jobs
-        listed = [job for job in self._reported() if job.summary_only and not self._told(job)]
+        listed = [job for job in self._reported() if job.summary_only and not self._end_known(job)]
         others = [one.job for id_, one in known.items() if id_ not in self.jobs and one.job.summary_only]
         return [*listed, *others]
 
-    def _told(self, job: Job) -> bool:
+    def _end_known(self, job: Job) -> bool:
         """Whether it is known already how a job ended."""
         was = self.known.jobs.get(job.id)
         return was is not None and was.job.status is job.status and not was.job.summary_only

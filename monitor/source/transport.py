@@ -202,5 +202,5 @@ def _failure(error: Exception) -> SourceError:
         return Malformed("the answer is not sound HTTP")
     if not isinstance(error, (aiohttp.ClientError, OSError)):
         return Malformed("the request cannot be made: is base_url right?")
-    said = (words for kind, words in _FAILURES if isinstance(error, kind))
-    return ProviderUnavailable(next(said, f"the request failed: {type(error).__name__}"))
+    texts = (words for kind, words in _FAILURES if isinstance(error, kind))
+    return ProviderUnavailable(next(texts, f"the request failed: {type(error).__name__}"))

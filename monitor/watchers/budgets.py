@@ -11,11 +11,11 @@ import anyio.to_thread
 
 from monitor.clock import Clock
 from monitor.domain.budgets import Budget, BudgetRecords, add_up, periods, since
+from monitor.domain.health import BudgetState, Health
 from monitor.domain.news import News
 from monitor.domain.notices import budget_news, budget_recipients
 from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
-from monitor.metrics.health import BudgetState, Health
 from monitor.store import CostStore, Leases, Outbox
 from monitor.watchers.repeat import repeat
 

@@ -13,13 +13,13 @@ import anyio.to_thread
 from monitor.clock import Clock
 from monitor.domain.costs import Usage
 from monitor.domain.flow import Reason, Trouble
+from monitor.domain.health import BillingHealth
 from monitor.domain.import_window import ImportWindow, first_day, next_window
 from monitor.domain.pace import Pace, next_delay
 from monitor.domain.pricing import Prices, use_cost
 from monitor.domain.reconcile import WINDOW, drift, reconcile
 from monitor.domain.snapshot import WatchState
 from monitor.log import get_logger
-from monitor.metrics.health import AccountHealth
 from monitor.providers import line_item_kind
 from monitor.providers.base import Malformed, ProviderUnavailable, SourceError
 from monitor.source.billing import BillingSource
@@ -39,7 +39,7 @@ _MANY: Final = 500  # lines of the books: to reckon with one takes 20 µs
 class CostWatcher:
     """One organisation's books, read with its admin key."""
 
-    accounts: BillingSource
+    billing: BillingSource
     store: CostStore
     watching: JobStore
     """Keeps how the import goes."""
@@ -49,7 +49,7 @@ class CostWatcher:
     interval: float
     """Seconds between two readings of the newest days."""
     clock: Clock
-    health: AccountHealth
+    health: BillingHealth
     jitter: Callable[[], float]
     lookback: timedelta
     """How far back the first import goes, where that is farther than the start of the month before."""
@@ -58,7 +58,7 @@ class CostWatcher:
 
     async def run(self, first: float = 0.0) -> None:
         """Read for ever, `first` seconds from now on: at once while there is more, else in intervals."""
-        await repeat(self._step, self.clock, first=first, org=self.accounts.org, watcher="costs")
+        await repeat(self._step, self.clock, first=first, org=self.billing.org, watcher="costs")
 
     async def read_once(self, now: datetime) -> bool | None:
         """One step: a stretch of usage and one of the bill. True where both are read up to today.
@@ -66,7 +66,7 @@ class CostWatcher:
         None when another replica holds the lease. Raises SourceError for what was not read, StoreError for what was
         not stored. What was read whole before that is booked, and what was half read is not.
         """
-        org = self.accounts.org
+        org = self.billing.org
         if not await self.leases.take(org):
             return None
         imported, today = await self.store.imported(org), now.date()
@@ -87,8 +87,8 @@ class CostWatcher:
         return usage.last and bills.last
 
     async def _usage(self, wanted: ImportWindow) -> None:
-        org = self.accounts.org
-        found = await self.accounts.usage(wanted.since, wanted.until)
+        org = self.billing.org
+        found = await self.billing.usage(wanted.since, wanted.until)
         models = await self.store.tuned_models([org])
         shared = frozenset(model.id for model in models if model.shared)
         priced = await _in_thread_if_large(
@@ -105,8 +105,8 @@ class CostWatcher:
         return replace(one, usd=usd)
 
     async def _bills(self, wanted: ImportWindow, now: datetime) -> None:
-        found = await self.accounts.bills(wanted.since, wanted.until)
-        await self.store.record_bill(self.accounts.org, found, since=wanted.since, until=wanted.until, now=now)
+        found = await self.billing.bills(wanted.since, wanted.until)
+        await self.store.record_bill(self.billing.org, found, since=wanted.since, until=wanted.until, now=now)
 
     async def _step(self) -> float:
         wait = await self._turn()
@@ -132,7 +132,7 @@ class CostWatcher:
         """Hold what was computed against what was billed. Without the store, what was found before stays."""
         today = now.date()
         try:
-            found = await self.store.records(now - _COMPARED, [self.accounts.org])
+            found = await self.store.records(now - _COMPARED, [self.billing.org])
         except StoreUnavailable:
             return
         since = (now - _COMPARED).date()
@@ -145,8 +145,8 @@ class CostWatcher:
 
     async def _record(self, next_read: datetime) -> None:
         """Keep how the import goes for all readers. Only the holder of the lease may."""
-        name, health = f"{self.accounts.org}:costs", self.health
-        if self.leases.term(self.accounts.org) is None:
+        name, health = f"{self.billing.org}:costs", self.health
+        if self.leases.term(self.billing.org) is None:
             return
         with suppress(Stale, StoreUnavailable, Unstorable):  # the next turn tries again
             await self.watching.record(
@@ -168,7 +168,7 @@ class CostWatcher:
         if was is None or was.reason is not trouble.reason:
             log.warning(
                 "costs.failed",
-                org=self.accounts.org,
+                org=self.billing.org,
                 reason=trouble.reason,
                 error=trouble.text,
                 retry_after=trouble.retry_after,
@@ -179,7 +179,7 @@ class CostWatcher:
         if done is None:  # another replica reads: what it finds is in the store, how it fares is not known here
             return
         if self.health.trouble is not None:
-            log.info("costs.recovered", org=self.accounts.org, failures=self.health.failures)
+            log.info("costs.recovered", org=self.billing.org, failures=self.health.failures)
         self.health.trouble, self.health.failures = None, 0
         if done:
             self.health.last_success = self.clock.now()

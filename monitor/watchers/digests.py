@@ -64,8 +64,8 @@ class DigestWatcher:
             await self._news(digest, times, known=digest_subject(digest, times.end).topic in known, now=now)
             for digest, times in missing
         ]
-        told = frozenset(one.id for one in news if one.deliveries)
-        return tuple(id_ for id_ in await self.outbox.announce(news) if id_ in told)
+        sent = frozenset(one.id for one in news if one.deliveries)
+        return tuple(id_ for id_ in await self.outbox.announce(news) if id_ in sent)
 
     async def _step(self) -> float:
         for id_ in await self.check_once(self.clock.now()):

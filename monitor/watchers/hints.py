@@ -27,7 +27,7 @@ _PRUNE_EVERY: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looking:
+class PendingHint:
     """One organisation's jobs that are to be read back, and when, in monotonic seconds."""
 
     jobs: frozenset[str]
@@ -36,13 +36,13 @@ class Looking:
     """Polls made for them; the provider may show an end later than it pushes it."""
     polled: float = -math.inf
 
-    def joined(self, jobs: frozenset[str], monotonic: float) -> Looking:
+    def joined(self, jobs: frozenset[str], monotonic: float) -> PendingHint:
         """With the jobs as they are now: a new one is looked for at once, whatever the others wait for."""
         if jobs <= self.jobs:
             return replace(self, jobs=jobs)
         return replace(self, jobs=jobs, tries=0, due=max(monotonic, self.polled + _GAP))
 
-    def tried(self, monotonic: float) -> Looking:
+    def tried(self, monotonic: float) -> PendingHint:
         """After a poll: the next is due ever later."""
         wait = min(2.0**self.tries, _LONGEST)
         return replace(self, tries=self.tries + 1, due=monotonic + wait, polled=monotonic)
@@ -56,7 +56,7 @@ class HintWatcher:
     polls: Mapping[str, PollState]
     """By organisation."""
     clock: Clock
-    _looking: dict[str, Looking] = field(default_factory=dict)
+    _pending: dict[str, PendingHint] = field(default_factory=dict)
     _pruned: float | None = None
 
     async def run(self) -> None:
@@ -80,19 +80,20 @@ class HintWatcher:
         for org, state in self.polls.items():
             state.hinted = found.get(org, frozenset())
             if state.hinted:
-                waiting[org] = self._look(org, state, monotonic)
-        self._looking = waiting
+                waiting[org] = self._poll_soon(org, state, monotonic)
+        self._pending = waiting
         if self._pruned is None or monotonic - self._pruned > _PRUNE_EVERY:
             await self.store.prune(now)
             self._pruned = monotonic
         return max(min((one.due for one in waiting.values()), default=monotonic + _IDLE) - monotonic, 0.0)
 
-    def _look(self, org: str, state: PollState, monotonic: float) -> Looking:
-        was = self._looking.get(org)
-        looking = was.joined(state.hinted, monotonic) if was is not None else Looking(jobs=state.hinted, due=monotonic)
-        if looking.due > monotonic:
-            return looking
+    def _poll_soon(self, org: str, state: PollState, monotonic: float) -> PendingHint:
+        was = self._pending.get(org)
+        fresh = PendingHint(jobs=state.hinted, due=monotonic)
+        pending = was.joined(state.hinted, monotonic) if was is not None else fresh
+        if pending.due > monotonic:
+            return pending
         if state.paused or monotonic < state.not_before:  # the provider asked for a pause, which its own webhooks keep
-            return replace(looking, due=max(state.not_before, monotonic + 1.0))
+            return replace(pending, due=max(state.not_before, monotonic + 1.0))
         state.poll()
-        return looking.tried(monotonic)
+        return pending.tried(monotonic)

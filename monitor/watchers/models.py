@@ -40,7 +40,7 @@ class ModelWatcher:
     """One organisation's models. That its list cannot be read says nothing of its jobs."""
 
     source: Source
-    account: OrgRef
+    org: OrgRef
     rules: tuple[Rule, ...]
     prices: Prices
     """Asked about the organisation's provider: shutdown dates of models whose list has none."""
@@ -55,7 +55,7 @@ class ModelWatcher:
 
     async def run(self, first: float = 0.0) -> None:
         """Look at the list and at the calendar for ever, `first` seconds from now on."""
-        await repeat(self._step, self.clock, first=first, org=self.account.org, watcher="models")
+        await repeat(self._step, self.clock, first=first, org=self.org.org, watcher="models")
 
     async def list_once(self) -> None:
         """One step: read the list and keep what is on it; nothing when another replica holds the lease.
@@ -63,29 +63,29 @@ class ModelWatcher:
         A list without any tuned model may be one that the key may not see them on: it takes away nothing that was there
         before. Raises SourceError when it was not read whole, StoreError when it was not stored.
         """
-        if not await self.leases.take(self.account.org):
+        if not await self.leases.take(self.org.org):
             return
         listed = await listed_models(self.source)
-        if stock := inventory(self.account.org, listed, self.prices):
-            await self.costs.replace_models(self.account.org, stock)
+        if models := inventory(self.org.org, listed, self.prices):
+            await self.costs.replace_models(self.org.org, models)
 
     async def announce_once(self, now: datetime) -> tuple[str, ...]:
         """One step: announce what is shut down soon; gives the ids of the news it made. Raises StoreError."""
-        known = await self.costs.tuned_models([self.account.org])
+        known = await self.costs.tuned_models([self.org.org])
         models = tuple(dated(known, self.prices))
         await self.costs.date_models(
             [now_known for was, now_known in zip(known, models, strict=True) if was != now_known]
         )
-        former = [(was, self.account.org) for was in self.account.was]
-        notified = await self.outbox.notified([self.account.org], former)
-        news = tuple(shutdown_news(self.account, models, rules=self.rules, notified=notified, now=now))
+        former = [(was, self.org.org) for was in self.org.was]
+        notified = await self.outbox.notified([self.org.org], former)
+        news = tuple(shutdown_news(self.org, models, rules=self.rules, notified=notified, now=now))
         return await self.outbox.announce(news)
 
     async def _step(self) -> float:
         if self.clock.monotonic() >= self._memory.due:
             self._memory.due = self.clock.monotonic() + await self._list()
         for id_ in await self.announce_once(self.clock.now()):
-            log.info("models.shutdown_near", org=self.account.org, news=id_)
+            log.info("models.shutdown_near", org=self.org.org, news=id_)
         return min(self._memory.due - self.clock.monotonic(), _OFTEN)
 
     async def _list(self) -> float:
@@ -105,9 +105,9 @@ class ModelWatcher:
 
     def _succeeded(self) -> None:
         if failures := self._memory.retries.worked():
-            log.info("models.listed_again", org=self.account.org, failures=failures)
+            log.info("models.listed_again", org=self.org.org, failures=failures)
 
     def _failed(self, error: SourceError) -> None:
         if self._memory.retries.failed():
             trouble = error.trouble
-            log.warning("models.not_listed", org=self.account.org, reason=trouble.reason, error=trouble.text)
+            log.warning("models.not_listed", org=self.org.org, reason=trouble.reason, error=trouble.text)

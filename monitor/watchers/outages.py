@@ -43,9 +43,9 @@ class OutageWatcher:
         """One step; gives the ids of the news it made. Raises StoreError."""
         watching = await self.reader.watching([org.org for org in self.orgs])
         changes = list(self._health_changes(watching, now))
-        accounts = [change.account for change in changes]
-        former = [(was, account.org) for account in accounts for was in account.was]
-        notified = await self.outbox.notified([account.org for account in accounts], former)
+        changed_orgs = [change.org for change in changes]
+        former = [(was, org.org) for org in changed_orgs for was in org.was]
+        notified = await self.outbox.notified([org.org for org in changed_orgs], former)
         found = [outage_news(await self._whole(change, notified), self.rules, notified, now) for change in changes]
         news = [one for one in found if one is not None]
         if not news or not await self.leases.take(_NAME):
@@ -54,10 +54,10 @@ class OutageWatcher:
 
     async def _whole(self, change: OrgHealthChange, notified: Mapping[str, str | None]) -> OrgHealthChange:
         """The change with what was missed, where it is the end of an outage."""
-        lost = unseen_since(change.account.org, notified) if change.up else None
+        lost = unseen_since(change.org.org, notified) if change.up else None
         if lost is None:
             return change
-        return replace(change, ended=await self.reader.ended(change.account.org, lost))
+        return replace(change, ended=await self.reader.ended(change.org.org, lost))
 
     async def _step(self) -> float:
         for id_ in await self.check_once(self.clock.now()):
@@ -72,7 +72,7 @@ class OutageWatcher:
                 continue
             if state.up or (now - state.since).total_seconds() >= self.patience:
                 yield OrgHealthChange(
-                    account=org,
+                    org=org,
                     up=state.up,
                     last_success=state.last_success,
                     trouble=state.trouble,

@@ -17,11 +17,11 @@ from anyio import to_thread
 from monitor.clock import Clock
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Tracked, Transition, Trouble
+from monitor.domain.health import BillingHealth, BudgetState, Health, OrgHealth
 from monitor.domain.model import JobEvent, JobKind, Status
 from monitor.domain.money import dollars
 from monitor.domain.reconcile import DayCosts, reconcile
 from monitor.domain.render import headway_view, job_view, moment
-from monitor.metrics.health import AccountHealth, BudgetState, Health, OrgHealth
 from monitor.providers import line_item_kind
 from monitor.store import CostStore, DeliverySummary, JobFile, Reader, ResultPage
 from monitor.web import query
@@ -82,7 +82,7 @@ class ApiRoutes:
         """GET /api/v1/orgs: the organisations and their health."""
         query.only(request.query)
         health = await self.read_health()
-        shown = [organisation(org, health.accounts.get(org.org)) for org in health.orgs.values()]
+        shown = [organisation(org, health.billing.get(org.org)) for org in health.orgs.values()]
         return await self._json(lambda: encoded(shown))
 
     async def deliveries(self, request: web.Request) -> web.Response:
@@ -218,7 +218,7 @@ def delivery(of: DeliverySummary) -> View:
     }
 
 
-def organisation(of: OrgHealth, imports: AccountHealth | None) -> View:
+def organisation(of: OrgHealth, imports: BillingHealth | None) -> View:
     """The health of an organisation and, where they are imported, of its billed costs."""
     return {
         "org": of.org,

@@ -13,9 +13,9 @@ from aiohttp import hdrs, web
 from anyio import to_thread
 
 from monitor.clock import Clock
+from monitor.domain.health import Health
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.exposition import Exposition, question
-from monitor.metrics.health import Health
 from monitor.metrics.process import ProcessMetrics
 from monitor.store import CostStore, Reader
 from monitor.web import query

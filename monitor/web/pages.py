@@ -14,9 +14,9 @@ from aiohttp import hdrs, web
 from anyio import to_thread
 
 from monitor.domain.flow import Tracked
+from monitor.domain.health import Health
 from monitor.domain.model import Status, Training
 from monitor.domain.snapshot import Snapshot
-from monitor.metrics.health import Health
 from monitor.store import BadCursor, Reader
 from monitor.web import job_page, query, status_page
 from monitor.web.drawing import spark

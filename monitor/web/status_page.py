@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Tracked
+from monitor.domain.health import BudgetState, Health, OrgHealth
 from monitor.domain.model import Status
 from monitor.domain.money import rounded
 from monitor.domain.render import moment, span
 from monitor.domain.snapshot import Snapshot
-from monitor.metrics.health import BudgetState, Health, OrgHealth
 from monitor.metrics.labels import clean
 from monitor.store import DeliverySummary
 from monitor.web.drawing import timeline
@@ -232,7 +232,7 @@ def _costs(snapshot: Snapshot, health: Health) -> Iterable[dict[str, Any]]:
     for (org, _), usd in snapshot.billed.items():
         billed[org] = billed.get(org, Decimal(0)) + usd
     for org in health.orgs:
-        imports = health.accounts.get(org)
+        imports = health.billing.get(org)
         trouble = imports.trouble if imports is not None else None
         figures = {"computed": snapshot.trained.get(org), "usage": snapshot.used.get(org), "billed": billed.get(org)}
         if trouble is not None or any(usd is not None for usd in figures.values()):

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from monitor.clock import Clock
-from monitor.metrics.health import Health
+from monitor.domain.health import Health
 from monitor.store import Changes, StoreError, Touched
 from monitor.web import query
 from monitor.web.access import AccessControl

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Reason, Tracked, Trouble
+from monitor.domain.health import BillingHealth, BudgetState
 from monitor.domain.model import Basis, Cost, EventKind, JobError, JobEvent, Metrics, Status
-from monitor.metrics.health import AccountHealth, BudgetState
 from tests.builders import HOUR, MINUTE, NOON, SECOND, event, job, measured, tracked, trained
 from tests.web.site import Site, org
 
@@ -43,7 +43,7 @@ async def furnish(here: Site) -> None:
     )
     here.health.budgets = (BudgetState(name="everybody", limit=Decimal(10), spent=Decimal(9)),)
     refused = Trouble(reason=Reason.AUTH, text="The admin key is refused.")
-    here.health.accounts["research"] = AccountHealth(org="research", trouble=refused)
+    here.health.billing["research"] = BillingHealth(org="research", trouble=refused)
 
 
 def failed() -> Tracked:

@@ -26,7 +26,7 @@ ENDS = Rule(on=on("failed"), notify=("ops",))
 def notice(up: bool, told: Collection[str] = (), *rules: Rule, **over: Any) -> News | None:
     fields: dict[str, Any] = {"last_success": NOON - 20 * MINUTE, "trouble": REFUSED, **over}
     notified = told if isinstance(told, Mapping) else dict.fromkeys(told)
-    return outage_news(OrgHealthChange(account=RESEARCH, up=up, **fields), rules or (BOTH,), notified, NOON)
+    return outage_news(OrgHealthChange(org=RESEARCH, up=up, **fields), rules or (BOTH,), notified, NOON)
 
 
 @pytest.mark.parametrize(

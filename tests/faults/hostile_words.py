@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from monitor.domain.flow import Tracked, Transition, TransitionKind
+from monitor.domain.health import Health
 from monitor.domain.model import Job, Status
 from monitor.domain.news import EventType, Message, Severity, job_subject
 from monitor.domain.render import Labelling, render
-from monitor.metrics.health import Health
 from tests.builders import NOON, tracked
 from tests.providers import answers
 from tests.web.site import org

@@ -9,10 +9,10 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.domain.flow import CounterIncrement
+from monitor.domain.health import Health, OrgHealth
 from monitor.domain.model import Job, Metrics
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.exposition import Exposition, question
-from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.process import ProcessMetrics
 from tests.builders import HOUR, MINUTE, NOON, job, trained
 

@@ -13,12 +13,12 @@ import pytest
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Reason, Trouble
+from monitor.domain.health import BillingHealth, BudgetState
 from monitor.domain.model import Basis, Batch, Cost, Method, Status
 from monitor.domain.reconcile import Drift, LineItemKind
 from monitor.domain.snapshot import Backlog
 from monitor.domain.verdict import Verdict, VerdictKind
 from monitor.metrics.exposition import question
-from monitor.metrics.health import AccountHealth, BudgetState
 from monitor.metrics.process import ProcessMetrics
 from tests.builders import NOON, SECOND, job, tracked
 from tests.metrics.scrapes import OPENMETRICS, Series, busy, counter, health, of, scrape, series, snapshot, text
@@ -177,7 +177,7 @@ def full() -> tuple[str, str]:
     state = health("research", labels={"research": {"team": "nlp"}}, notifiers=("chat",))
     state.budgets = (BudgetState(name="search", limit=Decimal(2), spent=Decimal(1)),)
     drifts = (Drift(org="research", kind=LineItemKind.TRAINING, computed=Decimal(1), billed=Decimal(1)),)
-    state.accounts = {"research": AccountHealth(org="research", drifts=drifts)}
+    state.billing = {"research": BillingHealth(org="research", drifts=drifts)}
     state.orgs["research"].up, state.orgs["research"].last_success = False, NOON - timedelta(days=1)
     state.orgs["research"].trouble = Trouble(reason=Reason.AUTH, text="the key is refused")
     return text(shown, state=state, process=process), text(shown, state=state, process=process, accept=OPENMETRICS)

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from monitor.domain.costs import TunedModel
+from monitor.domain.health import BillingHealth, BudgetState
 from monitor.domain.reconcile import Drift, LineItemKind
-from monitor.metrics.health import AccountHealth, BudgetState
 from monitor.metrics.money import LINE_ITEMS
 from monitor.metrics.view import MODELS
 from tests.metrics.scrapes import counter, health, of, scrape, snapshot
@@ -66,7 +66,7 @@ def test_a_budget_shows_its_limit_and_what_was_spent() -> None:
 def test_computed_and_billed_stand_side_by_side() -> None:
     state = health()
     drifts = (Drift(org="research", kind=LineItemKind.TRAINING, computed=Decimal(100), billed=Decimal(125)),)
-    state.accounts = {"research": AccountHealth(org="research", drifts=drifts)}
+    state.billing = {"research": BillingHealth(org="research", drifts=drifts)}
     assert scrape(snapshot(), state=state)["finetune_reconciled_cost_dollars"] == {
         of(org="research", kind="training", source="computed"): 100,
         of(org="research", kind="training", source="billed"): 125,

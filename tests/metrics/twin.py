@@ -12,11 +12,11 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from monitor.domain.flow import Tracked
+from monitor.domain.health import Health
 from monitor.domain.model import Basis
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.families import FAMILIES
 from monitor.metrics.family import Distribution, Family, JobFamily
-from monitor.metrics.health import Health
 from monitor.metrics.jobs import phases
 from monitor.metrics.labels import ID, NAME, UNKNOWN, clean, org_labels
 from monitor.metrics.process import ProcessMetrics

@@ -200,9 +200,9 @@ async def test_what_was_not_understood_is_said_once_until_it_is_more() -> None:
                 await source.bills(TODAY, TODAY)
             books.costs[TODAY].append({"amount": None})
             await source.bills(TODAY, TODAY)
-    assert [(line["event"], line["books"], line["rows"]) for line in lines] == [
-        ("books.not_understood", "bill", 2),
-        ("books.not_understood", "bill", 3),
+    assert [(line["event"], line["section"], line["rows"]) for line in lines] == [
+        ("costs.not_understood", "bill", 2),
+        ("costs.not_understood", "bill", 3),
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import anyio.lowlevel
 
 from monitor.config.prices import load_prices
-from monitor.metrics.health import AccountHealth
+from monitor.domain.health import BillingHealth
 from monitor.providers.openai.naming import NAMING
 from monitor.source.billing import BillingSource
 from monitor.store import Stores, opened
@@ -103,12 +103,12 @@ def watcher(accounts: BillingSource, store: Stores, time: Any, **over: Any) -> C
         "prices": load_prices().of("openai", seller="openai", naming=NAMING),
         "interval": 3600.0,
         "clock": time,
-        "health": AccountHealth(org=accounts.org),
+        "health": BillingHealth(org=accounts.org),
         "jitter": lambda: 0.5,
         "lookback": timedelta(days=30),
     }
     fields |= {"store": store.costs, "watching": store.jobs, "leases": store.leases}
-    return CostWatcher(accounts=accounts, **{**fields, **over})
+    return CostWatcher(billing=accounts, **{**fields, **over})
 
 
 @asynccontextmanager

@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 
 from monitor.domain.budgets import Budget, Period
 from monitor.domain.costs import Spending
+from monitor.domain.health import BudgetState, Health
 from monitor.domain.model import Basis, Cost, Method
 from monitor.domain.routing import Match, OrgRef, Rule
-from monitor.metrics.health import BudgetState, Health
 from monitor.store import Outbox, Stores, StoreUnavailable, opened
 from monitor.watchers.budgets import BudgetWatcher
 from tests.builders import DAY, HOUR, NOON, job, on, tracked

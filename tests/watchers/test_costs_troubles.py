@@ -69,7 +69,7 @@ async def test_a_server_s_wait_is_waited_for_and_one_without_end_is_capped(tmp_p
     async with bookkeeping(tmp_path, some()) as of:
         of.books.always["usage"] = refused(429, Retry_After="900")
         assert 900 <= (await turns(of, 2))[0] <= 1000
-        of.watcher.accounts.client.transport.waits.clear()
+        of.watcher.billing.client.transport.waits.clear()
         of.books.always["usage"] = refused(503, Retry_After="99999999")
         assert 3600 <= (await turns(of, 2))[0] <= 4000
 

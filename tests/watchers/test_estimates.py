@@ -15,10 +15,10 @@ from aiohttp import web
 from monitor.config import load_prices
 from monitor.domain.decide import Policy
 from monitor.domain.flow import Tracked
+from monitor.domain.health import Health
 from monitor.domain.model import Basis, Cost
 from monitor.domain.routing import Rule
 from monitor.domain.snapshot import Snapshot
-from monitor.metrics.health import Health
 from monitor.metrics.view import build_view
 from monitor.providers.openai.naming import NAMING
 from monitor.watchers.state import PollState

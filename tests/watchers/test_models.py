@@ -70,7 +70,7 @@ class Watched:
         return [{"title": one.delivery.message.title, **json.loads(one.delivery.message.data)} for one in claimed]
 
     async def inventory(self) -> dict[str, date | None]:
-        org = self.one.account.org
+        org = self.one.org.org
         return {model.id: model.shutdown for model in await self.store.costs.tuned_models([org])}
 
 
@@ -135,7 +135,7 @@ async def test_twelve_fine_tunes_in_three_organisations_are_three_notices_with_t
                 await watcher.announce_once(of.time.now())
         messages = await of.messages()
         listed = {one["org"]: sorted(model["id"] for model in one["models"]) for one in messages}
-        mine = sorted([model.id for model in await of.store.costs.tuned_models([of.one.account.org])])
+        mine = sorted([model.id for model in await of.store.costs.tuned_models([of.one.org.org])])
     assert [one["title"] for one in sorted(messages, key=lambda one: str(one["org"]))] == [
         f"4 fine-tuned models of {org} stop on 14 January 2027, in 52 days" for org in ("research", "search", "support")
     ]
@@ -164,8 +164,8 @@ async def test_a_renamed_organisation_is_told_of_no_end_twice(tmp_path: Path) ->
         here.at(MIDWINTER)
         await here.one.list_once()
         assert len(await here.one.announce_once(MIDWINTER)) == 1
-        org = here.one.account.org
-        renamed = replace(here.one, account=replace(here.one.account, org="lab", was=("older", org)))
+        org = here.one.org.org
+        renamed = replace(here.one, org=replace(here.one.org, org="lab", was=("older", org)))
         await renamed.list_once()
         assert await renamed.announce_once(MIDWINTER) == ()
         assert await renamed.announce_once(MIDWINTER + 40 * DAY) != ()

@@ -12,9 +12,9 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from monitor.domain.flow import Change, Known, Observation, TransitionKind
+from monitor.domain.health import Health
 from monitor.domain.model import Status
 from monitor.domain.snapshot import Snapshot
-from monitor.metrics.health import Health
 from monitor.metrics.process import ProcessMetrics
 from monitor.metrics.view import build_view
 from monitor.store import Unstorable

@@ -19,11 +19,11 @@ from monitor.clock import SystemClock
 from monitor.courier.replaying import replay
 from monitor.domain.decide import Policy
 from monitor.domain.flow import Change, Tracked, Transition, TransitionKind
+from monitor.domain.health import Health, OrgHealth
 from monitor.domain.model import JobEvent
 from monitor.domain.news import Delivery, EventType, Message, Severity, job_subject
 from monitor.domain.replay import Replayed, ReplayRequest
 from monitor.domain.routing import Rule
-from monitor.metrics.health import Health, OrgHealth
 from monitor.metrics.process import ProcessMetrics
 from monitor.store import Stores, opened
 from monitor.web import AdminActions, ReaderLimits, Web, application, serve

@@ -13,9 +13,9 @@ import pytest
 
 from monitor.domain.costs import Bill, Spending, TokenDollars, TunedModel, Usage
 from monitor.domain.flow import Change, Reason, Trouble
+from monitor.domain.health import BillingHealth, BudgetState
 from monitor.domain.model import Method, TokenCount
 from monitor.domain.snapshot import WatchState
-from monitor.metrics.health import AccountHealth, BudgetState
 from tests.builders import DAY, NOON, job, tracked
 from tests.web.site import Answer, Site, org, site
 from tests.web.test_pages import NASTY, Seen
@@ -144,7 +144,7 @@ async def test_a_budget_says_how_full_it_is(tmp_path: Path) -> None:
 async def test_the_trouble_of_the_books_is_shown_apart(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         trouble = Trouble(reason=Reason.AUTH, text="the admin key is refused")
-        here.health.accounts = {"research": AccountHealth(org="research")}
+        here.health.billing = {"research": BillingHealth(org="research")}
         imports = WatchState(
             org="research:costs", up=False, since=NOON, owner="another", last_success=NOON, trouble=trouble
         )

@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 
 from monitor.domain.costs import Bill, TunedModel
 from monitor.domain.flow import Reason, TransitionKind, Trouble
+from monitor.domain.health import BillingHealth, BudgetState
 from monitor.domain.model import Basis, Checkpoint, Cost, EventKind, JobError, Method, Metrics, Status
-from monitor.metrics.health import AccountHealth, BudgetState
 from monitor.web.query import MOST_ITEMS
 from tests.builders import NOON, event, job, tracked
 from tests.web.site import Site, admin_actions, org, site
@@ -98,7 +98,7 @@ async def furnished(here: Site) -> None:
     ending = TunedModel(org="research", id="ft:a", base="gpt-4o", shutdown=date(2026, 12, 1), listed=True)
     await here.store.costs.replace_models("research", [ending, TunedModel(org="research", id="ft:b", base="gpt-4o")])
     refused = Trouble(reason=Reason.AUTH, text="refused")
-    here.health.accounts["research"] = AccountHealth(org="research", trouble=refused)
+    here.health.billing["research"] = BillingHealth(org="research", trouble=refused)
     here.health.budgets = (BudgetState(name="all", limit=Decimal(10), spent=Decimal(9)),)
 
 

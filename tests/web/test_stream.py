@@ -16,9 +16,9 @@ import anyio
 import pytest
 from aiohttp import web
 
+from monitor.domain.health import Health
 from monitor.domain.model import Status
 from monitor.domain.snapshot import WatchState
-from monitor.metrics.health import Health
 from monitor.store import Changes
 from monitor.web import AccessControl, serve
 from monitor.web.stream import ChangeStream

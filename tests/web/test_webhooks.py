@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 from yarl import URL
 
 from monitor.clock import SystemClock
-from monitor.metrics.health import Health
+from monitor.domain.health import Health
 from monitor.metrics.process import ProcessMetrics
 from monitor.providers.openai.push import push
 from monitor.secret import Secret

@@ -40,7 +40,7 @@ class BudgetState:
 
 
 @dataclass(slots=True, kw_only=True)
-class AccountHealth:
+class BillingHealth:
     """The state of the import of an organisation's usage and bill; its errors do not affect the polls of jobs."""
 
     org: str
@@ -59,7 +59,7 @@ class Health:
     """The health of everything that is configured."""
 
     orgs: dict[str, OrgHealth] = field(default_factory=dict)
-    accounts: dict[str, AccountHealth] = field(default_factory=dict)
+    billing: dict[str, BillingHealth] = field(default_factory=dict)
     """The organisations whose usage and bill are imported."""
     notifiers: tuple[str, ...] = ()
     budgets: tuple[BudgetState, ...] = ()
@@ -81,7 +81,7 @@ class Health:
         return replace(
             self,
             orgs={name: _with_org(org, current.get(name)) for name, org in self.orgs.items()},
-            accounts={name: _with_account(one, current.get(f"{name}:costs")) for name, one in self.accounts.items()},
+            billing={name: _with_billing(one, current.get(f"{name}:costs")) for name, one in self.billing.items()},
         )
 
     def copy(self) -> Health:
@@ -89,7 +89,7 @@ class Health:
         return replace(
             self,
             orgs={name: replace(org) for name, org in self.orgs.items()},
-            accounts={name: replace(one) for name, one in self.accounts.items()},
+            billing={name: replace(one) for name, one in self.billing.items()},
         )
 
 
@@ -100,7 +100,7 @@ def _with_org(org: OrgHealth, state: WatchState | None) -> OrgHealth:
     return replace(org, up=state.up, last_success=state.last_success, trouble=trouble, next_poll_at=next_poll)
 
 
-def _with_account(one: AccountHealth, state: WatchState | None) -> AccountHealth:
+def _with_billing(one: BillingHealth, state: WatchState | None) -> BillingHealth:
     if state is None:
         return replace(one)
     return replace(one, last_success=state.last_success, trouble=state.trouble, next_read_at=state.next_poll)
