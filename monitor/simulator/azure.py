@@ -15,7 +15,7 @@ from typing import Any
 
 from multidict import MultiDict
 
-from monitor.simulator.dialect import Answer, Asked, Dialect, Route, Sent, Stream, bearer
+from monitor.simulator.dialect import Answer, ApiCall, Dialect, Route, Sent, Stream, bearer
 from monitor.simulator.draws import derived, noise
 from monitor.simulator.errors import ApiError
 from monitor.simulator.job import Job
@@ -112,7 +112,7 @@ def model_json(shown: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
+def error_response(error: ApiError) -> tuple[Any, Mapping[str, str]]:
     """Azure's error body; invalid requests have an `innererror`."""
     if error.status == 401:
         return {"error": {"code": "401", "message": _DENIED}}, {}
@@ -123,7 +123,7 @@ def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
     return {"error": body}, {"apim-request-id": derived(32, error.message)}
 
 
-def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
+def authenticate(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
     """Authenticate by `api-key`, by an Entra token, or at v1 also by the key as a bearer token. Raises ApiError 401."""
     keys = keyring(orgs)
     if "/openai/v1/" in sent.path or "api-key" in sent.headers:
@@ -151,25 +151,25 @@ def _issue(form: Mapping[str, str], orgs: Sequence[Org]) -> Any:
     raise ApiError(401, "AADSTS7000215: Invalid client secret provided.", code="invalid_client")
 
 
-def _translated(answer: Answer, dated: bool, asked: Asked) -> Any:
-    if dated and "api-version" not in asked.query:
+def _translated(answer: Answer, dated: bool, call: ApiCall) -> Any:
+    if dated and "api-version" not in call.query:
         raise ApiError(404, "Resource not found")
-    if "after" in asked.query:
-        query = MultiDict(asked.query)
+    if "after" in call.query:
+        query = MultiDict(call.query)
         query["after"] = query["after"].replace(_CHECKPOINT, "ftckpt_")
-        asked = replace(asked, query=query)
-    found = answer(asked)
+        call = replace(call, query=query)
+    found = answer(call)
     if found["object"] != "list":
-        return _one(found, asked, dated)
-    listed = [_one(each, asked, dated) for each in found["data"]]
+        return _one(found, call, dated)
+    listed = [_one(each, call, dated) for each in found["data"]]
     ends = {name: listed[at]["id"] for name, at in (("first_id", 0), ("last_id", -1)) if found.get(name)}
     return {**found, "data": listed, **ends}
 
 
-def _one(shown: dict[str, Any], asked: Asked, dated: bool) -> dict[str, Any]:
+def _one(shown: dict[str, Any], call: ApiCall, dated: bool) -> dict[str, Any]:
     match shown["object"]:
         case "fine_tuning.job":
-            return job_json(shown, asked.simulation.job(asked.org, shown["id"]), asked.now, dated=dated)
+            return job_json(shown, call.simulation.job(call.org, shown["id"]), call.now, dated=dated)
         case "fine_tuning.job.event":
             return event_json(shown)
         case "fine_tuning.job.checkpoint":
@@ -205,8 +205,8 @@ AZURE = Dialect(
         *_routes("/openai", dated=True),
         *(replace(each, path=f"/openai/v1/dashboard{each.path}") for each in WEBHOOKS),
     ),
-    recognise=recognise,
-    refuse=refuse,
+    authenticate=authenticate,
+    error_response=error_response,
     configuration=_configuration,
     tokens=(("/{tenant}/oauth2/v2.0/token", _issue),),
 )

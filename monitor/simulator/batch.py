@@ -179,7 +179,7 @@ def cancel_batch(batch: Batch, now: float, takes: float) -> Batch:
     return replace(batch, marks=(*kept, (now, BatchStatus.CANCELLING), (now + takes, BatchStatus.CANCELLED)))
 
 
-def drawn(rng: Random, models: tuple[str, ...]) -> BatchSpec:
+def random_batch(rng: Random, models: tuple[str, ...]) -> BatchSpec:
     """The parameters of a generated batch: most succeed, some fail validation, some expire."""
     endings = (Ending.SUCCESS, Ending.VALIDATION, Ending.STALL)
     [ending] = rng.choices(endings, weights=(8, 1, 1))

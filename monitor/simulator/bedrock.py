@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from monitor.simulator import errors
 from monitor.simulator.batch import BATCH_ENDS, Batch, BatchStatus
-from monitor.simulator.dialect import Asked, Dialect, Route, Sent, rfc3339, token_page
+from monitor.simulator.dialect import ApiCall, Dialect, Route, Sent, rfc3339, token_page
 from monitor.simulator.draws import derived, noise
 from monitor.simulator.errors import ApiError
 from monitor.simulator.job import Job
@@ -101,7 +101,7 @@ def details(job: Job, now: float) -> dict[str, Any]:
         "roleArn": f"arn:aws:iam::{job.owner.org.id}:role/tuning",
         "hyperParameters": {
             "epochCount": str(job.epochs),
-            "batchSize": str(job.settled["batch_size"]),
+            "batchSize": str(job.resolved["batch_size"]),
             "learningRate": "0.00001",
         },
         "trainingDataConfig": {"s3Uri": f"{bucket}/{job.spec.training_file}.jsonl"},
@@ -157,21 +157,21 @@ def _model_arn(job: Job) -> str:
     return f"{_prefix(job)}:custom-model/{job.spec.model}/{derived(12, job.id, 'model')}"
 
 
-def list_jobs(asked: Asked) -> dict[str, Any]:
-    jobs, wanted = asked.simulation.jobs(asked.org), _filter(asked.query, "creationTime")
-    listed = [(job, summary(job, asked.now)) for job in jobs]
+def list_jobs(call: ApiCall) -> dict[str, Any]:
+    jobs, wanted = call.simulation.jobs(call.org), _filter(call.query, "creationTime")
+    listed = [(job, summary(job, call.now)) for job in jobs]
     found = [shown for job, shown in listed if wanted(shown["status"], shown["jobName"], job.created_at)]
-    return _page("modelCustomizationJobSummaries", found, asked)
+    return _page("modelCustomizationJobSummaries", found, call)
 
 
-def _page(name: str, items: Sequence[Mapping[str, Any]], asked: Asked) -> dict[str, Any]:
+def _page(name: str, items: Sequence[Mapping[str, Any]], call: ApiCall) -> dict[str, Any]:
     """A page of a list, newest first unless ascending order is requested."""
-    if asked.query.get("sortOrder") == "Ascending":
+    if call.query.get("sortOrder") == "Ascending":
         items = items[::-1]
-    size = asked.query.get("maxResults", "100")
+    size = call.query.get("maxResults", "100")
     if not size.isdecimal() or not 1 <= int(size) <= 1000:
         raise errors.bad("maxResults", "Value at 'maxResults' failed to satisfy constraint: between 1 and 1000")
-    shown, following = token_page(items, asked, size="maxResults", after="nextToken", most=1000, default=100)
+    shown, following = token_page(items, call, size="maxResults", after="nextToken", most=1000, default=100)
     return {name: list(shown), **({"nextToken": following} if following else {})}
 
 
@@ -196,26 +196,26 @@ def _filter(query: Mapping[str, str], moment: str) -> Callable[[str, str, float]
     return wanted
 
 
-def list_invocations(asked: Asked) -> dict[str, Any]:
+def list_invocations(call: ApiCall) -> dict[str, Any]:
     """The list of model invocation jobs, which is Bedrock's name for batches."""
-    batches, wanted = asked.simulation.batches(asked.caller), _filter(asked.query, "submitTime")
-    listed = [(batch, invocation(batch, asked.now)) for batch in batches]
+    batches, wanted = call.simulation.batches(call.caller), _filter(call.query, "submitTime")
+    listed = [(batch, invocation(batch, call.now)) for batch in batches]
     found = [shown for batch, shown in listed if wanted(shown["status"], shown["jobName"], batch.created_at)]
-    return _page("invocationJobSummaries", found, asked)
+    return _page("invocationJobSummaries", found, call)
 
 
-def get_invocation(asked: Asked) -> dict[str, Any]:
-    return invocation(_batch(asked), asked.now)
+def get_invocation(call: ApiCall) -> dict[str, Any]:
+    return invocation(_batch(call), call.now)
 
 
-def stop_invocation(asked: Asked) -> dict[str, Any]:
-    asked.simulation.cancel_batch(asked.caller, _batch(asked).id)
+def stop_invocation(call: ApiCall) -> dict[str, Any]:
+    call.simulation.cancel_batch(call.caller, _batch(call).id)
     return {}
 
 
-def _batch(asked: Asked) -> Batch:
-    wanted = asked.place["job"]
-    for batch in asked.simulation.batches(asked.caller):
+def _batch(call: ApiCall) -> Batch:
+    wanted = call.params["job"]
+    for batch in call.simulation.batches(call.caller):
         if wanted in (batch.id, batch_arn(batch)):
             return batch
     raise ApiError(404, f"Could not find invocation job {wanted}")
@@ -262,31 +262,31 @@ def invocation(batch: Batch, now: float) -> dict[str, Any]:
     return shown
 
 
-def get(asked: Asked) -> dict[str, Any]:
-    return details(_job(asked), asked.now)
+def get(call: ApiCall) -> dict[str, Any]:
+    return details(_job(call), call.now)
 
 
-def stop(asked: Asked) -> dict[str, Any]:
-    asked.simulation.cancel(asked.org, _job(asked).id)
+def stop(call: ApiCall) -> dict[str, Any]:
+    call.simulation.cancel(call.org, _job(call).id)
     return {}
 
 
-def _job(asked: Asked) -> Job:
+def _job(call: ApiCall) -> Job:
     """The job with this ARN or name. Raises ApiError 404."""
-    wanted = asked.place["job"]
-    for job in asked.simulation.jobs(asked.org):
+    wanted = call.params["job"]
+    for job in call.simulation.jobs(call.org):
         if wanted in (job_arn(job), job_name(job)):
             return job
     raise ApiError(404, f"Could not find customization job {wanted}")
 
 
-def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
+def error_response(error: ApiError) -> tuple[Any, Mapping[str, str]]:
     """AWS's error body, with the error type in a header."""
     kind = error.code if error.status == 403 else _ERRORS.get(error.status, "InternalServerException")
     return {"message": error.message}, {"x-amzn-ErrorType": str(kind)}
 
 
-def recognise(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
+def authenticate(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
     """Authenticate by API key or by signature. Raises ApiError 403, since AWS does not use 401."""
     authorization = sent.headers.get("Authorization", "")
     if not authorization:
@@ -354,7 +354,7 @@ BEDROCK = Dialect(
         Route("POST", "/model-invocation-job/{job:.+}/stop", stop_invocation),
         Route("GET", "/model-invocation-job/{job:.+}", get_invocation),
     ),
-    recognise=recognise,
-    refuse=refuse,
+    authenticate=authenticate,
+    error_response=error_response,
     configuration=_configuration,
 )

@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Asked:
+class ApiCall:
     """An authenticated call of the API."""
 
     simulation: Simulation
     caller: Caller
     now: float
     """The simulated time at which it is answered."""
-    place: Mapping[str, str]
+    params: Mapping[str, str]
     """The parameters in the path."""
     query: MultiMapping[str]
     content: bytes = field(default=b"", repr=False)
@@ -47,7 +47,7 @@ class Asked:
         return errors.json_object(self.content)
 
 
-Answer = Callable[[Asked], Any]
+Answer = Callable[[ApiCall], Any]
 Issue = Callable[[Mapping[str, str], Sequence[Org]], Any]
 
 
@@ -89,9 +89,9 @@ class Dialect:
     provider: str
     prefix: str
     routes: tuple[Route | Stream, ...]
-    recognise: Callable[[Sequence[Org], Sent, bool], Caller]
+    authenticate: Callable[[Sequence[Org], Sent, bool], Caller]
     """Authenticate a request; admin keys are accepted if the last argument is true. Raises ApiError 401."""
-    refuse: Callable[[ApiError], tuple[Any, Mapping[str, str]]]
+    error_response: Callable[[ApiError], tuple[Any, Mapping[str, str]]]
     """The JSON body and the headers of an error response."""
     configuration: Callable[[Org, str, Path], dict[str, Any]]
     """The organisation's entry in a client's configuration, without name and provider.
@@ -129,13 +129,13 @@ def by_key(orgs: Sequence[Org], sent: Sent, _admin: bool) -> Caller:
 
 
 def token_page(
-    items: Sequence[T], asked: Asked, *, size: str, after: str, most: int, default: int
+    items: Sequence[T], call: ApiCall, *, size: str, after: str, most: int, default: int
 ) -> tuple[Sequence[T], str | None]:
     """A page of a list with next-page tokens. Raises ApiError 400 for an invalid size or token.
 
     Sizes above `most` are reduced to it. The token encodes the index of the next item.
     """
-    wanted, at = asked.query.get(size, str(default)), asked.query.get(after) or "0"
+    wanted, at = call.query.get(size, str(default)), call.query.get(after) or "0"
     try:
         count, start = min(int(wanted), most), int(at.removeprefix("p"), 16)
     except ValueError:

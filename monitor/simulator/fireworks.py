@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.simulator import errors
-from monitor.simulator.dialect import Asked, Dialect, Route, by_key, rfc3339, token_page
+from monitor.simulator.dialect import ApiCall, Dialect, Route, by_key, rfc3339, token_page
 from monitor.simulator.draws import derived, noise
 from monitor.simulator.errors import ApiError
 from monitor.simulator.job import Job
@@ -153,54 +153,52 @@ _OWN = {"supervised": _supervised, "dpo": _dpo, "reinforcement": _reinforcement}
 """The fields that only the jobs of one method have. Only supervised jobs have a cost estimate and an update time."""
 
 
-def _list(method: str, asked: Asked) -> dict[str, Any]:
-    jobs = [job for job in _own(asked) if job.spec.method == method]
-    wanted = asked.query.get("filter")
+def _list(method: str, call: ApiCall) -> dict[str, Any]:
+    jobs = [job for job in _own(call) if job.spec.method == method]
+    wanted = call.query.get("filter")
     if wanted:
         found = _FILTER.fullmatch(wanted)
         if found is None:
             raise errors.bad("filter", f"invalid filter: {wanted}")
-        jobs = [job for job in jobs if f"JOB_STATE_{state(job, asked.now)}" == found[1]]
-    shown, following = token_page(
-        _ordered(jobs, asked), asked, size="pageSize", after="pageToken", most=200, default=50
-    )
+        jobs = [job for job in jobs if f"JOB_STATE_{state(job, call.now)}" == found[1]]
+    shown, following = token_page(_ordered(jobs, call), call, size="pageSize", after="pageToken", most=200, default=50)
     return {
-        LISTS[method]: [job_json(job, asked.now) for job in shown],
+        LISTS[method]: [job_json(job, call.now) for job in shown],
         "nextPageToken": following or "",
         "totalSize": len(jobs),
     }
 
 
-def _ordered(jobs: Sequence[Job], asked: Asked) -> list[Job]:
+def _ordered(jobs: Sequence[Job], call: ApiCall) -> list[Job]:
     """The jobs in the requested order; by default by name, so that the first page need not contain the newest jobs."""
-    field, _, direction = asked.query.get("orderBy", "name").partition(" ")
+    field, _, direction = call.query.get("orderBy", "name").partition(" ")
     key = _ORDERS.get(re.sub(r"([A-Z])", r"_\1", field).lower())
     if key is None or direction.strip() not in ("", "asc", "desc"):
-        raise errors.bad("orderBy", f"invalid order_by: {asked.query['orderBy']}")
+        raise errors.bad("orderBy", f"invalid order_by: {call.query['orderBy']}")
     return sorted(jobs, key=key, reverse=direction.strip() == "desc")
 
 
-def _get(method: str, asked: Asked) -> dict[str, Any]:
-    found = next((job for job in _own(asked) if (job.id, job.spec.method) == (asked.place["job"], method)), None)
+def _get(method: str, call: ApiCall) -> dict[str, Any]:
+    found = next((job for job in _own(call) if (job.id, job.spec.method) == (call.params["job"], method)), None)
     if found is None:
-        raise errors.ApiError(404, f"{LISTS[method]} {asked.place['job']} not found")
-    return job_json(found, asked.now)
+        raise errors.ApiError(404, f"{LISTS[method]} {call.params['job']} not found")
+    return job_json(found, call.now)
 
 
-def _cancel(method: str, asked: Asked) -> dict[str, Any]:
-    _get(method, asked)
-    asked.simulation.cancel(asked.org, asked.place["job"])
+def _cancel(method: str, call: ApiCall) -> dict[str, Any]:
+    _get(method, call)
+    call.simulation.cancel(call.org, call.params["job"])
     return {}
 
 
-def _own(asked: Asked) -> tuple[Job, ...]:
+def _own(call: ApiCall) -> tuple[Job, ...]:
     """The jobs of the account in the path. Raises ApiError 403 for another account than the caller's."""
-    if asked.place["account"] != asked.org.id:
-        raise ApiError(403, f"permission denied for account {asked.place['account']}")
-    return asked.simulation.jobs(asked.org)
+    if call.params["account"] != call.org.id:
+        raise ApiError(403, f"permission denied for account {call.params['account']}")
+    return call.simulation.jobs(call.org)
 
 
-def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
+def error_response(error: ApiError) -> tuple[Any, Mapping[str, str]]:
     """A gRPC status as grpc-gateway encodes it."""
     message = "invalid API key" if error.status == 401 else error.message
     return {"code": _GRPC.get(error.status, 2), "message": message, "details": []}, {}
@@ -226,7 +224,7 @@ FIREWORKS = Dialect(
     provider="fireworks",
     prefix="/fireworks/v1",
     routes=tuple(_routes()),
-    recognise=by_key,
-    refuse=refuse,
+    authenticate=by_key,
+    error_response=error_response,
     configuration=_configuration,
 )

@@ -12,7 +12,7 @@ from monitor.simulator.dataset import MIN_EXAMPLES, Dataset
 from monitor.simulator.draws import derived, dice, within
 from monitor.simulator.models import Base, base_name, base_of
 from monitor.simulator.orgs import Caller
-from monitor.simulator.plan import Durations, Ending, Fault, Pace, Plan, Status, lay_out
+from monitor.simulator.plan import Durations, Ending, Fault, Pace, Plan, Status, build_plan
 
 AUTO = {
     "supervised": ("n_epochs", "batch_size", "learning_rate_multiplier"),
@@ -99,7 +99,7 @@ class Job:
     created_at: float
     spec: JobSpec
     dataset: Dataset
-    settled: Mapping[str, Any]
+    resolved: Mapping[str, Any]
     """The hyperparameters with every "auto" replaced."""
     plan: Plan
 
@@ -127,7 +127,7 @@ class Job:
     @property
     def epochs(self) -> int:
         """The number of epochs."""
-        return int(self.settled["n_epochs"])
+        return int(self.resolved["n_epochs"])
 
     @property
     def trained_tokens(self) -> int:
@@ -161,12 +161,12 @@ class Files:
 
 def plan_job(job_id: str, caller: Caller, spec: JobSpec, *, files: Files, pace: Pace, at: float) -> Job:
     """Plan a job that is created at `at`. The same arguments give the same plan."""
-    settled = settle(spec, files.training)
+    resolved = resolve_hyperparameters(spec, files.training)
     found = _fault(spec, files)
-    plan = lay_out(
+    plan = build_plan(
         at,
         durations=_durations(dice(job_id, "durations"), pace, spec.method, caller.org.provider),
-        total_steps=pace.steps or _steps(files.training, settled),
+        total_steps=pace.steps or _steps(files.training, resolved),
         ending=Ending.VALIDATION if found else spec.ending,
         fault=found or _FAULTS.get(spec.ending),
     )
@@ -176,12 +176,12 @@ def plan_job(job_id: str, caller: Caller, spec: JobSpec, *, files: Files, pace: 
         created_at=at,
         spec=spec,
         dataset=files.training,
-        settled=settled,
+        resolved=resolved,
         plan=plan,
     )
 
 
-def settle(spec: JobSpec, dataset: Dataset) -> dict[str, Any]:
+def resolve_hyperparameters(spec: JobSpec, dataset: Dataset) -> dict[str, Any]:
     """The hyperparameters with "auto" replaced. Epochs follow OpenAI's cookbook: 3, but more for small files."""
     examples = max(1, dataset.examples)
     reinforcement = spec.method == "reinforcement"
@@ -203,9 +203,9 @@ def _epochs(examples: int) -> int:
     return max(1, 25000 // examples) if examples * 3 > 25000 else 3
 
 
-def _steps(dataset: Dataset, settled: dict[str, Any]) -> int:
+def _steps(dataset: Dataset, resolved: dict[str, Any]) -> int:
     """The number of steps. Each epoch ends with a smaller batch if the examples do not divide evenly."""
-    return int(settled["n_epochs"]) * max(1, -(-dataset.examples // int(settled["batch_size"])))
+    return int(resolved["n_epochs"]) * max(1, -(-dataset.examples // int(resolved["batch_size"])))
 
 
 def _durations(rng: Random, pace: Pace, method: str, provider: str) -> Durations:

@@ -171,7 +171,9 @@ class Plan:
         return max((run.steps_by(now) for run in self.runs if run.start <= now), default=0)
 
 
-def lay_out(created_at: float, *, durations: Durations, total_steps: int, ending: Ending, fault: Fault | None) -> Plan:
+def build_plan(
+    created_at: float, *, durations: Durations, total_steps: int, ending: Ending, fault: Fault | None
+) -> Plan:
     """Plan the life of an undisturbed job. Every `fault` but a server error is found in validation."""
     marks = (Mark(created_at, Status.VALIDATING),)
     plan = Plan(marks=marks, durations=durations, total_steps=total_steps, ending=ending, fault=fault)

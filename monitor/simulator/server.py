@@ -17,7 +17,7 @@ from monitor.simulator import errors
 from monitor.simulator.azure import AZURE
 from monitor.simulator.bedrock import BEDROCK
 from monitor.simulator.clock import monotonic
-from monitor.simulator.dialect import Asked, Dialect, Issue, Route, Sent, Stream
+from monitor.simulator.dialect import ApiCall, Dialect, Issue, Route, Sent, Stream
 from monitor.simulator.errors import ApiError
 from monitor.simulator.fireworks import FIREWORKS
 from monitor.simulator.openai import OPENAI
@@ -112,7 +112,7 @@ def _guarded(
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         sent = Sent(request.method, request.rel_url.raw_path, request.rel_url.raw_query_string, request.headers)
-        caller = dialect.recognise(orgs, sent, route.scope is not None)
+        caller = dialect.authenticate(orgs, sent, route.scope is not None)
         request[_CALLER] = caller
         request[_LIMITS] = limiter.admit(caller.org)
         if route.scope is not None and caller.org.admin_key not in request.headers["Authorization"]:
@@ -121,8 +121,8 @@ def _guarded(
             return await route.answer(request, simulation, caller)
         content = await request.read()
         host = f"{request.scheme}://{request.host}"
-        asked = Asked(simulation, caller, simulation.now(), request.match_info, request.query, content, host)
-        return web.json_response(route.answer(asked))
+        call = ApiCall(simulation, caller, simulation.now(), request.match_info, request.query, content, host)
+        return web.json_response(route.answer(call))
 
     return guarded
 
@@ -154,7 +154,7 @@ async def _refusals(request: web.Request, handler: Handler) -> web.StreamRespons
         refused = errors.wrong_method(request.method, request.path)
     except web.HTTPRequestEntityTooLarge:
         refused = ApiError(413, "The request body is too large.")
-    body, headers = _dialect(request.path).refuse(refused)
+    body, headers = _dialect(request.path).error_response(refused)
     return web.json_response(body, status=refused.status, headers={**refused.headers, **headers})
 
 

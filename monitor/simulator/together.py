@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from monitor.simulator.dialect import Asked, Dialect, Route, by_key, rfc3339
+from monitor.simulator.dialect import ApiCall, Dialect, Route, by_key, rfc3339
 from monitor.simulator.draws import derived, noise
 from monitor.simulator.errors import ApiError
 from monitor.simulator.job import Job
@@ -90,7 +90,7 @@ def job_json(job: Job, now: float, *, whole: bool) -> dict[str, Any]:
         "n_epochs": job.epochs,
         "n_evals": 0,
         "n_checkpoints": 1,
-        "batch_size": int(job.settled["batch_size"]),
+        "batch_size": int(job.resolved["batch_size"]),
         "learning_rate": 1e-5,
         "lr_scheduler": {"lr_scheduler_type": "cosine", "lr_scheduler_args": {"min_lr_ratio": 0.1, "num_cycles": 0.5}},
         "training_method": {"method": "dpo", "dpo_beta": 0.1} if dpo else {"method": "sft", "train_on_inputs": "auto"},
@@ -235,23 +235,23 @@ def _alone(job: Job, now: float) -> dict[str, Any]:
     }
 
 
-def list_jobs(asked: Asked) -> dict[str, Any]:
+def list_jobs(call: ApiCall) -> dict[str, Any]:
     """All jobs at once. The order is undocumented; here it is by id."""
-    jobs = sorted(asked.simulation.jobs(asked.org), key=lambda job: job.id)
-    return {"data": [job_json(job, asked.now, whole=False) for job in jobs]}
+    jobs = sorted(call.simulation.jobs(call.org), key=lambda job: job.id)
+    return {"data": [job_json(job, call.now, whole=False) for job in jobs]}
 
 
-def retrieve(asked: Asked) -> dict[str, Any]:
-    return job_json(_job(asked), asked.now, whole=True)
+def retrieve(call: ApiCall) -> dict[str, Any]:
+    return job_json(_job(call), call.now, whole=True)
 
 
-def list_events(asked: Asked) -> dict[str, Any]:
-    return {"data": list(events(_job(asked), asked.now))}
+def list_events(call: ApiCall) -> dict[str, Any]:
+    return {"data": list(events(_job(call), call.now))}
 
 
-def list_checkpoints(asked: Asked) -> dict[str, Any]:
-    job = _job(asked)
-    kept = snapshots(job, job.plan.step(asked.now))
+def list_checkpoints(call: ApiCall) -> dict[str, Any]:
+    job = _job(call)
+    kept = snapshots(job, job.plan.step(call.now))
     return {
         "data": [
             {
@@ -265,11 +265,11 @@ def list_checkpoints(asked: Asked) -> dict[str, Any]:
     }
 
 
-def list_metrics(asked: Asked) -> dict[str, Any]:
+def list_metrics(call: ApiCall) -> dict[str, Any]:
     """The metrics of a training by step. Their names are not documented, so these are a guess."""
-    job = _job(asked)
-    first = int(asked.query.get("global_step_from", "1"))
-    last = min(int(asked.query.get("global_step_to", str(job.plan.total_steps))), job.plan.step(asked.now))
+    job = _job(call)
+    first = int(call.query.get("global_step_from", "1"))
+    last = min(int(call.query.get("global_step_to", str(job.plan.total_steps))), job.plan.step(call.now))
     return {"metrics": [_metric(job, step) for step in range(max(1, first), last + 1)]}
 
 
@@ -279,15 +279,15 @@ def _metric(job: Job, step: int) -> dict[str, Any]:
     return {"global_step": step, **measured}
 
 
-def cancel(asked: Asked) -> dict[str, Any]:
-    return job_json(asked.simulation.cancel(asked.org, asked.place["job"]), asked.now, whole=False)
+def cancel(call: ApiCall) -> dict[str, Any]:
+    return job_json(call.simulation.cancel(call.org, call.params["job"]), call.now, whole=False)
 
 
-def _job(asked: Asked) -> Job:
-    return asked.simulation.job(asked.org, asked.place["job"])
+def _job(call: ApiCall) -> Job:
+    return call.simulation.job(call.org, call.params["job"])
 
 
-def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
+def error_response(error: ApiError) -> tuple[Any, Mapping[str, str]]:
     """OpenAI's error body with Together's message."""
     message = "Invalid API key provided" if error.status == 401 else error.message
     return {"error": {"message": message, "type": error.type, "param": error.param, "code": error.code}}, {}
@@ -308,7 +308,7 @@ TOGETHER = Dialect(
         Route("GET", "/fine-tunes/{job}/metrics", list_metrics),
         Route("POST", "/fine-tunes/{job}/cancel", cancel),
     ),
-    recognise=by_key,
-    refuse=refuse,
+    authenticate=by_key,
+    error_response=error_response,
     configuration=_configuration,
 )

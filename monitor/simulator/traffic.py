@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from monitor.simulator.batch import Batch, drawn, plan_batch
+from monitor.simulator.batch import Batch, plan_batch, random_batch
 from monitor.simulator.dataset import Dataset
 from monitor.simulator.draws import Span, derived, dice, within
 from monitor.simulator.job import AUTO, Files, Job, JobSpec, plan_job
@@ -145,7 +145,7 @@ def coming_batches(scene: Scene, traffic: Traffic) -> Iterator[Batch]:
 def _batch(scene: Scene, rng: Random, at: float) -> Batch:
     owner = Caller(scene.org, rng.choice(scene.org.projects))
     name = batch_id(rng, scene.org.provider)
-    return plan_batch(name, owner, drawn(rng, BATCH_MODELS[scene.org.provider]), pace=scene.pace, at=at)
+    return plan_batch(name, owner, random_batch(rng, BATCH_MODELS[scene.org.provider]), pace=scene.pace, at=at)
 
 
 def _ended(scene: Scene, traffic: Traffic, number: int) -> Job:

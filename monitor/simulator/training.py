@@ -123,7 +123,7 @@ def eval_steps(job: Job) -> frozenset[int]:
     """The steps with an evaluation of the whole validation file: the last of each epoch; in reinforcement every few."""
     if job.spec.method != "reinforcement":
         return epoch_ends(job)
-    interval = int(job.settled.get("eval_interval") or 5)
+    interval = int(job.resolved.get("eval_interval") or 5)
     return frozenset({*range(interval, job.plan.total_steps + 1, interval), job.plan.total_steps})
 
 
@@ -219,7 +219,7 @@ def _reinforcement_details(job: Job, step: int) -> dict[str, Any]:
         "completion_tokens_mean": tokens + 120,
         "valid_reasoning_tokens_mean": tokens - 20 if evaluated else None,
         "scores": {"train_reward_mean": mean, "valid_reward_mean": mean if evaluated else None, "graders": []},
-        "usage": {"graders": [], "samples": {"total": int(job.settled.get("batch_size") or 1)}},
+        "usage": {"graders": [], "samples": {"total": int(job.resolved.get("batch_size") or 1)}},
         "errors": {"graders": []},
         "timing": {"step": {name: round(seconds * part, 1) for name, part in parts.items()}, "graders": []},
         "model_graders_token_usage": {},

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.simulator import errors
-from monitor.simulator.dialect import Asked, Dialect, Route, by_key, rfc3339, token_page
+from monitor.simulator.dialect import ApiCall, Dialect, Route, by_key, rfc3339, token_page
 from monitor.simulator.draws import derived, noise
 from monitor.simulator.errors import ApiError
 from monitor.simulator.job import Job
@@ -152,44 +152,44 @@ def _outcome(job: Job, status: Status) -> dict[str, Any]:
     return {"tunedModel": {"model": model, "endpoint": endpoint, "checkpoints": checkpoints}}
 
 
-def list_jobs(asked: Asked) -> dict[str, Any]:
-    jobs = [job for job in _own(asked) if location(job) == asked.place["location"]]
-    wanted = asked.query.get("filter")
+def list_jobs(call: ApiCall) -> dict[str, Any]:
+    jobs = [job for job in _own(call) if location(job) == call.params["location"]]
+    wanted = call.query.get("filter")
     if wanted:
         found = _FILTER.fullmatch(wanted)
         if found is None:
             raise errors.bad("filter", f"Invalid filter: {wanted}")
-        jobs = [job for job in jobs if f"JOB_STATE_{states(job, asked.now)[0]}" == found[1]]
-    shown, following = token_page(jobs, asked, size="pageSize", after="pageToken", most=100, default=100)
-    answer = {"tuningJobs": [job_json(job, asked.now) for job in shown], "nextPageToken": following}
+        jobs = [job for job in jobs if f"JOB_STATE_{states(job, call.now)[0]}" == found[1]]
+    shown, following = token_page(jobs, call, size="pageSize", after="pageToken", most=100, default=100)
+    answer = {"tuningJobs": [job_json(job, call.now) for job in shown], "nextPageToken": following}
     return {name: value for name, value in answer.items() if value}
 
 
-def get(asked: Asked) -> dict[str, Any]:
-    return job_json(_job(asked), asked.now)
+def get(call: ApiCall) -> dict[str, Any]:
+    return job_json(_job(call), call.now)
 
 
-def cancel(asked: Asked) -> dict[str, Any]:
-    asked.simulation.cancel(asked.org, _job(asked).id)
+def cancel(call: ApiCall) -> dict[str, Any]:
+    call.simulation.cancel(call.org, _job(call).id)
     return {}
 
 
-def _job(asked: Asked) -> Job:
-    for job in _own(asked):
-        if (job.id, location(job)) == (asked.place["job"], asked.place["location"]):
+def _job(call: ApiCall) -> Job:
+    for job in _own(call):
+        if (job.id, location(job)) == (call.params["job"], call.params["location"]):
             return job
-    raise ApiError(404, f"The TuningJob does not exist: {asked.place['job']}")
+    raise ApiError(404, f"The TuningJob does not exist: {call.params['job']}")
 
 
-def _own(asked: Asked) -> tuple[Job, ...]:
+def _own(call: ApiCall) -> tuple[Job, ...]:
     """The jobs of the project in the path. Raises ApiError 403 if the token is for another project."""
-    if asked.place["project"] not in (asked.org.id, number(asked.org)):
-        message = f"Permission 'aiplatform.tuningJobs.list' denied on resource 'projects/{asked.place['project']}'"
+    if call.params["project"] not in (call.org.id, number(call.org)):
+        message = f"Permission 'aiplatform.tuningJobs.list' denied on resource 'projects/{call.params['project']}'"
         raise ApiError(403, message)
-    return asked.simulation.jobs(asked.org)
+    return call.simulation.jobs(call.org)
 
 
-def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
+def error_response(error: ApiError) -> tuple[Any, Mapping[str, str]]:
     """Google's error body; for token requests, that of OAuth."""
     if error.type == "oauth":
         return {"error": error.code, "error_description": error.message}, {}
@@ -244,8 +244,8 @@ VERTEX = Dialect(
         Route("GET", _JOBS + "/{job}", get),
         Route("POST", _JOBS + "/{job}:cancel", cancel),
     ),
-    recognise=by_key,
-    refuse=refuse,
+    authenticate=by_key,
+    error_response=error_response,
     configuration=_configuration,
     tokens=(("/token", issue),),
 )

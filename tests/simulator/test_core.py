@@ -11,7 +11,7 @@ import pytest
 from monitor.simulator import Pace, SimClock, Simulation, Traffic, organisations, training_file
 from monitor.simulator.dataset import Dataset, count_tokens, examine, training_file_size
 from monitor.simulator.errors import masked
-from monitor.simulator.job import Job, JobSpec, settle, slug
+from monitor.simulator.job import Job, JobSpec, resolve_hyperparameters, slug
 from monitor.simulator.models import base_of
 from monitor.simulator.openai.jobs import view
 from monitor.simulator.openai.models import answer
@@ -65,7 +65,7 @@ def test_tokens_are_counted_wherever_texts_are(line: bytes, tokens: int) -> None
     ("examples", "epochs", "batch"), [(10, 10, 1), (33, 3, 1), (34, 3, 1), (3000, 3, 6), (20_000, 1, 40)]
 )
 def test_auto_follows_the_size_of_the_file(examples: int, epochs: int, batch: int) -> None:
-    settled = settle(JobSpec("file-1", "gpt-4o-2024-08-06"), Dataset(examples, examples))
+    settled = resolve_hyperparameters(JobSpec("file-1", "gpt-4o-2024-08-06"), Dataset(examples, examples))
     assert (settled["n_epochs"], settled["batch_size"]) == (epochs, batch)
 
 
@@ -203,5 +203,5 @@ def test_a_thousand_jobs_are_planned_in_no_time(clock: HandClock) -> None:
 def test_a_pace_without_steps_takes_them_from_the_file(clock: HandClock) -> None:
     simulation = Simulation(organisations(1, seed=2), clock=clock, pace=Pace(), traffic=Traffic(history=30))
     for job in simulation.jobs(simulation.orgs[0]):
-        batch = job.settled["batch_size"]
+        batch = job.resolved["batch_size"]
         assert job.plan.total_steps == job.epochs * -(-job.dataset.examples // batch)

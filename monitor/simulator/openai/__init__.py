@@ -18,7 +18,7 @@ from monitor.simulator.openai.webhooks import WEBHOOKS
 from monitor.simulator.orgs import Caller, Org, admin_keyring, keyring
 
 
-def recognise(orgs: Sequence[Org], sent: Sent, admin: bool) -> Caller:
+def authenticate(orgs: Sequence[Org], sent: Sent, admin: bool) -> Caller:
     """Authenticate a request. Raises ApiError 401, also if a header names another organisation or project."""
     caller = bearer(keyring(orgs) | (admin_keyring(orgs) if admin else {}), sent)
     if sent.headers.get("OpenAI-Organization", caller.org.id) != caller.org.id:
@@ -28,7 +28,7 @@ def recognise(orgs: Sequence[Org], sent: Sent, admin: bool) -> Caller:
     return caller
 
 
-def refuse(error: ApiError) -> tuple[Any, Mapping[str, str]]:
+def error_response(error: ApiError) -> tuple[Any, Mapping[str, str]]:
     """OpenAI's error body."""
     return error.envelope(), {}
 
@@ -46,7 +46,7 @@ OPENAI = Dialect(
     provider="openai",
     prefix="/v1",
     routes=(*JOBS, *FILES, *MODELS, *BATCHES, *WEBHOOKS, *COSTS),
-    recognise=recognise,
-    refuse=refuse,
+    authenticate=authenticate,
+    error_response=error_response,
     configuration=_configuration,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from monitor.simulator import errors
 from monitor.simulator.batch import BATCH_ENDS, Batch, BatchSpec, BatchStatus
-from monitor.simulator.dialect import Asked, Route
+from monitor.simulator.dialect import ApiCall, Route
 from monitor.simulator.openai.jobs import read_metadata, read_text
 from monitor.simulator.openai.pages import cut, named
 
@@ -14,18 +14,18 @@ _ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/co
 _MOMENTS = tuple(status for status in BatchStatus if status is not BatchStatus.VALIDATING)
 
 
-def list_batches(asked: Asked) -> dict[str, Any]:
-    batches = asked.simulation.batches(asked.caller)
-    shown, more = cut(batches, asked.query, default=20, name=lambda batch: batch.id)
-    return named([batch_json(batch, asked.now) for batch in shown], more=more)
+def list_batches(call: ApiCall) -> dict[str, Any]:
+    batches = call.simulation.batches(call.caller)
+    shown, more = cut(batches, call.query, default=20, name=lambda batch: batch.id)
+    return named([batch_json(batch, call.now) for batch in shown], more=more)
 
 
-def retrieve(asked: Asked) -> dict[str, Any]:
-    return batch_json(asked.simulation.batch(asked.caller, asked.place["batch"]), asked.now)
+def retrieve(call: ApiCall) -> dict[str, Any]:
+    return batch_json(call.simulation.batch(call.caller, call.params["batch"]), call.now)
 
 
-def create(asked: Asked) -> dict[str, Any]:
-    body = asked.body()
+def create(call: ApiCall) -> dict[str, Any]:
+    body = call.body()
     input_file, endpoint = (read_text(body, name, required=True) or "" for name in ("input_file_id", "endpoint"))
     if endpoint not in _ENDPOINTS:
         known = ", ".join(f"'{each}'" for each in _ENDPOINTS)
@@ -33,7 +33,7 @@ def create(asked: Asked) -> dict[str, Any]:
     if body.get("completion_window") != "24h":
         raise errors.bad("completion_window", "Invalid value. Supported values are: '24h'.", "invalid_value")
     metadata, ending = read_metadata(body)
-    file = asked.simulation.file(asked.caller, input_file)
+    file = call.simulation.file(call.caller, input_file)
     if file.purpose != "batch" or file.dataset is None:
         message = f"File '{input_file}' has purpose '{file.purpose}', but 'batch' is required."
         raise errors.bad("input_file_id", message, "invalid_file_purpose")
@@ -45,11 +45,11 @@ def create(asked: Asked) -> dict[str, Any]:
         metadata=metadata,
         ending=ending,
     )
-    return batch_json(asked.simulation.create_batch(asked.caller, asks), asked.now)
+    return batch_json(call.simulation.create_batch(call.caller, asks), call.now)
 
 
-def cancel(asked: Asked) -> dict[str, Any]:
-    return batch_json(asked.simulation.cancel_batch(asked.caller, asked.place["batch"]), asked.now)
+def cancel(call: ApiCall) -> dict[str, Any]:
+    return batch_json(call.simulation.cancel_batch(call.caller, call.params["batch"]), call.now)
 
 
 BATCHES = (

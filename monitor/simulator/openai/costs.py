@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 from monitor.simulator import errors
-from monitor.simulator.dialect import Asked, Route
+from monitor.simulator.dialect import ApiCall, Route
 from monitor.simulator.draws import noise
 from monitor.simulator.job import Job
 from monitor.simulator.models import base_of, is_tuned
@@ -29,28 +29,28 @@ _USAGE_GROUPS = ("project_id", "user_id", "api_key_id", "model", "batch", "servi
 _COST_GROUPS = ("project_id", "line_item", "api_key_id")
 
 
-def completions(asked: Asked) -> dict[str, Any]:
-    groups, wanted = _groups(asked, _USAGE_GROUPS), _filter(asked)
+def completions(call: ApiCall) -> dict[str, Any]:
+    groups, wanted = _groups(call, _USAGE_GROUPS), _filter(call)
 
     def results(start: int, width: int) -> list[dict[str, Any]]:
-        found = uses(asked.simulation, asked.org, start, min(start + width, asked.now + 1))
+        found = uses(call.simulation, call.org, start, min(start + width, call.now + 1))
         return _usage_results([use for use in found if wanted(use)], groups)
 
-    return _buckets(_span(asked.query, asked.now, _WIDTHS), results)
+    return _buckets(_span(call.query, call.now, _WIDTHS), results)
 
 
-def costs(asked: Asked) -> dict[str, Any]:
-    groups, projects = _groups(asked, _COST_GROUPS), _list(asked, "project_ids")
+def costs(call: ApiCall) -> dict[str, Any]:
+    groups, projects = _groups(call, _COST_GROUPS), _list(call, "project_ids")
 
     def results(start: int, _width: int) -> list[dict[str, Any]]:
-        found = charges(asked.simulation, asked.org, start, asked.now)
+        found = charges(call.simulation, call.org, start, call.now)
         return _cost_results([each for each in found if not projects or each.project_id in projects], groups)
 
-    return _buckets(_span(asked.query, asked.now, {"1d": (DAY, 7, 180)}), results)
+    return _buckets(_span(call.query, call.now, {"1d": (DAY, 7, 180)}), results)
 
 
-def projects(asked: Asked) -> dict[str, Any]:
-    shown, more = cut(asked.org.projects, asked.query, default=20, name=lambda project: project.id)
+def projects(call: ApiCall) -> dict[str, Any]:
+    shown, more = cut(call.org.projects, call.query, default=20, name=lambda project: project.id)
     return named([_project(project) for project in shown], more=more)
 
 
@@ -281,13 +281,13 @@ def _from_cursor(text: str) -> int:
         raise errors.bad("page", "Invalid 'page': no such page.", "invalid_value") from None
 
 
-def _list(asked: Asked, name: str) -> list[str]:
+def _list(call: ApiCall, name: str) -> list[str]:
     """A list parameter in either spelling: `name=a&name=b` or `name[]=a&name[]=b`."""
-    return [*asked.query.getall(name, []), *asked.query.getall(f"{name}[]", [])]
+    return [*call.query.getall(name, []), *call.query.getall(f"{name}[]", [])]
 
 
-def _groups(asked: Asked, known: Sequence[str]) -> tuple[str, ...]:
-    wanted = _list(asked, "group_by")
+def _groups(call: ApiCall, known: Sequence[str]) -> tuple[str, ...]:
+    wanted = _list(call, "group_by")
     for name in wanted:
         if name not in known:
             message = f"Invalid value: '{name}'. Supported values are: {', '.join(known)}."
@@ -295,9 +295,9 @@ def _groups(asked: Asked, known: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in known if name in wanted)
 
 
-def _filter(asked: Asked) -> Callable[[Use], bool]:
-    projects, models = _list(asked, "project_ids"), _list(asked, "models")
-    batch = asked.query.get("batch")
+def _filter(call: ApiCall) -> Callable[[Use], bool]:
+    projects, models = _list(call, "project_ids"), _list(call, "models")
+    batch = call.query.get("batch")
 
     def wanted(use: Use) -> bool:
         right = (not projects or use.project_id in projects) and (not models or use.model in models)

@@ -13,7 +13,7 @@ from aiohttp import BodyPartReader, web
 
 from monitor.simulator import errors
 from monitor.simulator.dataset import Dataset, examine
-from monitor.simulator.dialect import Asked, Route, Stream
+from monitor.simulator.dialect import ApiCall, Route, Stream
 from monitor.simulator.files import StoredFile
 from monitor.simulator.openai.pages import cut, named
 from monitor.simulator.orgs import Caller
@@ -37,17 +37,17 @@ class _Form:
     size: int = 0
 
 
-def list_files(asked: Asked) -> dict[str, Any]:
-    purpose = asked.query.get("purpose")
-    files = [file for file in asked.simulation.files(asked.caller) if purpose in (None, file.purpose)]
-    if asked.query.get("order") == "asc":
+def list_files(call: ApiCall) -> dict[str, Any]:
+    purpose = call.query.get("purpose")
+    files = [file for file in call.simulation.files(call.caller) if purpose in (None, file.purpose)]
+    if call.query.get("order") == "asc":
         files.reverse()
-    shown, more = cut(files, asked.query, default=10_000, name=lambda file: file.id)
+    shown, more = cut(files, call.query, default=10_000, name=lambda file: file.id)
     return named([file_json(each) for each in shown], more=more)
 
 
-def retrieve(asked: Asked) -> dict[str, Any]:
-    return file_json(asked.simulation.file(asked.caller, asked.place["file"]))
+def retrieve(call: ApiCall) -> dict[str, Any]:
+    return file_json(call.simulation.file(call.caller, call.params["file"]))
 
 
 async def upload(request: web.Request, simulation: Simulation, caller: Caller) -> web.Response:

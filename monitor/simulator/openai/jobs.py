@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from monitor.simulator import errors
-from monitor.simulator.dialect import Asked, Route
+from monitor.simulator.dialect import ApiCall, Route
 from monitor.simulator.draws import derived, noise
 from monitor.simulator.job import AUTO, Job, JobSpec, seconds
 from monitor.simulator.models import Base, base_of, is_tuned
@@ -24,46 +24,46 @@ _TUNABLE = {"n_epochs": (1, 50), "batch_size": (1, 256), "learning_rate_multipli
 _POLICIES = ("harassment/threatening", "hate", "self-harm/instructions", "sexual/minors", "violence/graphic", "illicit")
 
 
-def create(asked: Asked) -> dict[str, Any]:
-    job = asked.simulation.create_job(asked.caller, read(asked.body()))
+def create(call: ApiCall) -> dict[str, Any]:
+    job = call.simulation.create_job(call.caller, read(call.body()))
     return view(job, job.created_at)
 
 
-def list_jobs(asked: Asked) -> dict[str, Any]:
-    wanted = _wanted(asked.query)
-    jobs = [job for job in asked.simulation.jobs(asked.org) if wanted(job.spec.metadata)]
-    shown, more = cut(jobs, asked.query, default=20, name=lambda job: job.id)
-    return {"object": "list", "data": [view(job, asked.now) for job in shown], "has_more": more}
+def list_jobs(call: ApiCall) -> dict[str, Any]:
+    wanted = _wanted(call.query)
+    jobs = [job for job in call.simulation.jobs(call.org) if wanted(job.spec.metadata)]
+    shown, more = cut(jobs, call.query, default=20, name=lambda job: job.id)
+    return {"object": "list", "data": [view(job, call.now) for job in shown], "has_more": more}
 
 
-def retrieve(asked: Asked) -> dict[str, Any]:
-    return view(_job(asked), asked.now)
+def retrieve(call: ApiCall) -> dict[str, Any]:
+    return view(_job(call), call.now)
 
 
-def list_events(asked: Asked) -> dict[str, Any]:
-    job = _job(asked)
-    happened = events(job, asked.now)[::-1]
-    shown, more = cut(happened, asked.query, default=20, name=lambda event: event_id(job, event))
+def list_events(call: ApiCall) -> dict[str, Any]:
+    job = _job(call)
+    happened = events(job, call.now)[::-1]
+    shown, more = cut(happened, call.query, default=20, name=lambda event: event_id(job, event))
     return {"object": "list", "data": [event_json(job, event) for event in shown], "has_more": more}
 
 
-def list_checkpoints(asked: Asked) -> dict[str, Any]:
-    job = _job(asked)
-    kept = listed(job, asked.now)[::-1]
-    shown, more = cut(kept, asked.query, default=10, name=lambda each: checkpoint_id(job, each[0]))
+def list_checkpoints(call: ApiCall) -> dict[str, Any]:
+    job = _job(call)
+    kept = listed(job, call.now)[::-1]
+    shown, more = cut(kept, call.query, default=10, name=lambda each: checkpoint_id(job, each[0]))
     return named([checkpoint_json(job, step, name) for step, name in shown], more=more)
 
 
-def cancel(asked: Asked) -> dict[str, Any]:
-    return view(asked.simulation.cancel(asked.org, asked.place["job"]), asked.now)
+def cancel(call: ApiCall) -> dict[str, Any]:
+    return view(call.simulation.cancel(call.org, call.params["job"]), call.now)
 
 
-def pause(asked: Asked) -> dict[str, Any]:
-    return view(asked.simulation.pause(asked.org, asked.place["job"]), asked.now)
+def pause(call: ApiCall) -> dict[str, Any]:
+    return view(call.simulation.pause(call.org, call.params["job"]), call.now)
 
 
-def resume(asked: Asked) -> dict[str, Any]:
-    return view(asked.simulation.resume(asked.org, asked.place["job"]), asked.now)
+def resume(call: ApiCall) -> dict[str, Any]:
+    return view(call.simulation.resume(call.org, call.params["job"]), call.now)
 
 
 JOBS = (
@@ -78,16 +78,16 @@ JOBS = (
 )
 
 
-def _job(asked: Asked) -> Job:
-    return asked.simulation.job(asked.org, asked.place["job"])
+def _job(call: ApiCall) -> Job:
+    return call.simulation.job(call.org, call.params["job"])
 
 
 def _wanted(query: Mapping[str, str]) -> Callable[[Mapping[str, str] | None], bool]:
     """A predicate for a job's metadata: all of `metadata[k]=v`, or `metadata=null` for jobs without metadata."""
     if query.get("metadata") == "null":
         return lambda metadata: not metadata
-    asked = {match[1]: value for name, value in query.items() if (match := re.fullmatch(r"metadata\[(.*)\]", name))}
-    return lambda metadata: asked.items() <= (metadata or {}).items()
+    wanted = {match[1]: value for name, value in query.items() if (match := re.fullmatch(r"metadata\[(.*)\]", name))}
+    return lambda metadata: wanted.items() <= (metadata or {}).items()
 
 
 def view(job: Job, now: float) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def view(job: Job, now: float) -> dict[str, Any]:
 def _hyperparameters(job: Job, now: float) -> dict[str, Any]:
     """The hyperparameters: as requested until the files are validated, then with "auto" replaced."""
     validated = any(mark.status is Status.QUEUED and mark.at <= now for mark in job.plan.marks)
-    return dict(job.settled if validated else job.spec.hyperparameters)
+    return dict(job.resolved if validated else job.spec.hyperparameters)
 
 
 def _error(job: Job, status: Status) -> dict[str, Any]:
@@ -259,11 +259,11 @@ def _method(body: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any
     details = _mapping(given, name)
     if name == "reinforcement" and "grader" not in details:
         raise errors.missing("method.reinforcement.grader")
-    asked = {**_mapping(body, "hyperparameters"), **_mapping(details, "hyperparameters")}
+    requested = {**_mapping(body, "hyperparameters"), **_mapping(details, "hyperparameters")}
     chosen: dict[str, Any] = dict.fromkeys(AUTO[name], "auto")
     if name == "reinforcement":
         chosen["reasoning_effort"] = "medium"
-    for key, value in asked.items():
+    for key, value in requested.items():
         chosen[key] = _number(key, value) if key in _TUNABLE else value
     return name, chosen, {key: value for key, value in details.items() if key != "hyperparameters"}
 

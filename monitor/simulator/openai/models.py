@@ -10,7 +10,7 @@ from aiohttp import web
 
 from monitor.simulator import errors
 from monitor.simulator.dataset import count_tokens, message_texts
-from monitor.simulator.dialect import Asked, Route, Stream
+from monitor.simulator.dialect import ApiCall, Route, Stream
 from monitor.simulator.draws import derived
 from monitor.simulator.models import ALIASES, BASES, Base, base_of
 from monitor.simulator.orgs import Caller, Org
@@ -27,13 +27,13 @@ _CACHED_FROM = 1024
 """Prompts shorter than this are never cached; longer ones are, in blocks of 128 tokens."""
 
 
-def list_models(asked: Asked) -> dict[str, Any]:
-    return {"object": "list", "data": _listed(asked)}
+def list_models(call: ApiCall) -> dict[str, Any]:
+    return {"object": "list", "data": _listed(call)}
 
 
-def retrieve(asked: Asked) -> dict[str, Any]:
-    wanted = asked.place["model"]
-    found = next((each for each in _listed(asked) if each["id"] == wanted), None)
+def retrieve(call: ApiCall) -> dict[str, Any]:
+    wanted = call.params["model"]
+    found = next((each for each in _listed(call) if each["id"] == wanted), None)
     if found is None:
         raise errors.no_such_model(wanted)
     return found
@@ -65,16 +65,16 @@ MODELS = (
 )
 
 
-def _listed(asked: Asked) -> list[dict[str, Any]]:
+def _listed(call: ApiCall) -> list[dict[str, Any]]:
     """The public models (snapshots and aliases), then each tuned model with its snapshots."""
-    shutdowns = asked.simulation.shutdowns
+    shutdowns = call.simulation.shutdowns
     bases = {base.id: base for base in BASES.values() if base.provider == "openai"}
     public = {**bases, **{alias: BASES[base] for alias, base in ALIASES.items()}}
     return [
         _model_json(name, created=base.created, owner="system", shutdowns=shutdowns) for name, base in public.items()
     ] + [
-        _model_json(name, created=int(job.plan.finished_at or 0), owner=asked.org.id, shutdowns=shutdowns)
-        for job in asked.simulation.tuned_models(asked.org)
+        _model_json(name, created=int(job.plan.finished_at or 0), owner=call.org.id, shutdowns=shutdowns)
+        for job in call.simulation.tuned_models(call.org)
         for _, name in reversed(snapshots(job))
     ]
 

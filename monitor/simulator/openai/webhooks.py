@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import ClientSession, web
 
 from monitor.simulator import errors
-from monitor.simulator.dialect import Asked, Route, Stream
+from monitor.simulator.dialect import ApiCall, Route, Stream
 from monitor.simulator.draws import derived
 from monitor.simulator.openai.jobs import read_text
 from monitor.simulator.openai.pages import cut, named
@@ -19,59 +19,57 @@ from monitor.simulator.webhooks import EVENT_TYPES, Endpoint, Event, new_secret,
 _MOST_SECRETS = 2
 
 
-def list_endpoints(asked: Asked) -> dict[str, Any]:
-    endpoints = list(asked.simulation.endpoints(asked.org).values())[::-1]
-    shown, more = cut(endpoints, asked.query, default=20, name=lambda each: each.id)
+def list_endpoints(call: ApiCall) -> dict[str, Any]:
+    endpoints = list(call.simulation.endpoints(call.org).values())[::-1]
+    shown, more = cut(endpoints, call.query, default=20, name=lambda each: each.id)
     return named([endpoint_json(each) for each in shown], more=more)
 
 
-def create(asked: Asked) -> dict[str, Any]:
-    body = asked.body()
+def create(call: ApiCall) -> dict[str, Any]:
+    body = call.body()
     url = read_text(body, "url", required=True) or ""
-    known = asked.simulation.endpoints(asked.org)
-    made = derived(24, asked.org.key, "endpoint", len(known), asked.now, url)
+    known = call.simulation.endpoints(call.org)
+    made = derived(24, call.org.key, "endpoint", len(known), call.now, url)
     endpoint = Endpoint(
         id=f"whe_{made}",
         url=url,
-        secrets=(new_secret(asked.org.key, made),),
+        secrets=(new_secret(call.org.key, made),),
         name=read_text(body, "name") or url,
         event_types=_event_types(body),
-        created_at=asked.now,
-        updated_at=asked.now,
+        created_at=call.now,
+        updated_at=call.now,
     )
-    return _with_secret(asked.simulation.keep_endpoint(asked.org, endpoint))
+    return _with_secret(call.simulation.keep_endpoint(call.org, endpoint))
 
 
-def retrieve(asked: Asked) -> dict[str, Any]:
-    return endpoint_json(_endpoint(asked))
+def retrieve(call: ApiCall) -> dict[str, Any]:
+    return endpoint_json(_endpoint(call))
 
 
-def update(asked: Asked) -> dict[str, Any]:
-    found, body = _endpoint(asked), asked.body()
+def update(call: ApiCall) -> dict[str, Any]:
+    found, body = _endpoint(call), call.body()
     changed = replace(
         found,
         url=read_text(body, "url") or found.url,
         name=read_text(body, "name") or found.name,
         event_types=_event_types(body) if "event_types" in body else found.event_types,
-        updated_at=asked.now,
+        updated_at=call.now,
     )
-    return endpoint_json(asked.simulation.keep_endpoint(asked.org, changed))
+    return endpoint_json(call.simulation.keep_endpoint(call.org, changed))
 
 
-def delete(asked: Asked) -> dict[str, Any]:
-    found = _endpoint(asked)
-    del asked.simulation.endpoints(asked.org)[found.id]
+def delete(call: ApiCall) -> dict[str, Any]:
+    found = _endpoint(call)
+    del call.simulation.endpoints(call.org)[found.id]
     return {"id": found.id, "object": "webhook_endpoint.deleted", "deleted": True}
 
 
-def rotate(asked: Asked) -> dict[str, Any]:
+def rotate(call: ApiCall) -> dict[str, Any]:
     """Rotate the secret. The old one stays valid for a day if this is requested."""
-    found, keep = _endpoint(asked), asked.content and asked.body().get("keep_old_secret_active_for_24_hours")
-    made = new_secret(found.secrets[0], asked.now, "rotated")
+    found, keep = _endpoint(call), call.content and call.body().get("keep_old_secret_active_for_24_hours")
+    made = new_secret(found.secrets[0], call.now, "rotated")
     secrets = (made, *found.secrets)[:_MOST_SECRETS] if keep else (made,)
-    return _with_secret(
-        asked.simulation.keep_endpoint(asked.org, replace(found, secrets=secrets, updated_at=asked.now))
-    )
+    return _with_secret(call.simulation.keep_endpoint(call.org, replace(found, secrets=secrets, updated_at=call.now)))
 
 
 async def send_sample(request: web.Request, simulation: Simulation, caller: Caller) -> web.Response:
@@ -88,7 +86,7 @@ async def send_sample(request: web.Request, simulation: Simulation, caller: Call
     return web.json_response({**shown, "status_code": status, "success": True})
 
 
-def list_event_types(_asked: Asked) -> dict[str, Any]:
+def list_event_types(_asked: ApiCall) -> dict[str, Any]:
     return {"object": "list", "data": list(EVENT_TYPES)}
 
 
@@ -132,8 +130,8 @@ def _event_types(body: dict[str, Any]) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-def _endpoint(asked: Asked) -> Endpoint:
-    return _found(asked.simulation, asked.caller, asked.place["endpoint"])
+def _endpoint(call: ApiCall) -> Endpoint:
+    return _found(call.simulation, call.caller, call.params["endpoint"])
 
 
 def _found(simulation: Simulation, caller: Caller, name: str) -> Endpoint:
