@@ -36,7 +36,7 @@ OrgLabels = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ScrapeRequest:
     """What a scrape requests."""
 
     openmetrics: bool = False
@@ -77,18 +77,18 @@ class Exposition:
     headers: dict[tuple[str, bool], Piece] = field(default_factory=dict)
 
     def scrape(
-        self, snapshot: Snapshot, health: Health, process: ProcessMetrics, question: Question
+        self, snapshot: Snapshot, health: Health, process: ProcessMetrics, request: ScrapeRequest
     ) -> Iterator[bytes]:
         """The body in batches that take a few milliseconds each; compute them in a worker thread."""
-        pieces = self._pieces(snapshot, health, process, question)
-        return gzipped(pieces) if question.compressed else plain(pieces)
+        pieces = self._pieces(snapshot, health, process, request)
+        return gzipped(pieces) if request.compressed else plain(pieces)
 
     def _pieces(
-        self, snapshot: Snapshot, health: Health, process: ProcessMetrics, question: Question
+        self, snapshot: Snapshot, health: Health, process: ProcessMetrics, request: ScrapeRequest
     ) -> Iterator[Piece]:
         self.view = view = build_view(snapshot, health, self.view)
         self.blocks = in_blocks(tuple(view.jobs.values()), self.blocks)
-        one = _Scrape(self, question, view, org_labels(health))
+        one = _Scrape(self, request, view, org_labels(health))
         for family in (*FAMILIES, *process.families):
             yield from one.described(family)
         yield from one.of_python(process)
@@ -99,14 +99,14 @@ class _Scrape:
     """The state of one scrape."""
 
     kept: Exposition
-    question: Question
+    request: ScrapeRequest
     view: View
     org_labels: OrgLabels
     deflate: Deflater = field(default_factory=Deflater)
 
     def described(self, family: Family | JobFamily) -> Iterator[Piece]:
         """A family with its header; nothing if its series were not requested."""
-        names = self.question.names
+        names = self.request.names
         if names and names.isdisjoint(family.sample_names):
             return
         pieces = self._of_jobs(family) if isinstance(family, JobFamily) else self._of_all(family)
@@ -118,9 +118,9 @@ class _Scrape:
         yield from pieces
 
     def _header(self, family: Family | JobFamily) -> Piece:
-        key = (family.name, self.question.openmetrics)
+        key = (family.name, self.request.openmetrics)
         if key not in self.kept.headers:
-            self.kept.headers[key] = self.deflate(header(family, openmetrics=self.question.openmetrics))
+            self.kept.headers[key] = self.deflate(header(family, openmetrics=self.request.openmetrics))
         return self.kept.headers[key]
 
     def _of_jobs(self, family: JobFamily) -> Iterator[Piece]:
@@ -134,7 +134,7 @@ class _Scrape:
                 yield piece
 
     def _of_all(self, family: Family) -> Iterator[Piece]:
-        rows, names = family.rows(self.view), self.question.names
+        rows, names = family.rows(self.view), self.request.names
         if names:
             lines = family.lines(rows, self.org_labels)
             yield from self._in_pieces([line for line in lines if re.split(r"\W", line, maxsplit=1)[0] in names])
@@ -151,8 +151,8 @@ class _Scrape:
 
     def of_python(self, process: ProcessMetrics) -> Iterator[Piece]:
         """The process and Python metrics of prometheus_client, about ten series."""
-        encode = openmetrics.generate_latest if self.question.openmetrics else generate_latest
-        names, registry = self.question.names, process.registry
+        encode = openmetrics.generate_latest if self.request.openmetrics else generate_latest
+        names, registry = self.request.names, process.registry
         yield self.deflate(encode(registry.restricted_registry(names) if names else registry).decode())
 
 
@@ -172,11 +172,11 @@ def in_blocks(jobs: Sequence[JobSeries], before: Mapping[tuple[bool, int], Block
     return found
 
 
-def question(accept: str, *, compressed: bool, names: Sequence[str] = ()) -> tuple[Question, str]:
+def parse_scrape_request(accept: str, *, compressed: bool, names: Sequence[str] = ()) -> tuple[ScrapeRequest, str]:
     """The parsed request, and the content type of the response."""
     modern = _wants_openmetrics(accept)
     content_type = openmetrics.CONTENT_TYPE_LATEST if modern else CONTENT_TYPE_PLAIN_0_0_4
-    return Question(openmetrics=modern, compressed=compressed, names=frozenset(names)), content_type
+    return ScrapeRequest(openmetrics=modern, compressed=compressed, names=frozenset(names)), content_type
 
 
 def _wants_openmetrics(accept: str) -> bool:

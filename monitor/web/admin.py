@@ -78,7 +78,7 @@ async def _replay(of: AdminActions, request: web.Request) -> web.Response:
 
 
 def _replay_request(of: AdminActions, parameters: query.Parameters) -> ReplayRequest:
-    """Parse the parameters of a replay. Raises BadQuestion.
+    """Parse the parameters of a replay. Raises InvalidQuery.
 
     `since` is limited by the retention: it is not known who was notified of an older transition, so it could be sent a
     second time with different content.
@@ -87,9 +87,9 @@ def _replay_request(of: AdminActions, parameters: query.Parameters) -> ReplayReq
     try:
         since = duration(given.get("since"))
     except ValueError as error:
-        raise query.BadQuestion(f"since {error}") from None
+        raise query.InvalidQuery(f"since {error}") from None
     if since > of.retention():
-        raise query.BadQuestion(f"since must be at most {spoken(of.retention())}, which is store.retention")
+        raise query.InvalidQuery(f"since must be at most {spoken(of.retention())}, which is store.retention")
     return ReplayRequest(
         since=since,
         notifier=query.choice(given, "notifier", of.notifiers()),

@@ -65,7 +65,7 @@ class ApiRoutes:
         query.only(request.query)
         file = await self.reader.job(request.match_info["org"], request.match_info["job_id"])
         if file is None:
-            raise query.NotThere("there is no such job")
+            raise query.NoSuchObject("there is no such job")
         health, now, monitor_url = self.health.copy(), self.clock.now(), self.monitor_url()
         return await self._json(lambda: encoded(job_file(file, health, now, monitor_url)))
 
@@ -74,7 +74,7 @@ class ApiRoutes:
         given = query.only(request.query, "limit", "after")
         org, job_id = request.match_info["org"], request.match_info["job_id"]
         if await self.reader.job(org, job_id) is None:
-            raise query.NotThere("there is no such job")
+            raise query.NoSuchObject("there is no such job")
         listing = await self.reader.events(org, job_id, limit=query.limit(given, 100), after=given.get("after"))
         return await self._json(lambda: page(listing, event))
 

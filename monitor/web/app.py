@@ -15,7 +15,7 @@ from anyio import to_thread
 from monitor.clock import Clock
 from monitor.domain.health import Health
 from monitor.domain.snapshot import Snapshot
-from monitor.metrics.exposition import Exposition, question
+from monitor.metrics.exposition import Exposition, parse_scrape_request
 from monitor.metrics.process import ProcessMetrics
 from monitor.store import CostStore, Reader
 from monitor.web import query
@@ -91,19 +91,19 @@ class Web:
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
         compress = query.accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
 
-        asked, content_type = question(accept, compressed=compress, names=names)
+        scrape, content_type = parse_scrape_request(accept, compressed=compress, names=names)
 
         async def make() -> tuple[bytes, ...]:
             snapshot = await self.read_snapshot()
             batches = self.exposition.scrape(
-                snapshot, self.health.seen(snapshot.watching, snapshot.at), self.process, asked
+                snapshot, self.health.seen(snapshot.watching, snapshot.at), self.process, scrape
             )
             found = []
             while batch := await to_thread.run_sync(next, batches, b"", limiter=self.threads):
                 found.append(batch)
             return tuple(found)
 
-        content = await self.shared.get(("metrics", asked), make)
+        content = await self.shared.get(("metrics", scrape), make)
         headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
         if compress:
             headers[hdrs.CONTENT_ENCODING] = "gzip"

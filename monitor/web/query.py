@@ -19,11 +19,11 @@ T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
 
 
-class BadQuestion(Exception):
+class InvalidQuery(Exception):
     """The request is invalid. The text says why and repeats nothing from the request."""
 
 
-class NotThere(Exception):
+class NoSuchObject(Exception):
     """The requested object does not exist. The text is safe to show."""
 
 
@@ -40,50 +40,50 @@ class Parameters(Protocol):
 
 
 def only(parameters: Parameters, *known: str) -> Mapping[str, str]:
-    """The parameters by name. Raises BadQuestion for one that is unknown, repeated or too long."""
+    """The parameters by name. Raises InvalidQuery for one that is unknown, repeated or too long."""
     found: dict[str, str] = {}
     for name in parameters:
         if name not in known:
-            raise BadQuestion("unknown parameter; known are: " + (", ".join(known) or "none"))
+            raise InvalidQuery("unknown parameter; known are: " + (", ".join(known) or "none"))
         values = parameters.getall(name)
         if len(values) > 1:
-            raise BadQuestion(f"the parameter {name} is given more than once")
+            raise InvalidQuery(f"the parameter {name} is given more than once")
         if len(values[0]) > _LONGEST:
-            raise BadQuestion(f"the parameter {name} is too long")
+            raise InvalidQuery(f"the parameter {name} is too long")
         found[name] = values[0]
     return found
 
 
 def limit(given: Mapping[str, str], otherwise: int) -> int:
-    """The page size. Raises BadQuestion."""
+    """The page size. Raises InvalidQuery."""
     return whole(given, "limit", otherwise=otherwise, most=MOST_ITEMS)
 
 
 def whole(given: Mapping[str, str], name: str, *, otherwise: int, most: int) -> int:
-    """A whole number from 1 to `most`. Raises BadQuestion."""
+    """A whole number from 1 to `most`. Raises InvalidQuery."""
     text = given.get(name)
     if text is None:
         return otherwise
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= most):
-        raise BadQuestion(f"{name} must be a whole number from 1 to {most}")
+        raise InvalidQuery(f"{name} must be a whole number from 1 to {most}")
     return int(text)
 
 
 def choice(given: Mapping[str, str], name: str, known: Collection[Word]) -> Word | None:
-    """One value of a closed set; None where it is not given. Raises BadQuestion."""
+    """One value of a closed set; None where it is not given. Raises InvalidQuery."""
     text = given.get(name)
     if text is None:
         return None
     for value in known:
         if value == text:
             return value
-    raise BadQuestion(f"{name} must be one of: {', '.join(known)}")
+    raise InvalidQuery(f"{name} must be one of: {', '.join(known)}")
 
 
 def paged(items: Iterable[T], key: Callable[[T], tuple[str | int, ...]], given: Mapping[str, str]) -> ResultPage[T]:
     """The page of a list in memory that `limit` and `after` ask for, sorted by `key`, which must be unique.
 
-    An item that is added or removed between two pages neither repeats nor hides another one. Raises BadQuestion.
+    An item that is added or removed between two pages neither repeats nor hides another one. Raises InvalidQuery.
     """
     most, rest = limit(given, _PAGE), sorted(items, key=key)
     if (after := given.get("after")) is not None:
@@ -91,7 +91,7 @@ def paged(items: Iterable[T], key: Callable[[T], tuple[str | int, ...]], given: 
             last = tuple(msgspec.json.decode(urlsafe_b64decode(after.encode("ascii"))))
             rest = [item for item in rest if key(item) > last]
         except (ValueError, TypeError):
-            raise BadQuestion("after is not a cursor of this list") from None
+            raise InvalidQuery("after is not a cursor of this list") from None
     shown = tuple(rest[:most])
     following = urlsafe_b64encode(msgspec.json.encode(key(shown[-1]))).decode() if len(rest) > most else None
     return ResultPage(items=shown, next=following)

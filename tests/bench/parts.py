@@ -26,7 +26,7 @@ from monitor.clock import SystemClock
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Metrics, Status, Training
 from monitor.domain.snapshot import Snapshot
-from monitor.metrics.exposition import Exposition, Question
+from monitor.metrics.exposition import Exposition, ScrapeRequest
 from monitor.metrics.process import ProcessMetrics
 from monitor.store import opened
 from tests.builders import HOUR, MINUTE, NOON, job, tracked
@@ -87,16 +87,16 @@ def scrape(series: int) -> Figures:
     dice, state, process = Random(7), health(*(f"o{n}" for n in range(ORGS))), ProcessMetrics()
     count = series // SERIES_OF_A_JOB
     first, second = (Snapshot(at=NOON, jobs=tuple(watched(number, dice) for number in range(count))) for _ in range(2))
-    exposition, question = Exposition(), Question(compressed=True)
+    exposition, request = Exposition(), ScrapeRequest(compressed=True)
     plain, changed, unchanged = [], [], []
     for _ in range(REPEATS):  # interleaved: what slows one down slows down all
         plain.append(seconds(lambda: gzip.compress(generate_latest(Twin(second, state, process)), 1)))
         for snapshot in (first, second):
-            figure = seconds(lambda: list(exposition.scrape(snapshot, state, process, question)))  # noqa: B023 - called at once
+            figure = seconds(lambda: list(exposition.scrape(snapshot, state, process, request)))  # noqa: B023 - called at once
             changed.append(figure)
         later = replace(second, at=NOON + MINUTE)
-        unchanged.append(seconds(lambda: list(exposition.scrape(later, state, process, question))))  # noqa: B023 - called at once
-    lag = asyncio.run(held(lambda: exposition.scrape(first, state, process, question)))
+        unchanged.append(seconds(lambda: list(exposition.scrape(later, state, process, request))))  # noqa: B023 - called at once
+    lag = asyncio.run(held(lambda: exposition.scrape(first, state, process, request)))
     lines = generate_latest(Twin(second, state, process)).count(b"\n")
     return {"series": lines, "plain": min(plain), "changed": min(changed), "unchanged": min(unchanged), "held": lag}
 

@@ -12,7 +12,7 @@ from monitor.domain.flow import CounterIncrement
 from monitor.domain.health import Health, OrgHealth
 from monitor.domain.model import Job, Metrics
 from monitor.domain.snapshot import Snapshot
-from monitor.metrics.exposition import Exposition, question
+from monitor.metrics.exposition import Exposition, parse_scrape_request
 from monitor.metrics.process import ProcessMetrics
 from tests.builders import HOUR, MINUTE, NOON, job, trained
 
@@ -51,7 +51,7 @@ def text(
     exposition: Exposition | None = None,
 ) -> str:
     """The body of a scrape, by default the first one."""
-    asked, _ = question(accept, compressed=False, names=names)
+    asked, _ = parse_scrape_request(accept, compressed=False, names=names)
     process = process or ProcessMetrics(version="1.2.3")
     return b"".join((exposition or Exposition()).scrape(of, state or health(), process, asked)).decode()
 

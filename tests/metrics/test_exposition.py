@@ -18,7 +18,7 @@ from monitor.domain.model import Basis, Batch, Cost, Method, Status
 from monitor.domain.reconcile import Drift, LineItemKind
 from monitor.domain.snapshot import Backlog
 from monitor.domain.verdict import Verdict, VerdictKind
-from monitor.metrics.exposition import question
+from monitor.metrics.exposition import parse_scrape_request
 from monitor.metrics.process import ProcessMetrics
 from tests.builders import NOON, SECOND, job, tracked
 from tests.metrics.scrapes import OPENMETRICS, Series, busy, counter, health, of, scrape, series, snapshot, text
@@ -60,7 +60,7 @@ NASTY = (
     ],
 )
 def test_the_format_follows_accept(accept: str, expected: str) -> None:
-    _, content_type = question(accept, compressed=False)
+    _, content_type = parse_scrape_request(accept, compressed=False)
     assert content_type.startswith(expected)
     assert text(snapshot(), accept=accept).endswith("# EOF\n") is (expected == "application/openmetrics-text")
 

@@ -19,7 +19,7 @@ from monitor.domain.flow import CounterIncrement, Tracked
 from monitor.domain.model import Basis, Cost, Method, Metrics, Status, Training
 from monitor.domain.snapshot import Snapshot
 from monitor.metrics.encoding import Deflater, gzipped, plain
-from monitor.metrics.exposition import Exposition, in_blocks, question
+from monitor.metrics.exposition import Exposition, in_blocks, parse_scrape_request
 from monitor.metrics.process import ProcessMetrics
 from monitor.metrics.view import COUNTERS, build_view
 from tests.builders import NOON, job, tracked
@@ -112,7 +112,7 @@ def in_families(text: str) -> list[list[str]]:
 
 def scraped(exposition: Exposition, of: Snapshot, process: ProcessMetrics, *, modern: bool, compressed: bool) -> str:
     """The body of a scrape, inflated."""
-    asked, _ = question(OPENMETRICS if modern else "", compressed=compressed)
+    asked, _ = parse_scrape_request(OPENMETRICS if modern else "", compressed=compressed)
     body = b"".join(exposition.scrape(of, STATE, process, asked))
     return (gzip.decompress(body) if compressed else body).decode()
 
@@ -164,6 +164,6 @@ def test_of_a_family_the_series_of_the_asked_names_alone_are_shown(names: list[s
             metric="queue_seconds_bucket", labels=(("org", "research"), ("model", "m"), ("le", "60.0")), amount=2
         ),
     )
-    asked, _ = question("", compressed=False, names=names)
+    asked, _ = parse_scrape_request("", compressed=False, names=names)
     body = b"".join(Exposition().scrape(snapshot(counters=sums), STATE, counted(), asked)).decode()
     assert {re.split(r"[{ ]", line)[0] for line in body.splitlines() if not line.startswith("#")} == set(names)
