@@ -1,8 +1,8 @@
-// Keeps an open page up to date: it follows changes, fetches the page's inside again and moves what is there to it.
+// Keeps an open page up to date: listens for changes, fetches the page's fragment and morphs the page into it.
 "use strict";
 (() => {
-  const REST = 1000; // ms between two fetches, and five times as long as the last one took
-  const ANYWAY = 15000; // ms after which it is fetched without a reason: "2m ago" grows old
+  const REST = 1000; // ms between two fetches, but at least five times the duration of the last one
+  const ANYWAY = 15000; // ms after which it is fetched without a change, since times like "2m ago" become outdated
   const TYPING = 200;
   const root = document.documentElement.dataset.root;
   const live = document.getElementById("live");
@@ -15,7 +15,7 @@
   let asked = 0;
   document.documentElement.classList.add("scripted");
 
-  // Local time beside UTC: in the tooltip of each moment, and below those that are written out.
+  // Shows local times besides UTC: in the tooltip of each time, and below those that are written out.
   const zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
   const localize = (inside) => {
     for (const time of inside.querySelectorAll("time[datetime]")) {
@@ -33,7 +33,7 @@
     live.querySelector(".words").textContent = words;
   };
 
-  // Moves an element to what another one is. Nodes that stay keep their focus, scroll position and open state.
+  // Morphs an element into another one. Nodes that remain keep their focus, scroll position and open state.
   const sync = (from, to) => {
     for (const { name } of [...from.attributes]) {
       if (!to.hasAttribute(name) && !(name === "open" && from.localName === "details")) from.removeAttribute(name);
@@ -106,7 +106,7 @@
     later(ANYWAY);
   };
 
-  // Whether what has changed is on this page.
+  // Whether a change concerns this page.
   const concerns = (event) => {
     if (!main.dataset.job || event.type === "much") return true;
     const changed = JSON.parse(event.data);
@@ -126,12 +126,12 @@
     stream.addEventListener("error", () => {
       say("off", "not reachable, trying again");
       if (mine.readyState !== EventSource.CLOSED || mine !== stream) return;
-      stream = null; // refused: it does not try again by itself
+      stream = null; // refused: an EventSource does not reconnect by itself then
       setTimeout(listen, 5000);
     });
   };
 
-  // A browser has few connections for one server: only a page that is seen holds one.
+  // A browser has few connections per server, so only a visible page holds one.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) {
       if (stream) stream.close();
@@ -185,7 +185,7 @@
     refill();
   });
 
-  // Shows the figures under the pointer.
+  // Shows the values under the pointer.
   main.addEventListener("pointermove", (event) => {
     const drawing = event.target.closest && event.target.closest(".chart svg");
     if (!drawing) return;
