@@ -1,4 +1,4 @@
-"""`python -m monitor` is the command `finetune-monitor`."""
+"""Makes `python -m monitor` the same as the command `finetune-monitor`."""
 
 from monitor.cli import main
 

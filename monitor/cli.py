@@ -1,4 +1,4 @@
-"""The commands. Each imports what it needs when it runs, so that `--help` is quick."""
+"""The command line interface. Commands import what they need when they run, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SPEED = click.FloatRange(min=0, min_open=True)
 
 
 def _address(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    """The text, if it is an address to listen on; else the usage error says what one is."""
+    """Validate an address to listen on. Raises BadParameter."""
     from monitor.config import address  # noqa: PLC0415 - see the module's first line
 
     try:
@@ -37,18 +37,18 @@ def _address(_context: click.Context, _option: click.Parameter, text: str | None
 
 
 def _providers(_context: click.Context, _option: click.Parameter, text: str) -> tuple[str, ...]:
-    """The providers that `text` names, each once, in order."""
+    """Parse a comma-separated list of simulated providers, without duplicates. Raises BadParameter."""
     from monitor.simulator import PROVIDERS  # noqa: PLC0415 - see the module's first line
 
     named = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     unknown = [name for name in named if name not in PROVIDERS]
     if unknown or not named:
-        raise click.BadParameter(f"should be some of {', '.join(PROVIDERS)}")
+        raise click.BadParameter(f"should be one or more of {', '.join(PROVIDERS)}")
     return named
 
 
 def _secret(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    """The text, if webhooks can be signed by it."""
+    """Validate a signing secret for webhooks. Raises BadParameter."""
     from monitor.domain.signing import signing_key  # noqa: PLC0415 - see the module's first line
 
     try:
@@ -79,9 +79,8 @@ def main() -> None:
 @click.option("--accept-older", is_flag=True, help="Go on with a database that was restored from a backup.")
 def run(file: Path, listen: str | None, log_format: str | None, log_level: str | None, accept_older: bool) -> None:
     """Run the daemon until SIGTERM or SIGINT. SIGHUP reads the configuration again."""
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(0)
-    )  # until the daemon listens to it: as process 1 nobody else does
+    # Until the daemon handles SIGTERM itself: process 1 of a container has no default handler.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from monitor import app  # noqa: PLC0415 - see the module's first line
 
     read = partial(_settings, file, listen=listen, log_format=log_format, log_level=log_level)
@@ -102,12 +101,12 @@ def check(file: Path, online: bool) -> None:
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     if online:
-        from monitor.app import online as asking  # noqa: PLC0415 - see the module's first line
+        from monitor.app import online as online_check  # noqa: PLC0415 - see the module's first line
 
-        checked = asking.check(settings)
-        for one in checked:
-            click.echo(one)
-        if any(one.problem is not None for one in checked):
+        results = online_check.check(settings)
+        for result in results:
+            click.echo(result)
+        if any(result.problem is not None for result in results):
             sys.exit(1)
     click.echo(f"{file}: good")
 
@@ -118,9 +117,9 @@ def check(file: Path, online: bool) -> None:
 @_listen_option("127.0.0.1:10877", "Where the page and the metrics are.")
 def demo(seconds: float | None, speed: float, listen: str) -> None:
     """Show it at work: simulated organisations, the daemon, and its notifications in this terminal."""
-    from monitor import demo as show  # noqa: PLC0415 - see the module's first line
+    from monitor.demo import start  # noqa: PLC0415 - see the module's first line
 
-    sys.exit(show.start(seconds=seconds, speed=speed, listen=listen))
+    sys.exit(start(seconds=seconds, speed=speed, listen=listen))
 
 
 @main.command()
@@ -150,14 +149,14 @@ def demo(seconds: float | None, speed: float, listen: str) -> None:
 @click.option(
     "--json", "as_json", is_flag=True, help="Print each organisation as an entry of the configuration, in JSON."
 )
-def simulate(listen: str, as_json: bool, **asked: Any) -> None:
+def simulate(listen: str, as_json: bool, **options: Any) -> None:
     """Serve the simulated fine-tuning APIs alone, for any client.
 
     Prints a line for each organisation: name, provider, base URL, key, and what else its configuration needs.
     """
-    from monitor import simulate as alone  # noqa: PLC0415 - see the module's first line
+    from monitor.simulate import SimulateOptions, run  # noqa: PLC0415 - see the module's first line
 
-    sys.exit(alone.run(alone.SimulateOptions(**asked), listen=listen, as_json=as_json))
+    sys.exit(run(SimulateOptions(**options), listen=listen, as_json=as_json))
 
 
 @main.command()
@@ -208,7 +207,7 @@ def schema() -> None:
 def _settings(
     file: Path, *, listen: str | None, log_format: str | None, log_level: str | None
 ) -> tuple[Settings, tuple[LocatedIssue, ...]]:
-    """The configuration as it is now, with what the command line says. Raises ConfigError and OSError."""
+    """The present configuration with the overrides of the command line. Raises ConfigError and OSError."""
     from monitor import config  # noqa: PLC0415 - see the module's first line
 
     settings, warnings = config.examine(file, config.environ())

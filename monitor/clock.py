@@ -1,4 +1,4 @@
-"""The one place that knows the time and sleeps."""
+"""The clock: all other modules get the time and sleep through it, so that tests can replace it."""
 
 from __future__ import annotations
 
@@ -10,57 +10,57 @@ import anyio
 
 
 class Clock(Protocol):
-    """Time as a parameter; tests bring their own."""
+    """A source of time."""
 
     def now(self) -> datetime:
-        """The wall clock, aware, in UTC."""
+        """The wall clock time, aware and in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that only ever grow, for intervals."""
+        """Monotonic seconds, for intervals."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; a negative number does not wait at all."""
+        """Sleep. A negative number of seconds counts as 0."""
         ...
 
     async def wait(self, event: anyio.Event, seconds: float) -> None:
-        """Wait until it happens, or for so many seconds."""
+        """Wait until the event is set, but at most `seconds`."""
         ...
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The clock of the operating system."""
 
     def now(self) -> datetime:
-        """The wall clock, aware, in UTC."""
+        """The wall clock time, aware and in UTC."""
         return datetime.now(UTC)  # noqa: TID251 - this is the Clock
 
     def monotonic(self) -> float:
-        """Seconds since some moment in the past."""
+        """Monotonic seconds since an unspecified moment."""
         return time.monotonic()  # noqa: TID251 - this is the Clock
 
     async def sleep(self, seconds: float) -> None:
-        """Wait on the event loop."""
+        """Sleep on the event loop."""
         await anyio.sleep(max(seconds, 0.0))  # noqa: TID251 - this is the Clock
 
     async def wait(self, event: anyio.Event, seconds: float) -> None:
-        """Wait on the event loop, until it happens or for so many seconds."""
+        """Wait on the event loop until the event is set, but at most `seconds`."""
         with anyio.move_on_after(max(seconds, 0.0)):
             await event.wait()
 
 
 class Nudge:
-    """Wakes whoever waits for something to do. It carries no data: who is woken looks for itself."""
+    """Wakes a loop that waits for work. It carries no data: the loop checks for work itself."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
 
     def __call__(self) -> None:
-        """Wake whoever waits now, or else waits next."""
+        """Wake the waiting loop, or let its next wait return at once."""
         self._event.set()
 
     async def wait(self, clock: Clock, seconds: float) -> None:
-        """Wait until somebody nudges, or for so many seconds. A nudge from before this call counts."""
+        """Wait for a nudge, but at most `seconds`. A nudge since the last wait returns at once."""
         await clock.wait(self._event, seconds)
         self._event = anyio.Event()

@@ -1,4 +1,4 @@
-"""The program at work without an account: simulated organisations, the daemon, notifications in the terminal."""
+"""The `demo` command: the daemon with simulated organisations, and notifications in the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monitor.config import Settings, settings_from
 from monitor.secret import Redactor
 from monitor.simulator import Org, Pace, Simulation, Traffic, configuration, organisations, serve
 
-# A job takes seconds here. Everything else is as it would be, and the daemon's clock is the real one.
+# Durations in seconds, so short that a job takes seconds. The daemon itself runs by the real clock.
 _BRISK: Final = Pace(
     validation=(0.5, 1.5),
     queue=(0.5, 3.0),
@@ -33,19 +33,19 @@ _BRISK: Final = Pace(
     reported=1500.0,
 )
 _PROVIDERS: Final = ("openai", "azure", "together")
-"""One organisation at each."""
+"""The simulated providers, with one organisation each."""
 _ENDING: Final = "gpt-4.1-mini-2025-04-14"
+"""A base model that is shut down soon, so that the demo shows a warning."""
 _ENDS_IN: Final = timedelta(days=20)
-"""From today, so that what warns of shutdowns has something to warn of whenever the demo is started."""
 _EVENT_TYPES: Final = [
     "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled", "budget", "org_down", "org_up",
 ]  # fmt: skip
 _SHUTDOWNS_WAIT: Final = "20s"
-"""The models of the past are seen at once: what there is to say of their ends comes after jobs, as one message."""
+"""The `group_wait` of shutdowns: all models are seen at the start, and their shutdowns are announced together later."""
 
 
 def start(*, seconds: float | None, speed: float, listen: str) -> int:
-    """Run the demo for some seconds, or until interrupted. The exit code."""
+    """Run the demo for `seconds`, or until it is interrupted. Returns the exit code."""
     redactor = Redactor()
     log.configure(level="warning", format="console", redactor=redactor, stream=sys.stderr)
     return app.exit_code(partial(_demo, seconds=seconds, speed=speed, listen=listen, redactor=redactor), _cannot_start)
@@ -68,7 +68,7 @@ async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: R
 
 
 def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, speed: float) -> dict[str, Any]:
-    """A configuration like a user's, with intervals that suit jobs of seconds."""
+    """A configuration like a user's, with intervals that suit jobs that take seconds."""
     return {
         "organizations": [
             {**configuration(org, base_url, folder), "labels": {"team": org.name}, "watch": _watched(org)}
@@ -99,7 +99,7 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
 
 
 def _watched(org: Org) -> list[str]:
-    """Together has no list of batches."""
+    """The kinds of jobs to watch: Together has no list of batches."""
     return ["fine_tuning"] if org.provider == "together" else ["fine_tuning", "batch"]
 
 

@@ -1,4 +1,4 @@
-"""The one place where the program reads the environment."""
+"""The only module that reads environment variables."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from collections.abc import Mapping
 
 
 def environ() -> Mapping[str, str]:
-    """A copy of the environment."""
-    return dict(os.environ)  # noqa: TID251 - this is the place
+    """A copy of the environment variables."""
+    return dict(os.environ)  # noqa: TID251 - this is the only module that may

@@ -1,4 +1,4 @@
-"""Log lines, ours and every library's: one line each, in UTC, and without secrets."""
+"""Logging of this program and of all libraries: one line per event, with times in UTC and without secrets."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor
 Logger = FilteringBoundLogger
 
 _LONGEST: Final = 2_000  # characters of one text
-_LONGEST_TRACE: Final = (2_000, 6_000)  # of a traceback's beginning and end
-_MOST_ITEMS: Final = 50
-_DEEPEST: Final = 4
-_WAITING: Final = 10_000  # lines for a reader that does not read, before lines are dropped
-_GRACE: Final = 1.0  # seconds for the last of them, at the end
+_LONGEST_TRACE: Final = (2_000, 6_000)  # characters of the beginning and of the end of a traceback
+_MOST_ITEMS: Final = 50  # items of a list or mapping
+_DEEPEST: Final = 4  # levels of nesting
+_WAITING: Final = 10_000  # lines that are queued for a slow reader before lines are dropped
+_GRACE: Final = 1.0  # seconds to write the queued lines at the end
 _FIRST: Final = ("timestamp", "level", "event", "logger")
 _BARE: Final = re.compile(r"[^\s\"'=\\]+")
 
-# slack_sdk prints an incoming webhook's URL, a secret, at INFO and DEBUG; alembic tells of each step of a migration.
+# Logged from WARNING on: slack_sdk logs the URLs of incoming webhooks, which are secrets, and alembic each migration.
 _QUIET: Final = ("slack_sdk", "alembic")
-# Requests are counted in metrics; their paths are nobody's business. Whoever used a connection to PostgreSQL that broke
-# reports it; the pool writes a traceback as well.
+# Not logged: requests are counted in metrics, and their paths are private. A broken connection to PostgreSQL is logged
+# by its user; the pool would add a traceback.
 _SILENT: Final = ("aiohttp.access", "sqlalchemy.pool.impl.QueuePool")
 
 _SHARED: Final[list[Processor]] = [
@@ -49,7 +49,7 @@ _OURS: Final[list[Processor]] = [
 
 
 def get_logger(name: str = "monitor") -> Logger:
-    """A logger of events with fields: `log.info("poll.failed", org=…)`."""
+    """A logger for events with fields, as in `log.info("poll.failed", org=…)`."""
     return cast("Logger", structlog.get_logger(name))
 
 
@@ -60,7 +60,10 @@ def configure(
     redactor: Callable[[str], str],
     stream: TextIO | None,
 ) -> None:
-    """Send every log line, warning and crash to a stream (None: nowhere). May be called again, to change how."""
+    """Write log events, warnings and unhandled exceptions to a stream (None: nowhere).
+
+    It may be called again to change the level, the format or the stream.
+    """
     logging.raiseExceptions = False
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_crash
@@ -79,7 +82,7 @@ def configure(
 
 
 def _handler(root: logging.Logger, stream: TextIO | None) -> LineHandler:
-    """The root's handler for this stream; one for another stream is let go."""
+    """The root logger's handler for this stream. Handlers for other streams are closed."""
     for handler in [handler for handler in root.handlers if isinstance(handler, LineHandler)]:
         if handler.stream is stream:
             return handler
@@ -91,8 +94,11 @@ def _handler(root: logging.Logger, stream: TextIO | None) -> LineHandler:
 
 
 class LineHandler(logging.Handler):
-    """Writes lines to a stream, and never raises and never waits: what a closed pipe or a full disk does not take is
-    lost. To a stream with a file descriptor a thread writes, which a reader that does not read may block."""
+    """Writes lines to a stream without ever raising or blocking.
+
+    Lines that cannot be written, for example to a closed pipe or a full disk, are dropped. A stream with a file
+    descriptor is written by a thread, so that a reader that does not read blocks only that thread.
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
@@ -101,15 +107,15 @@ class LineHandler(logging.Handler):
         self._lines: queue.Queue[bytes | None] = queue.Queue(_WAITING)
         self._writer: threading.Thread | None = None
         try:
-            descriptor = os.dup(stream.fileno()) if stream is not None else None  # ours, whoever closes the stream
-        except (OSError, ValueError):  # no file behind it, or closed already
+            descriptor = os.dup(stream.fileno()) if stream is not None else None  # stays open if the stream is closed
+        except (OSError, ValueError):  # the stream has no file descriptor, or is closed already
             descriptor = None
         if descriptor is not None:
             self._writer = threading.Thread(target=self._write, args=(descriptor,), name="log", daemon=True)
             self._writer.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line, or leave it."""
+        """Write a line, or drop it if that fails."""
         try:
             line = self._line(record) + "\n"
             if self._writer is not None:
@@ -123,11 +129,11 @@ class LineHandler(logging.Handler):
     def _line(self, record: logging.LogRecord) -> str:
         try:
             return self.format(record)
-        except Exception:  # noqa: BLE001 - such as a wrong number of arguments: must not stop what it tells of
+        except Exception:  # noqa: BLE001 - a bad log call, such as a wrong number of arguments, must not raise
             return json.dumps({"event": "log.unprintable", "logger": record.name})
 
     def close(self) -> None:
-        """Give the last lines a moment, then let go."""
+        """Wait up to a second for queued lines to be written, then stop the thread."""
         if self._writer is not None:
             with suppress(queue.Full):
                 self._lines.put(None, timeout=_GRACE)
@@ -138,7 +144,7 @@ class LineHandler(logging.Handler):
     def _write(self, descriptor: int) -> None:
         while (line := self._lines.get()) is not None:
             try:
-                while line:  # past Python's own buffer, whose lock a blocked thread would hold for ever
+                while line:  # unbuffered: a blocked thread would hold the lock of Python's buffer for ever
                     line = line[os.write(descriptor, line) :]
             except OSError:
                 self.dropped += 1
@@ -158,7 +164,7 @@ def _formatter(render: Processor, redactor: Callable[[str], str]) -> logging.For
 
 
 class _Inert:
-    """Makes an event safe to write: bounded, without secrets, and nothing in it but texts, numbers and their lists."""
+    """Makes an event safe to write: bounded, redacted, and with only plain JSON values."""
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         self._redact = redact
@@ -172,7 +178,7 @@ class _Inert:
         return inert
 
     def _text(self, text: str) -> str:
-        # Cut first: a part that the cut leaves of a secret is found as well as the whole.
+        # Cut before redacting, which is faster: the redactor also finds the part of a secret that a cut leaves.
         return self._redact(_middle_cut(text, _LONGEST, 0))
 
     def _value(self, value: object, depth: int) -> Any:
@@ -199,10 +205,10 @@ def _ordered(keys: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _plain(value: object) -> str:
-    """What a value says of itself; secrets say that they are secret."""
+    """The text of a value, or its type's name if its `__str__` fails. A Secret has a masked text."""
     try:
         return f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else str(value)
-    except Exception:  # noqa: BLE001 - somebody else's __str__ must not cost the line
+    except Exception:  # noqa: BLE001 - a faulty __str__ of a library must not lose the event
         return f"<{type(value).__name__}>"
 
 
@@ -214,26 +220,26 @@ def _middle_cut(text: str, begin: int, end: int) -> str:
 
 
 def _json_line(_logger: object, _method: str, event: EventDict) -> str:
-    # Pure ASCII: no terminal, pipe or encoding can be upset by it, and every newline is escaped.
+    # ASCII only, so that it is valid in every encoding. Newlines are escaped.
     return json.dumps(event, ensure_ascii=True, separators=(",", ":"))
 
 
 def _console_line(_logger: object, _method: str, event: EventDict) -> str:
     trace = event.pop("exception", "")
     moment, level, name = (event.pop(key, "") for key in ("timestamp", "level", "event"))
-    fields = [f"{_printable(key)}={_written(value)}" for key, value in event.items()]
+    fields = [f"{_printable(key)}={_quoted(value)}" for key, value in event.items()]
     line = " ".join((_printable(str(moment)), f"{level!s:8}", _printable(str(name)), *fields))
     return "\n".join((line, *(f"    {_printable(part)}" for part in str(trace).splitlines())))
 
 
-def _written(value: object) -> str:
+def _quoted(value: object) -> str:
     if isinstance(value, str) and _BARE.fullmatch(value):
         return _printable(value)
     return _printable(json.dumps(value, ensure_ascii=False))
 
 
 def _printable(text: str) -> str:
-    """The text with everything escaped that moves a cursor, breaks a line or turns the writing direction."""
+    """The text with control characters escaped, including those for cursor, line breaks and writing direction."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,4 +1,4 @@
-"""Secrets: values that are read late and never shown, and the redactor that keeps them out of every text."""
+"""Secrets that are read when they are needed and never shown, and the redactor that removes them from texts."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 MASK: Final = "[redacted]"
-LARGEST: Final = 64 * 1024  # bytes; nothing that large is a secret
-_PART: Final = 12  # a leak is any part this long
-_CHUNK: Final = 6  # every part of 11 or more characters holds one whole aligned chunk
+LARGEST: Final = 64 * 1024  # bytes: the largest file that is read as a secret
+_PART: Final = 12  # characters: parts of a secret of at least this length are masked
+_CHUNK: Final = 6  # characters: every part of 11 or more characters contains one whole aligned chunk
 _BETWEEN: Final = bytes(32 if not 0x21 <= byte < 0x7F or byte in b'",:{}[]\\' else byte for byte in range(256))
-"""Turns what stands between the words of JSON's bytes into blanks."""
+"""A translation table that replaces the separators of JSON text by spaces."""
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_MOST_CLEAN: Final = 50_000  # words that are remembered as harmless: ids come again with every poll
+_MOST_CLEAN: Final = 50_000  # words that are remembered as harmless, such as ids, which come again with each poll
 _SECRETIVE: Final = re.compile(r"auth|key|token|secret|passw|cookie|credential|signature|session", re.IGNORECASE)
 _URLS: Final = ("http", "https", "postgres", "postgresql")
 
 
 class Secret:
-    """A secret given as text or as a file that is read again whenever it changes."""
+    """A secret from a text, or from a file that is read again whenever it changes."""
 
     __slots__ = ("_check", "_path", "_redactor", "_stamp", "_value")
 
@@ -37,7 +37,7 @@ class Secret:
         redactor: Redactor | None = None,
         check: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`check` raises ValueError for a file's text that cannot be such a secret."""
+        """`check` raises ValueError for a file content that is not a valid secret. A `redactor` learns the secret."""
         self._value = value
         self._path = path
         self._redactor = redactor
@@ -46,11 +46,11 @@ class Secret:
         if value and redactor is not None:
             redactor.add([value])
         if path is not None and redactor is not None:
-            with suppress(OSError, ValueError):  # what it is now is hidden from the start, not from its first use on
+            with suppress(OSError, ValueError):  # the redactor has to know the present secret before its first use
                 self.read()
 
     def read(self) -> str:
-        """The secret now. Raises OSError, or ValueError where its file holds none that is good."""
+        """The present secret. Raises OSError, or ValueError if it is empty or invalid."""
         if self._path is not None:
             status = self._path.stat()
             stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
@@ -69,7 +69,7 @@ class Secret:
 
 
 def text_of(path: Path) -> str:
-    """A secret file's text without the white space around it. Raises OSError, or ValueError where it cannot be one."""
+    """The stripped text of a secret's file. Raises OSError, or ValueError if it cannot be a secret."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("the secret's file is not a plain file")
     with path.open("rb") as file:
@@ -83,22 +83,26 @@ def text_of(path: Path) -> str:
 
 
 class Redactor:
-    """Replaces every part of a known secret, 12 characters or longer, by a mask."""
+    """Masks every part of a known secret that is at least 12 characters long, or the whole of a shorter one.
+
+    Secrets are indexed by their aligned chunks of 6 characters.
+    """
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
         self.version = 0
-        """Another number whenever there are more secrets."""
+        """A number that grows whenever secrets are added."""
         self._places: dict[str, list[tuple[str, int]]] = {}
+        """The secrets and offsets of each chunk."""
         self._chunks: set[bytes] = set()
-        """Those of the places, as they would stand in a word."""
+        """Encoded chunks that a word of JSON text can contain."""
         self._odd: set[bytes] = set()
-        """Those that no word can hold."""
+        """Encoded chunks with separators, which no word can contain."""
         self._clean: set[bytes] = set()
-        """Words that hold no chunk."""
+        """Words that are known to contain no chunk."""
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Learn secrets; of a URL only what follows its host. Under six characters they are too common to look for."""
+        """Add secrets. See `_hidden` for the secret parts of a URL. Parts of less than 6 characters are ignored."""
         fresh = {part for secret in secrets for part in _hidden(secret) if len(part) >= _CHUNK} - self._secrets
         for secret in fresh:
             self._secrets.add(secret)
@@ -111,35 +115,35 @@ class Redactor:
             self._clean.clear()
 
     def suspects(self, body: bytes) -> bool:
-        """Whether an answer may hold a part of a secret, in any spelling that JSON knows.
+        """Whether a JSON response may contain a part of a secret, in any JSON spelling.
 
-        To look at the words of the raw answer costs a tenth of looking at every value that is read from it; those that
-        were looked at before, nothing.
+        Checking the words of the raw response takes a tenth of the time of checking each parsed value, and words that
+        were checked before are skipped.
         """
         if not body.isascii() or any(sign in body for sign in (b"\\", b"\0", b"\x7f")):
             body = _plain(body)
         words = set(body.translate(_BETWEEN).split()) - self._clean
-        harmless = {word for word in words if not self._within(word)}
+        harmless = {word for word in words if not self._has_chunk(word)}
         if len(self._clean) + len(harmless) > _MOST_CLEAN:
             self._clean.clear()
         self._clean |= harmless
         return len(harmless) < len(words) or any(chunk in body for chunk in self._odd)
 
-    def _within(self, word: bytes) -> bool:
+    def _has_chunk(self, word: bytes) -> bool:
         chunks = self._chunks
         return any(word[at : at + _CHUNK] in chunks for at in range(len(word) - _CHUNK + 1))
 
     def __call__(self, text: str) -> str:
-        """The text without the secrets; also without those that would appear once invisible characters are left out."""
-        masked = self._visibly(text)
+        """The text with secrets masked, including those that are interrupted by invisible characters."""
+        masked = self._mask(text)
         if masked.isprintable():
             return masked
         shown = "".join(filter(str.isprintable, masked))
-        without = self._visibly(shown)
+        without = self._mask(shown)
         return masked if without == shown else without
 
-    def _visibly(self, text: str) -> str:
-        # One dictionary look-up per character costs the same for a thousand secrets as for one.
+    def _mask(self, text: str) -> str:
+        # One dictionary lookup per character takes the same time for a thousand secrets as for one.
         places = self._places
         hits = [at for at in range(len(text) - _CHUNK + 1) if text[at : at + _CHUNK] in places] if places else []
         if not hits:
@@ -154,9 +158,10 @@ class Redactor:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether the value of a header or a parameter has to be kept secret: names tell, else what no word looks like.
+    """Whether the value of a header or parameter must be kept secret, by its name or by the look of the value.
 
-    `X-Scope: fine-tuning` is a word of the configuration; to mask it would hide what the provider says.
+    A long value with letters and digits counts as secret. `X-Scope: fine-tuning` does not: masking it would hide the
+    same words in the provider's answers.
     """
     if _SECRETIVE.search(name):
         return True
@@ -164,7 +169,7 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def _plain(body: bytes) -> bytes:
-    """JSON's text without escapes, and without what cannot be seen when it is shown."""
+    """JSON text in UTF-8, without escapes and without invisible characters."""
     text = body.decode(json.detect_encoding(body), "replace")
     if "\\" in text:
         text = _ESCAPE.sub(_unescaped, text)
@@ -178,7 +183,7 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def _hidden(secret: str) -> Iterator[str]:
-    """The parts of a secret that nobody may see: a URL's scheme and host say nothing."""
+    """The parts of a secret to mask: all of it, or for a URL its credentials, path, query and fragment."""
     scheme, separator, _ = secret.partition("://")
     if not separator or scheme.lower() not in _URLS:
         yield secret
@@ -196,7 +201,7 @@ def _hidden(secret: str) -> Iterator[str]:
 
 
 def _extent(text: str, at: int, secret: str, start: int) -> tuple[int, int]:
-    """How far the text agrees with the secret around a hit of one chunk."""
+    """The start and the end in the text of the longest match with a secret around a matching chunk."""
     left, right = 0, _CHUNK
     while left < min(at, start) and text[at - left - 1] == secret[start - left - 1]:
         left += 1

@@ -1,4 +1,4 @@
-"""The simulated APIs alone, for any client: `finetune-monitor simulate`."""
+"""The `simulate` command, which serves the simulated APIs for any client."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from monitor.simulator import SENDERS, Org, Pace, Simulation, Traffic, configura
 
 @dataclass(frozen=True, kw_only=True)
 class SimulateOptions:
-    """What `simulate` is to simulate."""
+    """The options of the `simulate` command."""
 
     providers: tuple[str, ...]
     orgs: int
-    """Organisations at each provider."""
+    """Number of organisations at each provider."""
     jobs: int
-    """Past jobs of each organisation."""
+    """Number of past jobs of each organisation."""
     speed: float
+    """How many times faster than real jobs the simulated ones run."""
     seed: int | None
     webhook_url: str | None = None
     webhook_secret: str | None = None
 
     def simulation(self) -> Simulation:
-        """Organisations with a past, and with jobs to come unless there are to be none."""
+        """The simulation: organisations with past jobs, and with new ones over time unless `jobs` is 0."""
         made = organisations(self.orgs, seed=self.seed, providers=self.providers)
         gap = (120.0 / self.speed, 900.0 / self.speed) if self.jobs else None
         traffic = Traffic(
@@ -42,7 +43,7 @@ class SimulateOptions:
         return Simulation(made, pace=Pace().faster(self.speed), traffic=traffic, seed=seed)
 
     def hook(self, simulation: Simulation, org: Org) -> dict[str, str]:
-        """Have the organisation's provider send webhooks, if it is to; what the configuration needs for it."""
+        """Register the organisation's webhook if one is wanted. Returns the configuration entries for it."""
         if self.webhook_url is None or org.provider not in SENDERS:
             return {}
         url = self.webhook_url.replace("{org}", org.name)
@@ -50,18 +51,18 @@ class SimulateOptions:
 
 
 def run(options: SimulateOptions, *, listen: str, as_json: bool) -> int:
-    """Serve until interrupted. The exit code."""
+    """Serve until interrupted. Returns the exit code."""
     try:
         anyio.run(partial(_serve, options, address(listen), as_json=as_json))
     except OSError as error:
-        click.echo(f"cannot start: {error.strerror}; choose another with --listen HOST:PORT", err=True)
+        click.echo(f"cannot start: {error.strerror}; choose another address with --listen HOST:PORT", err=True)
         return 1
     return 0
 
 
 async def _serve(options: SimulateOptions, at: Address, *, as_json: bool) -> None:
     simulation = options.simulation()
-    # The signals before the lines: who has read them may end it at once.
+    # Signals are handled before the lines are printed: a script may stop the process as soon as it has read them.
     with (
         TemporaryDirectory(prefix="finetune-monitor-simulate-") as folder,
         anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
@@ -75,7 +76,7 @@ async def _serve(options: SimulateOptions, at: Address, *, as_json: bool) -> Non
 
 
 def _line(entry: dict[str, Any]) -> str:
-    """Name, provider, address and key, if there is one, and the rest by name."""
+    """One line of text: name, provider, URL and key without labels, then the other entries with theirs."""
     rest = dict(entry)
     first = [rest.pop(name) for name in ("name", "provider", "base_url", "endpoint", "api_key") if name in rest]
     return "  ".join([*first, *(f"{name}={_text(value)}" for name, value in rest.items())])

@@ -1,4 +1,4 @@
-"""The program as a whole: how it starts, and what its exit code is."""
+"""Starts the daemon and determines its exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["exit_code", "run", "start"]
 
 
 def start(settings: Settings, warnings: tuple[LocatedIssue, ...], read_again: Read) -> int:
-    """Run the daemon. The exit code: 0 after SIGTERM or SIGINT, 1 when it could not start or lost its database."""
+    """Run the daemon. Returns 0 after SIGTERM or SIGINT, and 1 if it could not start or has lost its database."""
     memory.settle()
     descriptors.claim()
     redactor = Redactor()
@@ -42,7 +42,7 @@ def start(settings: Settings, warnings: tuple[LocatedIssue, ...], read_again: Re
 
 
 def exit_code(main: Callable[[], Awaitable[None]], report: Callable[[str], None]) -> int:
-    """Run something to its end: 0, or 1 after reporting why it could not be. Bugs come through."""
+    """Run `main`. Returns 0, or 1 after reporting a StoreError or OSError. Other exceptions, which are bugs, pass."""
     try:
         anyio.run(main)
     except (StoreError, OSError, BaseExceptionGroup) as error:
@@ -55,14 +55,14 @@ def exit_code(main: Callable[[], Awaitable[None]], report: Callable[[str], None]
 
 
 def _reason(error: BaseException) -> str:
-    """Why it could not start, and the way out where there is one."""
+    """The text of an error, with advice if there is any."""
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f'{error.strerror}; choose another with --listen HOST:PORT (make demo ARGS="--listen HOST:PORT")'
+        return f'{error.strerror}; choose another address with --listen HOST:PORT (make demo ARGS="--listen HOST:PORT")'
     return str(error)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
-    """The errors themselves, out of groups of groups."""
+    """The single errors in nested exception groups."""
     if not isinstance(error, BaseExceptionGroup):
         return [error]
     return [leaf for inner in error.exceptions for leaf in _leaves(inner)]

@@ -1,4 +1,4 @@
-"""From settings to parts: the only place that knows both."""
+"""Builds the parts of the program from the settings. No other part knows the settings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from monitor.web import AccessRules, Receiver
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What all parts share and what outlives a reload."""
+    """The resources that all parts share and that outlive a reload of the configuration."""
 
     stores: Stores
     process: ProcessMetrics
@@ -50,12 +50,15 @@ class Services:
     clock: Clock
     redactor: Redactor
     asking: Transport
+    """The HTTP transport for requests to providers."""
     sending: aiohttp.ClientSession
+    """The HTTP session of notifiers."""
     stream: TextIO
     """Where console notifiers print."""
     watchdog: Watchdog
     lanes: Lanes
     jitter: Callable[[], float] = random.SystemRandom().random
+    """Returns a random number from 0 to 1."""
 
 
 def source(
@@ -67,7 +70,7 @@ def source(
     redactor: Redactor,
     process: ProcessMetrics | None = None,
 ) -> Source:
-    """How one organisation is asked. `process` counts the requests, and what is left out of the answers."""
+    """The source of one organisation's jobs. `process` counts requests and skipped parts of the responses."""
     redactor.add(org.hidden())
     provider, rate = org.vendor(), settings.poll.max_requests_per_second
     client = Client(
@@ -92,18 +95,21 @@ def source(
 
 
 def _credential(name: str, text: str | None, path: Path | None, redactor: Redactor) -> Secret:
-    """A secret of an organisation. Of a document of credentials, only the private key is one: its reader hides that."""
+    """A secret of an organisation.
+
+    A credentials document is not masked as a whole: only its private key is secret, which its reader adds.
+    """
     return Secret(text, path=path, redactor=None if name == "credentials" else redactor)
 
 
 def _hidden(values: Mapping[str, SecretStr], redactor: Redactor) -> dict[str, Secret]:
-    """The values of headers or parameters; those that are words of the configuration may be shown."""
+    """The values of headers or query parameters. Only those that look secret are masked."""
     texts = {name: value.get_secret_value() for name, value in values.items()}
     return {name: Secret(text, redactor=redactor if is_secret(name, text) else None) for name, text in texts.items()}
 
 
 def sources(settings: Settings, services: Services) -> dict[str, Source]:
-    """How each organisation is asked, by its name: whoever asks it keeps to one rate."""
+    """The source of each organisation by name. All its users share one rate limit."""
     return {
         org.name: source(
             settings,
@@ -119,14 +125,15 @@ def sources(settings: Settings, services: Services) -> dict[str, Source]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrgPrices:
-    """The prices that hold for each organisation: made once for all that are at the same seller."""
+    """The prices for each organisation, built once for all that buy from the same seller."""
 
     settings: Settings
     published: Prices
+    """The whole price table."""
     _made: dict[tuple[str, str | None, Naming], Prices] = field(default_factory=dict, init=False, repr=False)
 
     def of(self, provider: Provider, org: str) -> Prices:
-        """The prices that hold for one organisation."""
+        """The prices for one organisation."""
         seller = self.settings.pricing.like_of(org) or provider.seller
         key = provider.name, seller, provider.naming
         if key not in self._made:
@@ -135,16 +142,16 @@ class OrgPrices:
 
 
 def watchers(
-    settings: Settings, prices: OrgPrices, services: Services, asked: Mapping[str, Source]
+    settings: Settings, prices: OrgPrices, services: Services, sources: Mapping[str, Source]
 ) -> Iterator[JobWatcher]:
-    """One for each organisation. `asked` are the organisations' sources, by name."""
+    """The job watcher of each organisation. `sources` are those of the organisations by name."""
     gate = StartGate({org.name for org in settings.organizations})
-    accounts = Accounts({org.name: asked[org.name].provider.base_url for org in settings.organizations})
+    accounts = Accounts({org.name: sources[org.name].provider.base_url for org in settings.organizations})
     for org in settings.organizations:
         yield JobWatcher(
-            source=asked[org.name],
+            source=sources[org.name],
             store=services.stores.jobs,
-            policy=policy(settings, org, prices.of(asked[org.name].provider, org.name)),
+            policy=policy(settings, org, prices.of(sources[org.name].provider, org.name)),
             pace=Pace(
                 interval=settings.poll.interval.total_seconds(),
                 idle_interval=settings.poll.idle_interval.total_seconds(),
@@ -160,7 +167,7 @@ def watchers(
 
 
 def receivers(settings: Settings, redactor: Redactor) -> dict[str, Receiver]:
-    """Whose webhooks are received, by organisation."""
+    """The receivers of provider webhooks, by organisation."""
     found = {}
     for org in settings.organizations:
         push = org.vendor().push
@@ -172,7 +179,7 @@ def receivers(settings: Settings, redactor: Redactor) -> dict[str, Receiver]:
 
 
 def policy(settings: Settings, org: OrganizationSettings, prices: Prices) -> Policy:
-    """What the operator wants for one organisation."""
+    """The policy for decisions about one organisation."""
     stall = settings.stall
     return Policy(
         labelling=_labelling(settings, org),
@@ -188,7 +195,7 @@ def policy(settings: Settings, org: OrganizationSettings, prices: Prices) -> Pol
 
 
 def couriers(settings: Settings, services: Services) -> Iterator[Courier]:
-    """One for each notifier."""
+    """The courier of each notifier."""
     for wanted in settings.notifiers:
         yield Courier(
             outbox=services.stores.outbox,
@@ -204,7 +211,7 @@ def couriers(settings: Settings, services: Services) -> Iterator[Courier]:
 
 
 def card_editors(settings: Settings, services: Services) -> Iterator[CardEditor]:
-    """One for each notifier that keeps cards."""
+    """The card editor of each notifier that keeps cards."""
     labellings = {org.name: _labelling(settings, org) for org in settings.organizations}
     for wanted in settings.notifiers:
         notifier = _notifier(wanted, settings, services) if wanted.keeps_cards else None
@@ -250,7 +257,7 @@ def _labelling(settings: Settings, org: OrganizationSettings) -> Labelling:
 
 
 def access(file: Path | None) -> AccessRules:
-    """Who may come in, by the web configuration as it is now. Raises ValueError or OSError."""
+    """The access rules of the present web configuration file. Raises ValueError or OSError."""
     if file is None:
         return AccessRules()
     try:
@@ -266,7 +273,7 @@ def access(file: Path | None) -> AccessRules:
 
 
 def refresh(health: Health, settings: Settings) -> None:
-    """Let the health know exactly the configured organisations, and keep what it knows of those that stay."""
+    """Set the configured organisations and notifiers in the health. The state of those that stay is kept."""
     health.orgs = {org.name: _kept(health.orgs.get(org.name), org) for org in settings.organizations}
     health.notifiers = tuple(notifier.name for notifier in settings.notifiers)
 

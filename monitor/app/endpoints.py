@@ -1,4 +1,4 @@
-"""Where the provider sends an organisation's webhooks: `finetune-monitor webhooks`, the one command that changes it."""
+"""Lists, registers and rotates webhook endpoints at a provider, for the command `finetune-monitor webhooks`."""
 
 from __future__ import annotations
 
@@ -23,32 +23,35 @@ _MOST_PAGES = 20
 
 
 class CannotAsk(Exception):
-    """There is nothing that could be done; the text says why."""
+    """The request is not possible. The text gives the reason."""
 
 
 def listed(settings: Settings, org: str) -> list[WebhookEndpoint]:
-    """Every endpoint of the organisation. Raises CannotAsk and SourceError, as do the others."""
+    """All webhook endpoints of the organisation. Raises CannotAsk or SourceError."""
     return _with_client(settings, org, _all)
 
 
 def register(settings: Settings, org: str, url: str | None) -> WebhookEndpoint:
-    """A new endpoint for the ends of jobs, with its secret."""
+    """Register an endpoint for the ends of jobs. Returns it with its secret. Raises CannotAsk or SourceError."""
     return _with_client(settings, org, partial(_register, url or _own_url(settings, org)))
 
 
 def rotate(settings: Settings, org: str, url: str | None) -> WebhookEndpoint:
-    """The endpoint with a new secret; at OpenAI the old one stays good for a day."""
+    """Give an endpoint a new secret, and return both. Raises CannotAsk or SourceError.
+
+    OpenAI accepts the old secret for another day.
+    """
     return _with_client(settings, org, partial(_rotate, url or _own_url(settings, org)))
 
 
 def _own_url(settings: Settings, org: str) -> str:
     if settings.server.external_url is None:
-        raise CannotAsk("give --url, or set server.external_url: where does the provider reach this monitor?")
+        raise CannotAsk("give --url, or set server.external_url, so that the provider can reach this monitor")
     return f"{settings.server.external_url}/webhooks/{org}"
 
 
-def _with_client(settings: Settings, name: str, ask: Callable[[Client, WebhookEndpoints], Awaitable[T]]) -> T:
-    """Ask the organisation's provider."""
+def _with_client(settings: Settings, name: str, call: Callable[[Client, WebhookEndpoints], Awaitable[T]]) -> T:
+    """Run `call` with a client for the organisation's provider. Raises CannotAsk or SourceError."""
     org = next((each for each in settings.organizations if each.name == name), None)
     if org is None:
         raise CannotAsk(f"no organisation is named {name}")
@@ -60,8 +63,8 @@ def _with_client(settings: Settings, name: str, ask: Callable[[Client, WebhookEn
     async def with_client() -> T:
         async with sources.transport() as transport:
             redactor = Redactor()
-            asked = source(settings, org, transport=transport, clock=SystemClock(), redactor=redactor)
-            return await ask(asked.client, endpoints)
+            client = source(settings, org, transport=transport, clock=SystemClock(), redactor=redactor).client
+            return await call(client, endpoints)
 
     return anyio.run(with_client)
 

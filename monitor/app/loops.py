@@ -1,4 +1,4 @@
-"""The loops that are no part of the flow: supervision and pruning."""
+"""Supervision of loops, and the loops for housekeeping of the store."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from monitor.store import Corrupt, Gone, JobStore, NewerSchema, Outbox, StoreUna
 
 log = get_logger()
 
-_PRUNE_EVERY: Final = 3600.0
-_PRUNE_RETRY: Final = 30.0
-_ORPHANS_EVERY: Final = 3600.0
-_RESTART: Final = (1.0, 60.0)
+_PRUNE_EVERY: Final = 3600.0  # seconds
+_PRUNE_RETRY: Final = 30.0  # seconds
+_ORPHANS_EVERY: Final = 3600.0  # seconds
+_RESTART: Final = (1.0, 60.0)  # seconds before a restart: at first, and at most
 _LOST: Final = (Gone, Corrupt, NewerSchema)
 
 
 async def supervise(
     name: str, loop: Callable[[], Awaitable[None]], clock: Clock, restarted: Callable[[], None] = lambda: None
 ) -> None:
-    """Run a loop until it ends by itself. A bug in it is logged and counted, and the loop begins anew: it never
-    silences the others.
+    """Run a loop until it returns. After an exception it is restarted with backoff, so that a bug never stops it.
 
-    Raises Gone, Corrupt and NewerSchema: without its database the program must end.
+    The exception is logged, and `restarted` is called. Raises only Gone, Corrupt and NewerSchema: without its database
+    the program must end.
     """
     wait = _RESTART[0]
     while True:
@@ -46,7 +46,7 @@ async def supervise(
 
 
 async def prune(store: JobStore, clock: Clock, retention: timedelta) -> None:
-    """Forget what is older than the retention, now and every hour."""
+    """Delete finished jobs that are older than the retention, now and every hour."""
     while True:
         try:
             removed = await store.prune(clock.now(), retention)
@@ -60,11 +60,11 @@ async def prune(store: JobStore, clock: Clock, retention: timedelta) -> None:
 
 
 async def warn_of_orphans(outbox: Outbox, notifiers: Sequence[str], clock: Clock) -> None:
-    """Say now and every hour what waits for a notifier that no longer has its name."""
+    """Log pending deliveries of notifiers that are no longer configured, now and every hour."""
     while True:
         try:
             waiting = await outbox.orphans(notifiers)
-        except StoreUnavailable:  # whoever writes says so
+        except StoreUnavailable:  # logged by the watchers
             await clock.sleep(_PRUNE_RETRY)
             continue
         for name, count in waiting.items():

@@ -1,4 +1,4 @@
-"""Tells the C library to give memory back: a daemon that reads large answers in threads would else keep the holes."""
+"""Makes glibc return free memory to the system. A daemon that reads large responses in threads would else keep it."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from anyio import to_thread
 
 from monitor.clock import Clock
 
-_TRIM_EVERY: Final = 60.0
-# glibc's malloc.h
+_TRIM_EVERY: Final = 60.0  # seconds
+# Parameters of mallopt in glibc's malloc.h:
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
-_LARGE: Final = 128 * 1024
+_LARGE: Final = 128 * 1024  # bytes
 
 
 def settle() -> None:
-    """Two arenas for all threads, and every large block a mapping of its own, which is returned when it is freed.
+    """Limit malloc to two arenas, and allocate large blocks with mmap, which returns them when they are freed.
 
-    glibc would else make an arena for each thread, and take blocks of up to 32 MiB from them once it has seen some.
-    Other C libraries are left as they are.
+    By default, glibc creates an arena per thread, and raises the mmap threshold to up to 32 MiB once large blocks are
+    freed. Other C libraries are left as they are.
     """
     with suppress(OSError, AttributeError):
-        tune = ctypes.CDLL(None).mallopt
-        for what, value in ((_ARENA_MAX, 2), (_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _LARGE)):
-            tune(what, value)
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in ((_ARENA_MAX, 2), (_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _LARGE)):
+            mallopt(parameter, value)
 
 
 async def keep_trim(clock: Clock) -> None:
-    """Give the holes back every minute.
+    """Trim the heap every minute.
 
-    Whatever is large for a moment (a burst of jobs, the pages of a snapshot) leaves free pages between small blocks
-    that stay, and glibc keeps those for ever: 16 MB after half an hour of changing load.
+    Short bursts (many jobs, the pages of a snapshot) leave free pages between small blocks that stay allocated. glibc
+    would keep these pages: 16 MB after half an hour of changing load.
     """
     while True:
         await clock.sleep(_TRIM_EVERY)
@@ -42,6 +42,6 @@ async def keep_trim(clock: Clock) -> None:
 
 
 def trim() -> None:
-    """Return the free pages inside the heap to the system, where the C library is glibc; takes milliseconds."""
+    """Return free pages inside the heap to the system, if the C library is glibc. Takes milliseconds."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Whether the configured credentials work: one list request for each organisation, no message to anybody."""
+"""Checks whether the configured credentials work, for `check --online`. No message is sent to anybody."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from monitor.source.projects import ProjectSource
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Checked:
-    """An organisation or a notifier, and what came of asking it."""
+    """The result of checking an organisation or a notifier."""
 
     name: str
     asked: str
-    """What a good answer shows."""
+    """What a successful check shows."""
     problem: str | None
 
     def __str__(self) -> str:
-        """One line for people."""
+        """The result as one line for people."""
         return f"{self.name}: {self.problem if self.problem is not None else f'good ({self.asked})'}"
 
 
 def check(settings: Settings) -> list[Checked]:
-    """Ask all of them at once; each is one line, in the order of names."""
+    """Check all organisations and notifiers concurrently. Results are sorted by name."""
     return anyio.run(_check, settings)
 
 
@@ -54,7 +54,7 @@ async def _check(settings: Settings) -> list[Checked]:
         for name, one in asked.items():
             tasks.start_soon(_ask, f"organisation {name}", "its jobs can be listed", one.check, found)
             if (discovery := one.provider.discovery) is not None:
-                projects = project_source(discovery, like=one, sources=asked)
+                projects = project_source(discovery, one, sources=asked)
                 tasks.start_soon(_ask, f"projects of {name}", "each has a key", partial(_all_watched, projects), found)
         for wanted in settings.notifiers:
             timeout = settings.delivery.timeout.total_seconds()
@@ -66,7 +66,7 @@ async def _check(settings: Settings) -> list[Checked]:
 
 
 async def _all_watched(projects: ProjectSource) -> None:
-    """Raises SourceError where a project has no key in the configuration, or where that is not known."""
+    """Raise SourceError if a project has no key in the configuration, or if it is unknown whether it has."""
     found = await projects.find()
     findings = [f"{project.name} ({project.id}) has no key here" for project in found.unwatched]
     findings += [f"which project {org} belongs to is not known: name its `project`" for org in found.unsure]

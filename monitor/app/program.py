@@ -1,4 +1,4 @@
-"""The running program: generations of watchers and couriers, one for each set of settings."""
+"""The running program: its watchers and couriers, which a reload of the configuration replaces."""
 
 from __future__ import annotations
 
@@ -29,46 +29,52 @@ log = get_logger()
 _SPREAD = 0.02  # seconds between the first polls of two organisations: a dozen to a slot, and their next polls, too
 
 Read = Callable[[], tuple[Settings, tuple[LocatedIssue, ...]]]
-"""Gives the configuration as it is now, and what is allowed but unwise in it."""
+"""Reads the present configuration. Returns the settings and warnings."""
 
 
 def warn(warnings: tuple[LocatedIssue, ...]) -> None:
-    """Log what is allowed but unwise."""
+    """Log the warnings about a configuration."""
     for warning in warnings:
         log.warning("config.warning", problem=str(warning))
 
 
 @dataclass(slots=True, kw_only=True)
 class Program:
-    """Settings come and go with a reload, the services stay."""
+    """Runs watchers and couriers by the present settings. A reload replaces these; the services stay.
+
+    The tasks that run by the same settings are called a generation.
+    """
 
     settings: Settings
     prices: Prices
     services: Services
     read_again: Read
-    """Raises ConfigError, ValueError or OSError, and then nothing changes."""
+    """Reads the configuration for a reload. If it raises ConfigError, ValueError or OSError, nothing changes."""
     adopt: Callable[[Settings], None]
-    """Hears of new settings: what they change outside the flow (logging)."""
+    """Called with new settings, for what they change outside of the tasks (logging)."""
     receivers: Mapping[str, Receiver] = field(init=False)
-    """Whose webhooks are received now, by organisation."""
+    """The present receivers of provider webhooks, by organisation."""
     _generation: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _reading: anyio.Lock = field(default_factory=anyio.Lock)
     _left: dict[tuple[str, str], anyio.Event] = field(default_factory=dict)
-    """When the latest of each notifier has left: its courier, and who edits its cards."""
+    """Set when the latest courier or card editor of a notifier has ended, by kind and notifier."""
 
     def __post_init__(self) -> None:
-        """Webhooks may come before the first generation lives."""
+        """Build the receivers at once, because webhooks may arrive before the first generation has started."""
         self.receivers = receivers(self.settings, self.services.redactor)
 
     async def run(self) -> None:
-        """One generation after another. Couriers of a past one stay until their sends in flight have ended."""
+        """Run one generation after another. Couriers of an old one stay until their sends in flight have ended."""
         async with anyio.create_task_group() as sending:
             while True:
                 with anyio.CancelScope() as self._generation:
                     await self._live(sending)
 
     async def reload(self) -> Sequence[str]:
-        """All or nothing: the new settings; or the old ones, and what was wrong with the new, a line each."""
+        """Replace the settings by a newly read configuration, as a whole.
+
+        Returns its problems, one per line; if there are any, the old settings stay in force.
+        """
         async with self._reading:
             try:
                 settings, prices, warnings = await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True)
@@ -86,11 +92,11 @@ class Program:
             return []
 
     async def requeue(self) -> int:
-        """All dead letters wait again; how many. Raises StoreError."""
+        """Requeue all dead letters. Returns their number. Raises StoreError."""
         return await replaying.requeue(self.services.stores.outbox)
 
     async def replay(self, request: ReplayRequest) -> Replayed:
-        """Tell again what was stored, as the present configuration wants it. Raises StoreError."""
+        """Redeliver stored transitions by the present configuration. Raises StoreError."""
         prices = OrgPrices(settings=self.settings, published=self.prices)
         policies = {
             org.name: policy(self.settings, org, prices.of(org.vendor(), org.name))
@@ -117,14 +123,14 @@ class Program:
         started: list[Courier | CardEditor] = [*couriers(settings, services), *card_editors(settings, services)]
         for courier in started:
             kind = "courier" if isinstance(courier, Courier) else "cards"
-            of = kind, courier.notifier.name
-            before, self._left[of] = self._left.get(of), anyio.Event()
-            sending.start_soon(self._deliver, of, courier, before, self._left[of])
+            key = kind, courier.notifier.name
+            before, self._left[key] = self._left.get(key), anyio.Event()
+            sending.start_soon(self._deliver, key, courier, before, self._left[key])
         try:
             async with anyio.create_task_group() as tasks:
-                asked = sources(settings, services)
+                by_org = sources(settings, services)
                 prices = OrgPrices(settings=settings, published=self.prices)
-                polling = tuple(watchers(settings, prices, services, asked))
+                polling = tuple(watchers(settings, prices, services, by_org))
                 polls = {watcher.source.org: watcher.state for watcher in polling}
                 leases = LeaseWatcher(
                     leases=services.stores.leases,
@@ -141,7 +147,7 @@ class Program:
                     loop = partial(watcher.run, number * _SPREAD)
                     tasks.start_soon(self._keep, "watcher", watcher.source.org, loop, watcher.clock)
                     tasks.start_soon(self._keep, "reader", watcher.source.org, watcher.read, watcher.reader_clock)
-                for task in secondary_watchers(settings, prices, services, asked):
+                for task in secondary_watchers(settings, prices, services, by_org):
                     tasks.start_soon(self._keep, task.kind, task.of, task.run, task.clock)
                 pruning = partial(prune, services.stores.jobs, services.clock, settings.store.retention)
                 restarted = partial(services.process.restarted, "pruning")
@@ -154,27 +160,27 @@ class Program:
                 courier.retire()
 
     async def _deliver(
-        self, of: tuple[str, str], courier: Courier | CardEditor, before: anyio.Event | None, left: anyio.Event
+        self, key: tuple[str, str], courier: Courier | CardEditor, before: anyio.Event | None, left: anyio.Event
     ) -> None:
-        """Run a courier once its predecessor has left, so that a target never has two."""
+        """Run a courier as soon as its predecessor has ended, so that a target never has two."""
         try:
             if before is not None:
                 await before.wait()
-            await self._keep(*of, courier.run, courier.clock)
+            await self._keep(*key, courier.run, courier.clock)
         finally:
             left.set()
-            if self._left.get(of) is left:
-                del self._left[of]
+            if self._left.get(key) is left:
+                del self._left[key]
 
     async def _keep(self, kind: str, of: str, loop: Callable[[], Awaitable[None]], clock: Clock) -> None:
-        """Supervise a loop, count its restarts, and expect it to come round."""
+        """Supervise a loop, count its restarts, and let the watchdog observe it."""
         name, services = f"{kind} of {of}", self.services
         with services.watchdog.watching(name, clock):
             await supervise(name, loop, clock, partial(services.process.restarted, kind))
 
 
 def _same_place(old: Settings, new: Settings) -> None:
-    """What is open stays open. Raises ValueError."""
+    """Raise ValueError if the new settings change something that cannot be changed without a restart."""
     if (old.store.url, old.store.url_file) != (new.store.url, new.store.url_file):
         raise ValueError("store.url cannot change while running: restart to use another database")
     if old.outbound != new.outbound:

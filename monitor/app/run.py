@@ -1,4 +1,4 @@
-"""Puts the program together: one task group, one store, and signals."""
+"""Runs the program: opens the store and the server, starts the tasks, and handles signals."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ async def run(
     clock: Clock | None = None,
     listening: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Watch until SIGTERM or SIGINT. `listening` is called with the server's address.
+    """Run until SIGTERM or SIGINT. `listening` is called with the server's URL when it accepts connections.
 
-    Raises StoreError when the database cannot be used, and OSError when the port cannot be had.
+    Raises StoreError if the database cannot be used, and OSError if the server cannot listen on its port.
     """
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
         hangup = _Hangup()
-        await tasks.start(_signals, hangup, tasks.cancel_scope)  # first: the start may take long, and can be ended
+        await tasks.start(_signals, hangup, tasks.cancel_scope)  # first, so that a long start can be stopped
         services = await _services(stack, settings, redactor=redactor, clock=clock or SystemClock())
         services.process.reloaded(True, services.clock.now())
         prices = await anyio.to_thread.run_sync(load_prices, settings.pricing.file)
@@ -61,7 +61,7 @@ async def run(
         bound = await stack.enter_async_context(web.serve(app, listen.host, listen.port, control.context))
         address = f"{control.scheme}://{Address(*bound)}"
         log.info("listening", address=address)
-        gc.freeze()  # what was loaded stays: collections that skip it do not hold up the loop under a large scrape
+        gc.freeze()  # collections skip what is loaded now, so that they block the event loop for less time
         listening(address)
         tasks.start_soon(services.watchdog.run)
         tasks.start_soon(supervise, "listening", services.stores.listen, services.clock)
@@ -116,7 +116,7 @@ def _actions(program: Program) -> web.AdminActions:
 
 
 async def _services(stack: AsyncExitStack, settings: Settings, *, redactor: Redactor, clock: Clock) -> Services:
-    """Everything that is opened once, and closed when the stack is."""
+    """Open everything that is opened once. It is closed with the stack."""
     database = opened(_database(settings, redactor), clock=clock, lease=settings.store.lease)
     stores = await stack.enter_async_context(database)
     hosts = len({org.vendor().base_url for org in settings.organizations})
@@ -136,7 +136,7 @@ async def _services(stack: AsyncExitStack, settings: Settings, *, redactor: Reda
 
 
 def _database(settings: Settings, redactor: Redactor) -> str:
-    """Where the database is. Its password is never shown. Raises OSError or ValueError when it cannot be read."""
+    """The URL of the database. The redactor learns its password. Raises OSError or ValueError if it cannot be read."""
     url = settings.store.address()
     if password := urlsplit(url).password:
         redactor.add([password, unquote(password)])
@@ -144,17 +144,17 @@ def _database(settings: Settings, redactor: Redactor) -> str:
 
 
 class _Hangup:
-    """SIGHUP, from the signal to the reload. Several while a reload is under way are one more."""
+    """Reloads the configuration after SIGHUP. Several signals during a reload cause one more."""
 
     def __init__(self) -> None:
         self._asked = anyio.Event()
 
     def ask(self) -> None:
-        """Ask for a reload."""
+        """Request a reload."""
         self._asked.set()
 
     async def reload(self, program: Program) -> None:
-        """Reload whenever it is asked for."""
+        """Reload for ever, whenever it is requested."""
         while True:
             await self._asked.wait()
             self._asked = anyio.Event()
@@ -164,7 +164,7 @@ class _Hangup:
 async def _signals(
     hangup: _Hangup, scope: anyio.CancelScope, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    """SIGHUP reloads; the first SIGTERM or SIGINT ends in order, and a second one at once."""
+    """Reload on SIGHUP, stop in order on the first SIGTERM or SIGINT, and exit at once on a second one."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
@@ -174,7 +174,7 @@ async def _signals(
                 log.info("stopping", signal=signal.Signals(number).name)
                 break
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _at_once)  # not the default action, which the kernel denies to process 1
+        signal.signal(number, _at_once)  # a handler, because the kernel ignores default actions for process 1
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     scope.cancel()
 

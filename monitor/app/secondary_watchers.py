@@ -1,4 +1,4 @@
-"""From settings to the watchers of everything but jobs: tuned models, billed costs, outages and budgets."""
+"""Builds the watchers of everything but jobs: models, projects, costs, outages, digests and budgets."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ from monitor.watchers.models import ModelWatcher
 from monitor.watchers.outages import OutageWatcher
 from monitor.watchers.projects import ProjectWatcher
 
-_BUDGETS_EVERY: Final = 30.0  # seconds, where jobs are not polled more often than that
-_AFTER_JOBS: Final = 2.0  # seconds that the first look at anything else waits, so that jobs are seen first
+_BUDGETS_EVERY: Final = 30.0  # seconds, unless jobs are polled more often
+_AFTER_JOBS: Final = 2.0  # seconds that everything else waits at the start, so that jobs are polled first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A loop to be kept running."""
+    """A loop to keep running."""
 
     kind: str
     of: str
+    """The organisation, or `all`."""
     run: Callable[[], Awaitable[None]]
     clock: Clock
-    """Its own, by which it is seen to come round."""
+    """The clock of this loop alone, by which the watchdog observes it."""
 
 
 def secondary_watchers(
     settings: Settings, prices: OrgPrices, services: Services, sources: Mapping[str, Source]
 ) -> Iterator[Task]:
-    """Every loop that watches something else than jobs. `sources` are those of the organisations, by name."""
+    """The loops that watch anything but jobs. `sources` are those of the organisations by name."""
     orgs = tuple(
         OrgRef(
             org=one.name,
@@ -89,17 +90,17 @@ def secondary_watchers(
 def _of_one(
     settings: Settings, org: OrgRef, prices: OrgPrices, services: Services, sources: Mapping[str, Source]
 ) -> Iterator[Task]:
-    """What is watched of one organisation by itself."""
+    """The loops for a single organisation."""
     source = sources[org.org]
     org_prices = prices.of(source.provider, org.org)
     pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())
     yield _models(settings, org, org_prices, services, source=source, first=pause * (1 + services.jitter()))
     if (billing := source.provider.billing) is not None:
-        asking = billing_source(billing, like=source)
+        asking = billing_source(billing, source)
         yield _costs(settings, asking, org_prices, services, first=pause * (1 + services.jitter()))
     if (discovery := source.provider.discovery) is not None:
-        finding = project_source(discovery, like=source, sources=sources)
-        yield _projects(settings, finding, services, first=pause * (1 + services.jitter()))
+        projects = project_source(discovery, source, sources=sources)
+        yield _projects(settings, projects, services, first=pause * (1 + services.jitter()))
 
 
 def _digests(settings: Settings, orgs: tuple[OrgRef, ...], services: Services, *, first: float) -> Task:
@@ -116,21 +117,24 @@ def _digests(settings: Settings, orgs: tuple[OrgRef, ...], services: Services, *
     return Task(kind="digests", of="all", run=partial(digests.run, first), clock=clock)
 
 
-def billing_source(billing: Billing, *, like: Source) -> BillingSource:
-    """How usage and bill are read: with the admin key, by the client of the jobs else."""
-    client = replace(like.client, auth=billing.auth, headers=billing.headers)
+def billing_source(billing: Billing, jobs: Source) -> BillingSource:
+    """The source of usage and bill. Its client is that of the jobs, but with the admin key."""
+    client = replace(jobs.client, auth=billing.auth, headers=billing.headers)
     return BillingSource(client=client, billing=billing)
 
 
-def project_source(discovery: Discovery, *, like: Source, sources: Mapping[str, Source]) -> ProjectSource:
-    """How projects are listed: with the admin key. `sources` are those of all organisations, by name."""
-    client = replace(like.client, auth=discovery.auth, headers=discovery.headers)
-    there = {name: one for name, one in sources.items() if one.provider.base_url == like.provider.base_url}
-    return ProjectSource(client=client, discovery=discovery, watching=there)
+def project_source(discovery: Discovery, jobs: Source, *, sources: Mapping[str, Source]) -> ProjectSource:
+    """The source of projects. Its client is that of the jobs, but with the admin key.
+
+    `sources` are those of all organisations by name.
+    """
+    client = replace(jobs.client, auth=discovery.auth, headers=discovery.headers)
+    same_server = {name: one for name, one in sources.items() if one.provider.base_url == jobs.provider.base_url}
+    return ProjectSource(client=client, discovery=discovery, watching=same_server)
 
 
 def refresh_billing(health: Health, settings: Settings) -> None:
-    """Let the health know exactly the organisations whose billed costs are read, and forget budgets that are gone."""
+    """Set the organisations whose costs are imported in the health, and remove budgets that are gone."""
     readable = [org.name for org in settings.organizations if org.vendor().billing is not None]
     health.billing = {name: health.billing.get(name) or BillingHealth(org=name) for name in readable}
     names = {budget.name for budget in settings.budgets}

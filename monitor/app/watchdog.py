@@ -1,4 +1,4 @@
-"""Whether the program is alive: the event loop turns, and every loop on it comes round."""
+"""Detects a stuck program: an event loop that is blocked, or a task that no longer makes progress."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from monitor.log import get_logger
 
 log = get_logger()
 
-_TICK: Final = 0.5
-_TICK_OVERDUE: Final = 10.0  # an event loop that has not ticked for this long does not turn
-_STUCK_AFTER: Final = 180.0  # the longest that any loop is busy without asking the time: a look takes up to 60 s
+_TICK: Final = 0.5  # seconds
+_TICK_OVERDUE: Final = 10.0  # seconds without a tick after which the event loop counts as blocked
+_STUCK_AFTER: Final = 180.0  # seconds without using its clock after which a loop counts as stuck: polls take up to 60 s
 
 
 @dataclass(slots=True)
 class WatchedClock:
-    """The clock of one loop. Whoever asks for the time is alive; whoever sleeps says until when it will be silent."""
+    """The clock of one loop, by whose use the watchdog sees that the loop is alive, or until when it sleeps."""
 
     clock: Clock
     _last_seen: float = field(init=False)
-    """When it was last active, or will wake up."""
+    """When the loop was last active or will wake up, in monotonic seconds."""
 
     def __post_init__(self) -> None:
         self._last_seen = self.clock.monotonic()
 
     def now(self) -> datetime:
-        """The wall clock, aware, in UTC."""
+        """The wall clock time, aware and in UTC."""
         self._last_seen = self.clock.monotonic()
         return self.clock.now()
 
     def monotonic(self) -> float:
-        """Seconds that only ever grow, for intervals."""
+        """Monotonic seconds, for intervals."""
         self._last_seen = self.clock.monotonic()
         return self._last_seen
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; a negative number does not wait at all."""
+        """Sleep. A negative number of seconds counts as 0."""
         self._last_seen = self.clock.monotonic() + max(seconds, 0.0)
         try:
             await self.clock.sleep(seconds)
@@ -50,7 +50,7 @@ class WatchedClock:
             self._last_seen = self.clock.monotonic()
 
     async def wait(self, event: anyio.Event, seconds: float) -> None:
-        """Wait until it happens, or for so many seconds."""
+        """Wait until the event is set, but at most `seconds`."""
         self._last_seen = self.clock.monotonic() + max(seconds, 0.0)
         try:
             await self.clock.wait(event, seconds)
@@ -58,17 +58,17 @@ class WatchedClock:
             self._last_seen = self.clock.monotonic()
 
     def overdue(self, monotonic: float) -> bool:
-        """Whether it has been silent for too long."""
+        """Whether the loop has not used its clock for too long."""
         return monotonic - self._last_seen > _STUCK_AFTER
 
 
 @dataclass(slots=True)
 class Watchdog:
-    """The event loop's own tick, and the clocks of the loops that are watched."""
+    """Observes the event loop by a regular tick, and other loops by their clocks."""
 
     clock: Clock
     ticked: Callable[[float], None] = lambda late: None
-    """Hears of each tick by how many seconds it was late."""
+    """Called at each tick with the seconds by which it was late."""
     _last: float = field(init=False)
     _loops: list[tuple[str, WatchedClock]] = field(default_factory=list)
     _stuck: frozenset[str] = frozenset()
@@ -78,7 +78,7 @@ class Watchdog:
 
     @contextmanager
     def watching(self, name: str, clock: Clock) -> Iterator[None]:
-        """Expect the loop of this clock, which is its own, to come round, from now until the context ends."""
+        """Observe a loop by its own clock until the context ends. Raises TypeError if it is no WatchedClock."""
         if not isinstance(clock, WatchedClock):
             raise TypeError(f"{name} has no clock of its own, so that nobody would see it stop")
         clock.monotonic()
@@ -90,7 +90,7 @@ class Watchdog:
             self._loops = [one for one in self._loops if one is not watched]
 
     async def run(self) -> None:
-        """Tick, and log which loops fall silent and which are back."""
+        """Tick for ever, and log which loops become stuck and which are active again."""
         due = self.clock.monotonic()
         while True:
             self._last = self.clock.monotonic()
@@ -105,7 +105,7 @@ class Watchdog:
             await self.clock.sleep(_TICK)
 
     def alive(self) -> bool:
-        """Whether it ticked lately and every loop was active."""
+        """Whether the last tick is recent and no loop is stuck."""
         return self.clock.monotonic() - self._last < _TICK_OVERDUE and not any(self._overdue())
 
     def _overdue(self) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from monitor.domain.durations import duration, spoken
+from monitor.domain.durations import duration, format_duration
 
 
 def between(least: str, most: str) -> Callable[[timedelta], timedelta]:
@@ -26,7 +26,7 @@ def between(least: str, most: str) -> Callable[[timedelta], timedelta]:
 Duration = Annotated[
     timedelta,
     BeforeValidator(duration),
-    PlainSerializer(spoken, return_type=str),
+    PlainSerializer(format_duration, return_type=str),
     WithJsonSchema(
         {"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h|d)$", "examples": ["500ms", "30s", "5m", "6h", "30d"]}
     ),

@@ -12,7 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from monitor.config.address import Address
 from monitor.config.sections import models, required_secrets, secret_names
 from monitor.config.settings import Settings
-from monitor.domain.durations import spoken
+from monitor.domain.durations import format_duration
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _MINIMAL: Final = {
@@ -25,7 +25,7 @@ class _AsWritten(GenerateJsonSchema):
 
     def encode_default(self, dft: Any) -> Any:
         if isinstance(dft, timedelta):
-            return spoken(dft)
+            return format_duration(dft)
         if isinstance(dft, Address):
             return str(dft)
         if isinstance(dft, tuple):

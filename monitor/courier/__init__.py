@@ -1,4 +1,4 @@
-"""Empties the outbox, one courier for each notifier: claim, send, settle."""
+"""Sends the deliveries of the outbox: one courier per notifier claims what is due, sends it and stores the outcome."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ __all__ = ["Courier", "DeliveryMetrics", "DeliveryPolicy", "Lanes"]
 
 log = structlog.get_logger(__name__)
 
-_JOBS_AT_ONCE: Final = 8
-_SLOWEST: Final = 60.0
-_POLL_EVERY: Final = 10.0  # deliveries of a replica that died fall due without anybody waking us
-_STORE_RETRY: Final = 2.0
+_JOBS_AT_ONCE: Final = 8  # deliveries that are sent concurrently
+_SLOWEST: Final = 60.0  # seconds: the longest pause between two requests to a failing target
+_POLL_EVERY: Final = 10.0  # seconds: leases of a replica that died expire without a wake-up
+_STORE_RETRY: Final = 2.0  # seconds
 
 
 async def _wake(call: Callable[[], Awaitable[None]], sleeper: anyio.CancelScope) -> None:
@@ -47,35 +47,35 @@ async def _wake(call: Callable[[], Awaitable[None]], sleeper: anyio.CancelScope)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Courier:
-    """Sends one notifier's deliveries, so that a slow target delays no other."""
+    """Sends the deliveries of one notifier. Each notifier has its own, so that a slow target delays no other."""
 
     outbox: Outbox
     notifier: Notifier
     clock: Clock
     owner: str
-    """This process, as the store's leases know it."""
+    """The name of this process in the leases of the store."""
     policy: DeliveryPolicy
     jitter: Callable[[], float]
-    """A number from 0 to 1."""
+    """Returns a random number from 0 to 1."""
     lanes: Lanes
     metrics: DeliveryMetrics
     was: str | None = None
     """The notifier's former name."""
     grace: float = 8.0
-    """Seconds in which sends in flight may still end once the program is asked to stop; it has 10 in all."""
+    """Seconds that sends in flight have to finish when the program is stopped, which may take 10 seconds in all."""
     _state: CourierState = field(default_factory=CourierState, init=False, repr=False)
     _health: TargetHealth = field(init=False, repr=False)
     _unsettled: UnsettledOutcomes = field(init=False, repr=False)
     _lane: Lane = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Find the lane that it shares; the state is set this way because the dependencies are frozen."""
+        """Create the mutable state and look up the shared lane. The fields are set this way because it is frozen."""
         object.__setattr__(self, "_health", TargetHealth(name=self.notifier.name, metrics=self.metrics))
         object.__setattr__(self, "_unsettled", UnsettledOutcomes(outbox=self.outbox, clock=self.clock))
         object.__setattr__(self, "_lane", self.lanes.lane(self.notifier.lane, self.notifier.min_gap))
 
     async def run(self) -> None:
-        """Deliver until it is retired: at once when something is enqueued, else when the next delivery falls due."""
+        """Send deliveries until `retire` is called: as soon as one is enqueued, or when the next one is due."""
         if not self._state.retired.is_set():
             self.metrics.set_suspended(self.notifier.name, self._health.suspended)
         while not self._state.retired.is_set():
@@ -92,11 +92,11 @@ class Courier:
         await self._unsettled.close(retry=_STORE_RETRY)
 
     def retire(self) -> None:
-        """Claim nothing more. What is in flight lands and is settled, however long it takes, and `run` ends."""
+        """Claim no more deliveries. `run` returns when those in flight have been sent and their outcomes stored."""
         self._state.retired.set()
 
     async def drain_once(self) -> int:
-        """One step: claim what is due, send it, settle it. How many deliveries were tried. Raises StoreError."""
+        """One step: claim due deliveries, send them and store the outcomes. Returns their number. Raises StoreError."""
         await self._unsettled.catch_up()
         await self._agree_on_health()
         probe, start = self._health.suspended, self.clock.monotonic()
@@ -115,13 +115,13 @@ class Courier:
         return len(claimed)
 
     async def _agree_on_health(self) -> None:
-        """Where other replicas use the target too: learn from them whether it is suspended, and tell them."""
+        """Exchange with other replicas that use the target whether it is suspended."""
         targets, name, health, now = self.lanes.targets, self.notifier.name, self._health, self.clock.monotonic()
         due = health.suspended != self._state.agreed or (health.suspended and health.rest(now) <= 0)
         if targets is None or not self._state.time_to_agree(now, due=due):
             return
         if self._state.agreed is None:
-            await targets.probe_now(name)  # a restart may have brought another address or secret
+            await targets.probe_now(name)  # the address or the secret may have changed with the restart
         elif health.suspended and not self._state.agreed:
             await targets.suspend(name, timedelta(seconds=max(health.rest(now), 0.0)))
         elif self._state.agreed and not health.suspended:
@@ -130,13 +130,13 @@ class Courier:
         if probe_in is None:
             health.resumed_elsewhere()
         elif probe_in <= timedelta(0) and await targets.take_probe(name, timedelta(seconds=health.probe_wait)):
-            health.suspended_elsewhere(now)  # and we are the one that tries it
+            health.suspended_elsewhere(now)  # this replica has taken the probe
         else:
             health.suspended_elsewhere(now + max(probe_in.total_seconds(), AGREE_EVERY))
         self._state.agreed = health.suspended
 
     async def _round(self) -> float:
-        """One step and what belongs to it; how long to wait before the next, in seconds."""
+        """One step, with housekeeping before it. Returns the seconds to wait before the next one."""
         now = self.clock.now()
         if self._state.time_to_expire(now, self.clock.monotonic()):
             await self._adopt()
@@ -151,17 +151,17 @@ class Courier:
         return until_due(due, _POLL_EVERY)
 
     async def _adopt(self) -> None:
-        """Take over what was enqueued under the former name, also by a replica that does not know the new one yet."""
+        """Take over deliveries under the former name, which a replica with an old configuration may still enqueue."""
         if self.was is not None and (count := await self.outbox.adopt(self.notifier.name, self.was)):
             log.info("deliveries.adopted", notifier=self.notifier.name, was=self.was, count=count)
 
     async def _expire(self) -> None:
-        """Give up what is too old, also of notifiers that are no longer configured."""
+        """Make deliveries that are too old dead letters, including those of notifiers that are no longer configured."""
         for notifier, count in (await self.outbox.expire(self.policy.max_age)).items():
             log.error("deliveries.expired", notifier=notifier, count=count)
             for _ in range(count):
                 self.metrics.dead(notifier, "expired")
-            self._state.crashes.clear()  # some of them may be gone
+            self._state.crashes.clear()  # expired deliveries may be among them
 
     async def _idle(self, seconds: float, mark: int) -> None:
         async with anyio.create_task_group() as group:
@@ -176,7 +176,7 @@ class Courier:
         return await self.outbox.claim(self.notifier.name, owner=self.owner, limit=limit, lease=self.policy.lease)
 
     async def _send_batch(self, claimed: tuple[ClaimedDelivery, ...], *, probe: bool) -> None:
-        """Send all of them at once. When the program stops meanwhile, they have `grace` seconds to end."""
+        """Send the deliveries concurrently. If the program is stopped, they have `grace` seconds to finish."""
         done, shield = anyio.Event(), anyio.CancelScope(shield=True)
 
         async def _send_all() -> None:
@@ -199,20 +199,20 @@ class Courier:
                 raise
 
     async def _deliver(self, claimed: ClaimedDelivery, probe: bool) -> None:
-        outcome = await self._sent(claimed, probe) if claimed.readable else DeadLetter(reason="unreadable")
+        outcome = await self._attempt(claimed, probe) if claimed.readable else DeadLetter(reason="unreadable")
         self._report(claimed, outcome)
         if isinstance(outcome, Delivered | DeadLetter):
             self._state.crashes.pop(claimed.key, None)
         await self._unsettled.record(claimed, outcome)
 
-    async def _sent(self, claimed: ClaimedDelivery, probe: bool) -> Outcome:
+    async def _attempt(self, claimed: ClaimedDelivery, probe: bool) -> Outcome:
         key, now = claimed.key, self.clock.now()
         attempt = Attempt(key=key, at=now, number=claimed.attempts, repeated=claimed.ambiguous, card=claimed.card)
         try:
             delivered = await self._send(claimed, attempt)
         except SendError as error:
             return self._judge(error, claimed, probe=probe)
-        except Exception:  # what a channel cannot show must not hold up what is behind it
+        except Exception:  # a bug in one channel or message must not block the deliveries behind it
             log.exception("delivery.crashed", key=key)
             outcome = self._judge(SendError(FailureKind.CRASH, "bug"), claimed, probe=probe)
             return replace(outcome, ambiguous=True) if isinstance(outcome, Postpone) else outcome
@@ -220,14 +220,14 @@ class Courier:
         return delivered
 
     async def _send(self, claimed: ClaimedDelivery, attempt: Attempt) -> Delivered:
-        """Deliver it: below the card of its subject, or as that card. Raises SendError."""
+        """Send a delivery as a reply to the card of its subject, or as a message of its own. Raises SendError."""
         message = claimed.delivery.message
         try:
             receipt = await self.notifier.send(message, attempt)
         except SendError as error:
             if error.kind is not FailureKind.CARD or attempt.card is None:
                 raise
-            attempt = replace(attempt, card=None)  # its card is gone: this is the next one
+            attempt = replace(attempt, card=None)  # the card is gone, and this message becomes the next card
             receipt = await self.notifier.send(message, attempt)
         begins = claimed.delivery.card and attempt.card is None
         return Delivered(reference=receipt.reference, posted=receipt.card if begins else None)
@@ -249,7 +249,7 @@ class Courier:
         )
 
     def _hold(self, error: SendError, claimed: ClaimedDelivery) -> float:
-        """For how many seconds the target is left alone: it is not asked for every delivery that waits for it."""
+        """Seconds for which no delivery is sent to the target after this failure."""
         if error.kind in {FailureKind.RATE, FailureKind.TRANSIENT} and error.retry_after is not None:
             return min(error.retry_after, LONGEST_WAIT)
         if error.kind is FailureKind.RATE:
@@ -259,7 +259,7 @@ class Courier:
         return 0.0
 
     def _report(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
-        """Count and log what became of an attempt, once, whenever the store learns of it."""
+        """Count and log the outcome of an attempt, before it is stored, so that this happens exactly once."""
         name, key, route = self.notifier.name, claimed.key, claimed.delivery.message.route
         failure = claimed.delivery.message.template_failure
         if failure is not None and isinstance(outcome, Delivered | DeadLetter):

@@ -1,4 +1,4 @@
-"""Keeps the cards of one notifier up to date: claim the one that is due, render its job as it is now, edit, settle."""
+"""Keeps the cards of one notifier up to date: claim a due card, render its job's present state, edit the message."""
 
 from __future__ import annotations
 
@@ -28,50 +28,50 @@ from monitor.store import CardStore, ClaimedCard, StoreError, StoreUnavailable
 log = structlog.get_logger(__name__)
 
 EDITS_GAP: Final = 1.2
-"""Seconds between two edits of one target: Slack takes fifty a minute (https://docs.slack.dev/apis/web-api/rate-limits)."""
+"""Seconds between two edits at one target. Slack allows 50 a minute (https://docs.slack.dev/apis/web-api/rate-limits)."""
 _POLL_EVERY: Final = 5.0
 _STORE_RETRY: Final = 2.0
 _CHARTS: Final = 3
-"""So often it is tried to show a curve."""
+"""The most attempts to attach a chart to a card."""
 
 
 class CardNotifier(Notifier, Protocol):
-    """A notifier that can edit what it posted."""
+    """A notifier that can edit its messages."""
 
     async def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
-        """Let a card say this. Raises SendError: of the kind CARD where it can be edited no more."""
+        """Replace the content of a card. Raises SendError, with the kind CARD if it can no longer be edited."""
         ...
 
     async def attach(self, card: Card, picture: Picture) -> None:
-        """Show a picture below a card, where the channel can. Raises SendError."""
+        """Post a picture below a card if the channel can. Raises SendError."""
         ...
 
 
 class CardMetrics(Protocol):
-    """The counters of what became of cards."""
+    """The counters of card updates."""
 
     def card(self, notifier: str, result: str) -> None:
-        """A card was `edited`, `reposted` or `abandoned`, or that `failed`."""
+        """Count an update. The result is `edited`, `reposted`, `abandoned` or `failed`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardEditor:
-    """Edits one notifier's cards. Its edits are paced apart from deliveries, so that it delays none."""
+    """Edits the cards of one notifier. Edits have a rate limit of their own, so that they do not delay deliveries."""
 
     store: CardStore
     notifier: CardNotifier
     clock: Clock
     owner: str
-    """This process, as the store's leases know it."""
+    """The name of this process in the leases of the store."""
     policy: DeliveryPolicy
     labellings: Mapping[str, Labelling]
-    """By organisation."""
+    """Labels and links by organisation."""
     curves: Callable[[str, Collection[str]], Awaitable[Mapping[str, Sequence[JobEvent]]]]
-    """What is stored of the measurements of an organisation's jobs, by their ids."""
+    """Reads the stored metrics events of some jobs of an organisation, by job id."""
     draw: Callable[[str, Sequence[PlottedLine]], bytes] | None
-    """Draws the curve of a job that is over; None where no pictures are shown."""
+    """Draws a PNG chart with a title; None if cards have no charts."""
     jitter: Callable[[], float]
-    """A number from 0 to 1."""
+    """Returns a random number from 0 to 1."""
     lanes: Lanes
     metrics: CardMetrics
     _retired: anyio.Event = field(default_factory=anyio.Event, init=False, repr=False)
@@ -79,12 +79,12 @@ class CardEditor:
     _posts: Lane = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Find the lanes that it shares; they are set this way because the dependencies are frozen."""
+        """Look up the shared lanes. The fields are set this way because it is frozen."""
         object.__setattr__(self, "_lane", self.lanes.lane(f"{self.notifier.lane} edits", EDITS_GAP))
         object.__setattr__(self, "_posts", self.lanes.lane(self.notifier.lane, self.notifier.min_gap))
 
     async def run(self) -> None:
-        """Edit until it is retired, as cards fall due."""
+        """Edit cards as they become due, until `retire` is called."""
         down = False
         while not self._retired.is_set():
             try:
@@ -100,11 +100,11 @@ class CardEditor:
             await self.clock.wait(self._retired, wait)
 
     def retire(self) -> None:
-        """Claim nothing more: `run` ends with the edit that is in flight."""
+        """Claim no more cards. `run` returns when the edit in flight has ended."""
         self._retired.set()
 
     async def edit_once(self) -> bool:
-        """One step: edit the card that is due, if one is and its target may be used. Raises StoreError."""
+        """One step: edit a due card if the target may be used now. Returns whether one was due. Raises StoreError."""
         if not self._lane.take(self.clock.monotonic()):
             return False
         claimed, used = None, False
@@ -117,7 +117,7 @@ class CardEditor:
         return claimed is not None
 
     async def _round(self) -> float:
-        """One step; how long to wait before the next, in seconds."""
+        """One step. Returns the seconds to wait before the next one."""
         if await self.edit_once():
             return 0.0
         if (rest := self._lane.wait(self.clock.monotonic())) > 0:
@@ -126,7 +126,7 @@ class CardEditor:
         return until_due(due, _POLL_EVERY)
 
     async def _update(self, claimed: ClaimedCard) -> bool:
-        """Show the job as it is; whether anything was sent for that."""
+        """Bring a card up to date. Returns whether anything was sent."""
         tracked = claimed.tracked
         if tracked is None or self._over(tracked):
             await self._abandon(claimed)
@@ -144,13 +144,13 @@ class CardEditor:
             await self._failed(claimed, error)
         except StoreError:
             raise
-        except Exception:  # what cannot be shown of one job must not hold up the others
+        except Exception:  # a bug with one job must not block the cards of others
             log.exception("card.crashed", card=claimed.key)
             await self._failed(claimed, SendError(FailureKind.CRASH, "bug"))
         return True
 
     async def _show(self, claimed: ClaimedCard, message: Message) -> None:
-        """Edit it; where it is gone, post it anew. Raises SendError where it could not be edited."""
+        """Edit a card, or post it again if it is gone or there is none yet. Raises SendError if the edit fails."""
         attempt = Attempt(key=claimed.key, at=self.clock.now())
         if claimed.card is not None and await self._edited(claimed.card, message, attempt):
             self.metrics.card(self.notifier.name, "edited")
@@ -161,7 +161,7 @@ class CardEditor:
             self._gave_up(claimed)
 
     async def _edited(self, card: Card, message: Message, attempt: Attempt) -> bool:
-        """Whether it could be edited; False where it is gone or too old. Raises SendError."""
+        """Edit a card. Returns False if it is gone or too old to be edited. Raises SendError."""
         try:
             await self.notifier.edit(card, message, attempt)
         except SendError as error:
@@ -185,14 +185,14 @@ class CardEditor:
             await self.store.shown(claimed, appearance(message), receipt.card)
 
     async def _posted(self, message: Message, attempt: Attempt) -> Receipt:
-        """Post it when it is our turn among all that is posted there. Raises SendError."""
+        """Post a message, after waiting for a turn in the lane of the notifier's deliveries. Raises SendError."""
         while not self._posts.take(now := self.clock.monotonic()):
             await self.clock.sleep(max(self._posts.wait(now), SOON))
         agreed = False
         try:
             agreed = await self._posts.agree(self.policy.lease)
             if not agreed:
-                raise SendError(FailureKind.RATE, "no_turn", "another replica posts there")
+                raise SendError(FailureKind.RATE, "no_turn", "another replica is using the target")
             return await self.notifier.send(message, attempt)
         finally:
             self._posts.release(self.clock.monotonic(), used=agreed)
@@ -200,7 +200,7 @@ class CardEditor:
                 await self._posts.give_back(self.clock.monotonic())
 
     async def _chart(self, claimed: ClaimedCard, tracked: Tracked) -> bool:
-        """Show the curve of a job that is over below its card; whether anything was sent for that."""
+        """Attach a loss chart to the card of a finished job. Returns whether anything was sent."""
         if self.draw is None or claimed.card is None or not tracked.finalized or claimed.charts >= _CHARTS:
             return False
         job = tracked.job
@@ -223,7 +223,7 @@ class CardEditor:
         return True
 
     async def _failed(self, claimed: ClaimedCard, error: SendError, *, unposted: bool = False) -> None:
-        """Newest wins: it is tried again with what the job is like then."""
+        """Postpone a failed edit. The next attempt renders the state of the job at that time."""
         wait = max(backoff(claimed.attempts, self.policy, self.jitter()), min(error.retry_after or 0.0, LONGEST_WAIT))
         if error.kind is FailureKind.RATE or error.retry_after is not None:
             self._lane.pause(self.clock.monotonic() + wait)
@@ -232,7 +232,7 @@ class CardEditor:
         await self.store.postpone(claimed, timedelta(seconds=wait), unposted=unposted)
 
     def _over(self, tracked: Tracked) -> bool:
-        """Whether its job has been over for so long that nobody looks at the card any more."""
+        """Whether the job has been over for longer than `max_age`, so that its card is not updated any more."""
         return tracked.job.status.final and self.clock.now() - tracked.since > self.policy.max_age
 
     async def _abandon(self, claimed: ClaimedCard) -> None:
@@ -245,7 +245,7 @@ class CardEditor:
 
 
 def loss_lines(events: Iterable[JobEvent]) -> list[PlottedLine]:
-    """The losses by step that make a curve: of each kind that has two at least."""
+    """The training and the validation loss by step, each if it has at least two points."""
     training: dict[int, float] = {}
     validation: dict[int, float] = {}
     for metrics in (event.metrics for event in events if event.metrics is not None):

@@ -1,4 +1,4 @@
-"""The pace at which a target may be used, shared by all notifiers that send to it."""
+"""Rate limits of targets: a lane is shared by all notifiers that send to the same target."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from monitor.store import StoreError, TargetStore
 
 
 class Lane:
-    """One target's turn-taking. Times are monotonic seconds.
+    """The turns of the senders to one target, with a least gap between two turns. Times are monotonic seconds.
 
-    Those of one process agree among themselves first; then, where there are other replicas, with those.
+    A sender first takes its turn within the process (`take`), then among replicas (`agree`).
     """
 
     def __init__(self, name: str, gap: float, targets: TargetStore | None = None) -> None:
@@ -22,45 +22,45 @@ class Lane:
         self._taken = False
 
     def wait(self, now: float) -> float:
-        """Seconds until a turn may be had; 0 where it may be taken now."""
+        """Seconds until a turn may be free; 0 if it can be taken now."""
         return max(self._free_at - now, self.gap if self._taken else 0.0)
 
     def take(self, now: float) -> bool:
-        """Take a turn if there is one. With a gap only one sender at a time has it."""
+        """Take a turn if it is free, and return whether it was. A lane with a gap has only one sender at a time."""
         if self.wait(now) > 0:
             return False
         self._taken = self.gap > 0
         return True
 
     async def agree(self, most: timedelta) -> bool:
-        """Whether no other replica uses the target: for so long at most, it is ours then. Raises StoreError."""
+        """Take the turn among replicas for at most `most`. False if another replica has it. Raises StoreError."""
         return self._targets is None or await self._targets.take_turn(self._name, most)
 
     async def give_back(self, now: float) -> None:
-        """Let other replicas have it when its gap and its pause are over."""
+        """Release the turn to other replicas as soon as the gap and a pause are over."""
         if self._targets is not None:
-            with suppress(StoreError):  # then they have it when our time or our session is over
+            with suppress(StoreError):  # the turn then expires by itself
                 await self._targets.give_back(self._name, timedelta(seconds=self.wait(now)))
 
     def release(self, now: float, *, used: bool) -> None:
-        """Give the turn back. The gap counts from the end of a sending, so that arrivals keep it too."""
+        """Release the turn within the process. If it was used, the gap starts now."""
         self._taken = False
         if used and self.gap > 0:
             self.pause(now + self.gap)
 
     def pause(self, until: float) -> None:
-        """Nothing more before this moment."""
+        """Give no turn before this moment."""
         self._free_at = max(self._free_at, until)
 
 
 class Lanes:
-    """All lanes by name, for the life of the program: a reload changes no pace."""
+    """All lanes by name. They outlive a reload of the configuration, so that it resets no rate limit."""
 
     def __init__(self, targets: TargetStore | None = None) -> None:
         self.targets = targets
-        """What is shared with other replicas, where there can be any."""
+        """The state that is shared with other replicas; None if there cannot be any."""
         self._lanes: dict[str, Lane] = {}
 
     def lane(self, name: str, gap: float) -> Lane:
-        """The one lane of this name."""
+        """The lane of this name. It is created with a gap in seconds if it does not exist yet."""
         return self._lanes.setdefault(name, Lane(name, gap, self.targets))

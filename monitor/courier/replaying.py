@@ -1,4 +1,4 @@
-"""Puts stored transitions into the outbox once more, a bounded number at a time."""
+"""Redelivers stored transitions, and requeues dead letters."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = structlog.get_logger(__name__)
 
 
 async def replay(outbox: Outbox, policies: Mapping[str, Policy], request: ReplayRequest, now: datetime) -> Replayed:
-    """Tell again what the wish names: page by page, each read, decided and committed by itself.
+    """Redeliver the requested transitions page by page, with one transaction per page. Raises StoreError.
 
-    An error leaves what was done before it: the same wish again leaves alone what still waits of that, and tells once
-    more what went out meanwhile. Raises StoreError.
+    After an error, the pages before it stay redelivered. Repeating the request leaves their pending deliveries as they
+    are, but sends those again that have gone out in the meantime.
     """
     replayed, after = Replayed(), None
     while True:
@@ -38,7 +38,7 @@ async def replay(outbox: Outbox, policies: Mapping[str, Policy], request: Replay
 
 
 async def requeue(outbox: Outbox) -> int:
-    """All dead letters wait again; how many. Raises StoreError."""
+    """Requeue all dead letters. Returns their number. Raises StoreError."""
     count = await outbox.requeue(None)
     log.info("deliveries.requeued", count=count)
     return count

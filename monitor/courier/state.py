@@ -1,4 +1,4 @@
-"""What a courier remembers between its rounds; all of it may be lost with the process."""
+"""The state of a courier between two steps. None of it needs to survive a restart."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from typing import Final
 
 import anyio
 
-_EXPIRE_EVERY: Final = 60.0
+_EXPIRE_EVERY: Final = 60.0  # seconds
 AGREE_EVERY: Final = 5.0
-"""Seconds between two looks at what other replicas know of the target."""
+"""Seconds between two exchanges with other replicas about the health of the target."""
 SOON: Final = 0.2
-"""Seconds that are waited at least for what is due: others may have it in hand."""
-_SET: Final = 60.0  # a clock that moved by more, other than time does, was set
+"""The shortest wait in seconds for something that is due already, because another replica may have claimed it."""
+_SET: Final = 60.0  # seconds: a wall clock that deviates by more from the monotonic one has been set
 
 
 @dataclass(slots=True)
 class CourierState:
-    """The memory of one courier."""
+    """The state of one courier."""
 
     crashes: dict[str, int] = field(default_factory=dict)
-    """How often this program failed to dress or send a delivery, by its key."""
+    """How often rendering or sending a delivery raised an unexpected exception, by delivery key."""
     store_down: bool = False
     agreed: bool | None = None
-    """Whether all replicas knew the target to be suspended when that was last looked at; None before."""
+    """Whether the target was suspended at the last exchange with other replicas; None before the first one."""
     retired: anyio.Event = field(default_factory=anyio.Event)
     _expire_at: float = 0.0
     _agree_at: float = 0.0
     _ahead: float | None = None
-    """By how much the wall clock was ahead of the steady one, when both were last read."""
+    """Wall clock minus monotonic clock, in seconds, when both were last read."""
 
     def time_to_agree(self, monotonic: float, *, due: bool) -> bool:
-        """Now and then, and when the target was suspended or resumed here."""
+        """Whether to exchange with other replicas now: if it is `due`, and otherwise every AGREE_EVERY seconds."""
         if not due and monotonic < self._agree_at:
             return False
         self._agree_at = monotonic + AGREE_EVERY
         return True
 
     def time_to_expire(self, now: datetime, monotonic: float) -> bool:
-        """Once a minute, and when the wall clock was set: what a wrong one has put off may be due."""
+        """Whether to expire deliveries now: once a minute, and after the wall clock was set."""
         before, self._ahead = self._ahead, now.timestamp() - monotonic
         was_set = before is not None and abs(self._ahead - before) > _SET
         if not was_set and monotonic < self._expire_at:
@@ -49,5 +49,5 @@ class CourierState:
 
 
 def until_due(due: timedelta | None, most: float) -> float:
-    """Seconds to wait where the next thing is due then, None for nothing: a moment at least, and `most` at most."""
+    """Seconds to wait for something that is due in `due` (None: nothing is), from SOON up to `most`."""
     return most if due is None else min(max(due.total_seconds(), SOON), most)

@@ -1,4 +1,4 @@
-"""How a target fares: well, failing, or suspended because it refuses us for good. Said once each time it changes."""
+"""The health of a target: well, failing, or suspended because it permanently rejects. Each change is logged once."""
 
 from __future__ import annotations
 
@@ -12,70 +12,70 @@ from monitor.notifiers.base import FailureKind, SendError
 log = structlog.get_logger(__name__)
 
 FIRST_PROBE: Final = 60.0
-"""Seconds until a suspended target is tried again: an ingress that is rolled out answers 404 for as long."""
+"""Seconds until the first probe of a suspended target: an ingress that is being rolled out may answer 404 so long."""
 LAST_PROBE: Final = 3600.0
-"""The wait between probes doubles up to this, in seconds."""
-_SLOW_DOWN_AFTER: Final = 3
+"""The longest wait between two probes in seconds. Waits double up to it."""
+_SLOW_DOWN_AFTER: Final = 3  # failed deliveries
 
 
 class DeliveryMetrics(Protocol):
-    """The counters of what was sent."""
+    """The metrics of deliveries."""
 
     def sent(self, notifier: str, seconds: float) -> None:
-        """The receiver accepted a message, so many seconds after its transition was stored."""
+        """Count a delivery that the receiver accepted, `seconds` after it was stored."""
 
     def routed(self, route: str) -> None:
-        """The receiver accepted a message that the route of this name has sent."""
+        """Count a delivery of a named route that the receiver accepted."""
 
     def failed(self, notifier: str, reason: str) -> None:
-        """An attempt failed and will be repeated."""
+        """Count a failed attempt that will be retried."""
 
     def dead(self, notifier: str, reason: str) -> None:
-        """A message was given up."""
+        """Count a delivery that became a dead letter."""
 
     def template_failed(self, template: str) -> None:
-        """A message went out in the built-in words, because its template failed."""
+        """Count a message that was sent with the built-in text because its template failed."""
 
     def set_suspended(self, notifier: str, suspended: bool) -> None:
-        """Say whether the notifier is out of use."""
+        """Set whether the notifier is suspended."""
 
 
 @dataclass(slots=True, kw_only=True)
 class TargetHealth:
-    """What is remembered of one notifier's target; lost with the process, so that a restart tries it anew."""
+    """The health of one notifier's target. It is not stored, so that a restart tries the target again."""
 
     name: str
     metrics: DeliveryMetrics
     failing: set[str] = field(default_factory=set)
-    """Keys of the deliveries that failed since it last answered well: one that fails again and again slows no other."""
+    """Keys of the deliveries that have failed since the last success. One that keeps failing counts only once."""
     probe_at: float | None = None
-    """When it is tried next, monotonic; None unless it is suspended."""
+    """When to probe a suspended target, in monotonic seconds; None unless it is suspended."""
     probe_wait: float = FIRST_PROBE
-    """Seconds from the next refusal to the probe after it."""
+    """Seconds until the probe after the next rejection."""
 
     @property
     def suspended(self) -> bool:
-        """Whether it is out of use but for a probe now and then."""
+        """Whether the target is used only for probes."""
         return self.probe_at is not None
 
     @property
     def excess(self) -> int:
-        """By how many failed deliveries it is beyond a passing trouble; from 1 on, it is used one by one, slowly."""
+        """The number of failing deliveries beyond two. If it is positive, deliveries are sent one at a time, slowly."""
         return max(len(self.failing) - _SLOW_DOWN_AFTER + 1, 0)
 
     def rest(self, now: float) -> float:
-        """Seconds until a suspended target may be tried; 0 or less where it may be used."""
+        """Seconds until a suspended target may be probed; 0 or less if the target may be used now."""
         return self.probe_at - now if self.probe_at is not None else 0.0
 
     def answered(self, *, probe: bool) -> None:
-        """It took a message, or refused one for what it is: it is well."""
+        """Note that the target works: it accepted a message, or rejected one because of its content."""
         self._resume(probe=probe)
         if self.failing:
             log.info("notifier.recovered", notifier=self.name, deliveries=len(self.failing))
         self.failing.clear()
 
     def failed(self, error: SendError, now: float, *, key: str, probe: bool) -> None:
-        """An attempt to send the delivery of this key failed."""
+        """Note a failed attempt to send the delivery with this key. `now` is in monotonic seconds."""
         if error.kind is FailureKind.MESSAGE:
             self.answered(probe=probe)
         elif error.kind is FailureKind.TARGET:
@@ -86,7 +86,7 @@ class TargetHealth:
                 self._count(error, key)
 
     def suspended_elsewhere(self, probe_at: float) -> None:
-        """Another replica was refused; it is tried then, by one of us."""
+        """Note that another replica has suspended the target. `probe_at` is the next probe in monotonic seconds."""
         if not self.suspended:
             log.info("notifier.suspended_elsewhere", notifier=self.name)
             self.metrics.set_suspended(self.name, True)
@@ -94,7 +94,7 @@ class TargetHealth:
         self.probe_at = probe_at
 
     def resumed_elsewhere(self) -> None:
-        """Another replica got through."""
+        """Note that another replica has resumed the target."""
         self._resume(probe=True)
 
     def _count(self, error: SendError, key: str) -> None:
@@ -107,12 +107,12 @@ class TargetHealth:
             log.error("notifier.suspended", notifier=self.name, reason=error.reason, error=str(error))
             self.metrics.set_suspended(self.name, True)
             self.probe_wait = FIRST_PROBE
-        elif probe:  # those that were in flight with the first one say nothing new
+        elif probe:  # attempts that were in flight at the first rejection do not lengthen the wait
             self.probe_wait = min(2 * self.probe_wait, LAST_PROBE)
         self.probe_at = now + self.probe_wait
 
     def _resume(self, *, probe: bool) -> None:
-        """Only a probe resumes: others that were in flight with the refused one say nothing new."""
+        """Resume a suspended target after a successful probe. Attempts that were in flight before do not resume it."""
         if probe and self.suspended:
             log.info("notifier.resumed", notifier=self.name)
             self.probe_at = None

@@ -1,4 +1,4 @@
-"""Stores the outcome of each attempt to deliver, and keeps those that the store could not take yet."""
+"""Stores the outcomes of delivery attempts, and keeps those that could not be stored because the store was down."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from monitor.store import ClaimedDelivery, Outbox, StoreError, StoreUnavailable
 
 @dataclass(slots=True, kw_only=True)
 class UnsettledOutcomes:
-    """The outcomes of one courier. While some are kept, nothing may be claimed: it could be sent again and again."""
+    """The unstored outcomes of one courier. While there are any, it must not claim deliveries: it could repeat them."""
 
     outbox: Outbox
     clock: Clock
     kept: dict[str, tuple[ClaimedDelivery, Outcome]] = field(default_factory=dict)
-    """By delivery key."""
+    """Outcomes that could not be stored yet, by delivery key."""
 
     async def record(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
-        """Store an outcome, or keep it until `catch_up` where the store fails."""
+        """Store an outcome, or keep it for `catch_up` if the store fails."""
         try:
             await self._settle(claimed, outcome)
-        except StoreError:  # `catch_up` stores it: the others that are in flight end first
+        except StoreError:  # raised again by `catch_up`, so that other sends in flight are not cancelled
             self.kept[claimed.key] = (claimed, outcome)
 
     async def catch_up(self) -> None:
-        """Store what was kept. Raises StoreError."""
+        """Store the kept outcomes. Raises StoreError."""
         for key, (claimed, outcome) in list(self.kept.items()):
             await self._settle(claimed, outcome)
             del self.kept[key]
 
     async def close(self, *, retry: float) -> None:
-        """Store what was kept, trying again after so many seconds for as long as it takes."""
+        """Store the kept outcomes, trying again every `retry` seconds until it succeeds."""
         while self.kept:
             try:
                 await self.catch_up()

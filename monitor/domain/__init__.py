@@ -1,1 +1,1 @@
-"""What the program decides, in pure functions over frozen values; standard library only."""
+"""Every decision of the program, as pure functions over frozen values. Imports the standard library only."""

@@ -1,4 +1,4 @@
-"""The bounds of the duration histograms, and the bucket that an observation falls in."""
+"""Bucket bounds of the duration histograms, in seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DAY: Final = 86400.0
 
 INFINITY: Final = "+Inf"
 
-# Stored counters are kept by these bounds. A new bound may be added; a bound that goes away folds into the next one up.
+# Counters are stored by bound. A bound may be added; the counts of a removed bound move to the next higher one.
 QUEUE_BUCKETS: Final[tuple[float, ...]] = (
     10.0,
     30.0,
@@ -29,6 +29,6 @@ RUN_BUCKETS: Final[tuple[float, ...]] = (
 
 
 def bucket(seconds: float, bounds: Sequence[float]) -> str:
-    """The smallest bound that is not below the observation, as the text of its `le` label: `60.0`, `+Inf`."""
+    """The `le` label of the bucket that a duration falls in, such as `60.0` or `+Inf`. `bounds` are ascending."""
     index = bisect_left(bounds, seconds)
     return str(bounds[index]) if index < len(bounds) else INFINITY

@@ -1,4 +1,4 @@
-"""What may be spent in a period and what was: the sums of budgets, and the thresholds they cross."""
+"""Budgets: what was spent in a period, and which threshold of the budget that reaches."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from monitor.domain.flow import Tracked
 from monitor.domain.model import Basis
 from monitor.domain.routing import Match, OrgRef, covers, matches, names
 
-_WHOLE: Final = 1000  # thresholds are counted in thousandths
-_LATE: Final = timedelta(days=1)  # polls, usage and the program itself may be late
+_WHOLE: Final = 1000  # a threshold of 1, in thousandths
+_LATE: Final = timedelta(days=1)  # how much later than it happened a cost may become known
 
 
 class Period(StrEnum):
-    """How long a budget lasts until the next one begins, by the calendar in UTC; weeks begin on Monday."""
+    """The calendar period of a budget, in UTC. Weeks begin on Monday; TOTAL never ends."""
 
     DAY = "day"
     WEEK = "week"
@@ -29,27 +29,27 @@ class Period(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """An amount of US dollars for the fine-tuning of one period."""
+    """How many US dollars fine-tuning may cost in one period."""
 
     name: str
     was: tuple[str, ...] = ()
-    """Names that it had before."""
+    """Former names of the budget."""
     match: Match = field(default_factory=Match)
     amount: Decimal
     period: Period
     thresholds: tuple[Decimal, ...] = (Decimal("0.5"), Decimal("0.8"), Decimal(1))
-    """Parts of the amount, growing, in whole thousandths."""
+    """Fractions of the amount, ascending, each a whole number of thousandths."""
     include_usage: bool = False
-    """The use of tuned models counts, too."""
+    """Whether requests to fine-tuned models count as well."""
 
     def covers(self, orgs: Iterable[OrgRef]) -> tuple[OrgRef, ...]:
-        """The organisations whose costs may count."""
+        """The organisations whose costs may count against the budget."""
         return tuple(org for org in orgs if covers(self.match, org))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """One period: from `start` until just before `end`; None where it has none."""
+    """One period of a budget, from `start` (inclusive) to `end` (exclusive). Both are None in an endless period."""
 
     id: str
     """`2026-11-23`, `2026-W48`, `2026-11` or `total`."""
@@ -57,29 +57,32 @@ class Span:
     end: datetime | None = None
 
     def has(self, day: date) -> bool:
-        """Whether a UTC day is in it; periods are made of whole days."""
+        """Whether a UTC day lies in the period. Periods consist of whole days."""
         return (self.start is None or self.start.date() <= day) and (self.end is None or day < self.end.date())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetRecords:
-    """What costs are counted from."""
+    """The stored costs that budgets are computed from."""
 
     spendings: tuple[Spending, ...] = ()
     active: tuple[Tracked, ...] = ()
     usages: tuple[Usage, ...] = ()
 
     def renamed(self, orgs: Iterable[OrgRef]) -> BudgetRecords:
-        """As if the organisations had always had their present names. What they have under both counts once."""
+        """The same records under the present names of the organisations.
+
+        A record that exists under a former and the present name counts once.
+        """
         names = {was: org.org for org in orgs for was in org.was}
         if not names:
             return self
         spendings = {(one.org, one.job): one for one in self.spendings}
-        usages = {_use(one): one for one in self.usages}
+        usages = {_usage_key(one): one for one in self.usages}
         for spending in (replace(one, org=names[one.org]) for one in self.spendings if one.org in names):
             spendings.setdefault((spending.org, spending.job), spending)
         for usage in (replace(one, org=names[one.org]) for one in self.usages if one.org in names):
-            usages.setdefault(_use(usage), usage)
+            usages.setdefault(_usage_key(usage), usage)
         return replace(self, spendings=tuple(spendings.values()), usages=tuple(usages.values()))
 
 
@@ -88,22 +91,22 @@ class Sum:
     """What counts against a budget in one period, in US dollars."""
 
     computed: Decimal = Decimal(0)
-    """Of jobs that ended in it."""
+    """Cost of the jobs that ended in the period."""
     estimated: Decimal = Decimal(0)
-    """Of jobs that are not over, all of what each will have cost."""
+    """Expected total cost of the active jobs."""
     usage: Decimal = Decimal(0)
-    """Of tuned models; 0 where the budget leaves it out."""
+    """Cost of requests to fine-tuned models; 0 unless the budget includes usage."""
     unknown_jobs: int = 0
-    """Jobs that are not over and of which no estimate can be made: they count as nothing."""
+    """Number of active jobs without an estimate. They count as 0 dollars."""
 
     @property
     def spent(self) -> Decimal:
-        """All of it."""
+        """The sum of computed, estimated and usage costs."""
         return self.computed + self.estimated + self.usage
 
 
 def period_of(period: Period, now: datetime) -> Span:
-    """The period that a moment is in."""
+    """The period that contains a moment."""
     today = now.astimezone(UTC).date()
     if period is Period.TOTAL:
         return Span(id="total")
@@ -118,21 +121,24 @@ def period_of(period: Period, now: datetime) -> Span:
 
 
 def periods(period: Period, now: datetime) -> tuple[Span, ...]:
-    """The periods to judge: the present one, and for a day the one before it, for what became known late."""
+    """The periods to check now: the present one, preceded on its first day by the one before.
+
+    Costs may become known up to a day after they arose.
+    """
     present, before = period_of(period, now), period_of(period, now - _LATE)
     return (present,) if before == present else (before, present)
 
 
 def since(budgets: Iterable[Budget], now: datetime) -> datetime | None:
-    """The first moment whose costs any of these budgets counts; None for all there ever were."""
+    """The earliest moment whose costs one of these budgets counts; None if one of them counts all costs."""
     starts = [periods(budget.period, now)[0].start for budget in budgets]
     return None if None in starts else min(filter(None, starts), default=now)
 
 
 def add_up(budget: Budget, costs: BudgetRecords, orgs: Iterable[OrgRef], span: Span, *, now: datetime) -> Sum:
-    """What counts against a budget in a period. Costs of organisations that are not among `orgs` do not.
+    """What counts against a budget in a period. Costs of organisations that are not in `orgs` are left out.
 
-    Computed costs count in the period in which their job ended, estimates in the present one and in full.
+    The computed cost of a job counts in the period in which the job ended, an estimate in full in the present one.
     """
     known = {org.org: org for org in orgs}
     present = span == period_of(budget.period, now)
@@ -148,18 +154,18 @@ def add_up(budget: Budget, costs: BudgetRecords, orgs: Iterable[OrgRef], span: S
 
 
 def crossed(budget: Budget, spent: Decimal) -> Decimal | None:
-    """The highest threshold that is reached."""
+    """The highest threshold that the spent amount reaches; None if it reaches none."""
     return max((one for one in budget.thresholds if spent >= budget.amount * one), default=None)
 
 
 def per_mille(threshold: Decimal) -> int:
-    """A threshold as a whole number, such as 800 for 0.8."""
+    """A threshold in thousandths, such as 800 for 0.8."""
     return int(threshold * _WHOLE)
 
 
-def _use(of: Usage) -> tuple[object, ...]:
-    """What distinguishes one record of usage from another."""
-    return of.org, of.project, of.model, of.day, of.batch
+def _usage_key(usage: Usage) -> tuple[object, ...]:
+    """The identity of a usage record."""
+    return usage.org, usage.project, usage.model, usage.day, usage.batch
 
 
 def _total(amounts: Iterable[Decimal]) -> Decimal:
@@ -183,7 +189,7 @@ def _was_for(match: Match, spending: Spending, orgs: Mapping[str, OrgRef], span:
 
 
 def _used(match: Match, usages: Iterable[Usage], orgs: Mapping[str, OrgRef], span: Span) -> Iterator[Decimal]:
-    """The known costs of use. Use has no metadata: where a budget asks for some, none of it counts."""
+    """The known costs of usage. A budget that matches metadata counts none of it, because usage has no metadata."""
     for usage in usages if not match.metadata else ():
         org = orgs.get(usage.org)
         if org is None or usage.usd is None or not (covers(match, org) and span.has(usage.day)):

@@ -1,4 +1,4 @@
-"""Several notifications as one message: counts in its title, a table of what happened, everything for receivers."""
+"""Grouped notifications: several deliveries as one message, with counts in its title and one line for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from monitor.domain.news import Delivery, EventType, Message, Severity, Subject, SubjectKind, json_text
 
 MOST: Final = 50
-"""Notifications of one message: more would not fit into a channel's limits."""
+"""The most notifications in one message: more would exceed the limits of some channels."""
 _SHOWN: Final = 30
 _ERROR: Final = 120
 _BY_SEVERITY: Final = (Severity.INFO, Severity.GOOD, Severity.WARNING, Severity.BAD)
@@ -18,7 +18,7 @@ _FACTS: Final = ("Duration", "Cost")
 
 
 def bundle(deliveries: Sequence[Delivery]) -> Message:
-    """One message for all of them. The same deliveries give the same message."""
+    """Combine at least one delivery into a message. The same deliveries always give the same message."""
     messages = [delivery.message for delivery in deliveries]
     first = deliveries[0]
     orgs = {message.subject.org for message in messages}
@@ -46,7 +46,7 @@ def bundle(deliveries: Sequence[Delivery]) -> Message:
 
 
 def _title(messages: Sequence[Message]) -> str:
-    """`20 jobs: 18 succeeded, 2 failed`."""
+    """The title of the message, such as `20 jobs: 18 succeeded, 2 failed`."""
     kinds, subjects = {message.subject.kind for message in messages}, {message.subject for message in messages}
     named = _NAMES.get(next(iter(kinds))) if len(kinds) == 1 else None
     what = f"{len(messages)} notifications"
@@ -71,7 +71,7 @@ def _word(message: Message) -> str:
 
 
 def _table(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
-    """A line for each, the worst first, under the word for what happened."""
+    """One line for each notification, labelled with its event, the most severe first."""
     ranked = sorted(messages, key=lambda message: -_BY_SEVERITY.index(message.severity))
     for message in ranked[:_SHOWN]:
         yield _word(message).capitalize(), _row(message)

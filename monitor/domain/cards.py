@@ -1,7 +1,7 @@
-"""Cards: the message that follows one job in one channel, and says at any time how the job stands.
+"""Cards: one message per job and channel, edited in place so that it shows the job's present state.
 
-A delivery is an event: sealed, in order, at least once. A card is state: it is rendered anew from what is stored, so
-that what is shown is always the newest.
+A delivery is an event: it is rendered once, and sent in order and at least once. A card is state: each edit renders
+the newest stored state of the job.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Final
 from monitor.domain.flow import Tracked, Transition
 from monitor.domain.model import Basis, Cost, Status
 from monitor.domain.news import CardChange, EventType, Message, Severity, job_subject
-from monitor.domain.pricing import spoken
+from monitor.domain.pricing import format_cost
 from monitor.domain.render import Labelling, describe
 from monitor.domain.routing import Rule, matches, route
 
 EDIT_GAP: Final = timedelta(minutes=1)
-"""A card is edited at most once in it."""
+"""The shortest time between two edits of a card."""
 _CELLS: Final = 20
 _SHOWN: Final = {
     Status.RUNNING: "is running",
@@ -35,16 +35,15 @@ _SHOWN: Final = {
 }
 _ENDS: Final = {status: EventType(status.value) for status in Status if status.final}
 _REPLACED: Final = frozenset({"Progress", "Cost", "Stalled since", "Expected finish"})
-"""What would be of another moment than that at which the card is looked at."""
+"""Facts of a notification that a card replaces: their text is true only at the moment of the notification."""
 
 
 def card_changes(
     was: Tracked | None, now: Tracked, transition: Transition | None, rules: Iterable[Rule], labels: Mapping[str, str]
 ) -> Iterator[CardChange]:
-    """Which cards may have to say something else now that a job has changed.
+    """The cards that may have to be edited because a job has changed.
 
-    All of them, whoever is notified, where its status is another one or it is over; else those that follow its
-    progress.
+    All cards of the job if it has a new transition or is over; otherwise those that a rule on `progress` names.
     """
     keeping = [rule for rule in rules if rule.cards]
     if was is None or now == was or not keeping:
@@ -60,7 +59,7 @@ def card_changes(
 
 
 def render_card(tracked: Tracked, labelling: Labelling, now: datetime) -> Message:
-    """How the job stands: of one that is over, what the message of its end says too."""
+    """The card of a job. The card of a finished job says the same as the notification of its end."""
     job = tracked.job
     event = _ENDS.get(job.status, EventType.STALLED if tracked.stalled else EventType.PROGRESS)
     message = describe(job_subject(job.org, job.id), tracked, event, labelling, at=tracked.since)
@@ -75,14 +74,14 @@ def render_card(tracked: Tracked, labelling: Labelling, now: datetime) -> Messag
 
 
 def appearance(message: Message) -> str:
-    """What tells whether two messages look the same: a digest of all that is shown of them."""
+    """A hash of everything that is visible of a message: two messages with the same hash look the same."""
     shown = (message.title, message.severity, message.facts, message.error, message.hint)
     text = json.dumps([*shown, message.link, message.monitor_url])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def bar(progress: float) -> str:
-    """Progress from 0 to 1 in text: `█████████░░░░░░░░░░░ 45%`."""
+    """A progress bar for a fraction from 0 to 1: `█████████░░░░░░░░░░░ 45%`."""
     done = min(max(int(progress * _CELLS), 0), _CELLS)
     return f"{'█' * done}{'░' * (_CELLS - done)} {int(progress * 100)}%"
 
@@ -102,17 +101,17 @@ def _progress(tracked: Tracked, now: datetime) -> Iterator[tuple[str, str]]:
 
 
 def _clock_time(at: datetime, now: datetime) -> str:
-    """A time of today, or of another day: not by how much that is from now, which would change with every look."""
+    """A time in UTC, with its date unless that is today. A relative time would make every rendering differ."""
     return f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _cost(tracked: Tracked) -> Iterator[tuple[str, str]]:
-    """Of an estimate, the part that is trained so far."""
+    """The cost; of an estimate, also the share that corresponds to the progress so far."""
     cost, progress = tracked.cost, tracked.job.progress
     if cost is None:
         return
     if cost.usd is None or cost.computed is not None or progress is None:
-        yield "Cost", spoken(cost)
+        yield "Cost", format_cost(cost)
         return
     so_far = Cost(basis=Basis.ESTIMATED, usd=cost.usd * Decimal(str(round(progress, 4))))
-    yield "Cost so far", f"{spoken(so_far)} of {spoken(cost)}"
+    yield "Cost so far", f"{format_cost(so_far)} of {format_cost(cost)}"

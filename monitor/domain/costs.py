@@ -1,4 +1,4 @@
-"""The books beside the jobs: what was spent, what use cost, what was billed, and which models there are."""
+"""Cost records (training, usage and bill) and fine-tuned models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monitor.domain.model import Method, TokenCount
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """The computed cost of one job's training, booked once, on the day it ended. Never an estimate."""
+    """The computed or reported cost of one fine-tuning job, recorded once. Never an estimate."""
 
     org: str
     job: str
@@ -20,7 +20,7 @@ class Spending:
     model: str
     method: Method
     at: datetime
-    """When it ended; where that is not known, when we saw it, or when history began."""
+    """When the job ended; if that is unknown, when it started, or else when it was created."""
     usd: Decimal
     base_model: str = ""
     fine_tuned_model: str | None = None
@@ -29,22 +29,22 @@ class Spending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What one fine-tuned model was used for on one UTC day, in one project; batch requests are counted apart."""
+    """Requests to one fine-tuned model on one UTC day in one project. Batch requests have a record of their own."""
 
     org: str
     project: str
-    """Empty where the provider does not say."""
+    """Empty if the provider does not name one."""
     model: str
     day: date
     batch: bool
     tokens: TokenCount
     usd: TokenDollars | None = None
-    """By the price of the day; None where there is none."""
+    """The cost at the price of that day; None if there is no price."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenDollars:
-    """What tokens cost, by kind, in US dollars."""
+    """The cost of tokens by kind, in US dollars."""
 
     input: Decimal
     cached_input: Decimal
@@ -52,17 +52,17 @@ class TokenDollars:
 
     @property
     def total(self) -> Decimal:
-        """All of it."""
+        """The cost of all tokens."""
         return self.input + self.cached_input + self.output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """One line of the provider's own bill: a line item of one project on one UTC day. The amount may be negative."""
+    """One line of the provider's bill: a line item of one project on one UTC day. The amount may be negative."""
 
     org: str
     project: str
-    """Empty where the provider does not say."""
+    """Empty if the provider does not name one."""
     line_item: str
     day: date
     usd: Decimal
@@ -70,14 +70,14 @@ class Bill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunedModel:
-    """A fine-tuned model that can be used, and when that ends."""
+    """A fine-tuned model and the day on which its provider shuts it down."""
 
     org: str
     id: str
     base: str
     shutdown: date | None = None
-    """The first day it does not answer any more; None where no end is known."""
+    """The first day on which the model no longer answers; None if no such day is known."""
     listed: bool = False
-    """The provider's own list has it; else it is only known as the result of a job."""
+    """Whether the provider's list of models contains it; if not, it is only known as the result of a job."""
     shared: bool = False
-    """Its training data is shared with the provider, who asks less for its use."""
+    """Whether its training data is shared with the provider, which lowers the price of its use."""

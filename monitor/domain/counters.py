@@ -1,4 +1,4 @@
-"""What a job's change adds to the counters that outlive the process: each fact once, when it becomes known."""
+"""Increments of the stored counters that follow from a changed job. Each fact counts once, when it becomes known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 def increments(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
-    """What to add for one job, given what it was before. An end that is corrected counts as another end."""
+    """The increments for a job that was `was` before (None: unknown) and is `now`. A corrected end counts again."""
     yield from _of_training(was, now) if now.job.kind is JobKind.FINE_TUNING else _of_batch(was, now)
 
 
@@ -61,7 +61,7 @@ def _of_batch(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
 
 
 def _quantities(batch: Batch) -> dict[tuple[str, tuple[str, str]], int]:
-    """What is counted of an ended batch, as far as it is known: by metric and label."""
+    """The known request and token counts of a finished batch, by metric name and label."""
     requests = {"completed": batch.completed, "failed": batch.failed}
     tokens = {field.name: getattr(batch.tokens, field.name) for field in fields(TokenCount)} if batch.tokens else {}
     found = {("batch_requests", ("result", result)): count for result, count in requests.items() if count is not None}

@@ -1,4 +1,4 @@
-"""The curve of a run: read from its points, smoothed, and its noise measured."""
+"""Training curves: reading them from metrics, smoothing them and measuring their noise."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import Final
 from monitor.domain.model import Metrics
 
 Series = Sequence[tuple[int, float]]
-"""Step and value, by step; lower is better."""
+"""Pairs of step and value, ascending by step. Lower values are better."""
 
-_HUGE: Final = 1e100  # beyond, it may as well be infinite, and squares stay within what a float can hold
+_HUGE: Final = 1e100  # larger values count as infinite, so that the square of a value never overflows
 
 
 def read_curve(points: Sequence[Metrics], field: str, *, gains: bool = False) -> Series:
-    """The field by step; of a step that is reported twice, the later value. What is no number is infinite."""
+    """One field of the metrics as a series. The last value of a step counts; a loss that is not finite is `inf`.
+
+    With `gains`, higher values are better, and the series holds their negatives.
+    """
     sign = -1.0 if gains else 1.0
     values = {}
     for point in points:
@@ -29,30 +32,33 @@ def read_curve(points: Sequence[Metrics], field: str, *, gains: bool = False) ->
 
 
 def left_out(losses: Series, accuracies: Series) -> Series:
-    """The steps at the end that have an accuracy and no loss any more: a provider leaves out what is no number."""
+    """The steps at the end that have an accuracy but no loss, each with the loss `inf`.
+
+    A provider leaves out a loss that is not a number.
+    """
     known, last = {step for step, _ in losses}, losses[-1][0] if losses else inf
     without = [step for step, _ in accuracies if step not in known]
     return [(step, inf) for step in without] if without and without[0] > last else ()
 
 
 def lost_since(train: Series) -> int | None:
-    """Where the loss is no number for most of some stretch of steps; one step now and then is not counted."""
+    """The step from which on the running median of the loss is infinite; single infinite values do not count."""
     smooth = running_medians(train, stretch(train)) if len(train) >= 3 else ()
     return next((step for step, value in smooth if value == inf), None)
 
 
 def tenth(curve: Series) -> int:
-    """How many points the first or last tenth has: at least three, so that one of them decides nothing."""
+    """The number of points in a tenth of the curve, at least three, so that no single point decides."""
     return max(3, len(curve) // 10)
 
 
 def stretch(curve: Series) -> int:
-    """How many points a running median is of: a fiftieth, at least three."""
+    """The window of a running median in points: a fiftieth of the curve, at least three."""
     return max(3, len(curve) // 50)
 
 
 def running_medians(curve: Series, width: int) -> Series:
-    """The median of each stretch of so many points, at the step in its middle."""
+    """The median of each window of `width` points, at the step in the middle of the window."""
     if not curve:
         return ()
     width = min(width, len(curve))
@@ -66,13 +72,13 @@ def running_medians(curve: Series, width: int) -> Series:
 
 
 def _middle(ordered: Sequence[float]) -> float:
-    """The median of ordered values, of which the greatest may be infinite."""
+    """The median of ascending values. The largest values may be infinite."""
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2.0
 
 
 def value_at(curve: Series, step: int) -> float:
-    """The value at a step, on the line between the two points beside it."""
+    """The value at a step, interpolated linearly. Outside the curve it is that of the nearest end."""
     after = bisect_left(curve, step, key=lambda point: point[0])
     if after == 0 or after == len(curve) or curve[after][0] == step:
         return curve[min(after, len(curve) - 1)][1]
@@ -81,10 +87,11 @@ def value_at(curve: Series, step: int) -> float:
 
 
 def noise_of(values: Sequence[float]) -> float:
-    """The standard deviation of a value around its trend, by the differences of neighbours; outliers do not count."""
+    """A robust estimate of the standard deviation of values around their trend, from differences of neighbours."""
     steps = [after - before for before, after in pairwise(values)]
     if not steps:
         return 0.0
     typical = median(steps)
-    # Two of three are within one deviation. The usual median of them would be nothing where values alternate.
+    # 68 % of normally distributed values lie within one standard deviation. The median absolute deviation, which is
+    # more usual, would be 0 for values that alternate.
     return sorted(abs(step - typical) for step in steps)[int(0.68 * len(steps))] / sqrt(2.0)

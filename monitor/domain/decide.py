@@ -1,4 +1,4 @@
-"""The whole business: from what was known and what was seen to what is stored and announced."""
+"""The decision of a poll: from the known state and an observation to the change that is stored and announced."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HORIZON_STEP: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the operator wants for one organisation."""
+    """The operator's settings for one organisation."""
 
     labelling: Labelling = field(default_factory=Labelling)
     stall_after: StallAfter = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """One job's part of a change."""
+    """The part of a change that concerns one job."""
 
     was: Tracked | None
     now: Tracked
@@ -59,9 +59,9 @@ class _Step:
 
 
 def decide(known: Known, seen: Observation, policy: Policy) -> Change:
-    """Everything that one poll changes, as one value to commit. The same poll gives the same change."""
+    """Everything that one poll changes, as one value to commit. The same arguments give the same change."""
     stored, known = known, _shifted(known, seen.shift)
-    whole = seen.last and seen.listed  # what reads event streams alone ends no first sight
+    whole = seen.last and seen.listed  # reading event streams alone does not complete a first sight
     history, horizon = _history(known, seen, policy.lookback)
     found = _steps(known, seen, history, policy.stall_after)
     steps = [_judged(_priced(_sized(step, seen), policy.prices), seen) for step in found]
@@ -84,10 +84,10 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
 
 
 def slices(seen: Observation) -> Iterator[Observation]:
-    """The poll in parts that are committed one by one, the oldest jobs first.
+    """Split a poll into parts of at most SLICE jobs, to be committed one by one, the oldest jobs first.
 
-    A program that is killed between two of them has the older ones; the next poll finds the others where it looks for
-    news, in front of what is known.
+    If the process is killed between two commits, the older jobs are stored, and the next poll finds the rest where
+    every poll looks for new jobs: at the newest end of the list.
     """
     if len(seen.jobs) <= SLICE:
         yield seen
@@ -95,13 +95,16 @@ def slices(seen: Observation) -> Iterator[Observation]:
     jobs = sorted(seen.jobs, key=lambda job: job.created_at or _LONG_AGO)
     parts = [tuple(jobs[start : start + SLICE]) for start in range(0, len(jobs), SLICE)]
     for number, part in enumerate(parts[:-1]):
-        shift = timedelta(0) if number else seen.shift  # all that is known moves with the first part, once
+        shift = timedelta(0) if number else seen.shift  # the first part shifts all stored times, and only once
         yield replace(seen, jobs=part, reads=(), missing=frozenset(), sizes={}, shift=shift, trouble=None, last=False)
     yield replace(seen, jobs=parts[-1], shift=timedelta(0))
 
 
 def singles(seen: Observation, change: Change) -> Iterator[tuple[str | None, Observation]]:
-    """The same poll by the jobs that its change is about, one by one; with None what concerns no single job."""
+    """Split a poll by the jobs that its change is about, as pairs of job id and observation.
+
+    The id is None for the parts that concern no single job.
+    """
     nothing = replace(seen, jobs=(), reads=(), missing=frozenset(), sizes={}, disputed={}, shift=timedelta(0))
     if seen.shift:
         yield None, replace(nothing, shift=seen.shift, last=False)
@@ -122,7 +125,7 @@ def singles(seen: Observation, change: Change) -> Iterator[tuple[str | None, Obs
 
 
 def evolve(known: Known, change: Change) -> Known:
-    """What is known once the change is committed."""
+    """The known state after a change is committed."""
     open_ = {one.job.id: one for one in change.tracked if not one.finalized}
     over = {one.job.id: one.job.status for one in change.tracked if one.finalized}
     jobs = {**known.jobs, **open_}
@@ -142,7 +145,7 @@ def evolve(known: Known, change: Change) -> Known:
 
 
 def _shifted(known: Known, shift: timedelta) -> Known:
-    """The same knowledge on a clock that was set: silence is measured in time that passed, not in dates."""
+    """The known state with its local times moved by a jump of the clock, so that measured silences stay the same."""
     if not shift:
         return known
     jobs = {
@@ -159,11 +162,11 @@ def _shifted(known: Known, shift: timedelta) -> Known:
 
 
 def _history(known: Known, seen: Observation, lookback: timedelta) -> tuple[frozenset[str], datetime | None]:
-    """The listed jobs that are history, neither followed nor notified; and the horizon, where it moves.
+    """The ids of listed jobs that are history, neither tracked nor announced, and the new horizon if it moves.
 
-    At first sight those that ended before the lookback. Later those that nobody knew and that had ended when we came,
-    or when an earlier poll had seen all there was: a list that suddenly shows them is another project's, or was
-    incomplete. Both are told by the provider's own times, whatever clock we have.
+    At first sight, history is what ended before the lookback. Later it is every unknown job that ended before the
+    first sight, or before an earlier poll that read the whole list: a list that contains it only now belongs to another
+    project, or was incomplete. All comparisons use the provider's clock.
     """
     now = seen.provider_now or seen.at
     ends = {
@@ -183,7 +186,10 @@ def _history(known: Known, seen: Observation, lookback: timedelta) -> tuple[froz
 
 
 def _before_its_second(now: datetime) -> datetime:
-    """The last moment before: ends are told in whole seconds, and one of this second may have come after the look."""
+    """The last millisecond before the present second.
+
+    Providers give ends in whole seconds, so that a job that ended in this second may have ended after the poll.
+    """
     return now.replace(microsecond=0) - timedelta(milliseconds=1)
 
 
@@ -201,14 +207,14 @@ def _steps(known: Known, seen: Observation, history: frozenset[str], stall_after
             yield _Step(was=was, now=now, transition=transition)
         elif id_ in reads:
             step = _step(known, was.job, reads[id_], seen, stall_after)
-            # events say nothing of whether the job is still there
+            # events do not show whether the provider still has the job
             yield replace(step, now=replace(step.now, missing=was.missing, doubt=was.doubt))
         elif seen.shift or id_ in seen.sizes:
             yield _Step(was=was, now=was, transition=None)
 
 
 def _disputed(seen: Observation) -> Iterator[_Step]:
-    """What becomes of ended jobs that are listed with another status now."""
+    """The steps of finalized jobs that are listed with another status now."""
     for job in seen.jobs:
         if (was := seen.disputed.get(job.id)) is not None:
             yield _known_step(was, job, None, seen, {})
@@ -233,11 +239,11 @@ def _known_step(was: Tracked, found: Job, read: EventsRead | None, seen: Observa
     job = enriched(found, was, read, at)
     transition = moved(was, job, at)
     now = track(was, job, read, transition, at)
-    if read is not None and transition is None:  # who has not looked at its events cannot say that it is stuck
+    if read is not None and transition is None:  # without its events, nobody knows whether a job is stalled
         now, transition = episode(was, now, at, stall_after, usual, ahead)
     contradicts = was.job.status.final and found.status is not was.job.status and transition is None
     now = replace(now, doubt=doubted(was, found, at) if contradicts and not was.corrected else None)
-    if now.finalized and job.started_at is None and now.ran_at is not None:  # nobody will say any more
+    if now.finalized and job.started_at is None and now.ran_at is not None:  # the provider will not be asked again
         now = replace(now, job=replace(job, started_at=now.ran_at))
     known_ids = was.recent_ids.lookup()
     events = in_order(event for event in read.events if event.id not in known_ids) if read is not None else ()
@@ -245,15 +251,16 @@ def _known_step(was: Tracked, found: Job, read: EventsRead | None, seen: Observa
 
 
 def _sized(step: _Step, seen: Observation) -> _Step:
-    """The size of its training file is read once and kept."""
+    """The step with the size of the training file, where this poll read it."""
     size = seen.sizes.get(step.now.job.id)
     return step if size is None else replace(step, now=replace(step.now, size=size))
 
 
 def _priced(step: _Step, prices: Prices) -> _Step:
-    """An active job gets an estimate, an ended one its cost; where that was unknown, when the quantity comes late.
+    """The step with its cost: an estimate for an active job, the computed cost for a finished one.
 
-    A job that is gone from the provider counts for nothing.
+    A computed cost is kept unless the end is corrected; an unknown cost is computed again at each step. A job that is
+    gone from the provider has no estimate.
     """
     now, job = step.now, step.now.job
     if now.computed_usd is not None and not _corrected(step):
@@ -269,7 +276,10 @@ def _priced(step: _Step, prices: Prices) -> _Step:
 
 
 def _judged(step: _Step, seen: Observation) -> _Step:
-    """A job that succeeded is judged by its curve: at its end by what is known, once finalized by all of it."""
+    """The step with the verdict on the training curve, which only a succeeded job has.
+
+    The curve is judged at the end by the metrics known then, and again by all of them when the job is finalized.
+    """
     now, was = step.now, step.was
     id_ = now.job.id
     if now.job.status is not Status.SUCCEEDED:
@@ -290,7 +300,7 @@ def _verdict(events: Sequence[JobEvent]) -> Verdict | None:
 
 
 def wants_checkpoints(events: Sequence[JobEvent]) -> bool:
-    """Whether a run has a step that is better than its end, and no checkpoint is known that could be used instead."""
+    """Whether some step of a run is better than its end and no checkpoint is known that could be used instead."""
     verdict = _verdict(events)
     return verdict is not None and verdict.best_step is not None and verdict.best_checkpoint is None
 
@@ -306,11 +316,11 @@ def _counters(step: _Step) -> Iterator[CounterIncrement]:
 
 
 def _spendings(step: _Step) -> Iterator[Spending]:
-    """What was spent on training, when that becomes known or is corrected.
+    """The cost of training, when it becomes known or is corrected.
 
-    What a batch costs is not among it: it is use of a model, which budgets know from the provider's usage report.
-    History is recorded like news, at the time it is of. What has no time at all is recorded on no day: today's budget
-    is not for it.
+    Batches are left out: their cost is usage of a model, which budgets take from the provider's usage report. Jobs of
+    the baseline are recorded too, at the time they ended. A job without any time is not recorded, because it belongs to
+    no budget period.
     """
     now, usd, job = step.now, step.now.computed_usd, step.now.job
     before = step.was.computed_usd if step.was is not None else None
@@ -338,7 +348,7 @@ def _spendings(step: _Step) -> Iterator[Spending]:
 
 
 def _tuned(step: _Step, prices: Prices) -> Iterator[TunedModel]:
-    """The model that a job has brought forth, when that becomes known."""
+    """The fine-tuned model of a succeeded job, when it becomes known."""
     job, was = step.now.job, step.was
     made = _made(job)
     if made is None or (was is not None and _made(was.job) is not None):
@@ -353,7 +363,7 @@ def _tuned(step: _Step, prices: Prices) -> Iterator[TunedModel]:
 
 
 def _made(job: Job) -> str | None:
-    """The model that is there: some servers give it its name when the job is created."""
+    """The fine-tuned model if it exists: some servers name it already when the job is created."""
     return job.fine_tuned_model if job.status is Status.SUCCEEDED else None
 
 

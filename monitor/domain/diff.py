@@ -1,4 +1,4 @@
-"""What a poll says of one job: the job as it now stands, and the transition that led there, if any."""
+"""The comparison of a known job with what a poll saw: the merged job, and its transition if there is one."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ _WAITING: Final = frozenset({Status.VALIDATING, Status.QUEUED})
 
 
 def enriched(job: Job, was: Tracked | None, read: EventsRead | None, at: datetime) -> Job:
-    """The listed job with what its events show, and with an end where the provider gives none.
+    """The listed job, completed from its events, with a time of its end if the provider gives none.
 
-    A final job's times and figures are never taken back: an older answer (a stale cache) fills in, it does not erase.
+    Known times and figures of a finished job are never overwritten: a later poll, which a stale cache may have
+    answered, only fills in what is missing.
     """
     training = was.job.training if was is not None else job.training
     if job.training.latest != Metrics():
-        training = measured(training, job.training.latest)  # some vendors give steps and losses in the job itself
+        training = measured(training, job.training.latest)  # some vendors report steps and losses in the job itself
     if read is not None:
         before = replace(training, loop_seconds=0.0, counted_step=0, timed_steps=0) if read.whole else training
         training = fold(before, in_order(read.events))
     started = was.job.started_at if was is not None else None
     if started is None and was is not None and job.status.final and training.last_event_at is None:
-        started = was.ran_at  # nothing that could tell it better will come
+        started = was.ran_at  # a finished job without events has no better source for its start
     if started is None and job.status.final:
         started = job.taken_up_at
     job = replace(job, training=training, started_at=job.started_at or training.started_at or started)
@@ -50,8 +51,10 @@ def enriched(job: Job, was: Tracked | None, read: EventsRead | None, at: datetim
 
 
 def _completed(was: Tracked, seen: Job, at: datetime) -> Job:
-    """An ended job with what was missing filled in from a later poll that agrees on its end; or as that has it, where
-    its end is taken back for good."""
+    """A finished job, with missing fields filled in from a later poll that agrees on its end.
+
+    If the provider has corrected the end, it is the job as the poll saw it.
+    """
     if believed(was, seen, at):
         return seen
     ended = replace(was.job, training=seen.training, started_at=was.job.started_at or seen.training.started_at)
@@ -71,7 +74,7 @@ def _completed(was: Tracked, seen: Job, at: datetime) -> Job:
 
 
 def _filled(was: Batch | None, seen: Batch | None) -> Batch | None:
-    """What is known of a batch, with what was missing from a later poll: its files and tokens may come late."""
+    """A finished batch, with missing fields filled in from a later poll: its files and tokens may come late."""
     if was is None or seen is None:
         return was or seen
     known = {field.name: value for field in fields(Batch) if (value := getattr(was, field.name)) is not None}
@@ -79,14 +82,14 @@ def _filled(was: Batch | None, seen: Batch | None) -> Batch | None:
 
 
 def believed(was: Tracked, seen: Job, at: datetime) -> bool:
-    """Whether the provider has contradicted an end often enough to be believed, which happens once to a job."""
+    """Whether the provider has contradicted the end of a job often enough to be believed, at most once per job."""
     if was.corrected or not was.job.status.final or seen.status is was.job.status or seen.status is Status.UNKNOWN:
         return False
     return doubted(was, seen, at).polls >= BELIEVED_AFTER
 
 
 def doubted(was: Tracked, seen: Job, at: datetime) -> Doubt:
-    """The doubt about an end, after a poll that contradicts it."""
+    """The doubt about the end of a job after one more poll that contradicts it."""
     doubt = was.doubt
     if doubt is None or doubt.status is not seen.status:
         return Doubt(status=seen.status, polls=1, at=at)
@@ -94,13 +97,16 @@ def doubted(was: Tracked, seen: Job, at: datetime) -> Doubt:
 
 
 def first_sight(job: Job, at: datetime, *, baseline: bool) -> Transition:
-    """The transition of a job that was not known: history at the first sight of its organisation, else news."""
+    """The transition of an unknown job: part of the baseline at first sight of its organisation, otherwise news."""
     kind = TransitionKind.BASELINE if baseline else TransitionKind.APPEARED
     return Transition(org=job.org, job=job.id, seq=1, at=at, kind=kind, before=None, after=job.status)
 
 
 def moved(was: Tracked, job: Job, at: datetime) -> Transition | None:
-    """The transition of a known job whose status is another one: of an ended one only where its end is corrected."""
+    """The transition of a known job; None if its status is unchanged.
+
+    The status of a finished job differs here only if its end is corrected; see `enriched`.
+    """
     before, after = was.job.status, job.status
     if before is after:
         return None
@@ -120,7 +126,7 @@ def moved(was: Tracked, job: Job, at: datetime) -> Transition | None:
 
 
 def vanished(was: Tracked, at: datetime) -> tuple[Tracked, Transition | None]:
-    """The provider does not know the job: after GONE_AFTER polls in a row its status is unknown."""
+    """The job after a poll in which the provider did not know it. GONE_AFTER such polls in a row make it gone."""
     if was.gone:
         return was, None
     missing = was.missing + 1
@@ -140,8 +146,10 @@ def vanished(was: Tracked, at: datetime) -> tuple[Tracked, Transition | None]:
 
 
 def at_rest(was: Tracked, found: Job, read: EventsRead | None) -> bool:
-    """Whether a look shows nothing of an active job that is not known: then `track` gives what was, and only time can
-    have changed something. Most looks at most jobs are such."""
+    """Whether a poll shows nothing new of an active job, which is the usual case.
+
+    `track` would return the job unchanged then, and only the passing of time can have made it stall.
+    """
     if was.job.status.final or was.missing or was.doubt is not None:
         return False
     if read is not None and (read.events or read.whole):
@@ -157,7 +165,7 @@ def at_rest(was: Tracked, found: Job, read: EventsRead | None) -> bool:
 def track(
     was: Tracked | None, job: Job, read: EventsRead | None, transition: Transition | None, at: datetime
 ) -> Tracked:
-    """What we remember of a job from now on."""
+    """The state of a job that is stored after a poll."""
     recent = _recent(was, read)
     if was is None:
         baseline = transition is not None and transition.kind is TransitionKind.BASELINE
@@ -171,7 +179,7 @@ def track(
             headway=headway(None, job, read, at),
         )
     corrects = transition is not None and transition.kind is TransitionKind.CORRECTED
-    stirs = job != was.job or recent != was.recent_ids
+    changed = job != was.job or recent != was.recent_ids
     begins = job.status is Status.RUNNING and was.job.status in _WAITING
     stays = job.status is was.job.status
     return replace(
@@ -179,11 +187,11 @@ def track(
         job=job,
         seq=transition.seq if transition is not None else was.seq,
         since=was.since if stays and not corrects else at,
-        last_activity_at=at if stirs else was.last_activity_at,
+        last_activity_at=at if changed else was.last_activity_at,
         ran_at=was.ran_at or (at if begins else None),
-        stalled=was.stalled and stays,  # the next episode begins in the next status
+        stalled=was.stalled and stays,  # a change of status ends a stall
         stall=was.stall if stays else None,
-        headway=headway(was, job, read, at) if stirs else was.headway,
+        headway=headway(was, job, read, at) if changed else was.headway,
         missing=0,
         paused=was.paused + (at - was.since if _unpaused(was, job) else timedelta(0)),
         finalized=(was.finalized and not corrects) or (was.ready_to_finalize(at) and read is not None and read.whole),
@@ -193,7 +201,7 @@ def track(
 
 
 def _last_reported(job: Job) -> datetime | None:
-    """The last sign of life of a job that we did not know, by the provider's own times."""
+    """The last activity of a job that was not known before, by the provider's clock."""
     times = (job.created_at, job.started_at, job.finished_at, job.training.last_event_at)
     return max((time for time in times if time is not None), default=None)
 

@@ -1,4 +1,4 @@
-"""Digests: what happened in a period, what it cost against the one before, what runs and what is about to stop."""
+"""Digests: regular reports of ended and running jobs, costs, and models that are shut down soon."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORST: Final = 3
 _SOON: Final = timedelta(days=30)
 _SHOWN: Final = 10
 LATEST: Final = timedelta(days=1)
-"""A digest whose time passed longer ago, while nothing ran, is left out."""
+"""How late an issue of a digest is still sent after a downtime; an older one is skipped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Digest:
 
     name: str
     cron: str
-    """Five fields, in local time."""
+    """When it is due: a cron expression of five fields, in the local time of `zone`."""
     zone: ZoneInfo
     notify: tuple[str, ...]
     match: Match = field(default_factory=Match)
@@ -40,38 +40,38 @@ class Digest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """The moments of a digest: it is of what happened from `start` on and before `end`, when it is due."""
+    """The period of one issue of a digest: from `start` (inclusive) to `end` (exclusive), when it is due."""
 
     before: datetime
-    """When the period before began."""
+    """The start of the previous period."""
     start: datetime
     end: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestPeriod:
-    """What a digest is made of, of all organisations."""
+    """The records that a digest is made from, of all organisations."""
 
     ended: Sequence[Tracked]
-    """In the period."""
+    """Jobs that ended in the period."""
     active: Sequence[Tracked]
     spendings: Sequence[Spending]
-    """Of the period and of the one before."""
+    """Costs of the period and of the previous one."""
     models: Sequence[TunedModel]
 
 
 def digest_subject(digest: Digest, due: datetime) -> Subject:
-    """One issue of a digest as the subject of news: the same for whoever makes it."""
+    """One issue of a digest as the subject of news. Every replica computes the same."""
     return Subject(kind=SubjectKind.DIGEST, org=None, id=f"{digest.name}/{due.astimezone(UTC):%Y%m%dT%H%MZ}")
 
 
 def baseline(digest: Digest, due: datetime) -> News:
-    """Marks an issue as notified that was due before the digest was known."""
+    """News without recipients, which marks an issue that was due before the digest was configured as sent."""
     return News(subject=digest_subject(digest, due), seq=1)
 
 
 def digest_news(digest: Digest, times: Times, period: DigestPeriod, orgs: Iterable[OrgRef]) -> News:
-    """One issue of a digest, for each of its notifiers."""
+    """One issue of a digest, with a delivery for each of its notifiers."""
     subject, known = digest_subject(digest, times.end), {org.org: org for org in orgs if covers(digest.match, org)}
     message = _message(digest, times, _of(digest.match, period, known), subject)
     notifiers = dict.fromkeys(digest.notify)
@@ -80,7 +80,7 @@ def digest_news(digest: Digest, times: Times, period: DigestPeriod, orgs: Iterab
 
 
 def _of(match: Match, period: DigestPeriod, known: dict[str, OrgRef]) -> DigestPeriod:
-    """What of a period the digest is for."""
+    """The records of a period that a digest covers."""
 
     def fits(tracked: Tracked) -> bool:
         org = known.get(tracked.job.org)
@@ -133,7 +133,7 @@ def _facts(
 
 
 def _failures(ended: Iterable[Tracked]) -> dict[FailureClass, list[Tracked]]:
-    """By class, the most frequent first; of each the most expensive first."""
+    """Failed jobs by class, the most frequent class first, and within a class the most expensive job first."""
     found: dict[FailureClass, list[Tracked]] = {}
     for one in ended:
         if one.job.status is Status.FAILED:

@@ -1,4 +1,4 @@
-"""Spans of time as people write them: `500ms 30s 5m 6h 30d`."""
+"""Durations as text: `500ms`, `30s`, `5m`, `6h`, `30d`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TEXT: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 
 
 def duration(text: object) -> timedelta:
-    """Read a duration. Raises ValueError for anything else, and for nothing at all (`0s`)."""
+    """Parse a duration such as `30s`; a timedelta is returned as it is. Raises ValueError for other values and `0s`."""
     if isinstance(text, timedelta):
         return text
     found = _TEXT.fullmatch(text) if isinstance(text, str) else None
@@ -25,11 +25,11 @@ def duration(text: object) -> timedelta:
         raise ValueError("should be a duration such as 500ms, 30s, 5m, 6h or 30d")
     span = int(found[1]) * _UNITS[found[2]]
     if not span:
-        raise ValueError("should be longer than nothing")
+        raise ValueError("should be longer than 0")
     return span
 
 
-def spoken(span: timedelta) -> str:
-    """The shortest way to write a duration: `90s`, `5m`, `30d`."""
+def format_duration(span: timedelta) -> str:
+    """The shortest text of a duration, in its largest whole unit: `90s`, `5m`, `30d`."""
     unit = next((unit for unit, size in _UNITS.items() if span and not span % size), "ms")
     return f"{span // _UNITS[unit]}{unit}"

@@ -1,4 +1,4 @@
-"""How a job gets on, read by read, and the episodes in which it is stuck."""
+"""Progress of a running job from read to read, and the stall episodes that follow from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _WHOLE: Final = 1000
 
 
 def headway(was: Tracked | None, job: Job, read: EventsRead | None, at: datetime) -> Headway | None:
-    """How the job gets on, once this is known of it; None where it does not run, or nothing tells of its steps."""
+    """The progress of a job after a poll; None for a job that never ran or has no known steps.
+
+    `at` is the local time of the poll.
+    """
     if job.status is not Status.RUNNING:
         return _resting(was, job)
     before = was.headway if was is not None and was.headway is not None else Headway()
@@ -28,7 +31,7 @@ def headway(was: Tracked | None, job: Job, read: EventsRead | None, at: datetime
     (step, steps), known = _steps(job), _steps(was.job)[0] if was is not None else None
     samples = tuple(_samples(read)) if read is not None else ()
     if not samples and step is not None and step != known:
-        samples = ((at, step),)  # the vendor tells it in the job itself
+        samples = ((at, step),)  # the vendor reports the step in the job itself
     rate = before.rate.after(samples) if samples else before.rate
     seen_at = at if step != known or again else before.step_at
     now = replace(before, rate=rate, step_at=seen_at if step is not None else None, finish=rate.finish(steps))
@@ -36,7 +39,7 @@ def headway(was: Tracked | None, job: Job, read: EventsRead | None, at: datetime
 
 
 def _resting(was: Tracked | None, job: Job) -> Headway | None:
-    """Of a job that is paused, or queues after a pause, the steps are remembered: its warm-up is told from them."""
+    """The progress of a job that does not run. It keeps the last step, where the warm-up after a pause starts."""
     before = was.headway if was is not None else None
     return Headway(rate=before.rate.anew()) if before is not None and not job.status.final else None
 
@@ -48,33 +51,36 @@ def _samples(read: EventsRead) -> Iterator[Sample]:
 
 
 def _steps(job: Job) -> tuple[int | None, int]:
-    """The last step that is done, and how many there are; of a vendor that tells a share alone, thousandths of it."""
+    """The last completed step and the number of steps.
+
+    A vendor that reports only a fraction is treated as one with 1000 steps.
+    """
     latest, share = job.training.latest, job.reported_progress
     if latest.step is None and share is not None:
         return round(share * _WHOLE), _WHOLE
     return latest.step, latest.steps or 0
 
 
-def on_clock(of: Headway, shift: timedelta) -> Headway:
-    """The same on a clock that was set: what was measured on the old one is measured anew."""
-    promise = of.promise if of.promise is not None and of.promise.slipping else None
-    if promise is not None:  # it ends an episode; its finish is by the provider's clock
+def on_clock(before: Headway, shift: timedelta) -> Headway:
+    """The progress after the local clock jumped by `shift`: local times move, and the rate is measured anew."""
+    promise = before.promise if before.promise is not None and before.promise.slipping else None
+    if promise is not None:  # needed to end the episode; its finish is by the provider's clock and does not move
         promise = replace(promise, made_at=promise.made_at + shift)
-    return Headway(rate=of.rate.anew(), step_at=of.step_at and of.step_at + shift, promise=promise)
+    return Headway(rate=before.rate.anew(), step_at=before.step_at and before.step_at + shift, promise=promise)
 
 
 def episode(
     was: Tracked, now: Tracked, at: datetime, stall_after: StallAfter, usual: Usual, ahead: timedelta
 ) -> tuple[Tracked, Transition | None]:
-    """The job once it is judged whether it is stuck, and that an episode has begun or ended.
+    """The job with its stall state updated, and the transition if an episode begins or ends.
 
-    To be asked when its events were read and its status is what it was. An episode is one, however its reason changes.
-    `ahead` is how far our clock is ahead of the provider's.
+    To be called when the events of the job were read and its status has not changed. A changed reason continues the
+    same episode. `ahead` is how far the local clock is ahead of the provider's.
     """
     now = _held(now, at)
     reason = stall_reason(_vitals(now, ahead), at, silence=stall_after, queue=usual.queue)
     if was.stall is not None and was.stall.reason is StallReason.QUEUED and now.job.status is Status.QUEUED:
-        reason = StallReason.QUEUED  # that others wait as long by now moves nothing
+        reason = StallReason.QUEUED  # the usual wait has grown meanwhile, but the job still waits
     if reason is None and not was.stalled:
         return now, None
     if reason is None:
@@ -86,7 +92,7 @@ def episode(
 
 
 def _held(now: Tracked, at: datetime) -> Tracked:
-    """The job with the promise that its expected finish comes to."""
+    """The running job with its promise updated from its expected finish."""
     if now.job.status is not Status.RUNNING:
         return now
     before = now.headway or Headway()
@@ -94,25 +100,25 @@ def _held(now: Tracked, at: datetime) -> Tracked:
     return now if promise == before.promise else replace(now, headway=replace(before, promise=promise))
 
 
-def _vitals(of: Tracked, ahead: timedelta) -> Vitals:
-    now, (step, steps) = of.headway or Headway(), _steps(of.job)
+def _vitals(tracked: Tracked, ahead: timedelta) -> Vitals:
+    progress, (step, steps) = tracked.headway or Headway(), _steps(tracked.job)
     return Vitals(
-        status=of.job.status,
-        active_at=of.alive_at,
-        queued_at=_queued_at(of, ahead),
+        status=tracked.job.status,
+        active_at=tracked.alive_at,
+        queued_at=_queued_at(tracked, ahead),
         step=step,
         steps=steps or None,
-        step_at=now.step_at,
-        step_seconds=now.rate.step_seconds,
-        longest_wait=now.rate.longest_wait,
-        promise=now.promise,
+        step_at=progress.step_at,
+        step_seconds=progress.rate.step_seconds,
+        longest_wait=progress.rate.longest_wait,
+        promise=progress.promise,
     )
 
 
-def _queued_at(of: Tracked, ahead: timedelta) -> datetime:
-    """Since when it waits, on our clock: its creation, or when it was seen to queue again after a pause."""
-    created = of.job.created_at
-    return created + ahead if created is not None and of.started_at is None else of.since
+def _queued_at(tracked: Tracked, ahead: timedelta) -> datetime:
+    """The local time since which a job waits: its creation, or when it was seen to queue again after a pause."""
+    created = tracked.job.created_at
+    return created + ahead if created is not None and tracked.started_at is None else tracked.since
 
 
 def _stall(reason: StallReason, was: Tracked, now: Tracked, usual: Usual, ahead: timedelta) -> Stall:
@@ -128,12 +134,12 @@ def _stall(reason: StallReason, was: Tracked, now: Tracked, usual: Usual, ahead:
             return Stall(reason=reason, since=now.alive_at, usual=usual)
 
 
-def _promise(of: Tracked) -> Promise | None:
-    return of.headway.promise if of.headway is not None else None
+def _promise(tracked: Tracked) -> Promise | None:
+    return tracked.headway.promise if tracked.headway is not None else None
 
 
 def _notified(now: Tracked, kind: TransitionKind, at: datetime) -> tuple[Tracked, Transition]:
-    """The job and the transition that tells of it."""
+    """The job with the next number, and the transition of that number."""
     job, seq = now.job, now.seq + 1
     transition = Transition(org=job.org, job=job.id, seq=seq, at=at, kind=kind, before=job.status, after=job.status)
     return replace(now, seq=seq), transition

@@ -1,4 +1,4 @@
-"""When a run will be through, by the rate of its recent steps, where their spread says that it means something."""
+"""The expected finish of a run, extrapolated from the rate of its recent steps where that is steady enough."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from struct import Struct
 from typing import Final
 
 Sample = tuple[datetime, int]
-"""The moment at which a step was done, and its number."""
+"""The time at which a step was completed, and its number."""
 
-_WARM_UP: Final = 3  # compilation and cold caches make the first three steps up to 26 times longer
-_MOST: Final = 32  # marks kept: when there are more, every other one goes
-_RECENT: Final = 64  # steps: the rate is that of the last half of the run, and of at least so many steps
-_FEWEST_SPANS: Final = 8  # fewer say nothing about their spread
-_FEWEST_STEPS: Final = 30  # a pause that comes every twentieth step shows itself in four of five such stretches
-_SPREAD: Final = 0.08  # of the rate, as a standard error: three of them stay below a quarter
+_WARM_UP: Final = 3  # steps: compilation and cold caches make the first ones up to 26 times longer
+_MOST: Final = 32  # marks: when there are more, every other one is dropped
+_RECENT: Final = 64  # steps: the rate covers the last half of the run, and at least this many steps
+_FEWEST_SPANS: Final = 8  # spans between marks: the spread of fewer means little
+_FEWEST_STEPS: Final = 30  # a pause at every twentieth step is visible in four of five windows of this length
+_SPREAD: Final = 0.08  # the largest relative standard error of the rate: three of them are less than a quarter
 _MARK: Final = Struct("<qq")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _Mark = tuple[int, int]
-"""Milliseconds since 1970, and a step."""
+"""Milliseconds since 1970 (UTC), and a step number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRate:
-    """How fast a run's steps come, folded as they are told; it never holds more than 32 marks."""
+    """How fast a run's steps come, updated with each reported step. It never holds more than 32 marks."""
 
     marks: bytes = b""
-    """Moments the rate is measured between, oldest first, at least `stride` steps apart; none of the warm-up.
+    """The marks that the rate is measured between, oldest first, at least `stride` steps apart, without the warm-up.
 
-    Each is two 64-bit integers, milliseconds since 1970 and the step: there is one such value for each running job.
+    Each mark is packed as two 64-bit integers, milliseconds since 1970 and the step, because every running job has
+    such a value in memory.
     """
     newest: Sample | None = None
     stride: int = 1
     warm_from: int = _WARM_UP
-    """The first step that is not warm-up."""
+    """The first step after the warm-up."""
 
     def after(self, samples: Iterable[Sample]) -> StepRate:
-        """The rate once these steps are known as well, in the order in which they were told.
+        """The rate with further steps, given in the order in which they were reported.
 
-        What comes twice or a little late changes nothing. A run that goes back to an earlier step has been restarted:
-        it warms up again, and the rate with it.
+        A step that comes twice or slightly out of order changes nothing. A run that goes back by more than the warm-up
+        has been restarted, and the rate is measured anew after its next warm-up.
         """
         marks, newest, stride, warm_from = [*_MARK.iter_unpack(self.marks)], self.newest, self.stride, self.warm_from
         for at, step in samples:
@@ -62,29 +63,29 @@ class StepRate:
         return StepRate(marks=packed, newest=newest, stride=stride, warm_from=warm_from)
 
     def anew(self) -> StepRate:
-        """The rate measured anew from the next step: after a pause, which was no step, or on a clock that was set."""
+        """A rate that is measured anew from the next step on, as it must be after a pause or a jump of the clock."""
         return StepRate(warm_from=self.newest[1] + _WARM_UP if self.newest is not None else self.warm_from)
 
     @property
     def step_seconds(self) -> float | None:
-        """Seconds a recent step took on the mean, evaluation and storage among them; None at first."""
+        """Mean seconds of a recent step, including evaluation and storage; None until two marks are known."""
         recent = self._recent
         return _mean(recent) if len(recent) > 1 and recent[-1][1] > recent[0][1] else None
 
     @property
     def longest_wait(self) -> float | None:
-        """The most seconds between two recent steps that were told; None at first.
+        """The most seconds between two recent marks; None until two marks are known.
 
-        Some providers tell of each step, others of every five-hundredth.
+        Some providers report each step, others every five-hundredth.
         """
         waits = [(after - before) / 1000 for (before, _), (after, _) in pairwise(self._recent)]
         return max(waits, default=None)
 
     def finish(self, steps: int) -> datetime | None:
-        """When the last of so many steps will be done; None where there is no telling.
+        """When the last of `steps` steps will be completed; None if the rate does not allow an estimate.
 
-        On real runs this was at most a fifth off at a quarter of the run (tests/domain/test_eta.py). It takes thirty
-        steps after the warm-up, or half of the run where that is shorter, and a rate with a standard error below 8 %.
+        An estimate needs thirty steps after the warm-up, or half of the run if that is shorter, and a rate with a
+        standard error of at most 8 %. At a quarter of real runs it was at most a fifth off (tests/domain/test_eta.py).
         """
         if self.newest is None or self.newest[1] > steps or not self._reliable(steps):
             return None
@@ -96,7 +97,7 @@ class StepRate:
 
     @property
     def _recent(self) -> tuple[_Mark, ...]:
-        """The marks of the last half of the run, and the newest step."""
+        """The marks of the last half of the run, followed by the newest step."""
         if self.newest is None or not self.marks:
             return ()
         marks, last = [*_MARK.iter_unpack(self.marks)], _mark(self.newest)
@@ -118,12 +119,12 @@ def _mark(sample: Sample) -> _Mark:
 
 
 def _mean(marks: tuple[_Mark, ...]) -> float:
-    """Seconds for one step, from the first mark to the last."""
+    """Mean seconds of one step between the first mark and the last."""
     return (marks[-1][0] - marks[0][0]) / 1000 / (marks[-1][1] - marks[0][1])
 
 
 def _spread(marks: tuple[_Mark, ...]) -> float:
-    """The standard error of the mean duration of a step, as a part of it; 1 where no time goes by.
+    """The relative standard error of the mean duration of a step; 1 if the marks have no time between them.
 
     The mean is the ratio of two sums, so that its error is that of a ratio estimator (Cochran, "Sampling Techniques").
     """

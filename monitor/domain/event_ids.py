@@ -1,4 +1,4 @@
-"""Which events of a job are known: thousands of jobs have hundreds each, so that an id takes eight bytes."""
+"""The ids of a job's stored events, at eight bytes each: thousands of jobs have hundreds of events."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 RECENT: Final = 400
-"""Of how many events of one job the ids are remembered: more than a page has, so that each reading meets some."""
+"""How many ids are kept per job: more than a page of events has, so that each read meets a known event."""
 
 
 class KnownIds:
-    """Ids to look others up in; unpacked when the first is."""
+    """A set of event ids, unpacked at the first lookup."""
 
     __slots__ = ("_hashes", "_packed")
 
@@ -33,34 +33,34 @@ class KnownIds:
 class RecentIds:
     """The newest RECENT ids of a job's events, newest last.
 
-    Each is kept by its hash, which Python keys anew in each process, so that nobody can choose two that are equal; that
-    two of these 64 bits are equal by chance, among hundreds, happens to no one.
+    Each id is kept as its 64-bit hash. Python seeds the hash of strings anew in each process, so that nobody can
+    construct a collision, and a collision by chance among hundreds of ids is negligible.
     """
 
     packed: bytes = b""
 
     @classmethod
     def of(cls, ids: Iterable[str]) -> RecentIds:
-        """These ids, newest last."""
+        """Build the value from ids, given oldest first."""
         return cls(array("q", map(hash, ids))[-RECENT:].tobytes())
 
     def __len__(self) -> int:
         return len(self.packed) // 8
 
     def lookup(self) -> KnownIds:
-        """The same, to look ids up in."""
+        """The ids as a set."""
         return KnownIds(self.packed)
 
     def followed_by(self, ids: Iterable[str]) -> RecentIds:
-        """With these behind them, each once, as far as they are not among them."""
+        """These ids followed by those of `ids` that are not known yet."""
         known = self.lookup()
         fresh = array("q", (hash(id_) for id_ in ids if id_ not in known)).tobytes()
         return RecentIds((self.packed + fresh)[-8 * RECENT :]) if fresh else self
 
     def same(self, other: RecentIds) -> bool:
-        """Whether the ids are the same in any order."""
+        """Whether both hold the same ids, in any order."""
         return sorted(array("q", self.packed)) == sorted(array("q", other.packed))
 
 
 NONE_YET: Final = RecentIds()
-"""Of a job without events."""
+"""The ids of a job without events."""

@@ -1,4 +1,4 @@
-"""What goes through the flow: what one poll saw, what we knew, what changed, what is announced, what readers see."""
+"""The values between the stages of a poll: what was known, what was observed, and the change that is committed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monitor.domain.verdict import Verdict
 
 
 class TransitionKind(StrEnum):
-    """What happened to a job. BASELINE (first sight of its organisation) and BACK are never news."""
+    """What happened to a job. BASELINE (the first sight of its organisation) and BACK are never news."""
 
     BASELINE = "baseline"
     APPEARED = "appeared"
@@ -27,13 +27,13 @@ class TransitionKind(StrEnum):
     GONE = "gone"
     BACK = "back"
     MOVING = "moving"
-    """It shows signs of life after a stall."""
+    """The job shows activity again after a stall."""
     CORRECTED = "corrected"
-    """The provider has taken an end back for good."""
+    """The provider has corrected the final status of the job."""
 
 
 class Reason(StrEnum):
-    """Why a poll failed; the label of `finetune_org_poll_errors_total`."""
+    """Why a poll failed; the `reason` label of `finetune_org_poll_errors_total`."""
 
     AUTH = "auth"
     NOT_ELIGIBLE = "not_eligible"
@@ -45,57 +45,58 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What went wrong with an organisation's API. The text is safe to show."""
+    """What went wrong with an organisation's API. The text contains no secrets."""
 
     reason: Reason
     text: str
     retry_after: float | None = None
-    """Seconds the provider asked us to wait."""
+    """Seconds that the provider asks to wait; None if it does not ask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsRead:
-    """What reading one job's event stream brought, newest first: at least the events that are not known yet."""
+    """The result of reading one job's event stream."""
 
     job: str
     events: tuple[JobEvent, ...]
+    """Newest first, with at least all events that are not stored yet."""
     whole: bool
-    """Every event the provider has was read, back to the first."""
+    """Whether every event that the provider has was read, back to the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What one poll saw. `trouble` is what stopped it from seeing more; what it did see is sound."""
+    """What one poll saw. If `trouble` cut it short, what it contains is still valid."""
 
     org: str
     at: datetime
     jobs: tuple[Job, ...] = ()
-    """Without duplicates, as the provider listed or returned them; without what their events show."""
+    """The jobs as the provider listed or returned them, without duplicates and without what their events show."""
     reads: tuple[EventsRead, ...] = ()
     missing: frozenset[str] = frozenset()
     """Ids of active jobs that the provider says do not exist (404)."""
     sizes: Mapping[str, TrainingSize] = field(default_factory=dict)
-    """By job: what its training file holds, where that was read."""
+    """The size of the training file by job id, where it was read."""
     listed: bool = True
-    """Whether the job list was read; False for a look at event streams alone."""
+    """Whether the job list was read; False if only event streams or files were read."""
     complete: bool = True
-    """Whether the list was read to its end or to the lookback."""
+    """Whether the list was read to its end or back to the lookback."""
     last: bool = True
-    """Nothing of the same poll follows; see `slices`."""
+    """Whether this is the last part of the poll; see `slices`."""
     provider_now: datetime | None = None
-    """The time by the provider's own clock, where it says."""
+    """The time on the provider's clock; None if its answers do not give it."""
     settled_until: datetime | None = None
-    """An earlier poll has seen all that ended up to this moment, on the provider's clock."""
+    """An earlier poll has seen every job that ended up to this moment, on the provider's clock."""
     curves: Mapping[str, Sequence[JobEvent]] = field(default_factory=dict)
-    """By job that has just ended: the measurements of its training and its checkpoints so far."""
+    """The metrics and checkpoint events so far, by id of a job that has just ended."""
     usual: Mapping[str, Usual] = field(default_factory=dict)
-    """By model of a job whose events were read: how long the last jobs took."""
+    """How long recent jobs took, by model, for the models of jobs whose events were read."""
     disputed: Mapping[str, Tracked] = field(default_factory=dict)
-    """Ended jobs that nothing was asked about any more, and that are listed with another status now."""
+    """Finalized jobs by id, as stored, that the provider now lists with another status."""
     shift: timedelta = timedelta(0)
-    """How far the wall clock jumped since the last look."""
+    """How far the wall clock has jumped since the previous poll."""
     account: str | None = None
-    """The provider's own name of the organisation to which the jobs belong, where they say it."""
+    """The provider's own id of the organisation that the jobs belong to; None if the jobs do not give it."""
     trouble: Trouble | None = None
 
     @property
@@ -107,82 +108,82 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """The provider says another status of a job that has ended: believed when it says so often enough."""
+    """The provider lists a finished job with another status. After BELIEVED_AFTER polls it is believed."""
 
     status: Status
     polls: int
     at: datetime
-    """When the last of those polls was."""
+    """The time of the latest poll that counts in `polls`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headway:
-    """How a running job gets on. It is of one size, however many events there were."""
+    """The progress of a running job. Its size is bounded, however many events there were."""
 
     rate: StepRate = field(default_factory=StepRate)
     finish: datetime | None = None
-    """When its last step will be done, at that rate; None where the rate does not mean enough for that."""
+    """When the last step will be completed at that rate; None if the rate does not allow an estimate."""
     step_at: datetime | None = None
-    """When we saw its newest step."""
+    """When the newest step was first seen, on the local clock."""
     promise: Promise | None = None
-    """The finish that it is held to."""
+    """The expected finish that later estimates are compared with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracked:
-    """A job and what we remember about watching it."""
+    """A job and the state of watching it."""
 
     job: Job
     seq: int
-    """Number of its last transition, counted from 1."""
+    """Number of the last transition, counted from 1."""
     since: datetime
-    """When we first saw it in its present status."""
+    """When the job was first seen in its present status."""
     last_activity_at: datetime | None = None
-    """The last sign of life: on our clock where we saw it, else as the provider gives it; None where it gives none."""
+    """The last activity: on the local clock if it was observed, otherwise as the provider gives it, if it does."""
     ran_at: datetime | None = None
-    """When we saw it begin to run, where we had seen it wait before."""
+    """When the job was seen to begin to run; None if it was not seen waiting before."""
     doubt: Doubt | None = None
     corrected: bool = False
-    """Its end was taken back once: that is believed no second time."""
+    """Whether the final status was corrected once. A second correction is not believed."""
     stalled: bool = False
-    """An episode has begun and not ended, whatever its reason; each of them is announced once."""
+    """Whether a stall episode is open. Each episode is announced once, even if its reason changes."""
     stall: Stall | None = None
-    """The episode; None where there is none, or it began in an older version."""
+    """The open stall episode; None if there is none, or if an older version of the program began it."""
     headway: Headway | None = None
-    """How it gets on while it runs; None of other jobs, and where nothing tells."""
+    """The progress; None for a job that never ran, is over, or has no known steps."""
     missing: int = 0
-    """Looks in a row in which the provider did not know it."""
+    """Consecutive polls in which the provider did not know the job."""
     paused: timedelta = timedelta(0)
-    """How long it has been paused, in all pauses that are over."""
+    """Total duration of the pauses that are over."""
     size: TrainingSize | None = None
     finalized: bool = False
-    """Over, and its last events are read: nothing more is asked about it."""
+    """Whether the job is over and its last events are read, so that the provider is asked nothing more about it."""
     cost: Cost | None = None
-    """An estimate as long as it is active, where one can be made; once computed at the end, it stays."""
+    """An estimate while the job is active, if one is possible; after its end the final cost."""
     verdict: Verdict | None = None
-    """What there is to say of how its training went, once it succeeded; None of a healthy one."""
+    """What a succeeded job's training curve shows; None if it is healthy or not known."""
     recent_ids: RecentIds = NONE_YET
-    """Of its newest stored events. Kept with the events, not with the job."""
+    """The ids of the newest stored events. They are stored with the events, not with the job."""
 
     @property
     def gone(self) -> bool:
-        """The provider does not know it any more; it is asked again, ever more seldom."""
+        """Whether the provider no longer knows the job. It is still asked about it, at growing intervals."""
         return self.missing >= GONE_AFTER
 
     @property
     def active(self) -> bool:
-        """Neither over nor gone from the provider."""
+        """Whether the job is neither over nor gone from the provider."""
         return not self.job.status.final and not self.gone
 
     @property
     def alive_at(self) -> datetime:
-        """From when on it counts as silent: its last sign of life, but not from before we came."""
+        """The moment from which silence is measured: the last activity, but not before the job was first seen."""
         return max(self.since, self.last_activity_at or self.since)
 
     def expected_finish(self, now: datetime) -> datetime | None:
-        """When it will be done: as the provider says, else at the rate of its steps; None where nobody can say.
+        """When the job will finish: the provider's estimate, or else that by the rate of its steps; None without any.
 
-        An estimate of the provider that has passed is only given where there is no other.
+        A provider's estimate that has passed is returned only if there is no other.
         """
         if not self.active:
             return None
@@ -193,71 +194,76 @@ class Tracked:
 
     @property
     def started_at(self) -> datetime | None:
-        """When it began to run: by the provider, else when we saw it."""
+        """When the job began to run: as the provider says, or else when it was observed."""
         return self.job.started_at or self.ran_at
 
     @property
     def computed_usd(self) -> Decimal | None:
-        """What it costs, where that is no estimate."""
+        """The cost in US dollars unless it is an estimate or unknown."""
         return self.cost.computed if self.cost is not None else None
 
     @property
     def ended_at(self) -> datetime | None:
-        """When it ended: by the provider, else when we saw it end; None of what had ended before we came."""
+        """When the job ended: as the provider says, or else when it was observed.
+
+        None for active jobs, and for those that had ended before they were first seen if the provider gives no time.
+        """
         if not self.job.status.final:
             return None
         return self.job.finished_at or (self.since if self.seq > 1 else None)
 
     def ready_to_finalize(self, now: datetime) -> bool:
-        """Over for long enough that its last events are there: they come up to 8 s after the end.
+        """Whether the job has been over for long enough that its last events are there: they come up to 8 s late.
 
-        How it ended is waited for much longer, where its provider's list leaves that out.
+        If only the provider's list was read, which leaves out how the job ended, the wait is DETAIL_WAIT.
         """
         wait = DETAIL_WAIT if self.job.summary_only else SETTLE_AFTER
         return self.job.status.final and not self.finalized and abs(now - self.since) >= wait
 
 
 GONE_AFTER = 3
+"""Consecutive polls without a job after which it counts as gone."""
 SETTLE_AFTER = timedelta(seconds=10)
+"""How long after the end of a job its last events are waited for."""
 DETAIL_WAIT = timedelta(hours=1)
-"""For how long a job that is over is asked how it ended, while the provider does not answer that."""
+"""How long a provider that does not answer is asked for the details of a finished job."""
 BELIEVED_AFTER = 3
-"""Polls in which a provider has to contradict an end before it is believed, …"""
+"""Polls that must contradict the final status of a job before the new status is believed."""
 DOUBT_GAP = timedelta(seconds=30)
-"""… at least so far apart: a gateway's cache or a stale replica says the old for a while."""
+"""The least time between two such polls: a gateway's cache or a stale replica may answer with an old status."""
 SLICE = 500
-"""Jobs of one commit: memory and the size of a transaction are bounded by it."""
+"""The most jobs in one commit, which bounds memory and the size of a transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What we knew of one organisation. `version` 0 means that it was never seen."""
+    """The stored state of one organisation. Version 0 means that it was never seen."""
 
     org: str
     version: int = 0
     jobs: Mapping[str, Tracked] = field(default_factory=dict)
-    """By id: active jobs, and ended ones that are not finalized."""
+    """Active jobs, and finished ones that are not finalized, by id."""
     final: Mapping[str, Status] = field(default_factory=dict)
-    """Finalized jobs by id: nothing is asked about them any more."""
+    """The statuses of finalized jobs by id. The provider is asked nothing more about them."""
     horizon: datetime | None = None
     """Unknown jobs that ended at or before this moment, on the provider's clock, are history and not news."""
     partial: bool = False
-    """Only a part of the first sight is stored: what else that finds is history too."""
+    """Whether only a part of the first sight is stored. The rest of it is history too."""
 
     @property
     def first_sight(self) -> bool:
-        """Whether the organisation is seen for the first time: what there is, is a baseline and not news."""
+        """Whether the organisation is seen for the first time: its present jobs are a baseline and not news."""
         return self.version == 0 or self.partial
 
     def of(self, kinds: Container[JobKind]) -> Known:
-        """Without the jobs of a kind that is not watched any more: they stay as they were."""
+        """The same without jobs of kinds that are no longer watched, which stay stored unchanged."""
         jobs = {id_: one for id_, one in self.jobs.items() if kind_of(id_) in kinds}
         return self if len(jobs) == len(self.jobs) else replace(self, jobs=jobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """A job's change as it was decided: the event everything else is derived from."""
+    """One change of a job. Notifications, counters and cards are derived from it."""
 
     org: str
     job: str
@@ -267,24 +273,24 @@ class Transition:
     before: Status | None
     after: Status
     resumed: bool = False
-    """It runs or queues again after a pause."""
+    """Whether the job runs or queues again after a pause."""
     restarted: bool = False
-    """It had started before, so that RUNNING is not its start."""
+    """Whether the job had started before, so that RUNNING is not its start."""
 
     @property
     def subject(self) -> Subject:
-        """The job."""
+        """The job as the subject of news."""
         return job_subject(self.org, self.job)
 
     @property
     def id(self) -> str:
-        """`org/job/seq`: the same transition has the same id wherever it is seen."""
+        """`ORG/JOB_ID/SEQ`, which every replica computes alike for the same transition."""
         return f"{self.subject.key}/{self.seq}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterIncrement:
-    """An addition to a counter that outlives the process. Amounts are whole: counts, milliseconds, nano-dollars."""
+    """An increment of a stored counter. Amounts are whole numbers: counts, milliseconds or nano-dollars."""
 
     metric: str
     labels: tuple[tuple[str, str], ...]
@@ -293,10 +299,11 @@ class CounterIncrement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What one decision changes, committed as a whole or not at all."""
+    """Everything that one decision changes, committed in one transaction."""
 
     org: str
     based_on: int
+    """The version of the known state that the decision was made on."""
     at: datetime
     tracked: tuple[Tracked, ...] = ()
     events: tuple[JobEvent, ...] = ()
@@ -305,18 +312,19 @@ class Change:
     cards: tuple[CardChange, ...] = ()
     counters: tuple[CounterIncrement, ...] = ()
     spendings: tuple[Spending, ...] = ()
-    """Costs that became known, of ended jobs; those of the baseline among them."""
+    """Final costs that became known, including those of the baseline."""
     tuned: tuple[TunedModel, ...] = ()
-    """Models that these jobs have brought forth."""
+    """Fine-tuned models that the jobs have produced."""
     horizon: datetime | None = None
+    """The new `Known.horizon`; None if it stays."""
     more: bool = False
-    """The same first sight changes more, which follows in changes of its own."""
+    """Whether further changes of the same first sight follow."""
     completes: bool = False
-    """It ends a first sight of which a part was stored before."""
+    """Whether it completes a first sight of which a part was stored before."""
 
     @property
     def empty(self) -> bool:
-        """Nothing to write. The first sight of an organisation is never empty, nor is its end: they are facts."""
+        """Whether there is nothing to write. The first sight of an organisation and its completion are never empty."""
         written = (
             self.completes,
             self.tracked,

@@ -1,4 +1,4 @@
-"""Which days of a provider's books to read next: what is behind first, and the newest again, which change for days."""
+"""Which days of a provider's usage and bill to import next: missing days first, and recent ones again."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from datetime import date, timedelta
 from typing import Final
 
 SETTLED_AFTER: Final = timedelta(days=3)
-"""A day this old is thought to be booked whole; how late OpenAI books is not documented."""
-_FARTHEST: Final = timedelta(days=180)  # nobody is down for longer and wants all of it afterwards
+"""The age from which on a day's figures are taken as final; how late OpenAI corrects them is not documented."""
+_FARTHEST: Final = timedelta(days=180)  # how far back an import resumes after a long downtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportWindow:
-    """Days to read, both ends among them."""
+    """A range of days to import, both ends included."""
 
     since: date
     until: date
     last: bool
-    """It ends today: nothing is behind then."""
+    """Whether the range ends today, so that nothing is missing after it."""
 
 
 def next_window(read_until: date | None, today: date, start: date, *, days: int) -> ImportWindow:
-    """The next days, at most so many (more than four), given the last one that was read.
+    """The next range of at most `days` days (more than four), given the last day that was read, if any.
 
-    That one was perhaps read while it was fresh, and so the days before it are read again with it. A last day in the
-    future is the mark of a clock that was wrong: whatever was read by it, the import begins anew at its `start`.
+    The days before `read_until` that were not final when they were read are read again. If `read_until` is in the
+    future, the clock was wrong at that time, and the import begins anew at `start`.
     """
     if read_until is None or read_until > today:
         since = min(start, today)
@@ -36,6 +36,6 @@ def next_window(read_until: date | None, today: date, start: date, *, days: int)
 
 
 def first_day(today: date, lookback: timedelta) -> date:
-    """Where a first import starts: with the month before this one, or with the lookback where that goes farther."""
+    """The day at which a first import starts: the first of the previous month, or the lookback if that is earlier."""
     month_before = (today.replace(day=1) - timedelta(days=1)).replace(day=1)
     return min(month_before, today - lookback)

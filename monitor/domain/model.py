@@ -1,4 +1,4 @@
-"""Fine-tuning jobs, batches of requests and their events, in one language for all providers."""
+"""Fine-tuning jobs, batches of requests and their events, in the same terms for all providers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class Status(StrEnum):
-    """Where a job is. What a provider says that is not in its table is UNKNOWN, which is not final."""
+    """The status of a job. A provider's status that is in no table is UNKNOWN, which is not final."""
 
     VALIDATING = "validating"
     QUEUED = "queued"
@@ -32,7 +32,7 @@ _FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 
 
 class Method(StrEnum):
-    """How a model is tuned; a closed set, because it is a metric label."""
+    """The method of fine-tuning. It is a metric label, and therefore a closed set."""
 
     SUPERVISED = "supervised"
     DPO = "dpo"
@@ -41,7 +41,7 @@ class Method(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What an event of a job's stream is about, whatever words the provider chose."""
+    """What an event of a job's stream is about, independent of the provider's wording."""
 
     MESSAGE = "message"
     METRICS = "metrics"
@@ -51,29 +51,31 @@ class EventKind(StrEnum):
 
 
 class Basis(StrEnum):
-    """Where a cost comes from: guessed before the end, computed from trained tokens or hours, the vendor's own figure
-    for the job, or not to be had.
-    """
+    """Where a cost comes from."""
 
     ESTIMATED = "estimated"
+    """Estimated before the end of the job."""
     COMPUTED = "computed"
+    """Computed from trained tokens or hours and a price."""
     REPORTED = "reported"
+    """The provider's own figure for the finished job."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a job's training costs, in US dollars. `usd` is None exactly when the basis is UNKNOWN."""
+    """The cost of a job in US dollars. `usd` is None exactly when the basis is UNKNOWN."""
 
     basis: Basis
     usd: Decimal | None = None
     low: Decimal | None = None
-    """Of an estimate that rests on a guess, the least and the most it may be."""
+    """The lower bound of an estimate that rests on an inexact training size; otherwise None."""
     high: Decimal | None = None
+    """The upper bound, given together with `low`."""
 
     @property
     def computed(self) -> Decimal | None:
-        """The amount, where it is no estimate."""
+        """The amount in US dollars unless it is an estimate."""
         return self.usd if self.basis in (Basis.COMPUTED, Basis.REPORTED) else None
 
 
@@ -81,23 +83,23 @@ UNKNOWN_COST = Cost(basis=Basis.UNKNOWN)
 
 
 class JobKind(StrEnum):
-    """What a job does: tune a model, or answer a file of requests."""
+    """Whether a job fine-tunes a model or answers a file of requests."""
 
     FINE_TUNING = "fine_tuning"
     BATCH = "batch"
 
 
 BATCH_PREFIX: Final = "batch:"
-"""What the ids of batches begin with here, so that none is that of a fine-tuning job, which may not begin so."""
+"""The prefix of batch ids inside the program, which keeps them apart from the ids of fine-tuning jobs."""
 
 
 def kind_of(job_id: str) -> JobKind:
-    """What the job with this id does."""
+    """The kind of the job with this id."""
     return JobKind.BATCH if job_id.startswith(BATCH_PREFIX) else JobKind.FINE_TUNING
 
 
 def provider_id(job_id: str) -> str:
-    """The id of a job or batch as its provider has it."""
+    """The provider's own id of a job or batch."""
     return job_id.removeprefix(BATCH_PREFIX)
 
 
@@ -115,20 +117,20 @@ class FailureClass(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:
-    """Why a job failed, in the provider's words (bounded in length, cleared of secrets)."""
+    """Why a job failed, in the provider's words, bounded in length and without secrets."""
 
     code: str | None = None
     message: str | None = None
     param: str | None = None
     failure: FailureClass | None = None
-    """What the vendor's documentation says of this code; None where it says nothing."""
+    """The class of this code according to the vendor's documentation; None if it does not mention the code."""
     hint: str | None = None
-    """What to do next, where the code says more than its class."""
+    """What to do next, if that is more specific than the hint of its class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """One measurement of a training run; None is what it did not say. No field is ever NaN or infinite."""
+    """One measurement of a training run. Missing fields are None; no field is ever NaN or infinite."""
 
     step: int | None = None
     steps: int | None = None
@@ -139,51 +141,51 @@ class Metrics:
     train_reward: float | None = None
     valid_reward: float | None = None
     loop_seconds: float | None = None
-    """Seconds this step took in the core training loop (reinforcement: the billed time)."""
+    """Seconds that this step took in the core training loop, which is the billed time of reinforcement jobs."""
     lost: bool = False
-    """The training loss was told, and it is no finite number: `train_loss` is None then."""
+    """Whether the reported training loss is not finite; `train_loss` is None then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A state of the model that was kept, and can be used or gone on from."""
+    """A state of the model that was saved during training and can be used, or trained further."""
 
     step: int
     name: str
-    """As the provider calls it."""
+    """The provider's name of the checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """What the event stream has shown of a job's training so far."""
+    """What the events of a job have shown of its training so far."""
 
     started_at: datetime | None = None
     last_event_at: datetime | None = None
     latest: Metrics = Metrics()
     """The newest value of each field, each from the last event that had it."""
     loop_seconds: float = 0.0
-    """Sum over the steps; 0.0 where the provider gives no times."""
+    """Sum of the steps' `loop_seconds`; 0.0 if the provider gives none."""
     counted_step: int = 0
     """The last step that was reported."""
     timed_steps: int = 0
-    """How many of the reported steps have their seconds in `loop_seconds`."""
+    """Number of reported steps whose seconds are included in `loop_seconds`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSize:
-    """How much a training file holds. Tokens are those of one epoch, and between `low` and `high` where not `exact`."""
+    """The size of a training file, in tokens of one epoch. If it is not exact, it lies between `low` and `high`."""
 
     tokens: int
     low: int
     high: int
     examples: int | None
-    """None where only the length of the file is known."""
+    """Number of examples; None if only the length of the file is known."""
     exact: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCount:
-    """Tokens of requests to a model. The three are disjoint: `input` is without what came from the cache."""
+    """Token counts of requests to a model. They are disjoint: `input` excludes cached tokens."""
 
     input: int = 0
     cached_input: int = 0
@@ -192,60 +194,60 @@ class TokenCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What a batch has that a fine-tuning job lacks. None is what its provider does not tell, or not yet."""
+    """The part of a job that only batches have. A field is None if the provider does not give it, or not yet."""
 
     endpoint: str | None = None
-    """Where its requests are for, or how they are made: `/v1/responses`, `InvokeModel`."""
+    """The endpoint or operation of its requests, such as `/v1/responses` or `InvokeModel`."""
     total: int | None = None
-    """How many requests it has."""
+    """Number of requests."""
     completed: int | None = None
-    """How many are answered."""
+    """Number of requests that were answered."""
     failed: int | None = None
-    """How many were refused."""
+    """Number of requests that failed."""
     input_file: str | None = None
     output_file: str | None = None
-    """Where the answers are: an id, or an address."""
+    """The id or address of the file with the answers."""
     error_file: str | None = None
-    """Where it says which requests were refused, and why."""
+    """The id or address of the file with the errors of failed requests."""
     expires_at: datetime | None = None
-    """When it fails, unless it is over by then."""
+    """When the batch fails if it is not over by then."""
     tokens: TokenCount | None = None
 
     @property
     def progress(self) -> float | None:
-        """Requests that are answered or refused, of all of them, 0 to 1."""
+        """The fraction of requests that were answered or failed, 0 to 1; None if the total is unknown."""
         done = (self.completed or 0) + (self.failed or 0)
         return min(done / self.total, 1.0) if self.total else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A fine-tuning job or a batch as last seen. Times are aware UTC; absent is None, never 0."""
+    """A fine-tuning job or a batch as last seen. Times are aware and in UTC; unknown values are None, never 0."""
 
     org: str
     id: str
-    """The provider's id; of a batch, BATCH_PREFIX and the provider's id."""
+    """The provider's id, for a batch with BATCH_PREFIX before it."""
     provider: str
     model: str
     method: Method
     status: Status
     raw_status: str = ""
-    """The provider's own word, for people; bounded in length."""
+    """The provider's own word for the status, for display; bounded in length."""
     name: str | None = None
     base_model: str = ""
-    """What `model` was tuned from, where that is itself a tuned model."""
+    """The base of `model` if that is itself a fine-tuned model, otherwise empty."""
     fine_tuned_model: str | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     taken_up_at: datetime | None = None
-    """When it left the vendor's queue, be it only to wait for capacity: its start where nobody knows a better one."""
+    """When the job left the provider's queue, even if it then waited for capacity. It replaces an unknown start."""
     finished_at: datetime | None = None
     estimated_finish: datetime | None = None
     trained_tokens: int | None = None
-    """Billable tokens of the whole run: already tokens times epochs."""
+    """Billable tokens of the whole run, with the epochs already multiplied in."""
     epochs: int | None = None
     hyperparameters: dict[str, str] = field(default_factory=dict, compare=False)
-    """What the training was set to, by the vendor's names. That they become known is no change of the job."""
+    """Hyperparameters by the vendor's names. Like `seed`, they do not count as a change of the job."""
     seed: int | None = field(default=None, compare=False)
     training_file: str | None = None
     validation_file: str | None = None
@@ -253,41 +255,39 @@ class Job:
     error: JobError | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     shared: bool = False
-    """Its training data is shared with the provider, who asks less for the use of some tuned models then."""
+    """Whether its training data is shared with the provider, which lowers the price of using some models."""
     url: str | None = None
+    """The job's page in the provider's console."""
     tier: str | None = None
-    """In which of the vendor's price tiers it trains, where there are several."""
+    """The provider's price tier of the training, if it has several."""
     reported_usd: Decimal | None = None
-    """The vendor's own figure of what the job cost, or will have cost where it is not over."""
+    """The provider's own figure for the cost, in US dollars; the expected total while the job is active."""
     reported_progress: float | None = None
-    """The vendor's own figure, 0 to 1; where there are steps, those count."""
+    """The provider's own figure for the progress, 0 to 1. It is used only if steps are unknown."""
     training: Training = Training()
     summary_only: bool = False
-    """It is over, and only its provider's list was read, which leaves out how it ended: it is still to be asked for."""
+    """Whether the job is over, but only the provider's list was read, which leaves out how it ended."""
     batch: Batch | None = None
-    """What it is where it is a batch; then it trains nothing, and what there is to say of training is absent."""
+    """The details of a batch; None for a fine-tuning job."""
 
     @property
     def kind(self) -> JobKind:
-        """What it does."""
+        """Whether it is a fine-tuning job or a batch."""
         return JobKind.FINE_TUNING if self.batch is None else JobKind.BATCH
 
     @property
     def provider_id(self) -> str:
-        """Its id as its provider has it."""
+        """The provider's own id."""
         return provider_id(self.id)
 
     @property
     def base(self) -> str:
-        """The model that was trained, or what that was tuned from: the name that has a price."""
+        """The base model: `model`, or what that was tuned from. Prices are by this name."""
         return self.base_model or self.model
 
     @property
     def progress(self) -> float | None:
-        """Steps done of all steps, or requests of all, 0 to 1; None until both are known.
-
-        A job that succeeded has done them all.
-        """
+        """The fraction of steps or requests that are done, 0 to 1; None if it is unknown. 1 for a succeeded job."""
         done, total = self.training.latest.step, self.training.latest.steps
         if self.status is Status.SUCCEEDED:
             return 1.0
@@ -297,30 +297,31 @@ class Job:
 
     @property
     def queue_time(self) -> timedelta | None:
-        """Created to started, never negative."""
+        """The time from creation to start, never negative; None if it is unknown."""
         return span(self.created_at, self.started_at)
 
     @property
     def total_time(self) -> timedelta | None:
-        """Created to finished, never negative."""
+        """The time from creation to the end, never negative; None if it is unknown."""
         return span(self.created_at, self.finished_at)
 
     @property
     def run_time(self) -> timedelta | None:
-        """Started to finished, never negative."""
+        """The time from start to the end, never negative; None if it is unknown."""
         return span(self.started_at, self.finished_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEvent:
-    """One line of a job's event stream. `id` is the provider's, or a hash of the content where it gives none."""
+    """One event of a job's event stream."""
 
     org: str
     job: str
     id: str
+    """The provider's id, or a hash of the content if it gives none."""
     at: datetime | None
     level: str
-    """`info`, `warn` or `error`; anything else was made `info` at the border."""
+    """`info`, `warn` or `error`. Other levels of a provider are read as `info`."""
     message: str
     kind: EventKind = EventKind.MESSAGE
     metrics: Metrics | None = None
@@ -328,11 +329,11 @@ class JobEvent:
 
 
 LONGEST = timedelta(days=366)
-"""No job takes longer: one of the two times is nonsense then, such as the second after 1970 began."""
+"""Longer durations are ignored, because one of the two times must be wrong, such as a second after 1970 began."""
 
 
 def span(start: datetime | None, end: datetime | None) -> timedelta | None:
-    """From one moment to another, never negative; None where that cannot be known."""
+    """The time between two moments, never negative; None if one is unknown or it is longer than LONGEST."""
     if start is None or end is None or end - start > LONGEST:
         return None
     return max(end - start, timedelta(0))

@@ -1,4 +1,4 @@
-"""Amounts of US dollars as text: exact for programs, in cents for people."""
+"""Amounts of US dollars as text: exact for programs, rounded for people."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ CENT: Final = Decimal("0.01")
 
 
 def dollars(usd: Decimal) -> str:
-    """The exact amount, with at least its cents: `2.40`, `0.0123`."""
+    """The exact amount with at least two decimals: `2.40`, `0.0123`."""
     whole, _, fraction = f"{usd.normalize():f}".partition(".")
     return f"{whole}.{fraction.ljust(2, '0')}"
 
 
 def rounded(usd: Decimal) -> str:
-    """For people: `$1,234.50`, `-$2.40`. What costs less than a cent is not nothing: `$0.0012`."""
+    """The amount rounded to cents: `$1,234.50`, `-$2.40`. Amounts below one cent are exact: `$0.0012`."""
     sign, usd = ("-" if usd < 0 else ""), abs(usd)
     return f"{sign}${usd.quantize(CENT):,}" if usd >= CENT or not usd else f"{sign}${dollars(usd)}"
 
 
 def whole(usd: Decimal) -> str:
-    """For amounts that are mostly round, such as budgets: as `rounded`, but `$500` instead of `$500.00`."""
+    """As `rounded`, but whole dollars without cents, as in `$500`."""
     return rounded(usd).removesuffix(".00")

@@ -1,4 +1,4 @@
-"""When notifications are held back: windows of local time, through the changes of clocks."""
+"""Mute times: windows of local time in which notifications are held back, correct across daylight saving changes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from monitor.domain.news import EventType
 _DAY: Final = timedelta(days=1)
 _MINUTE: Final = timedelta(minutes=1)
 _LONGEST: Final = timedelta(days=8)
-"""Windows that follow each other for ever hold nothing back for longer."""
+"""The longest hold: windows that follow each other without a gap would otherwise never end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """From one time of the day until another, on some days."""
+    """A daily window from one local time to another, on some days of the week."""
 
     days: frozenset[int]
-    """The days on which it begins; 0 is Monday."""
+    """The weekdays on which it begins; 0 is Monday."""
     start: time
     end: time
-    """Not after `start`: it ends on the next day."""
+    """The end; if it is not after `start`, it is on the next day."""
 
     def on(self, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
-        """The moments, in UTC, between which it holds when it begins on this day.
+        """The start and the end in UTC of the window that begins on this day.
 
-        Where clocks are put back, it begins at the first and ends at the second of two equal times; a time that is
-        skipped is the moment of the change.
+        When clocks are put back, it starts at the first and ends at the second of two equal local times. A local time
+        that is skipped counts as the moment of the change.
         """
         until = day if self.end > self.start else day + _DAY
         return moment_of(day, self.start, zone, fold=0), moment_of(until, self.end, zone, fold=1)
@@ -38,16 +38,19 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MuteTime:
-    """Windows in one time zone, in which all but the most urgent news waits."""
+    """Windows in one time zone in which notifications are held back."""
 
     name: str
     zone: ZoneInfo
     windows: tuple[Window, ...]
     passing: frozenset[EventType] = frozenset()
-    """Events that do not wait."""
+    """Event types that are sent at once even so."""
 
     def ends(self, now: datetime) -> datetime | None:
-        """When what happens now may be sent: the end of the windows that hold, one after the other; None outside."""
+        """When news of this moment may be sent: the end of the present windows, or None outside of all windows.
+
+        A window that begins before the end of another one prolongs it.
+        """
         end = now
         while end < now + _LONGEST and (later := max(self._ends(end), default=None)) is not None:
             end = later
@@ -63,8 +66,11 @@ class MuteTime:
 
 
 def moment_of(day: date, at: time, zone: ZoneInfo, *, fold: int) -> datetime:
-    """The moment of a local time, in UTC: of two equal ones the first (`fold` 0) or the second; one that is skipped is
-    the moment when clocks are put forward."""
+    """The moment of a local time, in UTC.
+
+    Of two equal local times it is the first (`fold` 0) or the second (`fold` 1). A skipped local time is the moment
+    when clocks are put forward.
+    """
     naive = datetime.combine(day, at)
     while True:
         found = naive.replace(tzinfo=zone, fold=fold).astimezone(UTC)

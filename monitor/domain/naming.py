@@ -1,6 +1,6 @@
-"""How a vendor names things: tuned models, their bases and snapshots, and what "auto" epochs become.
+"""The rules by which a vendor names fine-tuned models, base models and snapshots, and chooses "auto" epochs.
 
-The domain knows the form of such rules, the vendors their content (`providers/`).
+This module defines the form of the rules; `monitor/providers` has those of each vendor.
 """
 
 from __future__ import annotations
@@ -11,44 +11,44 @@ from dataclasses import dataclass
 from typing import Final
 
 USUAL_EPOCHS: Final = 3
-"""Where a vendor does not say how "auto" is chosen."""
+"""The number of epochs assumed for "auto" if a vendor does not document how it is chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """One vendor's names. Where it has no rules, every name is one of a base model."""
+    """One vendor's rules for names. Without rules, every name is that of a base model."""
 
     tuned: tuple[re.Pattern[str], ...] = ()
-    """What names of tuned models look like as a whole; the group `base` is the base model's part of it."""
+    """Patterns for whole names of fine-tuned models, with a group `base` for the base model."""
     mentioned: tuple[re.Pattern[str], ...] = ()
-    """Other names in which a base model is mentioned as `base`, such as those of a bill."""
+    """Patterns for other names that contain a base model as group `base`, such as line items of a bill."""
     snapshot: re.Pattern[str] | None = None
-    """What names of a training's snapshots look like; the group `family` is what they share with its final model."""
+    """The pattern for names of training snapshots, with a group `family` for what they share with the final model."""
     family: re.Pattern[str] | None = None
-    """The same of the final model."""
+    """The pattern for names of final models, with the same group `family`."""
     auto_epochs: Callable[[int], int] = lambda examples: USUAL_EPOCHS
-    """How many epochs "auto" becomes, by the number of examples."""
+    """The number of epochs that "auto" becomes, given the number of examples."""
 
     def base_model(self, model: str) -> str:
-        """The base of a model's name, which is the name itself where it is none of a tuned model."""
+        """The base model of a fine-tuned model; any other name is returned as it is."""
         for pattern in (*self.tuned, *self.mentioned):
             if (found := pattern.fullmatch(model)) is not None:
                 return found["base"]
         return model
 
     def is_tuned(self, model: str) -> bool:
-        """Whether this is the name of a tuned model."""
+        """Whether this is the name of a fine-tuned model."""
         return any(pattern.fullmatch(model) for pattern in self.tuned)
 
     def family_of(self, model: str) -> str | None:
-        """What a final model and the snapshots of its training have in common; None where there are no snapshots."""
+        """What a final model and its training snapshots have in common; None if the vendor has no snapshots."""
         found = (self.snapshot and self.snapshot.fullmatch(model)) or (self.family and self.family.fullmatch(model))
         return found["family"] if found else None
 
     def is_snapshot(self, model: str) -> bool:
-        """Whether this is a state of a training before its end."""
+        """Whether this is the name of a training snapshot, a model from before the end of the training."""
         return self.snapshot is not None and self.snapshot.fullmatch(model) is not None
 
 
 UNNAMED: Final = Naming()
-"""No rules at all."""
+"""The naming of a vendor without rules."""

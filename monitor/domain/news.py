@@ -1,4 +1,4 @@
-"""News: what can be announced, about what, and the sealed message of it for one notifier."""
+"""News: event types, subjects, messages, and the deliveries that bring a message to a notifier."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from monitor.domain.model import JobKind, kind_of
 
 
 class EventType(StrEnum):
-    """What news is about: the words that a route's `on` takes."""
+    """The event types of news, which are the words that a route's `on` accepts."""
 
     APPEARED = "appeared"
     STARTED = "started"
     PROGRESS = "progress"
-    """For cards alone: they follow the progress of a job that runs."""
+    """Progress of a running job. Only cards follow it."""
     PAUSED = "paused"
     RESUMED = "resumed"
     SUCCEEDED = "succeeded"
@@ -38,11 +38,11 @@ OF_JOBS: Final = tuple(
     for event in EventType
     if event not in (EventType.BUDGET, EventType.SHUTDOWN, EventType.ORG_DOWN, EventType.ORG_UP)
 )
-"""The events of single jobs."""
+"""The event types that concern a single job."""
 
 
 class SubjectKind(StrEnum):
-    """What a piece of news is about."""
+    """What kind of thing news is about."""
 
     JOB = "job"
     BATCH = "batch"
@@ -51,12 +51,12 @@ class SubjectKind(StrEnum):
     ORGANIZATION = "organization"
     DIGEST = "digest"
     GROUP = "group"
-    """Several of the others in one message."""
+    """Several subjects in one message."""
     TEST = "test"
 
 
 OUTAGE: Final = "outage"
-"""The id of an organisation as the subject of outages."""
+"""The subject id of news that an organisation is down or up."""
 _PREFIX: Final = {
     SubjectKind.SHUTDOWN: "shutdown:",
     SubjectKind.TEST: "test:",
@@ -73,19 +73,19 @@ _RESERVED: Final = (*_PREFIX.values(), _JOB_PREFIX)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Whom news is about. `org` is None where it is about no single organisation."""
+    """What news is about. `org` is None if it concerns no single organisation."""
 
     kind: SubjectKind
     org: str | None
     id: str
-    """That of a job or batch, `NAME/PERIOD` of a budget, the day of a shutdown, OUTAGE."""
+    """The id of a job or batch, `NAME/PERIOD` of a budget or digest, the day of a shutdown, or OUTAGE."""
 
     @property
     def key(self) -> str:
-        """What the keys of its deliveries begin with: `ORG/JOB_ID` of a job, `ORG/batch:ID` of a batch.
+        """The prefix of its delivery keys, such as `ORG/JOB_ID` for a job and `ORG/batch:ID` for a batch.
 
-        Ids are chosen by servers. One that reads like another kind of subject gets a prefix, so that no two subjects
-        share a key.
+        Providers choose the ids of jobs. An id that looks like another kind of subject gets the prefix `job:`, so that
+        no two subjects share a key.
         """
         if self.kind in (SubjectKind.BUDGET, SubjectKind.DIGEST):
             return f"{self.kind}:{self.id}"  # no organisation's name has a colon
@@ -96,11 +96,11 @@ class Subject:
 
     @property
     def topic(self) -> str:
-        """What its key begins with: the organisation, `budget:NAME` or `digest:NAME`."""
+        """The first part of its key: the organisation, `budget:NAME` or `digest:NAME`."""
         return self.key.split("/", 1)[0]
 
     def last_seq(self, ids: Iterable[str]) -> int:
-        """The highest number among the ids of this subject's news; 0 where there is none."""
+        """The highest sequence number among those `ids` of news that belong to this subject; 0 if there is none."""
         start = f"{self.key}/"
         return max((int(id_.removeprefix(start)) for id_ in ids if id_.startswith(start)), default=0)
 
@@ -110,7 +110,7 @@ class Subject:
 
 
 def parse_subject(key: str) -> Subject:
-    """The subject whose deliveries' keys begin so: the inverse of `Subject.key`."""
+    """The subject with this key: the inverse of `Subject.key`."""
     topic, id_ = key.split("/", 1)
     for kind in (SubjectKind.BUDGET, SubjectKind.DIGEST):
         if topic.startswith(f"{kind}:"):
@@ -130,7 +130,7 @@ def job_subject(org: str, job_id: str) -> Subject:
 
 
 class Severity(StrEnum):
-    """How a message should look."""
+    """How urgent a message is, which decides how it looks."""
 
     GOOD = "good"
     INFO = "info"
@@ -143,42 +143,42 @@ class TemplateFailure:
     """A template that could not be rendered."""
 
     template: str
-    """Its name."""
+    """The name of the template."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What is announced, before any channel formats it. Its texts come from outside: every channel escapes them."""
+    """The content of a notification before a channel formats it. Its texts are untrusted, and channels escape them."""
 
     type: str
-    """`finetune.job.failed` and so on."""
+    """The type for receivers, such as `finetune.job.failed`."""
     at: datetime
     title: str
     severity: Severity
     subject: Subject
     event_type: EventType | None
-    """None of a test message, which is no news."""
+    """None for tests, digests and groups of notifications."""
     facts: tuple[tuple[str, str], ...] = ()
-    """Label and value, ready for people."""
+    """Labels and values for display."""
     error: str | None = None
     hint: str | None = None
     link: str | None = None
-    """The vendor's page."""
+    """The page of the subject at the provider."""
     monitor_url: str | None = None
-    """Our own page of the subject."""
+    """The page of the subject in this program's web interface."""
     data: str = "{}"
-    """The webhook's `data`, as JSON text: sent byte for byte on every attempt."""
+    """The `data` of the webhook as JSON text, sent unchanged on every attempt."""
     channel: str | None = None
-    """`#channel`, where that is another than the notifier's own."""
+    """The target `#channel` if it is not the notifier's own."""
     mention: str | None = None
-    """Whom it mentions, in the receiver's notation: written by the operator, and therefore not escaped."""
+    """Whom to mention, in the receiver's notation. The operator writes it, so that it is not escaped."""
     route: str | None = None
     """The name of the route that sends it."""
     body: str | None = None
-    """What a webhook gets instead of the built-in JSON, where its route has a template for it."""
+    """The body that a webhook gets instead of the built-in JSON, if the route has a template for it."""
     template_failure: TemplateFailure | None = None
-    """Why it has the built-in words although its route has a template."""
+    """Why the message has the built-in text although its route has a template."""
 
 
 ALONE: Final = "alone"
@@ -186,19 +186,19 @@ ALONE: Final = "alone"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """What keeps a delivery back before it is sent for the first time."""
+    """Why a delivery waits before its first attempt: a mute time, or others that may join its group."""
 
     group: str
-    """What waits under the same name for the same notifier is sent as one message, unless the name is ALONE."""
+    """Deliveries that wait in the same group for the same notifier are sent as one message, unless it is ALONE."""
     until: datetime | None = None
-    """The end of a time in which the notifier is muted."""
+    """The end of the mute time."""
     wait: timedelta = timedelta(0)
-    """For how long others may join it."""
+    """How long others may join the group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A sealed envelope: one message for one notifier, or for one channel of it."""
+    """One message for one notifier, or for one channel of it. Its content never changes."""
 
     subject: Subject
     seq: int
@@ -206,55 +206,56 @@ class Delivery:
     message: Message
     hold: Hold | None = None
     card: bool = False
-    """It belongs to the card of its subject: the first becomes that card, later ones go below it."""
+    """Whether it belongs to the card of its subject: the first one becomes the card, later ones are replies to it."""
 
     @property
     def address(self) -> str:
-        """`notifier`, or `notifier#channel`."""
+        """`NOTIFIER`, or `NOTIFIER#CHANNEL`."""
         return self.notifier + (self.message.channel or "")
 
     @property
     def key(self) -> str:
-        """`org/job/seq@address`: the primary key of the outbox and the receiver's idempotency key."""
+        """`SUBJECT/SEQ@ADDRESS`: the primary key of the outbox and the receiver's idempotency key."""
         return f"{self.subject.key}/{self.seq}@{self.address}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A message that was posted earlier and is edited in place, where the receiver said that it stands."""
+    """The location of a posted message that is edited in place, as the receiver returned it."""
 
     place: str
-    """The id of Slack's channel."""
+    """The receiver's id of the channel."""
     reference: str
-    """The message's id there (Slack's `ts`)."""
+    """The receiver's id of the message in that channel (in Slack, its `ts`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardChange:
-    """A subject has changed, so that its cards may have to say something else."""
+    """A change of a subject after which its cards may have to be edited."""
 
     subject: Subject
     addresses: frozenset[str] | None = None
-    """The cards that follow this change; None for all of the subject."""
+    """The addresses whose cards may have to be edited; None for all cards of the subject."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """Something to announce. What has the same id is announced once, ever."""
+    """Something to announce. News with the same id is announced only once."""
 
     subject: Subject
     seq: int
-    """Counted up for each subject: the transition of a job, the threshold of a budget, the milestone of a shutdown."""
+    """A number that grows per subject, such as the transition of a job, the threshold of a budget in thousandths, or
+    the milestone of a shutdown."""
     judged_by: str | None = None
-    """The amount of a budget; of an organisation that is down, when it was seen last."""
+    """The amount of a budget, or the last success of an organisation that is down; None for other news."""
     deliveries: tuple[Delivery, ...] = ()
 
     @property
     def id(self) -> str:
-        """`SUBJECT/SEQ`: the same for whoever decides it."""
+        """`SUBJECT/SEQ`, which every replica computes alike."""
         return f"{self.subject.key}/{self.seq}"
 
 
 def json_text(view: Mapping[str, Any]) -> str:
-    """What a receiver of JSON gets of a message. Raises ValueError for a number that JSON has no word for."""
+    """The JSON text of a payload. Raises ValueError for NaN and infinite numbers, which JSON does not have."""
     return json.dumps(view, ensure_ascii=False, allow_nan=False)

@@ -1,4 +1,4 @@
-"""News of budgets and of models' shutdowns: text, payload and recipients."""
+"""News of budgets and of model shutdowns: text, payload and recipients."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from monitor.domain.render import moment
 from monitor.domain.retirement import Retirement, retirements
 from monitor.domain.routing import Match, OrgRef, Recipient, Rule, address, covers, names, route
 
-_NEAR: Final = 7  # days before the end from which on it is bad and no mere warning
-_SHOWN: Final = 20  # models that people are shown
-_NAMED: Final = 5_000  # models that receivers get: more would not fit into a message
+_NEAR: Final = 7  # days before a shutdown from which on it has the severity BAD
+_SHOWN: Final = 20  # models in the text for people
+_NAMED: Final = 5_000  # models in the payload: more would exceed the size of a message
 _BEFORE: Final = (
     "Until then, tune a base model that stays, with the same training file, and move to it what uses these models. "
     "Requests to a model that has stopped fail."
@@ -42,10 +42,10 @@ def budget_news(
     notified: Mapping[str, str | None],
     now: datetime,
 ) -> News | None:
-    """The highest threshold that is crossed, where neither it nor a higher one was notified in this period.
+    """News of the highest crossed threshold, unless it or a higher one was announced in this period.
 
-    None where it has no recipient: it is notified as soon as it has one. `notified` has the ids of earlier news and
-    the amounts that they were judged by: an amount that is raised in the middle of a period is judged anew.
+    None also while there is no recipient; it is announced as soon as there is one. `notified` maps the ids of earlier
+    news to the budget's amount at that time: thresholds of an amount that is changed within a period count anew.
     """
     threshold, subject = crossed(budget, counted.spent), _judged_subject(budget, span, notified)
     if threshold is None or not recipients or subject.last_seq(notified) >= per_mille(threshold):
@@ -58,14 +58,17 @@ def budget_news(
 def budget_recipients(
     budget: Budget, orgs: Iterable[OrgRef], rules: Iterable[Rule], now: datetime | None = None
 ) -> Mapping[str, Recipient]:
-    """The notifiers of every rule on `budget` whose organisations, providers and labels fit an organisation that the
-    budget covers; what a rule asks of models and metadata is not asked of budgets."""
+    """The recipients of a budget's news, by address.
+
+    A rule on `budget` applies if its organisations, providers and labels match an organisation that the budget covers.
+    Its conditions on models and jobs are ignored.
+    """
     covered = budget.covers(orgs)
     return route((EventType.BUDGET,), rules, lambda match: any(covers(match, org) for org in covered), now=now)
 
 
 def _judged_subject(budget: Budget, span: Span, notified: Mapping[str, str | None]) -> Subject:
-    """The period as the subject of news: with the amount, where it was notified by another one before."""
+    """The period as the subject of news, with the amount in its id if another amount was announced in the period."""
     plain, amount = budget_subject(budget, span), dollars(budget.amount)
     amounts = {by for id_, by in notified.items() if id_.startswith(f"{plain.key}/") and by is not None}
     return plain if amounts <= {amount} else replace(plain, id=f"{plain.id}@{amount}")
@@ -74,10 +77,10 @@ def _judged_subject(budget: Budget, span: Span, notified: Mapping[str, str | Non
 def shutdown_news(
     org: OrgRef, models: Iterable[TunedModel], *, rules: Iterable[Rule], notified: Collection[str], now: datetime
 ) -> Iterator[News]:
-    """One piece of news for each day on which models of the organisation stop, at each milestone.
+    """News of each day on which models of the organisation are shut down, once per milestone.
 
-    A rule on `shutdown` gets the models that its patterns name; one that asks for metadata, which models have not,
-    gets none. A model that comes later than its day's milestone is notified with the next one.
+    A rule on `shutdown` gets the models that its patterns match, and none if it has conditions that only jobs can
+    meet. A model that becomes known after a milestone of its day is announced at the next one.
     """
     wanted = [rule for rule in rules if _is_for_models(rule, org)]
     for retirement in retirements((model for model in models if model.org == org.org), now):
@@ -94,7 +97,7 @@ def budget_subject(budget: Budget, span: Span) -> Subject:
 
 
 def shutdown_subject(org: str, day: date) -> Subject:
-    """The day on which models of an organisation stop as the subject of news."""
+    """The day on which models of an organisation are shut down as the subject of news."""
     return Subject(kind=SubjectKind.SHUTDOWN, org=org, id=day.isoformat())
 
 
@@ -173,7 +176,7 @@ def _is_for_models(rule: Rule, org: OrgRef) -> bool:
 def _shutdown_messages(
     org: OrgRef, retirement: Retirement, rules: Iterable[Rule], now: datetime
 ) -> Mapping[str, tuple[Recipient, Message]]:
-    """A message for each notifier, with the models that its rules name, each model by the rules up to its last."""
+    """A recipient and a message by address, with the models for which the rules name that address."""
     named: dict[str, set[TunedModel]] = {}
     by: dict[str, Recipient] = {}
     for model in retirement.models:
@@ -217,7 +220,7 @@ def _shutdown_facts(org: OrgRef, retirement: Retirement, models: list[TunedModel
 
 
 def _by_base(models: Iterable[TunedModel]) -> list[tuple[str, int]]:
-    """How many models there are of each base, the most first."""
+    """The number of models per base model, in descending order."""
     return Counter(model.base or "unknown" for model in models).most_common()
 
 

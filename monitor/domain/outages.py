@@ -1,4 +1,4 @@
-"""News of an organisation that cannot be watched for a while, and that it can be again."""
+"""News that an organisation cannot be watched (`org_down`), and that it is watched again (`org_up`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monitor.domain.news import OUTAGE, EventType, Message, News, Severity, Subj
 from monitor.domain.render import moment, span
 from monitor.domain.routing import OrgRef, Rule, address, covers, route
 
-_EVENTS: Final = (EventType.ORG_UP, EventType.ORG_DOWN)  # by the number of the news: odd is down
+_EVENTS: Final = (EventType.ORG_UP, EventType.ORG_DOWN)  # by sequence number modulo 2: odd numbers are `org_down`
 _WHY: Final = {
     Reason.AUTH: "its key is refused",
     Reason.NOT_ELIGIBLE: "fine-tuning is not open to it",
@@ -26,33 +26,33 @@ _WHY: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrgHealthChange:
-    """How well one organisation can be seen now."""
+    """Whether one organisation can be watched now."""
 
     org: OrgRef
     up: bool
-    """The last poll saw its jobs; else none has for long enough to be announced."""
+    """True if the last poll succeeded; False if polls have failed for long enough to be announced."""
     last_success: datetime | None = None
     trouble: Trouble | None = None
     up_since: datetime | None = None
-    """When it could be seen again, where it is up."""
+    """When polls began to succeed again; None while it is down."""
     ended: Mapping[Status, int] = field(default_factory=dict)
-    """How many jobs ended while it could not be seen, by status, where it is up again."""
+    """Number of jobs that ended during the outage, by status; empty while it is down."""
 
 
 def outage_subject(org: str) -> Subject:
-    """An organisation as the subject of outages."""
+    """The outages of an organisation as the subject of news."""
     return Subject(kind=SubjectKind.ORGANIZATION, org=org, id=OUTAGE)
 
 
 def outage_news(
     health: OrgHealthChange, rules: Iterable[Rule], notified: Mapping[str, str | None], now: datetime
 ) -> News | None:
-    """That the organisation is down, where the last news was that it is up or there was none; and the reverse.
+    """News of an outage or its end; None if the last news said the same.
 
-    The news is numbered, so that a restart knows which was the last: `notified` has the ids of earlier news, and of
-    an outage the moment when the organisation was seen last, so that its end can say how long it was. It goes
-    to the rules on `org_down` or `org_up` whose organisations, providers and labels fit. While some rule is on either,
-    it is numbered though it has no recipient: who is only on the end of an outage gets that.
+    `notified` maps the ids of earlier news to the last success before an outage, from which its end computes how long
+    it was. The last sequence number tells which news came last, also after a restart. Rules on `org_down` or `org_up`
+    apply if their organisations, providers and labels match. While any rule is on either of them, news is numbered
+    even without a recipient, so that a rule on `org_up` alone gets the end of an outage.
     """
     subject = outage_subject(health.org.org)
     seq = subject.last_seq(notified) + 1
@@ -69,7 +69,7 @@ def outage_news(
 
 
 def unseen_since(org: str, notified: Mapping[str, str | None]) -> datetime | None:
-    """When an organisation that is announced as down was seen last; None where it is not down, or never was seen."""
+    """The last success of an organisation that was announced as down; None if it is up or never succeeded."""
     subject = outage_subject(org)
     seq = subject.last_seq(notified)
     at = notified.get(f"{subject.key}/{seq}") if seq % 2 else None
@@ -105,13 +105,13 @@ def _away(health: OrgHealthChange, lost: datetime, now: datetime) -> timedelta:
 
 
 def _missed(health: OrgHealthChange) -> str:
-    """What happened while nobody could see it; each of these ends is announced by itself as well."""
+    """The jobs that ended during the outage. Each of these ends also has a notification of its own."""
     counts = [f"{count:,} {status}" for status, count in health.ended.items() if count]
     return f"jobs ended: {', '.join(counts)}" if counts else "no job ended"
 
 
 def _gap(health: OrgHealthChange, lost: datetime | None, now: datetime) -> dict[str, Any]:
-    """How long it was down and which jobs ended then; null where it was never seen before."""
+    """The payload's fields about the length of a finished outage; null if the organisation never succeeded before."""
     if not health.up:
         return {}
     return {

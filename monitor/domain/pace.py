@@ -1,4 +1,4 @@
-"""When to look again: often while jobs are active, seldom when idle, ever later while it fails."""
+"""The time until the next poll: short while jobs are active, longer when idle, with backoff after failures."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from typing import Final
 
 from monitor.domain.flow import Reason, Trouble
 
-_FLOOR: Final = 0.5  # a failing organisation is asked at most twice a second
-_CEILING: Final = 300.0
-_TRUSTED: Final = 3  # ends in a row
-_STRETCH: Final = 4
-_SLOT: Final = 0.25  # seconds
-_SLOW: Final = frozenset({Reason.AUTH, Reason.NOT_ELIGIBLE})  # a human has to act: no hurry
+_FLOOR: Final = 0.5  # seconds: a failing organisation is polled at most twice a second
+_CEILING: Final = 300.0  # seconds: the longest backoff
+_TRUSTED: Final = 3  # consecutive ends that webhooks must have reported first
+_STRETCH: Final = 4  # the largest factor by which the interval grows
+_SLOT: Final = 0.25  # seconds: the longest time by which a poll comes early
+_SLOW: Final = frozenset({Reason.AUTH, Reason.NOT_ELIGIBLE})  # a person has to act, so that retries may be rare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """The configured intervals, in seconds."""
+    """The configured polling intervals, in seconds."""
 
     interval: float = 30.0
-    """While the organisation has a job that is not over."""
+    """The interval while the organisation has active jobs."""
     idle_interval: float = 300.0
+    """The interval otherwise."""
 
 
 def relaxed(pace: Pace, pushed: int) -> Pace:
-    """The pace while the provider's webhooks prove reliable. `pushed`: how many ends in a row they have shown first.
+    """A slower pace for a provider whose webhooks prove reliable.
 
-    From the third on the interval grows, to four times as long but never beyond the idle one: starts, pauses and stalls
-    have no webhook. An end that a poll shows first, because its webhook was lost or late, makes it what it was.
+    `pushed` is the number of consecutive job ends that a webhook reported before a poll did. From the third on the
+    interval grows, up to four times but never beyond the idle interval, because starts, pauses and stalls have no
+    webhook. An end that a poll finds first sets `pushed` back to 0.
     """
     factor = min(max(pushed - _TRUSTED + 2, 1), _STRETCH)
     return replace(pace, interval=max(min(pace.interval * factor, pace.idle_interval), pace.interval))
@@ -38,9 +40,9 @@ def relaxed(pace: Pace, pushed: int) -> Pace:
 def next_delay(pace: Pace, *, active: bool, failures: int, trouble: Trouble | None, jitter: float) -> float:
     """Seconds from the start of one poll to the next. `jitter` is uniform in [0, 1).
 
-    Back-off is exponential with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"), up to ten
-    intervals or 5 minutes. A provider's Retry-After is a lower bound. What works comes up to 5 % early, so that
-    organisations drift apart.
+    After a failure, backoff is exponential with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"),
+    up to ten intervals but at most 5 minutes. A provider's Retry-After is a lower bound. After a success, the next poll
+    comes up to 5 % early, so that the polls of organisations drift apart.
     """
     if trouble is None:
         return (pace.interval if active else pace.idle_interval) * (1.0 - 0.05 * jitter)
@@ -55,10 +57,10 @@ def next_delay(pace: Pace, *, active: bool, failures: int, trouble: Trouble | No
 
 
 def slot(due: float, interval: float) -> float:
-    """When to do what is due at this moment and comes again after so many seconds: up to a quarter of a second early.
+    """The moment at which to do what is due at `due` and again after `interval` seconds: at most 0.25 s early.
 
-    All organisations keep to the same slots, and stay in theirs. To wake for one request costs five times the request;
-    a dozen that are made together, and answered together, share that.
+    It is the start of a time slot. All organisations use the same slots and stay in theirs, because waking the event
+    loop costs five times as much as a request, which requests in the same slot share.
     """
     length = min(_SLOT, interval / 4)
     return math.floor(due / length + 1e-6) * length

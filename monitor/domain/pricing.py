@@ -1,4 +1,4 @@
-"""Prices of training and of use by the day they hold, when models end, and what a job's training costs."""
+"""Prices of training and usage with the days they apply to, shutdown dates of models, and the cost of a job."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from monitor.domain.naming import UNNAMED, USUAL_EPOCHS, Naming
 
 MILLION: Final = Decimal(1_000_000)
 DEAREST: Final = Decimal(10_000_000)
-"""Dollars of one job, or of one model's use on one day: what comes to more has a figure that is wrong."""
+"""The highest plausible cost of a job, or of one model's usage on one day, in US dollars."""
 _HOUR: Final = Decimal(3600)
-_FEWEST: Final = 10  # examples, or OpenAI refuses the file
-_LONGEST: Final = 65_536  # tokens of one example; what is longer is cut
-_SHORTEST: Final = 10  # tokens of one example: a question and an answer of a word each
+_FEWEST: Final = 10  # examples: OpenAI refuses a smaller file
+_LONGEST: Final = 65_536  # tokens of one example: a longer one is truncated
+_SHORTEST: Final = 10  # tokens of one example: a question and an answer of one word each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """One row of the price table: what training these models costs, in US dollars, over a span of days."""
+    """One row of the price table: the price of training some models, in US dollars, for a span of days."""
 
     models: tuple[str, ...]
-    """Base model names, snapshots and aliases; compared as a whole."""
+    """Names of base models, with their snapshots and aliases. They are compared as a whole."""
     methods: frozenset[Method]
     provider: str = "openai"
     tier: str | None = None
-    """The price tier that it is for; None for all."""
+    """The price tier that the row applies to; None for all tiers."""
     per_million: Decimal | None = None
-    """Per million trained tokens (supervised and DPO)."""
+    """US dollars per million trained tokens (supervised and DPO)."""
     per_hour: Decimal | None = None
-    """Per hour of the core training loop (reinforcement)."""
+    """US dollars per hour of the core training loop (reinforcement)."""
     valid_from: date | None = None
     valid_until: date | None = None
-    """The last day it holds."""
+    """The last day on which the price applies."""
     published: bool = False
-    """It came with the program: it is what the provider itself published."""
+    """Whether the row is part of the packaged table, which has the prices that providers publish."""
 
 
 Rates = tuple[Rate, ...]
@@ -48,7 +48,7 @@ Rates = tuple[Rate, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPrices:
-    """US dollars per million tokens of requests, by kind; None is not known."""
+    """Prices of requests by kind of token, in US dollars per million; None if unknown."""
 
     input: Decimal | None = None
     cached_input: Decimal | None = None
@@ -57,24 +57,26 @@ class TokenPrices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRate:
-    """What the use of models tuned from these costs, over a span of days; None where such a use has no known price."""
+    """One row of the price table: the price of requests to models tuned from some base models, for a span of days."""
 
     models: tuple[str, ...]
+    """Names of base models."""
     provider: str = "openai"
     prices: TokenPrices = TokenPrices()
     batch: TokenPrices | None = None
-    """Over the Batch API."""
+    """The prices of the Batch API; None if unknown."""
     shared: TokenPrices | None = None
-    """Of models whose training data is shared with the provider; None where that changes nothing."""
+    """The prices for models whose training data is shared with the provider; None if they are the same."""
     shared_batch: TokenPrices | None = None
+    """The Batch API prices for such models; None if unknown."""
     valid_from: date | None = None
     valid_until: date | None = None
-    """The last day it holds."""
+    """The last day on which the prices apply."""
     published: bool = False
-    """It came with the program: it is what the provider itself published."""
+    """Whether the row is part of the packaged table, which has the prices that providers publish."""
 
     def of(self, *, batch: bool, shared: bool) -> TokenPrices | None:
-        """The prices of one way of use."""
+        """The prices of requests, by whether they are in a batch and whether training data is shared."""
         if shared and self.shared is not None:
             return self.shared_batch if batch else self.shared
         return self.batch if batch else self.prices
@@ -82,45 +84,49 @@ class TokenRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEnd:
-    """When these base models could be trained, and when they and what was tuned from them stop answering."""
+    """When some base models could be trained, and when they and the models tuned from them are shut down."""
 
     models: tuple[str, ...]
+    """Names of base models."""
     provider: str = "openai"
     opened: date | None = None
     """The first day on which jobs could be created."""
     closed: date | None = None
-    """The first day on which they cannot."""
+    """The first day on which jobs can no longer be created."""
     base: date | None = None
-    """The first day on which the base does not answer."""
+    """The first day on which the base model no longer answers."""
     fine_tuned: date | None = None
+    """The first day on which models tuned from it no longer answer."""
     published: bool = False
+    """Whether the row is part of the packaged table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """All that is known of prices and ends, the rows to be preferred first."""
+    """The price table. The first row that applies is used."""
 
     training: Rates = ()
     tokens: tuple[TokenRate, ...] = ()
     ends: tuple[ModelEnd, ...] = ()
     naming: Naming = UNNAMED
-    """How the models are named to which they belong."""
+    """The vendor's rules for the names of the models."""
 
     def of(self, provider: str, *, seller: str | None, naming: Naming = UNNAMED) -> Prices:
-        """The prices that hold for one organisation.
+        """The prices for one organisation.
 
-        Published ones hold for the `seller` that published them, None where the organisation is at none; those of the
-        operator's own file hold for every organisation of the provider.
+        Published rows apply only if the organisation buys from the `seller` that published them (None: from nobody who
+        did). Rows of the operator's own file apply to every organisation of the provider.
         """
 
-        def held(rows: tuple[_Row, ...]) -> tuple[_Row, ...]:
+        def applicable(rows: tuple[_Row, ...]) -> tuple[_Row, ...]:
             return tuple(
                 replace(row, provider=provider)
                 for row in rows
                 if row.provider == (seller if row.published else provider)
             )
 
-        return Prices(training=held(self.training), tokens=held(self.tokens), ends=held(self.ends), naming=naming)
+        training, tokens, ends = applicable(self.training), applicable(self.tokens), applicable(self.ends)
+        return Prices(training=training, tokens=tokens, ends=ends, naming=naming)
 
 
 _Row = TypeVar("_Row", Rate, TokenRate, ModelEnd)
@@ -130,11 +136,10 @@ EMPTY: Final = Prices()
 def use_cost(
     model: str, day: date, tokens: TokenCount, prices: Prices, *, batch: bool = False, shared: bool = False
 ) -> TokenDollars | None:
-    """What these tokens of requests to a fine-tuned model cost on a UTC day; None where a price they need is unknown,
-    or where the amount is beyond belief.
+    """The cost of requests to a fine-tuned model on a UTC day.
 
-    Cached tokens are not taken for input where a model has no price for them: such a model has no cache that we know
-    of, so that nobody has said what they cost.
+    None if a price that they need is unknown, or if the amount exceeds DEAREST. Cached tokens without a price of their
+    own are not charged as input: a price table without that column documents no cache for the model.
     """
     per_million = _token_prices(prices.naming.base_model(model), day, prices, batch=batch, shared=shared)
     if per_million is None:
@@ -147,18 +152,21 @@ def use_cost(
 
 
 def shutdown(base: str, prices: Prices, *, tuned: bool = False) -> date | None:
-    """The first day on which a base, or what was `tuned` from it, does not answer; None where no end is known."""
+    """The first day on which a base model (`tuned`: a model tuned from it) no longer answers; None if unknown."""
     return _first(end.fine_tuned if tuned else end.base for end in _ends(base, prices))
 
 
 def training_window(model: str, prices: Prices) -> tuple[date | None, date | None]:
-    """The first day on which jobs of a base could be created, and the first on which they cannot; None: not known."""
+    """The first day on which jobs with a model could be created, and the first on which they no longer can.
+
+    Each is None if unknown.
+    """
     ends = _ends(prices.naming.base_model(model), prices)
     return _first(end.opened for end in ends), _first(end.closed for end in ends)
 
 
 def holds(rate: Rate | TokenRate, day: date | None) -> bool:
-    """Whether a price holds on a day; where the day is not known, every one does."""
+    """Whether a price applies on a day. If the day is unknown, every price applies."""
     if day is None:
         return True
     return (rate.valid_from is None or rate.valid_from <= day) and (rate.valid_until is None or day <= rate.valid_until)
@@ -175,12 +183,12 @@ def _ends(base: str, prices: Prices) -> list[ModelEnd]:
 
 
 def _first(days: Iterable[date | None]) -> date | None:
-    """What the first row that knows it says: one that only changes a price hides no date."""
+    """The first known day. A preferred row without a date does not hide the date of a later row."""
     return next((day for day in days if day is not None), None)
 
 
 def _cost(tokens: int, per_million: Decimal | None) -> Decimal | None:
-    """Nothing costs nothing, whatever the price; None where there is none, or where the amount cannot be."""
+    """The cost of tokens, 0 for none; None if the price is unknown or the amount exceeds DEAREST."""
     if tokens == 0:
         return Decimal(0)
     usd = Decimal(tokens) * per_million / MILLION if per_million is not None else None
@@ -188,12 +196,13 @@ def _cost(tokens: int, per_million: Decimal | None) -> Decimal | None:
 
 
 def price(job: Job, rates: Iterable[Rate], *, settled: bool = True) -> Cost:
-    """What an ended job cost; UNKNOWN when there is no price or no sound quantity. Never a guess, never 0 for unknown.
+    """The cost of a finished job, with the basis UNKNOWN if there is no price or no plausible quantity.
 
-    The vendor's own figure for the job, where it gives one, is REPORTED. Otherwise:
-    Supervised and DPO: trained tokens, which already include the epochs, times the price per million.
-    Reinforcement: hours of the core training loop as its steps tell them, rounded to two decimals as on OpenAI's
-    invoices; UNKNOWN where a step did not tell. Until the job is `settled`, more steps may come: ESTIMATED by then.
+    - The provider's own figure for the job, if it gives one, is REPORTED.
+    - Supervised and DPO: trained tokens, which already include the epochs, times the price per million.
+    - Reinforcement: the hours of the core training loop that its steps report, rounded to two decimals as on OpenAI's
+      invoices. UNKNOWN if a step does not report its time; ESTIMATED while steps are missing and the job is not
+      `settled`, because they may still come.
     """
     if job.reported_usd is not None:
         return _credible(Cost(basis=Basis.REPORTED, usd=job.reported_usd)) or UNKNOWN_COST
@@ -209,10 +218,10 @@ def price(job: Job, rates: Iterable[Rate], *, settled: bool = True) -> Cost:
 
 
 def batch_price(job: Job, prices: Prices) -> Cost:
-    """What the answers of an ended batch cost, at the prices of batches on the day it ended.
+    """The cost of a finished batch at the Batch API prices of the day it ended.
 
-    They are known of tuned models alone. UNKNOWN too where the price rests on whether the model's training data was
-    shared with the provider, which nobody says of a batch.
+    Only requests to fine-tuned models have known prices. The basis is also UNKNOWN if the price depends on whether the
+    model's training data was shared with the provider, because a batch does not show that.
     """
     tokens, day = job.batch.tokens if job.batch is not None else None, _day(job.finished_at or job.created_at)
     if tokens is None or day is None:
@@ -233,12 +242,13 @@ def estimate(
     paused: timedelta = timedelta(0),
     naming: Naming = UNNAMED,
 ) -> Cost | None:
-    """What an active job will have cost; None where nothing is known to reckon with.
+    """The expected total cost of an active job; None if too little is known for an estimate.
 
-    Where the vendor gives an amount, that is it.
-    Supervised and DPO: the trained tokens where they are told already, else the training file's, times the epochs.
-    Reinforcement: all steps last as long as those that are done. Where no step tells its seconds, the time it has run
-    is shared out among them, which is more than will be asked: what lies between the steps is not billed.
+    - If the provider gives an amount, it is used.
+    - Supervised and DPO: the trained tokens if they are reported already, otherwise the tokens of the training file
+      times the epochs.
+    - Reinforcement: all steps are assumed to take as long as those that are done. If no step reports its seconds, the
+      running time is divided among the steps. That is too high, because time between steps is not billed.
     """
     if job.reported_usd is not None:
         return _credible(Cost(basis=Basis.ESTIMATED, usd=job.reported_usd))
@@ -254,7 +264,7 @@ def estimate(
 
 
 def rate_of(job: Job, rates: Iterable[Rate]) -> Rate | None:
-    """The first row that names the job's provider, base model and method and holds on its day."""
+    """The first row for the job's provider, tier, base model and method that applies on the day of the job."""
     day = _day(job.finished_at or job.started_at or job.created_at)
     base = job.base
     for rate in rates:
@@ -264,8 +274,8 @@ def rate_of(job: Job, rates: Iterable[Rate]) -> Rate | None:
     return None
 
 
-def spoken(cost: Cost) -> str:
-    """For people: `$2.40`, `about $2.40`, `about $2.40 (between $2.10 and $2.90)`, `unknown`."""
+def format_cost(cost: Cost) -> str:
+    """The text for people: `$2.40`, `about $2.40`, `about $2.40 (between $2.10 and $2.90)` or `unknown`."""
     if cost.usd is None:
         return "unknown"
     if cost.computed is not None:
@@ -282,7 +292,7 @@ def _by_tokens(
     if size is None:
         return None if reported is None else Cost(basis=Basis.ESTIMATED, usd=_for_tokens(reported, per_million))
     fewest, likely, most = _epochs(job, size, auto_epochs)
-    if reported is not None and reported >= size.low * fewest:  # less can only be what was trained so far
+    if reported is not None and reported >= size.low * fewest:  # a lower number covers only a part of the training
         return Cost(basis=Basis.ESTIMATED, usd=_for_tokens(reported, per_million))
     usd = _for_tokens(size.tokens * likely, per_million)
     if size.exact:
@@ -292,7 +302,7 @@ def _by_tokens(
 
 
 def _epochs(job: Job, size: TrainingSize, auto_epochs: Callable[[int], int]) -> tuple[int, int, int]:
-    """How many epochs it will be: at least, likely, at most."""
+    """The least, the likely and the largest number of epochs."""
     if job.epochs is not None:
         return job.epochs, job.epochs, job.epochs
     if size.examples is not None:
@@ -312,7 +322,7 @@ def _by_time(training: Training, per_hour: Decimal, *, settled: bool) -> Cost:
 
 
 def _whole_loop(job: Job, paused: timedelta) -> float | None:
-    """The seconds of all steps, by those of the steps that are done."""
+    """The expected seconds of all steps, extrapolated from the steps that are done; None if too little is known."""
     training = job.training
     steps, done, seconds = training.latest.steps, _timed(training), training.loop_seconds
     if seconds <= 0:
@@ -323,24 +333,24 @@ def _whole_loop(job: Job, paused: timedelta) -> float | None:
 
 
 def _timed(training: Training) -> int:
-    """How many steps share the seconds; documents from before they were counted have the seconds of all."""
+    """The number of steps with known seconds. Stored jobs from before these were counted have the seconds of all."""
     return training.timed_steps or training.counted_step
 
 
 def _ran(job: Job, paused: timedelta) -> float:
-    """Seconds from the start to the last event, without pauses."""
+    """Seconds from the start to the last event, without pauses; 0.0 if one of them is unknown."""
     start, end = job.started_at, job.training.last_event_at
     return 0.0 if start is None or end is None else (end - start - paused).total_seconds()
 
 
 def _credible(cost: Cost | None) -> Cost | None:
-    """The cost, where a job can cost as much."""
+    """The cost unless it exceeds DEAREST."""
     amounts = (cost.usd, cost.high) if cost is not None else ()
     return cost if all(usd is None or usd <= DEAREST for usd in amounts) else None
 
 
 def _for_time(seconds: float, per_hour: Decimal) -> Decimal:
-    """Hours are rounded where they have a digit to spare for it."""
+    """The price of a duration, with hours rounded to two decimals unless they have too many digits for that."""
     hours = Decimal(str(seconds)) / _HOUR
     return (hours.quantize(CENT) if hours < DEAREST else hours) * per_hour
 

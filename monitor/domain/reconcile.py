@@ -1,7 +1,7 @@
-"""Holds what was computed against what was billed, day by day: two numbers side by side, neither corrects the other.
+"""Compares computed with billed costs, day by day. Neither figure corrects the other.
 
-Jobs of reinforcement are billed when they are paused, cancelled or fail, too, each time for what was added. What is
-computed of them is booked at their end, so that a bill may come days before.
+Reinforcement jobs are billed also when they are paused or cancelled or fail, each time for what was added. Their
+computed cost is recorded when they end, which may be days after the bill.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from monitor.domain.costs import Bill, Spending, Usage
 from monitor.domain.import_window import SETTLED_AFTER
 
 WINDOW: Final = 30
-"""Settled days over which the drift is measured."""
+"""Length in days of the window over which the drift is measured."""
 
 
 class LineItemKind(StrEnum):
@@ -25,36 +25,38 @@ class LineItemKind(StrEnum):
 
     TRAINING = "training"
     INFERENCE = "inference"
-    """Use of tuned models."""
+    """Requests to fine-tuned models."""
     OTHER = "other"
     UNKNOWN = "unknown"
-    """No use of a model's tokens that we can see: it may be anything, training among it."""
+    """An unrecognised line item, which may be anything, even training."""
 
 
 Kinds = Callable[[str], LineItemKind]
-"""What a line item is for, by its name: every vendor has names of its own."""
+"""A vendor's classification of line items by their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayCosts:
-    """One organisation's books of one UTC day, in US dollars."""
+    """One organisation's costs on one UTC day, in US dollars."""
 
     org: str
     day: date
     settled: bool
-    """Old enough that nothing more is expected to be booked on it."""
+    """Whether the day is old enough that its bill is expected not to change any more."""
     computed_training: Decimal = Decimal(0)
-    """Of the jobs that ended on it and have a price."""
+    """Computed cost of the jobs that ended on the day, as far as they have a price."""
     computed_use: Decimal = Decimal(0)
+    """Computed cost of requests to fine-tuned models, as far as they have a price."""
     unpriced: int = 0
-    """Models and projects whose use of that day has no price, and is not in `computed_use`."""
+    """Number of usage records of the day without a price, which are not in `computed_use`."""
     billed_training: Decimal | None = None
-    """None, like the next, where the day's bill has no such line."""
+    """Billed cost of training; None if the day's bill has no such line."""
     billed_inference: Decimal | None = None
+    """Billed cost of requests to fine-tuned models; None if the day's bill has no such line."""
     billed_other: Decimal | None = None
-    """All other lines, those among them of which nobody knows what they are."""
+    """Sum of all other lines, including those of unknown kind; None if there are none."""
     unknown: tuple[str, ...] = ()
-    """The names of those, which may be training under a name that we do not know."""
+    """Names of the line items of unknown kind."""
 
 
 @dataclass(slots=True)
@@ -73,9 +75,9 @@ def reconcile(
     *,
     kinds: Kinds,
 ) -> tuple[DayCosts, ...]:
-    """The days from `since` to `until` (the day up to which the books were read: today) on which there is something.
+    """The costs of each day from `since` to `until` (inclusive) that has any, sorted by organisation and day.
 
-    Sorted by organisation and day. `until` and the two days before it are not settled.
+    `until` is the day up to which costs were imported, usually today. It and the two days before it are not settled.
     """
     days: dict[tuple[str, date], _DayRecords] = {}
 
@@ -118,7 +120,7 @@ def _billed(bills: Sequence[tuple[LineItemKind, Bill]], *kinds: LineItemKind) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """What was billed and what was computed on the same settled days, in US dollars."""
+    """Billed and computed costs of the same settled days, in US dollars."""
 
     org: str
     kind: LineItemKind
@@ -128,21 +130,20 @@ class Drift:
 
     @property
     def usd(self) -> Decimal:
-        """How much more was billed than computed; negative where it was less."""
+        """Billed minus computed cost."""
         return self.billed - self.computed
 
     @property
     def ratio(self) -> Decimal | None:
-        """The same, of what was computed; None where that is nothing."""
+        """The drift as a fraction of the computed cost; None if that is 0."""
         return self.usd / self.computed if self.computed else None
 
 
 def drift(records: Iterable[DayCosts], today: date, *, days: int = WINDOW) -> tuple[Drift, ...]:
     """By organisation and kind, over the settled ones of the last so many days. Absent where nothing was billed.
 
-    What was computed for days before the first bill that we have is left out.
-    Prices and quantities that we do not know make the computed sum too small, which `finetune_unpriced_jobs` and
-    `DayBooks.unpriced` tell.
+    A kind of which nothing was billed has no drift. Days before the first stored bill are left out. Unknown prices and
+    quantities make the computed sum too low; `finetune_unpriced_jobs` and `DayCosts.unpriced` count them.
     """
     within = [one for one in records if one.settled and one.day > today - timedelta(days=days)]
     found: list[Drift] = []
@@ -152,10 +153,10 @@ def drift(records: Iterable[DayCosts], today: date, *, days: int = WINDOW) -> tu
             LineItemKind.TRAINING: [(one.computed_training, one.billed_training) for one in own],
             LineItemKind.INFERENCE: [(one.computed_use, one.billed_inference) for one in own],
         }
-        for kind, each in pairs.items():
-            billed = [amount for _, amount in each if amount is not None]
+        for kind, amounts in pairs.items():
+            billed = [amount for _, amount in amounts if amount is not None]
             if billed:
-                computed = sum((amount for amount, _ in each), Decimal(0))
+                computed = sum((amount for amount, _ in amounts), Decimal(0))
                 found.append(Drift(org=org, kind=kind, computed=computed, billed=sum(billed, Decimal(0))))
     return tuple(found)
 

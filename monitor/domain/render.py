@@ -1,4 +1,4 @@
-"""Renders a transition once, when it is decided: the text for people and the payload for receivers."""
+"""Renders a transition as a message: the text for people and the JSON payload for receivers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import Basis, Batch, Cost, Job, JobError, Status
 from monitor.domain.money import dollars
 from monitor.domain.news import Delivery, EventType, Message, Severity, Subject, json_text
-from monitor.domain.pricing import spoken
+from monitor.domain.pricing import format_cost
 from monitor.domain.routing import Recipient, address
 from monitor.domain.stall import Stall, StallReason
 from monitor.domain.triage import triage
@@ -59,31 +59,31 @@ _ADVICE: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelling:
-    """What an organisation's messages carry beside the facts."""
+    """The labels and links that an organisation's messages carry."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     monitor_url: str = ""
-    """Where our own page is, without a trailing slash; empty: messages have no link to it."""
+    """The URL of this program's web interface without a trailing slash; if empty, messages have no link to it."""
 
 
 def build_delivery(
     transition: Transition, tracked: Tracked, *, to: str, recipient: Recipient, labelling: Labelling
 ) -> Delivery:
-    """The delivery that notifies one address of a transition."""
+    """The delivery of a transition to one address."""
     message = render(transition, tracked, recipient.event, labelling)
     sent = address(transition.subject, transition.seq, to, recipient, message)
     return replace(sent, card=recipient.rule.keeps_card(to))
 
 
 def render(transition: Transition, tracked: Tracked, event: EventType, labelling: Labelling) -> Message:
-    """The message of one event of one transition, ready to be sealed."""
+    """The message for one event type of a transition."""
     data = json_text(payload(transition, tracked, labelling))
     message = describe(transition.subject, tracked, event, labelling, at=transition.at)
     return replace(message, title=f"{message.title}{_correction(transition)}", data=data)
 
 
 def describe(subject: Subject, tracked: Tracked, event: EventType, labelling: Labelling, *, at: datetime) -> Message:
-    """What people read of a job in which this event has happened."""
+    """The text of a message about a job to which `event` has happened, without the payload."""
     job = tracked.job
     failed = job.error if job.status is Status.FAILED else None
     return Message(
@@ -102,7 +102,7 @@ def describe(subject: Subject, tracked: Tracked, event: EventType, labelling: La
 
 
 def _severity(event: EventType, job: Job) -> Severity:
-    """A batch that came to its end without answers to some of its requests needs somebody to look."""
+    """The severity of an event. A batch that succeeded with failed requests is a warning."""
     if event is EventType.SUCCEEDED and job.batch is not None and job.batch.failed:
         return Severity.WARNING
     return _SEVERITY.get(event, Severity.INFO)
@@ -114,12 +114,12 @@ def _correction(transition: Transition) -> str:
 
 
 def job_page(base: str, job: Job) -> str | None:
-    """Our own page of a job, under this address; None where there is none."""
+    """The URL of a job's page in the web interface at `base`; None if `base` is empty."""
     return f"{base}/jobs/{quote(job.org, safe='')}/{quote(job.id, safe='')}" if base else None
 
 
 def payload(transition: Transition, tracked: Tracked, labelling: Labelling) -> dict[str, Any]:
-    """The `data` of a webhook."""
+    """The `data` object of a webhook."""
     return {
         "org": transition.org,
         "provider": tracked.job.provider,
@@ -168,7 +168,7 @@ def job_view(job: Job, cost: Cost | None, *, monitor_url: str = "", verdict: Ver
 
 
 def headway_view(tracked: Tracked, now: datetime) -> dict[str, Any]:
-    """How a job gets on, for receivers and the JSON API: null is what is not known, or is not so."""
+    """Expected finish and stall of a job for receivers and the JSON API; null if unknown or not stalled."""
     return {
         "estimated_finish": moment(tracked.expected_finish(now)),
         "stall": _stall_view(tracked.stall) if tracked.stalled and tracked.stall is not None else None,
@@ -212,7 +212,7 @@ def _verdict_view(verdict: Verdict | None) -> dict[str, Any] | None:
 
 
 def moment(at: datetime | None) -> str | None:
-    """ISO 8601 in UTC to the second, with a Z."""
+    """A time in ISO 8601, in UTC and whole seconds: `2026-01-31T12:00:00Z`."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at is not None else None
 
 
@@ -225,7 +225,7 @@ def span(time: timedelta) -> str:
 
 
 def from_now(at: datetime, now: datetime) -> str:
-    """A moment for people: `2h 5m ago`, `in 31s`."""
+    """A time relative to now for people: `2h 5m ago`, `in 31s`."""
     return f"{span(now - at)} ago" if at <= now else f"in {span(at - now)}"
 
 
@@ -249,7 +249,7 @@ def _facts(at: datetime, tracked: Tracked, event: EventType) -> Iterator[tuple[s
 
 
 def stall_facts(tracked: Tracked, stall: Stall, at: datetime) -> Iterator[tuple[str, str]]:
-    """Why it counts as stalled, since when, and what would be usual."""
+    """Facts of a stall: since when and why the job counts as stalled, and how long is usual."""
     latest, usual = tracked.job.training.latest, stall.usual
     yield "Stalled since", f"{moment(stall.since)}, for {span(max(at - stall.since, timedelta(0)))}"
     match stall.reason:
@@ -269,7 +269,7 @@ def stall_facts(tracked: Tracked, stall: Stall, at: datetime) -> Iterator[tuple[
 
 
 def _hint(tracked: Tracked, event: EventType) -> str | None:
-    """What to do, or to look at, next."""
+    """What to do next about a failed or stalled job; None for other events."""
     job = tracked.job
     if job.status is Status.FAILED:
         return triage(job.error).hint
@@ -289,22 +289,22 @@ def _figures(tracked: Tracked) -> Iterator[tuple[str, str]]:
         if job.batch.expires_at is not None and not job.status.final:
             yield "Expires", moment(job.batch.expires_at) or ""
     if tracked.cost is not None:
-        yield "Cost", spoken(tracked.cost)
+        yield "Cost", format_cost(tracked.cost)
     if tracked.verdict is not None:
         yield "Verdict", tracked.verdict.text
-        if (best := best_of(tracked.verdict)) is not None:
+        if (best := best_model(tracked.verdict)) is not None:
             yield "Best", best
 
 
-def best_of(verdict: Verdict) -> str | None:
-    """Which model is to be preferred to the last one; None where none is known."""
+def best_model(verdict: Verdict) -> str | None:
+    """The step and the checkpoint that are better than the last model, as text; None if none is known."""
     step = f"step {verdict.best_step:,}" if verdict.best_step is not None else None
     kept = f"checkpoint {verdict.best_checkpoint}" if verdict.best_checkpoint is not None else None
     return ", ".join(filter(None, (step, kept))) or None
 
 
 def batch_facts(batch: Batch) -> Iterator[tuple[str, str]]:
-    """What there is to say of a batch to people."""
+    """The facts of a batch for people."""
     if batch.endpoint is not None:
         yield "Endpoint", batch.endpoint
     if batch.total is not None:
@@ -320,7 +320,7 @@ def batch_facts(batch: Batch) -> Iterator[tuple[str, str]]:
 
 
 def _cost_view(cost: Cost | None) -> dict[str, Any]:
-    """Dollars and what they rest on; `low` and `high` where an estimate rests on a guess."""
+    """The amount and its basis, with `low` and `high` for an inexact estimate."""
     if cost is None or cost.usd is None:
         return {"usd": None, "basis": Basis.UNKNOWN}
     view = {"usd": dollars(cost.usd), "basis": cost.basis}

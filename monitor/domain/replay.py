@@ -1,4 +1,4 @@
-"""What a replay sends: stored transitions, redelivered to whom the present routes name."""
+"""Replays: which stored transitions are redelivered, by the present routes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import Recipient, route_job
 
 MOST_LISTED: Final = 10_000
-"""Deliveries of one replay that are named; the rest is counted."""
+"""The most deliveries that the result of a replay lists; the rest is only counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,36 +23,38 @@ class ReplayRequest:
     """Which transitions to redeliver."""
 
     since: timedelta
-    """What was observed within this time."""
+    """The age of the oldest transition to redeliver."""
     notifier: str | None = None
-    """To this notifier alone; None: to all."""
+    """The only notifier to redeliver to; None for all."""
     dry_run: bool = False
-    """Only say what would be sent."""
+    """Whether to report only what would be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDelivery:
-    """A delivery that the outbox has."""
+    """A delivery in the outbox."""
 
     key: str
     type: str
     title: str
     waits: bool
-    """It was neither sent nor given up yet."""
+    """Whether it is pending: neither sent nor a dead letter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """A stored transition, its job as that is now, and by address the deliveries that it led to."""
+    """A stored transition with its job and its deliveries."""
 
     transition: Transition
     tracked: Tracked
+    """The job as it is now."""
     stored: Mapping[str, StoredDelivery] = field(default_factory=dict)
+    """The deliveries of the transition by address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedDelivery:
-    """One delivery of a replay, without its content."""
+    """One delivery of a replay, without its payload."""
 
     org: str
     job: str
@@ -61,36 +63,36 @@ class ReplayedDelivery:
     type: str
     title: str
     new: bool
-    """There was none for this notifier: a route or a notifier was added since."""
+    """Whether the outbox has no such delivery, because its route or notifier was added later."""
     key: str
-    """That of the delivery; it may end with a former name of the notifier."""
+    """The key of the delivery, which may end with a former name of the notifier."""
 
     @property
     def notifier(self) -> str:
-        """By whom it is sent."""
+        """The notifier that sends it."""
         return self.address.partition("#")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What redelivering some transitions comes to."""
+    """What a replay of some transitions will do."""
 
     deliveries: tuple[ReplayedDelivery, ...] = ()
-    """In the order of their transitions."""
+    """The deliveries to send, in the order of their transitions."""
     new: tuple[Delivery, ...] = ()
-    """Those deliveries that are new."""
+    """The new ones among these deliveries, with their content."""
     waiting: int = 0
-    """Deliveries that go out anyhow, and are left as they are."""
+    """Number of deliveries that are pending anyway and stay as they are."""
 
     @property
     def again(self) -> tuple[str, ...]:
-        """The keys of the deliveries that go out once more."""
+        """The keys of the stored deliveries that are sent again."""
         return tuple(delivery.key for delivery in self.deliveries if not delivery.new)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What a replay has done, or would do. At most MOST_LISTED deliveries are named, all are counted."""
+    """The result of a replay or a dry run. At most MOST_LISTED deliveries are listed; all are counted."""
 
     deliveries: tuple[ReplayedDelivery, ...] = ()
     again: int = 0
@@ -98,7 +100,7 @@ class Replayed:
     waiting: int = 0
 
     def plus(self, deliveries: Iterable[ReplayedDelivery], waiting: int) -> Replayed:
-        """With these deliveries too."""
+        """The result with further deliveries added."""
         more = tuple(deliveries)
         new = sum(delivery.new for delivery in more)
         return Replayed(
@@ -110,10 +112,10 @@ class Replayed:
 
 
 def plan(pasts: Iterable[Past], policies: Mapping[str, Policy], notifier: str | None = None) -> Plan:
-    """Redeliver these transitions as the routes of today want it; to one notifier alone, where it is named.
+    """The plan to redeliver some transitions by the present routes, to all notifiers or to one.
 
-    What the outbox has goes out with the key and the content it had. What it lacks is rendered as `decide` would have
-    done. Organisations without a policy are no longer watched, and nothing of them is redelivered.
+    Stored deliveries are sent again with the same key and content. Missing ones are rendered as `decide` would have
+    rendered them. Transitions of organisations without a policy, which are no longer watched, are left out.
     """
     deliveries: list[ReplayedDelivery] = []
     new: list[Delivery] = []
@@ -136,7 +138,7 @@ def plan(pasts: Iterable[Past], policies: Mapping[str, Policy], notifier: str | 
 def _recipients(
     pasts: Iterable[Past], policies: Mapping[str, Policy]
 ) -> Iterator[tuple[Past, str, Recipient, Labelling]]:
-    """Each address that the routes give a transition, with how it gets it and what its message carries."""
+    """Each transition with one address that the routes name for it, its recipient and its labels and links."""
     for past in pasts:
         policy, tracked = policies.get(past.transition.org), as_of(past.tracked, past.transition)
         if policy is not None:
@@ -145,19 +147,28 @@ def _recipients(
                 yield replace(past, tracked=tracked), to, recipient, policy.labelling
 
 
-def _replayed(of: Transition, to: str, content: Message | StoredDelivery, *, key: str, new: bool) -> ReplayedDelivery:
+def _replayed(
+    transition: Transition, to: str, content: Message | StoredDelivery, *, key: str, new: bool
+) -> ReplayedDelivery:
     return ReplayedDelivery(
-        org=of.org, job=of.job, seq=of.seq, address=to, type=content.type, title=content.title, new=new, key=key
+        org=transition.org,
+        job=transition.job,
+        seq=transition.seq,
+        address=to,
+        type=content.type,
+        title=content.title,
+        new=new,
+        key=key,
     )
 
 
 def as_of(tracked: Tracked, transition: Transition) -> Tracked:
-    """The job as it may be shown with a transition of its past.
+    """The job as it may be shown with one of its transitions.
 
-    With its newest transition it is shown as it is: it has not left that state. With an earlier one, what came later
-    would be false ("started", with an end and a cost). Then it has the status that the transition led to, what never
-    changes (name, model, method, metadata, creation), and its start, where it had started. Progress, tokens, cost,
-    error, model and end of that moment are not known any more: they are absent, and never those of a later one.
+    With its newest transition it is shown as it is now. With an earlier one, later facts would be wrong ("started",
+    with an end and a cost). It then has the status that the transition led to, what never changes (name, model, method,
+    metadata, creation), and its start if it had started. Progress, tokens, cost, error, fine-tuned model and end at
+    that time are no longer known and left out.
     """
     if transition.seq >= tracked.seq:
         return tracked
@@ -181,13 +192,13 @@ def as_of(tracked: Tracked, transition: Transition) -> Tracked:
 
 
 def _unchanging(batch: Batch | None) -> Batch | None:
-    """What never changes of a batch."""
+    """The fields of a batch that never change."""
     if batch is None:
         return None
     return Batch(endpoint=batch.endpoint, input_file=batch.input_file, expires_at=batch.expires_at)
 
 
 def _had_started(job: Job, transition: Transition) -> bool:
-    """Whether the start that we know of is one from before the transition."""
+    """Whether the job had started by the time of the transition."""
     ran = transition.after is Status.RUNNING or transition.restarted
     return ran and job.started_at is not None and job.started_at <= transition.at

@@ -1,4 +1,4 @@
-"""When fine-tuned models stop answering: the inventory of what is listed, and the milestones before the end."""
+"""Fine-tuned models and their shutdown dates: the inventory of a provider's list, and announcements at milestones."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from monitor.domain.costs import TunedModel
 from monitor.domain.pricing import Prices, shutdown
 
 MILESTONES: Final = (90, 30, 7, 1)
-"""Days before the shutdown at which it is announced; the first is number 1."""
+"""Days before a shutdown at which it is announced. Milestones are numbered from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedModel:
-    """One line of a provider's list of models, base models among them."""
+    """One entry of a provider's list of models, which includes base models."""
 
     id: str
     shutdown: date | None = None
-    """The first day it does not answer any more; None where the list does not say."""
+    """The first day on which it no longer answers; None if the list does not give it."""
     base: str | None = None
-    """What it was tuned from; None where it is itself a base."""
+    """The base model of a fine-tuned model; None for a base model."""
     family: str | None = None
-    """What a tuned model and the snapshots of its training have in common."""
+    """What the names of a fine-tuned model and of its training snapshots have in common."""
     snapshot: bool = False
-    """A state of a training before its end."""
+    """Whether it is a training snapshot, a model from before the end of the training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retirement:
-    """Models of one organisation that stop on the same day, and how near that is."""
+    """Models of one organisation that are shut down on the same day."""
 
     org: str
     day: date
     days_left: int
-    """0 on the day itself."""
+    """Days until the shutdown; 0 on the day itself."""
     milestone: int
-    """The latest one that is reached, counted from 1."""
+    """The number of the latest milestone that is reached, counted from 1."""
     models: tuple[TunedModel, ...]
 
     @property
     def subject(self) -> str:
-        """Of its notice."""
+        """The id of its news within the organisation, such as `shutdown:2026-11-23`."""
         return f"shutdown:{self.day.isoformat()}"
 
 
 def inventory(org: str, listed: Iterable[ListedModel], prices: Prices) -> tuple[TunedModel, ...]:
-    """The fine-tuned models of a list that was read whole, each with the day it ends.
+    """The fine-tuned models of a complete list of models, each with its shutdown date.
 
-    That is its own day, else that of its base on the same list, else the packaged one. Snapshots of a training are
-    left out where its model is there: they end together.
+    The date is that of the model, or else that of its base in the same list, or else that of the price table. Training
+    snapshots are left out if their final model is listed: they are shut down together.
     """
     models = {one.id: one for one in listed}
     days = {name: one.shutdown for name, one in models.items()}
@@ -70,13 +70,13 @@ def inventory(org: str, listed: Iterable[ListedModel], prices: Prices) -> tuple[
 
 
 def dated(models: Iterable[TunedModel], prices: Prices) -> Iterator[TunedModel]:
-    """The models, with the packaged day where they have none of their own."""
+    """The models, with the shutdown date of the price table if they have none of their own."""
     for model in models:
         yield model if model.shutdown else replace(model, shutdown=shutdown(model.base, prices, tuned=True))
 
 
 def retirements(models: Iterable[TunedModel], now: datetime) -> tuple[Retirement, ...]:
-    """What stops soon, the nearest first; nothing that has stopped already, nor what is farther than 90 days."""
+    """The shutdowns of the next 90 days, today included, in the order of their dates."""
     today = now.astimezone(UTC).date()
     groups: dict[tuple[date, str], list[TunedModel]] = {}
     for model in models:

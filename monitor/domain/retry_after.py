@@ -1,4 +1,4 @@
-"""How long a server asks us to wait, in every spelling of it that is in use."""
+"""How long a server asks its clients to wait, in every form of the header that is in use."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _NUMBER: Final = re.compile(r"[0-9]{1,40}(\.[0-9]{0,40})?")
 
 
 def retry_after(headers: Mapping[str, str], now: datetime, *, cap: float = 3600.0) -> float | None:
-    """Seconds to wait, more than 0 and at most `cap`; None where the server asks for nothing that makes sense.
+    """Seconds to wait, more than 0 and at most `cap`; None if there is no valid header.
 
-    `headers` have lower-case names. `retry-after-ms` is OpenAI's; `retry-after` has seconds, also with a fraction, or
-    a date (RFC 9110, 10.2.3), which is measured against the server's own `date`, so that our clock may be wrong.
+    `headers` must have lower-case names. `retry-after-ms` is OpenAI's, in milliseconds. `retry-after` has seconds,
+    possibly with a fraction, or a date (RFC 9110, 10.2.3), which is compared with the server's own `date` header, so
+    that a wrong local clock does not matter.
     """
     for seconds in (_thousandth(headers.get("retry-after-ms")), _seconds(headers, now)):
         if seconds is not None and math.isfinite(seconds) and seconds > 0:
@@ -44,7 +45,7 @@ def _number(value: str | None) -> float | None:
 
 
 def _date(value: str | None) -> datetime | None:
-    """An HTTP date; a date without a zone is UTC, as all HTTP dates are."""
+    """An HTTP date in UTC, or None. A date without a zone is taken as UTC, like all HTTP dates."""
     if not value or len(value) > 64:
         return None
     try:

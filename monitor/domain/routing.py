@@ -1,4 +1,4 @@
-"""Who is notified of what: the events that news is of, and the rules that match it."""
+"""Routing: which event types a transition has, which rules match it, and which addresses are notified."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EVENTS: Final = {
     for kind in TransitionKind
     if kind.value in set(EventType) and kind is not TransitionKind.APPEARED
 }
-"""Transitions that are called as their news is. Of the others, and of jobs that appear, the status says what it is."""
+"""Kinds of transitions whose event type has the same name. The event types of other kinds depend on the status."""
 DEFAULT_ON: Final = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED, EventType.STALLED})
 _CHANNEL: Final = re.compile(r"#[\w.-]{1,80}")
 _LIST: Final = re.compile(r"[,\s]+")
@@ -33,63 +33,65 @@ _MOST_NAMED: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """Which jobs a rule is for. An empty condition matches every job; all conditions must hold."""
+    """The conditions of a rule. An empty condition matches every job; all conditions must be met."""
 
     orgs: frozenset[str] = frozenset()
     providers: frozenset[str] = frozenset()
     models: tuple[str, ...] = ()
-    """Shell patterns for the job's model, the base that this was tuned from, or the fine-tuned model."""
+    """Shell patterns, one of which must match the job's model, the base of that model, or the fine-tuned model."""
     labels: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     kinds: frozenset[JobKind] = frozenset()
     methods: frozenset[Method] = frozenset()
     statuses: frozenset[Status] = frozenset()
-    """Of the job when the event happens."""
+    """Allowed statuses of the job when the event happens."""
     error_classes: frozenset[FailureClass] = frozenset()
-    """Of jobs that failed; others do not match."""
+    """Allowed classes of the failure. Only failed jobs match."""
     cost_at_least: Decimal | None = None
-    """US dollars, estimated or computed. A job whose cost is not known does not match."""
+    """The least cost in US dollars, estimated or computed. A job of unknown cost does not match."""
 
     @property
     def asks_of_jobs(self) -> bool:
-        """Whether it has a condition, besides the model, that nothing but a job can meet."""
-        words = self.metadata or self.kinds or self.methods or self.statuses or self.error_classes
-        return bool(words) or self.cost_at_least is not None
+        """Whether it has a condition besides the model that only a job can meet."""
+        of_jobs = self.metadata or self.kinds or self.methods or self.statuses or self.error_classes
+        return bool(of_jobs) or self.cost_at_least is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrgRef:
-    """An organisation as rules know it."""
+    """The properties of an organisation that rules can match."""
 
     org: str
     provider: str
     was: tuple[str, ...] = ()
-    """Names that it had before."""
+    """Former names of the organisation."""
     labels: Mapping[str, str] = field(default_factory=dict)
     naming: Naming = UNNAMED
-    """Of its vendor's models."""
+    """The provider's rules for model names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedChannel:
-    """Channels that a job's metadata may name: `slack:#team-x` where `prefix` is `slack` and `pattern` `#team-*`."""
+    """Channels that a job's metadata may name: `slack:#team-x` if `prefix` is `slack` and `pattern` is `#team-*`."""
 
     prefix: str
     notifier: str
-    """The notifier by whose token it is posted."""
+    """The notifier that posts to the channel."""
     pattern: str
+    """A shell pattern for the channel, including the `#`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyFrom:
-    """A job's own metadata names who is notified, among those who are allowed."""
+    """Recipients that a job names in its own metadata, restricted to those that the operator allows."""
 
     key: str
+    """The metadata key, whose value is a list of at most ten words, separated by commas or spaces."""
     notifiers: frozenset[str] = frozenset()
     channels: tuple[AllowedChannel, ...] = ()
 
     def read(self, metadata: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The addresses that the metadata names, and the words that are not allowed."""
+        """The allowed addresses that the metadata names, and the words that are not allowed."""
         words = [word for word in _LIST.split(metadata.get(self.key, "")) if word][:_MOST_NAMED]
         found = {word: self._address(word) for word in words}
         return (
@@ -109,19 +111,20 @@ class NotifyFrom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MentionFrom:
-    """Whom a message mentions: what the operator wrote for the name that stands in the job's metadata."""
+    """The mention in a message, chosen by a name in the job's metadata."""
 
     key: str
     mentions: Mapping[str, str]
+    """The operator's mentions in the receiver's notation, by the value of the metadata key."""
 
     def read(self, metadata: Mapping[str, str]) -> str | None:
-        """The mention, in the receiver's notation; None where the metadata names nobody that is known."""
+        """The mention in the receiver's notation; None if the metadata has no configured name."""
         return self.mentions.get(metadata.get(self.key, ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A configured route: these jobs, on these events, to these notifiers."""
+    """A configured route: which notifiers are notified of which events of which jobs."""
 
     name: str | None = None
     match: Match = Match()
@@ -130,33 +133,33 @@ class Rule:
     notify_from: NotifyFrom | None = None
     mention_from: MentionFrom | None = None
     group_wait: timedelta = timedelta(0)
-    """What comes within it to one notifier is one message."""
+    """How long deliveries to one notifier are collected into one message; 0 sends each at once."""
     mutes: tuple[MuteTime, ...] = ()
     alone: frozenset[str] = frozenset()
-    """Notifiers whose receivers group by themselves: they get each message by itself."""
+    """Notifiers that get each message separately, because their receivers do the grouping."""
     cards: frozenset[str] = frozenset()
-    """Notifiers that keep a card for each job: they alone follow its progress."""
+    """Notifiers that keep a card per job. Only they follow a job's progress."""
     template: MessageTemplate | None = None
-    """In whose words it is said."""
+    """The operator's template for its messages; None for the built-in text."""
     last: bool = False
-    """Where it matches, later rules are not considered."""
+    """Whether later rules are skipped if this one matches."""
 
     def addresses(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
-        """Whom it notifies of a job with this metadata: notifiers, or `NOTIFIER#CHANNEL`."""
+        """The addresses (`NOTIFIER` or `NOTIFIER#CHANNEL`) that are notified of a job with this metadata."""
         named = self.notify_from.read(metadata)[0] if self.notify_from is not None else ()
         return tuple(dict.fromkeys((*self.notify, *named)))
 
     def keeps_card(self, to: str) -> bool:
-        """Whether what is sent to this address belongs to a card."""
+        """Whether deliveries to this address belong to a card."""
         return to.partition("#")[0] in self.cards
 
     def event(self, events: Sequence[EventType], to: str) -> EventType | None:
-        """The first of these events that this address is notified of."""
+        """The first of these event types that the address is notified of; None if it is notified of none."""
         wanted = (event for event in events if event is not EventType.PROGRESS or self.keeps_card(to))
         return next((event for event in wanted if event in self.on), None)
 
     def hold(self, event: EventType, to: str, now: datetime) -> Hold | None:
-        """What keeps an event back that happens now; None where it is sent at once."""
+        """Why the delivery of an event of this moment has to wait; None if it is sent at once."""
         notifier, sign, channel = to.partition("#")
         ends = [end for mute in self.mutes if event not in mute.passing and (end := mute.ends(now)) is not None]
         wait = self.group_wait if notifier not in self.alone else timedelta(0)
@@ -169,21 +172,21 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
-    """How one address gets a piece of news: by the first rule that names it."""
+    """How an address is notified: by the first rule that names it."""
 
     event: EventType
     rule: Rule
     mention: str | None = None
     hold: Hold | None = None
-    """None where it is sent at once, as it is where one of several matching rules wants it so."""
+    """Why the delivery waits; None if at least one of the matching rules sends it at once."""
 
     def sooner(self, hold: Hold | None) -> Recipient:
-        """Sent at once where another rule wants that: what is urgent passes."""
+        """The recipient after another rule has matched: it is sent at once if that rule has no hold."""
         return replace(self, hold=None) if hold is None else self
 
 
 def event_types(transition: Transition) -> tuple[EventType, ...]:
-    """What a transition is news of, the most specific first; nothing for what is never news."""
+    """The event types of a transition, the most specific first; empty if it is never news."""
     if transition.kind in _EVENTS:
         return (_EVENTS[transition.kind],)
     if transition.kind is TransitionKind.CORRECTED and not transition.after.final:
@@ -214,10 +217,10 @@ def route(
     metadata: Mapping[str, str] = {},
     now: datetime | None = None,
 ) -> Mapping[str, Recipient]:
-    """The addresses that get a piece of news, each once, by the first rule that names it.
+    """The recipients of news by address, each by the first rule that names it.
 
-    `events` are what it is news of, the most specific first; `applies` says whether a rule's conditions are met;
-    `metadata` is the job's, where the news is of a job; without `now` nothing is held back.
+    `events` are the event types of the news, the most specific first. `applies` tells whether a rule's conditions are
+    met. `metadata` is that of the job if the news is about one. Without `now`, nothing is held back.
     """
     recipients: dict[str, Recipient] = {}
     for rule in rules:
@@ -238,7 +241,10 @@ def route(
 def route_job(
     transition: Transition, tracked: Tracked, rules: Iterable[Rule], labels: Mapping[str, str]
 ) -> Mapping[str, Recipient]:
-    """The addresses that get a transition of a job; that an end was none, all who were notified of it."""
+    """The recipients of a job's transition by address.
+
+    The correction of an end goes to everybody who is notified of that end, too.
+    """
     job, cost, events = tracked.job, tracked.cost, event_types(transition)
     applies = partial(matches, job=job, labels=labels, cost=cost)
     if transition.kind is not TransitionKind.CORRECTED or transition.before is None:
@@ -255,7 +261,7 @@ def route_job(
 
 
 def address(subject: Subject, seq: int, to: str, recipient: Recipient, message: Message) -> Delivery:
-    """The delivery that brings a message to one address, as its rule wants it."""
+    """The delivery of a message to one address, with the template, mention and hold of its rule applied."""
     notifier, sign, channel = to.partition("#")
     if recipient.rule.template is not None:
         message = written(recipient.rule.template, message)
@@ -264,19 +270,19 @@ def address(subject: Subject, seq: int, to: str, recipient: Recipient, message: 
 
 
 def matches(match: Match, job: Job, labels: Mapping[str, str], cost: Cost | None = None) -> bool:
-    """Whether a job of an organisation with these labels is one the rule is for."""
+    """Whether a job meets all conditions. `labels` are those of its organisation."""
     return all(met for _, met, _ in _conditions(match, job, labels, cost))
 
 
 def mismatches(match: Match, job: Job, labels: Mapping[str, str], cost: Cost | None = None) -> list[str]:
-    """The conditions of a rule that a job does not meet, for people; none where it matches."""
+    """The conditions that a job does not meet, as text for people; empty if it matches."""
     return [f"{name} is not {wanted()}" for name, met, wanted in _conditions(match, job, labels, cost) if not met]
 
 
 def _conditions(
     match: Match, job: Job, labels: Mapping[str, str], cost: Cost | None
 ) -> Iterator[tuple[str, bool, Callable[[], str]]]:
-    """Each condition: its name, whether it is met, and what would meet it."""
+    """The name of each condition, whether it is met, and a function for the text of what would meet it."""
     failed = triage(job.error).cls if match.error_classes and job.status is Status.FAILED else None
     least, usd = match.cost_at_least, cost.usd if cost is not None else None
     yield "org", not match.orgs or job.org in match.orgs, lambda: _any(match.orgs)
@@ -299,16 +305,16 @@ def _all(pairs: Mapping[str, str]) -> str:
     return ", ".join(f"{key}: {value}" for key, value in pairs.items())
 
 
-def covers(match: Match, account: OrgRef) -> bool:
-    """Whether the organisation is one the rule is for; which of its jobs or models are, is another question."""
+def covers(match: Match, org: OrgRef) -> bool:
+    """Whether an organisation meets the conditions on organisation, provider and labels."""
     return (
-        (not match.orgs or account.org in match.orgs)
-        and (not match.providers or account.provider in match.providers)
-        and match.labels.items() <= account.labels.items()
+        (not match.orgs or org.org in match.orgs)
+        and (not match.providers or org.provider in match.providers)
+        and match.labels.items() <= org.labels.items()
     )
 
 
 def names(match: Match, *models: str | None) -> bool:
-    """Whether one of these is a model the rule is for: a model, the base it was tuned from, what was made of it."""
+    """Whether one of these model names meets the condition on models. None and empty names are ignored."""
     known = [name for name in models if name]
     return not match.models or any(fnmatchcase(name, pattern) for pattern in match.models for name in known)

@@ -1,4 +1,4 @@
-"""Invented messages of every event, full and bare: templates are tried with them, and people look at them."""
+"""Sample messages of every event type, which templates are checked with and which users can display."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STATUS: Final = {
     EventType.FAILED: Status.FAILED,
     EventType.CANCELLED: Status.CANCELLED,
 }
-"""What a job's status is when the event happens, where that follows from the event."""
+"""The status of a job when an event happens, for events that determine it."""
 JOB: Final = Tracked(
     job=Job(
         org="research",
@@ -54,14 +54,14 @@ JOB: Final = Tracked(
     cost=Cost(basis=Basis.ESTIMATED, usd=Decimal("12.50")),
     headway=Headway(finish=NOW + timedelta(hours=2)),
 )
-"""A job in the middle of its run."""
+"""A sample job in the middle of its run."""
 _BARE: Final = Job(
     org="research", id="ftjob-bare", provider="openai", model="", method=Method.UNKNOWN, status=Status.RUNNING
 )
 
 
 def samples(event: EventType) -> Iterator[Message]:
-    """Messages of an event as they would be sent: one that says all there may be, and one of which little is known."""
+    """Messages of an event type as they would be sent: one with all possible facts, one with as few as possible."""
     if event in OF_JOBS:
         yield render(*moment_of(event, JOB), event, Labelling(labels=_ORG.labels, monitor_url=_URL))
         yield render(*moment_of(event, Tracked(job=_BARE, seq=3, since=NOW)), event, Labelling())
@@ -72,23 +72,23 @@ def samples(event: EventType) -> Iterator[Message]:
 
 
 def moment_of(event: EventType, tracked: Tracked) -> tuple[Transition, Tracked]:
-    """The transition that an event is of, and the job as it is then."""
+    """A transition with this event type, and the job at that moment."""
     job = replace(tracked.job, status=STATUS.get(event, tracked.job.status))
-    of = replace(tracked, job=job)
+    then = replace(tracked, job=job)
     if job.status.final and tracked is JOB:
-        of = replace(of, job=replace(job, finished_at=NOW, trained_tokens=300_000))
+        then = replace(then, job=replace(job, finished_at=NOW, trained_tokens=300_000))
     if event is EventType.SUCCEEDED and tracked is JOB:
-        of = replace(of, job=replace(of.job, fine_tuned_model="ft:gpt-4o-mini:org::sample"), verdict=_VERDICT)
+        then = replace(then, job=replace(then.job, fine_tuned_model="ft:gpt-4o-mini:org::sample"), verdict=_VERDICT)
     if event is EventType.STALLED and tracked is JOB:
-        of = replace(of, stalled=True, stall=_STALL)
+        then = replace(then, stalled=True, stall=_STALL)
     kind = _KINDS.get(event, TransitionKind.MOVED)
     before = None if event is EventType.APPEARED else Status.RUNNING
-    transition = Transition(org=job.org, job=job.id, seq=of.seq, at=NOW, kind=kind, before=before, after=job.status)
-    return transition, of
+    transition = Transition(org=job.org, job=job.id, seq=then.seq, at=NOW, kind=kind, before=before, after=job.status)
+    return transition, then
 
 
 _KINDS: Final = {EventType(kind.value): kind for kind in TransitionKind if kind.value in set(EventType)}
-"""The transitions that are called as their news is."""
+"""The kinds of transitions whose event type has the same name."""
 _STALL: Final = Stall(
     reason=StallReason.NO_STEP, since=NOW - timedelta(hours=1), usual=Usual(run=timedelta(hours=2), ran=12)
 )

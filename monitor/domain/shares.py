@@ -1,4 +1,4 @@
-"""Which organisations each of several replicas watches: about as many as any other, and few of them change hands."""
+"""The distribution of organisations among replicas: equal shares, with as few moves as possible."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one replica does about its share now."""
+    """What one replica has to do so that shares become fair."""
 
     take: tuple[str, ...] = ()
-    """Names that nobody has, to be taken by it."""
+    """Names that no replica holds and that this one should take."""
     give_to: str | None = None
-    """Who is to get one of its own; None where shares are fair."""
+    """The replica to which this one should hand over one of its names; None if it should not."""
     fair: bool = True
-    """Whether nothing is left to move, for anybody."""
+    """Whether no replica has anything left to move."""
 
 
 def fair_share(
@@ -27,18 +27,19 @@ def fair_share(
     me: str,
     left_over: Collection[str],
 ) -> Share:
-    """The share of the replica `me`, given who holds which of the names, and all replicas that live.
+    """The share of the replica `me`, given the holder of each name and all live replicas.
 
-    Everybody takes from another end of what is free, so that they seldom want the same. What nobody wanted the last
-    time, the `left_over`, is taken over and above the share: others may not be configured to watch it.
+    Each replica starts at another position in the free names, so that two of them rarely want the same one. Names that
+    were still free after the last round, the `left_over`, are taken even beyond the fair share: perhaps no other
+    replica is configured to watch them.
     """
     held = Counter(dict.fromkeys(replicas, 0))
     held.update(holder for name, holder in holders.items() if name in names and holder in held)
     free = [name for name in sorted(names) if holders.get(name) not in held]
     room = max(-(-len(names) // len(held)) - held[me], 0)
     start = sorted(held).index(me) * len(free) // len(held)
-    turned = free[start:] + free[:start]
-    take = (*turned[:room], *(name for name in turned[room:] if name in left_over))
+    rotated = free[start:] + free[:start]
+    take = (*rotated[:room], *(name for name in rotated[room:] if name in left_over))
     fewest = min(held, key=lambda replica: (held[replica], replica))
     give_to = fewest if held[me] - held[fewest] > 1 else None
     held[me] += len(take)

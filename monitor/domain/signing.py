@@ -1,4 +1,4 @@
-"""The keys of Standard Webhooks (https://www.standardwebhooks.com): what a signing secret stands for."""
+"""Signing keys of Standard Webhooks (https://www.standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ PREFIX: Final = "whsec_"
 
 
 def signing_key(secret: str, *, least: int = 1) -> bytes:
-    """The key behind a signing secret: base64 after an optional `whsec_`, with or without padding.
+    """The key that a signing secret encodes: base64 after an optional `whsec_`, with or without padding.
 
-    Raises ValueError where it has fewer than `least` bytes: `""` and `whsec_` are keys that everybody knows.
+    Raises ValueError if it is not base64 or has fewer than `least` bytes. The empty key of `whsec_` is no secret.
     """
     bare = secret.removeprefix(PREFIX).rstrip("=")
     try:

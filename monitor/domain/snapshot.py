@@ -1,4 +1,4 @@
-"""What readers show, read in one transaction."""
+"""The state that the page, the API and the metrics show."""
 
 from __future__ import annotations
 
@@ -12,69 +12,68 @@ from monitor.domain.costs import TunedModel
 from monitor.domain.flow import CounterIncrement, Tracked, Trouble
 from monitor.domain.model import Status
 
-_OVERDUE: Final = timedelta(minutes=10)  # a poll takes up to a minute, and what is the same is written seldom
+_OVERDUE: Final = timedelta(minutes=10)  # a poll takes up to a minute, and an unchanged state is written rarely
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """How much of one notifier's outbox waits, and since when."""
+    """The pending deliveries of one notifier."""
 
     notifier: str
     pending: int
     oldest: datetime | None
+    """The time of the oldest pending delivery; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchState:
-    """How watching one organisation goes, as whoever holds its lease last said.
+    """The state of watching one organisation, as the holder of its lease last stored it.
 
-    It is written when `up` or the reason of its trouble changes, and else every minute and a half at most: then polls
-    that changed nothing write nothing.
+    It is stored when `up` or the reason of its trouble changes, and otherwise at most every 90 seconds, so that a poll
+    without changes usually writes nothing.
     """
 
     org: str
-    """Or `ORG:costs`, of the import of its costs."""
+    """The organisation, or `ORG:costs` for the import of its costs."""
     up: bool | None
-    """Whether the last poll saw what it wanted to see; None before the first came to its end."""
+    """Whether the last poll succeeded; None before the first one has ended."""
     since: datetime
-    """When `up` became what it is."""
+    """When `up` last changed."""
     owner: str
-    """The process that watches it."""
+    """The process that watches the organisation."""
     trouble: Trouble | None = None
     last_success: datetime | None = None
     next_poll: datetime | None = None
 
     def current(self, now: datetime) -> bool:
-        """Whether somebody still watches: the poll that was promised, or one after it, is not long overdue."""
+        """Whether somebody still watches the organisation: its next poll is not overdue by more than ten minutes."""
         return self.next_poll is None or now - self.next_poll <= _OVERDUE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Everything that readers show, read in one transaction."""
+    """Everything that the page, the API and the metrics show, read in one transaction."""
 
     at: datetime
     jobs: tuple[Tracked, ...] = ()
-    """Jobs and batches, active, and ended within the job retention; active first, then newest first.
-
-    At most the asked number.
-    """
+    """Active jobs and batches, then those that ended within the job retention, newest first, up to a given number."""
     dropped: int = 0
-    """How many more there were."""
+    """Number of jobs and batches that are left out of `jobs`."""
     counts: Mapping[tuple[str, Status], int] = field(default_factory=dict)
-    """Fine-tuning jobs by organisation and status, of all that are stored."""
+    """Number of all stored fine-tuning jobs, by organisation and status."""
     batches: Mapping[tuple[str, Status], int] = field(default_factory=dict)
-    """The same of batches."""
+    """Number of all stored batches, by organisation and status."""
     unpriced: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """Ended jobs of unknown cost by organisation and model."""
+    """Number of finished jobs of unknown cost, by organisation and model."""
     counters: tuple[CounterIncrement, ...] = ()
+    """The totals of all stored counters."""
     billed: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
-    """The provider's bill, this UTC month to date, by organisation and line item."""
+    """US dollars on the provider's bill of this UTC month so far, by organisation and line item."""
     trained: Mapping[str, Decimal] = field(default_factory=dict)
-    """The computed cost of training, this month to date, by organisation."""
+    """US dollars of computed training cost of this UTC month so far, by organisation."""
     used: Mapping[str, Decimal] = field(default_factory=dict)
-    """What the use of tuned models cost, this month to date, by organisation, as far as there are prices."""
+    """US dollars of priced requests to fine-tuned models in this UTC month so far, by organisation."""
     models: tuple[TunedModel, ...] = ()
     backlogs: tuple[Backlog, ...] = ()
     watching: Mapping[str, WatchState] = field(default_factory=dict)
-    """By organisation, of those that were ever watched."""
+    """The state of watching, by organisation, of those that were ever watched."""

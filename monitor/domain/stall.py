@@ -1,4 +1,4 @@
-"""Whether a job is stuck: silent, without steps, ever later than it promised, or queued for unusually long."""
+"""Stall detection: a job is silent, its steps do not advance, its finish slips, or it queues unusually long."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Final
 
 from monitor.domain.model import Status
 
-_PATIENCE: Final = 20  # steps: slow storage makes single ones 18 times longer than the median, and that is no stall
-_GAPS: Final = 3  # times the longest wait between two steps: not every provider tells of every step
-_FEWEST_QUEUES: Final = 20
-_FEWEST_RUNS: Final = 5
-_SHORT: Final = timedelta(minutes=5)  # nobody acts on a delay that is shorter
-_HELD: Final = 0.1  # of what is left: for so long an estimate has to hold before it is believed again
+_PATIENCE: Final = 20  # mean steps without a new one: slow storage makes single steps up to 18 times the median
+_GAPS: Final = 3  # longest waits between reported steps without a new one: not every provider reports each step
+_FEWEST_QUEUES: Final = 20  # waits needed for a 95th percentile
+_FEWEST_RUNS: Final = 5  # runs needed for a median
+_SHORT: Final = timedelta(minutes=5)  # shorter delays are never a stall, because nobody acts on them
+_HELD: Final = 0.1  # fraction of the remaining time for which a new estimate must hold before it is believed
 
 
 class StallReason(StrEnum):
-    """Why a job counts as stalled; a closed set."""
+    """Why a job counts as stalled."""
 
     QUEUED = "queued"
     SILENT = "silent"
@@ -30,55 +30,55 @@ class StallReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """The finish a job is held to, folded one estimate at a time."""
+    """The expected finish that later estimates of a job are compared with. `promised` updates it."""
 
     made_at: datetime
     finish: datetime
     slipping: bool = False
-    """It has slipped by more than half of what was left, and since then the new one has not held yet."""
+    """Whether the finish has slipped by more than half of the remaining time, and no new estimate has held since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usual:
-    """How long the last jobs of one organisation and model took."""
+    """How long recent jobs of one organisation and model took."""
 
     queue: timedelta | None = None
-    """The 95th percentile of their waits; None where there are too few."""
+    """The 95th percentile of their queue times, but at least 5 minutes; None if fewer than 20 are known."""
     queued: int = 0
-    """How many waits that is of."""
+    """Number of known queue times."""
     run: timedelta | None = None
-    """The median of the time that they ran; None where there are too few."""
+    """The median of their run times; None if fewer than 5 are known."""
     ran: int = 0
-    """How many runs that is of."""
+    """Number of known run times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall:
-    """One episode: from the look that found a job stuck to the one that sees it move."""
+    """One stall episode of a job, which lasts until the job is seen to move."""
 
     reason: StallReason
     since: datetime
-    """The last sign of life, the last step, the moment from which it queues, or when a promise was made; our clock."""
+    """The local time of the last activity, of the last step, since which it queues, or when the promise was made."""
     usual: Usual = Usual()
     promised: datetime | None = None
-    """When it was expected to finish, before that slipped."""
+    """The expected finish before it slipped; None for other reasons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vitals:
-    """What a job shows of its life. Times are on our clock."""
+    """The properties of a job that stall detection needs. Times are on the local clock."""
 
     status: Status
     active_at: datetime
-    """Its last sign of life of any kind."""
+    """The last activity of any kind."""
     queued_at: datetime | None = None
-    """Since when it waits for its turn: its creation, or the end of a pause."""
+    """Since when it queues: its creation, or the end of a pause."""
     step: int | None = None
     steps: int | None = None
     step_at: datetime | None = None
-    """When its newest step was seen."""
+    """When the newest step was first seen."""
     step_seconds: float | None = None
-    """How long a recent step took on the mean; see `StepRate.step_seconds`."""
+    """Mean seconds of a recent step; see `StepRate.step_seconds`."""
     longest_wait: float | None = None
     """The most seconds between two recent steps; see `StepRate.longest_wait`."""
     promise: Promise | None = None
@@ -87,10 +87,10 @@ class Vitals:
 def stall_reason(
     vitals: Vitals, now: datetime, *, silence: Mapping[Status, timedelta], queue: timedelta | None = None
 ) -> StallReason | None:
-    """Why the job counts as stalled now; None while it moves, and in any status that has no limit.
+    """Why the job counts as stalled now; None if it does not, and in any status that has no limit.
 
-    `silence` is how long a job may show no sign of life, by status; `queue` is the usual longest wait of jobs like it
-    (see `usual`), which counts instead of the silence of a queue where it is known: a queue is always silent.
+    `silence` limits how long a job may be without activity, by status. `queue` is the usual queue time of similar jobs
+    (see `usual`). If it is known, it replaces the limit for queued jobs, because a queued job never shows activity.
     """
     limit = silence.get(vitals.status)
     if limit is None:
@@ -107,7 +107,7 @@ def stall_reason(
 
 
 def _without_step(vitals: Vitals, now: datetime, limit: timedelta) -> bool:
-    """Whether its step does not advance, other signs of life or not; after the last one, there is none to come."""
+    """Whether the step has not advanced for too long, regardless of other activity; never after the last step."""
     if vitals.step_at is None or (vitals.step is not None and vitals.steps is not None and vitals.step >= vitals.steps):
         return False
     usual = max(_PATIENCE * (vitals.step_seconds or 0.0), _GAPS * (vitals.longest_wait or 0.0))
@@ -115,11 +115,12 @@ def _without_step(vitals: Vitals, now: datetime, limit: timedelta) -> bool:
 
 
 def promised(promise: Promise | None, finish: datetime | None, now: datetime) -> Promise | None:
-    """The promise after another look at the estimated finish; None where there is no estimate now.
+    """The promise after another estimate of the finish; None if there is no promise yet and no estimate in the future.
 
-    The first estimate is the promise. It slips when the job is expected later than that by more than half of what was
-    left when it was made (and by five minutes at least): by the newest estimate, or because that has passed or is gone.
-    Then the new estimate takes its place, and when it has held for a tenth of what it leaves, the job moves again.
+    The first estimate becomes the promise. It slips when the job is expected to finish later by more than half of the
+    time that was left when the promise was made, and by more than five minutes. An estimate that has passed or is
+    missing counts as `now`. The new estimate then replaces the promise and counts as slipping until it has held, within
+    a tenth, for a tenth of the time that it leaves.
     """
     if promise is None:
         return Promise(made_at=now, finish=finish) if finish is not None and finish > now else None
@@ -136,10 +137,10 @@ def promised(promise: Promise | None, finish: datetime | None, now: datetime) ->
 
 
 def usual(times: Iterable[tuple[timedelta | None, timedelta | None]]) -> Usual:
-    """What is usual, given how long each of the last jobs of one organisation and model waited and ran, where known."""
-    each = [*times]
-    waits = [wait.total_seconds() for wait, _ in each if wait is not None]
-    runs = [ran.total_seconds() for _, ran in each if ran is not None]
+    """The usual times, given the queue time and the run time of each recent job, each None if unknown."""
+    known = [*times]
+    waits = [wait.total_seconds() for wait, _ in known if wait is not None]
+    runs = [ran.total_seconds() for _, ran in known if ran is not None]
     longest = quantiles(waits, n=20, method="inclusive")[-1] if len(waits) >= _FEWEST_QUEUES else None
     return Usual(
         queue=max(timedelta(seconds=longest), _SHORT) if longest is not None else None,

@@ -1,4 +1,4 @@
-"""Templates of the operator: messages in words of their own, and the built-in ones where these fail."""
+"""The operator's message templates, with the built-in text as a fallback if one cannot be rendered."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from typing import Any, Final
 from monitor.domain.news import Message, TemplateFailure
 
 Writer = Callable[[Mapping[str, Any]], str]
-"""Text from what is known of a message. Raises TemplateFailed; it is bounded in time and size."""
+"""Renders a template with the `variables` of a message. It is bounded in time and size. Raises TemplateFailed."""
 _REASON: Final = 300
 
 
 class TemplateFailed(Exception):
-    """A template that cannot be rendered. The text says why, and is safe to show."""
+    """A template that cannot be rendered. The text gives the reason and contains no secrets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageTemplate:
-    """What a message says instead of the built-in words. What is None stays as it is."""
+    """Templates for the parts of a message. A part whose template is None keeps the built-in text."""
 
     name: str
     title: Writer | None = None
     text: Writer | None = None
-    """Instead of the facts, the error and the hint."""
+    """Replaces the facts, the error and the hint."""
     body: Writer | None = None
-    """Instead of the whole JSON of a webhook."""
+    """Replaces the whole JSON of a webhook."""
 
 
 def written(template: MessageTemplate, message: Message) -> Message:
-    """The message in the template's words; in its own, and saying why, where the template fails.
+    """The message with its parts rendered from the template.
 
-    What comes of it is text like any other: channels escape and cut it.
+    If the template fails, it is the built-in message with the reason as `template_failure`. Rendered text is untrusted
+    like any other: channels escape and truncate it.
     """
     known = variables(message)
     try:
@@ -51,7 +52,7 @@ def written(template: MessageTemplate, message: Message) -> Message:
 
 
 def variables(message: Message) -> dict[str, Any]:
-    """What a template may use: the built-in message, part by part, and the `data` of its webhook."""
+    """The variables of a template: the parts of the built-in message, and the fields of its webhook `data`."""
     facts: dict[str, str] = {}
     for label, value in message.facts:
         facts[label] = f"{facts[label]}, {value}" if label in facts else value

@@ -1,4 +1,4 @@
-"""Text from outside, made harmless before anything shows it."""
+"""Cleans untrusted text before it is displayed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from typing import Final
 
 ELLIPSIS: Final = "…"
 NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-"""What the operator calls organisations, notifiers, routes and budgets: labels and parts of addresses as they are."""
-_JOINERS: Final = "\u200c\u200d"  # emoji and several scripts are spelt with them
+"""The pattern for configured names of organisations, notifiers, routes and budgets, safe in labels and URLs."""
+_JOINERS: Final = "\u200c\u200d"  # zero-width joiners are part of emoji and of several scripts
 _BREAKS: Final = frozenset("\n\r\x0b\x0c\x85\u2028\u2029")
-# Controls, bidi and other invisible formats, surrogates, private use, unassigned.
+# Unicode categories: control, format (including bidi), surrogate, private use, unassigned.
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
 def clean(text: str, limit: int) -> str:
-    """At most `limit` characters without control, bidi or other invisible ones; line breaks stay, as `\\n`."""
-    # Looking at a bounded part keeps a megabyte of noise from holding the loop.
+    """The text without control, bidi and other invisible characters, truncated to `limit` characters.
+
+    Every kind of line break becomes `\\n`.
+    """
+    # Only a bounded part is examined, so that a megabyte of noise does not block the event loop.
     shown = "".join(filter(None, map(_harmless, text[: 4 * limit]))).strip()
     if len(shown) <= limit and len(text) <= 4 * limit:
         return shown
@@ -24,7 +27,7 @@ def clean(text: str, limit: int) -> str:
 
 
 def line(text: str, limit: int) -> str:
-    """The same on one line, with single spaces."""
+    """The text as by `clean`, on one line with single spaces."""
     return " ".join(clean(text, limit).split())
 
 

@@ -1,4 +1,4 @@
-"""Why a job failed, in classes that say who can fix it, with the next step to take."""
+"""Classifies why a job failed, by who can fix it, with a hint what to do next."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from monitor.domain.model import FailureClass, JobError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """A failure understood: its class, what to do next, and whether the same job may work if created again."""
+    """The class of a failure with a hint what to do next."""
 
     cls: FailureClass
     hint: str
     retryable: bool
+    """Whether the same job may succeed if it is created again."""
 
 
 _HINTS: Final = {
@@ -36,7 +37,8 @@ _HINTS: Final = {
 }
 _RETRYABLE: Final = frozenset({FailureClass.PROVIDER, FailureClass.QUOTA})
 
-# Vendors' tables know the documented codes (`JobError.failure`); of others, words decide. The first that occurs wins.
+# Documented codes are classified by the vendors' tables (`JobError.failure`). For others, the first of these words that
+# occurs in the error decides.
 _WORDS: Final = (
     ("moderation", FailureClass.MODERATION),
     ("unsafe", FailureClass.MODERATION),
@@ -56,7 +58,7 @@ _WORDS: Final = (
 
 
 def triage(error: JobError | None) -> Diagnosis:
-    """The class of a failed job's error, by what its vendor says of the code, else by its words."""
+    """The diagnosis of a failed job's error, by its documented code or else by the words of its message."""
     error = error or JobError()
     cls = error.failure or _by_words(error)
     return Diagnosis(cls=cls, hint=error.hint or _HINTS[cls], retryable=cls in _RETRYABLE)

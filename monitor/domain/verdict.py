@@ -1,4 +1,4 @@
-"""How a run ended, read off its curve as a person would: blew up, ended worse, did not learn, or overfits."""
+"""The verdict on a training curve: it blew up, ended worse than it began, did not learn, or overfits."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from monitor.domain.curve import (
 from monitor.domain.model import Metrics
 
 _NO_CHECKPOINTS: Final[Mapping[int, str]] = {}
-_FEWEST_STEPS: Final = 10  # fewer are no curve
-_FEWEST_EVALS: Final = 3
-_PEAK: Final = 1.5
-_MARGIN: Final = 0.05
-_EVAL_MARGIN: Final = 0.02  # a real run that ended 1.3 % above its best was healthy
-_NOISY: Final = 0.10  # from twice the margin on, one step alone is no measure of the model as it was
-_DEAFENING: Final = 9.0  # an end of the scale, short of what no float can hold
-_MANY_EVALS: Final = 20  # from here on they may be of single batches, and are read in windows, with their noise
-_GAIN_MARGIN: Final = 0.05  # rewards and accuracies are of fewer samples
-_VISIBLE: Final = 0.002  # of all that validation moved: from 2.0 to 0.001 and back to 0.002 is no overfitting
-_FIRST_BY: Final = 0.03  # of the run: a first known loss that is later is not that of the model as it was
+_FEWEST_STEPS: Final = 10  # steps: a shorter training curve is not judged
+_FEWEST_EVALS: Final = 3  # evaluations: a shorter validation curve is not judged
+_PEAK: Final = 1.5  # a loss above this multiple of its start has blown up
+_MARGIN: Final = 0.05  # relative changes of training values within it do not count
+_EVAL_MARGIN: Final = 0.02  # the same for validation: a real run that ended 1.3 % above its best was healthy
+_NOISY: Final = 0.10  # relative noise, twice the margin, from which on a single first step is not a reliable start
+_DEAFENING: Final = 9.0  # the largest noise (a logarithm) that is used, so that its exponential cannot overflow
+_MANY_EVALS: Final = 20  # from this number on, evaluations may be of single batches, and are smoothed
+_GAIN_MARGIN: Final = 0.05  # the margin for validation rewards and accuracies, which come from fewer samples
+_VISIBLE: Final = 0.002  # of the range of validation: from 2.0 to 0.001 and back to 0.002 is no overfitting
+_FIRST_BY: Final = 0.03  # of the run: a first known loss after it is not the loss of the untrained model
 
 
 class VerdictKind(StrEnum):
-    """How a run ended, where that needs a comment; a closed set, because it is a metric label."""
+    """What is wrong with a run. It is a metric label, and therefore a closed set."""
 
     BLEW_UP = "blew_up"
     ENDED_WORSE = "ended_worse"
@@ -48,76 +48,79 @@ class VerdictKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a person reading the curve would say."""
+    """What is wrong with a run, and which of its models is better than the last one."""
 
     kind: VerdictKind
     text: str
     """One sentence for people."""
     since_step: int | None = None
-    """Where the explosion, the part that is worse than the start, or the overfitting begins."""
+    """The step at which the explosion, the part that is worse than the start, or the overfitting begins."""
     best_step: int | None = None
-    """The step whose model is to be preferred to the last one; None where no step is known to be better."""
+    """The step with a better model than the last one; None if no step is known to be better."""
     best_checkpoint: str | None = None
-    """The best checkpoint by the validation around it; None where none is known to be better than the last model."""
+    """The name of the best checkpoint, by the values around its step; None if none is known to be better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """The curves of one run, finite throughout. Those of gains, such as rewards, are their negatives."""
+    """The curves of one run. All values are finite, and those of rewards and accuracies are negated."""
 
     what: str
-    """`loss`, `reward` or `accuracy`."""
+    """What the curves measure: `loss`, `reward` or `accuracy`."""
     train: Series
     smooth: Series
-    """The running medians of the training."""
+    """The running medians of `train`."""
     evals: Series
+    """The validation curve."""
     checkpoints: Mapping[int, str]
+    """The names of checkpoints by step."""
 
     @property
     def untuned(self) -> float | None:
-        """What validation gave before the first step, where that was measured."""
+        """The validation value before the first step; None if it was not measured."""
         return self.evals[0][1] if len(self.evals) > 1 and self.evals[0][0] <= 0 else None
 
     @property
     def flat(self) -> bool:
-        """Whether validation never moved from its first value."""
+        """Whether validation stayed within the margin around its first value."""
         within = (_near(value, self.evals[0][1], _EVAL_MARGIN) for _, value in self.evals)
         return len(self.evals) >= _FEWEST_EVALS and all(within)
 
     @property
     def start(self) -> float:
-        """What the model gave as it was: at the first step, or of gains, which have more noise, at the first few."""
+        """The value of the untrained model: the first loss, or the mean of the first gains, which have more noise."""
         return self.train[0][1] if self.what == "loss" else self.early
 
     @property
     def early(self) -> float:
-        """What the first tenth of the steps gave, of at least three."""
+        """The average of the first tenth of the steps, at least three."""
         return self._mean(self.train[: tenth(self.train)])
 
     @property
     def end(self) -> float:
-        """What the last tenth of the steps gave, of at least three."""
+        """The average of the last tenth of the steps, at least three."""
         return self._mean(self.train[-tenth(self.train) :])
 
     def _mean(self, curve: Series) -> float:
-        """The median of losses, which have spikes; the mean of gains, of which most may be nothing."""
+        """The median of losses, which have spikes, or the mean of gains, most of which may be 0."""
         values = [value for _, value in curve]
         return median(values) if self.what == "loss" else fmean(values)
 
     def shown(self, value: float) -> str:
-        """The value as people know it, with three digits."""
+        """The value for people, with its original sign and three digits."""
         return f"{value if self.what == 'loss' else -value:.3g}"
 
 
 def judge(points: Sequence[Metrics], checkpoints: Mapping[int, str] = _NO_CHECKPOINTS) -> Verdict | None:
-    """The verdict on a run that is over; None for a healthy end, and where there is too little to judge.
+    """The verdict on a run that is over; None if it is healthy or there is too little to judge.
 
-    Points may come in any order, twice, and with any field missing or not finite. A run that has rewards is judged by
-    them, another one by its losses, and by its accuracies where it has neither. `checkpoints` are names by step.
+    Points may be unordered and repeated, with any field missing or not finite. A run is judged by its rewards, or else
+    by its losses, or else by its accuracies. `checkpoints` maps steps to names.
 
-    The thresholds agree with what people found on real runs (tests/domain/test_verdict.py). The end is compared with
-    the loss of *step 1*, that of the model as it was: where a run blew up, the loss fell to half of its first few
-    values, and the best validation was the last, and still the model was a quarter worse than before.
+    The thresholds agree with people's judgement of real runs (tests/domain/test_verdict.py). The end is compared with
+    the loss of *step 1*, which is that of the untrained model. Other references mislead: in one run that blew up, the
+    loss fell to half of its first few values and the last validation was the best one, yet the model was a quarter
+    worse than before.
     """
     for what in ("reward", "loss", "accuracy"):
         gains = what != "loss"
@@ -142,7 +145,7 @@ def _of_losses(run: _Run, *, lost: int | None) -> Verdict | None:
         return _salvaged(run, Verdict(kind=VerdictKind.BLEW_UP, text=text, since_step=lost))
     if len(run.train) < _FEWEST_STEPS or run.start <= 0.0:
         return _by_evals(run)
-    # In logarithms: steps of one example differ by a quarter, those of thirty by a thirtieth.
+    # The noise is relative, hence the logarithms. Losses of steps with one example differ by about a quarter.
     noise = min(noise_of([log(value) for _, value in run.train if value > 0.0]), _DEAFENING)
     limit = run.start * max(_PEAK, exp(3.0 * noise) if noise > _NOISY else 0.0)
     exploded = next((step for step, value in run.smooth if value > limit), None)
@@ -157,7 +160,7 @@ def _of_losses(run: _Run, *, lost: int | None) -> Verdict | None:
 
 
 def _ended_worse(run: _Run, noise: float) -> bool:
-    """Whether the end is above the start by more than chance, and validation, where it is known, agrees."""
+    """Whether the end is above the start by more than chance, and validation agrees if it is known."""
     sure = noise <= _NOISY or run.untuned is not None
     if run.flat or run.end <= run.start * (1.0 + _MARGIN if sure else exp(2.0 * noise)):
         return False
@@ -165,9 +168,9 @@ def _ended_worse(run: _Run, noise: float) -> bool:
 
 
 def _did_not_learn(run: _Run, noise: float) -> bool:
-    """Whether the end is where the start was. Validation knows better than a single step."""
+    """Whether the end is as high as the start. A flat validation curve is better evidence than a single first step."""
     if run.flat:
-        # A median has 1.25 times the error of a mean, and these are two: the margin is that of two deviations.
+        # A median has 1.25 times the standard error of a mean, and two medians are compared: 2 * 1.25 * sqrt(2) = 3.5.
         near_early = _near(run.end, run.early, max(_MARGIN, 3.5 * noise / sqrt(tenth(run.train))))
         return near_early and _near(run.end, run.start, max(_MARGIN, 3.0 * noise))
     fell = len(run.evals) > 1 and run.evals[-1][1] < run.evals[0][1] * (1.0 - _EVAL_MARGIN)
@@ -176,7 +179,7 @@ def _did_not_learn(run: _Run, noise: float) -> bool:
 
 
 def _by_evals(run: _Run) -> Verdict | None:
-    """The verdict on a run of which little more than its validation is known."""
+    """The verdict on a run with too short a training curve, by its validation."""
     if run.untuned is not None and len(run.evals) >= _FEWEST_EVALS:
         start, end = run.untuned, run.evals[-1][1]
         if run.flat:
@@ -188,12 +191,12 @@ def _by_evals(run: _Run) -> Verdict | None:
 
 
 def _of_gains(run: _Run) -> Verdict | None:
-    """The verdict by rewards or accuracies, which have much noise: what may be chance is not reported."""
+    """The verdict by rewards or accuracies. They are noisy: changes that may be chance are not reported."""
     if len(run.train) < _FEWEST_STEPS:
         return _by_evals(run)
     margin = _MARGIN * abs(run.start)
     changes = [after[1] - before[1] for before, after in pairwise(run.train)]
-    # Both the change of one step and that between the means of two tenths have the errors of two values.
+    # A change between two steps and one between the means of two tenths both contain the errors of two values.
     error = sqrt(fmean(change * change for change in changes) / tenth(run.train))
     fall = run.end - run.start
     if fall > max(margin, 2.0 * error):
@@ -204,7 +207,7 @@ def _of_gains(run: _Run) -> Verdict | None:
 
 
 def _overfits(run: _Run) -> Verdict | None:
-    """Validation ends above its best. That the last is not the best alone proves nothing: noise does it, too."""
+    """The verdict OVERFITS if validation ends above its best value by more than the margin and its noise."""
     count = len(run.evals)
     if count < _FEWEST_EVALS:
         return None
@@ -212,7 +215,7 @@ def _overfits(run: _Run) -> Verdict | None:
     smooth = running_medians(run.evals, width)
     (since, best), end = min(smooth, key=lambda point: point[1]), smooth[-1][1]
     values = [value for _, value in run.evals]
-    # Rewards are of few samples, losses of all tokens: of a few losses, the rise is no noise.
+    # Losses average over all tokens, so that a few of them have little noise; rewards come from few samples.
     noise = noise_of(values) if run.what != "loss" or count >= _MANY_EVALS else 0.0
     margin = _EVAL_MARGIN if run.what == "loss" else _GAIN_MARGIN
     if end - best <= max(margin * abs(best), _VISIBLE * (max(values) - best), 3.0 * noise / sqrt(width)):
@@ -259,7 +262,7 @@ def _unmoved(run: _Run, which: str, start: float, end: float) -> Verdict:
 
 
 def _salvaged(run: _Run, verdict: Verdict) -> Verdict:
-    """The verdict with what was good before it went wrong; the best of evaluations that are all bad is not."""
+    """The verdict with the best step and checkpoint from before it went wrong, if the model was ever better then."""
     if not run.train or verdict.since_step is None:
         return verdict
     since, better = verdict.since_step, run.start - _MARGIN * abs(run.start)

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from monitor.clock import SystemClock
-from monitor.domain.pricing import spoken
+from monitor.domain.pricing import format_cost
 from monitor.domain.render import batch_facts, span
 from monitor.domain.text import clean
 from monitor.environ import environ
@@ -109,7 +109,7 @@ def model(job: Job) -> str:
 
 def cost(job: Job) -> str:
     """`$2.40`, `about $2.40`, `about $2.40 (between $2.10 and $2.90)`; empty where the cost is unknown."""
-    return spoken(job.cost.cost) if job.cost.usd is not None else ""
+    return format_cost(job.cost.cost) if job.cost.usd is not None else ""
 
 
 def short_cost(job: Job) -> str:

@@ -18,7 +18,7 @@ from monitor import __version__, notifiers
 from monitor.clock import SystemClock
 from monitor.config import Settings
 from monitor.domain.cards import render_card
-from monitor.domain.durations import spoken
+from monitor.domain.durations import format_duration
 from monitor.domain.flow import Tracked
 from monitor.domain.model import FailureClass, Job, JobError, Method, Status
 from monitor.domain.news import OF_JOBS, Card, EventType, Message, Severity, Subject, SubjectKind
@@ -170,7 +170,7 @@ def _sending(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
     if kept := [to for to in rule.addresses(metadata) if rule.keeps_card(to)]:
         yield f"one message for each job, edited in place: {', '.join(map(inert, kept))}"
     if rule.group_wait:
-        yield f"notifications to one notifier within {spoken(rule.group_wait)} are sent as one message"
+        yield f"notifications to one notifier within {format_duration(rule.group_wait)} are sent as one message"
     if rule.mutes:
         yield f"muted during {', '.join(mute.name for mute in rule.mutes)}"
     if rule.template is not None:
@@ -193,7 +193,7 @@ def _route_view(number: int, rule: Rule, tracked: Tracked, labels: Mapping[str, 
         "not_allowed": [*rule.notify_from.read(metadata)[1]] if rule.notify_from is not None else [],
         "mention": rule.mention_from.read(metadata) if rule.mention_from is not None else None,
         "cards": [to for to in rule.addresses(metadata) if rule.keeps_card(to)],
-        "group_wait": spoken(rule.group_wait) if rule.group_wait else None,
+        "group_wait": format_duration(rule.group_wait) if rule.group_wait else None,
         "mute": [mute.name for mute in rule.mutes],
         "template": rule.template.name if rule.template is not None else None,
     }

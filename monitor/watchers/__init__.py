@@ -1,1 +1,1 @@
-"""Look, decide, commit, wait: one file for each thing that is watched."""
+"""The loops that watch providers: poll, decide, commit, wait. Each module watches one thing."""

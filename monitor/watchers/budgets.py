@@ -1,4 +1,4 @@
-"""Watches the budgets: add up, show, notify of what was crossed, wait."""
+"""Watches budgets: adds up the costs, publishes the sums as metrics, and announces crossed thresholds."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
-_NAME: Final = ":budgets"  # no organisation's name has a colon
-_MANY: Final = 2_000  # costs
+_NAME: Final = ":budgets"  # the name of its lease; no organisation's name contains a colon
+_MANY: Final = 2_000  # cost records times budgets: more are added up in a thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetWatcher:
-    """All budgets of all organisations."""
+    """Watches all budgets."""
 
     budgets: tuple[Budget, ...]
     orgs: tuple[OrgRef, ...]
-    """Every configured organisation."""
+    """All configured organisations."""
     rules: tuple[Rule, ...]
     costs: CostStore
     outbox: Outbox
@@ -43,13 +43,13 @@ class BudgetWatcher:
     """Seconds between two checks."""
 
     async def run(self, first: float = 0.0) -> None:
-        """Check for ever, `first` seconds from now on."""
+        """Check for ever, beginning in `first` seconds."""
         await repeat(self._step, self.clock, first=first, watcher="budgets")
 
     async def check_once(self, now: datetime) -> tuple[str, ...]:
-        """One step; gives the ids of the news it made: none, when another replica holds the lease.
+        """One step. Returns the ids of the announced news, which are none if another replica holds the lease.
 
-        What the budgets have come to is shown in any case. Raises StoreError.
+        The sums are published in any case. Raises StoreError.
         """
         covered = [org for budget in self.budgets for org in budget.covers(self.orgs)]
         orgs = sorted({name for org in covered for name in (org.org, *org.was)})
@@ -72,7 +72,7 @@ class BudgetWatcher:
     def _evaluate(
         self, costs: BudgetRecords, notified: Mapping[str, str | None], now: datetime
     ) -> tuple[tuple[BudgetState, ...], list[News]]:
-        """What each budget has come to, and what is to be notified of it."""
+        """The sum of each budget, and the news to announce."""
         states, found = [], []
         for budget in self.budgets:
             recipients = budget_recipients(budget, self.orgs, self.rules, now)

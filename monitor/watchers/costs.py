@@ -1,4 +1,4 @@
-"""Watches one organisation's books at its provider, what its tuned models are used for and what is billed."""
+"""Imports one organisation's usage of fine-tuned models and its bill from the provider."""
 
 from __future__ import annotations
 
@@ -29,42 +29,42 @@ from monitor.watchers.repeat import repeat
 log = get_logger()
 
 T = TypeVar("T")
-_USAGE_DAYS: Final = 31  # in one step: one that fails is done again as a whole
-_BILL_DAYS: Final = 93
+_USAGE_DAYS: Final = 31  # days of usage in one step, which is repeated as a whole if it fails
+_BILL_DAYS: Final = 93  # days of the bill in one step
 _COMPARED: Final = timedelta(days=WINDOW + 10)
-_MANY: Final = 500  # lines of the books: to reckon with one takes 20 µs
+_MANY: Final = 500  # records: more are processed in a thread, because each takes about 20 µs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostWatcher:
-    """One organisation's books, read with its admin key."""
+    """Imports the usage and the bill of one organisation with its admin key."""
 
     billing: BillingSource
     store: CostStore
     watching: JobStore
-    """Keeps how the import goes."""
+    """Stores the state of the import."""
     leases: Leases
     prices: Prices
-    """The prices of the organisation's provider."""
+    """The prices for the organisation."""
     interval: float
-    """Seconds between two readings of the newest days."""
+    """Seconds between two imports of the newest days."""
     clock: Clock
     health: BillingHealth
     jitter: Callable[[], float]
     lookback: timedelta
-    """How far back the first import goes, where that is farther than the start of the month before."""
+    """How far back the first import goes, if that is earlier than the start of the previous month."""
     _unpriced: set[str] = field(default_factory=set, init=False, repr=False)
-    """Models that were already warned about."""
+    """Models without a price that were already logged."""
 
     async def run(self, first: float = 0.0) -> None:
-        """Read for ever, `first` seconds from now on: at once while there is more, else in intervals."""
+        """Import for ever, beginning in `first` seconds: without a pause while days are missing, then in intervals."""
         await repeat(self._step, self.clock, first=first, org=self.billing.org, watcher="costs")
 
     async def read_once(self, now: datetime) -> bool | None:
-        """One step: a stretch of usage and one of the bill. True where both are read up to today.
+        """One step: import a range of days of the usage and one of the bill.
 
-        None when another replica holds the lease. Raises SourceError for what was not read, StoreError for what was
-        not stored. What was read whole before that is booked, and what was half read is not.
+        Returns whether both are imported up to today; None if another replica holds the lease. Raises SourceError if a
+        range could not be read, and StoreError if it could not be stored. A range is stored as a whole or not at all.
         """
         org = self.billing.org
         if not await self.leases.take(org):
@@ -76,10 +76,7 @@ class CostWatcher:
         failure = None
         try:
             await self._usage(usage)
-        except (
-            ProviderUnavailable,
-            Malformed,
-        ) as error:  # it says nothing of the other half
+        except (ProviderUnavailable, Malformed) as error:  # the bill may be readable even so
             failure = error
         await self._bills(bills, now)
         if failure is not None:
@@ -92,7 +89,7 @@ class CostWatcher:
         models = await self.store.tuned_models([org])
         shared = frozenset(model.id for model in models if model.shared)
         priced = await _in_thread_if_large(
-            lambda: [self._priced(one, shared=one.model in shared) for one in found], of=len(found)
+            lambda: [self._priced(one, shared=one.model in shared) for one in found], size=len(found)
         )
         await self.store.record_usage(org, priced, until=wanted.until)
         for model in {one.model for one in priced if one.usd is None} - self._unpriced:
@@ -100,7 +97,7 @@ class CostWatcher:
             log.warning("usage.unpriced", org=org, model=model)
 
     def _priced(self, one: Usage, *, shared: bool) -> Usage:
-        """With what it cost by the price of its day, where that is known."""
+        """The usage with its cost at the price of its day, if that is known."""
         usd = use_cost(one.model, one.day, one.tokens, self.prices, batch=one.batch, shared=shared)
         return replace(one, usd=usd)
 
@@ -115,7 +112,7 @@ class CostWatcher:
         return wait
 
     async def _turn(self) -> float:
-        """One step, and what to remember of how it went; the seconds to the next. Raises StoreUnavailable."""
+        """One step, with its result noted in `health`. Returns the seconds to the next one. Raises StoreUnavailable."""
         try:
             done = await self.read_once(self.clock.now())
         except SourceError as error:
@@ -129,7 +126,7 @@ class CostWatcher:
         return self._delay(None)
 
     async def _compare(self, now: datetime) -> None:
-        """Hold what was computed against what was billed. Without the store, what was found before stays."""
+        """Update the drift between computed and billed costs. It stays as it was if the store is down."""
         today = now.date()
         try:
             found = await self.store.records(now - _COMPARED, [self.billing.org])
@@ -140,11 +137,11 @@ class CostWatcher:
             lambda: drift(
                 reconcile(found.spendings, found.usages, found.bills, since, today, kinds=line_item_kind), today
             ),
-            of=len(found.spendings) + len(found.usages) + len(found.bills),
+            size=len(found.spendings) + len(found.usages) + len(found.bills),
         )
 
     async def _record(self, next_read: datetime) -> None:
-        """Keep how the import goes for all readers. Only the holder of the lease may."""
+        """Store the state of the import for all replicas, if this one holds the lease."""
         name, health = f"{self.billing.org}:costs", self.health
         if self.leases.term(self.billing.org) is None:
             return
@@ -176,7 +173,7 @@ class CostWatcher:
         return self._delay(trouble)
 
     def _succeeded(self, done: bool | None) -> None:
-        if done is None:  # another replica reads: what it finds is in the store, how it fares is not known here
+        if done is None:  # another replica imports
             return
         if self.health.trouble is not None:
             log.info("costs.recovered", org=self.billing.org, failures=self.health.failures)
@@ -189,6 +186,6 @@ class CostWatcher:
         return next_delay(pace, active=True, failures=self.health.failures, trouble=trouble, jitter=self.jitter())
 
 
-async def _in_thread_if_large(reckon: Callable[[], T], *, of: int) -> T:
-    """The result; where it is made of many lines, by a thread, so that nobody waits for it."""
-    return await anyio.to_thread.run_sync(reckon) if of > _MANY else reckon()
+async def _in_thread_if_large(compute: Callable[[], T], *, size: int) -> T:
+    """The result of a computation, which runs in a thread if it has many records, so as not to block the event loop."""
+    return await anyio.to_thread.run_sync(compute) if size > _MANY else compute()

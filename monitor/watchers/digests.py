@@ -1,4 +1,4 @@
-"""Announces digests when they are due by local time, each once."""
+"""Announces each issue of a digest once, when it is due by local time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
-_NAME: Final = ":digests"  # no organisation's name has a colon
-_PAGE: Final = 500
+_NAME: Final = ":digests"  # the name of its lease; no organisation's name contains a colon
+_PAGE: Final = 500  # jobs
 
 
 def times_of(digest: Digest, now: datetime) -> Times:
-    """The last period that is over now. Through changes of clocks a time that is skipped is the moment of the change,
-    and one that comes twice counts once."""
+    """The latest period of a digest that is over.
+
+    When clocks change, a local time that is skipped counts as the moment of the change, and one that occurs twice
+    counts once.
+    """
     soon = now.astimezone(digest.zone) + timedelta(minutes=2)
     ticks = (tick.astimezone(UTC) for tick in CronSim(digest.cron, soon, reverse=True))
     end, start, before = islice((tick for tick in ticks if tick <= now), 3)
@@ -35,7 +38,7 @@ def times_of(digest: Digest, now: datetime) -> Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestWatcher:
-    """All digests."""
+    """Watches all digests."""
 
     digests: tuple[Digest, ...]
     orgs: tuple[OrgRef, ...]
@@ -48,11 +51,11 @@ class DigestWatcher:
     """Seconds between two checks."""
 
     async def run(self, first: float = 0.0) -> None:
-        """Check for ever, `first` seconds from now on."""
+        """Check for ever, beginning in `first` seconds."""
         await repeat(self._step, self.clock, first=first, watcher="digests")
 
     async def check_once(self, now: datetime) -> tuple[str, ...]:
-        """One step; gives the ids of the issues that are announced by it. Raises StoreError."""
+        """One step. Returns the ids of the issues that it announced. Raises StoreError."""
         due = [(digest, times_of(digest, now)) for digest in self.digests]
         marks = [baseline(digest, times.end) for digest, times in due]
         notified = await self.outbox.notified([mark.subject.topic for mark in marks])
@@ -73,7 +76,7 @@ class DigestWatcher:
         return self.interval
 
     async def _news(self, digest: Digest, times: Times, *, known: bool, now: datetime) -> News:
-        """The issue; of a digest that is new, or that was due long ago, only the mark that it was."""
+        """The issue; only its baseline if the digest is new or the issue was due too long ago."""
         if not known or now - times.end > LATEST:
             return baseline(digest, times.end)
         names = [org.org for org in self.orgs]

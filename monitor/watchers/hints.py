@@ -1,6 +1,6 @@
-"""Has jobs read back that webhooks say are over: what a webhook says is never believed, only looked into.
+"""Polls organisations at once when a webhook reports the end of a job.
 
-The look is a poll, made at once. So an end goes the same way whatever has shown it, and is announced once.
+A webhook is never trusted, only taken as a hint. The poll sees the end like any other, so that it is announced once.
 """
 
 from __future__ import annotations
@@ -19,48 +19,50 @@ from monitor.watchers.store_trouble import StoreTrouble
 
 log = get_logger()
 
-_GAP: Final = 0.3  # seconds between two polls for webhooks that come one after the other
-_IDLE: Final = 60.0
-_LONGEST: Final = 30.0
-_STORE_RETRY: Final = 5.0
-_PRUNE_EVERY: Final = 3600.0
+_GAP: Final = 0.3  # seconds between two polls, if webhooks arrive in quick succession
+_IDLE: Final = 60.0  # seconds until the next check without any webhook
+_LONGEST: Final = 30.0  # seconds: the longest wait between two polls for the same jobs
+_STORE_RETRY: Final = 5.0  # seconds
+_PRUNE_EVERY: Final = 3600.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingHint:
-    """One organisation's jobs that are to be read back, and when, in monotonic seconds."""
+    """The next poll of one organisation for the jobs that webhooks hint at. Times are monotonic seconds."""
 
     jobs: frozenset[str]
     due: float
     tries: int = 0
-    """Polls made for them; the provider may show an end later than it pushes it."""
+    """Number of polls for these jobs: a provider may list an end later than its webhook reports it."""
     polled: float = -math.inf
+    """The time of the latest of these polls."""
 
     def joined(self, jobs: frozenset[str], monotonic: float) -> PendingHint:
-        """With the jobs as they are now: a new one is looked for at once, whatever the others wait for."""
+        """The same for the jobs that are hinted at now. A new job makes it due at once, at least _GAP after a poll."""
         if jobs <= self.jobs:
             return replace(self, jobs=jobs)
         return replace(self, jobs=jobs, tries=0, due=max(monotonic, self.polled + _GAP))
 
     def tried(self, monotonic: float) -> PendingHint:
-        """After a poll: the next is due ever later."""
+        """The same after a poll, with exponential backoff."""
         wait = min(2.0**self.tries, _LONGEST)
         return replace(self, tries=self.tries + 1, due=monotonic + wait, polled=monotonic)
 
 
 @dataclass(slots=True, kw_only=True)
 class HintWatcher:
-    """Nudges the polls of those organisations of which a webhook came."""
+    """Triggers polls of the organisations for which a webhook has arrived."""
 
     store: HintStore
     polls: Mapping[str, PollState]
-    """By organisation."""
+    """The poll state by organisation."""
     clock: Clock
     _pending: dict[str, PendingHint] = field(default_factory=dict)
     _pruned: float | None = None
+    """When old hints were last deleted, in monotonic seconds."""
 
     async def run(self) -> None:
-        """Look for webhooks for ever, whenever one comes."""
+        """Check for webhooks for ever, whenever one arrives."""
         store = StoreTrouble()
         while True:
             try:
@@ -73,7 +75,7 @@ class HintWatcher:
             await self.store.arrived.wait(self.clock, wait)
 
     async def step(self, now: datetime) -> float:
-        """Nudge the polls that are due; the seconds until there is something to do again. Raises StoreError."""
+        """Trigger the polls that are due. Returns the seconds until the next one is. Raises StoreError."""
         found = await self.store.open(now)
         monotonic = self.clock.monotonic()
         waiting = {}
@@ -93,7 +95,7 @@ class HintWatcher:
         pending = was.joined(state.hinted, monotonic) if was is not None else fresh
         if pending.due > monotonic:
             return pending
-        if state.paused or monotonic < state.not_before:  # the provider asked for a pause, which its own webhooks keep
+        if state.paused or monotonic < state.not_before:  # a pause that the provider asked for applies to hints, too
             return replace(pending, due=max(state.not_before, monotonic + 1.0))
         state.poll()
         return pending.tried(monotonic)

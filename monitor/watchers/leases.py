@@ -1,4 +1,4 @@
-"""Keeps this replica's session in the database, and its fair share of the organisations."""
+"""Renews this replica's session in the database, and keeps its fair share of the organisations."""
 
 from __future__ import annotations
 
@@ -15,21 +15,25 @@ from monitor.watchers.state import PollState
 
 log = get_logger()
 
-_SPREAD: Final = 0.02  # seconds between the first polls of two organisations that were taken over, so as not to burst
+_SPREAD: Final = 0.02  # seconds between the first polls of two acquired organisations, which avoids a burst
 _AFTER_ANOTHER: Final = 0.15
-"""Of an interval: it was due when it was given away, by a clock that is early now and then, and its poll was late."""
-_ALL_WITHIN: Final = 3.0  # seconds
+"""The fraction of a poll interval by which the first poll after a handover is delayed.
+
+An organisation is handed over when its next poll is due. As that may be early and the previous poll may have been late,
+two polls could otherwise be closer than an interval.
+"""
+_ALL_WITHIN: Final = 3.0  # seconds in which all acquired organisations are polled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseWatcher:
-    """Renews in time what is ours, takes what is nobody's, and gives away what is too much."""
+    """Renews the leases of this replica, takes free ones, and hands over those beyond its fair share."""
 
     leases: Leases
     polls: Mapping[str, PollState]
-    """Of the organisations that this replica is configured to watch."""
+    """The poll state by organisation, of those that this replica is configured to watch."""
     changes: Changes
-    """Hears of deliveries that wait again."""
+    """Is notified of deliveries that became pending again."""
     process: ProcessMetrics
     interval: float
     """Seconds between two polls of an organisation."""
@@ -40,7 +44,7 @@ class LeaseWatcher:
         await repeat(self.renew_once, self.clock, watcher="leases")
 
     async def renew_once(self) -> float:
-        """One step; seconds until the next. Raises StoreError."""
+        """One step. Returns the seconds until the next one. Raises StoreError."""
         had = self.leases.shared
         renewal = await self.leases.renew(self.polls)
         self.process.holds(self.leases.shared)

@@ -1,4 +1,4 @@
-"""Watches the fine-tuned models of one organisation: read the list, store it, announce their shutdowns, wait."""
+"""Watches the fine-tuned models of one organisation: stores the provider's list and announces shutdowns."""
 
 from __future__ import annotations
 
@@ -23,45 +23,45 @@ from monitor.watchers.retries import ListRetries
 
 log = get_logger()
 
-_OFTEN: Final = 3600.0  # seconds between two looks at the calendar: days pass, and jobs bring forth models
+_OFTEN: Final = 3600.0  # seconds between two checks for shutdowns: days pass, and jobs produce models
 
 
 @dataclass(slots=True)
 class _Memory:
-    """What is remembered from one step to the next."""
+    """The state between two steps."""
 
     retries: ListRetries = field(default_factory=ListRetries)
     due: float = 0.0
-    """When the list is to be read again, in monotonic seconds."""
+    """When to read the list again, in monotonic seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelWatcher:
-    """One organisation's models. That its list cannot be read says nothing of its jobs."""
+    """Watches one organisation's models, independently of its jobs: their list may be readable when jobs are not."""
 
     source: Source
     org: OrgRef
     rules: tuple[Rule, ...]
     prices: Prices
-    """Asked about the organisation's provider: shutdown dates of models whose list has none."""
+    """Gives shutdown dates of models for which the provider's list has none."""
     costs: CostStore
     outbox: Outbox
     leases: Leases
     clock: Clock
     jitter: Callable[[], float]
     interval: float = 21_600.0
-    """Seconds between two readings of the list."""
+    """Seconds between two reads of the list."""
     _memory: _Memory = field(default_factory=_Memory)
 
     async def run(self, first: float = 0.0) -> None:
-        """Look at the list and at the calendar for ever, `first` seconds from now on."""
+        """Read the list and announce shutdowns for ever, beginning in `first` seconds."""
         await repeat(self._step, self.clock, first=first, org=self.org.org, watcher="models")
 
     async def list_once(self) -> None:
-        """One step: read the list and keep what is on it; nothing when another replica holds the lease.
+        """One step: read the list and store its fine-tuned models, unless another replica holds the lease.
 
-        A list without any tuned model may be one that the key may not see them on: it takes away nothing that was there
-        before. Raises SourceError when it was not read whole, StoreError when it was not stored.
+        A list without fine-tuned models changes nothing, because the key may not be allowed to see them. Raises
+        SourceError if the list could not be read completely, and StoreError if it could not be stored.
         """
         if not await self.leases.take(self.org.org):
             return
@@ -70,12 +70,10 @@ class ModelWatcher:
             await self.costs.replace_models(self.org.org, models)
 
     async def announce_once(self, now: datetime) -> tuple[str, ...]:
-        """One step: announce what is shut down soon; gives the ids of the news it made. Raises StoreError."""
+        """One step: announce shutdowns that reached a milestone. Returns the ids of the news. Raises StoreError."""
         known = await self.costs.tuned_models([self.org.org])
         models = tuple(dated(known, self.prices))
-        await self.costs.date_models(
-            [now_known for was, now_known in zip(known, models, strict=True) if was != now_known]
-        )
+        await self.costs.date_models([model for was, model in zip(known, models, strict=True) if was != model])
         former = [(was, self.org.org) for was in self.org.was]
         notified = await self.outbox.notified([self.org.org], former)
         news = tuple(shutdown_news(self.org, models, rules=self.rules, notified=notified, now=now))
@@ -89,12 +87,13 @@ class ModelWatcher:
         return min(self._memory.due - self.clock.monotonic(), _OFTEN)
 
     async def _list(self) -> float:
-        """Read the list; seconds until it is to be read again. Raises StoreError."""
+        """Read the list. Returns the seconds until it is to be read again. Raises StoreError."""
         trouble: Trouble | None = None
         try:
             await self.list_once()
         except (AuthFailed, NotFound) as error:
-            # The key may not list models, or there is no list: that will not change soon, and jobs name models too.
+            # The key may not list models, or there is no list. This will not change soon, so that it is not retried
+            # early; models are also known from jobs.
             self._failed(error)
         except SourceError as error:
             self._failed(error)

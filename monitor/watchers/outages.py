@@ -1,4 +1,4 @@
-"""Watches whether the organisations can be watched, and announces those that cannot for a while."""
+"""Announces organisations that could not be polled for a while, and when they can be polled again."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
-_NAME: Final = ":outages"  # no organisation's name has a colon
+_NAME: Final = ":outages"  # the name of its lease; no organisation's name contains a colon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutageWatcher:
-    """All organisations, as whoever watches them says in the store."""
+    """Watches the stored poll results of all organisations, whichever replica polls them."""
 
     orgs: tuple[OrgRef, ...]
     reader: Reader
@@ -33,14 +33,14 @@ class OutageWatcher:
     interval: float = 10.0
     """Seconds between two checks."""
     patience: float = 900.0
-    """Seconds for which polls fail before an outage is announced: most faults pass."""
+    """Seconds for which polls must fail before an outage is announced: most faults pass sooner."""
 
     async def run(self, first: float = 0.0) -> None:
-        """Check for ever, `first` seconds from now on."""
+        """Check for ever, beginning in `first` seconds."""
         await repeat(self._step, self.clock, first=first, watcher="outages")
 
     async def check_once(self, now: datetime) -> tuple[str, ...]:
-        """One step; gives the ids of the news it made. Raises StoreError."""
+        """One step. Returns the ids of the announced news. Raises StoreError."""
         watching = await self.reader.watching([org.org for org in self.orgs])
         changes = list(self._health_changes(watching, now))
         changed_orgs = [change.org for change in changes]
@@ -53,7 +53,7 @@ class OutageWatcher:
         return await self.outbox.announce(news)
 
     async def _whole(self, change: OrgHealthChange, notified: Mapping[str, str | None]) -> OrgHealthChange:
-        """The change with what was missed, where it is the end of an outage."""
+        """The change, at the end of an outage with the counts of jobs that ended meanwhile."""
         lost = unseen_since(change.org.org, notified) if change.up else None
         if lost is None:
             return change
@@ -65,7 +65,7 @@ class OutageWatcher:
         return self.interval
 
     def _health_changes(self, watching: Mapping[str, WatchState], now: datetime) -> Iterator[OrgHealthChange]:
-        """The organisations of which something can be said: seen at the last poll, or not for too long."""
+        """The organisations that are up, or have been down for longer than `patience`."""
         for org in self.orgs:
             state = watching.get(org.org)
             if state is None or state.up is None or not state.current(now):

@@ -1,4 +1,4 @@
-"""Looks for projects of an organisation that nobody watches, and says so once."""
+"""Logs a warning for each project of an organisation that is not watched."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ log = get_logger()
 class _Memory:
     retries: ListRetries = field(default_factory=ListRetries)
     unwatched: dict[str, str] = field(default_factory=dict)
-    """By id, the names of the projects that were reported."""
+    """Names of the reported projects by id."""
     unsure: frozenset[str] = frozenset()
+    """Reported organisations whose project is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectWatcher:
-    """The projects that one admin key can list."""
+    """Watches the projects that one admin key can list."""
 
     org: str
     projects: ProjectSource
     clock: Clock
     jitter: Callable[[], float]
     interval: float = 21_600.0
-    """Seconds between two looks."""
+    """Seconds between two reads of the list."""
     _memory: _Memory = field(default_factory=_Memory)
 
     async def run(self, first: float = 0.0) -> None:
-        """Look for ever, `first` seconds from now on."""
+        """Read the list of projects for ever, beginning in `first` seconds."""
         await repeat(self._step, self.clock, first=first, org=self.org, watcher="projects")
 
     async def _step(self) -> float:
@@ -56,7 +57,7 @@ class ProjectWatcher:
         return error.trouble
 
     def _report(self, found: Projects) -> None:
-        """Log what is new."""
+        """Log what has changed since the last read."""
         memory, unwatched = self._memory, {project.id: project.name for project in found.unwatched}
         for id_ in unwatched.keys() - memory.unwatched.keys():
             log.warning("project.not_watched", org=self.org, project=id_, name=unwatched[id_])

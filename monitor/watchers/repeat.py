@@ -1,4 +1,4 @@
-"""The loop of the watchers: take a step, wait until the next one is due, and ride out a store that fails."""
+"""The loop of the watchers: take a step, wait until the next one is due, and retry if the store fails."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from monitor.clock import Clock
 from monitor.store import StoreUnavailable, Unstorable
 from monitor.watchers.store_trouble import StoreTrouble
 
-_STORE_RETRY: Final = 5.0
+_STORE_RETRY: Final = 5.0  # seconds
 
 
-async def repeat(step: Callable[[], Awaitable[float]], clock: Clock, *, first: float = 0.0, **of: str) -> None:
-    """Take a step for ever, `first` seconds from now on; each step says in how many seconds the next one is due.
+async def repeat(step: Callable[[], Awaitable[float]], clock: Clock, *, first: float = 0.0, **fields: str) -> None:
+    """Call `step` for ever, beginning in `first` seconds. It returns the seconds until the next call.
 
-    A step that the store fails is taken again after a few seconds. That is logged once, however often it happens, and
-    once more when the store works again; `of` says whose step it was.
+    A step that fails because of the store is repeated after five seconds. The failure is logged once, and so is the
+    recovery, with `fields` in the log event.
     """
     store = StoreTrouble()
     wait = first
@@ -25,7 +25,7 @@ async def repeat(step: Callable[[], Awaitable[float]], clock: Clock, *, first: f
         try:
             wait = await step()
         except (StoreUnavailable, Unstorable) as error:
-            store.failed(error, **of)
+            store.failed(error, **fields)
             wait = _STORE_RETRY
         else:
-            store.worked(**of)
+            store.worked(**fields)

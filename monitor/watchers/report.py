@@ -1,4 +1,4 @@
-"""Tells the log and the monitor's own metrics what a poll has brought."""
+"""Logs and measures the changes that a poll has committed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from monitor.metrics.process import ProcessMetrics
 
 log = get_logger()
 
-_LISTED: Final = 50  # changes that are logged one by one; more are summarised, for a line costs the event loop 170 µs
+_LISTED: Final = 50  # transitions that are logged singly; the rest is summarised, because each line takes 170 µs
 
 
 def new_ends(change: Change) -> list[str]:
-    """The jobs that are over now, and were seen before, or are new."""
+    """The ids of jobs that have ended, without those of a baseline."""
     news = (one for one in change.transitions if one.kind is not TransitionKind.BASELINE)
     return [one.job for one in news if one.after.final]
 
 
 def report(change: Change, *, now: datetime, process: ProcessMetrics, unknown_statuses: set[str]) -> None:
-    """Log and measure what was committed. `unknown_statuses`: those that were warned about, which grows."""
+    """Log and measure a committed change. Statuses that are logged as unknown are added to `unknown_statuses`."""
     jobs = {tracked.job.id: tracked.job for tracked in change.tracked}
     news = [transition for transition in change.transitions if transition.kind is not TransitionKind.BASELINE]
     if change.based_on == 0:

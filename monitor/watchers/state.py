@@ -1,4 +1,4 @@
-"""What the watchers of one organisation remember between their steps; nothing in it needs to survive a restart."""
+"""The state of one organisation's watchers between two steps. None of it needs to survive a restart."""
 
 from __future__ import annotations
 
@@ -15,97 +15,102 @@ from monitor.domain.model import JobKind, Status
 from monitor.domain.stall import Usual
 from monitor.watchers.store_trouble import StoreTrouble
 
-_JUMP: Final = timedelta(seconds=30)  # more than any drift between two polls
-_LATE_LISTING: Final = timedelta(hours=1)  # how late a job may turn up on its list
+_JUMP: Final = timedelta(seconds=30)  # more than clocks drift apart between two polls
+_LATE_LISTING: Final = timedelta(hours=1)  # how late a job may appear on the provider's list
 _PAUSES: Final = frozenset({Reason.AUTH, Reason.NOT_ELIGIBLE, Reason.RATE_LIMITED})
-_GONE_RETRY: Final = (60.0, 3600.0)  # seconds until a job that is gone is asked for again: at first, and at most
+_GONE_RETRY: Final = (60.0, 3600.0)  # seconds until the provider is asked again for a gone job: at first, and at most
 
 
 @dataclass(slots=True)
 class PollState:
-    """Troubles, and what is due when, in monotonic seconds."""
+    """The state of polling one organisation. Times that are floats are monotonic seconds."""
 
     not_before: float = 0.0
-    """The provider asked not to be asked before this moment."""
+    """The provider asked not to be polled before this moment."""
     failures: int = 0
+    """Number of consecutive failed polls."""
     trouble: Trouble | None = None
+    """Why the last poll failed."""
     up: bool | None = None
-    """Whether the last poll saw what it wanted to see, and could store it."""
+    """Whether the last poll succeeded and was stored; None before the first one."""
     last_success: datetime | None = None
     recorded: tuple[tuple[bool | None, Reason | None], float] | None = None
     """The watch state that was stored last, and when."""
     store: StoreTrouble = field(default_factory=StoreTrouble)
     unknown_statuses: set[str] = field(default_factory=set)
-    """Statuses outside the provider's table that were already warned about."""
+    """Statuses outside the provider's table that were already logged."""
     work: Nudge = field(default_factory=Nudge)
-    """Nudged when there may be streams or files to read."""
+    """Wakes the loop that reads event streams and training files."""
     poll: Nudge = field(default_factory=Nudge)
-    """Nudged to poll at once."""
+    """Triggers a poll at once."""
     acquired: Nudge = field(default_factory=Nudge)
-    """Nudged when the organisation has become this replica's to poll."""
+    """Wakes the poll loop when this replica has acquired the organisation."""
     hinted: frozenset[str] = frozenset()
-    """Jobs that are over, by the provider's webhooks, and were not seen so yet."""
+    """Jobs that have ended according to webhooks, and whose end no poll has seen yet."""
     pushed: int = 0
-    """How many ends in a row a webhook has shown first."""
+    """Number of consecutive ends that a webhook reported before a poll saw them."""
     committing: anyio.Lock = field(default_factory=anyio.Lock)
-    """Decisions on one organisation are made one after the other: each on what the one before has written."""
+    """Held from reading the known state to the commit, so that no decision is based on an outdated state."""
     streams_due: dict[str, float] = field(default_factory=dict)
+    """When to read the event stream of a job next, by job id."""
     doubted: set[str] = field(default_factory=set)
-    """Finalized jobs whose end the provider contradicts."""
+    """Finalized jobs whose final status the provider contradicts."""
     agreed: int | None = None
-    """The version of what is known with which the lists agreed, as they were read last."""
+    """The version of the known state that agrees with the lists as they were last read; None if it does not."""
     elsewhere: dict[str, str] = field(default_factory=dict)
-    """Jobs that this key sees and another organisation of the same account has, by organisation."""
+    """The organisation of the same account that a job belongs to, by id of a job that this key sees as well."""
     unstorable: set[str] = field(default_factory=set)
-    """Jobs that the store has refused, and that were already warned about."""
+    """Jobs that the store has refused and that were already logged."""
     usual: dict[str, tuple[float, Usual]] = field(default_factory=dict)
-    """By model of active jobs: how long the last jobs took, and until when that is good."""
+    """How long recent jobs took, by model of active jobs, with the time until which the figures are valid."""
     planned: Known | None = None
-    """What was known when the reading of streams was planned last: until that changes, the plan stands."""
+    """The known state for which reads of event streams were last planned. The plan stays valid until it changes."""
     watched: tuple[Known, frozenset[JobKind], Known] | None = None
-    """What is known, and what of it is of the kinds that are watched, as it was worked out last."""
+    """A cache: a known state, the watched kinds, and the part of that state that is of these kinds."""
     _statuses: dict[str, Status] = field(default_factory=dict)
+    """The statuses of jobs when streams were last planned."""
     _gone: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Jobs that are gone from the provider: when to ask again, and how long to wait after that."""
+    """When to ask the provider again for a gone job, and the wait that led there, by job id."""
     _gone_among: Mapping[str, Tracked] | None = None
-    """The jobs in which these were looked for."""
+    """The jobs from which `_gone` was computed."""
     _seen: tuple[datetime, float] | None = None
+    """The wall clock and the monotonic clock at the last committed poll."""
     _settled_until: datetime | None = None
 
     @property
     def paused(self) -> bool:
-        """Whether the provider asked us to pause."""
+        """Whether polls are paused because of the key or a rate limit."""
         return self.trouble is not None and self.trouble.reason in _PAUSES
 
     def jump(self, now: datetime, monotonic: float) -> timedelta:
-        """How far the wall clock was set since the last poll, beyond the time that passed; small drifts are none."""
+        """How far the wall clock was set since the last committed observation; 0 for drifts of up to 30 seconds."""
         if self._seen is None:
             return timedelta(0)
-        wall, steady = self._seen
-        jump = (now - wall) - timedelta(seconds=monotonic - steady)
+        wall, before = self._seen
+        jump = (now - wall) - timedelta(seconds=monotonic - before)
         return jump if abs(jump) > _JUMP else timedelta(0)
 
     def committed(self, seen: Observation, monotonic: float) -> None:
-        """An observation was committed: its jump is accounted for, and what it listed is settled."""
+        """Note that an observation was committed: a jump of the clock is handled, and the listed ends are known."""
         self._seen = (seen.at, monotonic)
         if seen.listed and seen.complete and seen.trouble is None:
             self._settled_until = (seen.provider_now or seen.at) - _LATE_LISTING
 
     @property
     def settled_until(self) -> datetime | None:
-        """Up to when an earlier poll has seen all that ended, on the provider's clock."""
+        """The moment, on the provider's clock, up to which an earlier poll has seen every end."""
         return self._settled_until
 
     def first_seen(self, ends: Iterable[str], hinted: Collection[str]) -> Iterator[str]:
-        """What has shown each of these new ends first, `poll` or `push`, which shows how reliable webhooks are."""
+        """`poll` or `push` for each new end, by what reported it first. Updates `pushed`."""
         for job in ends:
             self.pushed = self.pushed + 1 if job in hinted else 0
             yield "push" if self.pushed else "poll"
 
     def follow(self, jobs: Mapping[str, Tracked], *, interval: float, now: datetime, monotonic: float) -> None:
-        """Plan the reading of event streams, given all jobs that are not finalized.
+        """Plan reads of event streams, given all jobs that are not finalized.
 
-        The stream of a job that is new, or whose status has changed, comes before those that are merely due.
+        The stream of a job that is new or has changed its status comes before those that are merely due.
         """
         due: dict[str, float] = {}
         for id_, tracked in jobs.items():
@@ -124,16 +129,16 @@ class PollState:
             self.work()
 
     def next_streams(self, monotonic: float, most: int) -> list[str]:
-        """The jobs whose event streams are due, the longest waiting first."""
+        """At most `most` jobs whose event streams are due, those that have waited longest first."""
         due = sorted((at, id_) for id_, at in self.streams_due.items() if at <= monotonic)
         return [id_ for _, id_ in due[:most]]
 
     def tried(self, jobs: Iterable[str], due: float) -> None:
-        """These streams were read or could not be: they are due again then."""
+        """Note an attempt to read the streams of these jobs, and when they are due again."""
         self.streams_due |= {id_: due for id_ in jobs if id_ in self.streams_due}
 
     def recheck(self, jobs: Mapping[str, Tracked], monotonic: float) -> frozenset[str]:
-        """The jobs that are gone from the provider and due to be asked for again, ever more seldom."""
+        """The gone jobs for which the provider is to be asked again now. Intervals double up to an hour."""
         first, longest = _GONE_RETRY
         if jobs is not self._gone_among:
             gone = (id_ for id_, tracked in jobs.items() if tracked.gone and not tracked.job.status.final)
@@ -146,7 +151,7 @@ class PollState:
         return due
 
     def agree(self, seen: Observation, changes: Iterable[Change], known: Known) -> None:
-        """A poll is over: whether what is known now is all that its lists say, so that they need not be read again."""
+        """Note after a poll whether the known state agrees with the lists, so that an unchanged list can be skipped."""
         moved = any(change.transitions for change in changes)
         whole = seen.listed and seen.complete and seen.trouble is None and not known.first_sight and not moved
         odd = seen.missing or self.doubted or self.unstorable
@@ -154,19 +159,19 @@ class PollState:
         self.agreed = known.version if whole and not odd and not open_ else None
 
     def changed(self, known: Known, change: Change) -> None:
-        """A change was committed: what no transition came of is as the lists have it."""
+        """Note a committed change. The known state still agrees with the lists unless there was a transition."""
         agrees = self.agreed == known.version and not change.transitions
         self.agreed = known.version + 1 if agrees else None
 
     def disputed(self, seen: Observation, known: Known) -> Iterator[str]:
-        """The finalized jobs that are listed with another status now, or were at an earlier poll."""
+        """The ids of finalized jobs that are listed with another status, or that are doubted since an earlier poll."""
         for job in seen.jobs:
             status = known.final.get(job.id)
             if status is not None and (job.id in self.doubted or job.status not in (status, Status.UNKNOWN)):
                 yield job.id
 
     def judged(self, seen: Observation, known: Known, change: Change) -> None:
-        """Doubts that are over are forgotten: the provider agrees again, is believed, or knows the job no more."""
+        """Update `doubted`. A doubt ends if the provider agrees again, is believed, or no longer knows the job."""
         stored = {one.job.id: one for one in change.tracked}
         doubtful = {id_ for id_, was in seen.disputed.items() if stored.get(id_, was).doubt is not None}
         self.doubted = (self.doubted - seen.disputed.keys() - seen.missing) & known.final.keys() | doubtful
@@ -174,23 +179,25 @@ class PollState:
 
 @dataclass(slots=True)
 class StartGate:
-    """Holds back what can wait until every organisation was polled once, or some time has passed."""
+    """Delays less urgent work at the start until every organisation was polled once."""
 
     waiting: set[str]
+    """Organisations that were not polled yet."""
     patience: float = 60.0
+    """The longest delay in seconds."""
     _opened: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
-        """Open it where there is nobody to wait for."""
+        """Open the gate at once if there is no organisation to wait for."""
         self.passed(())
 
     def passed(self, orgs: Collection[str]) -> None:
-        """These organisations were polled once, whatever came of it."""
+        """Note that these organisations were polled, successfully or not."""
         self.waiting.difference_update(orgs)
         if not self.waiting:
             self._opened.set()
 
     async def wait(self) -> None:
-        """Wait until it is open."""
+        """Wait until the gate is open, but at most `patience` seconds."""
         with anyio.move_on_after(self.patience):
             await self._opened.wait()

@@ -1,4 +1,4 @@
-"""That the store fails is logged once, however often a watcher tries, and once more when it works again."""
+"""Logs the failure and the recovery of the store once, however often a watcher retries."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ log = get_logger()
 
 @dataclass(slots=True)
 class StoreTrouble:
-    """How one watcher fares with the store."""
+    """Whether the store fails for one watcher."""
 
     failing: bool = False
 
-    def failed(self, error: StoreUnavailable | Unstorable, **of: str) -> None:
-        """A try failed. `of` says whose it was."""
+    def failed(self, error: StoreUnavailable | Unstorable, **fields: str) -> None:
+        """Note a failure. `fields` are added to the log event."""
         if not self.failing:
-            log.error("store.failed", **of, error=str(error))
+            log.error("store.failed", **fields, error=str(error))
         self.failing = True
 
-    def worked(self, **of: str) -> None:
-        """A try succeeded."""
+    def worked(self, **fields: str) -> None:
+        """Note a success. `fields` are added to the log event."""
         if self.failing:
-            log.info("store.recovered", **of)
+            log.info("store.recovered", **fields)
         self.failing = False

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from anyio import to_thread
 
-from monitor.domain.durations import duration, spoken
+from monitor.domain.durations import duration, format_duration
 from monitor.domain.replay import Replayed, ReplayRequest
 from monitor.web import api, query
 from monitor.web.guard import Handler, refusal
@@ -89,7 +89,7 @@ def _replay_request(of: AdminActions, parameters: query.Parameters) -> ReplayReq
     except ValueError as error:
         raise query.InvalidQuery(f"since {error}") from None
     if since > of.retention():
-        raise query.InvalidQuery(f"since must be at most {spoken(of.retention())}, which is store.retention")
+        raise query.InvalidQuery(f"since must be at most {format_duration(of.retention())}, which is store.retention")
     return ReplayRequest(
         since=since,
         notifier=query.choice(given, "notifier", of.notifiers()),

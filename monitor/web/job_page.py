@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from monitor.domain.flow import Tracked, Transition
 from monitor.domain.model import EventKind, Job, JobEvent
-from monitor.domain.render import batch_facts, best_of, moment, span, stall_facts
+from monitor.domain.render import batch_facts, best_model, moment, span, stall_facts
 from monitor.metrics.labels import clean
 from monitor.store import DeliverySummary, JobFile, ResultPage
 from monitor.web.drawing import Chart, chart
@@ -98,7 +98,7 @@ def _details(tracked: Tracked, now: datetime) -> Iterator[tuple[str, str | None]
     yield "Queued for", span(job.queue_time) if job.queue_time is not None else None
     if tracked.verdict is not None:
         yield "Verdict", tracked.verdict.text
-        yield "Best", clean(best_of(tracked.verdict) or "", 300)
+        yield "Best", clean(best_model(tracked.verdict) or "", 300)
     if tracked.active and tracked.stalled and tracked.stall is not None:
         yield from stall_facts(tracked, tracked.stall, now)
     yield "Ran for", span(job.run_time) if job.run_time is not None else None

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Basis, Batch, Cost, Job, Metrics, Status
-from monitor.domain.pricing import spoken
+from monitor.domain.pricing import format_cost
 from monitor.domain.render import from_now, moment, span
 from monitor.domain.text import ELLIPSIS
 from monitor.domain.triage import triage
@@ -205,9 +205,9 @@ def money(cost: Cost | None) -> tuple[str | None, str | None]:
     if cost is None or cost.usd is None:
         return None, None
     if cost.low is None or cost.high is None:
-        return spoken(cost), None
-    low, high = (spoken(Cost(basis=Basis.COMPUTED, usd=usd)) for usd in (cost.low, cost.high))
-    return spoken(replace(cost, low=None, high=None)), f"{low} to {high}"
+        return format_cost(cost), None
+    low, high = (format_cost(Cost(basis=Basis.COMPUTED, usd=usd)) for usd in (cost.low, cost.high))
+    return format_cost(replace(cost, low=None, high=None)), f"{low} to {high}"
 
 
 def when(at: datetime | None, now: datetime) -> When | None:

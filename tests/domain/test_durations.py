@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.domain.durations import duration, spoken
+from monitor.domain.durations import duration, format_duration
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_is_no_text_is_refused_too(value: object) -> None:
 
 @pytest.mark.parametrize("text", ["0s", "00ms", "0d"])
 def test_nothing_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^should be longer than nothing$"):
+    with pytest.raises(ValueError, match=r"^should be longer than 0$"):
         duration(text)
 
 
@@ -57,4 +57,4 @@ def test_nothing_is_no_duration(text: str) -> None:
     ],
 )
 def test_it_is_spoken_in_the_largest_unit_that_fits(span: timedelta, expected: str) -> None:
-    assert spoken(span) == expected
+    assert format_duration(span) == expected

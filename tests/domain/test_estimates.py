@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method, Metrics, Status, Training, TrainingSize
-from monitor.domain.pricing import Rate, estimate, price, spoken
+from monitor.domain.pricing import Rate, estimate, format_cost, price
 from monitor.domain.render import job_view
 from monitor.providers.openai.naming import NAMING, auto_epochs
 from tests.builders import HOUR, MINUTE, NOON, job
@@ -199,7 +199,7 @@ def test_no_examples_are_taken_for_one() -> None:
     ],
 )
 def test_people_and_receivers_are_told(cost: Cost, words: str, view: dict[str, Any]) -> None:
-    assert spoken(cost) == words
+    assert format_cost(cost) == words
     assert job_view(job(), cost)["cost"] == view
 
 

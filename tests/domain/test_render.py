@@ -10,7 +10,7 @@ import pytest
 from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, JobError, Metrics, Status
 from monitor.domain.news import EventType, Severity, job_subject
-from monitor.domain.pricing import spoken
+from monitor.domain.pricing import format_cost
 from monitor.domain.render import Labelling, job_view, moment, payload, render, span
 from monitor.domain.stall import Stall, StallReason, Usual
 from monitor.domain.triage import triage
@@ -292,7 +292,7 @@ def test_times_are_told_in_utc() -> None:
     ],
 )
 def test_a_cost_is_spoken(usd: str | None, basis: Basis, words: str) -> None:
-    assert spoken(Cost(basis=basis, usd=Decimal(usd) if usd is not None else None)) == words
+    assert format_cost(Cost(basis=basis, usd=Decimal(usd) if usd is not None else None)) == words
 
 
 def test_the_payload_has_the_exact_cost() -> None:

@@ -207,7 +207,8 @@ async def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
         file.write_text(json.dumps({**settings, "store": {"url": f"sqlite:///{tmp_path}/x.db"}}))
         code, _, err = await command("run", "--config", str(file), "--listen", f"127.0.0.1:{port}")
     assert code == 1
-    assert f"cannot listen on 127.0.0.1:{port}: address already in use; choose another with --listen HOST:PORT" in err
+    advice = "choose another address with --listen HOST:PORT"
+    assert f"cannot listen on 127.0.0.1:{port}: address already in use; {advice}" in err
 
 
 async def test_simulate_prints_every_provider_as_it_goes_into_the_configuration() -> None:

@@ -112,8 +112,8 @@ async def test_absurd_counts_of_one_model_are_left_out_and_the_others_booked(tmp
 
 
 async def test_only_reckoning_with_many_lines_is_left_to_a_thread() -> None:
-    assert await costs._in_thread_if_large(get_ident, of=500) == get_ident()
-    assert await costs._in_thread_if_large(get_ident, of=501) != get_ident()
+    assert await costs._in_thread_if_large(get_ident, size=500) == get_ident()
+    assert await costs._in_thread_if_large(get_ident, size=501) != get_ident()
 
 
 async def test_a_store_that_is_gone_ends_the_loop(tmp_path: Path) -> None:

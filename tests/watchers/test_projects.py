@@ -58,7 +58,7 @@ async def found(keys: Sequence[int], *, named: bool = False) -> AsyncIterator[Fo
         }
         first = sources["key-0"]
         assert first.provider.discovery is not None
-        projects = project_source(first.provider.discovery, like=first, sources=sources)
+        projects = project_source(first.provider.discovery, first, sources=sources)
         watcher = ProjectWatcher(org="key-0", projects=projects, clock=time, jitter=lambda: 0.5)
         yield Found(watcher, org, time)
 

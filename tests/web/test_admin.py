@@ -140,7 +140,7 @@ async def test_one_notifier_alone_is_told_again(tmp_path: Path) -> None:
         pytest.param("replay?since=", "since should be a duration such as 500ms, 30s, 5m, 6h or 30d", id="nothing"),
         pytest.param("replay?since=1w", "since should be a duration such as 500ms, 30s, 5m, 6h or 30d", id="a week"),
         pytest.param("replay?since=-1h", "since should be a duration such as 500ms, 30s, 5m, 6h or 30d", id="negative"),
-        pytest.param("replay?since=0s", "since should be longer than nothing", id="no time at all"),
+        pytest.param("replay?since=0s", "since should be longer than 0", id="no time at all"),
         pytest.param("replay?since=91d", "since must be at most 90d, which is store.retention", id="before memory"),
         pytest.param("replay?since=999999999d", "since must be at most 90d, which is store.retention", id="for ever"),
         pytest.param("replay?since=1h&since=2h", "the parameter since is given more than once", id="twice"),
