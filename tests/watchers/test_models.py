@@ -97,7 +97,7 @@ async def watched(tmp_path: Path, **over: Any) -> AsyncIterator[Watched]:
         def watcher(org: Org) -> ModelWatcher:
             source = asking(base_url, transport=http, org=org.name, secret=Secret(org.key), clock=time).source
             fields: dict[str, Any] = {
-                "account": OrgRef(org=org.name, provider="openai"),
+                "org": OrgRef(org=org.name, provider="openai"),
                 "rules": (Rule(on=on("shutdown"), notify=("ops",)),),
                 "prices": Prices(),
                 "jitter": lambda: 0.0,
