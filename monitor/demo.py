@@ -24,6 +24,7 @@ _BRISK: Final = Pace(
     queue=(0.5, 3.0),
     step=(0.04, 0.1),
     reinforcement_step=(0.05, 0.1),
+    silence=(15.0, 20.0),
     evaluation=(0.3, 1.0),
     announcement=(0.5, 1.0),
     request=(0.02, 0.1),
@@ -37,8 +38,13 @@ _PROVIDERS: Final = ("openai", "azure", "together")
 _ENDING: Final = "gpt-4.1-mini-2025-04-14"
 """A base model that is shut down soon, so that the demo shows a warning."""
 _ENDS_IN: Final = timedelta(days=20)
+_SELLERS: Final = {"azure": "openai"}
+"""The seller whose published prices apply, for providers without any, so that every job has a cost."""
+_PRICED: Final = frozenset({"supervised", "dpo"})
+"""The methods of past jobs. A job that is billed by the hour has no cost if it ended before it was first seen."""
 _EVENT_TYPES: Final = [
-    "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled", "budget", "org_down", "org_up",
+    "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled", "moving", "budget", "org_down",
+    "org_up",
 ]  # fmt: skip
 _SHUTDOWNS_WAIT: Final = "20s"
 """The `group_wait` of shutdowns: all models are seen at the start, and their shutdowns are announced together later."""
@@ -53,7 +59,8 @@ def start(*, seconds: float | None, speed: float, listen: str) -> int:
 
 async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: Redactor) -> None:
     gap = (1.5 / speed, 5.0 / speed)
-    traffic = Traffic(history=24, under_way=1, gap=gap, in_use=2, batches=4, batch_gap=(4 * gap[0], 4 * gap[1]))
+    batches = (4 * gap[0], 4 * gap[1])
+    traffic = Traffic(history=24, methods=_PRICED, under_way=1, gap=gap, in_use=2, batches=4, batch_gap=batches)
     shutdowns = {_ENDING: (SystemClock().now() + _ENDS_IN).date().isoformat()}
     made = organisations(1, providers=_PROVIDERS)
     simulation = Simulation(made, pace=_BRISK.faster(speed), traffic=traffic, shutdowns=shutdowns)
@@ -90,7 +97,7 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
             {"on": _EVENT_TYPES, "notify": ["terminal"]},
             {"on": ["shutdown"], "notify": ["terminal"], "group_wait": _SHUTDOWNS_WAIT},
         ],
-        "pricing": [{"org": org.name, "like": org.provider} for org in orgs],
+        "pricing": [{"org": org.name, "like": _SELLERS.get(org.provider, org.provider)} for org in orgs],
         "budgets": [
             {"name": f"{orgs[0].name}-today", "match": {"org": [orgs[0].name]}, "amount": 100, "period": "day"},
             {"name": "everybody", "amount": 1000, "include_usage": True},

@@ -178,7 +178,7 @@ def test_a_method_that_is_given_decides_the_format(file: Path) -> None:
         pytest.param(
             b'{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}\n',
             "gpt-4o-mini",
-            "each line is a ShareGPT conversation: convert it: jq -c '{messages: [.conversations[]",
+            "each line is a ShareGPT conversation: convert it: jq -c '{messages: [(.conversations // ",
             id="ShareGPT",
         ),
         pytest.param(line("a"), "babbage-002", "is in the chat format, where completion is expected", id="a chat"),
@@ -205,6 +205,31 @@ def test_a_method_that_is_given_decides_the_format(file: Path) -> None:
         pytest.param(b'"prompt";"completion"\n"a";"b"\n', "gpt-4o", "is a CSV table", id="CSV with semicolons"),
         pytest.param(b"<!doctype html>\n<title>Log in</title>\n", "gpt-4o", "is HTML or XML", id="HTML"),
         pytest.param(b"\x1f\x8b\x08\x00", "gpt-4o", "is compressed with gzip; convert it: gunzip", id="gzip"),
+        pytest.param(b"BZh91AY&SY", "gpt-4o", "is compressed with bzip2; convert it: bunzip2", id="bzip2"),
+        pytest.param(b"PK\x03\x04\x14\0[Content_Types].xml", "gpt-4o", "is a spreadsheet of Excel", id="Excel"),
+        pytest.param(b"hello world\n", "gpt-4o", "is text, not JSON; each line should be an example", id="prose"),
+        pytest.param(
+            b'{"messages": [\n{"role": "user", "content": "a"},\n{"role": "assistant", "content": "b"}]}\n',
+            "gpt-4o",
+            "is JSON spread over several lines",
+            id="an object that goes on in the next line",
+        ),
+        pytest.param(
+            b'{"messages": [{"role": "user", "content": "a"},\n{"role": "assistant", "content": "b"}]}\n',
+            "gpt-4o",
+            "is JSON spread over several lines",
+            id="a message a line",
+        ),
+        pytest.param(
+            b'{"data": [\n{"messages": []},\n', "gpt-4o", "is one JSON object with a list in it", id="a list over lines"
+        ),
+        pytest.param(
+            b'[{"role": "user", "content": "a"}]\n',
+            "gpt-4o",
+            "has a list of messages on each line",
+            id="messages alone",
+        ),
+        pytest.param(b'{"choices": []}\n', "gpt-4o", "each line is an answer of the API: train with", id="answers"),
     ],
 )
 def test_what_is_another_kind_of_file_is_told_once_with_what_converts_it(
@@ -229,7 +254,33 @@ def test_what_is_another_kind_of_file_is_told_once_with_what_converts_it(
             '{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}', [], id="ShareGPT"
         ),
         pytest.param('{"instruction": "a", "input": "b", "output": "c"}', [], id="Alpaca"),
+        pytest.param('{"prompt": "a", "response": "b"}', [], id="prompt and response"),
+        pytest.param(
+            '{"conversation": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}',
+            [],
+            id="a conversation with roles",
+        ),
+        pytest.param('{"instruction": "a", "context": "", "response": "c", "category": "qa"}', [], id="Dolly"),
+        pytest.param('{"question": "a", "answer": "b"}', [], id="a question and an answer"),
+        pytest.param('{"query": "a", "response": "b"}', [], id="a query and a response"),
+        pytest.param('{"input": "a", "output": "b"}', [], id="an input and an output"),
+        pytest.param('{"input_text": "a", "output_text": "b"}', [], id="PaLM"),
+        pytest.param(
+            '[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]', [], id="messages alone"
+        ),
         pytest.param('{"prompt": "a", "chosen": "b", "rejected": "c"}', [], id="TRL"),
+        pytest.param(
+            '{"chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],'
+            ' "rejected": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}]}',
+            [],
+            id="conversations of TRL",
+        ),
+        pytest.param(
+            '{"prompt": [{"role": "user", "content": "a"}], "chosen": [{"role": "assistant", "content": "b"}],'
+            ' "rejected": [{"role": "assistant", "content": "c"}]}',
+            [],
+            id="conversations of TRL with a prompt",
+        ),
         pytest.param(line("a").decode().strip(), ["--provider", "vertex"], id="OpenAI's for Gemini"),
         pytest.param("[" + line("a").decode().strip() + "]", [], id="arrays"),
         pytest.param('{"data": [' + line("a").decode().strip() + '], "version": 1}', [], id="a list inside"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -41,6 +42,8 @@ _WORDS: Final = {
     "bool_parsing": _SWITCH,
 }
 
+_CHOICES: Final = {"literal_error", "enum", "union_tag_invalid"}
+
 # Errors whose last step is a key that need not be in the tree.
 _ABSENT: Final = {"missing", "union_tag_invalid", "union_tag_not_found"}
 
@@ -53,7 +56,7 @@ def explain(error: ValidationError, tree: Any, models: Mapping[Loc, type[BaseMod
         if one["type"] == "too_short" and _at(tree, loc):
             continue  # it only looks short to pydantic, because its items are wrong
         texts = found.setdefault(loc, [])
-        text = _error_text(one, loc, models)
+        text = _error_text(one, loc, models) + _meant(one, loc, tree)
         if text not in texts:
             texts.append(text)
     for loc, texts in found.items():
@@ -70,6 +73,12 @@ def _error_text(error: Mapping[str, Any], loc: Loc, models: Mapping[Loc, type[Ba
         return _WORDS[kind]
     # Sentences of validators and of pydantic's bounds: "Value error, …" and "Input should be less than …".
     return str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _meant(error: Mapping[str, Any], loc: Loc, tree: Any) -> str:
+    """Which of the expected words is near to what was given, which is not shown."""
+    expected = error.get("ctx", {}).get("expected_tags" if error["type"] == "union_tag_invalid" else "expected", "")
+    return nearest(_at(tree, loc), re.findall(r"'(\w+)'", expected)) if error["type"] in _CHOICES else ""
 
 
 def _unknown(loc: Loc, models: Mapping[Loc, type[BaseModel]]) -> str:

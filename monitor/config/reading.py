@@ -36,6 +36,8 @@ def validated(model: type[M], read: Document, file: str) -> M:
 
 def modelled(model: type[M], tree: Any, parts: Iterable[Section]) -> tuple[M | None, list[Issue]]:
     """A tree as a model, or why it is none. `parts` are its sections."""
+    if tree is None:
+        return None, [Issue((), "is empty")]
     if not isinstance(tree, dict):
         return None, [Issue((), "should be a mapping of keys and values")]
     try:

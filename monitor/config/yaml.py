@@ -24,6 +24,8 @@ _MOST_VALUES: Final = 100_000  # aliases count each time they are used
 _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = _TAG + "merge"
 _TAGS: Final = {_TAG + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")}
+_VARIABLE: Final = re.compile(r"[{\[].*[:,\[]\s*\$\{")
+_BARE_VARIABLE: Final = 'between { } and [ ] a variable needs quotes: "${NAME}"'
 _BASES: Final = {"0x": 16, "0o": 8, "0b": 2}
 
 
@@ -63,7 +65,9 @@ def parse(content: bytes, fill: Callable[[str], str]) -> Document:
         return _failed("a control character that YAML does not allow", _line_col(text, error.position))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return _failed(_syntax(error), (mark.line + 1, mark.column + 1) if mark else (1, 1))
+        line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+        problem = _BARE_VARIABLE if _VARIABLE.search(line) else _syntax(error)
+        return _failed(problem, (mark.line + 1, mark.column + 1) if mark else (1, 1))
     except (YAMLError, ValueError, ArithmeticError, AssertionError, LookupError, AttributeError, TypeError):
         # The parser fails in its own ways on some broken texts, such as odd directives or escapes.
         return _failed("this is not YAML")

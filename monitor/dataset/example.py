@@ -31,30 +31,43 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _CHATS: Final = {Format.CHAT, Format.REINFORCEMENT}
 _CHAT_KEYS: Final = KEYS[Format.CHAT] | {"contents", "system", "systemInstruction", "schemaVersion", "toolConfig"}
 _PAIRED: Final = {"preferred_output", "non_preferred_output", "completions"}
-TO_CHAT: Final = (
-    'jq -c \'{messages: [{role: "user", content: .prompt}, {role: "assistant", content: .completion}]}\' '
-    "FILE > train.jsonl"
-)
+
+
+def _chat_of(question: str, answer: str) -> str:
+    """The command that makes a chat of two texts."""
+    turns = f'{{role: "user", content: {question}}}, {{role: "assistant", content: {answer}}}'
+    return f"jq -c '{{messages: [{turns}]}}' FILE > train.jsonl"
+
+
+TO_CHAT: Final = _chat_of(".prompt", "(.completion // .response)")
 _TO_GEMINI: Final = (
     'jq -c \'{contents: [.messages[] | {role: (if .role == "assistant" then "model" else "user" end), '
     "parts: [{text: .content}]}]}' FILE > train.jsonl"
 )
 _FROM_SHAREGPT: Final = (
-    'jq -c \'{messages: [.conversations[] | {role: ({human: "user", gpt: "assistant"}[.from] // .from), '
-    "content: .value}]}' FILE > train.jsonl"
+    "jq -c '{messages: [(.conversations // .conversation)[] | (.role // .from) as $from | "
+    '{role: ({human: "user", gpt: "assistant"}[$from] // $from), content: (.content // .value)}]}\' FILE > train.jsonl'
 )
-_FROM_ALPACA: Final = (
-    'jq -c \'{messages: [{role: "user", content: (.instruction + "\\n" + (.input // ""))}, '
-    '{role: "assistant", content: .output}]}\' FILE > train.jsonl'
-)
+_WITH_INPUT: Final = '([.instruction, .input, .context | select(. != null and . != "")] | join("\\n"))'
+# The conversations of TRL hold the prompt as well, unless it stands apart; its texts are the last of each.
 _FROM_TRL: Final = (
-    'jq -c \'{input: {messages: [{role: "user", content: .prompt}]}, preferred_output: [{role: "assistant", '
-    'content: .chosen}], non_preferred_output: [{role: "assistant", content: .rejected}]}\' FILE > train.jsonl'
+    'jq -c \'def turns($role): if type == "string" then [{role: $role, content: .}] else . end; '
+    '{input: {messages: (.prompt // .chosen[:-1] | turns("user"))}, '
+    'preferred_output: (.chosen | turns("assistant")[-1:]), '
+    'non_preferred_output: (.rejected | turns("assistant")[-1:])}\' FILE > train.jsonl'
 )
 _FOREIGN: Final = (
     ({"conversations"}, "a ShareGPT conversation", f"convert it: {_FROM_SHAREGPT}"),
-    ({"instruction", "output"}, "an Alpaca record", f"convert it: {_FROM_ALPACA}"),
+    ({"conversation"}, "a conversation like ShareGPT's", f"convert it: {_FROM_SHAREGPT}"),
+    ({"instruction", "output"}, "an Alpaca record", f"convert it: {_chat_of(_WITH_INPUT, '.output')}"),
+    ({"instruction", "response"}, "a Dolly record", f"convert it: {_chat_of(_WITH_INPUT, '.response')}"),
     ({"chosen", "rejected"}, "a preference of TRL", f"convert it: {_FROM_TRL}"),
+    ({"question", "answer"}, "a question and an answer", f"convert it: {_chat_of('.question', '.answer')}"),
+    ({"query", "response"}, "a query and a response", f"convert it: {_chat_of('.query', '.response')}"),
+    ({"input_text", "output_text"}, "an example for PaLM", f"convert it: {_chat_of('.input_text', '.output_text')}"),
+    ({"input", "output"}, "an input and an output", f"convert it: {_chat_of('.input', '.output')}"),
+    ({"choices"}, "an answer of the API", "train with the messages that were sent and .choices[0].message"),
+    ({"custom_id", "response"}, "an answer of the Batch API", "train with the request's messages and these answers"),
     ({"custom_id", "body"}, "a request of the Batch API", "train with .body.messages and the answers to them"),
     ({"contents"}, "an example for Gemini", "--provider vertex checks it"),
     ({"schemaVersion", "messages"}, "an example for Amazon Bedrock", "--provider bedrock checks it"),
@@ -67,11 +80,19 @@ _CONTAINERS: Final = (
     ((b"\0{", b"\0["), "is UTF-16, not UTF-8", "iconv -f UTF-16BE -t UTF-8 FILE > train.jsonl"),
     ((b"\x1f\x8b",), "is compressed with gzip", "gunzip -c FILE > train.jsonl"),
     ((b"\x28\xb5\x2f\xfd",), "is compressed with zstd", "zstd -dc FILE > train.jsonl"),
+    ((b"BZh",), "is compressed with bzip2", "bunzip2 -c FILE > train.jsonl"),
+    ((b"\xfd7zXZ\0",), "is compressed with xz", "xz -dc FILE > train.jsonl"),
     ((b"PK\x03\x04",), "is a ZIP archive", "unzip -p FILE > train.jsonl"),
     ((b"PAR1",), "is a Parquet file", "duckdb -c \"COPY 'FILE' TO 'train.jsonl' (FORMAT json)\""),
 )
 _ARRAY: Final = "is a JSON array, not one example a line; convert it: jq -c '.[]' FILE > train.jsonl"
+_TURNS: Final = (
+    "has a list of messages on each line, not an object; convert it: jq -c '{messages: .}' FILE > train.jsonl"
+)
 _SPREAD: Final = "is JSON spread over several lines, not one example a line; convert it: jq -c . FILE > train.jsonl"
+_EXCEL: Final = "is an Excel spreadsheet; save it as CSV and run this command again"
+_NOT_JSON: Final = 'is text, not JSON; each line must be an example, such as {"messages": [...]}'
+_LIST_INSIDE: Final = re.compile(rb'\{\s*"(data|examples|train|rows|items|dataset|samples)"\s*:\s*\[\s*\{')
 # The same for text files. In JSON text, no quotation mark without a backslash follows a brace.
 _TEXTS: Final = (
     (re.compile(rb"<"), "is HTML or XML, as where a login page was stored in the place of a file"),
@@ -83,10 +104,7 @@ _TEXTS: Final = (
             "< FILE > train.jsonl"
         ),
     ),
-    (
-        re.compile(rb'\{\s*"(data|examples|train|rows|items|dataset|samples)"\s*:\s*\[\s*\{'),
-        "is one JSON object with a list in it; convert it: jq -c '.[] | arrays[]' FILE > train.jsonl",
-    ),
+    (_LIST_INSIDE, "is one JSON object with a list in it; convert it: jq -c '.[] | arrays[]' FILE > train.jsonl"),
     (
         re.compile(rb"[^\n]*\}\s*\r\s*\{"),
         "has its lines ended by CR alone, as old Macs did; convert it: tr '\\r' '\\n' < FILE > train.jsonl",
@@ -124,7 +142,8 @@ def _fault(line: bytes) -> str:
     try:
         json.loads(line.decode())
     except UnicodeDecodeError as error:
-        return f"is not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}"
+        advice = "; if it is Windows-1252, convert it: iconv -f WINDOWS-1252 -t UTF-8 FILE > train.jsonl"
+        return f"is not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}{advice if line[:1] == b'{' else ''}"
     except json.JSONDecodeError as error:
         return f"is not JSON: {error.msg[0].lower()}{error.msg[1:]}, at character {error.pos + 1}"
     except RecursionError:
@@ -194,12 +213,33 @@ _COMPLETIONS: Final = frozenset({"contents", "completions"})
 
 def container(head: bytes) -> str | None:
     """What a file with these first bytes is, if it is not JSON Lines, and how to convert it; None for JSON Lines."""
+    if head.startswith(b"PK\x03\x04") and b"[Content_Types].xml" in head:
+        return _EXCEL
     for beginnings, name, command in _CONTAINERS:
         if head.startswith(beginnings):
             return f"{name}; convert it: {command}"
     text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
+    first = text.split(b"\n", 1)[0].rstrip()
     if text.startswith(b"["):
-        return _ARRAY
-    if text.split(b"\n", 1)[0].rstrip() == b"{" and b"\n" in text:
+        return _TURNS if _is_list_of_messages(first) else _ARRAY
+    if text.startswith(b"{") and _is_open(first) and b"\n" in text and not _LIST_INSIDE.match(text):
         return _SPREAD
-    return next((name for beginning, name in _TEXTS if beginning.match(text)), None)
+    named = next((name for beginning, name in _TEXTS if beginning.match(text)), None)
+    begins = [line.lstrip()[:1] for line in text.splitlines()[:_LOOKED_AT] if line.strip()]
+    return named if named or not begins or not begins[0].isalnum() or b"{" in begins else _NOT_JSON
+
+
+_LOOKED_AT: Final = 20
+
+
+def _is_list_of_messages(line: bytes) -> bool:
+    try:
+        value = _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return bool(value) and isinstance(value[0], dict) and "role" in value[0]
+
+
+def _is_open(line: bytes) -> bool:
+    """Whether an object begins on the line and goes on in the next one, where it closes what this one opens."""
+    return line[-1:] in {b"{", b"["} or (line.endswith(b",") and line.count(b"{") > line.count(b"}"))

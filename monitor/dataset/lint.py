@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from monitor.dataset.messages import OUTPUTS, Example, Message, shown, unknown_keys
 from monitor.dataset.rules import Format, OtherKeys, Rules, Schema
-from monitor.dataset.vendors import other_keys
+from monitor.dataset.vendors import answers, other_keys
 
 _SPECIAL: Final = re.compile(rb"(?:<|\\u003[cC])(\|[\w.:-]{1,40}\|)(?:>|\\u003[eE])")
 _COLONS: Final = ((b'":', b'\\":'), (b'" :', b'\\" :'))
@@ -26,24 +26,53 @@ def warnings(example: Example, line: bytes, rules: Rules) -> Iterator[str]:
         yield f"has <{special[1].decode()}> in a text: it looks like a special token, but is ordinary text"
     if rules.schema is not Schema.OPENAI:
         yield from other_keys(example, rules) if rules.other_keys is OtherKeys.IGNORED else ()
+        yield from _equal_or_empty(answers(example, rules))
         return
     if rules.other_keys is OtherKeys.IGNORED:
         yield from unknown_keys(example, rules)
     if rules.format is Format.PREFERENCE:
-        yield from _preference(example)
+        yield from _preference(example, rules)
     elif "messages" in example:
         messages = example["messages"]
         yield from _tool_use(messages, _declared(example))
+        if rules.format is Format.CHAT:
+            yield from _last(messages[-1])
         weights = [message.get("weight") for message in messages if message["role"] == "assistant"]
         if weights and all(weight == 0 for weight in weights):
             yield "has only weights of 0, so nothing is learned from it"
 
 
-def _preference(example: Example) -> Iterator[str]:
-    preferred, other = (example[key] for key in OUTPUTS)
-    if preferred == other:
+def _last(message: Message) -> Iterator[str]:
+    if message["role"] != "assistant":
+        yield f"ends with a message from the {message['role']}, after which nothing is learned"
+    else:
+        yield from _equal_or_empty([_answer(message)])
+
+
+def _answer(message: Message) -> object:
+    """What of a message is learned: its text where it has nothing else."""
+    said = {key: value for key, value in message.items() if value and key not in {"role", "name", "weight"}}
+    return message.get("content") if said.keys() <= {"content"} else said
+
+
+def _equal_or_empty(answers: Sequence[object]) -> Iterator[str]:
+    """What is odd in the answer, or in the preferred and the other one."""
+    if len(answers) == 2 and answers[0] == answers[1]:
         yield "has the same preferred and non-preferred output"
+    if any(isinstance(answer, str) and not answer.strip() for answer in answers):
+        yield "has an empty answer"
+
+
+def _preference(example: Example, rules: Rules) -> Iterator[str]:
+    preferred, other = (example[key] for key in OUTPUTS)
+    yield from _equal_or_empty(
+        [_answer(output[0]) if len(output) == 1 else [_answer(one) for one in output] for output in (preferred, other)]
+    )
     given = example["input"]
+    if given["messages"][-1]["role"] == "assistant":
+        yield 'ends "input.messages" with a message from the assistant, which the answers would follow'
+    if rules.other_keys is OtherKeys.REFUSED and any("weight" in message for message in (*preferred, *other)):
+        yield "has a weight in an answer, which a preference file is not said to have"
     found: dict[str, None] = {}
     for output in (preferred, other):
         found.update(dict.fromkeys(_tool_use([*given["messages"], *output], _declared(given))))
@@ -68,6 +97,8 @@ def _tool_use(messages: Iterable[Message], declared: set[str]) -> Iterator[str]:
             continue
         yield from _unanswered(waiting)
         waiting = {}
+        if message.get("tool_calls") == []:
+            yield f"message {number} has an empty list of tool calls"
         for key, function in _calls(message) if role == "assistant" else ():
             yield from _function(function, f"message {number}", declared)
             if key is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
@@ -28,6 +29,8 @@ _MESSAGE_KEYS: Final = {
 }
 _REASONING: Final = frozenset({"reasoning", "reasoning_content"})
 _MOST_IMAGE_BYTES: Final = 10 << 20
+# https://platform.openai.com/docs/api-reference/chat/create, "tools": letters, digits, underscores and dashes.
+_FUNCTION_NAME: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class BadExample(Exception):
@@ -80,7 +83,7 @@ def _unknown_message_keys(messages: list[Message], where: str, rules: Rules) -> 
 
 def _check_conversation(example: Example, rules: Rules) -> None:
     messages = _check_messages(example.get("messages"), '"messages"', rules)
-    _check_definitions(example)
+    _check_definitions(example, rules)
     if rules.format is Format.CHAT and not any(message["role"] == "assistant" for message in messages):
         raise BadExample("has no message from the assistant")
     _check_order(messages, rules)
@@ -90,8 +93,11 @@ def _check_preference(example: Example, rules: Rules) -> None:
     given = example.get("input")
     if not isinstance(given, dict):
         raise BadExample('has no "input" object')
-    _check_order(_check_messages(given.get("messages"), '"input.messages"', rules), rules)
-    _check_definitions(given)
+    asked = _check_messages(given.get("messages"), '"input.messages"', rules)
+    _check_order(asked, rules)
+    if rules.open_input and asked[-1]["role"] == "assistant":
+        raise BadExample('ends "input.messages" with a message from the assistant, which the answers would follow')
+    _check_definitions(given, rules)
     for key in OUTPUTS:
         messages = _check_messages(example.get(key), f'"{key}"', rules)
         if not any(message["role"] == "assistant" for message in messages):
@@ -156,6 +162,9 @@ def _refuse_role(role: object, at: str, rules: Rules) -> None:
 
 def _check_order(messages: list[Message], rules: Rules) -> None:
     roles = [message["role"] for message in messages]
+    if rules.first and roles[0] not in rules.first:
+        wanted = " or ".join(rules.first)
+        raise BadExample(f"begins with a message from the {roles[0]}, where one from the {wanted} is expected")
     if rules.system_first and "system" in roles[1:]:
         raise BadExample(f"message {roles.index('system', 1) + 1} is from the system, which only the first can be")
     if rules.alternate:
@@ -206,11 +215,17 @@ def _check_part(part: object, role: str, at: str, rules: Rules) -> bool:
         raise BadExample(f"{at} has an image, which only the user can send")
     if rules.images is None:
         raise BadExample(f"{at} has an image, which {rules.format} files cannot have")
-    _check_image(image["url"], at, rules.images)
+    _check_address(image["url"], at, rules.images)
+    _check_detail(image.get("detail"), at, rules.images.details)
     return True
 
 
-def _check_image(url: str, at: str, images: Images) -> None:
+def _check_detail(detail: object, at: str, details: tuple[str, ...]) -> None:
+    if detail is not None and details and detail not in details:
+        raise BadExample(f"{at} has an image whose detail is none of {', '.join(details)}: {shown(detail)}")
+
+
+def _check_address(url: str, at: str, images: Images) -> None:
     if not images.types:
         return
     if not url.startswith("data:"):
@@ -264,7 +279,7 @@ def _check_attributes(message: Message, at: str, rules: Rules) -> None:
         raise BadExample(f"{at} has a weight, which only the assistant's messages can have")
 
 
-def _check_definitions(example: Example) -> None:
+def _check_definitions(example: Example, rules: Rules) -> None:
     parallel = example.get("parallel_tool_calls")
     if parallel is not None and not isinstance(parallel, bool):
         raise BadExample('"parallel_tool_calls" is neither true nor false')
@@ -276,3 +291,14 @@ def _check_definitions(example: Example) -> None:
             function = definition.get("function") if nested and isinstance(definition, dict) else definition
             if not isinstance(function, dict) or not isinstance(function.get("name"), str):
                 raise BadExample(f'definition {number} of "{key}" is not a function with a name')
+            if rules.call_ids:
+                _check_definition(function, f'definition {number} of "{key}"')
+                if nested and definition.get("type") != "function":
+                    raise BadExample(f'definition {number} of "{key}" is without type "function"')
+
+
+def _check_definition(function: Mapping[str, Any], at: str) -> None:
+    if not _FUNCTION_NAME.fullmatch(function["name"]):
+        raise BadExample(f"{at} has a name that is not 1 to 64 letters, digits, _ or -: {shown(function['name'])}")
+    if not isinstance(function.get("parameters"), dict | None):
+        raise BadExample(f"{at} has parameters that are not an object")

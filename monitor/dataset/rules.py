@@ -61,6 +61,8 @@ class Images:
     """The subtypes of `image/` that a data URL may have; empty: any."""
     embedded: bool = False
     """Whether only data URLs are allowed, and no web addresses."""
+    details: tuple[str, ...] = ()
+    """The allowed values of `detail`; empty: any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +83,12 @@ class Rules:
     roles: frozenset[str] = frozenset({"system", "user", "assistant", "tool"})
     weighted: frozenset[str] = frozenset({"assistant"})
     """The roles whose messages may have a `weight` of 0 or 1."""
+    first: tuple[str, ...] = ()
+    """The roles that the first message may have; empty: any."""
     last: str | None = None
     """The role that the last message must have."""
+    open_input: bool = False
+    """Whether the input of a preference must not end with a message from the assistant."""
     system_first: bool = False
     """Whether only the first message may be a system message."""
     alternate: bool = False
@@ -96,7 +102,7 @@ class Rules:
     one_format: bool = False
     """Whether a line with the keys of two formats is rejected."""
     call_ids: bool = True
-    """Whether a tool call needs an `id` and a `type`."""
+    """Whether a tool call needs an `id` and a `type`, and a tool's definition a `type` and a valid name."""
     reserved: tuple[str, ...] = ()
     """Words that no text may contain."""
     byte_order_mark: bool = False
@@ -106,7 +112,7 @@ class Rules:
 # https://platform.openai.com/docs/api-reference/fine-tuning (chat-input, preference-input, reinforcement-input) defines
 # roles and keys; the guides define the last message, images and the minimum number of examples.
 _GUIDES: Final = "https://developers.openai.com/api/docs/guides/"
-_WEB_IMAGES: Final = Images(most=64, types=("jpeg", "png", "webp"))
+_WEB_IMAGES: Final = Images(most=64, types=("jpeg", "png", "webp"), details=("auto", "low", "high"))
 _COMPLETION_MODELS: Final = r"(?:babbage|davinci|curie|ada)\b"
 _CHAT: Final = Rules(
     provider="openai", format=Format.CHAT, source=_GUIDES + "supervised-fine-tuning",
@@ -133,7 +139,8 @@ _AZURE: Final = "https://learn.microsoft.com/azure/foundry/openai/how-to/"
 
 _TOGETHER: Final = Rules(
     provider="together", format=Format.CHAT, source="https://docs.together.ai/docs/fine-tuning/data-preparation",
-    weighted=frozenset({"system", "user", "assistant", "tool"}), system_first=True, alternate=True,
+    weighted=frozenset({"system", "user", "assistant", "tool"}), first=("system", "user"), system_first=True,
+    alternate=True, open_input=True,
     images=Images(most=10, types=("jpeg", "png", "webp"), embedded=True),  # docs/fine-tuning/vision
     one_format=True, call_ids=False,
 )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from monitor.dataset.messages import BadExample, Example, Message, check_turns, shown
-from monitor.dataset.rules import Format, OtherKeys, Rules, Schema
+from monitor.dataset.rules import Format, Images, OtherKeys, Rules, Schema
 
 _BLOCKS: Final = frozenset(
     {"text", "image", "video", "document", "reasoningContent", "toolUse", "toolResult", "cachePoint"}
@@ -24,6 +24,26 @@ def other_keys(example: Example, rules: Rules) -> Iterator[str]:
     """Describe top-level keys that the format does not define."""
     named = _TOP[rules.schema]
     return (f"has an unknown key: {shown(key)}" for key in example if _camel(key) not in named)
+
+
+def answers(example: Example, rules: Rules) -> list[object]:
+    """What is learned of a sound example: the parts of its last message, or those of the preferred and the other one.
+
+    An answer that is one text is that text.
+    """
+    if rules.schema is Schema.GEMINI:
+        pair = [one["completion"] for one in example.get("completions", ())]
+        turns = pair or [turn for turn in example["contents"][-1:] if turn["role"] == "model"]
+        return [_said(turn["parts"]) for turn in turns]
+    last = example["messages"][-1]
+    return [_said(one["content"]) for one in last.get("candidates", (last,))]
+
+
+def _said(blocks: object) -> object:
+    match blocks:
+        case [{"text": str(text), **other}] if not other:
+            return text
+    return blocks
 
 
 def texts(example: Example) -> Iterator[str]:
@@ -57,12 +77,14 @@ def check_converse(example: Example, rules: Rules) -> None:
     turns = _turns(example, "messages", rules)
     if turns[0]["role"] != "user":
         raise BadExample(f"begins with a message from the {turns[0]['role']}, where one from the user is expected")
-    answers = rules.format is Format.PREFERENCE
+    pairs = rules.format is Format.PREFERENCE
     for number, turn in enumerate(turns, start=1):
-        if answers and number == len(turns):
+        if pairs and number == len(turns):
             _check_candidates(turn, f"message {number}")
         else:
             _check_blocks(turn.get("content"), turn["role"], f"message {number}", rules)
+    if rules.images and rules.images.most is not None:
+        _check_media(turns, rules.images)
     for text in texts(example) if rules.reserved else ():
         if word := next((word for word in rules.reserved if word in text), None):
             raise BadExample(f"has the reserved word {shown(word)} in a text")
@@ -80,23 +102,26 @@ def _check_blocks(content: object, role: str, at: str, rules: Rules) -> None:
         raise BadExample(
             f"{at} has an image or a video, which " + ("only the user can send" if rules.images else "is not taken")
         )
-    if rules.images and rules.images.most is not None:
-        _check_media(
-            [(kind, block[kind]) for kind, block in zip(kinds, blocks, strict=True) if kind in _MEDIA],
-            at,
-            rules.images.most,
-        )
     if "reasoningContent" in kinds and role != "assistant":
         raise BadExample(f"{at} has reasoning, which only the assistant can have")
     if kinds == ["text"] and not blocks[0]["text"]:
         raise BadExample(f"{at} has an empty text")
 
 
-def _check_media(media: list[tuple[str, Any]], at: str, most: int) -> None:
-    kinds = [kind for kind, _ in media]
-    if kinds.count("image") > most or kinds.count("video") > 1 or len(set(kinds)) > 1:
-        raise BadExample(f"{at} has more than {most} images, more than one video, or both")
-    for kind, item in media:
+def _check_media(turns: list[Message], images: Images) -> None:
+    media = [
+        (f"message {number}", kind, block[kind])
+        for number, turn in enumerate(turns, start=1)
+        for block in _list(turn.get("content"))
+        for kind in sorted(_MEDIA & block.keys())
+    ]
+    kinds = [kind for _, kind, _ in media]
+    if kinds.count("image") > (images.most or 0) or kinds.count("video") > 1 or len(set(kinds)) > 1:
+        raise BadExample(f"has more than {images.most} images, more than one video, or both")
+    for at, kind, item in media:
+        form = item.get("format") if isinstance(item, dict) else None
+        if kind == "image" and form is not None and form not in images.types:
+            raise BadExample(f"{at} has an image whose format is not one of {', '.join(images.types)}: {shown(form)}")
         address = item
         for key in ("source", "s3Location", "uri"):
             address = address.get(key) if isinstance(address, dict) else None
@@ -164,6 +189,8 @@ def _check_parts(turn: object, at: str, *, images: bool) -> None:
             raise BadExample(f"{at} has a file, which is not taken")
         elif kind == "fileData" and not _text_keys(named["fileData"]) >= {"mimeType", "fileUri"}:
             raise BadExample(f"{at} has fileData without mimeType and fileUri")
+        elif kind == "fileData" and not _address(named["fileData"]).startswith(("gs://", "https://", "http://")):
+            raise BadExample(f"{at} has fileData whose fileUri is neither gs://… nor a web address")
 
 
 def _check_completions(completions: object) -> None:
@@ -216,6 +243,10 @@ def _text(block: Mapping[str, Any], at: str) -> None:
 
 def _text_keys(value: object) -> set[str]:
     return {_camel(key) for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else set()
+
+
+def _address(file: Mapping[str, Any]) -> str:
+    return str(next(value for key, value in file.items() if _camel(key) == "fileUri"))
 
 
 def _list(value: object) -> list[Any]:

@@ -165,8 +165,16 @@ def read(file: BinaryIO, request: EstimateRequest, files: ExitStack, progress: C
         bad=bad,
         warnings=warnings,
         duplicates=duplicates,
-        unusable=f"the file {other}" if other else conversion if not total.examples else None,
+        unusable=_unusable(other, conversion, empty=not head.strip(), examples=total.examples),
     )
+
+
+def _unusable(container: str | None, conversion: str | None, *, empty: bool, examples: int) -> str | None:
+    if container is not None:
+        return f"the file {container}"
+    if examples:
+        return None
+    return "the file is empty" if empty else conversion
 
 
 def _detected(head: bytes, rows: tuple[Rules, ...]) -> tuple[Format | None, str | None]:

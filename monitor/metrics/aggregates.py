@@ -58,7 +58,7 @@ AGGREGATES: Final[tuple[Family, ...]] = (
     Family(
         name="finetune_jobs",
         kind="gauge",
-        text="Stored fine-tuning jobs by their current status.",
+        text="Stored fine-tuning jobs that the provider knows, by their current status.",
         labels=("org", "status"),
         rows=_jobs,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -129,6 +130,11 @@ class HttpAnswer:
         """Whether this is a page for people: a portal's or a proxy's, and not the receiver's own answer."""
         return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
 
+    @property
+    def document(self) -> bool:
+        """Whether this is a whole page. Flask, Django and PHP call every answer HTML, a plain `ok` too."""
+        return _DOCUMENT.match(self.body) is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
@@ -222,6 +228,9 @@ def judge_status(answer: HttpAnswer, now: datetime) -> Receipt | SendError:
     return SendError(kind, reason, text, retry_after=wait)
 
 
+_DOCUMENT: Final = re.compile(
+    rb"\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--[^>]{0,400}-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE
+)
 _REFUSALS: Final = {
     401: (FailureKind.TARGET, "unauthorized"),
     403: (FailureKind.TARGET, "unauthorized"),

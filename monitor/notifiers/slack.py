@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlencode
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, PlainTextObject, SectionBlock
 
 from monitor.domain.news import Card, EventType, Message, Severity
@@ -94,6 +94,12 @@ _UNTOUCHED: Final = {
 }
 
 
+def _no_url(token: SecretStr) -> SecretStr:
+    if "://" in token.get_secret_value():
+        raise ValueError("is a URL and no token; an incoming webhook's is called webhook_url")
+    return token
+
+
 class SlackSettings(HttpSettings):
     """A channel in Slack: an incoming webhook, or a bot's token and a channel."""
 
@@ -107,7 +113,7 @@ class SlackSettings(HttpSettings):
     webhook_url: SecretUrl | None = None
     """Any host: gateways and Mattermost too."""
     webhook_url_file: Path | None = None
-    token: SecretStr | None = None
+    token: Annotated[SecretStr, AfterValidator(_no_url)] | None = None
     token_file: Path | None = None
     channel: str | None = Field(default=None, min_length=1, max_length=100)
     """`#name` or, better, the channel's id, which survives a renaming."""
@@ -123,7 +129,9 @@ class SlackSettings(HttpSettings):
         by_token = self.token is not None or self.token_file is not None
         if by_webhook == by_token:
             raise ValueError("give either webhook_url (or webhook_url_file), or token (or token_file) and channel")
-        if by_token != (self.channel is not None):
+        if by_token and self.channel is None:
+            raise ValueError('a token needs a channel, in quotes: "#general" (without them, # begins a comment)')
+        if by_webhook and self.channel is not None:
             raise ValueError("channel goes with token; an incoming webhook has its own")
         if by_webhook and self.mode == "card" and "mode" in self.model_fields_set:
             raise ValueError("mode: card needs a token: what an incoming webhook posts cannot be edited")
@@ -213,7 +221,7 @@ class SlackChannel:
             return _refusal(answer, word, now)
         if not 200 <= answer.status < 300:
             return judge_status(answer, now)
-        if answer.html:  # a portal's page, which posted nothing
+        if answer.document:  # a portal's page, which posted nothing
             return SendError(FailureKind.TRANSIENT, "not_slack", f"a page answered {answer.status}, and not Slack")
         if answer.lost:
             return SendError(FailureKind.AMBIGUOUS, "answer_lost", "the answer broke off")

@@ -216,6 +216,7 @@ def _durations(rng: Random, pace: Pace, method: str, provider: str) -> Durations
         evaluation=within(rng, pace.evaluation),
         announcement=within(rng, pace.announcement),
         cancellation=0.0 if provider == "openai" else within(rng, pace.cancellation),
+        silence=within(rng, pace.silence),
         reported=pace.reported,
     )
 

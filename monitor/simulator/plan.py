@@ -16,13 +16,14 @@ FOREVER = float("inf")
 
 
 class Ending(StrEnum):
-    """How a job will end. The values are those of the metadata key `simulate`."""
+    """How a job will end. The values are those of the metadata key `simulate`. After a hiccup it succeeds."""
 
     SUCCESS = "success"
     SERVER_ERROR = "server_error"
     MODERATION = "moderation"
     VALIDATION = "validation"
     STALL = "stall"
+    HICCUP = "hiccup"
     STUCK_QUEUE = "stuck_queue"
 
 
@@ -50,6 +51,8 @@ class Pace:
     queue: Span = (20.0, 900.0)
     step: Span = (0.4, 2.5)
     reinforcement_step: Span = (240.0, 900.0)
+    silence: Span = (5400.0, 7200.0)
+    """Without a step, amid a job that has a hiccup."""
     evaluation: Span = (30.0, 120.0)
     """From the last step to the end, for checks of the usage policies."""
     announcement: Span = (5.0, 8.0)
@@ -126,6 +129,7 @@ class Durations:
     evaluation: float
     announcement: float
     cancellation: float = 0.0
+    silence: float = 0.0
     reported: float = 1.0
     """As in Pace."""
 
@@ -204,17 +208,28 @@ def resume(plan: Plan, now: float) -> Plan:
 
 
 def _train(plan: Plan, start: float, *, done: int) -> Plan:
-    run = Run(start, done, max(done, _stop(plan)), plan.durations.step)
-    plan = replace(plan, runs=(*plan.runs, run), marks=(*plan.marks, Mark(start, Status.RUNNING)))
+    *_, run = runs = _stretches(plan, start, done)
+    plan = replace(plan, runs=(*plan.runs, *runs), marks=(*plan.marks, Mark(start, Status.RUNNING)))
     if plan.ending is Ending.SERVER_ERROR:
         return _marked(plan, Mark(run.end + plan.durations.step, Status.FAILED))
-    if plan.ending is Ending.SUCCESS:
+    if plan.ending in {Ending.SUCCESS, Ending.HICCUP}:
         return _marked(plan, Mark(run.end + plan.durations.evaluation, Status.SUCCEEDED))
     return plan
 
 
+def _stretches(plan: Plan, start: float, done: int) -> tuple[Run, ...]:
+    """The training from `start` on: in two parts where there is a hiccup still to come."""
+    step, stop = plan.durations.step, max(done, _stop(plan))
+    if plan.ending is not Ending.HICCUP:
+        return (Run(start, done, stop, step),)
+    if done == stop:
+        return (Run(start, done, plan.total_steps, step),)
+    before = Run(start, done, stop, step)
+    return before, Run(before.end + plan.durations.silence, stop, plan.total_steps, step)
+
+
 def _stop(plan: Plan) -> int:
-    """The last step that will be done. A job that fails or stalls does so after three fifths of its steps."""
+    """The last step without a pause. A job that fails, stalls or has a hiccup gets to three fifths of its steps."""
     return plan.total_steps if plan.ending is Ending.SUCCESS else (plan.total_steps * 3 + 4) // 5
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -65,7 +65,7 @@ _GRADER = {
 }
 _ENDINGS = ((0.70, Ending.SUCCESS), (0.78, Ending.SERVER_ERROR), (0.84, Ending.MODERATION), (0.90, Ending.VALIDATION))
 _STALLING = 1
-"""The index of the job that stalls, among those that the first organisation will create."""
+"""The index of the job that stalls for a while, among those that the first organisation will create."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,8 @@ class Traffic:
     """Jobs that ended before the simulation started."""
     weeks: float = 3.0
     """The maximum age of those in weeks."""
+    methods: frozenset[str] | None = None
+    """The training methods of those; None for all of the provider's."""
     under_way: int = 0
     """Jobs that are running when the simulation starts."""
     gap: Span | None = None
@@ -115,7 +117,7 @@ def coming(scene: Scene, traffic: Traffic) -> Iterator[Job]:
     while traffic.gap is not None:
         rng = dice(scene.seed, scene.org.id, "coming", number)
         at += within(rng, traffic.gap)
-        yield _job(scene, rng, at, Ending.STALL if scene.first and number == _STALLING else None)
+        yield _job(scene, rng, at, Ending.HICCUP if scene.first and number == _STALLING else None)
         number += 1
 
 
@@ -150,10 +152,10 @@ def _batch(scene: Scene, rng: Random, at: float) -> Batch:
 
 def _ended(scene: Scene, traffic: Traffic, number: int) -> Job:
     """A job that ended in the past. It is planned twice: first to find its duration, then with the right start."""
-    rehearsal = _job(scene, dice(scene.seed, scene.org.id, "past", number), 0.0, None)
+    rehearsal = _job(scene, dice(scene.seed, scene.org.id, "past", number), 0.0, None, traffic.methods)
     age = within(dice(scene.seed, scene.org.id, "age", number), (3600.0, traffic.weeks * _WEEK))
     created_at = scene.start - age - rehearsal.plan.marks[-1].at
-    return _job(scene, dice(scene.seed, scene.org.id, "past", number), created_at, None)
+    return _job(scene, dice(scene.seed, scene.org.id, "past", number), created_at, None, traffic.methods)
 
 
 def _under_way(scene: Scene, number: int) -> Job:
@@ -165,7 +167,7 @@ def _under_way(scene: Scene, number: int) -> Job:
     return _job(scene, dice(scene.seed, scene.org.id, "under way", number), created_at, Ending.SUCCESS)
 
 
-def _job(scene: Scene, rng: Random, at: float, ending: Ending | None) -> Job:
+def _job(scene: Scene, rng: Random, at: float, ending: Ending | None, methods: frozenset[str] | None = None) -> Job:
     name = job_id(rng, scene.org.provider)
     caller = Caller(scene.org, rng.choice(scene.org.projects))
     examples = int(within(rng, (50, 400)))
@@ -173,7 +175,8 @@ def _job(scene: Scene, rng: Random, at: float, ending: Ending | None) -> Job:
     validation = rng.random() < 0.5
     drawn = rng.random()
     known = next((each for limit, each in _ENDINGS if drawn < limit), None)
-    spec = replace(_spec(rng, name, validation, scene.org.provider), ending=ending or known or Ending.SUCCESS)
+    choices = [one for one in MODELS[scene.org.provider] if methods is None or one[1] in methods]
+    spec = replace(_spec(rng, name, choices, validation=validation), ending=ending or known or Ending.SUCCESS)
     job = plan_job(name, caller, spec, files=files, pace=scene.pace, at=at)
     if ending is not None or known is not None:
         return job
@@ -181,8 +184,7 @@ def _job(scene: Scene, rng: Random, at: float, ending: Ending | None) -> Job:
     return replace(job, plan=cancel(job.plan, at + life * within(rng, (0.2, 0.9))))
 
 
-def _spec(rng: Random, name: str, validation: bool, provider: str) -> JobSpec:
-    choices = MODELS[provider]
+def _spec(rng: Random, name: str, choices: Sequence[tuple[str, str, int]], *, validation: bool) -> JobSpec:
     model, method, _ = rng.choices(choices, weights=[weight for _, _, weight in choices])[0]
     reinforcement = method == "reinforcement"
     return JobSpec(

@@ -58,6 +58,12 @@ _COUNTS: Final = (
     .where(_in_orgs)
     .group_by(job.c.org, job.c.status)
 )
+# Of these the jobs that are gone: over without an end, and counted nowhere.
+_GONE: Final = (
+    sa.select(job.c.org, sa.func.count(), sa.func.sum(sa.case((is_batch, 1), else_=0)))
+    .where(_in_orgs, job.c.status == Status.UNKNOWN.value, job.c.ended_at.is_not(None))
+    .group_by(job.c.org)
+)
 _UNPRICED: Final = (
     sa.select(job.c.org, job.c.model, sa.func.count())
     .where(_in_orgs, job.c.basis == Basis.UNKNOWN.value)
@@ -216,21 +222,33 @@ class Reader:
         return await self.database.read(_listing, query, limit, _summary, lambda row: (row.created_at, row.key))
 
 
+def _counts(connection: sa.Connection, orgs: Sequence[str]) -> dict[tuple[str, Status], tuple[int, int]]:
+    """By organisation and status: the jobs that the provider knows, and how many of them are batches."""
+    counts = {
+        (org, Status(word)): (of_all, batches)
+        for org, word, of_all, batches in connection.execute(_COUNTS, {"b_orgs": orgs})
+    }
+    for org, of_all, batches in connection.execute(_GONE, {"b_orgs": orgs}):
+        counted, among = counts[org, Status.UNKNOWN]
+        counts[org, Status.UNKNOWN] = counted - of_all, among - batches
+    return counts
+
+
 def _snapshot(
     connection: sa.Connection, now: datetime, orgs: Sequence[str], since: datetime, max_jobs: int, decoded: Decoded
 ) -> tuple[Snapshot, Decoded]:
     shown: Row = {"b_orgs": orgs, "b_since": to_ms(since)}
     jobs = _shown(connection, shown, max_jobs, decoded)
     total = connection.execute(SHOWN, shown).scalar_one()
-    counts = [(org, Status(word), *each) for org, word, *each in connection.execute(_COUNTS, {"b_orgs": orgs})]
+    counts = _counts(connection, orgs)
     today = now.astimezone(UTC)
     trained, used = costs.computed_since(connection, orgs, datetime(today.year, today.month, 1, tzinfo=UTC))
     seen = Snapshot(
         at=now,
         jobs=tuple(tracked for _, tracked in jobs.values()),
         dropped=total - len(jobs),
-        counts={(org, status): of_all - batches for org, status, of_all, batches in counts if of_all > batches},
-        batches={(org, status): batches for org, status, _, batches in counts if batches},
+        counts={place: of_all - batches for place, (of_all, batches) in counts.items() if of_all > batches},
+        batches={place: batches for place, (_, batches) in counts.items() if batches},
         unpriced={(org, model): n for org, model, n in connection.execute(_UNPRICED, {"b_orgs": orgs})},
         counters=tuple(counters.read(connection, orgs)),
         billed=costs.billed_month(connection, orgs, today.date()),

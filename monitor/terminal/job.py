@@ -119,7 +119,7 @@ def short_cost(job: Job) -> str:
 
 def failure(error: JobError) -> str:
     """The error code with its class, and whether a retry may help."""
-    advice = {True: "a retry may help", False: "a retry unchanged will fail again", None: ""}[error.retryable]
+    advice = {True: "retrying may help", False: "retrying it unchanged will fail again", None: ""}[error.retryable]
     kind = ": ".join(filter(None, (inert(error.cls, 40), advice)))
     return f"{inert(error.code, 80) or 'no reason given'}{f' ({kind})' if kind else ''}"
 

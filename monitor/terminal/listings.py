@@ -143,7 +143,7 @@ def costs(options: Options, org: str | None, days: int) -> None:
     """Print daily costs by organisation, newest first: computed from prices, and billed by the provider."""
     daemon = connect(options.access, environ())
     found = [*daemon.pages("/api/v1/costs", DailyCosts, {"org": org, "days": str(days)})]
-    print_list(options, found, _COSTS, _cost_row, empty=f"There are no costs of the last {days} days.")
+    print_list(options, found, _COSTS, _cost_row, empty=f"No costs are known for the last {days} days.")
 
 
 def reload(options: Options) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.domain.flow import Tracked, Transition
+from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import EventKind, Job, JobEvent
 from monitor.domain.render import batch_facts, best_model, moment, span, stall_facts
 from monitor.metrics.labels import clean
@@ -138,10 +138,20 @@ def _line(one: JobEvent) -> dict[str, Any]:
     }
 
 
+_CHANGES: Final = {
+    TransitionKind.BASELINE: "first seen",
+    TransitionKind.MOVED: "status",
+    TransitionKind.GONE: "no longer known to the provider",
+    TransitionKind.BACK: "known to the provider again",
+    TransitionKind.MOVING: "moving again",
+}
+"""Where the word of the API is not one that people would say."""
+
+
 def _step(one: Transition, now: datetime) -> dict[str, Any]:
     return {
         "seq": one.seq,
-        "kind": one.kind.value,
+        "kind": _CHANGES.get(one.kind, one.kind.value),
         "before": one.before.value if one.before is not None else None,
         "after": one.after.value,
         "at": when(one.at, now),

@@ -13,7 +13,7 @@ from monitor.domain.model import Metrics, Status
 from tests.browser.conftest import Look, live, seconds, text, violations
 from tests.browser.scenes import ORGS, furnish
 from tests.builders import job, tracked, trained
-from tests.web.site import site
+from tests.web.site import org, site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # of the browser, which all share
 
@@ -166,6 +166,18 @@ async def test_no_width_cuts_a_cell_off_or_scrolls_sideways(tmp_path: Path, look
             await live(page)
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
             assert await page.evaluate(CUT_OFF) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1024])
+async def test_long_names_are_broken_and_widen_nothing(tmp_path: Path, look: Look, width: int) -> None:
+    named, id_ = "o" * 63, "ftjob-" + "x" * 58
+    async with site(tmp_path, org(named)) as here:
+        await here.keep(tracked(job(id_, org=named, name="W" * 64, model="m" * 100, training_file="file-" + "f" * 90)))
+        for path in ("/", f"/jobs/{named}/{id_}"):
+            async with look(here, path, viewport={"width": width, "height": 900}) as page:
+                await live(page)
+                assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
 async def test_moments_are_told_in_local_time_beside_utc(tmp_path: Path, look: Look) -> None:

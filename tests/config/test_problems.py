@@ -38,12 +38,12 @@ routes:
         '4:5 organizations.0.api_kye: unknown key; did you mean "api_key"?',
         "5:14 organizations.0.labels.team: should be text; put it in quotes",
         "6:5 organizations.1.name: this name is taken by organizations.0",
-        f"7:5 organizations.1.provider: should be one of {VENDORS}",
+        f'7:5 organizations.1.provider: should be one of {VENDORS}; did you mean "openai"?',
         "8:5 organizations.1.api_key: the environment variable UNSET is not set, and there is no default",
         "10:3 poll.interval: should be a duration such as 500ms, 30s, 5m, 6h or 30d",
         "11:3 poll.timeout: should be between 1s and 30s",
         '13:20 routes.0.match.org.0: no organisation has this name; did you mean "research"?',
-        f'13:34 routes.0.on.0: should be {", ".join(WORDS_BUT_LAST)} or "org_up"',
+        f'13:34 routes.0.on.0: should be {", ".join(WORDS_BUT_LAST)} or "org_up"; did you mean "gone"?',
         "13:41 routes.0.notify: no notifier has this name",
     ]
 
@@ -52,7 +52,10 @@ routes:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        pytest.param("", "1:1 (file): should be a mapping of keys and values", id="an empty file"),
+        pytest.param("", "1:1 (file): is empty", id="an empty file"),
+        pytest.param(
+            "a: {b: ${C}}", '1:9 (file): between { } and [ ] a variable needs quotes: "${NAME}"', id="a bare variable"
+        ),
         pytest.param("- a", "1:1 (file): should be a mapping of keys and values", id="a list"),
         pytest.param("{}", "1:1 organizations: is required", id="no organisations"),
         pytest.param("organizations: []", "1:1 organizations: should not be empty", id="an empty list of them"),
@@ -122,6 +125,19 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
         ),
         pytest.param(
             "notifiers: [{name: a, type: slak}]", 'notifiers.0.type: should be one of "slack"', id="a channel"
+        ),
+        pytest.param("notifiers: [{name: a, type: slak}]", 'did you mean "slack"?', id="near a channel"),
+        pytest.param("routes: [{on: [success], notify: a}]", 'did you mean "succeeded"?', id="near an event"),
+        pytest.param("routes: [{on: [hurray], notify: a}]", 'or "org_up"', id="near no event"),
+        pytest.param(
+            "notifiers:\n- {name: a, type: slack, token: xoxb-1}",
+            'a token needs a channel, in quotes: "#general"',
+            id="a channel that became a comment",
+        ),
+        pytest.param(
+            "notifiers: [{name: a, type: slack, token: 'https://hooks.slack.com/x', channel: a}]",
+            "notifiers.0.token: is a URL and no token",
+            id="a webhook as token",
         ),
         pytest.param("notifiers: [{name: a}]", "notifiers.0.type: is required", id="no channel"),
         pytest.param(

@@ -340,6 +340,30 @@ def test_this_is_an_example(example: dict[str, Any], form: Format) -> None:
             id="a tool without function",
         ),
         pytest.param(
+            chat(QUESTION, ANSWER, tools=[{"function": {"name": "clock"}}]),
+            Format.CHAT,
+            'definition 1 of "tools" is without type "function"',
+            id="a tool without type",
+        ),
+        pytest.param(
+            chat(QUESTION, ANSWER, tools=[CLOCK, {"type": "function", "function": {"name": "my clock"}}]),
+            Format.CHAT,
+            'definition 2 of "tools" has a name that is not 1 to 64 letters, digits, _ or -: "my clock"',
+            id="a tool with a blank in its name",
+        ),
+        pytest.param(
+            chat(QUESTION, ANSWER, functions=[{"name": "clock", "parameters": "none"}]),
+            Format.CHAT,
+            'definition 1 of "functions" has parameters that are not an object',
+            id="parameters that are a word",
+        ),
+        pytest.param(
+            chat({"role": "user", "content": [{**IMAGE, "image_url": {"url": "https://e.org/a", "detail": "most"}}]}),
+            Format.CHAT,
+            'message 1 has an image whose detail is none of auto, low, high: "most"',
+            id="an unknown detail",
+        ),
+        pytest.param(
             chat(QUESTION, ANSWER, parallel_tool_calls="no"),
             Format.CHAT,
             '"parallel_tool_calls" is neither',

@@ -108,6 +108,12 @@ def test_no_warning_of(example: dict[str, Any]) -> None:
             "has only weights of 0, so nothing is learned from it",
             id="weights of 0",
         ),
+        pytest.param(chat(QUESTION, {**ANSWER, "content": " "}), "has an empty answer", id="a blank as the answer"),
+        pytest.param(
+            chat(QUESTION, {**ANSWER, "tool_calls": []}),
+            "message 2 has an empty list of tool calls",
+            id="a list of no calls",
+        ),
         pytest.param(
             b'{"messages": [], "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}',
             'has the key "messages" twice in one object; the last one counts',
@@ -146,7 +152,72 @@ def pair(preferred: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_warning_of_equal_outputs() -> None:
     assert warned(pair(ANSWER, ANSWER), Format.PREFERENCE) == ["has the same preferred and non-preferred output"]
+    assert warned(pair(ANSWER, {**ANSWER, "name": "ann"}), Format.PREFERENCE) == [
+        "has the same preferred and non-preferred output"
+    ]
     assert warned(pair(ANSWER, {**ANSWER, "content": "Early."}), Format.PREFERENCE) == []
+    assert warned(pair(calls("a"), calls("a", arguments='{"zone": 1}')), Format.PREFERENCE) == []
+
+
+def test_a_warning_of_an_input_that_has_its_answer_and_of_weights_in_answers() -> None:
+    example = pair({**ANSWER, "weight": 1}, {**ANSWER, "content": ""})
+    example["input"]["messages"].append(ANSWER)
+    assert warned(example, Format.PREFERENCE) == [
+        "has an empty answer",
+        'ends "input.messages" with a message from the assistant, which the answers would follow',
+        "has a weight in an answer, which a preference file is not said to have",
+    ]
+
+
+def test_a_warning_of_a_chat_after_whose_end_nothing_is_learned() -> None:
+    told = warned({"messages": [QUESTION, ANSWER, QUESTION]}, provider="together")
+    assert told == ["ends with a message from the user, after which nothing is learned"]
+
+
+def said(role: str, *parts: dict[str, Any]) -> dict[str, Any]:
+    return {"role": role, "parts": list(parts)}
+
+
+CANDIDATES = [{"content": [{"text": "a"}], "preferenceLabel": label} for label in ("preferred", "non-preferred")]
+
+
+@pytest.mark.parametrize(
+    ("provider", "example", "form", "warning"),
+    [
+        pytest.param(
+            "vertex",
+            {
+                "contents": [said("user", {"text": "a"})],
+                "completions": [{"score": score, "completion": said("model", {"text": "b"})} for score in (0, 1)],
+            },
+            Format.PREFERENCE,
+            "has the same preferred and non-preferred output",
+            id="Gemini, an equal pair",
+        ),
+        pytest.param(
+            "vertex",
+            {"contents": [said("user", {"text": "a"}), said("model", {"text": ""})]},
+            Format.CHAT,
+            "has an empty answer",
+            id="Gemini, an empty answer",
+        ),
+        pytest.param(
+            "bedrock",
+            {
+                "schemaVersion": "bedrock-conversation-2024",
+                "messages": [
+                    {"role": "user", "content": [{"text": "a"}]},
+                    {"role": "assistant", "candidates": CANDIDATES},
+                ],
+            },
+            Format.PREFERENCE,
+            "has the same preferred and non-preferred output",
+            id="Nova, an equal pair",
+        ),
+    ],
+)
+def test_other_words_have_the_same_warnings(provider: str, example: dict[str, Any], form: Format, warning: str) -> None:
+    assert warned(example, form, provider=provider) == [warning]
 
 
 def test_tools_of_a_pair_are_declared_in_its_input() -> None:

@@ -148,6 +148,9 @@ def test_a_page_is_no_answer_of_slack(channel: SlackChannel, status: int) -> Non
         pytest.param((201, '{"status":"queued","error":null}'), id="a relay"),
         pytest.param((200, "Message received, thank you."), id="words"),
         pytest.param((200, "[" * 5000), id="brackets"),
+        pytest.param((200, "ok", {"Content-Type": "text/html; charset=utf-8"}), id="Flask, PHP"),
+        pytest.param((200, "", {"Content-Type": "text/html"}), id="Django"),
+        pytest.param((200, "<?xml version='1.0'?><Response/>", {"Content-Type": "text/xml"}), id="XML"),
     ],
 )
 async def test_a_receiver_may_acknowledge_in_its_own_words(by: str, answer: Any) -> None:

@@ -25,6 +25,7 @@ STEADY = Pace(
     request=(1, 1),
     finalizing=(10, 10),
     cancellation=(20, 20),
+    silence=(6000, 6000),
     steps=30,
 )
 """A job of this pace starts 15 s after its creation, trains 30 s, is checked 20 s: over after 65 s, told by 73 s.

@@ -28,6 +28,8 @@ def chat(count: int, role: str = "assistant") -> bytes:
         pytest.param("moderation", 1000, ("failed", None, "unsafe_file"), id="moderation, in validation"),
         pytest.param("validation", 1000, ("failed", None, "invalid_file_format"), id="a bad file, in validation"),
         pytest.param("stall", 10**7, ("running", None, None), id="stalled for good"),
+        pytest.param("hiccup", 5000, ("running", None, None), id="silent for a while"),
+        pytest.param("hiccup", 10000, ("succeeded", CREATED + 65 + 6000, None), id="silent, and then on to the end"),
         pytest.param("stuck_queue", 10**7, ("queued", None, None), id="queued for good"),
     ],
 )

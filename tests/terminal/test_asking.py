@@ -87,7 +87,7 @@ async def test_a_job_is_shown_with_its_error_curves_transitions_and_deliveries(t
     assert any(line.split()[:2] == ["Created", "2026-11-22"] for line in lines)
     assert any(line.split() == ["Hyperparameters", "beta:", "0.1"] for line in lines)
     assert any(line.split() == ["Seed", "7"] for line in lines)
-    assert "  Reason   server_error (provider: a retry may help)" in lines
+    assert "  Reason   server_error (provider: retrying may help)" in lines
     assert "  Message  out of memory" in lines
     assert any(line.startswith("  Hint ") for line in lines)
     assert "Loss  training ⠶ 2 → 0.25, validation × 2.5 → 0.3125" in lines

@@ -92,7 +92,7 @@ async def test_a_failure_is_explained() -> None:
     _, out = await followed([seen("failed", 1, error=error, cost={"usd": "2.4", "basis": "computed"})])
     assert [line.rstrip() for line in out.splitlines()[-5:]] == [
         "✖ failed, $2.40",
-        "  invalid_file (data: a retry unchanged will fail again)",
+        "  invalid_file (data: retrying it unchanged will fail again)",
         "  line 7",
         "  and 8",
         "  Fix it.",

@@ -120,8 +120,8 @@ async def test_the_page_says_which_notifiers_reach_nobody(tmp_path: Path) -> Non
         refused = Seen((await here.get("/")).text).text
         here.process.set_suspended("chat", suspended=False)
         mended = Seen((await here.get("/")).text).text
-    assert "Delivery to chat is suspended: the receiver refuses our messages" in refused
-    assert "chat 0 – suspended the receiver refuses our messages; one attempt an hour" in refused
+    assert "Delivery to chat is suspended: the receiver rejects messages. They are kept" in refused
+    assert "chat 0 – suspended the receiver rejects messages; probed after a minute" in refused
     assert "gone 1 0s ago not configured" in refused
     assert "chat 0 – in use" in mended
     assert "suspended" not in mended
@@ -172,11 +172,15 @@ async def test_a_job_that_is_not_there_has_a_page_with_a_way_back(tmp_path: Path
         ),
         pytest.param(
             {"last_success": NOON - 5 * MINUTE, "next_poll_at": NOON - 4.5 * MINUTE},
-            "polled 5m ago , next soon",
+            "last reached 5m ago , next poll soon",
             id="nobody has said so for long",
         ),
-        pytest.param({"up": False, "last_success": NOON - 9 * MINUTE}, "polled 9m ago , next in 18s", id="in trouble"),
-        pytest.param({"up": False, "last_success": None}, "polled never , next in 18s", id="in trouble from the first"),
+        pytest.param(
+            {"up": False, "last_success": NOON - 9 * MINUTE}, "last reached 9m ago , next poll in 18s", id="in trouble"
+        ),
+        pytest.param(
+            {"up": False, "last_success": None}, "never reached, next poll in 18s", id="in trouble from the first"
+        ),
     ],
 )
 async def test_how_fresh_an_organisation_is(tmp_path: Path, over: dict[str, Any], expected: str) -> None:
@@ -296,7 +300,7 @@ async def test_a_job_page_has_its_history_and_notifications_before_the_events(tm
     assert places == sorted(places)
     for words in (
         "team: nlp", "Examples 40", "Tokens in one epoch 1,100 to 1,300", "2026-11-22 11:00:00 UTC",
-        "Epochs 3", "Hyperparameters batch_size 8, beta 0.1", "Seed 0",
+        "Epochs 3", "Hyperparameters batch_size 8, beta 0.1", "Seed 0", "status –",
     ):  # fmt: skip
         assert words in Seen(answer).text
 
