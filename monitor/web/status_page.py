@@ -141,9 +141,6 @@ def _active(snapshot: Snapshot) -> Mapping[str, int]:
     for (org, status), count in (*snapshot.counts.items(), *snapshot.batches.items()):
         if not status.final:
             found[org] = found.get(org, 0) + count
-    for one in snapshot.jobs:
-        if not one.active and not one.job.status.final:
-            found[one.job.org] = found.get(one.job.org, 1) - 1
     return found
 
 
