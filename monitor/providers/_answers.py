@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from monitor.providers._json import Object, Parsed, Skip, obj, parse_items, raw_page
+from monitor.providers._json import Parsed, Parser, obj, parse_items, raw_page
 from monitor.providers._refusals import RefusalRule, granted, refusal
 from monitor.providers._values import cursor
 from monitor.providers.base import Malformed, Page, Request, Response
@@ -28,7 +28,7 @@ class TokenPages:
     """Whether the list may be missing when it is empty, as in proto3's JSON."""
     rules: Iterable[RefusalRule] = ()
 
-    def read(self, request: Request, response: Response, parse: Callable[[Object], Parsed[T] | Skip]) -> Page[T]:
+    def read(self, request: Request, response: Response, parse: Parser[T]) -> Page[T]:
         """Parse a page and build the request for the next one. Raises SourceError."""
         if (error := refusal(response, one=False, rules=self.rules)) is not None:
             raise error
@@ -44,7 +44,7 @@ class TokenPages:
 
 def single(
     response: Response,
-    parse: Callable[[Object], Parsed[T] | Skip],
+    parse: Parser[T],
     *,
     what: str = "job",
     named_by: str = "id",

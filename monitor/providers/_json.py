@@ -114,7 +114,11 @@ class Parsed(Generic[T]):
     left_out: int = 0
 
 
-def parse_items(page: RawPage, parse: Callable[[Object], Parsed[T] | Skip]) -> tuple[tuple[T, ...], dict[str, int]]:
+Parser = Callable[[Object], Parsed[T] | Skip]
+"""Parses one item, or says why it is skipped."""
+
+
+def parse_items(page: RawPage, parse: Parser[T]) -> tuple[tuple[T, ...], dict[str, int]]:
     """Parse the items of a page. Returns the valid ones and how many were skipped, by reason.
 
     One bad item does not hide the others.
@@ -134,7 +138,7 @@ def _collected(found: Iterable[Parsed[T] | Skip], no_objects: int = 0) -> tuple[
     return tuple(items), {reason: count for reason, count in skipped.items() if count}
 
 
-FastPath = Callable[[Response, Callable[[Object], Parsed[T] | Skip]], "ParsedPage[T] | None"]
+FastPath = Callable[[Response, Parser[T]], "ParsedPage[T] | None"]
 """Parses a page faster than `raw_page` and `parse_items`; returns None for an irregular page, which these two then
 read.
 
@@ -161,7 +165,7 @@ class Memo(Generic[T]):
         self._known: dict[int, Parsed[T] | Skip] = {}
         self._secrets = 0
 
-    def page(self, response: Response, parse: Callable[[Object], Parsed[T] | Skip]) -> ParsedPage[T] | None:
+    def page(self, response: Response, parse: Parser[T]) -> ParsedPage[T] | None:
         """Parse only the items that were not on the page before: a `FastPath`."""
         if response.secrets != self._secrets:  # items that were parsed before may hold a secret that is new
             self._known, self._secrets = {}, response.secrets
@@ -183,16 +187,14 @@ class Memo(Generic[T]):
         self,
         raws: Iterable[tuple[int, msgspec.Raw]],
         response: Response,
-        parse: Callable[[Object], Parsed[T] | Skip],
+        parse: Parser[T],
     ) -> Iterator[tuple[int, Parsed[T] | Skip]]:
         for digest, raw in raws:
             found = self._known.get(digest)
             yield digest, found if found is not None else _parse_raw(raw, response, parse)
 
 
-def unknown(
-    known: Container[str], response: Response, parse: Callable[[Object], Parsed[T] | Skip]
-) -> ParsedPage[T] | None:
+def unknown(known: Container[str], response: Response, parse: Parser[T]) -> ParsedPage[T] | None:
     """Parse only the items whose ids are not in `known`: a `FastPath`."""
     try:
         parts = _parts(response.body)
@@ -231,7 +233,7 @@ def _envelope(parts: Mapping[str, msgspec.Raw]) -> Object:
     return {name: msgspec.json.decode(raw) for name, raw in parts.items() if name != _KEY}
 
 
-def _parse_raw(raw: msgspec.Raw, response: Response, parse: Callable[[Object], Parsed[T] | Skip]) -> Parsed[T] | Skip:
+def _parse_raw(raw: msgspec.Raw, response: Response, parse: Parser[T]) -> Parsed[T] | Skip:
     """Parse one item and remove our secrets from it."""
     item = msgspec.json.decode(raw)
     if not isinstance(item, dict):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from monitor.providers._json import FastPath, Object, Parsed, ParsedPage, RawPage, Skip, parse_items, raw_page
+from monitor.providers._json import FastPath, ParsedPage, Parser, RawPage, parse_items, raw_page
 from monitor.providers._refusals import RefusalRule, refusal
 from monitor.providers._values import cursor, text
 from monitor.providers.base import AuthFailed, NotEligible, Page, Request, Response
@@ -64,7 +63,7 @@ def first_page(operation: str, path: str, *, limit: int = LIMIT) -> Request:
 def read_page(
     request: Request,
     response: Response,
-    parse: Callable[[Object], Parsed[T] | Skip],
+    parse: Parser[T],
     *,
     one: bool,
     fast_path: FastPath[T] | None = None,
