@@ -1,4 +1,4 @@
-"""Counts are those of OpenAI's tokenizer, in golden.json; without the vocabulary they stay in the band they state."""
+"""Counts equal those of OpenAI's tokenizer in golden.json; without the vocabulary they stay within the stated range."""
 
 from __future__ import annotations
 

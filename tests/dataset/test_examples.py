@@ -1,4 +1,4 @@
-"""Which lines of a training file are examples, and why the others are not."""
+"""Which lines of a training file are valid examples, and why others are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens of a file in memory, and of one of which only the size is known."""
+"""Tokens of a file in memory, and of a file whose size alone is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is allowed in a training file and probably a mistake."""
+"""Warnings about training examples that are allowed but probably mistakes."""
 
 from __future__ import annotations
 

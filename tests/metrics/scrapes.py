@@ -1,4 +1,4 @@
-"""Scrapes for tests: a snapshot rendered and read back by the official parsers."""
+"""Renders scrapes of a snapshot, and parses them with the official parsers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0
 
 
 def health(*orgs: str, labels: dict[str, dict[str, str]] | None = None, notifiers: tuple[str, ...] = ()) -> Health:
-    """Organisations that were never asked, `research` by default."""
+    """The health of organisations that were not polled yet, by default of `research`."""
     given = labels or {}
     return Health(
         orgs={org: OrgHealth(org=org, provider="openai", labels=given.get(org, {})) for org in orgs or ("research",)},
@@ -32,12 +32,12 @@ def health(*orgs: str, labels: dict[str, dict[str, str]] | None = None, notifier
 
 
 def snapshot(*jobs: Any, **over: Any) -> Snapshot:
-    """A snapshot of noon."""
+    """A snapshot at noon."""
     return Snapshot(at=NOON, jobs=jobs, **over)
 
 
 def counter(metric: str, amount: int = 1, **labels: str) -> CounterIncrement:
-    """One stored counter of `research`."""
+    """A stored counter of `research`."""
     return CounterIncrement(metric=metric, labels=tuple({"org": "research", **labels}.items()), amount=amount)
 
 
@@ -50,19 +50,19 @@ def text(
     names: Sequence[str] = (),
     exposition: Exposition | None = None,
 ) -> str:
-    """The body of a scrape, by default the first one."""
+    """The body of a scrape, by default of a new exposition."""
     asked, _ = parse_scrape_request(accept, compressed=False, names=names)
     process = process or ProcessMetrics(version="1.2.3")
     return b"".join((exposition or Exposition()).scrape(of, state or health(), process, asked)).decode()
 
 
 def scrape(of: Snapshot, **over: Any) -> Series:
-    """The series of a scrape by name and labels. No series may be there twice."""
+    """The series of a scrape by name and labels, of which none may occur twice."""
     return series(text(of, **over))
 
 
 def series(exposition: str) -> Series:
-    """What a Prometheus server would read. Both formats are told apart by OpenMetrics' last line."""
+    """The series as a Prometheus server parses them. OpenMetrics is recognised by its last line."""
     is_openmetrics = exposition.endswith("# EOF\n")
     parse: Any = openmetrics.text_string_to_metric_families if is_openmetrics else text_string_to_metric_families
     found: Series = {}
@@ -75,17 +75,17 @@ def series(exposition: str) -> Series:
 
 
 def value(process: ProcessMetrics, name: str, labels: dict[str, str]) -> float | None:
-    """One series of the process' own, None where there is none."""
+    """The value of a series of prometheus_client's registry; None where it is missing."""
     return scrape(snapshot(), process=process, names=[name]).get(name, {}).get(of(**labels))
 
 
 def of(**labels: str) -> Labels:
-    """Labels to look a series up by."""
+    """The labels of a series, as a key."""
     return frozenset(labels.items())
 
 
 def busy() -> Job:
-    """A job of which everything is known."""
+    """A job with all fields set."""
     latest = Metrics(
         step=42,
         steps=100,

@@ -1,4 +1,4 @@
-"""The text of a scrape under every kind of question and every kind of name."""
+"""The text of a scrape for all kinds of requests and names."""
 
 from __future__ import annotations
 

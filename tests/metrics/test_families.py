@@ -1,4 +1,4 @@
-"""What the metrics of a snapshot say."""
+"""The values of metrics that are built from a snapshot."""
 
 from __future__ import annotations
 

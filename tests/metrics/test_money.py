@@ -1,4 +1,4 @@
-"""What the metrics say of money that is not a job's process."""
+"""The values of cost metrics besides training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the process counts itself."""
+"""The metrics that the process counts itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOURCES = Path(__file__).parents[2] / "monitor"
 
 
 def counted(process: ProcessMetrics) -> Series:
-    """What a scrape shows of them."""
+    """The series of a scrape with these counters."""
     return scrape(snapshot(), state=health(), process=process)
 
 
@@ -82,7 +82,7 @@ def test_values_outside_the_closed_sets_become_other() -> None:
 
 
 def found_in(package: str, pattern: str) -> set[str]:
-    """What a pattern finds in the sources of a package."""
+    """All matches of a pattern in the sources of a package."""
     return {one for path in (SOURCES / package).rglob("*.py") for one in re.findall(pattern, path.read_text())}
 
 

@@ -1,4 +1,4 @@
-"""The fast exposition says what prometheus_client would say, whatever there is and whatever it has kept from before."""
+"""The fast exposition equals prometheus_client's, for random jobs and whatever was cached before."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ TEXTS = ('"', "\\", "\n", '"} 1\n# EOF\n', "\u202e", "\ud800", "", " ", "é" * 3
 
 @dataclass(frozen=True, slots=True)
 class Dice:
-    """Makes values up."""
+    """Generates random values."""
 
     of: Random
 
     def text(self) -> str:
-        """Nasty or plain, seldom twice the same."""
+        """A random text, hostile or plain."""
         return f"{self.of.choice(TEXTS)}{self.of.choice(['', self.of.randrange(1000)])}"
 
     def maybe(self, value: Any) -> Any:
-        """The value, or that it is not known."""
+        """The value, or None."""
         return self.of.choice([value, None])
 
     def number(self) -> float | None:
-        """Of any size."""
+        """A float of any size, or None."""
         exact = (0.0, -0.0, 1e6, 999999.9, 1e300, 5e-324)
         found: float | None = self.maybe(self.of.choice([*exact, self.of.gauss(0, 10 ** self.of.randrange(12))]))
         return found
 
     def count(self) -> int | None:
-        """From none to more than a float can hold."""
+        """A count from 0 to more than a float can represent, or None."""
         found: int | None = self.maybe(self.of.choice([0, 10**400, self.of.randrange(10 ** self.of.randrange(1, 12))]))
         return found
 
     def moment(self) -> Any:
-        """Around noon, or years from it."""
+        """A time around noon or years away, or None."""
         return self.maybe(NOON + timedelta(seconds=self.of.gauss(0, 10 ** self.of.randrange(9))))
 
     def job(self) -> Tracked:
@@ -78,7 +78,7 @@ class Dice:
         )  # fmt: skip
 
     def cost(self) -> Cost:
-        """Estimated or computed."""
+        """An estimated or computed cost."""
         usd = Decimal(self.of.randrange(10**15)) / 10**9
         return Cost(basis=self.of.choice([Basis.COMPUTED, Basis.ESTIMATED]), usd=usd)
 
@@ -91,7 +91,7 @@ class Dice:
 
 
 def counted() -> ProcessMetrics:
-    """Some counts of the process."""
+    """Process metrics with some counts."""
     process = ProcessMetrics(version="1")
     process.watch(["research", "search"], ["chat"])
     process.requested("research", "list_jobs", "200")
@@ -100,7 +100,7 @@ def counted() -> ProcessMetrics:
 
 
 def in_families(text: str) -> list[list[str]]:
-    """The lines of each family, its series sorted: in which order jobs come is free, and how a number is written."""
+    """The lines of each family with sorted series, since the order of jobs and the spelling of numbers may differ."""
     found: list[list[str]] = []
     for line in OF_PYTHON.sub("", text).splitlines():
         if line.startswith("# HELP") or line == "# EOF":
@@ -111,7 +111,7 @@ def in_families(text: str) -> list[list[str]]:
 
 
 def scraped(exposition: Exposition, of: Snapshot, process: ProcessMetrics, *, modern: bool, compressed: bool) -> str:
-    """The body of a scrape, inflated."""
+    """The decompressed body of a scrape."""
     asked, _ = parse_scrape_request(OPENMETRICS if modern else "", compressed=compressed)
     body = b"".join(exposition.scrape(of, STATE, process, asked))
     return (gzip.decompress(body) if compressed else body).decode()

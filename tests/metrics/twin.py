@@ -1,4 +1,4 @@
-"""The plain twin of the exposition: the same series by prometheus_client's own classes and `generate_latest`."""
+"""The plain twin of the exposition: the same series with prometheus_client's own classes and `generate_latest`."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Labelled = Iterator[tuple[Mapping[str, str], float | None]]
 
 
 class Twin(Collector):
-    """Collects what a scrape shows, but for the metrics of any Python process."""
+    """Collects the series of a scrape, without the metrics of any Python process."""
 
     def __init__(self, snapshot: Snapshot, health: Health, process: ProcessMetrics) -> None:
         self.view = build_view(snapshot, health)
         self.families = (*FAMILIES, *process.families)
 
     def collect(self) -> Iterator[Metric]:
-        """Each family as prometheus_client's own."""
+        """Yield each family as prometheus_client's own type."""
         for family in self.families:
             yield _of_jobs(family, self.view) if isinstance(family, JobFamily) else _of_all(family, self.view)
 
     def text(self, *, modern: bool) -> str:
-        """What prometheus_client makes of it."""
+        """The text that prometheus_client generates."""
         encode: Callable[[Collector], bytes] = openmetrics.generate_latest if modern else generate_latest
         return encode(self).decode()
 

@@ -1,4 +1,4 @@
-"""The table of all providers in docs/providers.md, made from what the code says of each.
+"""Generates the table of all providers in docs/providers.md from the code.
 
 `python -m tests.providers.capabilities` writes it.
 """
@@ -31,7 +31,7 @@ _ADAPTER: Final[TypeAdapter[Any]] = TypeAdapter(OrganizationSettings)
 
 
 def vendors() -> Iterator[Provider]:
-    """Each provider with all that it can have."""
+    """Each provider with all its optional settings."""
     for provider, given in _SETTINGS.items():
         yield _vendor(provider, given, *JobKind) or _vendor(provider, given) or _missing(provider)
 
@@ -50,7 +50,7 @@ def _missing(provider: str) -> Provider:
 
 
 def _succeeded(of: Provider) -> Job:
-    """The sample of a job that succeeded."""
+    """The sample of a succeeded job."""
     if of.name == "openai":
         item = json.loads((SAMPLES / "object_FineTuningJob.json").read_text())
         item = {**item, "status": "succeeded", "trained_tokens": 5768}
@@ -105,14 +105,14 @@ def _mark(there: bool) -> str:
 
 
 def table() -> str:
-    """As it stands in the page."""
+    """The generated table."""
     rows = [list(_COLUMNS), ["---"] * len(_COLUMNS)]
     rows += [[column(of) for column in _COLUMNS.values()] for of in vendors()]
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
 def shown() -> str:
-    """The table of the page as it is."""
+    """The table in the current page."""
     return PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
 
 

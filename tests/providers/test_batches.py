@@ -1,4 +1,4 @@
-"""Batches of OpenAI, Azure and Bedrock: what their answers mean, and what is asked of them."""
+"""Batches of OpenAI, Azure and Bedrock: how answers are parsed, and which requests are made."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ def test_who_has_no_list_of_batches_says_so(provider: str) -> None:
 
 @pytest.mark.parametrize("provider", ["openai", "azure", "bedrock", "together", "fireworks", "vertex"])
 def test_no_fine_tuning_job_is_called_like_a_batch(provider: str) -> None:
-    """Its id would be that of a batch here."""
+    """Its id would be that of a batch in the monitor."""
     keys = {"together": "data", "fireworks": "supervisedFineTuningJobs", "vertex": "tuningJobs", "bedrock":
             "modelCustomizationJobSummaries"}  # fmt: skip
     pages = vendor(provider, ("fine_tuning",)).jobs[0].pages

@@ -1,4 +1,4 @@
-"""The table of providers says what the code can do."""
+"""The table of providers in the documentation equals what the code supports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_table_of_providers_is_made_from_the_code() -> None:
 
 
 def configured() -> set[str]:
-    """The providers that an organisation can be at."""
+    """The names of all providers in the configuration's schema."""
     union, _ = get_args(OrganizationSettings)
     return {get_args(each.model_fields["provider"].annotation)[0] for each in get_args(union)}
 

@@ -1,4 +1,4 @@
-"""OpenAI's books, in the documented shape and in others: a figure is right, or it is not there."""
+"""OpenAI's usage and costs, in the documented shape and in others: a figure is correct or skipped."""
 
 from __future__ import annotations
 
@@ -62,25 +62,25 @@ def billed(value: object, line_item: object = "ft-gpt-4o-2024-08-06, input", **f
 
 
 def read_usage(answer: Response) -> Page[Bucket[Usage]]:
-    """What is understood of a page of usage."""
+    """Parse a page of usage."""
     listing = usage("research", None, DAY, DAY)
     return listing.read(listing.first, answer)
 
 
 def read_bill(answer: Response) -> Page[Bucket[Bill]]:
-    """What is understood of a page of the bill."""
+    """Parse a page of the bill."""
     listing = bill("research", None, DAY, DAY)
     return listing.read(listing.first, answer)
 
 
 def usages(*rows: object) -> tuple[tuple[Usage, ...], int]:
-    """What is understood of a day's rows, and how many were skipped."""
+    """Parse the rows of one day's usage. Returns the usages, and how many rows were skipped."""
     found = read_usage(page(bucket(*rows)))
     return found.items[0].items, left_out(found)
 
 
 def bills(*rows: object) -> tuple[tuple[Bill, ...], int]:
-    """The same of the bill."""
+    """Parse the rows of one day's bill. Returns the lines, and how many rows were skipped."""
     found = read_bill(page(bucket(*rows)))
     return found.items[0].items, left_out(found)
 

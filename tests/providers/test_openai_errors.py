@@ -1,4 +1,4 @@
-"""Refusals: who has to act, and words that are short and safe to show."""
+"""Error responses: the class of the error, and a short text that is safe to show."""
 
 from __future__ import annotations
 

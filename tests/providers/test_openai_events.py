@@ -1,4 +1,4 @@
-"""OpenAI's event streams: kinds, levels and figures, from data or from prose."""
+"""OpenAI's event streams: kinds, levels and metrics, from data or from messages."""
 
 from __future__ import annotations
 

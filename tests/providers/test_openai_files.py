@@ -1,4 +1,4 @@
-"""OpenAI's files: how long one is and what is in it, or why that is not told."""
+"""OpenAI's files: their length and content, and errors."""
 
 from __future__ import annotations
 

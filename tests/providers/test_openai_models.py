@@ -1,4 +1,4 @@
-"""What OpenAI's list of models says, and what servers say that copy it."""
+"""OpenAI's list of models, and those of servers that copy the API."""
 
 from __future__ import annotations
 

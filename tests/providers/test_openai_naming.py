@@ -1,4 +1,4 @@
-"""How OpenAI and Azure name models, and what can be read from their names."""
+"""The names of models at OpenAI and Azure, and what is parsed from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenAI's pages of jobs: how they go on, and what is borne and what is not."""
+"""OpenAI's pages of jobs: pagination, and which irregularities are tolerated."""
 
 from __future__ import annotations
 

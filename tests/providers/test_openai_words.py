@@ -1,4 +1,4 @@
-"""What is asked, and what is said of answers that are none, to the last character: people and metrics read it."""
+"""Requests and error texts, character by character, since people and metrics read them."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

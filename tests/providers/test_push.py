@@ -1,4 +1,4 @@
-"""Webhooks of OpenAI and Azure: whose signature is good, and what they say."""
+"""Webhooks of OpenAI and Azure: signatures and events."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ BODY = b'{"object":"event","id":"evt_1","type":"fine_tuning.job.succeeded","crea
 
 
 def signed(body: bytes = BODY, *, secret: str = SECRET, id_: str = "wh_1", at: datetime = NOW) -> dict[str, str]:
-    """Headers as the reference library signs."""
+    """Headers signed with the reference library."""
     signature = Webhook(secret).sign(id_, at, body.decode())
     return {"webhook-id": id_, "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": signature}
 
 
 def refused(headers: dict[str, str], body: bytes = BODY, secrets: tuple[str, ...] = (SECRET,)) -> str:
-    """Why it is refused."""
+    """The reason for which a webhook is refused."""
     with pytest.raises(PushRefused) as caught:
         verify(headers, body, secrets, NOW)
     return caught.value.result

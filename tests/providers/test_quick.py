@@ -1,4 +1,4 @@
-"""The fast paths to a page give what the plain way gives."""
+"""The fast paths to a page return the same as the plain way."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def read(content: bytes, understand: Any, fast_path: FastPath[Any] | None, **ove
 
 
 def without(page: Page[Any] | str, known: frozenset[str]) -> Any:
-    """What a page says, without the items that are known."""
+    """The fields of a page without its known items."""
     if isinstance(page, str):
         return page
     return tuple(item for item in page.items if item.id not in known), page.next, page.guessed, page.stuck

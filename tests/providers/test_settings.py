@@ -1,4 +1,4 @@
-"""What may stand in an organisation's settings."""
+"""The validation of an organisation's settings."""
 
 from __future__ import annotations
 

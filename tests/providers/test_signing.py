@@ -1,4 +1,4 @@
-"""What is signed: requests to AWS, byte for byte as botocore does it, and assertions to Google."""
+"""Signatures: requests to AWS, byte for byte as in botocore, and assertions to Google."""
 
 from __future__ import annotations
 

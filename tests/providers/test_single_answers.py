@@ -1,4 +1,4 @@
-"""What is asked about one job, and what comes in odd ways: known events, tokens, statuses without an error."""
+"""Requests for one job, and unusual answers: known events, tokens, statuses without an error."""
 
 from __future__ import annotations
 

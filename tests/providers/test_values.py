@@ -1,4 +1,4 @@
-"""Single values in every spelling that servers have for them: times, numbers, and what stands for nothing."""
+"""Single values in all spellings that servers use: times, numbers, and missing values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vendors beside OpenAI: what their answers mean, and what is asked of them."""
+"""The providers besides OpenAI: how answers are parsed, and which requests are made."""
 
 from __future__ import annotations
 
@@ -499,7 +499,7 @@ def of_bedrock() -> set[str]:
 
 
 def of_together() -> set[str]:
-    """`together` 3.1.1, lib/types/fine_tuning.py: it is no dependency of the tests."""
+    """The statuses of `together` 3.1.1, lib/types/fine_tuning.py, which is not a dependency of the tests."""
     return {
         "pending", "queued", "running", "compressing", "uploading", "cancel_requested", "cancelled", "error",
         "user_error", "completed",

@@ -1,1 +1,1 @@
-"""The simulator, alone."""
+"""Tests of the simulator itself."""

@@ -1,4 +1,4 @@
-"""A simulation on a clock that only tests move, over real HTTP."""
+"""A simulation over real HTTP on a clock that only the test advances."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ STEADY = Pace(
     silence=(6000, 6000),
     steps=30,
 )
-"""A job of this pace starts 15 s after its creation, trains 30 s, is checked 20 s: over after 65 s, told by 73 s.
+"""A job of this pace starts 15 s after its creation, trains for 30 s and is evaluated for 20 s: it ends after 65 s, and
+its last event follows after 73 s.
 
-A batch begins after 5 s, answers a request a second, and has its files 10 s after the last.
+A batch starts after 5 s, answers one request per second, and has its files 10 s after the last answer.
 """
 
 
 @dataclass
 class HandClock:
-    """Simulated time that stands still until moved."""
+    """Simulated time that stands still until the test advances it."""
 
     now: float = NOON
 
@@ -49,7 +50,7 @@ class HandClock:
 
 @dataclass(frozen=True)
 class Client:
-    """One organisation's connection."""
+    """The client of one organisation."""
 
     session: aiohttp.ClientSession
     base_url: str
@@ -67,7 +68,7 @@ class Client:
         return await self.call("POST", "/files", data=form)
 
     async def create(self, **asked: object) -> Any:
-        """A job over a file of 40 examples with 4000 tokens, unless another is named."""
+        """Create a job, by default with a file of 40 examples and 4000 tokens."""
         if "training_file" not in asked:
             _, file = await self.upload(training_file(examples=40, tokens=4000))
             asked["training_file"] = file["id"]
@@ -79,7 +80,7 @@ class Client:
         return (await self.call("GET", f"/fine_tuning/jobs/{job_id}"))[1]
 
     async def events(self, job_id: str) -> Any:
-        """Every event, newest first."""
+        """All events, newest first."""
         return (await self.call("GET", f"/fine_tuning/jobs/{job_id}/events?limit=1000"))[1]["data"]
 
 
@@ -117,7 +118,7 @@ def stranger(session: aiohttp.ClientSession, base_url: str, simulation: Simulati
 
 @dataclass(frozen=True)
 class Api:
-    """One organisation at any provider, asked for JSON below its base URL, with the key it is given."""
+    """One organisation at any provider: requests JSON below its base URL with the given key."""
 
     simulation: Simulation
     base_url: str
@@ -138,7 +139,7 @@ class Api:
         return body
 
     def start(self, **asked: Any) -> str:
-        """A new job of 40 examples; its id."""
+        """Start a job of 40 examples. Returns its id."""
         return self.simulation.start_job(self.org, **asked).id
 
 

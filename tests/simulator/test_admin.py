@@ -1,4 +1,4 @@
-"""The simulated organisation's costs: who may read them, how they are cut, and that they agree with what happened."""
+"""The simulated costs of an organisation: permissions, buckets, and agreement with what happened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def admin(simulation: Simulation, base_url: str) -> AsyncIterator[AsyncOpe
 
 
 async def ask(client: Client, path: str, key: str | None = None, **query: Any) -> tuple[int, Any]:
-    """Asked with the admin key, unless another is given. Lists are repeated."""
+    """GET a path, by default with the admin key; lists become repeated parameters."""
     headers = {"Authorization": f"Bearer {key or client.org.admin_key}"}
     params = [
         (name, str(one)) for name, value in query.items() for one in (value if isinstance(value, list) else [value])
@@ -38,7 +38,7 @@ async def ask(client: Client, path: str, key: str | None = None, **query: Any) -
 
 
 async def a_model(client: Client, clock: HandClock) -> str:
-    """A tuned model, which was used once."""
+    """A tuned model that was used once."""
     job = await client.create()
     clock.move(100)
     model = str((await client.job(job["id"]))["fine_tuned_model"])
@@ -155,7 +155,7 @@ async def test_projects_are_listed(session: aiohttp.ClientSession) -> None:
 
 
 def busy(seed: int = 7) -> tuple[Simulation, Org, HandClock]:
-    """An organisation with a past, whose oldest models are in use."""
+    """An organisation with past jobs, whose oldest models are in use."""
     clock = HandClock()
     traffic = Traffic(history=20, in_use=3)
     simulation = Simulation(organisations(1, seed=seed), clock=clock, pace=STEADY, traffic=traffic, seed=seed)

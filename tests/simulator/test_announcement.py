@@ -1,4 +1,4 @@
-"""The calls of the announcement, by curl: unchanged but for host and key."""
+"""The curl calls of OpenAI's announcement, unchanged but for host and key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Azure's dialect, as the official package reads it at both kinds of address."""
+"""Azure's dialect as the official package reads it, at both kinds of address."""
 
 from __future__ import annotations
 

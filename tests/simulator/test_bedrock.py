@@ -1,4 +1,4 @@
-"""Bedrock's dialect, as boto3 reads it, and how callers prove who they are."""
+"""Bedrock's dialect as boto3 reads it, and authentication."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Ask = Callable[..., Any]
 
 
 def boto(api: Api, secret: str | None = None) -> Ask:
-    """Calls an operation of the real client in a thread, with the organisation's access key unless told otherwise."""
+    """Call an operation of the real client in a thread, by default with the organisation's access key."""
     key_id, own = access_key(api.org)
     client = boto3.client(
         "bedrock", region_name=REGION, endpoint_url=api.base_url, aws_access_key_id=key_id,

@@ -1,4 +1,4 @@
-"""The rules behind the simulator, without HTTP."""
+"""The rules of the simulator, without HTTP."""
 
 from __future__ import annotations
 

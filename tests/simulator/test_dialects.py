@@ -1,4 +1,4 @@
-"""What all dialects share: one server, one engine, controls that hold for each, and borders between providers."""
+"""What all dialects share: one server, one engine, controls that work for each, and separation of providers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REFUSALS: dict[str, Callable[[Any], object]] = {
     "vertex": lambda body: body["error"]["status"],
     "bedrock": sorted,
 }
-"""What in a refusal's body is its provider's own."""
+"""The provider-specific part of an error body."""
 
 
 async def ask(address: str, org: Org, path: str) -> tuple[int, Any, Any]:
@@ -40,7 +40,7 @@ async def ask(address: str, org: Org, path: str) -> tuple[int, Any, Any]:
 
 
 def one(provider: str, clock: HandClock, **asked: Any) -> tuple[Simulation, Org, str]:
-    """A simulation of one organisation, and where its jobs are listed."""
+    """A simulation of one organisation, and the path of its job list."""
     [org] = organisations(1, seed=1, providers=(provider,))
     return Simulation((org,), clock=clock, pace=STEADY, **asked), org, LISTS[provider].format(account=org.id)
 

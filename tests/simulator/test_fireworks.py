@@ -1,4 +1,4 @@
-"""Fireworks' dialect, as its own package reads it, and what only its service does."""
+"""Fireworks' dialect as its own package reads it, and behaviour of its service alone."""
 
 from __future__ import annotations
 

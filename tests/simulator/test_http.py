@@ -1,4 +1,4 @@
-"""What the simulator answers over HTTP: statuses, envelopes, headers and borders between organisations."""
+"""The simulator's HTTP: statuses, error bodies, headers and separation of organisations."""
 
 from __future__ import annotations
 

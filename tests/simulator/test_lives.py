@@ -1,4 +1,4 @@
-"""How jobs live and end, as the API tells it."""
+"""The lives of jobs as the API shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is a refusal with its reason, never a failed server."""
+"""Any request is answered with a reasoned error, never with a server failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The official Python package against the simulator, as anybody would use it."""
+"""The official Python package against the simulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training leaves: checkpoints, the file of results, models."""
+"""The results of a training: checkpoints, the result file, models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Together's dialect: its words, its stages, its prices, and that its own package reads all of it."""
+"""Together's dialect: statuses, stages, prices, and that its own package reads it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CAPITALS = {
     "JOB_COMPLETE", "JOB_ERROR", "JOB_USER_ERROR", "CANCEL_REQUESTED", "JOB_RESTARTED", "REFUND", "WARNING",
     "EARLY_STOPPED",
 }  # fmt: skip
-"""The words of together 3.1.1: the types of events once by its specification, once by the enum of its own functions."""
+"""The enums of together 3.1.1: event types by its specification and by the enum of its own functions."""
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_every_word_is_one_of_the_package(clock: HandClock) -> None:
 
 
 async def test_the_official_package_reads_it(api: Api, clock: HandClock) -> None:
-    """Skipped where the package is not installed: it wants another rich than ours (see pyproject.toml)."""
+    """Skipped unless the package is installed: it requires another version of rich than ours (see pyproject.toml)."""
     together: Any = pytest.importorskip("together")
     own: Any = pytest.importorskip("together.lib.types.fine_tuning")
     specified: Any = pytest.importorskip("together.types.finetune_event_type")

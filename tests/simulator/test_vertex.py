@@ -1,4 +1,4 @@
-"""Vertex AI's dialect, as Google's own packages read it, and what they hide."""
+"""Vertex AI's dialect as Google's own packages read it, and what they hide."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from monitor.simulator import Ending, Simulation, Traffic, configuration, organi
 from monitor.simulator.vertex import LOCATIONS, job_json, location, number, service_account
 from tests.simulator.conftest import NOON, STEADY, Api, HandClock, provided
 
-# google-genai makes a subclass of aiohttp's session, which aiohttp has discouraged for years.
+# google-genai creates a subclass of aiohttp's session, which aiohttp has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 
 
@@ -44,7 +44,7 @@ def path(api: Api, place: str, rest: str = "", project: str | None = None) -> st
 
 
 def start(api: Api, **asked: Any) -> tuple[str, str]:
-    """A new job: its id, and where it is."""
+    """Start a job. Returns its id and its path."""
     job = api.simulation.start_job(api.org, **asked)
     return job.id, location(job)
 

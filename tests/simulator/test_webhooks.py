@@ -1,4 +1,4 @@
-"""Webhooks, as a receiver and the official package see them."""
+"""Webhooks as a receiver and the official package see them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Got = tuple[dict[str, str], bytes]
 
 
 class Receiver:
-    """Keeps headers and bodies, and answers what it is told to, then 204."""
+    """Records headers and bodies, and answers with the given statuses, then 204."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -67,7 +67,7 @@ async def client(api: Api) -> AsyncIterator[AsyncOpenAI]:
 
 
 def unwrapped(client: AsyncOpenAI, got: Got, secret: str) -> UnwrapWebhookEvent:
-    """The event, once the package has verified it."""
+    """The event after the package has verified it."""
     headers, body = got
     return client.webhooks.unwrap(body, headers, secret=secret)
 

@@ -1,4 +1,4 @@
-"""The commands as a shell would run them, against servers of this process; and servers that answer as they are told."""
+"""Runs commands like a shell, against servers of this process, which may answer anything."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ NO_SETTINGS = {"FINETUNE_MONITOR_SERVER": None, "FINETUNE_MONITOR_PASSWORD": Non
 
 
 async def asked(port: int | str, *arguments: str, **environ: str) -> Result:
-    """What a command says about the daemon at a port, or a URL."""
+    """Run a command against the daemon at a port or URL."""
     url = f"http://127.0.0.1:{port}" if isinstance(port, int) else port
     runner = CliRunner(env={**NO_SETTINGS, "FINETUNE_MONITOR_SERVER": url, **environ})
     return await to_thread.run_sync(lambda: runner.invoke(main, list(arguments)))
 
 
 def answer(body: bytes | Any, *, status: str = "200 OK", headers: str = "") -> bytes:
-    """A whole HTTP answer; what is not bytes becomes JSON."""
+    """A complete HTTP response; a body that is not bytes is encoded as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{headers}\r\n".encode() + content
 
 
 @asynccontextmanager
 async def answering(give: bytes | Callable[[str], bytes]) -> AsyncIterator[int]:
-    """A server that answers every request with these bytes, or with what its path gets; at this port."""
+    """A server that answers every request with these bytes, or by its path. Yields the port."""
 
     async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

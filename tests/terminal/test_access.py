@@ -1,4 +1,4 @@
-"""How the daemon is found and asked: URLs, names and passwords, TLS."""
+"""The daemon's address and credentials: URLs, user names and passwords, TLS."""
 
 from __future__ import annotations
 

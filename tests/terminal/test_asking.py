@@ -1,4 +1,4 @@
-"""The commands against the real API, and against servers that answer what no daemon would."""
+"""The commands against the real API, and against servers with invalid answers."""
 
 from __future__ import annotations
 

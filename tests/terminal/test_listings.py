@@ -1,4 +1,4 @@
-"""Lists of the daemon as tables and as JSON: jobs by filter, organisations, budgets, models, costs; and its reload."""
+"""The listing commands as tables and as JSON: jobs by filter, organisations, budgets, models, costs; and `reload`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ JOBS = [
 
 
 def api(request: str) -> bytes:
-    """The jobs in the status that is asked for, in pages as long as they may be; one organisation that is well."""
+    """An API with jobs in the requested status, in pages of the largest size, and one healthy organisation."""
     url = urlsplit(request.split()[1])
     wanted = parse_qs(url.query)
     if url.path == "/api/v1/orgs":

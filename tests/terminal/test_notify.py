@@ -1,4 +1,4 @@
-"""The `notify` commands: a real message to a real receiver, routes explained, dead letters, replays."""
+"""The `notify` commands: real messages to real receivers, explained routes, dead letters, replays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.builders import job, tracked
 from tests.e2e.receivers import SIGNING, Inbox, webhook
 from tests.terminal.asked import answer, answering, asked
 from tests.web.site import admin_actions, site
-from tests.web.test_admin import FAILED, buried, states
+from tests.web.test_admin import FAILED, dead_letter_all, states
 
 
 def config(folder: Path, hook: str) -> str:
@@ -275,7 +275,7 @@ async def test_a_dead_letter_says_what_the_receiver_answered() -> None:
 async def test_dead_letters_are_listed_and_requeued(tmp_path: Path) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops", "chat"))
-        await buried(here.store)
+        await dead_letter_all(here.store)
         said = await asked(here.port, "notify", "dead", "--requeue")
         assert set((await states(here)).values()) == {"pending"}
         assert said.exit_code == 0
@@ -284,8 +284,8 @@ async def test_dead_letters_are_listed_and_requeued(tmp_path: Path) -> None:
         assert (
             await asked(here.port, "notify", "dead", "--requeue")
         ).stdout == "There are no dead letters.\nRequeued: 0.\n"
-        await buried(here.store)
-        await buried(here.store, "chat")
+        await dead_letter_all(here.store)
+        await dead_letter_all(here.store, "chat")
         programs = [
             json.loads(line)
             for line in (await asked(here.port, "notify", "dead", "--requeue", "--json")).stdout.splitlines()
@@ -297,7 +297,7 @@ async def test_dead_letters_are_listed_and_requeued(tmp_path: Path) -> None:
 async def test_a_replay_is_listed_and_counted_and_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops",))
-        await buried(here.store)
+        await dead_letter_all(here.store)
         dry = await asked(here.port, "notify", "replay", "--since", "24h", "--dry-run")
         assert await states(here) == {"research/ftjob-1/3@ops": "dead"}
         one = await asked(here.port, "notify", "replay", "--since", "24h", "--notifier", "ops", "--json")
@@ -327,7 +327,7 @@ async def test_a_daemon_that_does_not_allow_it_says_which_setting_would(
 ) -> None:
     async with site(tmp_path) as here:
         await here.keep(FAILED, told=("ops",))
-        await buried(here.store)
+        await dead_letter_all(here.store)
         said = await asked(here.port, "notify", *command)
         assert await states(here) == {"research/ftjob-1/3@ops": "dead"}
     assert (said.exit_code, said.stdout) == (2, "")

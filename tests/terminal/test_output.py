@@ -1,4 +1,4 @@
-"""What is drawn: tables that fit, curves, the progress line; rendered by rich and looked at character by character."""
+"""Output: tables that fit, curves, the progress line; rendered by rich and compared character by character."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def running(**over: Any) -> Job:
 
 
 def rendered(shown: RenderableType, width: int = 1000) -> list[str]:
-    """The lines that a console of so many columns prints, without the padding at their ends."""
+    """The lines that a console of this width prints, without trailing padding."""
     out = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
     with out.capture() as captured:
         out.print(shown, crop=False)

@@ -1,4 +1,4 @@
-"""How the real process ends: by Ctrl-C in the middle of a question, and when nobody takes what it prints."""
+"""How the real process ends: after Ctrl-C during a request, and when its output is closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands on the database, as an operator runs them."""
+"""The commands on the database, run like an operator does."""
 
 from __future__ import annotations
 

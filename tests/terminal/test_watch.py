@@ -1,4 +1,4 @@
-"""Following a job: what is printed, once and in order, through whatever the daemon does."""
+"""The command `watch`: what is printed, once and in order, whatever the daemon does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GONE = answer({"error": {"message": "there is no such job"}}, status="404 Not Fo
 
 
 def seen(status: str, moves: int, **over: Any) -> bytes:
-    """A job after so many of the moves."""
+    """A job after this many of the moves."""
     moved = [
         {"seq": n, "kind": kind, "from": before, "to": after, "observed_at": f"2026-11-22T10:00:0{n}Z"}
         for n, (kind, before, after) in enumerate(MOVES[:moves], start=1)
@@ -40,7 +40,7 @@ def seen(status: str, moves: int, **over: Any) -> bytes:
 async def followed(
     script: list[bytes], measured: list[dict[str, Any]] | None = None, *, as_json: bool = False, **terminal: Any
 ) -> tuple[int, str]:
-    """The exit code and the output, where each poll gets the next answer of a script and it is always noon."""
+    """Run `watch` with a script of answers, at noon. Returns the exit code and the output."""
     answers: Iterator[bytes] = iter(script)
     events = answer({"data": [{"message": "", "metrics": one} for one in measured or ()], "next": None})
 

@@ -1,4 +1,4 @@
-"""A real web server on a real store, for tests and for looking at."""
+"""A real web server on a real store, for tests and for manual use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.builders import NOON
 
 
 class Noon(SystemClock):
-    """A clock on which it is always noon."""
+    """A clock that is always at noon."""
 
     def now(self) -> datetime:
         """Noon."""
@@ -40,7 +40,7 @@ class Noon(SystemClock):
 
 @dataclass(kw_only=True)
 class Site:
-    """What is being shown, and a client that looks at it."""
+    """A running server with a client."""
 
     store: Stores
     health: Health
@@ -52,16 +52,16 @@ class Site:
     alive: bool = True
     stored: dict[str, int] = field(default_factory=dict)
     streams: set[anyio.CancelScope] = field(default_factory=set)
-    """Those who follow what happens."""
+    """The open event streams."""
 
     async def get(self, path: str, *, method: str = "GET", **over: Any) -> Answer:
-        """Ask for a path, which is sent as it is."""
+        """Request a path, which is sent as it is."""
         url = URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
         async with self.client.request(method, url, allow_redirects=False, **over) as response:
             return Answer(response.status, response.headers.copy(), await response.read())
 
     async def keep(self, *jobs: Tracked, events: tuple[JobEvent, ...] = (), told: tuple[str, ...] = ()) -> None:
-        """Store jobs of one organisation, each with a transition, and a delivery to each notifier that is told."""
+        """Store jobs of one organisation, each with a transition and a delivery to each notifier in `told`."""
         org = jobs[0].job.org
         based_on = self.stored.get(org, 0)
         moved = tuple(transition(one) for one in jobs)
@@ -81,7 +81,7 @@ class Site:
 
 @dataclass
 class Answer:
-    """An HTTP answer, read to its end."""
+    """A complete HTTP response."""
 
     status: int
     headers: Any
@@ -94,7 +94,7 @@ class Answer:
 
 
 def transition(of: Tracked) -> Transition:
-    """How a job came to where it is."""
+    """The transition that led to a job's current state."""
     return Transition(
         org=of.job.org,
         job=of.job.id,
@@ -107,7 +107,7 @@ def transition(of: Tracked) -> Transition:
 
 
 def delivery(of: Transition, notifier: str) -> Delivery:
-    """An envelope that tells it."""
+    """The delivery of a transition."""
     message = Message(
         type=f"finetune.job.{of.after}",
         at=of.at,
@@ -129,7 +129,7 @@ async def site(
     monitor_url: str = "",
     changes: Callable[[Stores], AdminActions] | None = None,
 ) -> AsyncIterator[Site]:
-    """A site over an empty store, with `research` alone by default; `changes` makes what may be changed over HTTP."""
+    """A site with an empty store and the organisation `research`. `changes` creates the admin actions."""
     known = orgs or (OrgHealth(org="research", provider="openai", labels={"team": "nlp"}),)
     health = Health(orgs={org.org: org for org in known}, notifiers=notifiers)
     process, timeout = ProcessMetrics(version="1.2.3"), aiohttp.ClientTimeout(total=20)
@@ -159,7 +159,7 @@ async def site(
 
 
 def admin_actions(store: Stores, *, notifiers: tuple[str, ...] = ("ops", "chat")) -> AdminActions:
-    """All that may be changed: every notifier hears of every end in `research`, and a reload finds a mistake."""
+    """Admin actions where every notifier is routed for the ends of `research`, and a reload finds an error."""
     policies = {"research": Policy(rules=(Rule(notify=notifiers),))}
 
     async def reload() -> list[str]:
@@ -179,7 +179,7 @@ def admin_actions(store: Stores, *, notifiers: tuple[str, ...] = ("ops", "chat")
 
 
 def org(name: str = "research", **over: Any) -> OrgHealth:
-    """An organisation that is well."""
+    """A healthy organisation."""
     fields: dict[str, Any] = {
         "provider": "openai",
         "up": True,

@@ -1,4 +1,4 @@
-"""What changes something over HTTP: only where the operator wants it, and never for a page of another site."""
+"""The endpoints that change something: only if the operator enabled them, and never for pages of other sites."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ async def post(here: Site, path: str, **headers: str) -> Answer:
 
 
 def said(answer: Answer) -> str:
-    """The sentence of a refusal: JSON where the address answers in JSON."""
+    """The message of an error response: JSON where the path answers in JSON."""
     if answer.headers["Content-Type"].startswith("application/json"):
         return str(json.loads(answer.text)["error"]["message"])
     return answer.text.removesuffix("\n")
 
 
-async def buried(store: Stores, notifier: str = "ops") -> None:
-    """Give up what waits for a notifier."""
+async def dead_letter_all(store: Stores, notifier: str = "ops") -> None:
+    """Turn the pending deliveries of a notifier into dead letters."""
     for one in await store.outbox.claim(notifier, owner="me", limit=9, lease=MINUTE):
         await store.outbox.dead_letter(one, reason="http_400")
 
 
 async def states(here: Site) -> dict[str, str]:
-    """The outbox: key and state."""
+    """The states in the outbox by key."""
     return {one.key: one.state for one in (await here.store.reader.deliveries()).items}
 
 
@@ -52,7 +52,7 @@ async def states(here: Site) -> dict[str, str]:
 async def test_nothing_is_changed_where_the_operator_did_not_ask_for_it(tmp_path: Path, path: str, told: str) -> None:
     async with site(tmp_path) as here:
         await here.keep(FAILED, told=("ops",))
-        await buried(here.store)
+        await dead_letter_all(here.store)
         answer = await post(here, path)
         assert (answer.status, said(answer)) == (403, told)
         assert await states(here) == {"research/ftjob-1/3@ops": "dead"}
@@ -72,7 +72,7 @@ async def test_nothing_is_changed_where_the_operator_did_not_ask_for_it(tmp_path
 async def test_a_page_of_another_site_changes_nothing(tmp_path: Path, path: str, headers: dict[str, str]) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops",))
-        await buried(here.store)
+        await dead_letter_all(here.store)
         answer = await post(here, path, **headers)
         assert answer.status == 403
         assert "evil" not in answer.text
@@ -100,7 +100,7 @@ async def test_a_reload_that_finds_mistakes_says_them(tmp_path: Path) -> None:
 async def test_dead_letters_wait_again_and_are_counted(tmp_path: Path) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops", "chat"))
-        await buried(here.store)
+        await dead_letter_all(here.store)
         answers = [await post(here, REQUEUE), await post(here, REQUEUE)]
         assert [answer.status for answer in answers] == [200, 200]
         assert [json.loads(answer.text) for answer in answers] == [{"data": {"requeued": n}} for n in (1, 0)]
@@ -114,7 +114,7 @@ async def test_a_replay_says_what_is_told_again_and_what_is_new(tmp_path: Path) 
     told: dict[str, Any] = {"again": 1, "new": 1, "waiting": 0, "deliveries": [again, new]}
     async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops",))
-        await buried(here.store)
+        await dead_letter_all(here.store)
         dry = await post(here, f"{REPLAY}&dry_run=true")
         assert (dry.status, json.loads(dry.text)["data"]) == (200, {"dry_run": True, **told})
         assert await states(here) == {"research/ftjob-1/3@ops": "dead"}
@@ -161,7 +161,7 @@ async def test_one_notifier_alone_is_told_again(tmp_path: Path) -> None:
 async def test_a_wrong_question_changes_nothing_and_is_explained(tmp_path: Path, path: str, told: str) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops",))
-        await buried(here.store)
+        await dead_letter_all(here.store)
         answer = await post(here, f"/-/{path}")
         assert (answer.status, said(answer)) == (400, told)
         assert await states(here) == {"research/ftjob-1/3@ops": "dead"}

@@ -16,7 +16,7 @@ from tests.web.site import Answer, org, site
 
 
 def data(answer: Answer) -> Any:
-    """What a good answer says."""
+    """The `data` of a successful response."""
     assert answer.status == 200, answer.text
     assert answer.headers["Content-Type"] == "application/json"
     return json.loads(answer.body)["data"]

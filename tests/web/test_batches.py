@@ -1,4 +1,4 @@
-"""Batches for people and programs: rows, their own page, the filter by kind, the JSON API and the commands."""
+"""Batches for people and programs: rows, their page, the filter by kind, the JSON API and the commands."""
 
 from __future__ import annotations
 

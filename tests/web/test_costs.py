@@ -1,4 +1,4 @@
-"""Money over HTTP: costs by day, budgets, tuned models, and what the page shows of them."""
+"""Costs over HTTP: by day, budgets, tuned models, and their part of the status page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def data(answer: Answer) -> Any:
 
 
 async def kept(here: Site, model: str = "ft:a") -> None:
-    """A spending of $2.40, use of $0.30 and a bill, all of today, and a model that ends."""
+    """Store training costs of $2.40, usage of $0.30 and a bill, all of today, and a model with a shutdown date."""
     spent = Spending(
         org="research", job="ftjob-1", provider="openai", model=BASE, method=Method.SUPERVISED, at=NOON,
         usd=Decimal("2.40"),
@@ -76,7 +76,7 @@ async def test_as_many_days_are_shown_as_are_asked_for(tmp_path: Path) -> None:
 
 
 async def pages(here: Site, path: str) -> list[list[Any]]:
-    """All pages of a list, two items each."""
+    """All pages of a list, with two items per page."""
     found: list[list[Any]] = []
     after = ""
     while len(found) < 9:

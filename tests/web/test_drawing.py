@@ -1,4 +1,4 @@
-"""Curves and lanes as geometry: nothing leaves its box, whatever was measured and whenever it was."""
+"""The geometry of charts and timelines: nothing leaves its box, whatever the values and times are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps browsers and strangers out."""
+"""Security headers, the Host header and error responses."""
 
 from __future__ import annotations
 

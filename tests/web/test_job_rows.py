@@ -1,4 +1,4 @@
-"""Jobs as lines of a table: what is not known is not made up."""
+"""Jobs as rows of a table: unknown values are not invented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/openapi.yaml is the API: the same paths, the same parameters, and every answer of the shape that it says."""
+"""docs/openapi.yaml equals the API: the same paths and parameters, and all responses match their schemas."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TYPES: Final[dict[str, set[type]]] = {
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Path, method and operation."""
+    """Path, method and description of each operation."""
     for path, found in DOCUMENT["paths"].items():
         for method in ("get", "post"):
             if method in found:
@@ -41,7 +41,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def resolved(of: dict[str, Any]) -> dict[str, Any]:
-    """What a reference names."""
+    """The target of a reference."""
     if "$ref" not in of:
         return of
     found: Any = DOCUMENT
@@ -51,7 +51,7 @@ def resolved(of: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(value: Any, schema: dict[str, Any], where: str = "$") -> list[str]:
-    """What of a value is not as its schema says. All properties are wanted, and no others."""
+    """How a value differs from its schema, in which all properties are required and no others are allowed."""
     schema = resolved(schema)
     if "anyOf" in schema:
         tried = [differences(value, one, where) for one in schema["anyOf"]]
@@ -82,7 +82,7 @@ def _of_parts(value: Any, schema: dict[str, Any], where: str) -> Iterator[str]:
 
 
 async def furnished(here: Site) -> None:
-    """Something in every list."""
+    """Store at least one item for every list."""
     guess = Cost(basis=Basis.ESTIMATED, usd=Decimal(3), low=Decimal(2), high=Decimal(4))
     await here.keep(
         tracked(job("ftjob-1", metadata={"env": "prod"}), cost=guess),
@@ -103,7 +103,7 @@ async def furnished(here: Site) -> None:
 
 
 def concrete(path: str) -> str:
-    """A path with a job that there is."""
+    """The path with an existing job."""
     return path.format(org="research", job_id="ftjob-1")
 
 

@@ -1,4 +1,4 @@
-"""What the address asks for: filters, order and pages."""
+"""The query of the status page: filters, order and pages."""
 
 from __future__ import annotations
 

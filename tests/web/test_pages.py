@@ -1,4 +1,4 @@
-"""The status page, the scrape and the health checks, over HTTP."""
+"""The status page, scrapes and health checks over HTTP."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ NASTY = (
 
 TABLES = {"table", "thead", "tbody", "tr", "th", "td"}
 ADDED = TABLES | {"q", "svg", "rect", "details", "summary", "i"}
-"""Elements of a page with jobs that one without them has not."""
+"""The elements that only a page with jobs has."""
 
 
 class Seen(HTMLParser):
-    """What a browser would make of a page: elements, attributes and visible text."""
+    """A page as a browser parses it: elements, attributes and visible text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -58,18 +58,18 @@ class Seen(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Remember it."""
+        """Record the element and its attributes."""
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
 
     def handle_data(self, data: str) -> None:
-        """Remember it, unless it is nothing to read."""
+        """Record the text unless it is blank."""
         if self.tags[-1:] not in (["script"], ["style"]):
             self.words.append(data)
 
     @property
     def text(self) -> str:
-        """The words, with single spaces."""
+        """The words with single spaces."""
         return " ".join(" ".join(self.words).split())
 
 
@@ -225,7 +225,7 @@ async def test_nasty_names_are_inert_on_the_page(tmp_path: Path, nasty: str) -> 
 
 
 def past(number: int, **over: Any) -> Tracked:
-    """A job that succeeded so many days ago."""
+    """A job that succeeded this many days ago."""
     at = NOON - number * DAY
     fields = {"name": f"past-{number}", "created_at": at - HOUR, "finished_at": at, **over}
     return tracked(job(f"ftjob-past-{number}", Status.SUCCEEDED, **fields))

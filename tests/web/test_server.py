@@ -1,4 +1,4 @@
-"""Readers who come in crowds, or begin something and never end it, leave the program its descriptors."""
+"""Floods of clients, and clients that never finish a request, leave file descriptors for the program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.faults.certificates import SERVER, client_side
 from tests.web.site import Site, site
 
 
-class Guest(server.Connection):
+class FakeConnection(server.Connection):
     """A connection without a socket."""
 
     def __init__(self, *, idle: bool = True) -> None:
@@ -39,23 +39,23 @@ class Guest(server.Connection):
 
 def test_the_oldest_idle_one_makes_room_and_else_the_oldest() -> None:
     crowd = ConnectionLimiter(3)
-    busy, idle, newer = Guest(idle=False), Guest(), Guest()
+    busy, idle, newer = FakeConnection(idle=False), FakeConnection(), FakeConnection()
     for one in (busy, idle, newer):
         crowd.enter(one)
-    crowd.enter(Guest(idle=False))
+    crowd.enter(FakeConnection(idle=False))
     assert [one.closed for one in (busy, idle, newer)] == [False, True, False]
     newer.waits = False
-    crowd.enter(Guest())
+    crowd.enter(FakeConnection())
     assert [one.closed for one in (busy, newer)] == [True, False]
 
 
 def test_who_has_left_takes_no_room() -> None:
-    crowd, here, gone = ConnectionLimiter(2), Guest(), Guest()
+    crowd, here, gone = ConnectionLimiter(2), FakeConnection(), FakeConnection()
     crowd.enter(here)
     crowd.enter(gone)
     crowd.leave(gone)
     crowd.leave(gone)
-    crowd.enter(Guest())
+    crowd.enter(FakeConnection())
     assert not here.closed
 
 
@@ -66,7 +66,7 @@ def test_readers_get_a_quarter_of_the_descriptors(limit: int, expected: int, mon
 
 
 async def begun(site: Site) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A request that is not complete."""
+    """Send an incomplete request."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
     await writer.drain()
@@ -104,7 +104,7 @@ async def test_a_first_request_has_its_time_and_a_kept_connection_is_left_alone(
 
 
 async def silent(site_port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection that says nothing."""
+    """A connection that sends nothing."""
     return await asyncio.open_connection("127.0.0.1", site_port)
 
 
@@ -166,7 +166,7 @@ LIBRARIES = {"aiohttp", "anyio", "asyncio", "bcrypt", "jinja2", "markupsafe", "m
 
 @pytest.mark.parametrize("path", sorted(Path(server.__file__).parent.glob("*.py")), ids=lambda path: path.name)
 def test_no_library_is_held_by_what_it_does_not_offer(path: Path) -> None:
-    """No private attribute of anything but our own objects, and no class of a library below ours but Protocol."""
+    """Private attributes are used only of our own objects, and of library classes only Protocol is extended."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     private = [
         f"{ast.unparse(node)}, line {node.lineno}"

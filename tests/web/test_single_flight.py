@@ -1,4 +1,4 @@
-"""Many who ask at once share one answer, which is never older than their question."""
+"""Concurrent requests share one answer, which is never older than the request."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from monitor.web.single_flight import SingleFlight
 
 
-class Kitchen:
-    """Makes numbered answers, each when it is let."""
+class AnswerMaker:
+    """Makes numbered answers, each when it is allowed to."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -24,7 +24,7 @@ class Kitchen:
 
 
 async def test_who_asks_while_one_is_being_made_gets_the_next_and_shares_it() -> None:
-    kitchen, shared = Kitchen(), SingleFlight(1)
+    kitchen, shared = AnswerMaker(), SingleFlight(1)
     first = asyncio.create_task(shared.get("page", kitchen.make))
     await asyncio.sleep(0.01)
     others = [asyncio.create_task(shared.get("page", kitchen.make)) for _ in range(100)]
@@ -62,7 +62,7 @@ async def test_kinds_are_not_mixed_and_a_failure_is_everybodys_and_not_the_nexts
 
 
 async def test_the_one_who_makes_it_may_go_away() -> None:
-    kitchen, shared = Kitchen(), SingleFlight(1)
+    kitchen, shared = AnswerMaker(), SingleFlight(1)
     busy = asyncio.create_task(shared.get("other", kitchen.make))
     await asyncio.sleep(0.01)
     maker, other = (asyncio.create_task(shared.get("page", kitchen.make)) for _ in range(2))

@@ -1,4 +1,4 @@
-"""How fast pages and the API are with five thousand jobs, and how long they hold up everything else."""
+"""The speed of pages and API with five thousand jobs, and how long they block the event loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATHS = ("/", "/?q=model-7&sort=cost", "/?active=9&fragment=1", "/jobs/research/
 
 
 async def crowd(here: Site) -> None:
-    """Half of them active, with curves; the newest have five hundred events each."""
+    """Store jobs, half of them active with curves; the newest have five hundred events each."""
     statuses = (Status.RUNNING, Status.SUCCEEDED, Status.QUEUED, Status.FAILED)
     jobs = [
         tracked(
@@ -44,7 +44,7 @@ async def crowd(here: Site) -> None:
 
 @contextmanager
 def lags() -> Iterator[list[float]]:
-    """How long the event loop's own thread computed between two of its turns, in seconds, while the context lasts."""
+    """The CPU seconds of the event loop's thread between its turns, while the context lasts."""
     found: list[float] = []
 
     async def tick() -> None:
@@ -78,7 +78,7 @@ async def test_five_thousand_jobs_are_shown_in_a_tenth_of_a_second(tmp_path: Pat
                         assert answer.status == 200
                     busy, wall = (sorted(times)[round(0.99 * (ROUNDS - 1))] * 1000 for times in zip(*took, strict=True))
                     print(f"{path:32} p99 {wall:5.1f} ms, of them computed {busy:5.1f} ms; {len(answer.body):7,} bytes")
-                    # What else runs on the machine takes time, but no computing of ours.
+                    # Other load on the machine takes wall time, but no CPU time of ours.
                     assert busy < 100, path
         finally:
             gc.unfreeze()

@@ -1,4 +1,4 @@
-"""Server-sent events: what changed is told to everybody who listens, as long as they do, and to nobody else."""
+"""Server-sent events: every client learns of changes as long as it is connected."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tests.web.site import Noon, Site, site
 from tests.web.test_pages import NASTY
 
 
-class Heard:
-    """The events of one stream, as a browser would give them out."""
+class EventReader:
+    """Reads the events of one stream as a browser does."""
 
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self.answer = answer
 
     async def next(self, within: float = 3.0) -> tuple[str, Any] | None:
-        """The next event's kind and content; None at the end. Comments are the kind `comment`."""
+        """The kind and content of the next event; None at the end. Comments have the kind `comment`."""
         lines: list[str] = []
         async with asyncio.timeout(within):
             async for line in self.answer.content:
@@ -52,20 +52,20 @@ class Heard:
 
 
 @asynccontextmanager
-async def following(here: Site) -> AsyncIterator[Heard]:
-    """A stream that has begun."""
+async def following(here: Site) -> AsyncIterator[EventReader]:
+    """Open an event stream."""
     async with here.client.get(f"http://127.0.0.1:{here.port}/api/v1/stream") as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"] == "text/event-stream"
         assert answer.headers["Cache-Control"] == "no-store"
-        heard = Heard(answer)
+        heard = EventReader(answer)
         assert await heard.next() == ("hello", {})
         yield heard
 
 
 @asynccontextmanager
 async def serving(stream: ChangeStream) -> AsyncIterator[int]:
-    """A server of that stream alone; gives its port."""
+    """Serve only that stream. Yields the port."""
     app = web.Application()
     app.router.add_get("/", stream.follow)
     async with serve(app, "127.0.0.1", 0) as (_, port):
@@ -125,7 +125,7 @@ async def test_streams_end_in_order_and_at_once_when_the_program_does(tmp_path: 
         async with site(tmp_path) as here:
             session = aiohttp.ClientSession()
             answer = await session.get(f"http://127.0.0.1:{here.port}/api/v1/stream")
-            heard = Heard(answer)
+            heard = EventReader(answer)
             await heard.next()
         assert await heard.next() is None, "its end was written: no connection broke"
         await session.close()
@@ -154,7 +154,7 @@ async def test_many_readers_ask_the_store_no_more_often_than_one(tmp_path: Path)
         async with serving(stream) as port, AsyncExitStack() as stack:
             client = await stack.enter_async_context(aiohttp.ClientSession())
             readers = [
-                Heard(await stack.enter_async_context(client.get(f"http://127.0.0.1:{port}/"))) for _ in range(20)
+                EventReader(await stack.enter_async_context(client.get(f"http://127.0.0.1:{port}/"))) for _ in range(20)
             ]
             assert [await one.next() for one in readers] == [("hello", {})] * 20
             changes.jobs([tracked(job())])
@@ -174,7 +174,7 @@ async def test_silence_is_filled_and_a_reader_who_does_not_read_is_dropped(tmp_p
                               clock=Noon(), following=streams, heartbeat=0.05, patience=0.2)  # fmt: skip
         async with serving(stream) as port, aiohttp.ClientSession() as client:
             async with client.get(f"http://127.0.0.1:{port}/") as answer:
-                heard = Heard(answer)
+                heard = EventReader(answer)
                 assert [await heard.next() for _ in range(2)] == [("hello", {}), ("comment", [": still here"])]
             deaf = socket.create_connection(("127.0.0.1", port))
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

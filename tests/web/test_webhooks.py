@@ -1,4 +1,4 @@
-"""The webhooks of providers, over real connections: what is stored, what is refused, and that nothing is waited for."""
+"""Providers' webhooks over real connections: what is stored, what is refused, and that nothing blocks."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ SECRETS = {name: "whsec_" + base64.b64encode(name.encode() * 4).decode() for nam
 
 
 @dataclass(kw_only=True)
-class Door:
-    """Where webhooks come, and what came of them."""
+class WebhookServer:
+    """A server for webhooks, with what it stored and counted."""
 
     stores: Stores
     client: aiohttp.ClientSession
@@ -50,7 +50,7 @@ class Door:
     async def post(
         self, body: bytes | None = None, *, org: str = "research", headers: Any = None, **made: Any
     ) -> tuple[int, str]:
-        """Send one, signed as it should be where nothing else is said; the status and text of the answer."""
+        """Send a webhook, by default correctly signed. Returns the status and text of the answer."""
         content = event() if body is None else body
         url = f"http://{self.host}:{self.port}/webhooks/{org}"
         sent = signed(content, **made) if headers is None else headers
@@ -58,7 +58,7 @@ class Door:
             return answer.status, await answer.text()
 
     async def raw(self, head: str, *parts: bytes, pause: float = 0.0) -> tuple[int, float]:
-        """Send it part by part; the status of the answer, or 0 without one, and the seconds until it came."""
+        """Send raw parts. Returns the status of the answer (0 without one) and the seconds until it came."""
         started = time.monotonic()
         reader, writer = await asyncio.open_connection(self.host, self.port)
         answer = asyncio.create_task(reader.readline())
@@ -73,7 +73,7 @@ class Door:
         return int(line.split()[1]) if line else 0, time.monotonic() - started
 
     async def open(self) -> Mapping[str, frozenset[str]]:
-        """What is to be read back."""
+        """The stored hints of jobs to poll."""
         return await self.stores.hints.open(now())
 
 
@@ -94,11 +94,11 @@ def signed(
 
 
 @asynccontextmanager
-async def door(tmp_path: Path, *, access: AccessRules | None = None) -> AsyncIterator[Door]:
+async def webhook_server(tmp_path: Path, *, access: AccessRules | None = None) -> AsyncIterator[WebhookServer]:
     """A server that receives the webhooks of two organisations."""
     async with opened(f"sqlite:///{tmp_path / 'monitor.db'}", clock=SystemClock()) as stores:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as client:
-            found = Door(stores=stores, client=client, host="", port=0)
+            found = WebhookServer(stores=stores, client=client, host="", port=0)
             found.receivers = {name: Receiver(push=push(), secrets=(Secret(text),)) for name, text in SECRETS.items()}
 
             def count(org: str, result: str) -> None:
@@ -115,7 +115,7 @@ async def door(tmp_path: Path, *, access: AccessRules | None = None) -> AsyncIte
 
 
 async def test_a_webhook_is_stored_before_it_is_acknowledged(tmp_path: Path) -> None:
-    async with door(tmp_path) as at:
+    async with webhook_server(tmp_path) as at:
         assert await at.post() == (202, "accepted\n")
         assert await at.open() == {"research": {"ftjob-1"}}
         assert at.counted == {("research", "accepted"): 1}
@@ -123,7 +123,7 @@ async def test_a_webhook_is_stored_before_it_is_acknowledged(tmp_path: Path) -> 
 
 @pytest.mark.fault("W02")
 async def test_twenty_copies_at_once_and_one_after_a_restart_have_one_effect(tmp_path: Path) -> None:
-    async with door(tmp_path) as at:
+    async with webhook_server(tmp_path) as at:
         answers: list[tuple[int, str]] = []
 
         async def send() -> None:
@@ -134,7 +134,7 @@ async def test_twenty_copies_at_once_and_one_after_a_restart_have_one_effect(tmp
                 tasks.start_soon(send)
         assert Counter(answers) == {(202, "accepted\n"): 1, (202, "duplicate\n"): 19}
         assert at.counted["research", "duplicate"] == 19
-    async with door(tmp_path) as again:
+    async with webhook_server(tmp_path) as again:
         assert await again.post(at=now() + timedelta(seconds=20)) == (202, "duplicate\n")
         assert await again.post(event("ftjob-2")) == (202, "duplicate\n")
         assert await again.open() == {"research": {"ftjob-1"}}
@@ -142,7 +142,7 @@ async def test_twenty_copies_at_once_and_one_after_a_restart_have_one_effect(tmp
 
 @pytest.mark.fault("W09")
 async def test_the_secret_of_one_organisation_is_good_for_its_own_jobs_alone(tmp_path: Path) -> None:
-    async with door(tmp_path) as at:
+    async with webhook_server(tmp_path) as at:
         assert (await at.post(org="product"))[0] == 401
         assert (await at.post(secret=SECRETS["product"], org="product"))[0] == 202
         assert await at.open() == {"product": {"ftjob-1"}}
@@ -168,14 +168,14 @@ async def test_the_secret_of_one_organisation_is_good_for_its_own_jobs_alone(tmp
 async def test_what_is_not_an_authentic_fresh_end_of_a_job_is_not_stored(
     tmp_path: Path, made: dict[str, Any], status: int, result: str
 ) -> None:
-    async with door(tmp_path) as at:
+    async with webhook_server(tmp_path) as at:
         assert (await at.post(**made))[0] == status
         assert at.counted == {("research", result): 1}
         assert await at.open() == {}
 
 
 async def test_who_has_no_secret_receives_nothing(tmp_path: Path) -> None:
-    async with door(tmp_path) as at:
+    async with webhook_server(tmp_path) as at:
         for org in ("elsewhere", "..%2fmetrics", "%00"):
             url = URL(f"http://{at.host}:{at.port}/webhooks/{org}", encoded=True)
             async with at.client.post(url, data=event(), headers=signed(event())) as answer:
@@ -187,7 +187,7 @@ async def test_who_has_no_secret_receives_nothing(tmp_path: Path) -> None:
 
 async def test_neither_a_public_name_nor_the_missing_password_keeps_a_webhook_out(tmp_path: Path) -> None:
     access = AccessRules(users={"ann": "$2b$04$abcdefghijklmnopqrstuuGVfSLJpqfBU5Lm1XoMUeSfAeU5HkQ1K"})
-    async with door(tmp_path, access=access) as at:
+    async with webhook_server(tmp_path, access=access) as at:
         public = {"Host": "monitor.example.com"}
         assert await at.post(headers={**signed(event()), **public}) == (202, "accepted\n")
         for path in ("/metrics", "/webhooks/research", "/webhooks/research/more"):
@@ -199,7 +199,7 @@ async def test_neither_a_public_name_nor_the_missing_password_keeps_a_webhook_ou
 
 @pytest.mark.fault("W03")
 async def test_a_compressed_body_is_refused_unread(tmp_path: Path) -> None:
-    async with door(tmp_path) as at:
+    async with webhook_server(tmp_path) as at:
         bomb = gzip.compress(bytes(20_000_000))
         for encoding in ("gzip", "deflate", "br", "gzip, identity"):
             assert (await at.post(bomb, headers={"Content-Encoding": encoding}))[0] == 415
@@ -208,7 +208,7 @@ async def test_a_compressed_body_is_refused_unread(tmp_path: Path) -> None:
 
 @pytest.mark.fault("W03")
 async def test_a_body_has_256_kib_at_most_whether_it_says_so_or_not(tmp_path: Path) -> None:
-    async with door(tmp_path) as at:
+    async with webhook_server(tmp_path) as at:
         padded = event()[:-1] + b" " * (tested.LARGEST - len(event())) + b"}"
         assert len(padded) == tested.LARGEST
         assert (await at.post(padded))[0] == 202
@@ -232,7 +232,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
     tmp_path: Path, head: str, part: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tested, "_DEADLINE", 1.0)
-    async with door(tmp_path) as at:
+    async with webhook_server(tmp_path) as at:
         slow = asyncio.create_task(at.raw(head, *[part] * 20, pause=0.2))
         await asyncio.sleep(0.3)
         assert (await at.post())[0] == 202  # the others are served meanwhile
@@ -245,7 +245,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
 async def test_bodies_that_break_off_or_lie_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tested, "_DEADLINE", 1.0)
     with capture_logs() as logs:
-        async with door(tmp_path) as at:
+        async with webhook_server(tmp_path) as at:
             assert (await at.raw("Transfer-Encoding: chunked\r\n", b"zz\r\n"))[0] in (
                 400,
                 408,
@@ -263,13 +263,13 @@ async def test_bodies_that_break_off_or_lie_leave_no_trace(tmp_path: Path, monke
 
 @pytest.mark.fault("W08")
 async def test_a_store_that_fails_has_the_sender_try_again(tmp_path: Path) -> None:
-    async with door(tmp_path) as at:
+    async with webhook_server(tmp_path) as at:
         (tmp_path / "monitor.db").rename(tmp_path / "elsewhere.db")
         assert (await at.post())[0] == 503
 
 
 async def test_a_secret_that_is_replaced_holds_at_once_and_an_unreadable_one_costs_no_webhook(tmp_path: Path) -> None:
-    async with door(tmp_path) as at:
+    async with webhook_server(tmp_path) as at:
         file = tmp_path / "secret"
         at.receivers["research"] = Receiver(push=push(), secrets=(Secret(path=file), Secret(path=tmp_path / "old")))
         assert (await at.post())[0] == 503
@@ -282,7 +282,7 @@ async def test_a_secret_that_is_replaced_holds_at_once_and_an_unreadable_one_cos
 @pytest.mark.fault("W10")
 async def test_a_flood_of_forgeries_logs_nothing(tmp_path: Path) -> None:
     with capture_logs() as logs:
-        async with door(tmp_path) as at:
+        async with webhook_server(tmp_path) as at:
             for number in range(200):
                 assert (await at.post(headers={"webhook-id": f"wh_{number}"}))[0] == 401
             assert at.counted == {("research", "bad_signature"): 200}
