@@ -34,7 +34,7 @@ _PAIRED: Final = {"preferred_output", "non_preferred_output", "completions"}
 
 
 def _chat_of(question: str, answer: str) -> str:
-    """The command that makes a chat of two texts."""
+    """The command that converts two texts per line to a chat."""
     turns = f'{{role: "user", content: {question}}}, {{role: "assistant", content: {answer}}}'
     return f"jq -c '{{messages: [{turns}]}}' FILE > train.jsonl"
 
@@ -49,7 +49,7 @@ _FROM_SHAREGPT: Final = (
     '{role: ({human: "user", gpt: "assistant"}[$from] // $from), content: (.content // .value)}]}\' FILE > train.jsonl'
 )
 _WITH_INPUT: Final = '([.instruction, .input, .context | select(. != null and . != "")] | join("\\n"))'
-# The conversations of TRL hold the prompt as well, unless it stands apart; its texts are the last of each.
+# TRL's `chosen` and `rejected` contain the prompt, unless it has its own key; the answers are their last messages.
 _FROM_TRL: Final = (
     'jq -c \'def turns($role): if type == "string" then [{role: $role, content: .}] else . end; '
     '{input: {messages: (.prompt // .chosen[:-1] | turns("user"))}, '
@@ -225,11 +225,11 @@ def container(head: bytes) -> str | None:
     if text.startswith(b"{") and _is_open(first) and b"\n" in text and not _LIST_INSIDE.match(text):
         return _SPREAD
     named = next((name for beginning, name in _TEXTS if beginning.match(text)), None)
-    begins = [line.lstrip()[:1] for line in text.splitlines()[:_LOOKED_AT] if line.strip()]
-    return named if named or not begins or not begins[0].isalnum() or b"{" in begins else _NOT_JSON
+    starts = [line.lstrip()[:1] for line in text.splitlines()[:_SAMPLED_LINES] if line.strip()]
+    return named if named or not starts or not starts[0].isalnum() or b"{" in starts else _NOT_JSON
 
 
-_LOOKED_AT: Final = 20
+_SAMPLED_LINES: Final = 20
 
 
 def _is_list_of_messages(line: bytes) -> bool:
@@ -241,5 +241,5 @@ def _is_list_of_messages(line: bytes) -> bool:
 
 
 def _is_open(line: bytes) -> bool:
-    """Whether an object begins on the line and goes on in the next one, where it closes what this one opens."""
+    """Whether an object begins on this line and continues on the next one."""
     return line[-1:] in {b"{", b"["} or (line.endswith(b",") and line.count(b"{") > line.count(b"}"))

@@ -50,13 +50,13 @@ def _last(message: Message) -> Iterator[str]:
 
 
 def _answer(message: Message) -> object:
-    """What of a message is learned: its text where it has nothing else."""
-    said = {key: value for key, value in message.items() if value and key not in {"role", "name", "weight"}}
-    return message.get("content") if said.keys() <= {"content"} else said
+    """The part of a message that is learned: its text, if it has nothing else."""
+    learned = {key: value for key, value in message.items() if value and key not in {"role", "name", "weight"}}
+    return message.get("content") if learned.keys() <= {"content"} else learned
 
 
 def _equal_or_empty(answers: Sequence[object]) -> Iterator[str]:
-    """What is odd in the answer, or in the preferred and the other one."""
+    """Warn of an empty answer, or of equal answers in a preference."""
     if len(answers) == 2 and answers[0] == answers[1]:
         yield "has the same preferred and non-preferred output"
     if any(isinstance(answer, str) and not answer.strip() for answer in answers):
@@ -72,7 +72,7 @@ def _preference(example: Example, rules: Rules) -> Iterator[str]:
     if given["messages"][-1]["role"] == "assistant":
         yield 'ends "input.messages" with a message from the assistant, which the answers would follow'
     if rules.other_keys is OtherKeys.REFUSED and any("weight" in message for message in (*preferred, *other)):
-        yield "has a weight in an answer, which a preference file is not said to have"
+        yield "has a weight in an answer, which is not documented for preference files"
     found: dict[str, None] = {}
     for output in (preferred, other):
         found.update(dict.fromkeys(_tool_use([*given["messages"], *output], _declared(given))))

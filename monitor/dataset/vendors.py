@@ -27,19 +27,19 @@ def other_keys(example: Example, rules: Rules) -> Iterator[str]:
 
 
 def answers(example: Example, rules: Rules) -> list[object]:
-    """What is learned of a sound example: the parts of its last message, or those of the preferred and the other one.
+    """The answers of a valid example: the content of its last message, or of the preferred and the other output.
 
-    An answer that is one text is that text.
+    An answer that consists of one text is returned as that text.
     """
     if rules.schema is Schema.GEMINI:
         pair = [one["completion"] for one in example.get("completions", ())]
         turns = pair or [turn for turn in example["contents"][-1:] if turn["role"] == "model"]
-        return [_said(turn["parts"]) for turn in turns]
+        return [_content_of(turn["parts"]) for turn in turns]
     last = example["messages"][-1]
-    return [_said(one["content"]) for one in last.get("candidates", (last,))]
+    return [_content_of(one["content"]) for one in last.get("candidates", (last,))]
 
 
-def _said(blocks: object) -> object:
+def _content_of(blocks: object) -> object:
     match blocks:
         case [{"text": str(text), **other}] if not other:
             return text

@@ -52,7 +52,7 @@ class Pace:
     step: Span = (0.4, 2.5)
     reinforcement_step: Span = (240.0, 900.0)
     silence: Span = (5400.0, 7200.0)
-    """Without a step, amid a job that has a hiccup."""
+    """The pause without a step in a job with a hiccup."""
     evaluation: Span = (30.0, 120.0)
     """From the last step to the end, for checks of the usage policies."""
     announcement: Span = (5.0, 8.0)
@@ -208,7 +208,7 @@ def resume(plan: Plan, now: float) -> Plan:
 
 
 def _train(plan: Plan, start: float, *, done: int) -> Plan:
-    *_, run = runs = _stretches(plan, start, done)
+    *_, run = runs = _runs(plan, start, done)
     plan = replace(plan, runs=(*plan.runs, *runs), marks=(*plan.marks, Mark(start, Status.RUNNING)))
     if plan.ending is Ending.SERVER_ERROR:
         return _marked(plan, Mark(run.end + plan.durations.step, Status.FAILED))
@@ -217,8 +217,8 @@ def _train(plan: Plan, start: float, *, done: int) -> Plan:
     return plan
 
 
-def _stretches(plan: Plan, start: float, done: int) -> tuple[Run, ...]:
-    """The training from `start` on: in two parts where there is a hiccup still to come."""
+def _runs(plan: Plan, start: float, done: int) -> tuple[Run, ...]:
+    """The runs of the training from `start` on: two, if the hiccup is still to come."""
     step, stop = plan.durations.step, max(done, _stop(plan))
     if plan.ending is not Ending.HICCUP:
         return (Run(start, done, stop, step),)
@@ -229,7 +229,7 @@ def _stretches(plan: Plan, start: float, done: int) -> tuple[Run, ...]:
 
 
 def _stop(plan: Plan) -> int:
-    """The last step without a pause. A job that fails, stalls or has a hiccup gets to three fifths of its steps."""
+    """The last step before the end or a pause. Jobs that fail, stall or have a hiccup reach three fifths."""
     return plan.total_steps if plan.ending is Ending.SUCCESS else (plan.total_steps * 3 + 4) // 5
 
 

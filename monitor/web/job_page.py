@@ -145,7 +145,7 @@ _CHANGES: Final = {
     TransitionKind.BACK: "known to the provider again",
     TransitionKind.MOVING: "moving again",
 }
-"""Where the word of the API is not one that people would say."""
+"""How kinds of transitions are shown, if not by the API's word."""
 
 
 def _step(one: Transition, now: datetime) -> dict[str, Any]:

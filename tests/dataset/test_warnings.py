@@ -165,7 +165,7 @@ def test_a_warning_of_an_input_that_has_its_answer_and_of_weights_in_answers() -
     assert warned(example, Format.PREFERENCE) == [
         "has an empty answer",
         'ends "input.messages" with a message from the assistant, which the answers would follow',
-        "has a weight in an answer, which a preference file is not said to have",
+        "has a weight in an answer, which is not documented for preference files",
     ]
 
 
