@@ -16,7 +16,7 @@ from monitor.simulator.models import base_of
 from monitor.simulator.openai.jobs import view
 from monitor.simulator.openai.models import answer
 from monitor.simulator.openai.pages import cut
-from monitor.simulator.plan import Run
+from monitor.simulator.plan import Ending, Run
 from monitor.simulator.server import Bucket
 from monitor.simulator.training import events
 from tests.simulator.conftest import NOON, HandClock
@@ -174,14 +174,13 @@ def test_a_step_is_done_at_the_moment_it_is_told(seconds: float) -> None:
     assert [run.steps_by(run.done_at(step)) for step in range(1001)] == list(range(1001))
 
 
-def test_one_job_of_the_first_organisation_stalls(clock: HandClock) -> None:
+def test_one_job_of_the_first_organisation_pauses_and_succeeds_all_the_same(clock: HandClock) -> None:
     simulation = generated(Traffic(gap=(600, 600)), clock, orgs=2)
     clock.move(30 * DAY)
     first, second = (simulation.jobs(org) for org in simulation.orgs)
-    long_ago = [job for job in first if job.created_at < clock.now - 15 * DAY]
-    assert statuses(long_ago, clock.now)["running"] == 1
-    others = [job for job in second if job.created_at < clock.now - 15 * DAY]
-    assert statuses(others, clock.now)["running"] == 0
+    paused = [job for job in first if job.plan.ending is Ending.HICCUP]
+    assert statuses(paused, clock.now) == {"succeeded": 1}
+    assert [job for job in second if job.plan.ending is Ending.HICCUP] == []
 
 
 def test_no_event_of_generated_jobs_lies_in_the_future_or_has_a_twin(clock: HandClock) -> None:
