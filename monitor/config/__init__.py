@@ -1,4 +1,4 @@
-"""The configuration: a file and the environment become frozen settings, once, or a list of everything wrong."""
+"""The configuration: a file and environment variables become frozen settings, or a list of all problems."""
 
 from __future__ import annotations
 

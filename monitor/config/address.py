@@ -1,4 +1,4 @@
-"""Where the server listens (`127.0.0.1:10877`, `:10877`), and the address that links to it begin with."""
+"""The address that the server listens on (`127.0.0.1:10877`, `:10877`), and its public URL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTEN: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]*)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the server listens. An empty host is every interface, port 0 any free port."""
+    """An address to listen on. An empty host means all interfaces, port 0 any free port."""
 
     host: str
     port: int
@@ -26,7 +26,7 @@ class Address:
 
 
 def address(text: object) -> Address:
-    """Read `HOST:PORT`, `[IPV6]:PORT` or `:PORT`. Raises ValueError."""
+    """Parse `HOST:PORT`, `[IPV6]:PORT` or `:PORT`. Raises ValueError."""
     if isinstance(text, Address):
         return text
     found = _LISTEN.fullmatch(text) if isinstance(text, str) else None

@@ -1,4 +1,4 @@
-"""Budgets as they are written: how much may be spent in a period, and on what."""
+"""The settings of budgets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STEP: Final = Decimal("0.001")
 
 
 def _exact(value: object) -> object:
-    """The number as it was written: a float would be one next to it."""
+    """The number as text, so that a float becomes the decimal number that was written."""
     if isinstance(value, bool):
         raise ValueError("should be a number")  # noqa: TRY004 - pydantic collects ValueErrors only
     return str(value) if isinstance(value, float) else value
@@ -25,7 +25,7 @@ def _thresholds(values: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
     if any(value % _STEP for value in values):
         raise ValueError("should be numbers with at most three decimals")
     if sorted(set(values)) != list(values):
-        raise ValueError("should grow from one to the next")
+        raise ValueError("should be in ascending order")
     return values
 
 
@@ -43,30 +43,30 @@ Threshold = Annotated[Decimal, BeforeValidator(_exact), Field(gt=0, le=10), _num
 
 
 class BudgetSettings(Part):
-    """An amount of money for the fine-tuning of a period. Routes with `budget` in `on` say who is notified."""
+    """How much fine-tuning may cost in a period. Routes with `budget` in `on` determine who is notified."""
 
     name: Annotated[str, Field(pattern=NAME)]
-    """Unique; the `budget` label."""
+    """A unique name, which is also the `budget` label of metrics."""
     was: Words = ()
-    """Names that it had before: thresholds that were notified under one are not notified again."""
+    """Former names of the budget. Thresholds that were announced under them are not announced again."""
     match: JobMatch = JobMatch()
-    """Whose costs count; all by default."""
+    """Whose costs count; by default all."""
     amount: Amount
-    """US dollars."""
+    """The amount in US dollars."""
     period: Literal["day", "week", "month", "total"] = "month"
-    """Of the calendar, in UTC; a week begins on Monday. `total` never begins anew."""
+    """The calendar period in UTC. A week begins on Monday; `total` never begins anew."""
     thresholds: Annotated[tuple[Threshold, ...], Field(min_length=1, max_length=20), AfterValidator(_thresholds)] = (
         Decimal("0.5"),
         Decimal("0.8"),
         Decimal("1.0"),
     )
-    """Parts of the amount at which recipients are notified; 1 is all of it."""
+    """Fractions of the amount at which recipients are notified; 1 is the whole amount."""
     include_usage: bool = False
-    """Whether the use of fine-tuned models counts, too, and not their training alone."""
+    """Whether requests to fine-tuned models count as well as training."""
 
     @property
     def budget(self) -> Budget:
-        """The same as the domain understands it."""
+        """The budget as a domain value."""
         return Budget(
             name=self.name,
             was=self.was,

@@ -1,4 +1,4 @@
-"""Whether every secret is given once, in one way, and can be read; what it is stays unsaid."""
+"""Checks that every secret is given once, as a text or as a file, and can be read. No message contains a secret."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from monitor.config.sections import Section, mentions, required_secrets, secret_
 from monitor.notifiers.settings import check_text
 from monitor.secret import text_of
 
-# What Docker, Podman and Kubernetes mount there is theirs to protect.
+# Files that Docker, Podman and Kubernetes mount here are protected by them.
 _MOUNTED: Final = (Path("/run/secrets"), Path("/var/run/secrets"))
-_OTHERS: Final = 0o077
-_EMPTY_KEY: Final = "whsec_"  # the prefix of signing secrets, and nothing after it
+_OTHERS: Final = 0o077  # permissions of other users
+_EMPTY_KEY: Final = "whsec_"  # only the prefix of a signing secret
 
 
 def trim(section: Section) -> None:
-    """Take the white space off a section's secrets in place, as it is taken off those in files."""
+    """Strip white space from the secrets of a section in place, like that of secrets in files."""
     for name in secret_names(section.model):
         if name in section.node:
             section.node[name] = _stripped(section.node[name])
 
 
 def credential_issues(section: Section) -> Iterator[Issue]:
-    """What is wrong with the secrets of one section."""
+    """The problems with the secrets of one section."""
     for name in secret_names(section.model):
         text, file = name in section.node, f"{name}_file" in section.node
         if text and file:
@@ -43,7 +43,7 @@ def credential_issues(section: Section) -> Iterator[Issue]:
 
 
 def shown_secrets(section: Section) -> Iterator[str]:
-    """The texts of a section that must never be shown."""
+    """The secret texts of a section, which must never be shown."""
     for name, field in section.model.model_fields.items():
         if mentions(field.annotation, SecretStr):
             yield from (
@@ -52,7 +52,7 @@ def shown_secrets(section: Section) -> Iterator[str]:
 
 
 def known_secrets(section: Section, name: str) -> tuple[str, ...]:
-    """The secret's present values, from the text or the files; nothing where they cannot be had."""
+    """The present values of a secret, from its text or its files. Files that cannot be read are skipped."""
     files = _texts(section.node.get(f"{name}_file"))
     read = (_read(Path(file)) for file in files)
     return (*_texts(section.node.get(name)), *(text for text in read if not isinstance(text, ValueError | OSError)))
@@ -98,7 +98,7 @@ def _file_problem(section: Section, name: str, path: Path) -> str | None:
 
 
 def _refused(section: Section, name: str, text: str) -> str | None:
-    """Why the setting would refuse this text if it stood in the configuration itself."""
+    """Why the setting would reject this text if it were in the configuration file; None if it would not."""
     try:
         check_text(section.model, name, text)
     except ValueError as error:
@@ -112,8 +112,8 @@ def _read(path: Path) -> str | OSError | ValueError:
     except OSError as error:
         return error
     except ValueError as error:
-        # A path with a NUL in it is a ValueError of the standard library, in its words.
-        return error if "secret" in str(error) else ValueError("the file's name is not one")
+        # The standard library raises ValueError for a path with a NUL character.
+        return error if "secret" in str(error) else ValueError("the name of the file is invalid")
 
 
 def _unusable(secret: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What holds between the parts of a configuration: names that must exist, and things that must not be there twice."""
+"""Checks between the parts of a configuration, such as references to names and duplicate names."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from monitor.domain.routing import DEFAULT_ON
 from monitor.domain.samples import samples
 from monitor.providers import canonical
 
-_PARTS: Final = ("title", "text", "body")  # of a template
-_KEYS: Final = ("api_key", "access_key_id")
-_NAMED: Final = ("organization", "project", "account", "region")
+_PARTS: Final = ("title", "text", "body")  # the parts of a template
+_KEYS: Final = ("api_key", "access_key_id")  # settings that identify an account
+_NAMED: Final = ("organization", "project", "account", "region")  # settings that select a part of an account
 _PRIVATE: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".svc", ".test", ".private")
 
 
 def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator[Issue]:
-    """Look at the tree as it is, sound or not, so that these problems are reported together with the others."""
-    yield from _twice(tree, "organizations")
-    yield from _twice(tree, "notifiers")
-    yield from _twice(tree, "budgets")
-    yield from _twice(tree, "routes")
-    yield from _twice(tree, "digests")
+    """The problems between parts of a configuration.
+
+    The tree may be invalid, so that these problems are reported together with those of validation.
+    """
+    for key in ("organizations", "notifiers", "budgets", "routes", "digests"):
+        yield from _duplicate_names(tree, key)
     for key in ("organizations", "notifiers", "budgets"):
-        yield from _renamed(tree, key)
+        yield from _former_names(tree, key)
     yield from _digests(tree)
     yield from _routes(tree)
     yield from _templates(tree)
@@ -38,16 +38,16 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     yield from _matches(tree, "budgets")
     yield from _matches(tree, "digests")
     yield from _unused_notifiers(tree)
-    yield from _untold(tree)
-    yield from _no_cards(tree)
+    yield from _unrouted_budgets(tree)
+    yield from _unseen_progress(tree)
     organizations = [section for section in sections if section.loc[:1] == ("organizations",) and len(section.loc) == 2]
     yield from _same_account(organizations)
     yield from _same_bill(organizations)
     yield from _plain_http(tree)
-    yield from _unguarded(tree)
+    yield from _unchecked_connections(tree)
 
 
-def _twice(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
+def _duplicate_names(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
     first: dict[str, int] = {}
     for loc, name in _named(tree, key):
         if name in first:
@@ -55,8 +55,8 @@ def _twice(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
         first.setdefault(name, int(loc[1]))
 
 
-def _renamed(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
-    """A former name is that of one alone, and of nobody who has it now."""
+def _former_names(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
+    """Former names that are also the present or former name of another entry."""
     taken = {name: loc[1] for loc, name in _named(tree, key)}
     for at, item in enumerate(_items(tree, key)):
         for loc, name in _placed(item.get("was") if isinstance(item, dict) else None, (key, at, "was")):
@@ -80,7 +80,7 @@ def _routes(tree: Mapping[str, Any]) -> Iterator[Issue]:
 
 
 def _templates(tree: Mapping[str, Any]) -> Iterator[Issue]:
-    """Each template is rendered with samples of every event that a route with it is on."""
+    """Templates that cannot be rendered with sample messages of each event type of their routes, or that are unused."""
     templates = tree.get("templates")
     for name, parts in templates.items() if isinstance(templates, dict) else ():
         routes = [route for route in _mappings(tree, "routes") if route.get("template") == name]
@@ -88,9 +88,9 @@ def _templates(tree: Mapping[str, Any]) -> Iterator[Issue]:
         messages = [one for event in EventType if not routes or event in events for one in samples(event)]
         for part, text in parts.items() if isinstance(parts, dict) else ():
             if part in _PARTS and _is_text(text):
-                wrong = problem(TemplateSource(text=text, is_json=part == "body"), messages)
-                if wrong is not None:
-                    yield Issue(("templates", name, part), wrong)
+                failure = problem(TemplateSource(text=text, is_json=part == "body"), messages)
+                if failure is not None:
+                    yield Issue(("templates", name, part), failure)
         if not routes:
             yield Issue(("templates", name), "no route uses this template", warning=True)
 
@@ -103,16 +103,16 @@ def _digests(tree: Mapping[str, Any]) -> Iterator[Issue]:
 
 
 def _allowed(tree: Mapping[str, Any], notify_from: object, loc: Loc, notifiers: set[str]) -> Iterator[Issue]:
-    """Names of notifiers, and patterns of channels to which a notifier of ours can post."""
+    """Entries of `allow` that are neither the name of a notifier nor channels that a notifier can post to."""
     bots = _bots(tree)
     for where, word in _placed(notify_from.get("allow") if isinstance(notify_from, dict) else None, loc):
         prefix, colon, pattern = word.partition(":")
         if not colon and word not in notifiers:
             yield Issue(where, "no notifier has this name" + nearest(word, notifiers))
         elif colon and not pattern.startswith("#"):
-            yield Issue(where, f"should be {prefix}:#CHANNEL; * stands for any characters")
+            yield Issue(where, f"should be {prefix}:#CHANNEL, where * matches any characters")
         elif colon and prefix not in bots and (prefix != "slack" or len(bots) != 1):
-            text = "should begin with the name of a Slack notifier with a token, or with slack where there is just one"
+            text = "should begin with the name of a Slack notifier with a token, or with slack if there is only one"
             yield Issue(where, text)
 
 
@@ -141,7 +141,7 @@ def _unknown(names: object, loc: Loc, known: set[str], text: str) -> Iterator[Is
 
 
 def _placed(words: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """The texts of a list, or the one that stands for a list, with their places."""
+    """The non-empty texts of a list, or a single text in place of a list, with their locations."""
     listed = [((*loc, at), word) for at, word in enumerate(words)] if isinstance(words, list) else [(loc, words)]
     yield from ((where, word) for where, word in listed if isinstance(word, str) and word)
 
@@ -156,14 +156,14 @@ def _unused_notifiers(tree: Mapping[str, Any]) -> Iterator[Issue]:
             yield Issue(loc, "no route leads to this notifier", warning=True)
 
 
-def _no_cards(tree: Mapping[str, Any]) -> Iterator[Issue]:
-    """Routes of progress to nobody who could show it."""
+def _unseen_progress(tree: Mapping[str, Any]) -> Iterator[Issue]:
+    """Routes on `progress` without a notifier that keeps cards."""
     keeping = {name for one in _mappings(tree, "notifiers") if _keeps_cards(one) for name in _words(one.get("name"))}
     for at, route in enumerate(_items(tree, "routes")):
         if not isinstance(route, dict) or "progress" not in _words(route.get("on")):
             continue
         if not isinstance(route.get("notify_from"), dict) and keeping.isdisjoint(_words(route.get("notify"))):
-            text = "progress is for cards alone, and no notifier of this route keeps any"
+            text = "only cards show progress, and no notifier of this route keeps cards"
             yield Issue(("routes", at, "on"), text, warning=True)
 
 
@@ -172,14 +172,14 @@ def _keeps_cards(notifier: Mapping[str, Any]) -> bool:
     return edits and notifier.get("mode", "card") == "card"
 
 
-def _untold(tree: Mapping[str, Any]) -> Iterator[Issue]:
+def _unrouted_budgets(tree: Mapping[str, Any]) -> Iterator[Issue]:
     if not any("budget" in _words(route.get("on")) for route in _mappings(tree, "routes")):
         for loc, _ in _named(tree, "budgets"):
             yield Issue(loc, "no route has budget in its `on`: nobody is notified of it", warning=True)
 
 
 def _same_account(organizations: Sequence[Section]) -> Iterator[Issue]:
-    """Two organisations that would list the same jobs: each would be counted and announced twice."""
+    """Organisations with the same account, whose jobs would be counted and announced twice."""
     first: dict[tuple[object, ...], Loc] = {}
     for section in organizations:
         where = _account(section)
@@ -192,7 +192,10 @@ def _same_account(organizations: Sequence[Section]) -> Iterator[Issue]:
 
 
 def _same_bill(organizations: Sequence[Section]) -> Iterator[Issue]:
-    """An admin key reads the bill of all projects but where one is named: two organisations with it count it twice."""
+    """Organisations with the same admin key, whose costs would be counted twice.
+
+    An admin key reads the bill of all projects unless `project` names one.
+    """
     seen: list[tuple[str, object, object, Loc]] = []
     for section in organizations:
         if "admin_key" not in section.model.model_fields:
@@ -211,13 +214,13 @@ def _same_bill(organizations: Sequence[Section]) -> Iterator[Issue]:
 
 
 def _account(section: Section) -> tuple[object, ...]:
-    """What distinguishes one account from another, besides its key."""
+    """The properties that identify an account besides its key."""
     named = (_setting(section, name) for name in _NAMED)
     return (section.node.get("provider"), _address(section), *named)
 
 
 def _address(section: Section) -> object:
-    """Where it is asked, in one spelling; of Azure the resource, which has several addresses for the same jobs."""
+    """The normalised base URL. For Azure it is the host, because a resource has several URLs for the same jobs."""
     address = _setting(section, "base_url")
     if section.node.get("provider") == "azure":
         endpoint = section.node.get("endpoint")
@@ -225,7 +228,7 @@ def _address(section: Section) -> object:
     try:
         found = canonical(str(address))
         return urlsplit(found).netloc if section.node.get("provider") == "azure" else found
-    except (ValueError, KeyError):  # not a URL: that is said elsewhere
+    except (ValueError, KeyError):  # not a URL, which validation reports
         return address
 
 
@@ -238,17 +241,17 @@ def _setting(section: Section, name: str) -> object:
 def _plain_http(tree: Mapping[str, Any]) -> Iterator[Issue]:
     for at, organization in enumerate(_items(tree, "organizations")):
         for key in ("base_url", "endpoint"):
-            if isinstance(organization, dict) and _readable_on_the_way(organization.get(key)):
+            if isinstance(organization, dict) and _is_public_http(organization.get(key)):
                 yield Issue(("organizations", at, key), "plain http would show the key to the network; use https")
     for at, notifier in enumerate(_items(tree, "notifiers")):
         for key in ("url", "webhook_url", "api_url"):
-            if isinstance(notifier, dict) and _readable_on_the_way(notifier.get(key)):
-                text = "plain http is only used when the host turns out to be private; use https"
+            if isinstance(notifier, dict) and _is_public_http(notifier.get(key)):
+                text = "plain http is only used if the host resolves to a private address; use https"
                 yield Issue(("notifiers", at, key), text, warning=True)
 
 
-def _unguarded(tree: Mapping[str, Any]) -> Iterator[Issue]:
-    """Who makes connections of its own cannot be kept from private addresses."""
+def _unchecked_connections(tree: Mapping[str, Any]) -> Iterator[Issue]:
+    """Notifiers whose connections `outbound.public_only` cannot check, if it is set."""
     outbound = tree.get("outbound")
     if not isinstance(outbound, dict) or outbound.get("public_only") is not True:
         return
@@ -259,13 +262,13 @@ def _unguarded(tree: Mapping[str, Any]) -> Iterator[Issue]:
             )
 
 
-def _readable_on_the_way(url: object) -> bool:
-    """Whether this is plain http to a host that is not, by its name or address, a private one."""
+def _is_public_http(url: object) -> bool:
+    """Whether a URL is plain http to a host that is not private by its name or address."""
     if not isinstance(url, str) or not url.lower().startswith("http:"):
         return False
     try:
         host = (urlsplit(url).hostname or "").rstrip(".").lower()
-    except ValueError:  # not a URL: that is said elsewhere
+    except ValueError:  # not a URL, which validation reports
         return False
     try:
         return ip_address(host).is_global

@@ -1,4 +1,4 @@
-"""Durations as settings, and the bounds of some."""
+"""The type of durations in settings, with optional bounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monitor.domain.durations import duration, format_duration
 
 
 def between(least: str, most: str) -> Callable[[timedelta], timedelta]:
-    """A validator for durations within bounds, both included."""
+    """A validator for durations from `least` to `most`, both included."""
     low, high = duration(least), duration(most)
 
     def bounded(span: timedelta) -> timedelta:

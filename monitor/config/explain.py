@@ -1,4 +1,4 @@
-"""What the models' validation says, in plain words and without the values."""
+"""Turns validation errors of pydantic into issues in plain words, without the invalid values."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ _WORDS: Final = {
 
 _CHOICES: Final = {"literal_error", "enum", "union_tag_invalid"}
 
-# Errors whose last step is a key that need not be in the tree.
+# Types of errors that are located at a key that may be missing in the tree.
 _ABSENT: Final = {"missing", "union_tag_invalid", "union_tag_not_found"}
 
 
 def explain(error: ValidationError, tree: Any, models: Mapping[Loc, type[BaseModel]]) -> Iterator[Issue]:
-    """One issue for each place that has errors. `models` tells which model reads the mapping at a place."""
+    """One issue for each location that has errors. `models` maps locations to the models of their sections."""
     found: dict[Loc, list[str]] = {}
     for one in error.errors(include_url=False, include_input=False):
-        loc = _real(_pointed(one), tree, named=one["type"] in _ABSENT)
+        loc = _location(_error_loc(one), tree, named=one["type"] in _ABSENT)
         if one["type"] == "too_short" and _at(tree, loc):
-            continue  # it only looks short to pydantic, because its items are wrong
+            continue  # the list is not empty: pydantic does not count its invalid items
         texts = found.setdefault(loc, [])
         text = _error_text(one, loc, models) + _meant(one, loc, tree)
         if text not in texts:
@@ -71,7 +71,7 @@ def _error_text(error: Mapping[str, Any], loc: Loc, models: Mapping[Loc, type[Ba
         return _unknown(loc, models)
     if kind in _WORDS:
         return _WORDS[kind]
-    # Sentences of validators and of pydantic's bounds: "Value error, …" and "Input should be less than …".
+    # Messages of validators begin with "Value error, ", and those of pydantic's bounds with "Input should be …".
     return str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
 
 
@@ -110,8 +110,8 @@ _SPECIAL: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
 }
 
 
-def _pointed(error: Mapping[str, Any]) -> Loc:
-    """Where the error is; of a union, the key that chooses among its members."""
+def _error_loc(error: Mapping[str, Any]) -> Loc:
+    """The location of an error as pydantic gives it; for a union, that of the key that selects a member."""
     if error["type"].startswith("union_tag"):
         return (*error["loc"], error["ctx"]["discriminator"].strip("'"))
     return tuple(error["loc"])
@@ -123,9 +123,12 @@ def _at(tree: Any, loc: Loc) -> Any:
     return tree
 
 
-def _real(loc: Loc, tree: Any, *, named: bool) -> Loc:
-    """The way to a value in the tree: without the tags and type names that pydantic puts between."""
-    way: list[str | int] = []
+def _location(loc: Loc, tree: Any, *, named: bool) -> Loc:
+    """The location in the tree, without the tags and type names that pydantic inserts.
+
+    With `named`, the last part is kept even if the tree does not have it.
+    """
+    found: list[str | int] = []
     for at, part in enumerate(loc):
         if isinstance(tree, dict) and part in tree:
             tree = tree.get(part)
@@ -133,5 +136,5 @@ def _real(loc: Loc, tree: Any, *, named: bool) -> Loc:
             tree = tree[part]
         elif not (named and at == len(loc) - 1):
             continue
-        way.append(part)
-    return tuple(way)
+        found.append(part)
+    return tuple(found)

@@ -1,4 +1,4 @@
-"""`${NAME}` and `${NAME:-default}` in a text, filled from the environment."""
+"""Substitutes environment variables in texts: `${NAME}` and `${NAME:-default}`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _PLACE: Final = re.compile(
 
 
 def fill(text: str, environ: Mapping[str, str]) -> str:
-    """The text with its variables filled in; `$$` is a dollar. Raises ValueError for what cannot be filled.
+    """The text with its variables substituted. `$$` stands for a dollar sign.
 
-    As in a shell, the default also stands in for a variable that is set but empty.
+    As in a shell, the default also replaces an empty variable. Raises ValueError for a variable that is not set and has
+    no default, and for invalid syntax.
     """
 
     def value(place: re.Match[str]) -> str:

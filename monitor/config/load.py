@@ -1,4 +1,4 @@
-"""From a file, or a tree, to settings, or to everything that is wrong with it."""
+"""Loads settings from a file or a tree, or reports all of its problems."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from monitor.secret import Redactor
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
-    """The settings in a file. Raises ConfigError with every problem, or OSError where the file cannot be read."""
+    """The settings in a file. Raises ConfigError with all problems, or OSError if the file cannot be read."""
     return examine(path, environ)[0]
 
 
 def examine(path: Path, environ: Mapping[str, str]) -> tuple[Settings, tuple[LocatedIssue, ...]]:
-    """The settings in a file, and what is allowed but unwise. Raises as `load`."""
+    """The settings in a file, and warnings. Raises ConfigError with all problems, or OSError."""
     return _settings(document(path, environ), str(path), path.parent.absolute())
 
 
 def settings_from(tree: Mapping[str, Any]) -> Settings:
-    """Settings that were never in a file; relative paths are in the working directory. Raises ConfigError."""
+    """The settings in a tree. Relative paths are relative to the working directory. Raises ConfigError."""
     return _settings(Document(tree=deepcopy(dict(tree))), "(settings)", Path.cwd())[0]
 
 
@@ -42,7 +42,7 @@ def _settings(read: Document, file: str, folder: Path) -> tuple[Settings, tuple[
         _anchor(part, folder)
         redactor.add(shown_secrets(part))
     settings, found = modelled(Settings, read.tree, parts)
-    unread = {issue.loc[:-1] for issue in read.issues}  # what lacks a value there, is not to blame for it
+    unread = {issue.loc[:-1] for issue in read.issues}  # a section with unreadable values is not also called incomplete
     wrong = [issue for issue in found if issue.loc not in unread]
     credentials = [issue for part in parts for issue in credential_issues(part)]
     if isinstance(read.tree, dict):
@@ -61,7 +61,7 @@ def _settings(read: Document, file: str, folder: Path) -> tuple[Settings, tuple[
 def _problems_in(
     reader: Callable[[Path], object], loc: Loc, read: Document, *, file: str, parts: list[Section]
 ) -> Iterator[LocatedIssue]:
-    """What is wrong with another file that the settings name, each at its place in that file."""
+    """The problems in another file that the settings refer to, with their locations in that file."""
     named = next((part.node.get(str(loc[-1])) for part in parts if part.loc == loc[:-1]), None)
     if not isinstance(named, str):
         return
@@ -69,13 +69,13 @@ def _problems_in(
         reader(Path(named))
     except ConfigError as error:
         yield from error.problems
-    except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
-        reason = (isinstance(error, OSError) and error.strerror) or "it has no such name"
+    except (OSError, ValueError) as error:  # a name with a NUL character raises ValueError
+        reason = (isinstance(error, OSError) and error.strerror) or "its name is invalid"
         yield from problems([Issue(loc, f"cannot be read ({reason})")], read, file, Redactor())
 
 
 def _anchor(part: Section, folder: Path) -> None:
-    """Make the file names of a section relative to the folder of the configuration file, in place."""
+    """Resolve the file names of a section relative to the folder of the configuration file, in place."""
     for name in path_names(part.model):
         value = part.node.get(name)
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What several parts of the settings are made of: lists of names, and which jobs something is for."""
+"""Common parts of the settings: lists of names, and conditions on jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monitor.domain.routing import Match
 
 
 class Part(BaseModel):
-    """What all parts of the settings have in common."""
+    """The base class of all settings."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, allow_inf_nan=False
@@ -19,7 +19,7 @@ class Part(BaseModel):
 
 
 def listed(value: object) -> object:
-    """One word stands for a list of one."""
+    """Accept a single text in place of a list with one item."""
     return [value] if isinstance(value, str) else value
 
 
@@ -28,22 +28,22 @@ Words = Annotated[tuple[Word, ...], BeforeValidator(listed, json_schema_input_ty
 
 
 class JobMatch(Part):
-    """Which jobs something is for. What is not given matches everything; all that is given must hold."""
+    """Conditions on jobs. All given conditions must be met; without any, every job matches."""
 
     org: Words = ()
     """Names of organisations."""
     provider: Words = ()
     """Names of providers."""
     model: Words = ()
-    """Shell patterns for the base model or the fine-tuned one, such as `gpt-4o*`."""
+    """Shell patterns for the base model or the fine-tuned model, such as `gpt-4o*`."""
     labels: Mapping[str, str] = Field(default_factory=dict)
-    """Labels of the organisation."""
+    """Labels that the organisation must have."""
     metadata: Mapping[str, str] = Field(default_factory=dict)
-    """The job's own metadata."""
+    """Metadata that the job must have."""
 
     @property
     def match(self) -> Match:
-        """The same as the domain understands it."""
+        """The conditions as a domain value."""
         return Match(
             orgs=frozenset(self.org),
             providers=frozenset(self.provider),

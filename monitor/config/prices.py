@@ -1,4 +1,4 @@
-"""The price table: what training and inference cost, since when, and how sure that is."""
+"""The price table: prices of training and inference, the days they apply to, and how reliable they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHECKOUT: Final = Path(__file__).parents[2] / "config" / "prices.yaml"
 
 
 def _exact(value: object) -> object:
-    """A float is not a price: 0.1 is not what anybody charges."""
+    """The price as text, so that a float becomes the decimal number that was written."""
     return str(value) if isinstance(value, float) else value
 
 
@@ -31,13 +31,13 @@ Confidence = Literal["A", "B", "C"]
 
 
 class TrainingPriceRow(Part):
-    """What training costs: per million trained tokens, or per hour of the core training loop."""
+    """A price of training in US dollars, per million trained tokens or per hour of the core training loop."""
 
     per_million: Dollars | None = None
     per_hour: Dollars | None = None
     valid_from: date | None = None
     valid_until: date | None = None
-    """The last day this price holds."""
+    """The last day on which this price applies."""
 
     @model_validator(mode="after")
     def _one_price(self) -> TrainingPriceRow:
@@ -49,7 +49,7 @@ class TrainingPriceRow(Part):
 
 
 class TokenPriceRow(Part):
-    """What a fine-tuned model's tokens cost, per million."""
+    """Prices of requests to a fine-tuned model in US dollars per million tokens."""
 
     input: Dollars | None = None
     cached_input: Dollars | None = None
@@ -57,58 +57,64 @@ class TokenPriceRow(Part):
 
     @property
     def prices(self) -> TokenPrices:
-        """As the domain has them."""
+        """The prices as a domain value."""
         return TokenPrices(input=self.input, cached_input=self.cached_input, output=self.output)
 
 
 class Inference(TokenPriceRow):
-    """The prices of using a fine-tuned model, now and over the Batch API."""
+    """Prices of requests to a fine-tuned model, for single requests and for the Batch API."""
 
     batch: TokenPriceRow | None = None
     shared: TokenPriceRow | None = None
-    """For jobs whose data is shared with the provider."""
+    """Prices for models whose training data is shared with the provider, if they differ."""
     shared_batch: TokenPriceRow | None = None
     valid_from: date | None = None
     valid_until: date | None = None
+    """The last day on which these prices apply."""
     confidence: Confidence | None = None
-    """Where it differs from the row's."""
+    """How reliable these prices are, if that differs from the row."""
 
 
 class AvailabilityWindow(Part):
     """When new jobs could be created. Jobs that end later keep their price."""
 
     opened: date | None = None
+    """The first day on which jobs could be created."""
     closed: date | None = None
+    """The first day on which jobs can no longer be created."""
 
 
 class Shutdown(Part):
-    """When models stop answering; by name where snapshots differ."""
+    """The first days on which models no longer answer."""
 
     base: date | Mapping[str, date] | None = None
+    """The day for the base model, or days by name if its snapshots differ."""
     fine_tuned: date | None = None
+    """The day for models that were tuned from it."""
 
 
 class PriceRow(Part):
-    """One base model with its snapshots and aliases."""
+    """The prices and dates of one base model with its snapshots and aliases."""
 
     models: Annotated[tuple[Name, ...], Field(min_length=1)]
     provider: Name = "openai"
     tier: Literal["standard", "global", "datazone", "developer"] | None = None
-    """Azure's training tier that its training prices are for; by default all."""
+    """The training tier at Azure that the training prices apply to; by default all tiers."""
     methods: Annotated[tuple[Literal["supervised", "dpo", "reinforcement"], ...], Field(min_length=1)]
     training: Annotated[tuple[TrainingPriceRow, ...], Field(max_length=100)] = ()
-    """The newest price first; none where it is not known."""
+    """Prices of training, the newest first; empty if they are unknown."""
     inference: tuple[Inference, ...] = ()
     window: AvailabilityWindow = AvailabilityWindow()
     shutdown: Shutdown = Shutdown()
     confidence: Confidence
-    """How sure the prices are. A: the provider's own page. B: two or more others agree. C: less; never used."""
+    """How reliable the prices are. A: from the provider's own page. B: two or more other sources agree. C: less, and
+    therefore not used."""
     source: str
     note: str | None = None
 
     @property
     def rates(self) -> Iterator[Rate]:
-        """What may be computed with."""
+        """The training prices that are reliable enough to be used."""
         for price in self.training if self.confidence != "C" else ():
             yield Rate(
                 models=self.models,
@@ -123,7 +129,7 @@ class PriceRow(Part):
 
     @property
     def token_rates(self) -> Iterator[TokenRate]:
-        """What use may be computed with."""
+        """The prices of requests that are reliable enough to be used."""
         for price in self.inference:
             if (price.confidence or self.confidence) != "C":
                 yield TokenRate(
@@ -139,7 +145,7 @@ class PriceRow(Part):
 
     @property
     def ends(self) -> Iterator[ModelEnd]:
-        """When its models begin and end; dates are announced by the provider, however sure the prices are."""
+        """The dates of its models. Providers announce dates, so that they do not depend on `confidence`."""
         base = self.shutdown.base
         named = base if isinstance(base, Mapping) else dict.fromkeys(self.models, base)
         for model in self.models:
@@ -154,16 +160,16 @@ class PriceRow(Part):
 
 
 class PriceTable(Part):
-    """A price table. Money is US dollars."""
+    """A price table in US dollars."""
 
     checked: date
-    """When somebody last compared it with its sources."""
+    """When it was last compared with its sources."""
     prices: tuple[PriceRow, ...]
-    """The first that fits is taken."""
+    """The first row that applies is used."""
 
 
 def load_prices(override: Path | None = None) -> Prices:
-    """All prices and dates, those of the override first. Raises ConfigError, or OSError for a file it cannot read."""
+    """All prices and dates, with those of the override first. Raises ConfigError or OSError."""
     own = _prices(price_table(override), published=False) if override is not None else Prices()
     packaged = _prices(price_table(), published=True)
     return Prices(
@@ -182,12 +188,12 @@ def _prices(table: PriceTable, *, published: bool) -> Prices:
 
 
 def rates(override: Path | None = None) -> Rates:
-    """The training prices, those of the override first. Raises ConfigError, or OSError where a file cannot be read."""
+    """The training prices, with those of the override first. Raises ConfigError or OSError."""
     return load_prices(override).training
 
 
 def price_table(path: Path | None = None) -> PriceTable:
-    """A price table, by default the one that comes with the program. Raises ConfigError or OSError."""
+    """A price table, by default the packaged one. Raises ConfigError or OSError."""
     file = path or _packaged()
     return validated(PriceTable, document(file, {}), str(file))
 

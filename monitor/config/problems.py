@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where; never what the value was."""
+"""Problems of a configuration with their locations. They never contain the invalid values."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from difflib import get_close_matches
 from typing import Final
 
 Loc = tuple[str | int, ...]
-"""The way from the top of the file to a value: keys and list positions."""
+"""The location of a value in a tree: keys and list indices, from the top."""
 
-# A key that nobody knows may be a piece of a secret that slipped out of its place: those have capitals or digits.
+# An unknown key may be part of a misplaced secret, which usually has capital letters or digits.
 _KEY: Final = re.compile(r"[a-z]{1,20}([_.-][a-z]{1,20}){0,3}[0-9]?")
 _TOP: Final = "(file)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class LocatedIssue:
-    """One thing that is wrong, or, as a warning, unwise. Lines and columns count from 1."""
+    """A problem or a warning with its location in a file. Lines and columns count from 1."""
 
     file: str
     line: int
@@ -31,7 +31,7 @@ class LocatedIssue:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used, with all of its problems in the order of the file."""
+    """A configuration that cannot be used, with all of its problems in the order of their locations."""
 
     def __init__(self, problems: Iterable[LocatedIssue]) -> None:
         self.problems = tuple(sorted(set(problems)))
@@ -40,7 +40,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """A problem before its place in the file is looked up."""
+    """A problem or a warning at a location in the tree."""
 
     loc: Loc
     text: str
@@ -48,18 +48,18 @@ class Issue:
 
 
 def dotted(loc: Loc) -> str:
-    """`organizations.0.name`. A key that may be a misplaced secret is not shown."""
+    """A location as text, such as `organizations.0.name`. A key that may be a misplaced secret is shown as `?`."""
     return ".".join(map(_shown, loc)) or _TOP
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
-    """`; did you mean "interval"?`, or nothing where no known word is near."""
+    """A suggestion such as `; did you mean "interval"?`, or an empty text if no known word is similar."""
     near = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
 def choice(words: Sequence[str]) -> str:
-    """The words as a person would list them: `a, b or c`."""
+    """The words as an enumeration: `a, b or c`."""
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else "nothing"
 
 

@@ -1,4 +1,4 @@
-"""A file as a model: parsed, filled in and validated, or everything that is wrong with it."""
+"""Reads a YAML file into a pydantic model, or reports all of its problems."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def document(path: Path, environ: Mapping[str, str]) -> Document:
-    """A YAML file with its variables filled in. Raises OSError."""
+    """A YAML file with its environment variables substituted. Raises OSError."""
     with path.open("rb") as file:
         content = file.read(LARGEST + 1)
     return parse(content, partial(fill, environ=environ))
 
 
 def validated(model: type[M], read: Document, file: str) -> M:
-    """A document as a model. Raises ConfigError."""
-    found, wrong = modelled(model, read.tree, list(sections(model, read.tree)))
+    """Validate a document. Raises ConfigError."""
+    found, issues = modelled(model, read.tree, list(sections(model, read.tree)))
     if found is None or read.issues:
-        raise ConfigError(problems(once(read.issues, wrong), read, file, Redactor()))
+        raise ConfigError(problems(once(read.issues, issues), read, file, Redactor()))
     return found
 
 
 def modelled(model: type[M], tree: Any, parts: Iterable[Section]) -> tuple[M | None, list[Issue]]:
-    """A tree as a model, or why it is none. `parts` are its sections."""
+    """Validate a tree. Returns the model, or None and the problems. `parts` are the sections of the tree."""
     if tree is None:
         return None, [Issue((), "is empty")]
     if not isinstance(tree, dict):
@@ -47,7 +47,7 @@ def modelled(model: type[M], tree: Any, parts: Iterable[Section]) -> tuple[M | N
 
 
 def once(*groups: Iterable[Issue]) -> Iterator[Issue]:
-    """Each place's flaws from the first group that has any: what cannot be read is not also called empty."""
+    """The issues of each location from the first group that has any: an unreadable value is not also called empty."""
     reported: set[Loc] = set()
     for group in groups:
         fresh = [issue for issue in group if issue.loc not in reported]
@@ -56,7 +56,7 @@ def once(*groups: Iterable[Issue]) -> Iterator[Issue]:
 
 
 def problems(issues: Iterable[Issue], read: Document, file: str, redactor: Redactor) -> Iterator[LocatedIssue]:
-    """The flaws with their places in the file; no secret that the redactor knows is in them."""
+    """The issues with their lines and columns in the file, and with secrets that the redactor knows masked."""
     for issue in issues:
         line, col = read.place(issue.loc)
         yield LocatedIssue(file=file, line=line, col=col, path=redactor(dotted(issue.loc)), text=redactor(issue.text))

@@ -1,4 +1,4 @@
-"""The settings of routes: who is notified of what."""
+"""The settings of routes, mute times and digests: who is notified of what, and when."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 
 
 def _one_or(kind: Any) -> BeforeValidator:
-    """One stands for a list of one; the schema says so."""
+    """A validator that accepts a single value in place of a list, with a matching JSON schema."""
     return BeforeValidator(listed, json_schema_input_type=kind | tuple[kind, ...])
 
 
@@ -35,7 +35,7 @@ Ons = Annotated[tuple[EventType, ...], Field(min_length=1), _one_or(EventType)]
 
 
 class RouteMatch(JobMatch):
-    """Which jobs a route is for. What is not given matches everything; all that is given must hold."""
+    """Conditions on jobs. All given conditions must be met; without any, every job matches."""
 
     kind: Annotated[tuple[JobKind, ...], _one_or(JobKind)] = ()
     """Kinds of jobs."""
@@ -44,13 +44,13 @@ class RouteMatch(JobMatch):
     status: Annotated[tuple[Status, ...], _one_or(Status)] = ()
     """Statuses of the job when the event happens."""
     error_class: Annotated[tuple[FailureClass, ...], _one_or(FailureClass)] = ()
-    """Why the job failed; jobs that did not fail do not match."""
+    """Classes of failures. Jobs that did not fail do not match."""
     cost_at_least: Amount | None = None
-    """US dollars, estimated or computed; jobs whose cost is not known do not match."""
+    """The least cost in US dollars, estimated or computed. Jobs of unknown cost do not match."""
 
     @property
     def match(self) -> Match:
-        """The same as the domain understands it."""
+        """The conditions as a domain value."""
         return replace(
             super().match,
             kinds=frozenset(self.kind),
@@ -67,11 +67,11 @@ def _zone(name: object) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, OSError, ValueError):
-        raise ValueError("no time zone has this name; Europe/Berlin is one") from None
+        raise ValueError("no time zone has this name; a valid name is Europe/Berlin") from None
 
 
 def _minute(text: object) -> time:
-    """A time of the day; 24:00 is the next midnight."""
+    """Parse a time of day. 24:00 is midnight at the end of the day."""
     found = _TIME.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise ValueError('should be a time such as "22:00", in quotes')  # pydantic collects ValueErrors only
@@ -86,48 +86,49 @@ _DAYS: Final = get_args(Day)
 
 
 class WindowSettings(Part):
-    """A part of some days, in local time."""
+    """A daily window in local time."""
 
     days: Annotated[tuple[Day, ...], Field(min_length=1), _one_or(Day)] = _DAYS
-    """The days on which it begins."""
+    """The days of the week on which it begins."""
     start: Annotated[Minute, Field(alias="from")]
     """When it begins, such as `"22:00"`."""
     end: Annotated[Minute, Field(alias="to")]
-    """When it ends; where that is not after `from`, on the next day. `"24:00"` is midnight."""
+    """When it ends. A time that is not after `from` is on the next day; `"24:00"` is midnight."""
 
     @property
     def window(self) -> Window:
-        """The same as the domain understands it."""
+        """The window as a domain value."""
         return Window(days=frozenset(map(_DAYS.index, self.days)), start=self.start, end=self.end)
 
 
 class MuteTimeSettings(Part):
-    """When notifications are held back; what was held back comes as one message at the end."""
+    """Windows in which notifications are held back. They are sent as one message at the end."""
 
     timezone: Zone
-    """Whose local time `windows` are in, such as `Europe/Berlin`."""
+    """The time zone of `windows`, such as `Europe/Berlin`."""
     windows: Annotated[tuple[WindowSettings, ...], Field(min_length=1, max_length=50)]
-    """What is held back is sent when no window holds any more."""
+    """The windows. If they overlap, notifications are sent when the last of them ends."""
     passing: Annotated[tuple[EventType, ...], _one_or(EventType), Field(alias="except")] = ()
-    """Events that are sent at once all the same."""
+    """Events that are sent at once nevertheless."""
 
     def mute_time(self, name: str) -> MuteTime:
-        """The same as the domain understands it."""
-        windows = tuple(each.window for each in self.windows)
+        """The mute time as a domain value."""
+        windows = tuple(window.window for window in self.windows)
         return MuteTime(name=name, zone=self.timezone, windows=windows, passing=frozenset(self.passing))
 
 
 class NotifyFromSettings(Part):
-    """A job's own metadata names who is notified."""
+    """Recipients that a job names in its own metadata."""
 
     metadata: Word
-    """The key whose value names notifiers, or channels as `slack:#team-nlp`, separated by commas or spaces."""
+    """The metadata key. Its value lists notifiers, or channels such as `slack:#team-nlp`, separated by commas or
+    spaces."""
     allow: Annotated[Words, Field(min_length=1)]
-    """Whom it may name: notifiers, and patterns of channels such as `slack:#team-*`, where `slack` is a notifier with a
-    token, or stands for the only one."""
+    """The allowed values: names of notifiers, and patterns of channels such as `slack:#team-*`, where `slack` is the
+    name of a Slack notifier with a token, or stands for the only one."""
 
     def resolved(self, bots: Iterable[str]) -> NotifyFrom:
-        """The same as the domain understands it. `bots` are the notifiers that can post to any channel."""
+        """The setting as a domain value. `bots` are the names of notifiers that can post to any channel."""
         posting = tuple(bots)
         parts = [word.partition(":") for word in self.allow]
         return NotifyFrom(
@@ -142,42 +143,43 @@ class NotifyFromSettings(Part):
 
 
 class MentionFromSettings(Part):
-    """A job's own metadata names who is mentioned."""
+    """Mentions that a job selects by its own metadata."""
 
     metadata: Word
-    """The key whose value is looked up in `map`; what is not there mentions nobody."""
+    """The metadata key. Its value is looked up in `map`; nobody is mentioned if it is not there."""
     map: Annotated[Mapping[Word, Word], Field(min_length=1)]
-    """Mentions in the receiver's notation, such as `<@U012AB3CD>`, by value."""
+    """Mentions by value of the metadata key, in the receiver's notation, such as `<@U012AB3CD>`."""
 
     @property
     def mention_from(self) -> MentionFrom:
-        """The same as the domain understands it."""
+        """The setting as a domain value."""
         return MentionFrom(key=self.metadata, mentions=self.map)
 
 
 class RouteSettings(Part):
-    """Which notifiers get which transitions. All routes are considered, up to one with `continue: false`."""
+    """Which notifiers are notified of which events. Every matching route applies, up to one with `continue: false`."""
 
     name: Name | None = None
-    """For `notify explain` and `finetune_route_notifications_total`; unique."""
+    """A unique name for `notify explain` and `finetune_route_notifications_total`."""
     match: RouteMatch = RouteMatch()
-    """Which jobs it is for; every job by default."""
+    """Which jobs it applies to; by default every job."""
     on: Ons = tuple(sorted(DEFAULT_ON))
-    """Which transitions it is for."""
+    """The event types that it applies to."""
     notify: Annotated[Words, Field(min_length=1)] = ()
-    """Names of notifiers. Each gets one message per transition, however many routes match."""
+    """Names of notifiers. Each gets one message per event, however many routes match."""
     notify_from: NotifyFromSettings | None = None
-    """Lets the job say who is notified, besides those of `notify`."""
+    """Lets a job name recipients besides those in `notify`."""
     mention_from: MentionFromSettings | None = None
-    """Lets the job say who is mentioned."""
+    """Lets a job select who is mentioned."""
     group_wait: Annotated[Duration, AfterValidator(between("100ms", "1h"))] | None = None
-    """What comes within it to one notifier is one message. PagerDuty and Alertmanager group by themselves."""
+    """Notifications to one notifier within this time are sent as one message, except to PagerDuty and Alertmanager,
+    which do their own grouping."""
     mute: Words = ()
-    """Names of `mute_times` in which it holds back what it sends, until they end."""
+    """Names of `mute_times` during which its notifications are held back."""
     template: Word | None = None
-    """One of `templates`, in whose words it is said."""
+    """The name of one of `templates`, which its messages are rendered with."""
     proceed: Annotated[bool, Field(alias="continue")] = True
-    """False: where this route matches, later routes are not considered."""
+    """Whether later routes are considered if this one matches."""
 
     @model_validator(mode="after")
     def _leads_somewhere(self) -> RouteSettings:
@@ -194,10 +196,10 @@ class RouteSettings(Part):
         alone: frozenset[str],
         cards: frozenset[str],
     ) -> Rule:
-        """This route as the domain understands it.
+        """The route as a domain value.
 
-        `bots` are the notifiers that can post to any channel, `alone` those whose receivers group by themselves,
-        `cards` those that keep a card for each job.
+        `bots` are the names of notifiers that can post to any channel, `alone` those whose receivers do the grouping,
+        and `cards` those that keep a card for each job.
         """
         return Rule(
             name=self.name,
@@ -220,27 +222,27 @@ def _cron(text: str) -> str:
         raise ValueError("should have five fields: minute, hour, day, month, day of the week")
     try:
         CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
-    except CronSimError as error:  # also where no such day ever comes
-        raise ValueError(f'is no cron expression ({error}); "0 9 * * MON" is one') from None
+    except CronSimError as error:  # raised also for an expression that never matches a day
+        raise ValueError(f'is not a valid cron expression ({error}); a valid one is "0 9 * * MON"') from None
     return text
 
 
 class DigestSettings(Part):
-    """A regular report: what ended and failed, what it cost, what runs, what is about to stop."""
+    """A regular report of ended, failed and running jobs, of costs, and of models that are shut down soon."""
 
     name: Name
-    """Unique."""
+    """A unique name."""
     cron: Annotated[str, AfterValidator(_cron)]
-    """When it is due, by the local time of `timezone`: minute, hour, day, month, day of the week. It is of what
-    happened since the time before."""
+    """When it is sent: minute, hour, day, month and day of the week, in local time. It covers the time since the
+    previous one."""
     timezone: Zone
-    """Such as `Europe/Berlin`."""
+    """The time zone of `cron`, such as `Europe/Berlin`."""
     notify: Annotated[Words, Field(min_length=1)]
     """Names of notifiers."""
     match: JobMatch = JobMatch()
-    """Which jobs it is about; all by default."""
+    """Which jobs it covers; by default all."""
 
     @property
     def digest(self) -> Digest:
-        """The same as the domain understands it."""
+        """The digest as a domain value."""
         return Digest(name=self.name, cron=self.cron, zone=self.timezone, notify=self.notify, match=self.match.match)

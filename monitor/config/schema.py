@@ -21,7 +21,7 @@ _MINIMAL: Final = {
 
 
 class _AsWritten(GenerateJsonSchema):
-    """Shows defaults as one would write them in the file."""
+    """Writes defaults as they would be written in the file."""
 
     def encode_default(self, dft: Any) -> Any:
         if isinstance(dft, timedelta):
@@ -29,14 +29,14 @@ class _AsWritten(GenerateJsonSchema):
         if isinstance(dft, Address):
             return str(dft)
         if isinstance(dft, tuple):
-            return [self.encode_default(each) for each in dft]
+            return [self.encode_default(item) for item in dft]
         if isinstance(dft, Decimal):
             return float(dft)
         return dft.model_dump(mode="json") if isinstance(dft, BaseModel) else super().encode_default(dft)
 
 
 def schema() -> dict[str, Any]:
-    """Draft 2020-12; it also says which secrets are needed, and that each is given in one way."""
+    """The schema in draft 2020-12. It also requires secrets, and that each is given as either a text or a file."""
     found = Settings.model_json_schema(mode="validation", schema_generator=_AsWritten)
     for model in models(Settings):
         described = found["$defs"].get(model.__name__) if model is not Settings else None

@@ -1,4 +1,4 @@
-"""Which settings model is behind which part of a tree, found before anything is validated."""
+"""Finds the settings model of each part of a tree, before anything is validated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monitor.config.problems import Loc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A mapping of the tree and the model that will read it."""
+    """A mapping in the tree and the model that will validate it."""
 
     model: type[BaseModel]
     node: dict[str, Any]
@@ -23,7 +23,7 @@ class Section:
 
 
 def sections(kind: Any, node: Any, loc: Loc = ()) -> Iterator[Section]:
-    """Every mapping that a model reads, from the top down. `kind` is an annotation."""
+    """Every mapping that a model validates, from the top down. `kind` is the annotation of `node`."""
     kind = _chosen(kind, node)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         if isinstance(node, dict):
@@ -37,7 +37,7 @@ def sections(kind: Any, node: Any, loc: Loc = ()) -> Iterator[Section]:
 
 
 def models(kind: Any) -> Iterator[type[BaseModel]]:
-    """Every model an annotation leads to."""
+    """Every model that an annotation contains, directly or through other models."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         yield kind
         for field in kind.model_fields.values():
@@ -48,7 +48,7 @@ def models(kind: Any) -> Iterator[type[BaseModel]]:
 
 
 def secret_names(model: type[BaseModel]) -> tuple[str, ...]:
-    """The fields that may also be given as a file: `x` where there is `x_file`."""
+    """The names of fields that may also be given as a file: `x` if there is a field `x_file`."""
     return tuple(
         name
         for name, field in model.model_fields.items()
@@ -61,12 +61,12 @@ def _bare(kind: Any) -> Any:
 
 
 def required_secrets(model: type[BaseModel]) -> tuple[str, ...]:
-    """Those of them that must be given one way or the other."""
+    """The names of secrets that must be given, as a text or as a file."""
     return tuple(getattr(model, "required_secrets", ()))
 
 
 def path_names(model: type[BaseModel]) -> tuple[str, ...]:
-    """The fields that name a file."""
+    """The names of fields whose values are paths."""
     return tuple(
         name
         for name, field in model.model_fields.items()
@@ -75,16 +75,16 @@ def path_names(model: type[BaseModel]) -> tuple[str, ...]:
 
 
 def _chosen(kind: Any, node: Any) -> Any:
-    """The annotation without its wrapping; of a union, the model that the node's literals speak for."""
+    """The annotation without `Annotated`; for a union, the member that fits the node."""
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) not in (Union, UnionType):
         return kind
-    return next((_chosen(part, node) for part in get_args(kind) if _speaks(_chosen(part, node), node)), kind)
+    return next((_chosen(part, node) for part in get_args(kind) if _fits(_chosen(part, node), node)), kind)
 
 
-def _speaks(kind: Any, node: Any) -> bool:
-    """Whether a node looks like this member of a union: a list, or a model whose literal fields all agree."""
+def _fits(kind: Any, node: Any) -> bool:
+    """Whether a node fits a member of a union: a list, or a model whose literal fields all have allowed values."""
     if get_origin(kind) in (list, tuple):
         return isinstance(node, list)
     if not (isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(node, dict)):
@@ -98,5 +98,5 @@ def _speaks(kind: Any, node: Any) -> bool:
 
 
 def mentions(kind: Any, what: type) -> bool:
-    """Whether an annotation leads to a type, through unions, lists and mappings."""
+    """Whether an annotation contains a type, in unions, lists or mappings."""
     return kind is what or any(mentions(part, what) for part in get_args(kind))

@@ -1,4 +1,4 @@
-"""The settings: every key of the configuration file, with its default and its bounds."""
+"""The settings: all keys of the configuration file with their defaults and bounds."""
 
 from __future__ import annotations
 
@@ -39,90 +39,92 @@ _GROUP_BY_THEMSELVES: Final = ("pagerduty", "alertmanager")
 
 
 class PollSettings(Part):
-    """How often the providers are asked."""
+    """How often providers are polled."""
 
     interval: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(seconds=30)
-    """Between two polls of an organisation that has a job which is not final."""
+    """The time between two polls of an organisation that has active jobs."""
     idle_interval: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(minutes=5)
-    """Between two polls of any other organisation."""
+    """The time between two polls of any other organisation."""
     events_interval: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(minutes=1)
-    """Between two reads of one active job's event stream; it is also read as soon as the job's status changes."""
+    """The time between two reads of an active job's event stream. It is also read when the job's status changes."""
     costs_interval: Annotated[Duration, AfterValidator(between("100ms", "7d"))] = timedelta(hours=1)
-    """Between two imports of an organisation's usage and bill, where it has an admin key."""
+    """The time between two imports of the usage and bill of an organisation with an admin key."""
     models_interval: Annotated[Duration, AfterValidator(between("100ms", "7d"))] = timedelta(hours=6)
-    """Between two reads of an organisation's list of models."""
+    """The time between two reads of an organisation's list of models."""
     timeout: Annotated[Duration, AfterValidator(between("1s", "30s"))] = timedelta(seconds=30)
-    """For one request, all of it."""
+    """The total timeout of one request."""
     max_requests_per_second: Annotated[float, Field(ge=0.01, le=1000)] = 5.0
-    """To one organisation's API."""
+    """The most requests per second for one organisation."""
     lookback: Annotated[Duration, AfterValidator(between("1h", "3650d"))] = timedelta(days=30)
     """How far back an organisation's history is read at first sight."""
 
 
 class StallSettings(Part):
-    """For how long a job may show no sign of life, or no step while it runs, before it counts as stalled.
+    """How long a job may show no activity, or no new step while it runs, before it counts as stalled.
 
-    It also counts as that when its expected finish slips by more than half of what was left.
+    A running job also counts as stalled if its expected finish slips by more than half of the remaining time.
     """
 
     validating: Annotated[Duration, AfterValidator(between("100ms", "365d"))] = timedelta(hours=1)
-    """While its files are validated."""
+    """The limit while the files of a job are validated."""
     queued: Annotated[Duration, AfterValidator(between("100ms", "365d"))] = timedelta(hours=6)
-    """While it waits in the queue; where 20 or more jobs with its model are known, what 95 % of them waited counts."""
+    """The limit while a job is queued. If 20 or more jobs with its model are known, the 95th percentile of their queue
+    times replaces it."""
     running: Annotated[Duration, AfterValidator(between("100ms", "365d"))] = timedelta(hours=1)
-    """While it runs."""
+    """The limit while a job runs."""
 
 
 class Store(Part):
-    """Where the monitor keeps what it knows."""
+    """The database."""
 
     url: Annotated[SecretStr, AfterValidator(_database)] = SecretStr("sqlite:///monitor.db")
-    """`sqlite:///FILE`, where a relative file is in the working directory, or `postgresql://USER:PASSWORD@HOST/DATABASE`,
-    which several replicas may share."""
+    """The URL of the database: `sqlite:///FILE`, where FILE is relative to the working directory, or
+    `postgresql://USER:PASSWORD@HOST/DATABASE`, which several replicas may share."""
     url_file: Path | None = None
-    """A file with the address, where it holds a password."""
+    """A file with the URL, for a URL with a password."""
     lease: Annotated[Duration, AfterValidator(between("1s", "10m"))] = timedelta(seconds=30)
-    """How long a replica that is silent keeps its organisations from the others, on PostgreSQL."""
+    """How long a replica that no longer responds keeps its organisations, on PostgreSQL."""
     retention: Annotated[Duration, AfterValidator(between("1d", "3650d"))] = timedelta(days=90)
-    """How long ended jobs and their events are kept."""
+    """How long finished jobs and their events are kept."""
 
     def address(self) -> str:
-        """Where the database is. Raises OSError or ValueError when the file cannot be read."""
+        """The URL of the database. Raises OSError or ValueError if `url_file` cannot be read."""
         return text_of(self.url_file) if self.url_file is not None else self.url.get_secret_value()
 
 
 class ServerSettings(Part):
-    """The status page, the metrics and the JSON API."""
+    """The server for the status page, the metrics and the JSON API."""
 
     listen: Listen = Address("127.0.0.1", 10877)
-    """`HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for every interface; port 0 is any free port."""
+    """The address to listen on: `HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for all interfaces. Port 0 is any free port."""
     hosts: Words = ()
-    """Names by which requests may come, besides addresses and names that nobody can own in public."""
+    """Allowed host names of requests, besides IP addresses and names that cannot be registered publicly."""
     web_config_file: Path | None = None
-    """TLS and passwords, by the keys of Prometheus' exporter-toolkit; relative to the configuration file."""
+    """A file with TLS and passwords in the format of Prometheus' exporter-toolkit. Its path is relative to the
+    configuration file."""
     external_url: PublicUrl | None = None
-    """Where people reach the page: links to it begin so. By default `http://` and `listen`."""
+    """The URL at which people reach the page, which links to it begin with. By default `http://` and `listen`."""
     enable_lifecycle: bool = False
-    """Whether `POST /-/reload`, `/-/requeue` and `/-/replay` do what they say; SIGHUP always reloads."""
+    """Whether `POST /-/reload`, `/-/requeue` and `/-/replay` are allowed. SIGHUP always reloads."""
 
     @property
     def url(self) -> str:
-        """What links to the page begin with; empty where that is not known, so that nothing links to it."""
+        """The URL that links to the page begin with; empty if it is unknown, so that there are no links."""
         host = str(self.listen) if self.listen.host else f"localhost:{self.listen.port}"
         return self.external_url or (f"http://{host}" if self.listen.port else "")
 
 
 class DeliverySettings(Part):
-    """How hard notifications are tried."""
+    """Timeouts and retries of notifications."""
 
     timeout: Annotated[Duration, AfterValidator(between("100ms", "30s"))] = timedelta(seconds=15)
-    """For one attempt."""
+    """The timeout of one attempt."""
     retry_base: Annotated[Duration, AfterValidator(between("100ms", "1h"))] = timedelta(seconds=5)
-    """The first wait after a failure; each later one is up to twice as long."""
+    """The longest wait after the first failure. It doubles with each attempt."""
     retry_max: Annotated[Duration, AfterValidator(between("100ms", "1d"))] = timedelta(minutes=10)
     """The longest wait between two attempts."""
     max_age: Annotated[Duration, AfterValidator(between("1s", "30d"))] = timedelta(hours=72)
-    """After this long a notification is given up and becomes a dead letter."""
+    """The age at which a notification becomes a dead letter."""
 
     @model_validator(mode="after")
     def _grows(self) -> DeliverySettings:
@@ -132,67 +134,62 @@ class DeliverySettings(Part):
 
 
 class Outbound(Part):
-    """Where notifications may go, besides what is never allowed (link-local, multicast and unspecified addresses)."""
+    """Which addresses notifications may be sent to. Link-local, multicast and unspecified ones are never allowed."""
 
     public_only: bool = False
-    """Refuse every address that is not public, by whatever name it is reached."""
+    """Whether to reject all addresses that are not public, also if a name resolves to them."""
 
 
 class MetricsSettings(Part):
-    """Bounds of the series that exist per job."""
+    """Bounds of the metric series per job."""
 
     job_retention: Annotated[Duration, AfterValidator(between("100ms", "365d"))] = timedelta(hours=24)
-    """How long a job keeps its own series after its end."""
+    """How long a job has its own series after its end."""
     max_jobs: Annotated[int, Field(ge=0, le=100_000)] = 5000
-    """At most so many jobs have series of their own."""
+    """The most jobs that have their own series."""
 
 
 class SellerRule(Part):
-    """Whose published prices hold for an organisation that is not at the seller's own address."""
+    """Published prices for organisations that are not at the seller's own address, such as behind a gateway."""
 
     org: Annotated[Words, Field(min_length=1)]
     """Names of organisations."""
     like: Literal["openai", "azure", "together", "fireworks", "vertex", "bedrock"]
-    """The provider that published them."""
+    """The provider whose published prices apply."""
 
 
-def _one(value: object) -> object:
-    """`pricing:` may be a list of its parts."""
+def _pricing_section(value: object) -> object:
+    """Accept a list of the parts of `pricing`, or a single rule, in place of the section."""
     if isinstance(value, list):
         files = [part["file"] for part in value if isinstance(part, dict) and "file" in part]
         rules = [part for part in value if not (isinstance(part, dict) and "file" in part)]
         return {"sellers": rules, **({"file": files[-1]} if files else {})}
     if isinstance(value, dict) and "org" in value and "sellers" not in value:
         rule = {key: value[key] for key in ("org", "like") if key in value}
-        return {**{key: each for key, each in value.items() if key not in rule}, "sellers": [rule]}
+        return {**{key: item for key, item in value.items() if key not in rule}, "sellers": [rule]}
     return value
 
 
 class Pricing(Part):
-    """What training costs. Built-in prices hold where the seller is that published them."""
+    """Prices. Built-in prices apply only to organisations at the seller that published them."""
 
     file: Path | None = None
-    """A price table whose rows come before the packaged ones; relative to the configuration file."""
+    """A price table whose rows take precedence over the packaged ones, relative to the configuration file."""
     sellers: tuple[SellerRule, ...] = ()
-    """Organisations elsewhere for which published prices hold, too; `{org: NAME, like: openai}` is short for one."""
+    """Other organisations to which published prices apply. `pricing: {org: NAME, like: openai}` is short for one."""
 
     def like_of(self, org: str) -> str | None:
-        """The seller whose prices hold for an organisation; None where that is not said."""
+        """The seller whose published prices apply to an organisation by a rule; None without a rule."""
         return next((rule.like for rule in self.sellers if org in rule.org), None)
 
 
-PricingSection = Annotated[
-    Pricing, BeforeValidator(_one, json_schema_input_type=Pricing | SellerRule | list[Pricing | SellerRule])
-]
-
-
 class Log(Part):
-    """What the monitor says of itself on standard error."""
+    """The log on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe lines that are written."""
+    """The least severe level that is logged."""
     format: Literal["json", "console"] = "json"
-    """JSON lines for machines, plain lines for people."""
+    """The format: JSON lines for machines, or plain lines for people."""
 
 
 class Settings(Part):
@@ -208,42 +205,42 @@ class Settings(Part):
     outbound: Outbound = Outbound()
     metrics: MetricsSettings = MetricsSettings()
     notifiers: tuple[NotifierSettings, ...] = ()
-    """Where notifications can go."""
+    """The targets of notifications."""
     mute_times: Mapping[Name, MuteTimeSettings] = Field(default_factory=dict)
-    """Times in which routes hold back what they send, by name."""
+    """Times in which routes hold back notifications, by name."""
     routes: tuple[RouteSettings, ...] = ()
-    """Who is notified of what."""
+    """The routes, which determine who is notified of what."""
     templates: Mapping[Name, TemplateSettings] = Field(default_factory=dict)
-    """Messages in words of your own, by name."""
+    """Your own message templates, by name."""
     digests: tuple[DigestSettings, ...] = ()
     """Regular reports."""
     pricing: Annotated[
-        Pricing, BeforeValidator(_one, json_schema_input_type=Pricing | SellerRule | list[SellerRule])
+        Pricing, BeforeValidator(_pricing_section, json_schema_input_type=Pricing | SellerRule | list[SellerRule])
     ] = Pricing()
     budgets: tuple[BudgetSettings, ...] = ()
-    """How much may be spent."""
+    """Budgets for fine-tuning costs."""
     log: Log = Log()
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
-        """The routes as the domain understands them."""
+        """The routes as domain values."""
         bots = [one.name for one in self.notifiers if isinstance(one, SlackSettings) and one.channel is not None]
-        mutes = {name: each.mute_time(name) for name, each in self.mute_times.items()}
+        mutes = {name: mute_time.mute_time(name) for name, mute_time in self.mute_times.items()}
         alone = frozenset(one.name for one in self.notifiers if one.type in _GROUP_BY_THEMSELVES)
         cards = frozenset(one.name for one in self.notifiers if one.keeps_cards)
-        templates = {name: each.template(name) for name, each in self.templates.items()}
+        templates = {name: template.template(name) for name, template in self.templates.items()}
         return tuple(route.rule(bots, mutes, templates, alone=alone, cards=cards) for route in self.routes)
 
     @property
     def limits(self) -> tuple[Budget, ...]:
-        """The budgets as the domain understands them."""
-        return tuple(each.budget for each in self.budgets)
+        """The budgets as domain values."""
+        return tuple(budget.budget for budget in self.budgets)
 
 
 def overridden(
     settings: Settings, *, listen: str | None = None, log_level: str | None = None, log_format: str | None = None
 ) -> Settings:
-    """The settings with what the command line says instead. Raises ValueError."""
+    """The settings with the overrides of the command line. Raises ValueError."""
     changes: dict[str, Any] = {}
     if listen is not None:
         changes["server"] = settings.server.model_copy(update={"listen": address(listen)})

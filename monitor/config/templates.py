@@ -1,4 +1,4 @@
-"""The settings of templates: compiled by MiniJinja, whose fuel bounds what a template may cost."""
+"""The settings of message templates. MiniJinja renders them, and its fuel bounds the time and memory they may use."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from monitor.domain.news import Message
 from monitor.domain.render import span
 from monitor.domain.templates import MessageTemplate, TemplateFailed, variables
 
-_FUEL: Final = 100_000  # steps of its machine, and what it makes: 20 ms and 20 MB at the worst, less by far as a rule
-_LONGEST: Final = 16_384
-_MOST: Final = 262_144  # characters of a result
-_YEARS: Final = 10**10  # seconds: what is longer is no duration
+_FUEL: Final = 100_000  # instructions of MiniJinja, which take at most 20 ms and 20 MB, and usually far less
+_LONGEST: Final = 16_384  # characters of a template
+_MOST: Final = 262_144  # characters of a rendered text
+_YEARS: Final = 10**10  # seconds: the longest duration that is displayed
 _PLACE: Final = re.compile(r" \(in [^)]*\)$")
 Text = Annotated[str, Field(min_length=1, max_length=_LONGEST)]
 
 
 class TemplateSettings(Part):
-    """Messages in words of your own, by Jinja's syntax. What is not given stays as it is built in."""
+    """Your own text of messages, in Jinja's syntax. Parts that are not given keep the built-in text."""
 
     title: Text | None = None
-    """Of the message; one line."""
+    """The title of the message, on one line."""
     text: Text | None = None
-    """Instead of the facts, the error and the hint."""
+    """The text that replaces the facts, the error and the hint."""
     body: Text | None = None
-    """JSON that a webhook gets instead of the built-in one; `{{ … }}` writes JSON, so that a text has its quotes."""
+    """The JSON that a webhook gets instead of the built-in one. `{{ … }}` inserts JSON, so that texts have their
+    quotes."""
 
     @model_validator(mode="after")
     def _not_empty(self) -> TemplateSettings:
@@ -42,7 +43,7 @@ class TemplateSettings(Part):
         return self
 
     def template(self, name: str) -> MessageTemplate:
-        """The same as the domain understands it."""
+        """The template as a domain value."""
         return MessageTemplate(
             name=name,
             title=TemplateSource(text=self.title) if self.title is not None else None,
@@ -53,29 +54,29 @@ class TemplateSettings(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSource:
-    """A template in its source. It sees values alone: no files, no other templates, nothing of the program."""
+    """The source of a template. It has access to its variables only: no files, no other templates, no objects."""
 
     text: str
     is_json: bool = False
-    """It writes JSON, and so does what it inserts."""
+    """Whether the result must be JSON, and inserted values are encoded as JSON."""
 
     def __call__(self, known: Mapping[str, Any]) -> str:
-        """The text that comes of it. Raises TemplateFailed."""
+        """Render the template with variables. Raises TemplateFailed."""
         try:
             result = _ENVIRONMENT.render_str(self.text, "template.json" if self.is_json else "template", **known)
         except minijinja.TemplateError as error:
             raise TemplateFailed(f"line {error.line or 1}: {_PLACE.sub('', error.message)}") from None
         if len(result) > _MOST:
-            raise TemplateFailed(f"it makes more than {_MOST:,} characters")
+            raise TemplateFailed(f"the result has more than {_MOST:,} characters")
         if self.is_json:
             _check_json(result)
         elif not result.strip():
-            raise TemplateFailed("it makes an empty text")
+            raise TemplateFailed("the result is empty")
         return result
 
 
 def problem(source: TemplateSource, messages: Iterable[Message]) -> str | None:
-    """What is wrong with a template, tried with these messages; None of a good one."""
+    """Why a template cannot be rendered for one of these messages; None if it can for all."""
     for message in messages:
         try:
             source(variables(message))
@@ -88,11 +89,11 @@ def _check_json(text: str) -> None:
     try:
         json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise TemplateFailed(f"it makes no JSON: {error}") from None
+        raise TemplateFailed(f"the result is not valid JSON: {error}") from None
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not allowed in JSON")
 
 
 def _escaped(name: str) -> str | bool:
@@ -100,13 +101,13 @@ def _escaped(name: str) -> str | bool:
 
 
 def _duration(seconds: object) -> str:
-    """`2h 5m` from seconds; empty from nothing."""
+    """The template filter `duration`: `2h 5m` for a number of seconds, and an empty text for other values."""
     return span(timedelta(seconds=min(seconds, _YEARS))) if isinstance(seconds, int | float) else ""
 
 
 _ENVIRONMENT: Final = minijinja.Environment(
     fuel=_FUEL,
-    debug=True,  # errors name what is undefined
+    debug=True,  # errors name the undefined variable
     undefined_behavior="strict",
     auto_escape_callback=_escaped,
     filters={"duration": _duration},

@@ -1,4 +1,4 @@
-"""The web configuration file: TLS and passwords, by the keys of Prometheus' exporter-toolkit.
+"""The web configuration file with TLS and passwords, in the format of Prometheus' exporter-toolkit.
 
 https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from monitor.web.tls import Tls
 
 _HASH: Final = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
-_COSTS: Final = range(4, 17)  # each step doubles the time of a check; at 16 it is seconds
+_COSTS: Final = range(4, 17)  # each step doubles the time of a check, which is seconds at 16
 
 Auth = Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"]
 Version = Literal["TLS12", "TLS13"]
@@ -46,7 +46,7 @@ def _hashed(value: str) -> str:
 
 def _named(value: str) -> str:
     if ":" in value or not value.isprintable():
-        raise ValueError("a user's name is printable and has no colon")
+        raise ValueError("the name of a user should be printable and have no colon")
     return value
 
 
@@ -57,22 +57,22 @@ def _one_line(value: str) -> str:
 
 
 class WebPart(BaseModel):
-    """What all parts of the web configuration have in common."""
+    """The base class of the web configuration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 class TlsServerConfig(WebPart):
-    """TLS. Files are relative to the web configuration file and are read again when they change."""
+    """The TLS settings. Files are relative to the web configuration file and are read again when they change."""
 
     cert_file: Path
-    """The certificate and those that lead from it to a root, PEM."""
+    """The certificate chain in PEM format."""
     key_file: Path
-    """Its private key, PEM, without a passphrase."""
+    """The private key in PEM format, without a passphrase."""
     client_auth_type: Auth = "NoClientCert"
-    """Whether clients must show a certificate."""
+    """Whether clients must present a certificate."""
     client_ca_file: Path | None = None
-    """Who signs the certificates of clients, PEM."""
+    """The CA certificates that client certificates are verified with, in PEM format."""
     min_version: Version = "TLS12"
     max_version: Version = "TLS13"
 
@@ -86,7 +86,7 @@ class TlsServerConfig(WebPart):
 
     @property
     def tls(self) -> Tls:
-        """As the server understands it."""
+        """The settings as the server needs them."""
         from monitor.web.tls import Tls  # noqa: PLC0415 - brings the whole server along, which most files do not need
 
         return Tls(
@@ -100,12 +100,12 @@ class TlsServerConfig(WebPart):
 
 
 class HttpServerConfig(WebPart):
-    """What goes with every answer."""
+    """The settings of HTTP responses."""
 
     http2: bool = True
-    """The toolkit's switch; HTTP/1.1 is spoken either way."""
+    """Accepted for compatibility with the toolkit, and ignored: the server uses HTTP/1.1."""
     headers: Mapping[Header, Annotated[str, AfterValidator(_one_line)]] = Field(default_factory=dict)
-    """These instead of our own."""
+    """Response headers that replace the built-in ones."""
 
 
 class WebConfig(WebPart):
@@ -117,15 +117,15 @@ class WebConfig(WebPart):
         Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_named)],
         Annotated[str, AfterValidator(_hashed)],
     ] = Field(default_factory=dict)
-    """Names, and bcrypt hashes of their passwords."""
+    """Bcrypt hashes of passwords by user name."""
 
 
 def web_config(path: Path) -> WebConfig:
-    """The web configuration in a file. Raises ConfigError with every problem, or OSError where it cannot be read."""
+    """The web configuration in a file. Raises ConfigError with all problems, or OSError if it cannot be read."""
     with path.open("rb") as file:
         content = file.read(LARGEST + 1)
-    read = parse(content, lambda text: text)  # no variables: a bcrypt hash is full of dollars
-    if read.tree is None and not read.issues:  # an empty file asks for nothing
+    read = parse(content, lambda text: text)  # without variables, because bcrypt hashes contain dollar signs
+    if read.tree is None and not read.issues:  # an empty file is valid
         return WebConfig()
     parts = list(sections(WebConfig, read.tree))
     for part in parts:
@@ -140,7 +140,7 @@ def web_config(path: Path) -> WebConfig:
 
 
 def _tls_issues(config: TlsServerConfig) -> Iterator[Issue]:
-    """What is wrong with the files, found by using them."""
+    """The problems with certificate and key files, found by loading them."""
     from monitor.web.tls import TlsRefused, server_context  # noqa: PLC0415 - as above
 
     try:

@@ -1,4 +1,4 @@
-"""YAML 1.2 text into a plain tree that remembers where everything stood."""
+"""Parses YAML 1.2 into plain values, with the line and column of each."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ruamel.yaml.reader import ReaderError
 from monitor.config.problems import Issue, Loc
 
 LARGEST: Final = 1024 * 1024  # bytes
-_DEEPEST: Final = 32
-_MOST_VALUES: Final = 100_000  # aliases count each time they are used
+_DEEPEST: Final = 32  # levels of nesting
+_MOST_VALUES: Final = 100_000  # values, where an alias counts each time it is used
 
 _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = _TAG + "merge"
@@ -31,31 +31,35 @@ _BASES: Final = {"0x": 16, "0o": 8, "0b": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A parsed file: plain dicts, lists and scalars, the place (line, column) of each, and what could not be read."""
+    """A parsed file."""
 
     tree: Any
+    """Plain dicts, lists and scalars; None if the file cannot be parsed."""
     places: dict[Loc, tuple[int, int]] = field(default_factory=dict)
+    """The line and column of each value, counted from 1."""
     issues: tuple[Issue, ...] = ()
+    """The values that cannot be read."""
 
     def place(self, loc: Loc) -> tuple[int, int]:
-        """Where a value stood, or the nearest thing around it that is in the file. Counts from 1."""
+        """The line and column of a value, or of the nearest enclosing value that is in the file."""
         while loc not in self.places and loc:
             loc = loc[:-1]
         return self.places.get(loc, (1, 1))
 
 
 def parse(content: bytes, fill: Callable[[str], str]) -> Document:
-    """Read a document; `fill` completes each text in it and raises ValueError where it cannot.
+    """Parse a document. `fill` substitutes variables in each text, and raises ValueError if it cannot.
 
-    Numbers with a point come out as Decimal, dates as text. No tags, no duplicate keys, no bombs.
+    Numbers with a decimal point become Decimal, and dates stay text. Tags, duplicate keys and documents that expand to
+    too many values are reported as issues.
     """
     if len(content) > LARGEST:
         return _failed("the file is larger than 1 MiB")
     try:
         text = content.decode("utf-8-sig")
-        yaml = YAML(typ="safe", pure=True)  # "rt" keeps comments, for half as much time again
+        yaml = YAML(typ="safe", pure=True)  # "rt" would keep comments, but takes half as long again
         yaml.max_depth = _DEEPEST
-        yaml.composer.warn_double_anchors = False  # allowed by YAML; the warning would quote the text
+        yaml.composer.warn_double_anchors = False  # YAML allows them, and the warning would quote the text
         node = yaml.compose(io.StringIO(text))
     except UnicodeDecodeError:
         return _failed("the file is not UTF-8 text")
@@ -69,12 +73,12 @@ def parse(content: bytes, fill: Callable[[str], str]) -> Document:
         problem = _BARE_VARIABLE if _VARIABLE.search(line) else _syntax(error)
         return _failed(problem, (mark.line + 1, mark.column + 1) if mark else (1, 1))
     except (YAMLError, ValueError, ArithmeticError, AssertionError, LookupError, AttributeError, TypeError):
-        # The parser fails in its own ways on some broken texts, such as odd directives or escapes.
+        # The parser raises other exceptions for some invalid texts, such as unknown directives or escapes.
         return _failed("this is not YAML")
     reader = _Reader(fill)
     try:
         tree = reader.value(node, (), 0) if node is not None else None
-    except _Bomb:
+    except _TooManyValues:
         return _failed("there are too many values, or an alias of itself")
     return Document(tree=tree, places=reader.places, issues=tuple(reader.issues))
 
@@ -89,7 +93,7 @@ def _line_col(text: str, at: int) -> tuple[int, int]:
 
 
 def _syntax(error: MarkedYAMLError) -> str:
-    """The parser's sentence, where it says nothing of the text itself."""
+    """The message of the parser if it does not quote the text, or a message for frequent mistakes."""
     problem = str(error.problem or "")
     if isinstance(error, MaxDepthExceededError):
         return "the values are nested too deeply"
@@ -105,12 +109,12 @@ def _syntax(error: MarkedYAMLError) -> str:
     return f"this is not YAML: {problem}" if known and len(problem) < 80 else "this is not YAML"
 
 
-class _Bomb(Exception):
-    """More values than any configuration has."""
+class _TooManyValues(Exception):
+    """The document has more values than any configuration, or an alias contains itself."""
 
 
 class _Reader:
-    """Turns nodes into values, noting places and flaws on the way."""
+    """Converts nodes to values, and collects their places and issues."""
 
     def __init__(self, fill: Callable[[str], str]) -> None:
         self.places: dict[Loc, tuple[int, int]] = {}
@@ -122,7 +126,7 @@ class _Reader:
         self.places.setdefault(loc, _start(node))
         self._left -= 1
         if self._left < 0 or depth > _DEEPEST:
-            raise _Bomb
+            raise _TooManyValues
         if str(node.tag) not in _TAGS:
             return self._issue(loc, "tags (!name) are not allowed")
         if isinstance(node, MappingNode):
@@ -151,7 +155,7 @@ class _Reader:
         return merged | own
 
     def _inherited(self, node: Node, loc: Loc, depth: int) -> Iterator[tuple[str, Any]]:
-        """The entries that `<<: *anchor` or `<<: [*one, *other]` brings."""
+        """The entries that `<<: *anchor` or `<<: [*one, *other]` merges into a mapping."""
         for source in node.value if isinstance(node, SequenceNode) else [node]:
             value = self.value(source, loc, depth + 1)
             if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The store's door: opens a database, and names all that goes in and out of it."""
+"""The public interface of the store: opens a database, and exports its stores, values and errors."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ if not TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """An open database, as those see it who use it."""
+    """The stores on one open database, each for another kind of user."""
 
     database: Database
     leases: Leases
@@ -113,11 +113,11 @@ class Stores:
     costs: CostStore
     hints: HintStore
     targets: TargetStore | None
-    """Where other processes may send to the same targets."""
+    """The state of targets that replicas share; None if there cannot be other replicas."""
     reader: Reader
 
     async def listen(self) -> None:
-        """Hear what other replicas change, until cancelled."""
+        """Listen to changes of other replicas until cancelled."""
 
         def woken() -> None:
             self.reader.changes.elsewhere()
@@ -130,11 +130,10 @@ class Stores:
 async def opened(
     url: str, *, clock: Clock, owner: str | None = None, lease: timedelta = timedelta(seconds=30)
 ) -> AsyncIterator[Stores]:
-    """The stores of this database, an SQLite file that is ours alone until the end of the context, or PostgreSQL.
+    """Open the stores of a database: PostgreSQL, or an SQLite file that is locked until the end of the context.
 
-    Of several replicas, each has another `owner` for a name; a `lease` is how long one is waited for that falls silent.
-
-    Raises InUse, StoreUnavailable, Corrupt or NewerSchema, each with advice, having changed nothing.
+    `owner` is a unique name of this replica. `lease` is how long a replica that no longer responds keeps its leases.
+    Raises InUse, StoreUnavailable, Corrupt or NewerSchema, each with advice in its text. Nothing is changed then.
     """
     from monitor.store.opening import opened_stores  # noqa: PLC0415 - as above
 

@@ -1,4 +1,4 @@
-"""Cards: where the message of each job stands in each channel, what it says, and when it is to be edited."""
+"""Stores cards: where the card of each job is in each channel, what it shows, and when to edit it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from monitor.store.values import ClaimedCard
 _MS: Final = timedelta(milliseconds=1)
 _GAP: Final = EDIT_GAP // _MS
 _LONGEST: Final = timedelta(hours=2) // _MS
-"""Nothing is put off for longer: what seems to be was put off by a clock that has been put back since."""
+"""The longest time, in milliseconds, for which an edit is postponed. A later due time was set by a wrong clock."""
 _POSTS: Final = 2
-"""A card that was lost is posted anew once, and once more where nobody knows whether that has arrived."""
+"""The most posts of a lost card: one, and another if it is unknown whether the first has arrived."""
 
 _now = sa.bindparam("b_now", type_=sa.BigInteger)
 _notifier = sa.bindparam("b_notifier", type_=sa.Text)
@@ -42,7 +42,7 @@ _same = (
 )
 _of_former = card.c.notifier == sa.bindparam("b_was", type_=sa.Text)
 _ADOPT: Final = (
-    # one that has a card under both names keeps the newer
+    # if a subject has cards under both names, the one under the present name is kept
     sa.delete(card).where(
         _of_former, sa.select(_other.c.org).where(_other.c.notifier == _notifier, _same).correlate(card).exists()
     ),
@@ -56,15 +56,15 @@ _insert = insert(card)
 _ADD: Final = _insert.on_conflict_do_update(
     index_elements=["subject_kind", "org", "subject_id", "notifier", "channel"],
     set_={name: _insert.excluded[name] for name in ("place", "reference", "shown", "due_at", "attempts", "posts")}
-    | {"changes": card.c.changes + 1, "owner": None},  # whoever was about to post it anew comes too late
+    | {"changes": card.c.changes + 1, "owner": None},  # the claim of an editor that is posting it again is void
 )
 
 _next = sa.case(
     (card.c.edited_at.is_(None) | (card.c.edited_at <= _now - _GAP), _now),
-    (card.c.edited_at > _now, _now + _GAP),  # by a clock that was put back since
+    (card.c.edited_at > _now, _now + _GAP),  # the clock was set back since
     else_=card.c.edited_at + _GAP,
 )
-"""When it may be edited again."""
+"""The earliest time of the next edit, in milliseconds."""
 _sooner = card.c.owner.is_(None) & (card.c.due_at.is_(None) | (card.c.due_at > _next))
 _TOUCH: Final = (
     sa.update(card)
@@ -90,7 +90,7 @@ _CLAIM: Final = (
     .where(_this)
     .values(
         owner=_owner,
-        # as if it were edited now: who is killed in the middle has perhaps done so
+        # counted as edited now, because an editor that is killed after the request cannot record it
         edited_at=_now,
         due_at=sa.bindparam("b_due_at", type_=sa.BigInteger),
         attempts=card.c.attempts + 1,
@@ -104,7 +104,7 @@ _DOC: Final = sa.select(job.c.doc).where(
 )
 _NEXT_DUE: Final = sa.select(sa.func.min(card.c.due_at)).where(card.c.notifier == _notifier)
 
-# the attempt's number fences a claim that was retaken under the same name
+# The number of attempts distinguishes this claim from a later one of the same owner.
 _ours = _this & (card.c.owner == _owner) & (card.c.attempts == sa.bindparam("b_attempts", type_=sa.BigInteger))
 _when = sa.bindparam("b_due_at", type_=sa.BigInteger)
 _SHOWN: Final = (
@@ -117,7 +117,7 @@ _SHOWN: Final = (
         place=sa.bindparam("b_place", type_=sa.Text),
         reference=sa.bindparam("b_reference", type_=sa.Text),
         edited_at=sa.bindparam("b_edited_at", type_=sa.BigInteger),
-        # what has changed since it was claimed is shown a little later
+        # a change since the claim makes another edit due
         due_at=sa.case((card.c.changes == sa.bindparam("b_changes", type_=sa.BigInteger), sa.null()), else_=_when),
     )
 )
@@ -136,25 +136,25 @@ _ABANDON: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardStore:
-    """The cards, by the database's clock. Every method may raise StoreError."""
+    """The stored cards. Times are by the database's clock. Every method may raise StoreError."""
 
     database: Database
 
     async def claim(self, notifier: str, *, owner: str, lease: timedelta) -> ClaimedCard | None:
-        """Lease the card that has been due for longest, with its job as it is now; None where none is due."""
+        """Claim the card that has been due for longest, with the present state of its job; None if none is due."""
         return await self.database.write(self._claim, notifier, owner, max(lease, EDIT_GAP) // _MS)
 
     async def next_due(self, notifier: str) -> timedelta | None:
-        """How long until `claim` will find something, as things are; negative when it is overdue."""
+        """The time until the next card is due, negative if it is overdue; None if no card is waiting."""
         return await self.database.read(self._next_due, notifier)
 
     async def shown(self, claimed: ClaimedCard, appearance: str, card: Card) -> bool:
-        """It says this now, there. Gives False when the claim was no longer ours, so that nothing changed."""
+        """Store what a card shows and where it is. Returns False, without any change, if the claim was lost."""
         values = {"b_shown": appearance, "b_place": card.place, "b_reference": card.reference}
         return await self.database.write(self._settled, _SHOWN, claimed, values, EDIT_GAP)
 
     async def unchanged(self, claimed: ClaimedCard) -> bool:
-        """There was nothing to edit, so that the next edit need not wait."""
+        """Release a card that needed no edit, so that the next edit need not wait. False if the claim was lost."""
         there = claimed.card
         values = {
             "b_shown": claimed.shown,
@@ -165,24 +165,24 @@ class CardStore:
         return await self.database.write(self._settled, _SHOWN, claimed, values, timedelta(0))
 
     async def postpone(self, claimed: ClaimedCard, delay: timedelta, *, unposted: bool = False) -> bool:
-        """Try again later. `unposted` says that it was to be posted anew and has certainly not arrived."""
+        """Release a card until another attempt. `unposted` means that a post has certainly not arrived."""
         values = {"b_unposted": int(unposted)}
         return await self.database.write(self._settled, _POSTPONE, claimed, values, max(delay, EDIT_GAP))
 
     async def lose(self, claimed: ClaimedCard) -> bool:
-        """It is gone, or too old to be edited. Gives whether it may be posted anew, which it may once."""
+        """Note that a card is gone or can no longer be edited. Returns whether it may be posted again."""
         if claimed.posts > 0:
             await self.abandon(claimed)
             return False
         return await self.database.write(self._settled, _LOSE, claimed, {}, timedelta(0))
 
     async def charted(self, claimed: ClaimedCard, charts: int, *, again: timedelta | None = None) -> None:
-        """So often its curve was to be shown; `again` says when that is to be tried once more."""
+        """Store the number of attempts to attach a chart, and when to try again."""
         statement = _CHARTS if again is None else _CHART_LATER
         await self.database.write(self._settled, statement, claimed, {"b_charts": charts}, again or timedelta(0))
 
     async def abandon(self, claimed: ClaimedCard) -> bool:
-        """Edit it no more. The next news of its subject begins another one."""
+        """Stop editing a card. The next news of its subject starts another one."""
         return await self.database.write(self._settled, _ABANDON, claimed, {}, timedelta(0))
 
     def _claim(self, connection: sa.Connection, notifier: str, owner: str, lease: int) -> ClaimedCard | None:
@@ -216,7 +216,7 @@ class CardStore:
     def _settled(
         self, connection: sa.Connection, statement: sa.Update, claimed: ClaimedCard, values: Row, delay: timedelta
     ) -> bool:
-        """Whether the claim was still ours, so that this changed it."""
+        """Execute a statement on a claimed card. Returns whether the claim was still valid."""
         now = self.database.now(connection)
         ours = _named(claimed.subject) | {
             "b_notifier": claimed.notifier,
@@ -231,14 +231,14 @@ class CardStore:
 
 
 def find_card(connection: sa.Connection, delivery: Delivery, notifier: str) -> Card | None:
-    """The card that a delivery belongs to, of the notifier by its present name; None where there is none yet."""
+    """The card of a delivery's subject and channel under the notifier's present name; None if there is none yet."""
     of = _named(delivery.subject) | {"b_notifier": notifier, "b_channel": delivery.message.channel or ""}
     found = connection.execute(_FIND, of).first()
     return Card(place=found.place, reference=found.reference) if found is not None else None
 
 
 def add_card(connection: sa.Connection, delivery: Delivery, notifier: str, posted: Card, now: int) -> None:
-    """This delivery has become the card of its subject. What has changed since it was decided is shown later."""
+    """Store that a delivery has become the card of its subject. Later changes are shown by the first edit."""
     subject = delivery.subject
     connection.execute(
         _ADD,
@@ -260,13 +260,13 @@ def add_card(connection: sa.Connection, delivery: Delivery, notifier: str, poste
 
 
 def adopt_cards(connection: sa.Connection, notifier: str, was: str) -> None:
-    """The cards that another notifier kept, this one keeps now."""
+    """Move the cards of a notifier to its new name."""
     for statement in _ADOPT:
         connection.execute(statement, {"b_notifier": notifier, "b_was": was})
 
 
 def touch_cards(connection: sa.Connection, changes: Sequence[CardChange], now: int) -> None:
-    """Let the cards that a change concerns be looked at as soon as they may be edited."""
+    """Make the cards that a change concerns due as soon as they may be edited."""
     everywhere: list[Row] = []
     some: list[Row] = []
     for change in changes:

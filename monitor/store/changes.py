@@ -1,4 +1,4 @@
-"""Which things readers would see differently now: the latest committed changes, numbered, to be waited for."""
+"""Numbers committed changes, so that readers can wait for them and ask what has changed."""
 
 from __future__ import annotations
 
@@ -21,60 +21,61 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """What has changed, by name: whoever shows it reads it anew."""
+    """Something that has changed. Readers that show it must read it again."""
 
     topic: Literal["job", "delivery"]
     org: str
     job: str
     status: Status | None = None
-    """Of a job, where it is now."""
+    """The new status of a job; None for deliveries."""
 
 
 class Changes:
-    """The changes this process has committed, of which the latest are remembered."""
+    """The changes that this process has committed. Only the latest are remembered."""
 
     def __init__(self) -> None:
         self.count = 0
+        """Number of changes so far."""
         self.deliveries = 0
-        """How many deliveries were enqueued."""
+        """Number of deliveries that were enqueued so far."""
         self._latest: deque[Touched] = deque(maxlen=_REMEMBERED)
         self._changed = anyio.Event()
         self._enqueued = anyio.Event()
 
     async def wait(self, mark: int) -> None:
-        """Wait until `count` is another number than `mark`."""
+        """Wait until `count` differs from `mark`."""
         while self.count == mark:
             await self._changed.wait()
 
     async def wait_enqueued(self, mark: int) -> None:
-        """Wait until `deliveries` is another number than `mark`."""
+        """Wait until `deliveries` differs from `mark`."""
         while self.deliveries == mark:
             await self._enqueued.wait()
 
     def since(self, mark: int) -> tuple[Touched, ...] | None:
-        """What changed since `count` was `mark`, oldest first; None where that is more than is remembered."""
+        """What has changed since `count` was `mark`, oldest first; None if that is no longer remembered."""
         missed = self.count - mark
         if missed > len(self._latest):
             return None
         return tuple(islice(self._latest, len(self._latest) - missed, None))
 
     def jobs(self, tracked: Iterable[Tracked]) -> None:
-        """These jobs are stored."""
+        """Note that these jobs were stored."""
         self._add(Touched(topic="job", org=one.job.org, job=one.job.id, status=one.job.status) for one in tracked)
 
     def settled(self, jobs: Iterable[Place]) -> None:
-        """Deliveries of these jobs were sent or dead-lettered, or wait again."""
+        """Note that deliveries of these jobs were sent, dead-lettered or requeued."""
         self._add(Touched(topic="delivery", org=org, job=job) for org, job in dict.fromkeys(jobs))
 
     def enqueued(self, count: int) -> None:
-        """So many deliveries wait that did not before."""
+        """Note that `count` deliveries have become pending."""
         if count:
             self.deliveries += count
             self._enqueued.set()
             self._enqueued = anyio.Event()
 
     def elsewhere(self) -> None:
-        """Another replica has changed something."""
+        """Note that another replica has changed something."""
         self._latest.clear()
         self.count += 1
         self._wake()

@@ -1,4 +1,4 @@
-"""How far the wall clock was set ahead, so that nothing ages by a correction of the clock."""
+"""Detects jumps of the wall clock, so that a correction of the clock does not expire deliveries."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Final
 from monitor.clock import Clock
 
 _LEAST: Final = timedelta(minutes=5)
-"""More than passes between two questions in a running program, so that what came after a jump can be told apart."""
+"""The smallest jump that counts. It is more than the time between two calls of `take` in a running program."""
 _NONE: Final = timedelta(0)
 
 
 class ClockJump:
-    """Compares the wall clock with time that passed. A wait in the outbox is measured between two readings of a wall
-    clock; one that starts in 1970 and is then set right would make everything in there half a century old."""
+    """Compares the wall clock with the monotonic clock.
+
+    The age of a delivery is the difference of two readings of the wall clock. If that starts in 1970 and is then set
+    right, all deliveries would seem to be half a century old.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -22,18 +25,18 @@ class ClockJump:
         self._read()
 
     def take(self) -> timedelta:
-        """By how much the clock was set ahead since this was asked last; 0 where it was not, or by little."""
-        wall, steady = self._wall, self._steady
+        """How far the wall clock was set ahead since the last call; 0 for jumps of up to five minutes."""
+        wall, monotonic = self._wall, self._monotonic
         self._read()
-        jump = (self._wall - wall) - timedelta(seconds=self._steady - steady)
+        jump = (self._wall - wall) - timedelta(seconds=self._monotonic - monotonic)
         if jump > _LEAST:
             self._owed += jump
         owed, self._owed = self._owed, _NONE
         return owed
 
     def give_back(self, owed: timedelta) -> None:
-        """It was not accounted for after all."""
+        """Return a jump that could not be handled, so that the next `take` gives it again."""
         self._owed += owed
 
     def _read(self) -> None:
-        self._wall, self._steady = self._clock.now(), self._clock.monotonic()
+        self._wall, self._monotonic = self._clock.now(), self._clock.monotonic()

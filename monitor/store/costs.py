@@ -1,4 +1,4 @@
-"""What was spent, used and billed, and which tuned models there are."""
+"""Stores cost records (training, usage and bill) and fine-tuned models."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from monitor.store.schema import bill, import_state, insert, job, spending, tune
 from monitor.store.values import CostRecords, ImportState, Spent
 
 NANO: Final = 1_000_000_000
+"""Nano-dollars in a US dollar."""
 _KINDS: Final = ("input", "cached_input", "output")
 _PRICES: Final = tuple(f"{kind}_nanodollars" for kind in _KINDS)
 _FIGURES: Final = (*_KINDS, *_PRICES)
-_BILLS_KEPT: Final = timedelta(days=400)  # a year can be compared with the one before
-_ALWAYS: Final = -(2**62)
+_BILLS_KEPT: Final = timedelta(days=400)  # more than a year, so that a month can be compared with a year ago
+_ALWAYS: Final = -(2**62)  # milliseconds: a moment before all others
 
 _org = sa.bindparam("b_org", type_=sa.Text)
 _orgs = sa.bindparam("b_orgs", type_=sa.Text, expanding=True)
@@ -34,7 +35,7 @@ _since = sa.bindparam("b_since", type_=sa.BigInteger)
 
 
 def _sums(amount: sa.ColumnElement[int]) -> tuple[sa.ColumnElement[int], sa.ColumnElement[int]]:
-    """Whole dollars and the rest: their sums stay within 64 bits where that of nano-dollars would not."""
+    """The sums of whole dollars and of the remaining nano-dollars. A sum of nano-dollars could exceed 64 bits."""
     return sa.func.sum(amount // NANO), sa.func.sum(amount % NANO)
 
 
@@ -110,49 +111,49 @@ _DATE_MODEL: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostStore:
-    """Costs and models. Every method may raise StoreError."""
+    """The stored costs and models. Every method may raise StoreError."""
 
     database: Database
 
     async def record_usage(self, org: str, usages: Sequence[Usage], *, until: date) -> None:
-        """Keep what tuned models were used for on days that were read whole; `until` is the last of them.
+        """Store the usage of days that were read completely, of which `until` is the last.
 
-        A day that was there is replaced, but no count ever falls. What grew is counted.
+        The figures of a stored day are replaced, but never become lower. Their growth is added to the counters.
         """
         await self.database.write(_record_usage, org, usages, until)
 
     async def record_bill(self, org: str, bills: Sequence[Bill], *, since: date, until: date, now: datetime) -> None:
-        """Let the days from `since` to `until`, which were read whole, say what the bill says now."""
+        """Replace the bill of the days from `since` to `until`, which were read completely."""
         await self.database.write(_record_bill, org, bills, since, until, now)
 
     async def imported(self, org: str) -> ImportState:
-        """How far the two imports have come."""
+        """The last imported days of the usage and of the bill."""
         return await self.database.read(_imported, org)
 
     async def replace_models(self, org: str, models: Sequence[TunedModel]) -> None:
-        """Keep the provider's own list, read whole: what it once listed and lists no more is forgotten."""
+        """Store the provider's complete list of models. Models that it no longer lists are deleted."""
         await self.database.write(_replace_models, org, models)
 
     async def date_models(self, models: Sequence[TunedModel]) -> None:
-        """Keep when these models end, where that was not known."""
+        """Store the shutdown dates of models that have none yet."""
         if models:
             await self.database.write(_date_models, models)
 
     async def tuned_models(self, orgs: Sequence[str]) -> tuple[TunedModel, ...]:
-        """The models that jobs have brought forth and those that the provider lists."""
+        """The models that jobs have produced and those that the provider lists."""
         return await self.database.read(read_models, orgs)
 
     async def spent(self, since: datetime | None, orgs: Sequence[str]) -> Spent:
-        """What was spent from that moment on (None: ever), and what active jobs are spending."""
+        """The costs since a moment (None: all costs), and the active jobs with their estimates."""
         return await self.database.read(_spent, _from(since, orgs))
 
     async def records(self, since: datetime, orgs: Sequence[str]) -> CostRecords:
-        """What was computed, used and billed from that moment on."""
+        """The computed and billed costs since a moment."""
         return await self.database.read(_records, _from(since, orgs))
 
 
 def record_training(connection: sa.Connection, spendings: Sequence[Spending]) -> None:
-    """Keep what training has cost, each job's once; an end that is corrected corrects the amount."""
+    """Store the training costs of jobs, once per job. The correction of an end replaces the amount."""
     rows = [
         {"org": one.org, "job": one.job, "at": to_ms(one.at), "nanodollars": _nano(one.usd), "doc": write(one)}
         for one in spendings
@@ -162,7 +163,7 @@ def record_training(connection: sa.Connection, spendings: Sequence[Spending]) ->
 
 
 def add_models(connection: sa.Connection, models: Sequence[TunedModel]) -> None:
-    """Keep the models that jobs have brought forth; what is known of one already stays."""
+    """Store the models that jobs have produced. Models that are stored already stay as they are."""
     if models:
         connection.execute(_ADD_MODEL, [_model_row(one) for one in models])
 
@@ -183,7 +184,7 @@ def read_models(connection: sa.Connection, orgs: Sequence[str]) -> tuple[TunedMo
 
 
 def billed_month(connection: sa.Connection, orgs: Sequence[str], today: date) -> dict[tuple[str, str], Decimal]:
-    """What was billed this month, by organisation and line item."""
+    """The bill of this month in US dollars, by organisation and line item."""
     wanted = {"b_orgs": tuple(orgs), "b_day": today.replace(day=1).isoformat(), "b_until": today.isoformat()}
     return {(org, item): _total(sums) for org, item, *sums in connection.execute(_BILLED, wanted)}
 
@@ -191,7 +192,7 @@ def billed_month(connection: sa.Connection, orgs: Sequence[str], today: date) ->
 def computed_since(
     connection: sa.Connection, orgs: Sequence[str], since: datetime
 ) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
-    """By organisation: what training cost since then, and what use did, as far as there are prices."""
+    """The computed cost of training and of priced usage since a moment, in US dollars by organisation."""
     trained, used = (connection.execute(statement, _from(since, orgs)) for statement in (_TRAINED, _USED))
     return _by_org(trained), _by_org(used)
 
@@ -201,12 +202,12 @@ def _by_org(rows: Iterable[Any]) -> dict[str, Decimal]:
 
 
 def _total(sums: Sequence[int]) -> Decimal:
-    """From pairs of whole dollars and nano-dollars."""
+    """The total of alternating sums of whole dollars and nano-dollars."""
     return Decimal(sum(int(whole) for whole in sums[::2])) + _usd(sum(int(rest) for rest in sums[1::2]))
 
 
 def _from(since: datetime | None, orgs: Sequence[str]) -> Row:
-    """The parameters of what is read from a moment on, or ever."""
+    """The query parameters for records since a moment (None: all records)."""
     return {
         "b_orgs": tuple(orgs),
         "b_since": to_ms(since) if since is not None else _ALWAYS,
@@ -255,7 +256,6 @@ def _record_usage(connection: sa.Connection, org: str, usages: Sequence[Usage], 
 def _record_bill(
     connection: sa.Connection, org: str, bills: Sequence[Bill], since: date, until: date, now: datetime
 ) -> None:
-    """Late items come in, and what was taken back goes."""
     connection.execute(_CLEAR_BILLS, {"b_org": org, "b_day": since.isoformat(), "b_until": until.isoformat()})
     connection.execute(_OLD_BILLS, {"b_org": org, "b_day": (now - _BILLS_KEPT).date().isoformat()})
     amounts = defaultdict[tuple[str, str, str], int](int)
@@ -275,7 +275,7 @@ def _imported_until(connection: sa.Connection, org: str, name: str, day: date) -
 
 
 def _replace_models(connection: sa.Connection, org: str, models: Sequence[TunedModel]) -> None:
-    """The list is the truth about what it once listed; what is only known from jobs stays."""
+    """Replace the listed models. Models that are only known from jobs stay."""
     names = {one.id for one in models}
     gone = [name for name in connection.execute(_LISTED, {"b_org": org}).scalars() if name not in names]
     if gone:
@@ -291,7 +291,7 @@ def _date_models(connection: sa.Connection, models: Sequence[TunedModel]) -> Non
 
 
 def _merged(usages: Sequence[Usage]) -> list[Row]:
-    """One row for each place; rows that share one are added up."""
+    """One row per primary key. Records with the same key are added up."""
     rows: dict[tuple[str, ...], Row] = {}
     for one in usages:
         row = _usage_row(one)
@@ -373,7 +373,7 @@ def _model_row(one: TunedModel) -> Row:
 
 
 def _nano(usd: Decimal) -> int:
-    """Whole nano-dollars; the rest is cut."""
+    """An amount in whole nano-dollars, truncated."""
     return int(usd * NANO)
 
 

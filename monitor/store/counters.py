@@ -1,4 +1,4 @@
-"""Counters that outlive the process."""
+"""Stores the counters that outlive the process."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _ALL: Final = sa.select(counter).order_by(counter.c.metric, counter.c.labels)
 
 
 def add(connection: sa.Connection, amounts: Mapping[tuple[str, str], int]) -> None:
-    """Add to counters, each given by its metric and its labels as JSON text. No sum is too large."""
-    # in the same order everywhere, so that two transactions do not wait for each other
+    """Add amounts to counters, which are identified by metric and labels as JSON text. Sums may exceed 64 bits."""
+    # in the same order everywhere, so that transactions cannot deadlock
     rows = [
         {"metric": metric, "labels": labels, "amount": amount % LOW, "carry": amount // LOW}
         for (metric, labels), amount in sorted(amounts.items())
@@ -32,7 +32,7 @@ def add(connection: sa.Connection, amounts: Mapping[tuple[str, str], int]) -> No
 
 
 def read(connection: sa.Connection, orgs: Sequence[str]) -> Iterable[CounterIncrement]:
-    """The counters of these organisations, and those that are of none."""
+    """The counters of these organisations, and those without an organisation."""
     shown = {None, *orgs}
     for row in connection.execute(_ALL):
         one = CounterIncrement(metric=row.metric, labels=read_labels(row.labels), amount=row.carry * LOW + row.amount)

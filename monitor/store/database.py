@@ -1,4 +1,4 @@
-"""What the stores ask of a database, and what both kinds of it have in common."""
+"""The interface of databases to the stores, and what both implementations have in common."""
 
 from __future__ import annotations
 
@@ -25,64 +25,65 @@ POISON: Final = (
     sa.exc.IntegrityError,
     sa.exc.DataError,
 )
-"""One value's fault, not the database's: lone surrogates, NUL in PostgreSQL's text, integers beyond 64 bits."""
+"""Errors that a value causes and not the database: lone surrogates, NUL in PostgreSQL, integers beyond 64 bits."""
 
 
 _RETRIED: Final = 20.0
-"""Seconds within which whatever is done again and again is tried once more after a failure."""
+"""Seconds within which every regular write is retried after a failure."""
 
 
 class Database(Protocol):
-    """A database whose every use is one transaction in a thread of its own. Every method may raise StoreError."""
+    """A database. Each use is one transaction, which runs in a thread. Every method may raise StoreError."""
 
     @property
     def healthy(self) -> bool:
-        """Whether the last transactions worked."""
+        """Whether the latest transactions succeeded."""
         ...
 
     async def write(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
-        """Do the work and wait until it is durable; where it raises, nothing of it is stored.
+        """Run `work` in a write transaction, and wait until it is durable. If it raises, nothing is stored.
 
-        It may be done more than once, so it changes nothing but the database.
+        `work` may be called more than once, and must therefore change nothing but the database.
         """
         ...
 
     async def write_each(
         self, work: Callable[[sa.Connection, Sequence[Item]], Sequence[T | StoreError]], item: Item
     ) -> T:
-        """Do work for an item that may be done for many at once; wait until it is durable.
+        """Write an item, possibly together with others in one transaction, and wait until it is durable.
 
-        Each item has its own result or, where nothing was written for it, its own refusal, which is raised. Where the
-        work itself raises, nothing of it is stored, and it is done again for fewer items.
+        `work` returns the result of each item, or a StoreError for an item of which it has written nothing; that is
+        raised. If `work` itself raises, nothing is stored, and it is called again for fewer items.
         """
         ...
 
     async def read(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
-        """Ask; every question of the work sees the same state."""
+        """Run `work` in a read transaction. All of its queries see the same state."""
         ...
 
     def now(self, connection: sa.Connection) -> int:
-        """The time that leases and due times are measured by, in milliseconds: one clock for all replicas."""
+        """The time for leases and due times, in milliseconds since 1970. All replicas use the same clock."""
         ...
 
     def wake(self, connection: sa.Connection) -> None:
-        """When this write commits, wake the other replicas, where there can be any."""
+        """Wake other replicas when this write commits, if there can be any."""
         ...
 
     async def listen(self, woken: Callable[[], None]) -> None:
-        """Call `woken` whenever another replica's write woke us, until cancelled. Not all may be heard."""
+        """Call `woken` when another replica wakes this one, until cancelled. Some wake-ups may be missed."""
         ...
 
     async def compact(self) -> None:
-        """Give room back after much was deleted."""
+        """Release space after many rows were deleted."""
         ...
 
 
 class FailingWrites:
-    """The kinds of writes that fail now, by the names of their work.
+    """The kinds of writes that fail at present, by the names of their work functions.
 
-    One is over it when it works, or when it was not tried again for a while in which others have written: what an
-    operator asked for once may never come again. What only finds nothing to write proves little.
+    A failure is over when the same kind succeeds, or if the kind was not tried for 20 seconds and another kind has
+    written something: a write that an operator requested may never be repeated. A write that finds nothing to change
+    does not count.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -90,22 +91,22 @@ class FailingWrites:
         self._since: dict[str, float] = {}
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether any kind of write fails."""
         return bool(self._since)
 
     def failed(self, kinds: Iterable[str]) -> None:
-        """These were tried and failed."""
+        """Note that these kinds of writes failed."""
         self._since.update(dict.fromkeys(kinds, self._clock.monotonic()))
 
     def worked(self, kinds: Iterable[str], *, written: bool) -> None:
-        """These worked; `written`: they have changed something."""
+        """Note that these kinds of writes succeeded. `written` tells whether they have changed something."""
         gone = self._clock.monotonic() - _RETRIED
         for kind in {*kinds, *(kind for kind, at in self._since.items() if written and at < gone)}:
             self._since.pop(kind, None)
 
 
 class Readers:
-    """Reads that run in threads, as many at a time as there are connections."""
+    """Runs read transactions in threads, at most as many at a time as there are connections."""
 
     def __init__(self, engine: sa.Engine, size: int, translate: Callable[[Exception], StoreError]) -> None:
         self._engine = engine
@@ -114,7 +115,7 @@ class Readers:
         self.healthy = True
 
     async def read(self, check: Callable[[], None], work: Callable[[sa.Connection, *Ts], T], args: tuple[*Ts]) -> T:
-        """Run the work in one transaction. `check` says, before it begins, whether the database may be used."""
+        """Run `work` in one transaction. `check` is called first and raises if the database must not be used."""
 
         def transact() -> T:
             check()

@@ -1,4 +1,4 @@
-"""How values become columns: JSON documents, milliseconds since 1970 in UTC, and cursors."""
+"""Converts values to columns and back: JSON documents, milliseconds since 1970 (UTC), and cursors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 UNKNOWN_TIME: Final = 0
-"""A moment that nobody knows, in columns that are sorted by: it comes before all others."""
+"""An unknown time in a column that is sorted by. It comes before all known times."""
 
 _encode = msgspec.json.Encoder().encode
 _tracked = msgspec.json.Decoder(Tracked).decode
@@ -35,22 +35,22 @@ _labels = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 
 
 def to_ms(at: datetime) -> int:
-    """Whole milliseconds; the rest is cut."""
+    """Milliseconds since 1970, rounded down."""
     return (at - _EPOCH) // _MILLISECOND
 
 
 def to_ms_up(at: datetime) -> int:
-    """The next whole millisecond: for limits that must not exclude what lies on them."""
+    """Milliseconds since 1970, rounded up, for inclusive upper limits."""
     return -((_EPOCH - at) // _MILLISECOND)
 
 
 def from_ms(ms: int) -> datetime:
-    """The moment, aware, in UTC."""
+    """The time, aware and in UTC."""
     return _EPOCH + ms * _MILLISECOND
 
 
 def maybe_moment(ms: int | None) -> datetime | None:
-    """The moment, where there is one."""
+    """The time, or None."""
     return None if ms is None else from_ms(ms)
 
 
@@ -60,12 +60,12 @@ def write(value: Message | JobEvent | Spending | tuple[tuple[str, str], ...]) ->
 
 
 def write_tracked(tracked: Tracked) -> str:
-    """The job as JSON text, without `recent_ids`, which is kept as the events themselves."""
+    """The job as JSON text without `recent_ids`, which follow from the stored events."""
     return _encode(replace(tracked, recent_ids=NONE_YET) if tracked.recent_ids else tracked).decode()
 
 
 def read_tracked(doc: str) -> Tracked:
-    """Understand a job of this or an older version: fields it lacks have their defaults, unknown ones are ignored."""
+    """Read a job that this or an older version wrote. Missing fields get their defaults; unknown ones are ignored."""
     return _tracked(doc)
 
 
@@ -84,24 +84,24 @@ _times = msgspec.json.Decoder(_TrackedTimes).decode
 
 
 def read_times(doc: str) -> tuple[timedelta | None, timedelta | None]:
-    """How long a job waited, and how long it ran where it succeeded: the rest of it is not read."""
+    """The queue time of a job, and its run time if it succeeded. The rest of the document is not decoded."""
     job = _times(doc).job
     ran = span(job.started_at, job.finished_at) if job.status is Status.SUCCEEDED else None
     return span(job.created_at, job.started_at), ran
 
 
 def read_event(doc: str) -> JobEvent:
-    """Understand an event of this or an older version."""
+    """Read an event that this or an older version wrote."""
     return _event(doc)
 
 
 def read_spending(doc: str) -> Spending:
-    """Understand a spending of this or an older version."""
+    """Read a training cost that this or an older version wrote."""
     return _spending(doc)
 
 
 class _StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as documents have it. Its subject is that of its row; older ones call the event type `word`."""
+    """A message as stored. Its subject is in other columns, and older documents call the event type `word`."""
 
     type: str
     at: datetime
@@ -126,7 +126,7 @@ _message = msgspec.json.Decoder(_StoredMessage).decode
 
 
 def read_message(doc: str, subject: Subject) -> Message | None:
-    """Understand a message of this or an older version; None where it was damaged."""
+    """Read a message that this or an older version wrote; None if the document is damaged."""
     try:
         stored = _message(doc)
     except msgspec.MsgspecError:
@@ -137,12 +137,12 @@ def read_message(doc: str, subject: Subject) -> Message | None:
 
 
 def subject_of(row: Any) -> Subject:
-    """Whom a row of the outbox is about."""
+    """The subject of a row of the outbox or of the cards."""
     return Subject(kind=SubjectKind(row.subject_kind), org=row.org or None, id=row.subject_id)
 
 
 def transition_of(row: Any) -> Transition:
-    """The transition of a row."""
+    """The transition in a row."""
     return Transition(
         org=row.org,
         job=row.job,
@@ -157,19 +157,19 @@ def transition_of(row: Any) -> Transition:
 
 
 def read_labels(doc: str) -> tuple[tuple[str, str], ...]:
-    """Understand a counter's labels."""
+    """Read the labels of a counter."""
     return _labels(doc)
 
 
 def cursor(*place: int | str) -> str:
-    """A place in a listing as opaque text."""
+    """An opaque cursor for a position in a listing."""
     return base64.urlsafe_b64encode(_encode(place)).decode().rstrip("=")
 
 
 def place(text: str, shape: type[T]) -> T:
-    """The place that a cursor names. Raises BadCursor."""
+    """The position that a cursor encodes, as a value of type `shape`. Raises BadCursor."""
     try:
         plain: Any = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         return msgspec.json.decode(plain, type=shape)
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
-        raise BadCursor("this is not a cursor of ours") from error
+        raise BadCursor("the cursor is invalid") from error

@@ -1,22 +1,22 @@
-"""How the store fails, by what the caller can do about it."""
+"""The errors of the store, by what the caller can do about them."""
 
 from __future__ import annotations
 
 
 class StoreError(Exception):
-    """The store cannot do what was asked. The text is safe to show."""
+    """The base class of the store's errors. Their texts contain no secrets."""
 
 
 class Stale(StoreError):
-    """The change was decided on knowledge that is no longer the newest: look again."""
+    """The change is based on an outdated version: read the state and decide again."""
 
 
 class StoreUnavailable(StoreError):
-    """The disk is full, failing, read-only or locked: nothing was stored, and trying again may help."""
+    """The database cannot be used now, for example because its disk is full: nothing was stored; a retry may help."""
 
 
 class InUse(StoreError):
-    """Another process has this database."""
+    """Another process is using this database file."""
 
 
 class NewerSchema(StoreError):
@@ -24,20 +24,20 @@ class NewerSchema(StoreError):
 
 
 class Corrupt(StoreError):
-    """The database is damaged, or is none of ours: a person must look at it."""
+    """The database is damaged or belongs to another program. A person has to repair it."""
 
 
 class Outdated(StoreError):
-    """The database is older than what was seen of it before: a backup was restored, or its write-ahead log is gone."""
+    """The database is older than it was before: a backup was restored, or its write-ahead log was lost."""
 
 
 class Gone(StoreError):
-    """The database file was deleted, replaced or cut under us: nothing written to it would last."""
+    """The database file was deleted, replaced or truncated while in use, so that writes to it would be lost."""
 
 
 class Unstorable(StoreError):
-    """This one value cannot be stored; its neighbours could."""
+    """A single value cannot be stored, although others can."""
 
 
 class BadCursor(StoreError):
-    """The cursor is none that a listing gave."""
+    """The cursor is invalid."""

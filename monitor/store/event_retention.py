@@ -1,4 +1,4 @@
-"""Which events of a long job are given up, so that no job keeps more than a thousand."""
+"""Which events of a long job are deleted, so that no job keeps more than a thousand."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from typing import Final
 from monitor.domain.event_ids import RECENT
 
 MOST: Final = 1000
-"""Events kept of one job."""
-_OLD: Final = 400  # what is left of those before the newest RECENT: well under MOST, so that this is rare
-_LINES: Final = 300  # of them, lines that are no measurements
+"""The most events that are kept of one job."""
+_OLD: Final = 400  # events that are kept before the newest RECENT: well below MOST, so that thinning is rare
+_LINES: Final = 300  # the most events without metrics among them
 _FIRST: Final = 20  # how many of these are from the beginning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """An event as far as its retention cares."""
+    """The properties of an event that its retention depends on."""
 
     pos: int
+    """The primary key of the event."""
     step: int | None
     measured: bool
+    """Whether it has metrics."""
 
 
 def superfluous(marks: Sequence[Mark]) -> frozenset[int]:
-    """The positions to delete, given a job's events oldest first.
+    """The positions of events to delete, given all events of a job, oldest first.
 
-    The newest RECENT are the watermark and stay. Before them, measurements are kept evenly over the steps, first
-    and last kept; other lines stay, but for the oldest middle ones where there are very many.
+    The newest RECENT events stay, because they show which events are known. Of those before, events with metrics are
+    kept evenly over the steps, including the first and the last. Other events stay, except that if there are too many,
+    those after the first few are deleted, the oldest first.
     """
     if len(marks) <= MOST:
         return frozenset()
@@ -42,15 +45,15 @@ def superfluous(marks: Sequence[Mark]) -> frozenset[int]:
 
 
 def _evenly(measured: Sequence[Mark], most: int) -> Iterator[int]:
-    """The first of each of equal stretches of steps, and the last of all."""
+    """The first event in each of `most - 1` equal ranges of steps, and the last event."""
     if not measured:
         return
-    places = [mark.step if mark.step is not None else index for index, mark in enumerate(measured)]
-    low, span = min(places), max(places) - min(places) + 1
+    steps = [mark.step if mark.step is not None else index for index, mark in enumerate(measured)]
+    low, span = min(steps), max(steps) - min(steps) + 1
     taken = set()
-    for mark, place in zip(measured, places, strict=True):
-        stretch = (place - low) * (most - 1) // span
-        if stretch not in taken:
-            taken.add(stretch)
+    for mark, step in zip(measured, steps, strict=True):
+        part = (step - low) * (most - 1) // span
+        if part not in taken:
+            taken.add(part)
             yield mark.pos
     yield measured[-1].pos

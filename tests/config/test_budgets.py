@@ -72,9 +72,11 @@ def test_a_name_and_an_amount_are_enough(folder: Folder) -> None:
         ),
         pytest.param("name: a, amount: 5, thresholds: [11]", "2:45 budgets.0.thresholds.0: should be l", id="far over"),
         pytest.param(
-            "name: a, amount: 5, thresholds: [0.8, 0.5]", "thresholds: should grow from one to the next", id="falling"
+            "name: a, amount: 5, thresholds: [0.8, 0.5]", "thresholds: should be in ascending order", id="falling"
         ),
-        pytest.param("name: a, amount: 5, thresholds: [1, 1.0]", "thresholds: should grow from one", id="one twice"),
+        pytest.param(
+            "name: a, amount: 5, thresholds: [1, 1.0]", "thresholds: should be in ascending order", id="one twice"
+        ),
         pytest.param(
             "name: a, amount: 5, thresholds: [0.5, 0.5001]",
             "at most three decimals",

@@ -189,7 +189,7 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
         ),
         pytest.param(
             "digests: [{name: w, cron: '0 9 30 2 *', timezone: UTC, notify: x}]",
-            "digests.0.cron: is no cron expression (Bad day-of-month)",
+            "digests.0.cron: is not a valid cron expression (Bad day-of-month)",
             id="a day that never comes",
         ),
         pytest.param(
@@ -284,7 +284,7 @@ def test_plain_http_to_a_notifier_whose_name_looks_public_is_worth_a_warning(fol
     hooks = "{name: a, type: webhook, url: 'http://ops.example.com/'}, {name: b, type: webhook, url: 'http://ops/'}"
     folder.write(f"{ORGANIZATION}routes: [{{notify: [a, b]}}]\nnotifiers: [{hooks}]")
     assert folder.warnings() == [
-        "3:38 notifiers.0.url: plain http is only used when the host turns out to be private; use https"
+        "3:38 notifiers.0.url: plain http is only used if the host resolves to a private address; use https"
     ]
 
 
@@ -315,7 +315,7 @@ def test_every_word_can_be_asked_for(folder: Folder, word: str) -> None:
 )
 def test_progress_for_nobody_who_keeps_cards_is_worth_a_warning(folder: Folder, notifier: str, warned: bool) -> None:
     folder.write(f"{ORGANIZATION}notifiers: [{notifier}]\nroutes: [{{notify: out, on: [failed, progress]}}]")
-    assert any("progress is for cards alone" in text for text in folder.warnings()) is warned
+    assert any("only cards show progress" in text for text in folder.warnings()) is warned
     assert folder.load().rules[0].keeps_card("out") is not warned
 
 

@@ -148,7 +148,7 @@ def test_a_route_says_it_in_the_words_of_its_template(folder: Folder) -> None:
         pytest.param(", on: failed", "{title: '{{ job.name.upper() }}'}",
             "a.title: cannot be rendered for failed: line 1: ", id="a job without a name"),
         pytest.param(", on: failed", "{body: '{\"text\": \"{{ title }}\"}'}",
-            "a.body: cannot be rendered for failed: it makes no JSON: ", id="quotes around what has its own"),
+            "a.body: cannot be rendered for failed: the result is not valid JSON: ", id="quotes around quotes"),
     ],
 )  # fmt: skip
 def test_a_template_that_cannot_be_used_is_refused_at_the_start(
