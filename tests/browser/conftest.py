@@ -1,4 +1,4 @@
-"""A real browser, and a site that lives while it looks."""
+"""A real browser, and a site that changes while it is open."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Look = Callable[..., AbstractAsyncContextManager[Page]]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """Chromium as Debian packs it."""
+    """Debian's Chromium."""
     path = shutil.which("chromium")
     if path is None:
         if os.environ.get("CI"):
@@ -40,7 +40,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def look(browser: Browser) -> Look:
-    """Opens a page in a window of its own, and fails when the browser had anything to complain about."""
+    """Opens a page in a window of its own, and fails if the browser reports any problem."""
 
     @asynccontextmanager
     async def opened(here: Site, path: str = "/", **window: Any) -> AsyncIterator[Page]:
@@ -62,22 +62,22 @@ def look(browser: Browser) -> Look:
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe finds wrong, with the elements."""
+    """The accessibility violations that axe finds, with the elements."""
     await page.evaluate(AXE)
     found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
 
 
 async def live(page: Page) -> None:
-    """Wait until the page follows what happens."""
+    """Wait until the page receives changes."""
     await page.locator("#live[data-state=on]").wait_for()
 
 
 async def text(page: Page, selector: str) -> str:
-    """What can be read there, with single spaces."""
+    """The visible text of an element, with single spaces."""
     return re.sub(r"\s+", " ", await page.locator(selector).inner_text())
 
 
 def seconds(within: float) -> float:
-    """As playwright counts."""
+    """Seconds in playwright's unit, milliseconds."""
     return within * 1000

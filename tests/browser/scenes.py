@@ -1,4 +1,4 @@
-"""A site with something of everything on it."""
+"""A site with content of every kind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORGS = (
 
 
 async def furnish(here: Site) -> None:
-    """Jobs in every state of two organisations, curves, a dead letter, costs, shutdowns of models."""
+    """Jobs in every status of two organisations, curves, a dead letter, costs, model shutdowns."""
     running = job(name="support-bot", started_at=NOON - 40 * MINUTE, training_file="file-1", epochs=3)
     await here.keep(
         tracked(trained(running, latest=Metrics(step=60, steps=100)), cost=Cost(basis=Basis.ESTIMATED, usd=Decimal(3))),
@@ -47,7 +47,7 @@ async def furnish(here: Site) -> None:
 
 
 def failed() -> Tracked:
-    """A job that failed, with the reason."""
+    """A failed job with its reason."""
     broken = job("ftjob-4", Status.FAILED, name="faq", started_at=NOON - HOUR, finished_at=NOON - MINUTE,
                  error=JobError(code="server_error", message="It broke."))  # fmt: skip
     return tracked(broken)

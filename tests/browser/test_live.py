@@ -1,4 +1,4 @@
-"""The pages in a real browser: live, filtered, readable by everybody, and quiet in the console."""
+"""The pages in a real browser: live, filtered, accessible, and without console messages."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.browser.scenes import ORGS, furnish
 from tests.builders import job, tracked, trained
 from tests.web.site import org, site
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")  # of the browser, which all share
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # of the browser, which all tests share
 
 CUT_OFF = """() => [...document.querySelectorAll("td:not(.curve), tbody th, dd")].filter((cell) => {
   const edge = cell.closest("table, dl").getBoundingClientRect().right + 1;
   return cell.scrollWidth > cell.clientWidth + 1 || cell.getBoundingClientRect().right > edge;
 }).map((cell) => cell.textContent.trim().slice(0, 60))"""
-"""What does not fit into its cell, or whose cell does not fit into its table."""
+"""Texts that do not fit into their cell, and cells that do not fit into their table."""
 
 RUN_INTO_THEIR_VALUES = """() => {
   const pen = document.createElement("canvas").getContext("2d");
@@ -31,7 +31,7 @@ RUN_INTO_THEIR_VALUES = """() => {
     return whiteSpace === "nowrap" && pen.measureText(cell.dataset.label).width > parseFloat(width);
   }).map((cell) => cell.dataset.label);
 }"""
-"""The labels of a phone's tables that are too long for their column and are not broken."""
+"""Labels of a phone's tables that are too long for their column and are not broken."""
 
 
 async def test_a_transition_is_seen_within_two_seconds_and_disturbs_nobody(tmp_path: Path, look: Look) -> None:

@@ -1,4 +1,4 @@
-"""Draws what Slack was sent as Slack would show it: the life of one card, for docs/card.png."""
+"""Draws what Slack was sent as Slack shows it: the life of one card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager as Debian packs them, with the shipped files, on ports of their own and in a hurry."""
+"""Debian's Prometheus and Alertmanager with the shipped files, on free ports and with short intervals."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from tests.deploy.promql import DEPLOY, ROOT, parsed
 from tests.e2e.daemon import until
 
 Answer = list[tuple[Mapping[str, str], float]]
-"""Series and their latest values."""
+"""Series with their latest values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prometheus:
-    """A running one."""
+    """A running Prometheus."""
 
     url: str
     client: aiohttp.ClientSession
 
     async def ask(self, expression: str, *, instant: bool, since: float = 600) -> Answer:
-        """What it answers now, or over the last `since` seconds. Values that are no number do not count."""
+        """The result of a query, now or over the last `since` seconds, without values that are not numbers."""
         now = await self._now()
         path, times = "query", {"time": f"{now}"}
         if not instant:
@@ -45,20 +45,20 @@ class Prometheus:
         return [(labels, float(values[-1][1])) for labels, values in series if any(text != "NaN" for _, text in values)]
 
     async def _now(self) -> float:
-        """By its own clock."""
+        """The current time by its clock."""
         async with self.client.get(f"{self.url}/api/v1/query", params={"query": "time()"}) as response:
             return float((await response.json())["data"]["result"][1])
 
 
 @dataclass(slots=True)
 class Receiver:
-    """A webhook of Alertmanager, and the alerts it was told."""
+    """A webhook of Alertmanager with the alerts that it received."""
 
     url: str = ""
     alerts: list[dict[str, Any]] = field(default_factory=list)
 
     def told(self, name: str, **labels: str) -> list[dict[str, Any]]:
-        """The firing alerts of that name and with these labels."""
+        """The firing alerts with that name and these labels."""
         wanted = {"alertname": name, **labels}
         return [one for one in self.alerts if one["status"] == "firing" and wanted.items() <= one["labels"].items()]
 
@@ -67,7 +67,7 @@ class Receiver:
 async def prometheus(
     folder: Path, target: str, *, alertmanager: str = "alertmanager:9093", interval: str = "1s"
 ) -> AsyncIterator[Prometheus]:
-    """The shipped configuration and rules, in a hurry, on a monitor and an Alertmanager at these `HOST:PORT`."""
+    """Prometheus with the shipped files at short intervals, for a monitor and an Alertmanager at these `HOST:PORT`."""
     home = folder / "prometheus"
     shutil.copytree(DEPLOY / "prometheus", home)
     config = parsed(home / "prometheus.yml")
@@ -87,7 +87,10 @@ async def prometheus(
 
 @asynccontextmanager
 async def alertmanager(folder: Path, receiver: Receiver) -> AsyncIterator[str]:
-    """The shipped configuration without its patience, with a receiver in the place of `nobody`. Where it is."""
+    """Alertmanager with the shipped configuration without waiting, and a receiver in place of `nobody`.
+
+    Yields its address.
+    """
     config = parsed(DEPLOY / "alertmanager" / "alertmanager.yml")
     config["route"] |= {"group_wait": "1s", "group_interval": "1s"}
     config["receivers"] = [{"name": "nobody", "webhook_configs": [{"url": receiver.url}]}]
@@ -103,7 +106,7 @@ async def alertmanager(folder: Path, receiver: Receiver) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def receiving() -> AsyncIterator[Receiver]:
-    """A webhook that takes everything."""
+    """A webhook that accepts everything."""
     receiver = Receiver()
 
     async def take(request: web.Request) -> web.Response:
@@ -125,7 +128,7 @@ async def receiving() -> AsyncIterator[Receiver]:
 
 @asynccontextmanager
 async def demo(folder: Path, *, speed: float) -> AsyncIterator[str]:
-    """The demo as a user starts it. Its `HOST:PORT`."""
+    """The demo as a user starts it. Yields its `HOST:PORT`."""
     log = folder / "demo.log"
     options = ["-m", "monitor", "demo", "--listen", "127.0.0.1:0", "--speed", str(speed)]
     async with process(sys.executable, *options, log=log) as ended:
@@ -138,7 +141,7 @@ async def demo(folder: Path, *, speed: float) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def process(*command: str, log: Path) -> AsyncIterator[Any]:
-    """A process that is gone at the end whatever happens. Yields what says whether it has ended by itself."""
+    """A process that is ended with the context. Yields a function that says whether it has ended by itself."""
     with log.open("ab") as file:
         environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
         running = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environ, stdout=file, stderr=file)
@@ -151,7 +154,7 @@ async def process(*command: str, log: Path) -> AsyncIterator[Any]:
 
 
 def free_port() -> int:
-    """A port that is free now."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The Kubernetes objects as kustomize and helm render them, and what judges them."""
+"""The Kubernetes objects as kustomize and helm render them, and their validation."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ EVERYTHING = (
 )
 OLDEST, NEWEST = "1.27.0", "1.37.0"  # of Kubernetes
 OLDER_KUBECTLS = ("kubectl-1.27", "kubectl-1.32")
-"""The oldest that is promised, and the one whose kustomize takes least; `make deploy-tools` brings them."""
+"""The oldest supported version, and the one whose kustomize accepts least; `make deploy-tools` installs them."""
 OLDER_HELMS = ("helm-3.12", "helm-3.17")
 OPERATOR = "monitoring.coreos.com/v1"
 
-# Reads a list of objects, and prints what the operator's models do not know or refuse.
+# Reads a list of objects, and prints what the operator's models do not define or reject.
 _JUDGE = """
 import json, sys
 import cloudcoil.models.prometheus_operator.v1 as operator
@@ -53,7 +53,7 @@ def _place(tool: str) -> str | None:
 
 
 def with_tools(*tools: str) -> pytest.MarkDecorator:
-    """Mark tests that need tools of `make deploy-tools`: skipped where one is missing, but not in CI."""
+    """Mark tests that need tools of `make deploy-tools`: skipped if one is missing, except in CI."""
     missing = [tool for tool in tools if _place(tool) is None]
     return pytest.mark.skipif(
         bool(missing) and not os.environ.get("CI"), reason=f"{', '.join(missing)} not here: make deploy-tools"
@@ -61,20 +61,20 @@ def with_tools(*tools: str) -> pytest.MarkDecorator:
 
 
 def told(tool: str, *arguments: str | Path, said: str | None = None) -> subprocess.CompletedProcess[str]:
-    """What a tool answers, whatever its exit code."""
+    """The result of running a tool, whatever its exit code."""
     place = _place(tool)
     assert place is not None, f"{tool} is missing: make deploy-tools"
     return subprocess.run([place, *arguments], input=said, capture_output=True, text=True, check=False)
 
 
 def objects(text: str) -> list[Object]:
-    """The objects of a stream of YAML documents."""
+    """The objects in a stream of YAML documents."""
     return [document for document in YAML(typ="safe").load_all(text) if document]
 
 
 @cache
 def kustomized(folder: Path, *, by: str = "kubectl") -> list[Object]:
-    """What `kubectl apply -k` would send, as this kubectl renders it."""
+    """The objects that `kubectl apply -k` sends, rendered by this kubectl."""
     done = told(by, "kustomize", folder)
     assert done.returncode == 0, done.stderr
     return objects(done.stdout)
@@ -82,7 +82,7 @@ def kustomized(folder: Path, *, by: str = "kubectl") -> list[Object]:
 
 @cache
 def templated(*values: str, release: str = "finetune-monitor", by: str = "helm") -> list[Object]:
-    """What `helm install` of this helm would send into the namespace `finetune-monitor`, with values as for --set."""
+    """The objects that `helm install` sends into the namespace `finetune-monitor`, with values as for --set."""
     settings = [part for value in values for part in ("--set", value)]
     done = told(by, "template", release, CHART, "--namespace", "finetune-monitor", *settings)
     assert done.returncode == 0, done.stderr
@@ -90,7 +90,7 @@ def templated(*values: str, release: str = "finetune-monitor", by: str = "helm")
 
 
 def only(kind: str, among: Iterable[Object]) -> Object:
-    """The one object of a kind."""
+    """The only object of a kind."""
     (found,) = (one for one in among if one["kind"] == kind)
     return found
 
@@ -109,7 +109,7 @@ def container(among: Iterable[Object]) -> Object:
 
 
 def check_core(among: Iterable[Object], *, version: str = NEWEST) -> None:
-    """Hold Kubernetes' own objects against the schemas of a version, which know every field there is."""
+    """Validate Kubernetes' own objects against the schemas of a version, which allow no unknown fields."""
     core = [one for one in among if one["apiVersion"] != OPERATOR]
     assert core
     said = "\n---\n".join(json.dumps(one) for one in core)
@@ -119,7 +119,7 @@ def check_core(among: Iterable[Object], *, version: str = NEWEST) -> None:
 
 
 def check_operator(among: Iterable[Object]) -> None:
-    """Hold the Prometheus Operator's objects against its definitions; a field they do not know gets lost in them."""
+    """Validate the Prometheus Operator's objects against its definitions; unknown fields would be dropped."""
     theirs = [one for one in among if one["apiVersion"] == OPERATOR]
     assert theirs
     done = told("python", "-c", _JUDGE, said=json.dumps(theirs))

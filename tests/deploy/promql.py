@@ -1,4 +1,4 @@
-"""Where PromQL stands in the deployment's files, what it asks for, and what a monitor exports."""
+"""The PromQL in the deployment's files, the series it queries, and the series that a monitor exports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _GROUPING = re.compile(r"\b(?:by|on|group_left|without|ignoring)\s*\(([^)]*)\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One expression of a dashboard, as Grafana sends it: variables and macros filled in."""
+    """An expression of a dashboard as Grafana sends it, with variables and macros filled in."""
 
     board: str
     panel: str
@@ -53,7 +53,7 @@ def dashboard(path: Path) -> dict[str, Any]:
 
 
 def asked(path: Path) -> Iterator[Asked]:
-    """Every expression of a dashboard: of panels, annotations and variables. A job's own is asked of any job."""
+    """Every expression of a dashboard: panels, annotations and variables, for any job."""
     content = dashboard(path)
     board = path.stem
     for panel in content["panels"]:
@@ -79,24 +79,24 @@ def asked(path: Path) -> Iterator[Asked]:
 
 @cache
 def rules() -> list[dict[str, Any]]:
-    """The rules, alerts and recordings."""
+    """The alerting and recording rules."""
     return [rule for group in parsed(DEPLOY / "prometheus" / "rules.yaml")["groups"] for rule in group["rules"]]
 
 
 def recorded() -> dict[str, set[str]]:
-    """The recordings, and the labels that their names promise."""
+    """The recording rules with the labels that their names promise."""
     known = {label for labels in exported().values() for label in labels}
     names = [rule["record"] for rule in rules() if "record" in rule]
     return {name: {label for label in known if label in _words(name)} for name in names}
 
 
 def names(expression: str) -> set[str]:
-    """The series that an expression asks for."""
+    """The series in an expression."""
     return set(_NAME.findall(_GROUPING.sub("", expression)))
 
 
 def strangers(expression: str, known: Mapping[str, set[str]]) -> set[str]:
-    """What the expression asks for and nobody has: `name`, `name{label}`, or `(label)` of a grouping."""
+    """What an expression uses that does not exist: `name`, `name{label}`, or `(label)` of a grouping."""
     asked_for = names(expression)
     found = {name for name in asked_for if name not in known}
     for name, matchers in _SELECTOR.findall(expression):
@@ -109,9 +109,9 @@ def strangers(expression: str, known: Mapping[str, set[str]]) -> set[str]:
 
 @cache
 def exported() -> dict[str, set[str]]:
-    """The names of all series that a busy monitor has, and their labels once Prometheus has scraped them.
+    """The names of all series of a busy monitor, with their labels after Prometheus has scraped them.
 
-    `cluster` is an external label, as Thanos and Mimir see it.
+    `cluster` is an external label, as in Thanos and Mimir.
     """
     return {
         name + suffix: {*labels, "job", "instance", "cluster", *(["le"] if suffix == "_bucket" else [])}
@@ -121,7 +121,7 @@ def exported() -> dict[str, set[str]]:
 
 
 def _words(name: str) -> set[str]:
-    """`org_status:finetune_…` speaks of `org` and `status`."""
+    """The words of a recording rule's name: `org_status:finetune_…` has `org` and `status`."""
     return set(name.split(":", maxsplit=1)[0].split("_"))
 
 

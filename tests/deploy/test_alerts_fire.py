@@ -1,4 +1,4 @@
-"""What is shipped works together: monitor, Prometheus, Alertmanager and a receiver, with a job that fails."""
+"""The shipped files work together: monitor, Prometheus, Alertmanager and a receiver, with a failing job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.test_notices import ending
 from tests.e2e.test_story import BRISK, create, upload
 
 ENDING = "gpt-4.1-mini-2025-04-14"
-"""The base model that stops in 20 days, in every demo."""
+"""The base model that is shut down in 20 days, in every demo."""
 
 
 @pytest.mark.slow

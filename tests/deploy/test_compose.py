@@ -1,4 +1,4 @@
-"""The compose files are valid, deny every service what it does not need, and fit the files beside them."""
+"""The Compose files are valid, restrict every service, and match the files they mount."""
 
 from __future__ import annotations
 

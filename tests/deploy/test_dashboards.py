@@ -1,4 +1,4 @@
-"""Every dashboard is what its code makes, valid, readable, and asks only for what the monitor exports."""
+"""Every dashboard equals its code, is valid and readable, and queries only what the monitor exports."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_links_lead_to_dashboards_there_are() -> None:
 
 @each_dashboard
 def test_every_question_of_a_panel_is_to_the_monitors_that_were_chosen(path: Path) -> None:
-    # Thanos and Mimir hold the series of several monitors; without this they would be folded into one.
+    # Thanos and Mimir have the series of several monitors; without this they would be merged.
     asked_of = [target["expr"] for panel in dashboard(path)["panels"] for target in panel.get("targets", ())]
     selectors = [
         text
@@ -155,8 +155,8 @@ def test_the_monitors_can_be_told_apart_and_organisations_chosen_by_a_label_of_t
         variables = {one["name"]: one for one in dashboard(path)["templating"]["list"]}
         assert variables["cluster"]["query"]["query"].endswith(", cluster)")
         assert variables["monitor"]["query"]["query"].endswith(", job)")
-        assert variables["cluster"]["allValue"] == ".*"  # also where nothing has such a label
-        # All means those that there are: any other job has an `up`, and other organisations have other labels.
+        assert variables["cluster"]["allValue"] == ".*"  # also if nothing has such a label
+        # "All" means the existing values: other jobs have an `up`, and other organisations have other labels.
         assert not variables["monitor"].get("allValue")
         assert not variables["org"].get("allValue")
         assert '$label=~"$value"' in variables["org"]["query"]["query"]
@@ -192,7 +192,7 @@ def test_titles_are_in_the_words_of_the_trade(path: Path) -> None:
 
 
 def _by(expression: str) -> set[str]:
-    """The labels of an expression's answer: those of its first grouping."""
+    """The labels of an expression's result: those of its first grouping."""
     found = re.search(r"by \(([^)]*)\)", expression)
     return set(found.group(1).split(", ")) if found else set()
 

@@ -1,4 +1,4 @@
-"""The guides: a site without a broken link, payloads as they are sent, and commands that do what they say."""
+"""The guides: a site without broken links, real payloads, and commands that work as described."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_payload_of_the_guide_has_the_shape_of_a_real_one(payload: dict[str, A
 
 
 def _types(of: Any) -> Any:
-    """The keys in their order, and what each holds; of lists, the first."""
+    """The keys in order with the types of their values; of lists, the first item."""
     if isinstance(of, list):
         return [_types(one) for one in of[:1]]
     if isinstance(of, dict):

@@ -1,4 +1,4 @@
-"""The examples in config/ pass `check`, and neither they nor the guides promise what the program does not have."""
+"""The examples in config/ pass `check`, and they and the guides mention only features that exist."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = [
 ]
 each_text = pytest.mark.parametrize("text", [pytest.param(path.read_text(), id=path.name) for path in TEXTS])
 
-# What a text may say only if the source has it.
+# Words that may be used only if the source contains them.
 NEEDS = {
     r"edited in place": r"chat\.update|chat_update",
     r"milestones in (its|the) thread": r"thread_ts",

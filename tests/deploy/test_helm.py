@@ -1,4 +1,4 @@
-"""The chart is valid, says what kustomize says, and turns on and off what its values name."""
+"""The chart is valid, renders the same objects as kustomize, and its values switch features on and off."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ REPLICAS = (
 
 
 def comparable(one: Object) -> Object:
-    """An object without what each tool adds: who manages it, and how a change of the configuration is noticed."""
+    """An object without what each tool adds: the managing tool, and the marker for changed configuration."""
     known = deepcopy(one)
     theirs = known["metadata"].get("labels", {})
     for label in ("app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart"):
@@ -112,7 +112,7 @@ def test_the_dashboards_are_those_of_kustomize() -> None:
 
 
 def test_a_release_with_everything_fits_into_the_secret_in_which_helm_keeps_it() -> None:
-    # Chart and rendered objects, zipped and in base64, within the megabyte that a Secret may have.
+    # Chart and rendered objects, zipped and in base64, must fit into a Secret of one megabyte.
     files = b"".join(path.read_bytes() for path in sorted(CHART.rglob("*")) if path.is_file())
     zipped = gzip.compress(files + json.dumps(templated(*EVERYTHING)).encode())
     assert len(zipped) * 16 // 9 < 2**20
@@ -321,7 +321,7 @@ def test_a_name_of_ones_own_is_that_of_all_objects() -> None:
     }
     names = {one["metadata"]["name"] for one in templated("nameOverride=watch", release="a")}
     assert names == {"a-watch", "a-watch-config"}
-    # The alerts know Prometheus' job by this label, whatever the objects are called.
+    # The alerts use this label as Prometheus' job, whatever the objects are called.
     labels = only("Service", templated("nameOverride=watch"))["metadata"]["labels"]
     assert labels["app.kubernetes.io/name"] == "finetune-monitor"
 

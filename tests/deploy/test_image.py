@@ -1,4 +1,4 @@
-"""The container image as its files promise it; .ci/image-check builds and runs it."""
+"""The container image as its files define it; .ci/image-check builds and runs it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
 
 
 def instruction(name: str) -> list[str]:
-    """What stands after each use of an instruction."""
+    """The arguments of each use of an instruction."""
     return re.findall(rf"^{name} (.*)$", DOCKERFILE, re.MULTILINE)
 
 
 def copied() -> set[str]:
-    """The files of the repository that go into the image or its making."""
+    """The files of the repository that go into the image or its build."""
     return {word for line in instruction("COPY") if not line.startswith("--from") for word in line.split()[:-1]}
 
 

@@ -1,4 +1,4 @@
-"""The manifests are valid, ask for no right the monitor does not need, and fit the image and the files beside them."""
+"""The manifests are valid, request no unneeded privilege, and match the image and the files they mount."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_the_configuration_and_the_keys_are_files_that_can_only_be_read() -> Non
     assert mounts.keys() == volumes.keys()
     assert mounts["config"]["readOnly"] is mounts["secrets"]["readOnly"] is True
     assert one["args"][2] == mounts["config"]["mountPath"] + "/config.yaml"
-    # A single file of a Secret would stay what it was when the pod began.
+    # A single file of a Secret (subPath) would not be updated while the pod runs.
     assert all("subPath" not in mount for mount in mounts.values())
     assert volumes["secrets"]["secret"]["defaultMode"] == 0o440
     assert not {"env", "envFrom"} & one.keys()
@@ -284,7 +284,7 @@ def test_the_rules_and_dashboards_of_the_cluster_are_those_beside_it() -> None:
     shipped = [one for one in among if one["metadata"].get("labels", {}).get("grafana_dashboard") == "1"]
     contents = {name: json.loads(text) for one in shipped for name, text in one["data"].items()}
     assert contents == {path.name: dashboard(path) for path in DASHBOARDS}
-    # kubectl apply remembers an object in an annotation of at most 256 KiB.
+    # kubectl apply stores an object in an annotation of at most 256 KiB.
     assert all(len(json.dumps(one)) < 250_000 for one in shipped)
 
 
@@ -298,7 +298,7 @@ def test_the_operator_scrapes_under_the_name_that_the_alert_knows() -> None:
 
 
 def test_the_labels_of_a_target_hide_none_of_the_monitors_own() -> None:
-    # What the operator puts on each series; a metric's own label of that name would become exported_….
+    # Labels that the operator adds to each series; a metric's own label of that name would become exported_….
     target = {"job", "instance", "namespace", "pod", "service", "container", "endpoint"}
     rules = only("PrometheusRule", kustomized(MONITORING))["spec"]["groups"]
     used = {

@@ -1,4 +1,4 @@
-"""What goes to a package index: absolute links, and sources that build and test themselves."""
+"""What is published to a package index: absolute links, and sources that build and test themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every panel shows something: a real Prometheus scrapes the demo and is asked what Grafana would ask."""
+"""Every panel shows data: a real Prometheus scrapes the demo and gets the queries that Grafana sends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS = 300
 @needs("prometheus")
 async def test_every_expression_of_every_dashboard_has_data_from_the_demo(tmp_path: Path) -> None:
     wanted = [one for path in DASHBOARDS for one in asked(path)]
-    # Those that speak of the last six hours have nothing to say of a Prometheus that is younger.
+    # Rules over the last six hours have no result in a Prometheus that is younger.
     read = [name for name in recorded() if "6h" not in name]
     wanted += [Asked(board="rules", panel=name, expression=name, instant=True) for name in read]
     async with demo(tmp_path, speed=1) as target, prometheus(tmp_path, target) as server:

@@ -1,4 +1,4 @@
-"""The pod of the manifests as a kubelet would run it: its files, command, probes, a renewed key, and its end."""
+"""The pod of the manifests as a kubelet runs it: files, command, probes, a renewed key, and its end."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ pytestmark = [pytest.mark.slow, with_tools("kubectl")]
 
 @dataclass(frozen=True, kw_only=True)
 class Pod:
-    """The monitor's pod with its mounts in a folder of this machine."""
+    """The monitor's pod with its mounts in a local folder."""
 
     folder: Path
     port: int
 
     def there(self, text: str) -> str:
-        """A text with the pod's paths and port as they are here."""
+        """A text with the pod's paths and port replaced by local ones."""
         mounts = {mount["mountPath"]: mount["name"] for mount in container(kustomized(BASE))["volumeMounts"]}
         places = re.compile("|".join(map(re.escape, mounts)))
         moved = places.sub(lambda found: str(self.folder / mounts[found.group()]), text)
         return moved.replace(":10877", f"127.0.0.1:{self.port}")
 
     def put(self, volume: str, files: dict[str, str]) -> None:
-        """Fill a volume as a kubelet does: links into `..data`, which leads to the folder of this moment."""
+        """Fill a volume like a kubelet: with links into `..data`, which is a link to the current folder."""
         place = self.folder / volume
         place.mkdir(exist_ok=True)
         moment = place / f"..{len(list(place.iterdir()))}"
@@ -56,7 +56,7 @@ class Pod:
                 (place / name).symlink_to(Path("..data") / name)
 
     async def probe(self, which: str) -> int:
-        """The status that a probe gets; 0 when nobody listens."""
+        """The status of a probe; 0 when nothing listens."""
         asked = container(kustomized(BASE))[which]["httpGet"]
         try:
             async with aiohttp.ClientSession() as session, session.get(self._url(asked["path"])) as response:
@@ -65,15 +65,15 @@ class Pod:
             return 0
 
     async def well(self, which: str) -> bool:
-        """Whether a probe is content."""
+        """Whether a probe succeeds."""
         return await self.probe(which) == 200
 
     async def up(self) -> bool:
-        """Whether the organisation could be asked at last."""
+        """Whether the last poll of the organisation succeeded."""
         return await self._says('finetune_org_up{org="research"} 1')
 
     async def down(self) -> bool:
-        """Whether it could not."""
+        """Whether it failed."""
         return await self._says('finetune_org_up{org="research"} 0')
 
     async def _says(self, series: str) -> bool:
@@ -86,7 +86,7 @@ class Pod:
 
 @asynccontextmanager
 async def running(here: Pod) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The container's process, in the image's working directory and with nothing of this environment but PATH."""
+    """The container's process, in the image's working directory and with only PATH of this environment."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "monitor", *map(here.there, container(kustomized(BASE))["args"]),
         cwd=here.folder / "data", env={"PATH": os.environ["PATH"], "TMPDIR": str(here.folder / "tmp")},
@@ -100,7 +100,7 @@ async def running(here: Pod) -> AsyncIterator[asyncio.subprocess.Process]:
 
 
 def configuration(here: Pod, base_url: str) -> str:
-    """The configuration of the manifests, for a simulated organisation and impatient people."""
+    """The manifests' configuration for a simulated organisation, with short intervals."""
     (text,) = only("ConfigMap", kustomized(BASE))["data"].values()
     read: dict[str, Any] = YAML(typ="safe").load(here.there(text))
     read["organizations"][0]["base_url"] = base_url

@@ -1,4 +1,4 @@
-"""The alerting rules are right, tested, and ask only for what the monitor exports."""
+"""The alerting rules are valid, tested, and query only what the monitor exports."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_every_alert_fires_and_resolves_in_a_unit_test() -> None:
 
 
 def minutes(text: str) -> int:
-    """A time of promtool's tests, which are of whole minutes or hours."""
+    """The minutes of a duration in promtool's tests, which have whole minutes or hours."""
     return int(text[:-1]) * {"m": 1, "h": 60}[text[-1]]
 
 
@@ -93,7 +93,7 @@ def test_an_alert_says_how_bad_it_is_where_to_look_and_what_to_do(rule: dict[str
 
 @every_alert
 def test_a_scrape_that_fails_neither_resolves_an_alert_nor_lets_it_fire_again(rule: dict[str, Any]) -> None:
-    """All series are stale until the next scrape; only the alert on that is not to outlast it."""
+    """All series are stale until the next scrape; only the alert on that may resolve with it."""
     bridged = "2m" if rule["alert"] != "FinetuneMonitorMissing" else None
     assert rule.get("keep_firing_for") == bridged
 

@@ -1,4 +1,4 @@
-"""Checking programs. Where one that pip cannot bring is missing, its tests are skipped, but not in CI."""
+"""Checking programs. Tests are skipped if one that pip cannot install is missing, except in CI."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def needs(tool: str) -> Callable[..., object]:
 
 
 def installed(tool: str) -> Path:
-    """A program that came with the dev lock: it stands beside this Python."""
+    """A program of the development lock, next to this Python."""
     return Path(sys.executable).parent / tool
 
 
 def run(*command: str | Path) -> None:
-    """Run a checking program; what it said is the failure."""
+    """Run a checking program; its output is the failure."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The real process, started and stopped as an operator would, and its configuration."""
+"""The real process with its configuration, started and stopped like an operator does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FAST: dict[str, Any] = {
 
 @dataclass
 class Daemon:
-    """One configuration in one folder; the process behind it comes and goes."""
+    """A configuration in a folder, and the process that runs with it."""
 
     folder: Path
     settings: dict[str, Any]
@@ -41,7 +41,7 @@ class Daemon:
     """A command that starts it, such as `strace -f`."""
     python: str = sys.executable
     arguments: tuple[str, ...] = ()
-    """More of the command line."""
+    """Further command line arguments."""
 
     @property
     def config(self) -> Path:
@@ -50,18 +50,18 @@ class Daemon:
 
     @property
     def log(self) -> str:
-        """Everything it has said so far, over all its lives."""
+        """The log of all its lives so far."""
         file = self.folder / "log"
         return file.read_text(encoding="utf-8") if file.exists() else ""
 
     @property
     def _written(self) -> int:
-        """How long the log is, in bytes."""
+        """The length of the log in bytes."""
         file = self.folder / "log"
         return file.stat().st_size if file.exists() else 0
 
     def _since(self, start: int) -> str:
-        """What it has said since then."""
+        """The log since this position."""
         with (self.folder / "log").open("rb") as file:
             file.seek(start)
             return file.read().decode()
@@ -87,18 +87,18 @@ class Daemon:
 
     @property
     def process_ended(self) -> bool:
-        """Whether there is no process now."""
+        """Whether no process is running."""
         return self.process is None or self.process.returncode is not None
 
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """End the process and give its exit code."""
+        """End the process and return its exit code."""
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(how)
         return await asyncio.wait_for(self.process.wait(), 15)
 
     async def get(self, path: str) -> tuple[int, str]:
-        """Status and text of an answer."""
+        """The status and text of an answer."""
         async with aiohttp.ClientSession() as session, session.get(self.url + path) as response:
             return response.status, await response.text()
 
@@ -107,14 +107,14 @@ class Daemon:
         return json.loads((await self.get(path))[1])
 
     async def metrics(self) -> dict[str, float]:
-        """Every series of a scrape, by its text."""
+        """Every series of a scrape by its text."""
         lines = (await self.get("/metrics"))[1].splitlines()
         return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
 
 @asynccontextmanager
 async def running(folder: Path, settings: dict[str, Any], **over: Any) -> AsyncIterator[Daemon]:
-    """A daemon that runs, and is gone at the end whatever happens."""
+    """A running daemon that is ended with the context."""
     daemon = Daemon(folder, settings, **over)
     try:
         await daemon.start()
@@ -130,18 +130,18 @@ def organization(org: Org, base_url: str, **over: Any) -> dict[str, Any]:
 
 
 def pricing(orgs: Iterable[Org]) -> list[dict[str, Any]]:
-    """That published prices hold for simulated organisations, as for the true ones."""
+    """Settings by which published prices apply to simulated organisations."""
     return [{"org": org.name, "like": "openai"} for org in orgs]
 
 
 async def drained(left: Callable[[], int], seconds: float) -> None:
-    """Wait until nothing is left. Fails when for so many seconds it did not become less."""
+    """Wait until nothing is left. Fails when it has not become less for this many seconds."""
     while least := left():
         await until(lambda least=least: left() < least, seconds)  # type: ignore[misc] # mypy cannot infer a default
 
 
 async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 45.0) -> None:
-    """Wait until something holds; it is asked often. Fails after so many seconds: what has to be quick is measured."""
+    """Wait until a condition holds, checking often. Fails after this many seconds; speed is measured elsewhere."""
     deadline = time.monotonic() + seconds
     while True:
         answer = holds()

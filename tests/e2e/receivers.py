@@ -1,4 +1,4 @@
-"""The other ends: a webhook receiver and a Slack, over real HTTP."""
+"""Receivers: a webhook and a Slack, over real HTTP."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ SIGNING = "whsec_" + "c2VjcmV0LW9mLXRoZS1lbmQtdG8tZW5kLXRlc3Rz"
 
 @dataclass
 class Inbox:
-    """What arrived, in order; `answer` decides what each arrival gets (200 without it)."""
+    """What arrived, in order; `answer` decides the response (200 without it)."""
 
     answer: Callable[[dict[str, Any]], web.Response | None] = lambda body: None
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    """The same as they came, of a webhook."""
+    """The raw bodies of a webhook."""
     ids: list[str] = field(default_factory=list)
     refused: int = 0
     signed: bool = True
-    """Whether signatures are checked; not where the sender's clock is made wrong."""
+    """Whether signatures are checked; not if the sender's clock is wrong."""
 
     def ends(self) -> list[str]:
-        """`org/job` of every end that a webhook told, in order of arrival."""
+        """`org/job` of every end that a webhook announced, in the order of arrival."""
         said = (body for body in self.bodies if body["data"]["job"]["status"] in ("succeeded", "failed", "cancelled"))
         return [f"{body['data']['org']}/{body['data']['job']['id']}" for body in said]
 
 
 @asynccontextmanager
 async def webhook(inbox: Inbox | None = None) -> AsyncIterator[Inbox]:
-    """A receiver that verifies each signature and keeps what it accepted."""
+    """A receiver that verifies signatures and records what it accepted."""
     box = inbox or Inbox()
 
     async def take(request: web.Request) -> web.Response:
@@ -61,7 +61,7 @@ async def webhook(inbox: Inbox | None = None) -> AsyncIterator[Inbox]:
 
 @asynccontextmanager
 async def slack(inbox: Inbox | None = None) -> AsyncIterator[Inbox]:
-    """An incoming webhook that answers as Slack's."""
+    """An incoming webhook that answers like Slack's."""
     box = inbox or Inbox()
 
     async def take(request: web.Request) -> web.Response:

@@ -33,12 +33,12 @@ def settings(simulation: Simulation, base_url: str, folder: Path, hook: Inbox, *
 
 
 def ends(hook: Inbox) -> Counter[tuple[str, str]]:
-    """How often the end of each batch was told, and how."""
+    """How often the end of each batch was announced, by event type."""
     return Counter((body["data"]["job"]["provider_id"].rpartition("/")[2], body["type"]) for body in hook.bodies)
 
 
 async def known(daemon: Daemon, count: int) -> None:
-    """Wait until it watches so many organisations: what ends after that is news."""
+    """Wait until it watches this many organisations: later ends are news."""
     await until(lambda: daemon.log.count('"event":"org.first_seen"') >= count)
 
 

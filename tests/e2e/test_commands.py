@@ -1,4 +1,4 @@
-"""The commands, as a shell sees them."""
+"""The commands, run from a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killed again and again in the middle of its work: no end is lost, and what is repeated is the same."""
+"""Killed again and again during its work: no end is lost, and repetitions are identical."""
 
 from __future__ import annotations
 

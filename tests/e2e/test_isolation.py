@@ -1,4 +1,4 @@
-"""Five sick organisations beside a healthy one: it notices nothing, and they come back by themselves."""
+"""Five failing organisations next to a healthy one, which is not affected; all recover by themselves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INTERVAL = 0.3
 
 @dataclass
 class Illnesses:
-    """A middleware that makes some organisations sick, by the key that asks."""
+    """A middleware that makes some organisations fail, by their key."""
 
     illness: dict[str, str] = field(default_factory=dict)
     asked: dict[str, list[float]] = field(default_factory=dict)

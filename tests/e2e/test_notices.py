@@ -1,4 +1,4 @@
-"""Budgets and the ends of models, by the real process: told once, to its last model, whatever happens in between."""
+"""Budgets and model shutdowns with the real process: announced once, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def configuration(simulation: Simulation, base_url: str, hook: Inbox, **over: An
 
 
 def in_days(days: int) -> str:
-    """A date from today on, in UTC."""
+    """A date this many days from today, in UTC."""
     return (datetime.fromtimestamp(time.time(), UTC) + timedelta(days=days)).date().isoformat()
 
 
 def ending(days: int) -> Any:
-    """The API's list of models, as if they all stopped so many days from now."""
+    """The API's list of models, all with a shutdown this many days from now."""
 
     @web.middleware
     async def dated(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -54,7 +54,7 @@ def ending(days: int) -> Any:
 
 
 async def train(simulation: Simulation, base_url: str, number: int, *, tokens: int = 1_000) -> None:
-    """A fine-tune of one of the organisations, to its end."""
+    """Train one job of an organisation to its end."""
     org = simulation.orgs[number % len(simulation.orgs)]
     file = await upload(base_url, org.key, training_file(examples=10, tokens=tokens))
     body = {"model": BASES[number % 2], "training_file": file, "hyperparameters": {"n_epochs": 1}}
@@ -120,7 +120,7 @@ async def test_a_budget_s_thresholds_are_told_once_through_a_kill(tmp_path: Path
 
 
 async def settled(daemon: Daemon, count: int) -> None:
-    """Wait until it knows that so many deliveries have arrived: one whose answer is lost in a crash is repeated."""
+    """Wait until it has recorded this many deliveries: one whose answer is lost in a crash is repeated."""
 
     async def known() -> bool:
         states = [one["state"] for one in (await daemon.json("/api/v1/deliveries"))["data"]]

@@ -1,4 +1,4 @@
-"""Each provider end to end, its dialect on one side and the notices on the other; and that no answer leaks a key."""
+"""Each provider end to end, from its dialect to notifications, and that no answer leaks a key."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ ENDS = {"succeeded", "failed", "cancelled"}
 
 @dataclass(frozen=True)
 class Expected:
-    """What a provider lets be known of a job that succeeded."""
+    """What a provider reveals about a succeeded job."""
 
     basis: str
     usd: Callable[[Job], float | None]
     exact: bool
-    """It tells when the training began; else the monitor takes the moment at which it sees that."""
+    """Whether it reports when the training began; otherwise the monitor uses the time at which it saw that."""
     failure: str | None = "provider"
-    """The class of a failure that was the provider's own fault."""
+    """The class of a failure for which the provider is responsible."""
 
 
 def per_million(dollars: float) -> Callable[[Job], float | None]:
@@ -56,7 +56,7 @@ def per_million(dollars: float) -> Callable[[Job], float | None]:
 EXPECTED = {
     "openai": Expected("computed", per_million(7), exact=True),
     "azure": Expected("computed", per_million(7), exact=True),
-    "together": Expected("reported", per_million(0.48), exact=True),  # of some jobs it tells no price
+    "together": Expected("reported", per_million(0.48), exact=True),  # for some jobs it reports no price
     "fireworks": Expected("reported", per_million(0.5), exact=False),
     "vertex": Expected("computed", per_million(7), exact=False),
     "bedrock": Expected("unknown", lambda job: None, exact=True),
@@ -64,7 +64,7 @@ EXPECTED = {
 
 
 def prices(folder: Path, models: dict[str, str]) -> Path:
-    """A price table of the operator's, with $7 for a million tokens of these providers' models."""
+    """An operator's price table with $7 per million tokens for these providers' models."""
     file = folder / "prices.yaml"
     rows = [
         {"models": [model], "provider": provider, "methods": ["supervised", "dpo"], "confidence": "A",
@@ -88,7 +88,7 @@ def settings(hook: Inbox, entry: dict[str, Any], folder: Path, models: dict[str,
 
 
 def told(hook: Inbox, job: Job) -> list[dict[str, Any]]:
-    """The ends that were told of a job. A job at Bedrock is called by its ARN."""
+    """The announced ends of a job. A job at Bedrock is identified by its ARN."""
     jobs = (body["data"]["job"] for body in hook.bodies)
     return [told for told in jobs if told["status"] in ENDS and told["id"].rpartition("/")[2] == job.id]
 
@@ -130,7 +130,7 @@ async def test_ends_are_told_with_their_times_and_costs(provider: str, tmp_path:
     assert failed["cost"] == {"usd": None, "basis": "unknown"} or float(failed["cost"]["usd"]) == 0
 
 
-# What an answer cannot be understood without.
+# Fields without which an answer cannot be parsed.
 STRUCTURE = {
     "object",
     "id",
@@ -148,7 +148,7 @@ STRUCTURE = {
 
 
 def parroted(value: Any, key: str, name: str = "") -> Any:
-    """The value with the key in each of its texts but those of its structure, and in fields of its own."""
+    """The value with the key appended to each text outside of its structure, and in additional fields."""
     if isinstance(value, dict):
         return {**{each: parroted(part, key, each) for each, part in value.items()}, "apiKey": key, key: key}
     if isinstance(value, list):
@@ -158,14 +158,14 @@ def parroted(value: Any, key: str, name: str = "") -> Any:
 
 
 def possessed(item: Any, key: str) -> Any:
-    """The item with the key instead of each of its texts."""
+    """The item with the key in place of each text."""
     if isinstance(item, dict):
         return {name: possessed(part, key) for name, part in item.items()}
     return key if isinstance(item, str) else item
 
 
 def parrot(keys: set[str]) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """A middleware that repeats the keys wherever an answer can hold one."""
+    """A middleware that repeats the keys wherever an answer can contain text."""
 
     @web.middleware
     async def repeat(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> web.StreamResponse:
@@ -187,7 +187,7 @@ def parrot(keys: set[str]) -> Callable[..., Awaitable[web.StreamResponse]]:
 
 
 def secrets_of(entry: dict[str, Any]) -> Iterator[str]:
-    """The credentials of an entry of the configuration."""
+    """The credentials in an entry of the configuration."""
     for name in ("api_key", "admin_key", "access_key_id", "secret_access_key", "session_token"):
         if name in entry:
             yield entry[name]
@@ -201,7 +201,7 @@ def stored(folder: Path) -> list[str]:
 
 
 async def said_by(daemon: Daemon, org: str) -> AsyncIterator[str]:
-    """Everything that can be asked of it."""
+    """The text of everything that can be requested from the daemon."""
     jobs = (await daemon.json("/api/v1/jobs"))["data"]
     pages = ["/", "/metrics", "/nowhere", "/api/v1/orgs", "/api/v1/jobs", "/api/v1/deliveries", "/api/v1/models",
              "/api/v1/costs", "/api/v1/budgets"]  # fmt: skip
@@ -215,7 +215,7 @@ async def said_by(daemon: Daemon, org: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def careless(provider: str, tmp_path: Path) -> AsyncIterator[tuple[Daemon, Inbox, Simulation, set[str]]]:
-    """The daemon at a provider that repeats its keys everywhere; each of two organisations has its kind of key."""
+    """The daemon at a provider that repeats its keys everywhere; the two organisations have different kinds of keys."""
     orgs = organisations(2, seed=5, providers=(provider,))
     simulation = Simulation(orgs, pace=BRISK, traffic=Traffic(history=6, in_use=1), seed=5)
     keys: set[str] = set()
@@ -249,7 +249,7 @@ async def test_a_key_in_any_field_of_any_answer_is_found_nowhere(provider: str, 
 
 
 def _wandb_keys(org: Org) -> set[str]:
-    """What the jobs of an organisation at Fireworks hold of its users' other accounts."""
+    """The keys of other accounts that an organisation's jobs at Fireworks contain."""
     from monitor.simulator.draws import derived  # noqa: PLC0415 - of no use to other tests
 
     return {derived(40, org.id, "wandb")} if org.provider == "fireworks" else set()

@@ -52,12 +52,12 @@ def pushed_to(simulation: Simulation, org: Org, daemon: Daemon) -> None:
 
 
 def told(hook: Inbox) -> Counter[str]:
-    """How often the end of each job was told."""
+    """How often the end of each job was announced."""
     return Counter(body["data"]["job"]["id"] for body in hook.bodies)
 
 
 async def send(daemon: Daemon, org: Org, job: str, *, id_: str = "wh_1", secret: str = SECRET) -> int:
-    """Push an end of a job, whatever the job really does; the status of the answer."""
+    """Push an end of a job, whatever the job's status is. Returns the status code of the answer."""
     body = json.dumps({"id": "evt_1", "type": "fine_tuning.job.succeeded", "data": {"id": job}})
     now = SystemClock().now()
     headers = {
@@ -83,7 +83,7 @@ async def test_an_end_that_is_pushed_is_told_at_once_though_the_next_poll_is_an_
             ended = simulation.job(org, job).plan.marks[-1].at
             metrics = await daemon.metrics()
     print(f"told {arrived - ended:.2f} s after the end")
-    assert arrived - ended < 4  # 0.5 s where the machine is idle; of it up to 0.25 until the simulator pushes
+    assert arrived - ended < 4  # 0.5 s on an idle machine, of which up to 0.25 s until the simulator pushes
     assert metrics[f'finetune_ends_first_seen_total{{by="push",org="{org.name}"}}'] == 1
     assert metrics[f'finetune_webhooks_received_total{{org="{org.name}",result="accepted"}}'] == 1
 
@@ -121,7 +121,7 @@ async def test_polls_and_pushes_and_a_kill_tell_each_end_once(tmp_path: Path) ->
             await until(lambda: set(told(hook)) == set(jobs))
             await until(lambda: _polls(daemon) >= 4)
     once = {(id_, body["data"]["job"]["id"]) for id_, body in zip(hook.ids, hook.bodies, strict=True)}
-    assert sorted(job for _, job in once) == sorted(jobs)  # what a kill has repeated has the same webhook-id
+    assert sorted(job for _, job in once) == sorted(jobs)  # repetitions after a kill have the same webhook-id
 
 
 def _polls(daemon: Daemon) -> int:
@@ -136,14 +136,14 @@ async def test_a_push_is_believed_only_once_the_provider_says_so_itself(tmp_path
             await until(lambda: daemon.log.count('"event":"org.first_seen"') == 2)
             (job,) = await run_jobs(simulation, base_url, org, 1)
             before = (await daemon.metrics())[f'finetune_org_polls_total{{org="{org.name}"}}']
-            assert await send(daemon, other, job) == 202  # another organisation's secret is good for its own jobs
+            assert await send(daemon, other, job) == 202  # the secret of another organisation is valid for its own jobs
             assert await send(daemon, org, "ftjob-unknown") == 202
             assert await send(daemon, org, "../models", id_="wh_2") == 400
 
             async def polled() -> bool:
                 return (await daemon.metrics())[f'finetune_org_polls_total{{org="{org.name}"}}'] >= before + 2
 
-            await until(polled)  # again, since the first look has not found it
+            await until(polled)  # again, since the first poll has not found it
             assert (await daemon.json(f"/api/v1/jobs/{org.name}/{job}"))["data"]["status"] in ("queued", "running")
             assert not hook.bodies
             assert (await daemon.json(f"/api/v1/jobs?org={other.name}"))["data"] == []
@@ -186,7 +186,7 @@ async def test_an_address_is_registered_by_a_command_and_its_secret_printed_once
         rotated = await command("rotate", "--url", url)
         secrets = simulation.endpoints(org)[endpoint.id].secrets
         assert rotated.stdout == f"{secrets[0]}\n"
-        assert secrets[1:] == endpoint.secrets  # which is good for another day
+        assert secrets[1:] == endpoint.secrets  # which stays valid for another day
         assert (await command("rotate", "--url", "https://elsewhere.example.com")).exit_code == 2
         assert (await command("list", name="lab")).exit_code == 2
         assert (await command("list", name="nobody")).exit_code == 2

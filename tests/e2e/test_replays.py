@@ -1,4 +1,4 @@
-"""What was told is told again, by command: the real process, real receivers, real commands."""
+"""Replays and requeues by command: the real process, real receivers, real commands."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ pytestmark = pytest.mark.fault("G3")
 
 @dataclass
 class Place:
-    """A daemon that may be told to repeat, and its organisation."""
+    """A daemon that accepts replays, and its organisation."""
 
     daemon: Daemon
     base_url: str
     org: Org
 
     async def create(self, *names: str) -> None:
-        """New jobs."""
+        """Create jobs with these names."""
         file = await upload(self.base_url, self.org.key, training_file(examples=10, tokens=1_000))
         for name in names:
             await create(self.base_url, self.org.key, training_file=file, model="gpt-4o-mini", suffix=name)
 
     async def notify(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and output of a `notify` command."""
+        """The exit code and output of a `notify` command."""
         code, out, err = await command("notify", *arguments, "--server", self.daemon.url)
         return code, out + err
 
     async def settled(self, state: str, count: int) -> None:
-        """Wait until so many envelopes, and no others, are in this state."""
+        """Wait until exactly this many deliveries are in this state."""
 
         async def there() -> bool:
             states = [one["state"] for one in (await self.daemon.json("/api/v1/deliveries"))["data"]]
@@ -53,7 +53,7 @@ class Place:
 
 @asynccontextmanager
 async def place(folder: Path, hook: Inbox, **over: Any) -> AsyncIterator[Place]:
-    """A daemon that watches one simulated organisation and tells a receiver of ends."""
+    """A daemon that watches one simulated organisation and announces ends to a receiver."""
     simulation = Simulation(organisations(1), pace=BRISK)
     async with serve(simulation) as base_url:
         server = {"listen": "127.0.0.1:0", "enable_lifecycle": True}

@@ -1,4 +1,4 @@
-"""No configured secret, and no part of one, is to be found in anything the program says."""
+"""No configured secret, and no part of one, appears in anything the program outputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def parts(secret: str) -> set[str]:
 
 
 def parrot(key: str) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """A middleware that repeats the key in everything, as errors of careless gateways do."""
+    """A middleware that repeats the key everywhere, like errors of careless gateways."""
 
     @web.middleware
     async def repeat(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> web.StreamResponse:

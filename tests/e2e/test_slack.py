@@ -1,4 +1,4 @@
-"""A Slack that says no: nothing is lost to a rate limit, and a refused message goes alone."""
+"""Slack refuses: nothing is lost to a rate limit, and a rejected message becomes a dead letter alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The announcement's story, and what follows a restart: real process, real HTTP on every side."""
+"""The story of OpenAI's announcement, and a restart: real process, real HTTP on every side."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def test_what_ended_while_it_was_down_is_told_once_and_history_never(tmp_p
 
 
 async def watched(daemon: Daemon, count: int) -> None:
-    """Wait until so many jobs are stored."""
+    """Wait until this many jobs are stored."""
 
     async def there() -> bool:
         metrics = await daemon.metrics()
@@ -133,7 +133,7 @@ async def watched(daemon: Daemon, count: int) -> None:
 
 
 async def rounds(daemon: Daemon, count: int) -> None:
-    """Wait until every organisation was polled so many times."""
+    """Wait until every organisation was polled this many times."""
 
     async def done() -> bool:
         polls = [

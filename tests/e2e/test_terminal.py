@@ -33,20 +33,20 @@ Command = asyncio.subprocess.Process
 
 @dataclass
 class Terminal:
-    """A command on a pseudo-terminal, and everything it wrote there."""
+    """A command on a pseudo-terminal, and its whole output."""
 
     process: Command
     written: bytearray
 
     @property
     def lines(self) -> list[str]:
-        """What can be read: every state of every line, without colours."""
+        """The readable text: every state of every line, without colours."""
         return [ANSI.sub("", part) for part in re.split(r"[\r\n]+", self.written.decode(errors="replace")) if part]
 
 
 @asynccontextmanager
 async def terminal(*arguments: str, environ: Mapping[str, str], columns: int = 80) -> AsyncIterator[Terminal]:
-    """A command on a terminal of so many columns; it is gone at the end."""
+    """Run a command on a terminal of this width; it is ended with the context."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = await started(*arguments, environ=environ, stdin=theirs, stdout=theirs, stderr=theirs)
@@ -71,14 +71,14 @@ async def terminal(*arguments: str, environ: Mapping[str, str], columns: int = 8
 
 
 async def started(*arguments: str, environ: Mapping[str, str], **streams: Any) -> Command:
-    """A command, with variables and streams of its own."""
+    """Start a command with these variables and streams."""
     left = {name: text for name, text in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
     environ = {**left, "TERM": "xterm", "PYTHONUNBUFFERED": "1", **environ}
     return await asyncio.create_subprocess_exec(sys.executable, "-m", "monitor", *arguments, env=environ, **streams)
 
 
 async def ended(process: Command) -> None:
-    """Make sure that it is gone."""
+    """Make sure that the process has ended."""
     if process.returncode is None:
         process.kill()
     await process.wait()
@@ -93,7 +93,7 @@ class Place:
     org: Org
 
     async def create(self, examples: int = 60) -> str:
-        """A new job that the daemon knows."""
+        """Create a job and wait until the daemon knows it."""
         file = await upload(self.base_url, self.org.key, training_file(examples=examples, tokens=100 * examples))
         job_id = await create(self.base_url, self.org.key, training_file=file, model="gpt-3.5-turbo", suffix="tone")
 
@@ -105,13 +105,13 @@ class Place:
 
     @property
     def server(self) -> dict[str, str]:
-        """The variable that says where the daemon is."""
+        """The variable with the daemon's address."""
         return {"FINETUNE_MONITOR_SERVER": self.daemon.url}
 
 
 @asynccontextmanager
 async def place(folder: Path, pace: Pace = CALM) -> AsyncIterator[Place]:
-    """On a port that outlives the daemon."""
+    """A place whose port stays the same across restarts of the daemon."""
     simulation = Simulation(organisations(1), pace=pace)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Certificates for tests, made anew by each run: an authority, what it signed, and what another one signed."""
+"""Certificates for tests, created in each run: an authority, certificates it signed, and one of another."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Certificate:
 
     @property
     def cert(self) -> Path:
-        """The certificate, PEM."""
+        """The path of the certificate (PEM)."""
         return _FOLDER / f"{self.name}.crt"
 
     @property
     def key(self) -> Path:
-        """The private key, PEM."""
+        """The path of the private key (PEM)."""
         return _FOLDER / f"{self.name}.key"
 
 
@@ -39,7 +39,7 @@ IMPOSTOR = Certificate("impostor")
 
 
 def client_side(of: Certificate | None = None, *, highest: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """What a client trusts, and which certificate it shows."""
+    """A client's TLS context, by default without a client certificate."""
     context = ssl.create_default_context(cafile=str(AUTHORITY))
     if of is not None:
         context.load_cert_chain(of.cert, of.key)

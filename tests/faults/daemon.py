@@ -1,4 +1,4 @@
-"""The real process beside hostile organisations, watched from outside: what it asks, tells, shows, and takes."""
+"""The real process with hostile organisations, observed from outside: requests, notifications, state and memory."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.faults.hostile import Hostile, served
 from tests.faults.machine import stopwatch
 
 INTERVAL = 0.3
-SLACK = 1.0  # seconds beyond an interval that nobody has to wait for
+SLACK = 1.0  # seconds beyond an interval that are tolerated
 
 
 @dataclass
 class Told:
-    """One notification as it arrived."""
+    """A notification as it arrived."""
 
     at: float
     org: str
@@ -37,41 +37,41 @@ class Told:
 
 @dataclass
 class WatchedDaemon:
-    """Organisations, the process that watches them, and what is seen of it."""
+    """A daemon with its organisations, and the observations of it."""
 
     apis: dict[str, Hostile]
     daemon: Daemon
     hook: Inbox
     told: list[Told] = field(default_factory=list)
     answers: list[float] = field(default_factory=list)
-    """How long each `/-/healthy` took, in seconds."""
+    """The duration of each `/-/healthy`, in seconds."""
     rss: int = 0
-    """The process's largest resident size, in MB."""
+    """The largest resident size of the process, in MB."""
 
     def of(self, org: str) -> list[tuple[str, str]]:
-        """Job and word of everything told of one organisation."""
+        """The job and event type of every notification about one organisation."""
         return [(told.job, told.word) for told in self.told if told.org == org]
 
     async def orgs(self) -> dict[str, dict[str, Any]]:
-        """How the process sees its organisations."""
+        """The organisations as the API shows them."""
         return {org["org"]: org for org in (await self.daemon.json("/api/v1/orgs"))["data"]}
 
     async def troubles(self) -> dict[str, str | None]:
-        """What it says is wrong, by organisation."""
+        """The trouble of each organisation."""
         return {name: (org["trouble"] or {}).get("reason") for name, org in (await self.orgs()).items()}
 
     async def up(self, *names: str) -> bool:
-        """Whether these organisations' last polls succeeded."""
+        """Whether the last polls of these organisations succeeded."""
         seen = await self.orgs()
         return all(seen[name]["up"] for name in names or self.apis)
 
     async def job(self, org: str, job_id: str) -> dict[str, Any]:
-        """A job as the process shows it."""
+        """A job as the API shows it."""
         shown: dict[str, Any] = (await self.daemon.json(f"/api/v1/jobs/{org}/{job_id}")).get("data", {})
         return shown
 
     async def polled(self, org: str, times: int = 1) -> None:
-        """Wait for so many more polls of an organisation to end, well or not."""
+        """Wait for this many more polls of an organisation to end, successfully or not."""
         name = f'finetune_org_polls_total{{org="{org}"}}'
         before = (await self.daemon.metrics()).get(name, 0.0)
 
@@ -81,7 +81,7 @@ class WatchedDaemon:
         await until(done)
 
     async def ends(self, org: str, job_id: str, status: str = "succeeded", within: float = 20.0) -> float:
-        """A job ends and is told of, once; seconds that took."""
+        """End a job and wait for its only notification. Returns the seconds that took."""
         api = self.apis[org]
         api.move(job_id, status)
         await until(lambda: (job_id, status) in self.of(org), within)
@@ -89,7 +89,7 @@ class WatchedDaemon:
         return arrived - api.ended[job_id]
 
     def gap(self, org: str, since: float = 0.0) -> float:
-        """The longest pause between two polls of an organisation, the last of them not over yet."""
+        """The longest pause between two polls of an organisation, including the current one."""
         moments = [at for at in self.apis[org].lists() if at >= since]
         return max(b - a for a, b in itertools.pairwise([*moments, time.monotonic()]))
 
@@ -105,7 +105,7 @@ async def watched(
     signed: bool = True,
     **over: Any,
 ) -> AsyncIterator[WatchedDaemon]:
-    """The process and its organisations. At the end: it asked read-only, each with its own key, and always answered."""
+    """A daemon with its organisations. Finally checks that all requests were GETs with the right key, and liveness."""
     told: list[Told] = []
 
     def keep(body: dict[str, Any]) -> web.Response | None:
@@ -142,7 +142,7 @@ async def watched(
 
 @asynccontextmanager
 async def unsigned(keep: Callable[[dict[str, Any]], object]) -> AsyncIterator[str]:
-    """The URL of a receiver that asks for no signature."""
+    """A receiver that accepts unsigned webhooks. Yields its URL."""
 
     async def take(request: web.Request) -> web.Response:
         keep(await request.json())
@@ -179,7 +179,7 @@ async def _watch(seen: WatchedDaemon) -> None:
 
 
 async def _healthy(url: str) -> bool:
-    """One request on a connection of its own."""
+    """GET /-/healthy on a new connection."""
     place = urlsplit(url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
     try:
@@ -190,7 +190,7 @@ async def _healthy(url: str) -> bool:
 
 
 def memory(daemon: Daemon) -> int:
-    """The resident size of the process now, in MB."""
+    """The current resident size of the process in MB."""
     assert daemon.process is not None
     try:
         lines = Path(f"/proc/{daemon.process.pid}/status").read_text(encoding="ascii").splitlines()

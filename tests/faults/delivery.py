@@ -1,4 +1,4 @@
-"""A real store and real couriers that bring its envelopes to receivers over real HTTP."""
+"""A real store and real couriers that deliver to receivers over real HTTP."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ BRISK = DeliveryPolicy(timeout=0.5, retry_base=0.1, retry_max=0.4, max_age=timed
 
 
 def hook(name: str, target: Target, **over: Any) -> WebhookSettings:
-    """A webhook notifier."""
+    """A webhook notifier for the target."""
     return WebhookSettings.model_validate(
         {"name": name, "type": "webhook", "url": target.url, "secret": SIGNING, **over}
     )
 
 
 def slack(name: str, target: Target) -> SlackSettings:
-    """Slack by incoming webhook."""
+    """A Slack notifier with an incoming webhook."""
     return SlackSettings.model_validate({"name": name, "type": "slack", "webhook_url": target.url})
 
 
 def bot(name: str, target: Target, channel: str = "#c") -> SlackSettings:
-    """Slack by token."""
+    """A Slack notifier with a bot token."""
     return SlackSettings.model_validate(
         {"name": name, "type": "slack", "token": "xoxb-1-abcdefghijkl", "channel": channel, "api_url": target.url}
     )
@@ -58,7 +58,7 @@ class Couriers:
     sent: Counter[str] = field(default_factory=Counter)
 
     async def enqueue(self, *jobs: str, to: tuple[str, ...], **over: Any) -> None:
-        """One envelope for each job and notifier, in one transaction."""
+        """Add a delivery for each job and notifier, in one transaction."""
         envelopes = tuple(
             Delivery(subject=job_subject("research", job), seq=1, notifier=name, message=message(job, **over))
             for job in jobs
@@ -70,11 +70,11 @@ class Couriers:
         self.version += 1
 
     async def posted(self, state: str | None = None) -> list[DeliverySummary]:
-        """The newest 500 envelopes."""
+        """The newest 500 deliveries."""
         return list((await self.store.reader.deliveries(state=state, limit=500)).items)
 
     async def states(self, notifier: str) -> Counter[str]:
-        """How many envelopes of a notifier are in each state."""
+        """How many deliveries of a notifier are in each state."""
         found: Counter[str] = Counter()
         after = None
         while True:
@@ -89,7 +89,7 @@ class Couriers:
 async def running_couriers(
     folder: Path, *settings: NotifierSettings, policy: DeliveryPolicy = BRISK, clock: Clock | None = None
 ) -> AsyncIterator[Couriers]:
-    """An couriers whose couriers are at work."""
+    """Start couriers for these notifiers."""
     of, redactor, lanes, own = clock or SystemClock(), Redactor(), Lanes(), ProcessMetrics()
     own.watch(["research"], [one.name for one in settings])
     async with opened(f"sqlite:///{folder / 'monitor.db'}", clock=of) as store, notifiers.session() as session:
@@ -113,7 +113,7 @@ async def running_couriers(
 
 
 def message(job: str, **over: Any) -> Message:
-    """A failed job."""
+    """The message of a failed job."""
     fields: dict[str, Any] = {
         "type": "finetune.job.failed",
         "at": SystemClock().now(),

@@ -1,4 +1,4 @@
-"""A fine-tuning API of one organisation, on a raw socket, whose jobs are ours to move and whose answers go wrong."""
+"""A fine-tuning API of one organisation on a raw socket, whose jobs tests control and whose answers may be faulty."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """One request as it came, and the line on which the answer goes out."""
+    """A request with the connection for its answer."""
 
     at: float
     method: str
     path: str
-    """Behind `/v1/fine_tuning/`."""
+    """The path after `/v1/fine_tuning/`."""
     after: str | None
     limit: int
     headers: dict[str, str]
@@ -38,57 +38,58 @@ class Call:
                 await asyncio.sleep(pause)
 
     async def answer(self, status: int, content: bytes, *headers: str) -> None:
-        """A whole answer."""
+        """Send a complete answer."""
         await self.say(http(content, *headers, status=status))
 
     async def refuse(self, status: int, message: str = "no", *headers: str, code: str | None = None) -> None:
-        """An error in OpenAI's envelope."""
+        """Send an error in OpenAI's envelope."""
         envelope = {"error": {"message": message, "type": "x", "param": None, "code": code}}
         await self.answer(status, json.dumps(envelope).encode(), *headers)
 
     async def silence(self) -> None:
-        """Nothing, until the other end has enough."""
+        """Send nothing until the client closes the connection."""
         await self.reader.read()
 
     def reset(self) -> None:
-        """RST."""
+        """Reset the connection (RST)."""
         self.writer.transport.abort()
 
 
 Fault = Callable[["Hostile", Call], Awaitable[bool | None]]
-"""Answers instead. True asks for the true answer after all; the connection ends after anything else."""
+"""Answers in place of the true answer. After True the true answer is sent; after anything else the connection is
+closed."""
 
 
 @dataclass
 class Hostile:
-    """The truth of one organisation, what was asked, and what is wrong now."""
+    """The true state of one organisation, the received requests, and the current fault."""
 
     name: str
     url: str = ""
     key: str = ""
     fault: Fault | None = None
     jobs: list[Item] = field(default_factory=list)
-    """Newest first."""
+    """The jobs, newest first."""
     events: dict[str, list[Item]] = field(default_factory=dict)
-    """Newest first."""
+    """The events by job id, newest first."""
     asked: list[Call] = field(default_factory=list)
     connections: int = 0
     open: int = 0
     page_limit: int = 100
     ended: dict[str, float] = field(default_factory=dict)
-    """Monotonic moments of the ends."""
+    """The monotonic times at which jobs ended."""
 
     def __post_init__(self) -> None:
         self.key = self.key or f"sk-proj-{self.name}-Zk3vN8qWx2LmT7Rb5YcD1fHsJ9gPaE4u"
 
     def begin(self, job_id: str, status: str = "running", **over: Any) -> Item:
-        """A new job, at the top of the list."""
+        """Add a new job to the top of the list."""
         made = job(job_id, status, **over)
         self.jobs.insert(0, made)
         return made
 
     def move(self, job_id: str, status: str, **over: Any) -> None:
-        """A job's status changes; an end has its time."""
+        """Change a job's status; a final status gets an end time."""
         found = next(each for each in self.jobs if each["id"] == job_id)
         found["status"] = status
         if status in ("succeeded", "failed", "cancelled"):
@@ -98,14 +99,14 @@ class Hostile:
         found.update(over)
 
     def page(self, items: list[Item], call: Call) -> Item:
-        """A page as the true API gives it."""
+        """The page that the true API returns."""
         ids = [each["id"] for each in items]
         start = 0 if call.after is None else ids.index(call.after) + 1
         size = min(call.limit, self.page_limit)
         return {"object": "list", "data": items[start : start + size], "has_more": start + size < len(items)}
 
     async def true(self, call: Call) -> None:
-        """The true answer."""
+        """Send the true answer."""
         jobs = {each["id"]: each for each in self.jobs}
         found: Item | None = None
         match call.path.split("/"):
@@ -121,11 +122,11 @@ class Hostile:
             await call.answer(200, json.dumps(found).encode())
 
     def lists(self) -> list[float]:
-        """When the first page of the list was asked for."""
+        """When the first page of the list was requested."""
         return [call.at for call in self.asked if call.path == "jobs" and call.after is None]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         self.connections += 1
         self.open += 1
         try:
@@ -138,14 +139,14 @@ class Hostile:
                 if more:
                     await self.true(call)
         except (OSError, EOFError, asyncio.IncompleteReadError, ssl.SSLError):
-            pass  # the other end has enough
+            pass  # the client has closed the connection
         finally:
             self.open -= 1
             writer.close()
 
 
 def read(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Call:
-    """A request's head."""
+    """Parse the head of a request."""
     first, *lines = head.decode().split("\r\n")
     method, target, _ = first.split(" ")
     url = urlsplit(target)
@@ -158,19 +159,19 @@ def read(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 
 
 def http(content: bytes, *headers: str, status: int = 200) -> bytes:
-    """A whole HTTP answer; one with a length or a transfer coding of its own gets no other."""
+    """A complete HTTP answer, with Content-Length unless the headers define the length."""
     names = " ".join(headers).lower()
     sizes = [] if "content-length" in names or "transfer-encoding" in names else [f"Content-Length: {len(content)}"]
     return "\r\n".join([f"HTTP/1.1 {status} X", *sizes, *headers, "", ""]).encode("latin-1") + content
 
 
 def listing(*items: object, has_more: object = False) -> bytes:
-    """A page as bytes."""
+    """A page as a complete answer."""
     return json.dumps({"object": "list", "data": items, "has_more": has_more}).encode()
 
 
 def job(job_id: str, status: str = "running", **over: Any) -> Item:
-    """A job object as OpenAI gives it, created now."""
+    """A job object in OpenAI's form, created now."""
     return {
         "object": "fine_tuning.job",
         "id": job_id,
@@ -195,7 +196,7 @@ def event(event_id: object, message: str = "x", **over: Any) -> Item:
 
 @asynccontextmanager
 async def served(*apis: Hostile, tls: ssl.SSLContext | None = None, host: str = "localhost") -> AsyncIterator[None]:
-    """Every organisation on a port of its own."""
+    """Serve every organisation on its own port."""
     servers = []
     tasks: set[asyncio.Task[Any]] = set()
 
@@ -207,7 +208,7 @@ async def served(*apis: Hostile, tls: ssl.SSLContext | None = None, host: str = 
             try:
                 await api.serve(reader, writer)
             except asyncio.CancelledError:
-                pass  # the test is over; asyncio's streams would report it as a fault
+                pass  # the test is over; asyncio's streams would report this as an error
             finally:
                 tasks.discard(task)
 

@@ -1,4 +1,4 @@
-"""Text from outside that would do harm, and jobs and messages full of it."""
+"""Harmful text from outside, and jobs and messages that are full of it."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 
 def seen(item: dict[str, Any]) -> Tracked | None:
-    """The item as the border lets it in; None where it does not."""
+    """The item as the provider's parser returns it; None if it rejects it."""
     jobs = answers.jobs({"created_at": answers.CREATED, **item}).items
     return tracked(jobs[0]) if jobs else None
 
 
 def told(of: Tracked) -> Message:
-    """What a notification of it says."""
+    """The message of a notification about the job."""
     job = of.job
     moved = Transition(
         org=job.org, job=job.id, seq=2, at=NOON, kind=TransitionKind.MOVED, before=None, after=job.status
@@ -64,7 +64,7 @@ def told(of: Tracked) -> Message:
 
 
 def raw(nasty: str, status: Status = Status.FAILED) -> Message:
-    """A message into which everything came as it was, past the border."""
+    """A message with the raw text in every field, as if it had bypassed the parser."""
     return Message(
         type=nasty, at=NOON, title=nasty, severity=Severity.BAD,
         subject=job_subject(nasty, nasty), event_type=EventType(status.value),
@@ -77,7 +77,7 @@ def health() -> Health:
 
 
 def plainly(of: Job) -> Job:
-    """The same job with names that nobody fears; what is empty to the eye stays empty."""
+    """The same job with harmless names; invisible ones stay empty."""
 
     def plain(words: str | None) -> str | None:
         return words and ("x" if any(char.isprintable() for char in words[:80]) else "")
@@ -92,7 +92,7 @@ def plainly(of: Job) -> Job:
 
 
 def assert_inert(text: str, *, breaks: str = "") -> None:
-    """Nothing in it steers a terminal or turns the direction of writing."""
+    """Assert that the text contains no control or bidirectional characters."""
     odd = {char for char in text if unicodedata.category(char) in {"Cc", "Cs"} and char not in breaks}
     odd |= {char for char in text if char in "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
     assert odd == set()

@@ -1,7 +1,7 @@
-"""Run as a process: reads one organisation's books into a database, over and over, until it is killed.
+"""Run as a process: imports an organisation's usage and bills into a database, repeatedly, until it is killed.
 
-It has many lives: for each line that it is told, a copy of it begins to read, and says its number. The modules are
-loaded once, so that lives can be short.
+It reads commands: for each line a forked copy starts importing, and its process id is printed. Modules are loaded only
+once, so that lives can be short.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if __name__ == "__main__":
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
-            os.dup2(2, 1)  # its log is no answer
+            os.dup2(2, 1)  # the log must not be mistaken for an answer
             anyio.run(main, sys.argv[1], sys.argv[2])
         print(child, flush=True)
         os.waitpid(child, 0)

@@ -1,6 +1,6 @@
-"""Kills the real process again and again, and judges from outside: the receiver against the truth.
+"""Kills the real process again and again, and compares what the receiver got with the truth.
 
-As a program: `python -m tests.faults.kill_campaign 200` prints the figures and fails when one of them breaks a promise.
+`python -m tests.faults.kill_campaign 200` prints the figures and fails when a promise is broken.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 from tests.faults.scenario import Scenario, running_scenario
 
 IN_FLIGHT = 8
-"""Deliveries that one notifier has under way at once."""
+"""The deliveries that one notifier sends concurrently."""
 ALL_WORDS = ["appeared", "started", "succeeded", "failed", "cancelled", "stalled"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What came of it."""
+    """The figures of a campaign."""
 
     kills: int
     ended: int
@@ -50,7 +50,7 @@ class Figures:
 
 
 async def campaign(folder: Path, kills: int, *, seed: int = 20231, orgs: int = 2) -> Figures:
-    """Kill so many times at random moments, of starting and of working, and count."""
+    """Kill the process this many times at random moments of its start and its work."""
     dice = random.Random(seed)
     async with running_scenario(folder, orgs=orgs, routes=[{"on": ALL_WORDS, "notify": ["hook"]}]) as scenario:
         for number in range(kills):
@@ -72,7 +72,7 @@ async def _killed_while_it_starts(scenario: Scenario, seconds: float) -> None:
 
 
 async def figures(scenario: Scenario, kills: int) -> Figures:
-    """Wait for what is still to come, and count."""
+    """Wait for all deliveries and compute the figures."""
     ended = scenario.ended()
     with suppress(AssertionError):
         await scenario.all_told(60)
@@ -92,7 +92,7 @@ async def figures(scenario: Scenario, kills: int) -> Figures:
 
 
 def main(kills: int) -> int:
-    """Run it in a folder of its own."""
+    """Run a campaign in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
         found = asyncio.run(campaign(Path(folder), kills))
     print(found)

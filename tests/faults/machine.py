@@ -1,4 +1,4 @@
-"""What a test does to the machine under the process: small disks, failing system calls, limits, bare surroundings."""
+"""Faults of the machine: small disks, failing system calls, limits, restricted environments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 
 @contextmanager
 def tmpfs(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of so many bytes; skips the test where mounting is not allowed."""
+    """A file system of this size; skips the test where mounting is not allowed."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
@@ -31,12 +31,12 @@ def tmpfs(folder: Path, size: str) -> Iterator[Path]:
 
 
 def resize(folder: Path, size: str) -> None:
-    """Give the file system another size."""
+    """Change the size of the file system."""
     subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
 
 
 def fill(folder: Path) -> Path:
-    """Write a file until there is no room; gives it, so that it can be removed."""
+    """Write a file until the disk is full. Returns its path."""
     ballast = folder / "ballast"
     with ballast.open("ab", buffering=0) as file:
         for size in (1 << 20, 1 << 16, 1 << 12, 1):
@@ -52,7 +52,7 @@ def fill(folder: Path) -> Path:
 
 @asynccontextmanager
 async def failing(pid: int, calls: str, how: str, log: Path) -> AsyncIterator[None]:
-    """Let system calls of a process fail, `how` in strace's words, for as long as the context lasts."""
+    """Make system calls of a process fail as described in strace's syntax, while the context lasts."""
     needs("strace")
     strace = await asyncio.create_subprocess_exec(
         "strace", "-f", "-q", "-p", str(pid), "-o", str(log), "-e", f"trace={calls}", "-e", f"inject={calls}:{how}",
@@ -70,7 +70,7 @@ async def failing(pid: int, calls: str, how: str, log: Path) -> AsyncIterator[No
 
 
 def needs(*programs: str) -> None:
-    """Skip the test where a program is missing."""
+    """Skip the test if a program is missing."""
     for program in programs:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
@@ -83,7 +83,7 @@ NOBODY = (
 
 
 def for_everybody() -> tuple[str, ...]:
-    """How Python is started where one is uid 65534; skips the test where that cannot be."""
+    """The command that starts Python as uid 65534; skips the test where that is impossible."""
     needs("setpriv")
     path = ":".join([str(Path(__file__).parents[2]), sysconfig.get_path("purelib")])
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -96,16 +96,16 @@ def for_everybody() -> tuple[str, ...]:
 
 
 def allowed(*command: str) -> None:
-    """Skip the test where this command fails."""
+    """Skip the test if this command fails."""
     needs(command[0])
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip(f"{command[0]} is not allowed here")
 
 
 def stopwatch(pid: int | None = None) -> Callable[[], float]:
-    """Seconds since this call, of which the machine gave time to the process (this one, where none is named).
+    """A function that returns the seconds since this call, without the time for which threads waited for a CPU.
 
-    What its threads waited for a processor is taken off, so that the load of others breaks no promise.
+    For this process, unless another is named. So the load of the machine breaks no promise.
     """
     pid = pid or os.getpid()
     began, waited = time.monotonic(), _waits(pid)
@@ -118,9 +118,9 @@ def stopwatch(pid: int | None = None) -> Callable[[], float]:
 
 
 def _waits(pid: int) -> dict[str, int]:
-    """How long each thread was ready to run and did not, in nanoseconds; nothing where the kernel does not say."""
+    """How long each thread was ready but not running, in nanoseconds; empty where the kernel does not report it."""
     found = {}
     for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the thread has ended
             found[file.parent.name] = int(file.read_text(encoding="ascii").split()[1])
     return found

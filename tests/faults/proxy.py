@@ -1,4 +1,4 @@
-"""A TCP proxy that delays, slows down, cuts and resets what goes through it."""
+"""A TCP proxy that delays, slows down, cuts and resets connections."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from typing import Any
 
 @dataclass
 class Proxy:
-    """What is wrong with the line now."""
+    """The faults of the connections."""
 
     port: int = 0
     latency: tuple[float, float] = (0.0, 0.0)
-    """Seconds before each piece goes on: between these."""
+    """Seconds of delay per piece: between these values."""
     rate: float = 0.0
-    """Bytes a second towards the client; 0 is without limit."""
+    """Bytes per second towards the client; 0: unlimited."""
     resets: float = 0.0
     """The share of connections that are reset after some bytes."""
     stalled: bool = False
-    """Nothing goes through, and nobody is told."""
+    """Whether nothing passes, without closing connections."""
     connections: int = 0
     dice: random.Random = field(default_factory=lambda: random.Random(3))
 
     @property
     def url(self) -> str:
-        """The base URL behind the proxy."""
+        """The base URL through the proxy."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Towards the client, with everything that is wrong."""
+        """Copy towards the client, with faults."""
         left = self.dice.randrange(1, 600) if self.dice.random() < self.resets else 1 << 60
         while piece := await reader.read(int(self.rate / 10) or 65536):
             await asyncio.sleep(self.dice.uniform(*self.latency) + (0.1 if self.rate else 0.0))
@@ -47,14 +47,14 @@ class Proxy:
         writer.close()
 
     async def _through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Towards the server."""
+        """Copy towards the server."""
         while piece := await reader.read(65536):
             writer.write(piece)
             await writer.drain()
         writer.close()
 
     async def serve(self, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         self.connections += 1
         behind, to = await asyncio.open_connection("127.0.0.1", target)
         try:
@@ -66,7 +66,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxied(target: int, proxy: Proxy) -> AsyncIterator[Proxy]:
-    """The proxy before a port of this machine."""
+    """Run the proxy in front of a local port."""
     tasks: set[asyncio.Task[Any]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

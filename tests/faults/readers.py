@@ -1,6 +1,6 @@
-"""Many readers of one page at once, in a process of their own, so that the test's own servers are not kept busy.
+"""Requests one page with many clients at once, in a separate process, so that the test's servers are not slowed down.
 
-usage: python -m tests.faults.readers URL COUNT      prints how many answers had which status, and the seconds it took
+usage: python -m tests.faults.readers URL COUNT prints the number of answers per status, and the seconds it took
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import aiohttp
 
 
 async def read(url: str, count: int) -> Counter[int]:
-    """All at the same time."""
+    """Send all requests at the same time."""
     timeout, connector = aiohttp.ClientTimeout(total=60), aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as client:
 

@@ -1,4 +1,4 @@
-"""The real process between a simulated provider, of which the truth is known, and a receiver that keeps all it gets."""
+"""The real process between a simulated provider, whose truth is known, and a receiver that records everything."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ QUICK = Pace(
 )
 BUSY = Traffic(history=5, gap=(0.4, 1.2))
 PATIENT = 60.0
-"""Seconds to wait for what must come: the machine may have other things to do."""
+"""Seconds to wait for what must arrive, even if the machine is loaded."""
 
 
 @dataclass
 class Arrival:
-    """One webhook, as the receiver saw it."""
+    """A received webhook."""
 
     key: str
     data: str
@@ -43,21 +43,21 @@ class Arrival:
 
 @dataclass
 class Scenario:
-    """A daemon at work. `lives` counts its starts, for those who kill it."""
+    """A running daemon; `lives` counts its starts."""
 
     simulation: Simulation
     daemon: Daemon
     hook: Inbox
     born: float = 0.0
-    """When the baseline was known: what ended after that must be told."""
+    """When the baseline was complete: later ends must be announced."""
     before: float = 0.0
-    """Before the first look: what ended by then is history, and must not be told."""
+    """The time before the first poll: earlier ends are history and must not be announced."""
     lives: int = 1
     arrivals: list[Arrival] = field(default_factory=list)
     on_arrival: Callable[[dict[str, Any]], web.Response | None] = lambda body: None
 
     def take(self, body: dict[str, Any]) -> web.Response | None:
-        """Keep what arrived, accepted or not."""
+        """Record an arrival, accepted or not."""
         given = self.on_arrival(body)
         if given is None:
             key = f"{body['data']['transition']['id']} {body['type']}"
@@ -66,7 +66,7 @@ class Scenario:
         return given
 
     def ended(self, since: float | None = None) -> set[str]:
-        """`org/job` of every job that ended since the baseline, or since that moment, until now."""
+        """`org/job` of every job that ended between the baseline, or `since`, and now."""
         start, stop = self.born if since is None else since, time.time()
         return {
             f"{org.name}/{job.id}"
@@ -76,9 +76,9 @@ class Scenario:
         }
 
     async def all_told(self, seconds: float = PATIENT) -> set[str]:
-        """Wait until everything that has ended by now was told; gives what that was.
+        """Wait until every end so far was announced. Returns these ends.
 
-        It is lost when for so many seconds nothing of it came: how long all of it takes is the machine's matter.
+        Fails when none has arrived for this many seconds; the total time depends on the machine.
         """
         ended = self.ended()
         try:
@@ -89,7 +89,7 @@ class Scenario:
         return ended
 
     def repeats(self) -> list[Arrival]:
-        """What arrived again."""
+        """The arrivals of deliveries that had arrived before."""
         seen: set[str] = set()
         again = []
         for arrival in self.arrivals:
@@ -99,9 +99,9 @@ class Scenario:
         return again
 
     def repeats_by_crash(self) -> Counter[int]:
-        """How many arrived again for each crash, which is the end of the life in which the copy before arrived.
+        """The number of repetitions for each crash, which is the end of the life in which the earlier copy arrived.
 
-        The copy after it may come much later, when the next life was too short to send it.
+        The later copy may arrive much later, if the next life was too short to send it.
         """
         latest: dict[str, int] = {}
         found: Counter[int] = Counter()
@@ -112,22 +112,22 @@ class Scenario:
         return found
 
     def bodies(self) -> int:
-        """How many ids arrived with more than one body."""
+        """How many ids arrived with different bodies."""
         distinct = {(arrival.key, arrival.data) for arrival in self.arrivals}
         return sum(1 for count in Counter(key for key, _ in distinct).values() if count > 1)
 
     def false(self) -> set[str]:
-        """Ends that were told and never were, or were history."""
+        """Announced ends that never happened, or were history."""
         return set(self.hook.ends()) - self.ended(self.before)
 
     def assert_sound(self, repeats: int = 0) -> None:
-        """Nothing false, no id with two bodies, and no more repeats than that."""
+        """Assert that there are no false ends, no id with two bodies, and at most this many repetitions."""
         assert self.false() == set()
         assert self.bodies() == 0
         assert len(self.repeats()) <= repeats, [arrival.key for arrival in self.repeats()]
 
     async def alive(self) -> float:
-        """How long `/-/healthy` takes, which says that all is well."""
+        """Assert that `/-/healthy` succeeds. Returns its duration in seconds."""
         assert self.daemon.process is not None
         took = stopwatch(self.daemon.process.pid)
         status, text = await self.daemon.get("/-/healthy")
@@ -135,25 +135,25 @@ class Scenario:
         return took()
 
     async def ready(self) -> bool:
-        """What `/-/ready` says."""
+        """Whether `/-/ready` succeeds."""
         return (await self.daemon.get("/-/ready"))[0] == 200
 
     async def unready(self) -> bool:
-        """The contrary."""
+        """Whether `/-/ready` fails."""
         return not await self.ready()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send the process a signal."""
+        """Send a signal to the process."""
         assert self.daemon.process is not None
         self.daemon.process.send_signal(number)
 
     async def again(self) -> None:
-        """Start it once more."""
+        """Start the process again."""
         self.lives += 1
         await self.daemon.start()
 
     async def gone(self, seconds: float = PATIENT) -> int:
-        """Wait until the process has ended by itself, and give its exit code."""
+        """Wait until the process has ended by itself. Returns its exit code."""
         assert self.daemon.process is not None
         return await asyncio.wait_for(self.daemon.process.wait(), seconds)
 
@@ -171,7 +171,7 @@ async def running_scenario(
     signed: bool = True,
     **over: Any,
 ) -> AsyncIterator[Scenario]:
-    """A daemon that has seen its organisations for the first time; `over` is more of its configuration."""
+    """A daemon after its first sight of all organisations; `over` extends its configuration."""
     simulation = Simulation(organisations(orgs), pace=pace, traffic=traffic)
     async with serve(simulation, middlewares=middlewares) as base_url, webhook(Inbox(signed=signed)) as hook:
         settings = configuration(simulation.orgs, base_url, hook, **over)

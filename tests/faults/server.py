@@ -1,4 +1,4 @@
-"""The real server on a real store, behind access control of its own."""
+"""The real web server on a real store, with access control."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def basic(name: str, password: str) -> dict[str, str]:
 
 @dataclass
 class ProtectedServer:
-    """A site behind access control of its own."""
+    """A site with access control."""
 
     site: Site
     access: AccessControl
@@ -43,11 +43,11 @@ class ProtectedServer:
     file: Path
 
     def write(self, **config: Any) -> None:
-        """The web configuration; JSON is YAML."""
+        """Write the web configuration; JSON is valid YAML."""
         self.file.write_text(json.dumps(config), encoding="utf-8")
 
     async def get(self, path: str = "/-/healthy", *, tls: ssl.SSLContext | bool = True, **over: Any) -> int:
-        """The status of an answer, on a connection of its own."""
+        """The status of a request on a new connection."""
         connector = aiohttp.TCPConnector(ssl=tls, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as client:
             async with client.get(self.url + path, **over) as answer:
@@ -76,14 +76,14 @@ def _clock() -> Any:
 
 
 def files(folder: Path, **over: Any) -> dict[str, Any]:
-    """The TLS keys, with copies of the certificate that a test may replace."""
+    """The TLS settings, with copies of the certificate that a test may replace."""
     shutil.copy(SERVER.cert, folder / "tls.crt")
     shutil.copy(SERVER.key, folder / "tls.key")
     return {"cert_file": "tls.crt", "key_file": "tls.key", **over}
 
 
 def peer(url: str, context: ssl.SSLContext, name: str = "localhost") -> tuple[str, str]:
-    """The common name of the server's certificate, and the version that was agreed on."""
+    """The common name of the server's certificate, and the negotiated TLS version."""
     port = int(url.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port), 5) as plain:
         with context.wrap_socket(plain, server_hostname=name) as secure:

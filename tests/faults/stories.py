@@ -1,4 +1,4 @@
-"""Many stories at once, each in an organisation of its own that is named for it."""
+"""Runs many stories at once, each in an organisation named after it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Story = Callable[[WatchedDaemon, Hostile], Awaitable[None]]
 
 
 async def tell(seen: WatchedDaemon, stories: tuple[Story, ...]) -> dict[str, str]:
-    """All stories at once, each in its organisation; what went wrong in which."""
+    """Run all stories at once. Returns the failures by story."""
     wrong: dict[str, str] = {}
 
     async def one(story: Story) -> None:
@@ -26,7 +26,7 @@ async def tell(seen: WatchedDaemon, stories: tuple[Story, ...]) -> dict[str, str
 
 
 def of(stories: tuple[Story, ...]) -> list[Hostile]:
-    """An organisation for each story, with a job that runs."""
+    """An organisation with a running job for each story."""
     apis = [Hostile(named(story)) for story in stories]
     for api in apis:
         api.begin("ftjob-1")
@@ -34,5 +34,5 @@ def of(stories: tuple[Story, ...]) -> list[Hostile]:
 
 
 def named(story: Story) -> str:
-    """The organisation of a story."""
+    """The name of a story's organisation."""
     return getattr(story, "__name__", "story").replace("_", "-")[:60].rstrip("-")

@@ -1,4 +1,4 @@
-"""Receivers of notifications that go wrong, on a raw socket."""
+"""Faulty receivers of notifications, on a raw socket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Letter:
-    """One request as it came."""
+    """A received request."""
 
     at: float
     headers: dict[str, str]
@@ -21,7 +21,7 @@ class Letter:
 
     @property
     def key(self) -> str:
-        """The delivery key, where the channel has one."""
+        """The delivery key, if the channel has one."""
         return self.headers.get("webhook-id", "")
 
 
@@ -29,7 +29,7 @@ Act = Callable[[Letter, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[N
 
 
 def say(status: int, body: bytes = b"ok", *headers: str) -> Act:
-    """A whole answer."""
+    """Send a complete answer."""
 
     async def act(_letter: Letter, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers, "", ""]
@@ -40,7 +40,7 @@ def say(status: int, body: bytes = b"ok", *headers: str) -> Act:
 
 
 def pour(megabytes: int, *headers: str, block: bytes = b"x" * 65536) -> Act:
-    """A 200 with a body of so many megabytes, for as long as the other end reads."""
+    """Send a 200 with a body of this many megabytes, as long as the client reads."""
 
     async def act(_letter: Letter, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write("\r\n".join(["HTTP/1.1 200 X", *headers, "", ""]).encode())
@@ -52,23 +52,23 @@ def pour(megabytes: int, *headers: str, block: bytes = b"x" * 65536) -> Act:
 
 
 async def hang(_letter: Letter, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    """Silence until the other end has enough."""
+    """Send nothing until the client closes the connection."""
     await reader.read()
 
 
 async def reset(_letter: Letter, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """RST."""
+    """Reset the connection (RST)."""
     writer.transport.abort()
 
 
 async def half(_letter: Letter, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """The beginning of an answer."""
+    """Send the beginning of an answer."""
     writer.write(b"HTTP/1.1 20")
     await writer.drain()
 
 
 async def drip(_letter: Letter, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Headers, for ever."""
+    """Send headers forever."""
     writer.write(b"HTTP/1.1 200 X\r\n")
     while True:
         writer.write(b"x: y\r\n")
@@ -77,7 +77,7 @@ async def drip(_letter: Letter, _reader: asyncio.StreamReader, writer: asyncio.S
 
 
 def bomb(megabytes: int) -> Act:
-    """A small answer that would be a large one."""
+    """A small compressed answer that expands to this many megabytes."""
     content = gzip.compress(bytes(megabytes * 2**20), 9)
     return say(200, content, "Content-Encoding: gzip")
 
@@ -87,20 +87,20 @@ OK = say(200)
 
 @dataclass
 class Target:
-    """One receiver: each request gets the next act, and for ever the last."""
+    """A receiver. Each request gets the next act, and all later ones the last."""
 
     acts: list[Act] = field(default_factory=lambda: [OK])
     url: str = ""
     letters: list[Letter] = field(default_factory=list)
     deaf: bool = False
-    """Whether it does not even read."""
+    """Whether it does not even read requests."""
 
     def keys(self) -> list[str]:
-        """The delivery keys in order of arrival."""
+        """The delivery keys in the order of arrival."""
         return [letter.key for letter in self.letters]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, one request."""
+        """Serve one connection with one request."""
         try:
             if self.deaf:
                 await asyncio.sleep(3600)
@@ -113,14 +113,14 @@ class Target:
             self.letters.append(letter)
             await act(letter, reader, writer)
         except (OSError, EOFError):
-            pass  # the other end has enough
+            pass  # the client has closed the connection
         finally:
             writer.close()
 
 
 @asynccontextmanager
 async def listening(*targets: Target) -> AsyncIterator[None]:
-    """Every target on a port of its own."""
+    """Serve every target on its own port."""
     tasks: set[asyncio.Task[Any]] = set()
 
     def connected(target: Target) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:

@@ -1,4 +1,4 @@
-"""Passwords of the real server: who gets in, what it costs, and what a change of users does."""
+"""Passwords of the real server: who is admitted, what checks cost, and changes of users."""
 
 from __future__ import annotations
 

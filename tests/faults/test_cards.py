@@ -1,4 +1,4 @@
-"""A card over the lives of the real process: killed in the middle, it goes on with the same message."""
+"""A card across restarts of the real process: after a kill it continues with the same message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PACE = Pace(
     validation=(0.3, 0.5), queue=(1.0, 1.5), step=(1.9, 2.1), evaluation=(0.2, 0.4), announcement=(0.3, 0.5), steps=110
 )
-"""A run of a little less than four minutes: of four edits."""
+"""A run of a little less than four minutes, which has four edits."""
 
 
 async def test_killed_in_the_middle_the_same_message_is_edited_to_the_end(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ async def test_killed_in_the_middle_the_same_message_is_edited_to_the_end(tmp_pa
     daemons: list[Daemon] = []
 
     def kill(method: str, content: dict[str, Any]) -> None:
-        """Once as an edit arrives, before it is answered."""
+        """Kill the process once, when an edit arrives and before it is answered."""
         if method == "chat.update" and not killed and "%" in str(content):
             killed.append(method)
             with suppress(ProcessLookupError, AttributeError):

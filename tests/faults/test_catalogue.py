@@ -1,4 +1,4 @@
-"""README.md says what the marks of the tests say, and nothing of the catalogue is left out."""
+"""README.md equals the tests' marks, and every code of the catalogue has a test or a reason."""
 
 from __future__ import annotations
 

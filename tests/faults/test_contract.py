@@ -1,4 +1,4 @@
-"""Promises of the outward contract that no other test holds the real process to."""
+"""Promises of the outward contract that no other test verifies with the real process."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ async def test_a_key_file_is_read_again_and_the_bounds_of_series_hold_at_the_nex
             await until(lambda: '"reason":"auth"' in daemon.log)
 
             async def down() -> bool:
-                return (await daemon.metrics()).get(up) == 0  # what is logged is stored a moment later
+                return (await daemon.metrics()).get(up) == 0  # the logged state is stored a moment later
 
             await until(down)
             key.write_text(f"\r\n  {org.key}\r\n\r\n")
@@ -168,6 +168,6 @@ async def test_a_key_file_is_read_again_and_the_bounds_of_series_hold_at_the_nex
 
 
 async def _series(metrics: Any) -> tuple[int, float]:
-    """How many jobs have series, and how many the gauge says were dropped."""
+    """How many jobs have series, and how many were dropped according to the gauge."""
     found = await metrics()
     return sum(name.startswith("finetune_job_info{") for name in found), found["finetune_job_series_dropped"]

@@ -1,4 +1,4 @@
-"""Ends that could be missed, told late, or told for nothing; each story in an organisation of its own."""
+"""Ends that could be missed, announced late or announced wrongly; each story in its own organisation."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MANY = 10_000
 
 
 def over(job_id: str, days: float, status: str = "failed") -> Item:
-    """A job that ended so many days ago."""
+    """A job that ended this many days ago."""
     end = int(time.time() - days * DAY)
     return job(job_id, status, created_at=end - 3600, finished_at=end)
 
 
 async def silence(api: Hostile, call: Call) -> bool:
-    """Nothing is answered but the list of jobs."""
+    """Answer nothing but the list of jobs."""
     if call.path == "jobs":
         return True
     await call.silence()
@@ -34,7 +34,7 @@ async def silence(api: Hostile, call: Call) -> bool:
 
 
 async def f04_an_empty_first_list(seen: WatchedDaemon, api: Hostile) -> None:
-    """What it lists later had ended before we came; a new job is told of."""
+    """What it lists later had ended before the first poll; a new job is announced."""
     api.jobs = [over(f"ftjob-old{number:03}", 1 + number) for number in range(120)]
     api.begin("ftjob-late")
     await seen.polled(api.name, 2)
@@ -44,7 +44,7 @@ async def f04_an_empty_first_list(seen: WatchedDaemon, api: Hostile) -> None:
 
 
 async def f15_jobs_that_are_active_behind_the_lookback(seen: WatchedDaemon, api: Hostile) -> None:
-    """They are behind more than a page of jobs that ended before it."""
+    """They are behind more than a page of jobs that ended before the lookback."""
     await seen.ends(api.name, "ftjob-1", "failed")
     await seen.ends(api.name, "ftjob-paused", "cancelled")
     await seen.polled(api.name, 2)
@@ -52,7 +52,7 @@ async def f15_jobs_that_are_active_behind_the_lookback(seen: WatchedDaemon, api:
 
 
 async def f17_a_replica_that_is_behind(seen: WatchedDaemon, api: Hostile) -> None:
-    """The start is told once, though the status goes back and forth and no event says when it was."""
+    """The start is announced once, although the status goes back and forth and no event has its time."""
     api.begin("ftjob-2", "queued")
     await seen.polled(api.name, 2)
     for status in ("running", "queued", "running", "nobody_knows_this", "running", "validating_files", "running"):
@@ -106,7 +106,7 @@ async def test_the_key_of_another_project_is_no_news(tmp_path: Path) -> None:
 @pytest.mark.timeout(180)
 async def test_an_end_is_told_though_300_event_streams_hang(tmp_path: Path) -> None:
     api = Hostile("research", fault=silence)
-    poll = {"timeout": "20s"}  # a request that is waited for takes longer than all that is wanted here
+    poll = {"timeout": "20s"}  # a request in progress takes longer than everything this test waits for
     async with watched(tmp_path, api, poll=poll) as seen:
         await until(seen.up)
         for number in range(300):
@@ -141,7 +141,7 @@ async def test_a_job_that_was_gone_for_a_while_is_told_when_it_ends(tmp_path: Pa
         await until(shown)
         api.fault = None
         assert seen.told == []
-        await seen.ends("research", "ftjob-long", "failed", within=150)  # it is asked for again after a minute
+        await seen.ends("research", "ftjob-long", "failed", within=150)  # it is requested again after a minute
         await seen.polled("research", 2)
         assert seen.of("research") == [("ftjob-long", "failed")]
 
@@ -150,7 +150,7 @@ async def test_a_job_that_was_gone_for_a_while_is_told_when_it_ends(tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 async def test_ten_thousand_ends_with_long_errors_are_told_in_512_mib(tmp_path: Path) -> None:
-    """They came while it was down. It is limited in all that it may map, which is more than what a container counts."""
+    """They ended during a downtime. The limit is on mapped memory, which is stricter than a container's."""
     allowed("prlimit", "--as=536870912", "true")
     api, other = Hostile("research"), Hostile("other")
     for each in (api, other):

@@ -1,4 +1,4 @@
-"""Text from outside in messages of every channel and in the log: it stays text."""
+"""Text from outside in messages of every channel and in the log stays text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["lines"]  # a fixture
 
 
 def texts(node: Any) -> Iterator[tuple[str, str]]:
-    """Every text object of a payload: its type and its text."""
+    """The type and text of every text object in a payload."""
     if isinstance(node, dict):
         if node.get("type") in {"plain_text", "mrkdwn"}:
             yield node["type"], node["text"]
@@ -48,7 +48,7 @@ def units(text: str) -> int:
 
 
 def assert_slack(shown: dict[str, Any]) -> None:
-    """Slack takes it, and nothing in it mentions, links or formats but our own link."""
+    """Assert that Slack accepts the payload, and that the only mention, link or format in it is our own link."""
     json.dumps(shown).encode()
     assert (shown["parse"], shown["link_names"], shown["mrkdwn"]) == ("none", False, False)
     assert not shown["unfurl_links"]

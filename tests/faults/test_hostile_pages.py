@@ -1,4 +1,4 @@
-"""Text from outside on the page, in the API and in scrapes: it stays text."""
+"""Text from outside on the page, in the API and in scrapes stays text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The import of usage and bills, killed at any moment: in the end the books are the server's, nothing twice."""
+"""The import of usage and bills, killed at any moment: finally the records equal the server's, without duplicates."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DAY = timedelta(days=1)
 
 @dataclass
 class Moving(Books):
-    """Books that grow while they are read: the newest days are booked late. Now and then a page fails."""
+    """Records that grow while they are read, as the newest days are billed late. Some pages fail."""
 
     dice: random.Random = field(default_factory=random.Random)
     pages: int = 0
@@ -59,7 +59,7 @@ class Moving(Books):
         self.costs.setdefault(day, [billed(0)])[0]["amount"]["value"] += 0.25
 
     async def wait_for_pages(self, pages: int) -> None:
-        """Wait for so many more pages."""
+        """Wait for this many more pages."""
         until = self.pages + pages
         async with self.arrived:
             await self.arrived.wait_for(lambda: self.pages >= until)
@@ -78,7 +78,7 @@ def moving(seed: float) -> Moving:
 
 @asynccontextmanager
 async def importing(url: str, base_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The process whose copies do the reading."""
+    """The process whose copies import."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.faults.import_process", url, base_url,
         cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -92,7 +92,7 @@ async def importing(url: str, base_url: str) -> AsyncIterator[asyncio.subprocess
 
 
 async def killed_once(process: asyncio.subprocess.Process, books: Moving) -> None:
-    """One life, ended some pages and some thousandths of a second after it began to read."""
+    """One life that is ended some pages and milliseconds after it began to read."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(b"live\n")
@@ -131,7 +131,7 @@ async def test_killed_while_it_imports_the_books_are_the_server_s_and_nothing_co
 
 
 def truth(books: Books) -> dict[tuple[str, str], int]:
-    """Tokens by model and kind, as the server has them."""
+    """The server's tokens by model and kind."""
     found: dict[tuple[str, str], int] = {}
     for row in (row for rows in books.usage.values() for row in rows):
         for kind in ("input", "output"):
@@ -141,7 +141,7 @@ def truth(books: Books) -> dict[tuple[str, str], int]:
 
 
 def dollars(books: Books) -> dict[tuple[str, str], int]:
-    """Nano-dollars by model and kind, by the price of each day."""
+    """Nano-dollars by model and kind, at the price of each day."""
     found: dict[tuple[str, str], int] = {}
     prices = load_prices().of("openai", seller="openai", naming=NAMING)
     for day, rows in books.usage.items():

@@ -1,4 +1,4 @@
-"""Killed or stopped at random and at chosen moments: nothing is lost, and little is said twice."""
+"""Kills and stops at random and chosen moments: nothing is lost, and few notifications are repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changes the real process over HTTP: all or nothing, and nobody's but the operator's."""
+"""HTTP requests that change the real process: all or nothing, and only for the operator."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_the_process_speaks_tls_and_asks_for_a_password_for_the_reload_too
             assert (await post(daemon, tls=client_side(), path=path))[0] == 401
             assert (await post(daemon, {"Authorization": authorization}, client_side(), path))[0] == 200
         assert (await post(daemon, {"Authorization": authorization}, client_side())) == (200, "reloaded\n")
-        # a user is added while it runs
+        # A user is added while it runs.
         with (tmp_path / "web.yml").open("a", encoding="utf-8") as file:
             file.write("\n")
         text = (tmp_path / "web.yml").read_text("utf-8").replace("{ops:", "{someone: " + hashed + ", ops:")

@@ -1,4 +1,4 @@
-"""A database that cannot be had, is lost, damaged, too new or too old: never a silent fresh start."""
+"""A database that is unavailable, lost, damaged, too new or too old: never a silent fresh start."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def store(path: Path) -> dict[str, Any]:
 
 
 def sound(path: Path) -> None:
-    """The database is whole."""
+    """Assert that the database is intact."""
     with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
 
 
 async def recovered(scenario: Scenario) -> None:
-    """Everything is told, ready again, without help."""
+    """Wait until everything is announced and the process is ready again, without help."""
     await scenario.all_told()
     await until(scenario.ready, PATIENT)
 
@@ -56,7 +56,7 @@ server: {{listen: "127.0.0.1:0"}}
 
 
 async def started(folder: Path, database: Path, *before: str) -> tuple[int, str]:
-    """What becomes of a start that must fail: exit code and words."""
+    """The exit code and output of a start that must fail."""
     file = folder / "other.yaml"
     file.write_text(CONFIG.format(path=database))
     process = await asyncio.create_subprocess_exec(
@@ -94,19 +94,19 @@ async def test_a_database_that_goes_while_in_use_ends_the_program(
         sqlite3.connect(database).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
         harm(database)
         assert await scenario.gone() == 1
-        # who reads the cut file before its length is looked at finds it damaged, which is as good
+        # A reader that finds the truncated file damaged before it checks the length is just as good.
         assert "while in use" in scenario.daemon.log or "the database is damaged" in scenario.daemon.log
         if refused:
             assert await refused_to_start(scenario)
             scenario.assert_sound()
-        else:  # a person put it there: it is used, and what it does not know is told again under the same id
+        else:  # a person put it there: it is used, and what it does not know is announced again with the same id
             await scenario.again()
             await recovered(scenario)
             assert scenario.false() == set()
 
 
 async def refused_to_start(scenario: Scenario) -> bool:
-    """Whether it exits with 1 and advice, twice over."""
+    """Whether it exits with 1 and advice, twice in a row."""
     for _ in range(2):
         with pytest.raises(AssertionError, match="restore it from a backup"):
             await scenario.daemon.start()
@@ -186,7 +186,7 @@ async def test_a_restored_backup_tells_again_what_ended_since_each_once_and_noth
         again = scenario.hook.ends()[told:]
         assert scenario.false() == set()
         assert len(again) == len(set(again))
-        # what was sent but not settled at the moment of the backup may go out once more, too
+        # Deliveries that were sent but not settled when the backup was made may be sent once more.
         assert len(set(again) & before_backup) <= 8
         await until(lambda: since_backup <= set(scenario.hook.ends()[told:]), PATIENT)
         assert await scenario.daemon.stop() == 0

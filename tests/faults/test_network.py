@@ -1,4 +1,4 @@
-"""Bad lines: refused, slow, cut, without names, without descriptors, with wrong certificates."""
+"""Bad networks: refused, slow and cut connections, missing names and descriptors, wrong certificates."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_a_slow_line_works_and_cycles_do_not_overlap(tmp_path: Path) -> No
         async with watched(tmp_path, good, bad, urls={"bad": proxy.url}, poll={"timeout": "10s"}) as seen:
             await until(seen.up)
             line.latency, line.rate = (1.0, 3.0), 8_000
-            # the organisation behind the line is the one of `served`: its port was taken before
+            # The organisation behind the proxy is the one of `served`: its port was chosen before.
             bad.fault = count
             began = time.monotonic()
             await seen.ends("bad", "ftjob-1", "failed", within=40)
@@ -98,7 +98,7 @@ async def test_cut_and_stalled_connections_pass(tmp_path: Path) -> None:
             bad.begin("ftjob-2")
             await seen.ends("bad", "ftjob-1")
             await asyncio.sleep(3)
-            line.resets, line.stalled = 0.0, True  # every pooled connection is dead, and does not know it
+            line.resets, line.stalled = 0.0, True  # every pooled connection is dead without having been closed
             await until(lambda: _trouble(seen.troubles, "timeout"))
             delay = await seen.ends("good", "ftjob-1")
             bad.move("ftjob-2", "cancelled")

@@ -1,4 +1,4 @@
-"""Certificates of organisations: only a good one is trusted, and no key goes to any other."""
+"""Certificates of providers: only a valid one is trusted, and no key is sent to any other server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _openssl(*words: str) -> None:
 
 
 def authority(folder: Path) -> None:
-    """Who signs the certificates."""
+    """Create the authority that signs the certificates."""
     key, made = str(folder / "ca.key"), str(folder / "ca.crt")
     _openssl(
         "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", made, "-subj", "/CN=a", "-days", "2"
@@ -26,7 +26,7 @@ def authority(folder: Path) -> None:
 
 
 def certificate(folder: Path, name: str, *more: str, host: str = "IP:127.0.0.1") -> Path:
-    """A certificate of our own authority and its key, in one file."""
+    """A certificate of our own authority with its key, in one file."""
     key, asked, made = folder / f"{name}.key", folder / f"{name}.csr", folder / f"{name}.crt"
     (folder / f"{name}.ext").write_text(f"subjectAltName={host}\n")
     _openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(asked), "-subj", f"/CN={name}")

@@ -1,4 +1,4 @@
-"""Where notifications go, and by which secret: addresses in every spelling, rotated secrets, many bad targets."""
+"""Where notifications go, and their signatures: addresses in every spelling, rotated secrets, many bad targets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_no_spelling_leads_to_an_address_that_is_refused(host: str, scheme
         with pytest.raises(SendError) as caught:
             await post(session, HttpRequest(url=url, body=b"{}"), timeout=3.0)
     assert caught.value.reason in {"address_refused", "bad_settings", "unreachable"}
-    if caught.value.reason == "unreachable":  # a name that nobody has; not a connection that was tried
+    if caught.value.reason == "unreachable":  # a name that does not exist; no connection was tried
         assert "host name has no address" in str(caught.value) or time.monotonic() - began < 0.5
 
 
@@ -79,7 +79,7 @@ async def test_the_process_keeps_to_public_addresses_where_it_is_told_to(tmp_pat
             return (await seen.daemon.json("/api/v1/deliveries"))["data"][0]["reason"] is not None
 
         await until(is_parked)
-        await until(refused)  # what became of a delivery is stored a moment later
+        await until(refused)  # the result of a delivery is stored a moment later
         (one,) = (await seen.daemon.json("/api/v1/deliveries"))["data"]
     assert (one["state"], one["reason"], seen.told) == ("pending", "address_refused", [])
 

@@ -1,4 +1,4 @@
-"""Many envelopes, long outages: the pace is kept, the order too, and others are on time."""
+"""Many deliveries and long outages: pace and order are kept, and other notifiers are on time."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ async def test_an_hour_of_503_is_met_with_growing_waits_and_then_delivered_once(
 
 @dataclass
 class Channel:
-    """One Slack channel: what came when, by the clock of the program."""
+    """One Slack channel: what arrived when, by the program's clock."""
 
     clock: Hands
     at: list[float] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
     async def take(self, letter: Letter, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Keep it and accept it."""
+        """Record the message and accept it."""
         self.at.append(self.clock.ticks)
         self.texts.append(json.loads(letter.body)["text"])
         await OK(letter, reader, writer)
@@ -114,7 +114,7 @@ async def test_a_failure_is_told_at_once_though_a_replay_fills_its_channel(tmp_p
 
 
 async def settled(couriers: Couriers, notifier: str, count: int) -> bool:
-    """Whether so many deliveries of a notifier were sent."""
+    """Whether this many deliveries of a notifier were sent."""
     return await couriers.states(notifier) == {"sent": count}
 
 

@@ -1,4 +1,4 @@
-"""The page, the API and the scrape of the real process under strange questions, many readers and hostile names."""
+"""The page, the API and the scrape of the real process with odd queries, many clients and hostile names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PATHS = ("/", "/metrics", "/-/healthy", "/-/ready", "/api/v1/jobs", "/api/v1/org
 
 
 async def sent_raw(url: str, head: bytes) -> tuple[int, str]:
-    """Status and whole answer of a request written by hand."""
+    """The status and the whole answer of a raw request."""
     place = urlsplit(url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
     writer.write(head + b"Connection: close\r\n\r\n")

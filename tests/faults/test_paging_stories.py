@@ -1,4 +1,4 @@
-"""Lists and event streams that are wrong about themselves: nothing is missed or told twice, and every walk ends."""
+"""Lists and event streams with wrong pagination: nothing is missed or announced twice, and every walk ends."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.faults.stories import Story, of, tell
 
 dice = random.Random(5)
 CROWDED = 140.0
-"""Seconds to wait for what comes: fourteen organisations with hundreds of jobs share one process."""
+"""Seconds to wait, since fourteen organisations with hundreds of jobs share one process."""
 
 
 def lists(change: Any) -> Fault:
-    """Answers the job list with what `change(api, call)` makes of it; None asks for the truth."""
+    """Answers the job list with the result of `change(api, call)`; None sends the true answer."""
 
     async def fault(api: Hostile, call: Call) -> bool:
         page = change(api, call) if call.path == "jobs" else None
@@ -36,7 +36,7 @@ def lists(change: Any) -> Fault:
 
 
 async def news(seen: WatchedDaemon, api: Hostile, count: int = 5) -> None:
-    """So many new jobs end at once, and each is told once; nothing else is."""
+    """End this many new jobs at once; each is announced once, and nothing else is."""
     for number in range(count):
         api.begin(f"ftjob-new{number:03}", "failed", finished_at=int(time.time()))
     wanted = [(f"ftjob-new{number:03}", "failed") for number in range(count)]
@@ -48,7 +48,7 @@ async def news(seen: WatchedDaemon, api: Hostile, count: int = 5) -> None:
 async def c01_the_same_cursor_for_ever(seen: WatchedDaemon, api: Hostile) -> None:
     before = len(api.asked)
     api.fault = lists(lambda api, call: {"data": api.jobs[:5], "has_more": True})
-    api.jobs.pop()  # nothing on the list is known: it has to be walked
+    api.jobs.pop()  # nothing on the list is known, so it has to be walked
     await news(seen, api)
     name = f'finetune_org_poll_errors_total{{org="{api.name}",reason="malformed"}}'
     assert (await seen.daemon.metrics())[name] > 0
@@ -165,7 +165,7 @@ async def c08_events_in_any_shape(seen: WatchedDaemon, api: Hostile) -> None:
 
 async def c10_an_error_on_a_later_page(seen: WatchedDaemon, api: Hostile) -> None:
     api.page_limit = 5
-    for number in range(12):  # all of them are followed, and those on later pages must not be thought gone
+    for number in range(12):  # all of them are watched, and those on later pages must not be taken for gone
         api.begin(f"ftjob-live{number:02}")
     await seen.polled(api.name, 3)
     broken = True

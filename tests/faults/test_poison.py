@@ -1,4 +1,4 @@
-"""Envelopes that cannot be opened or shown: each is given up alone, and those behind it go out."""
+"""Deliveries that cannot be decoded or rendered: each becomes a dead letter, and those behind it are sent."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_an_envelope_that_cannot_be_read_is_buried_and_those_behind_it_go_
 
 @pytest.mark.fault("D16")
 async def test_an_envelope_that_no_renderer_can_take_is_given_up_alone(tmp_path: Path) -> None:
-    """Its moment has no place in any calendar once it is turned to UTC, so that every renderer raises."""
+    """Its time is outside of every calendar once it is converted to UTC, so that every renderer raises."""
     target, chat = Target(), Target()
     async with listening(target, chat):
         async with running_couriers(tmp_path) as couriers:

@@ -1,4 +1,4 @@
-"""Configurations that come and go while it works: all or nothing, nothing lost, nothing twice, nothing leaked."""
+"""Reloads while the process works: all or nothing, nothing lost, nothing repeated, nothing leaked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 async def reloaded(scenario: Scenario, good: bool = True) -> None:
-    """Reload what is in the file, and wait for the verdict."""
+    """Reload the configuration file, and wait for the result."""
     word = '"event":"config.reloaded"' if good else '"event":"config.reload_failed"'
     before = scenario.daemon.log.count(word)
     scenario.signal(signal.SIGHUP)
@@ -96,7 +96,7 @@ async def test_what_is_not_good_changes_nothing(tmp_path: Path, spoil: Callable[
 async def test_a_swapped_symlink_is_read_as_one_file(tmp_path: Path) -> None:
     async with running_scenario(tmp_path) as scenario:
         config, text = scenario.daemon.config, scenario.daemon.config.read_text(encoding="utf-8")
-        for number in range(4):  # as Kubernetes does: ..data leads to a folder of this moment
+        for number in range(4):  # as in Kubernetes: `..data` is a link to the current folder
             folder = tmp_path / f"..{number}"
             folder.mkdir()
             (folder / "monitor.yaml").write_text(text)
@@ -240,7 +240,7 @@ async def test_100_reloads_under_load_leak_lose_and_double_nothing(tmp_path: Pat
 @pytest.mark.fault("G23", "F04")
 @pytest.mark.slow
 async def test_a_reload_amid_a_slow_delivery_repeats_nothing_and_holds_up_no_poll(tmp_path: Path) -> None:
-    """The receiver takes longer than the program would wait for it at its end."""
+    """The receiver takes longer than the program would wait for it when it ends."""
     async with running_scenario(tmp_path, delivery={"timeout": "20s"}) as scenario:
         arrived = asyncio.Event()
         slow, ids = web.Application(), []

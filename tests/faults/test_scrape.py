@@ -1,4 +1,4 @@
-"""The scrape of the real process: every series of the contract with its labels, and nothing that promtool minds."""
+"""The scrape of the real process: every series of the contract with its labels, and no complaints of promtool."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_a_busy_scrape_has_every_series_of_the_contract_and_promtool_is_si
 
 
 async def zero_initialised(daemon: Daemon, orgs: list[str]) -> None:
-    """Every organisation has each status, at zero where it has no such job; and its counters begin at zero too."""
+    """Assert that every organisation has each status and its counters, starting at 0."""
     found = series((await daemon.get("/metrics"))[1])
     pairs = {(dict(one)["org"], dict(one)["status"]) for one in found["finetune_jobs"]}
     assert pairs == {(org, status.value) for org in orgs for status in Status}

@@ -1,4 +1,4 @@
-"""Signals: the process ends when it is told to, in time, whatever hangs, and comes back where it was."""
+"""Signals: the process ends in time, whatever hangs, and continues where it was after a restart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @asynccontextmanager
 async def hanging() -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """A peer that takes connections and says nothing: its address, and when somebody came."""
+    """A server that accepts connections and never answers. Yields its address, and an event set by a connection."""
     came, done = asyncio.Event(), asyncio.Event()
 
     async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,7 +40,7 @@ async def hanging() -> AsyncIterator[tuple[str, asyncio.Event]]:
 
 
 async def ends(scenario: Scenario, *signals: signal.Signals) -> tuple[int, float]:
-    """Exit code, and seconds from the last of the signals."""
+    """The exit code, and the seconds since the last of the signals."""
     for number in signals[:-1]:
         scenario.signal(number)
         await asyncio.sleep(0.3)
@@ -59,7 +59,7 @@ async def test_sigterm_in_idleness_ends_at_once(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def stuck(folder: Path) -> AsyncIterator[Scenario]:
-    """A process with a poll and a delivery in flight, both to peers that never answer."""
+    """A process with a poll and a delivery in progress, both to servers that never answer."""
     stop = asyncio.Event()
     hangs: list[bool] = []
 
@@ -115,7 +115,7 @@ async def test_sigterm_during_the_start_ends_it(tmp_path: Path) -> None:
             with suppress(TimeoutError, AssertionError):
                 await asyncio.wait_for(scenario.daemon.start(), wait)
             began = time.monotonic()
-            # Before Python has come to our first line, a signal does what it does to every program.
+            # Before Python reaches our first line, a signal has its default effect.
             assert await scenario.daemon.stop() in (0, -signal.SIGTERM)
             assert time.monotonic() - began < 10
         await scenario.again()

@@ -1,4 +1,4 @@
-"""Every answer of Slack, over real HTTP, and what becomes of the envelope and the channel."""
+"""Every answer of Slack over real HTTP, and its effect on the delivery and the channel."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_a_page_with_200_is_no_answer_of_the_web_api(tmp_path: Path) -> No
 
 
 def works_but_for_messages(act: Act) -> Act:
-    """A Slack that answers whoever asks whether it works, and does this with messages."""
+    """A Slack that passes checks whether it works, and answers messages with this act."""
 
     async def acts(letter: Letter, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = b'"text": ""' in letter.body
@@ -99,12 +99,12 @@ def works_but_for_messages(act: Act) -> Act:
 
 
 def messages(target: Target) -> list[Letter]:
-    """What a target got, without the questions whether it works."""
+    """The messages that a target received, without checks whether it works."""
     return [letter for letter in target.letters if b'"text": ""' not in letter.body]
 
 
 async def judged(folder: Path, answer: Answer, expected: str, channel: Callable[[str, Target], SlackSettings]) -> None:
-    """Send one letter to a target that always answers so, then mend it; look at what became of the letter."""
+    """Send a message to a target that always answers like this, then repair the target and check what became of it."""
     act = say(*answer)
     target, clock = Target([works_but_for_messages(act) if expected == ONCE_MORE else act]), Hands()
     async with listening(target), running_couriers(folder, channel("chat", target), clock=clock) as couriers:
@@ -132,7 +132,7 @@ async def judged(folder: Path, answer: Answer, expected: str, channel: Callable[
                 assert (one.state, one.reason, len(messages(target)), repeats) == ("dead", "ambiguous", 2, 1)
             case _:
                 assert (one.state, parked, repeats) == ("pending", False, 0)
-                if expected == "repeat":  # what follows the message asks whether Slack works, and is no copy of it
+                if expected == "repeat":  # the check whether Slack works that follows the message is not a copy of it
                     assert len(messages(target)) == 1
                 good = json.dumps({"ok": True, "ts": "1.2"}).encode() if channel is bot else b"ok"
                 target.acts = [say(200, good)]

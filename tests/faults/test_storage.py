@@ -1,4 +1,4 @@
-"""Disks that are full, fail or are held by others: nothing is told that is not written down, and nothing is lost."""
+"""Disks that are full, fail or are locked: nothing is announced that is not stored, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def store(path: Path) -> dict[str, Any]:
 
 
 def sound(path: Path) -> None:
-    """The database is whole."""
+    """Assert that the database is intact."""
     with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
 
 
 async def nothing_is_told_while_unready(scenario: Scenario, seconds: float) -> None:
-    """Not ready, alive at once, and silent; for so long."""
+    """Assert that for this long it is not ready, but alive and silent."""
     await until(scenario.unready, PATIENT)
     told = len(scenario.arrivals)
     for _ in range(int(seconds / 0.25)):
@@ -45,14 +45,14 @@ async def nothing_is_told_while_unready(scenario: Scenario, seconds: float) -> N
 
 
 async def recovered(scenario: Scenario) -> None:
-    """Everything is told, ready again, without help."""
+    """Wait until everything is announced and the process is ready again, without help."""
     await scenario.all_told()
     await until(scenario.ready, PATIENT)
 
 
 @pytest.mark.fault("G1", "G6", "G19", "S01")
 async def test_a_full_disk_silences_and_room_heals(tmp_path: Path) -> None:
-    with tmpfs(tmp_path / "disk", "8m") as disk:  # room for the WAL, which is cut at 4 MiB
+    with tmpfs(tmp_path / "disk", "8m") as disk:  # room for the write-ahead log, which is limited to 4 MiB
         database = disk / "monitor.db"
         async with running_scenario(tmp_path, store=store(database)) as scenario:
             ballast = fill(disk)
@@ -75,21 +75,21 @@ async def test_a_disk_full_during_the_baseline_makes_no_news_of_history(tmp_path
             await until(scenario.ready, PATIENT)
             await until(lambda: scenario.daemon.log.count('"event":"org.first_seen"') == 2, PATIENT)
             first = first_seen(scenario)
-            scenario.born, scenario.before = max(first), min(first) - 3.0  # a look takes a moment
+            scenario.born, scenario.before = max(first), min(first) - 3.0  # a poll takes a moment
             await recovered(scenario)
             scenario.assert_sound()
         sound(database)
 
 
 def first_seen(scenario: Scenario) -> list[float]:
-    """When each organisation was first known."""
+    """When each organisation was first seen."""
     lines = [json.loads(line) for line in scenario.daemon.log.splitlines() if '"event":"org.first_seen"' in line]
     return [datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines]
 
 
 @pytest.mark.fault("G1", "G6", "G19", "S01")
 async def test_what_was_sent_into_a_full_disk_is_not_sent_again(tmp_path: Path) -> None:
-    with tmpfs(tmp_path / "disk", "8m") as disk:  # room for the WAL, which is cut at 4 MiB
+    with tmpfs(tmp_path / "disk", "8m") as disk:  # room for the write-ahead log, which is limited to 4 MiB
         database = disk / "monitor.db"
         ballast: list[Path] = []
         async with running_scenario(tmp_path, store=store(database)) as scenario:
@@ -130,7 +130,7 @@ async def test_a_failing_disk_is_no_success(tmp_path: Path, calls: str, how: str
                     assert await scenario.alive() < 1.0
                     await asyncio.sleep(0.25)
         await recovered(scenario)
-        # A commit that failed may have been written down all the same; what was sent is never sent twice for that.
+        # A failed commit may have been written all the same; what was sent is never sent twice because of that.
         scenario.assert_sound()
         assert await scenario.daemon.stop() == 0
     sound(database)

@@ -1,4 +1,4 @@
-"""Bare surroundings: read-only, as nobody, without terminal, with output that goes nowhere, without its port."""
+"""Restricted environments: read-only, user nobody, no terminal, closed output, a port in use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ exec setsid "$@" </dev/null
 
 
 def open_to_all(folder: Path) -> None:
-    """Let everybody come to pytest's folder."""
+    """Give everybody access to pytest's folder."""
     while folder != Path(gettempdir()):
         folder.chmod(folder.stat().st_mode | 0o055)
         folder = folder.parent

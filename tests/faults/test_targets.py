@@ -1,4 +1,4 @@
-"""Receivers that fail in every way of the catalogue, beside a good one that must notice nothing."""
+"""Receivers with every fault of the catalogue, next to a good one that must not be affected."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ async def test_a_target_that_refuses_us_is_suspended_at_once_and_keeps_its_lette
         assert len(bad.letters) == 1, "a suspended target is left alone"
         assert await couriers.states("bad") == {"pending": 3}
         assert value(couriers.own, "finetune_notifications_failed_total", {"notifier": "bad", "reason": reason}) == 1
-    # mended: after a restart, and after an hour without one, all of it goes out in order
+    # Repaired: after a restart, and after an hour without one, everything is sent in order.
     bad.acts = [OK]
     clock.at = datetime.now(UTC) + timedelta(hours=2)
     async with listening(bad), running_couriers(tmp_path, hook("bad", bad), clock=clock) as couriers:
@@ -239,6 +239,6 @@ async def test_a_huge_answer_is_not_read_and_counts_by_its_status(tmp_path: Path
 
 
 def resident() -> int:
-    """This process in MB, the receiver's few included."""
+    """The resident size of this process in MB, including that of the receivers."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS"))

@@ -1,4 +1,4 @@
-"""Clocks that jump, stand wrong or live elsewhere: no storm, no silence, no end lost, no duration below nothing."""
+"""Clocks that jump or are wrong, and time zones: no floods, no silence, no missed end, no negative duration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.faults.scenario import PATIENT, Scenario, running_scenario
 from tests.store.samples import delivery, letters
 
 SLOW: dict[str, Any] = {"timeout": "10s", "retry_base": "200ms", "retry_max": "1s"}
-"""Deliveries: libfaketime makes the process slow, and what arrived late is not to be taken for lost."""
+"""Delivery settings: libfaketime slows the process down, and a late arrival must not count as lost."""
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 DAY = timedelta(days=1)
 THREE_DAYS = timedelta(days=3)
@@ -32,7 +32,7 @@ THREE_DAYS = timedelta(days=3)
 
 @dataclass
 class TwoHands(Waits):
-    """A wall clock that can be set, beside time that passes."""
+    """A wall clock that tests set, with a monotonic clock that runs."""
 
     wall: datetime = NOON
     steady: float = 1000.0
@@ -95,7 +95,7 @@ async def test_a_message_of_after_the_jump_grows_old_as_any(tmp_path: Path) -> N
 
 @dataclass
 class Wrong:
-    """The wall clock of a process, by libfaketime; its steady clock stays right."""
+    """The wall clock of a process, changed by libfaketime; its monotonic clock stays right."""
 
     file: Path
     asked: list[float] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Wrong:
         )  # fmt: skip
 
     def set(self, offset: str) -> None:
-        """Such as +1d, -1d, +0, x0.5 or an absolute @2038-01-19 03:14:00."""
+        """Set the clock: +1d, -1d, +0, x0.5 or an absolute @2038-01-19 03:14:00."""
         fresh = self.file.with_name("fresh")
         fresh.write_text(offset)
         fresh.rename(self.file)
@@ -122,22 +122,22 @@ class Wrong:
             if request.path.endswith("/jobs"):
                 self.asked.append(time.monotonic())
             if "/files/" in request.path:
-                # Counting tokens computes in threads, and libfaketime distorts the waits by which threads take turns.
+                # Tokens are counted in threads, and libfaketime distorts the waits by which threads alternate.
                 return web.json_response({"error": {"message": "no", "code": "missing_scope"}}, status=403)
             return await handler(request)
 
         return note
 
     def polls(self, since: float) -> float:
-        """Polls per second since then."""
+        """The number of polls per second since then."""
         return sum(at >= since for at in self.asked) / (time.monotonic() - since)
 
 
 async def steady(scenario: Scenario, clock: Wrong, seconds: float) -> None:
-    """For so long it polls at its pace, tells what ends, and shows no duration below nothing."""
+    """For this long, assert that it keeps its pace, announces ends, and shows no negative duration."""
     since, told = time.monotonic(), len(scenario.hook.ends())
     await asyncio.sleep(seconds)
-    # Two organisations, each every 0.3 s, but libfaketime costs much and the machine may have other things to do.
+    # Two organisations, each every 0.3 s, but libfaketime is slow and the machine may be loaded.
     assert 0.2 < clock.polls(since) < 2 * 2 / 0.3
     await until(lambda: len(scenario.hook.ends()) > told, PATIENT)
     durations = {name: value for name, value in (await scenario.daemon.metrics()).items() if "duration_seconds" in name}

@@ -1,4 +1,4 @@
-"""TLS of the real server: who gets in, and what a change of files does."""
+"""TLS of the real server: which clients are accepted, and changes of files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_tls_speaks_only_the_versions_that_are_asked_for(tmp_path: Path) -
         with pytest.raises(ssl.SSLError):
             await asyncio.to_thread(peer, here.url, client_side(highest=ssl.TLSVersion.TLSv1_2))
         with pytest.raises(aiohttp.ClientError):
-            await here.get(tls=True)  # who does not trust our authority
+            await here.get(tls=True)  # a client that does not trust our authority
         plain = here.url.replace("https:", "http:")
         with pytest.raises(aiohttp.ClientError):
             async with aiohttp.ClientSession() as client, client.get(plain):
@@ -58,7 +58,7 @@ async def test_half_and_strange_handshakes_hold_up_nobody_and_leave_no_error(
 async def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
     async with protected_server(tmp_path, tls_server_config=files(tmp_path)) as here:
         assert (await asyncio.to_thread(peer, here.url, client_side()))[0] == "first"
-        shutil.copy(RENEWED.cert, tmp_path / "tls.crt")  # and the key a moment later, as renewals go
+        shutil.copy(RENEWED.cert, tmp_path / "tls.crt")  # and the key a moment later, as in renewals
         await here.access.refresh()
         assert (await asyncio.to_thread(peer, here.url, client_side()))[0] == "first"
         shutil.copy(RENEWED.key, tmp_path / "tls.key")

@@ -1,4 +1,4 @@
-"""Answers that are no page, and connections that are no answer, each from an organisation beside a good one."""
+"""Answers that are not pages, and connections without an answer, each in an organisation next to a good one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.faults.daemon import INTERVAL, SLACK, watched
 from tests.faults.hostile import Call, Fault, Hostile, http, listing
 
 PAGE = listing()
-SICK = 6.0  # seconds for which all of them are sick
+SICK = 6.0  # seconds for which all faults last
 TIMEOUT: set[str | None] = {"timeout"}
 MALFORMED: set[str | None] = {"malformed"}
 UNAVAILABLE: set[str | None] = {"unavailable"}
@@ -39,7 +39,7 @@ def saying(content: bytes, *headers: str, status: int = 200) -> Fault:
 
 
 def raw(*pieces: bytes, pause: float = 0.0, then: Callable[[Call], Awaitable[None]] | None = None) -> Fault:
-    """Says exactly this and closes, or does something else then."""
+    """Sends exactly this and closes, or calls `then`."""
 
     async def fault(api: Hostile, call: Call) -> None:
         await call.say(*pieces, pause=pause)
@@ -91,7 +91,7 @@ async def one_of_three(api: Hostile, call: Call) -> bool:
 
 
 async def poison(api: Hostile, call: Call) -> bool:
-    """A second answer behind the first, which would tell the next request a lie."""
+    """A second answer after the first, which would be a false answer to the next request."""
     truth = http(json.dumps(api.page(api.jobs, call)).encode()) if call.path == "jobs" else http(PAGE)
     lie = http(listing(*({**each, "status": "failed"} for each in api.jobs)))
     call.writer.write(truth + lie)
@@ -263,7 +263,7 @@ async def test_hold_up_nobody_and_pass(tmp_path: Path) -> None:
     assert leaks == []
 
 
-_AT_WORK = ("U02", "U29", "N06", "C01")  # what is not, or not always, a failure
+_AT_WORK = ("U02", "U29", "N06", "C01")  # faults that are not failures, or not always
 
 
 def _rate(calls: list[Call], since: float) -> float:

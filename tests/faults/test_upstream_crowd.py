@@ -1,4 +1,4 @@
-"""Many organisations: a quarter of them hangs, all of them have a history, or the whole machine's clock is set."""
+"""Many organisations: a quarter of them hangs, all have a history, or the machine's clock is set."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_10_000_old_jobs_each_are_no_news_and_then_cost_one_request(tmp_pa
         name = 'finetune_org_polls_total{org="org0"}'
         print(f"\n3 × 10 000 jobs: first {first:.1f} s, then {cost} requests in {after[name] - polls[name]:g} polls",
               f"memory {seen.rss} MB; /-/healthy at most {max(seen.answers):.3f} s")  # fmt: skip
-        assert cost <= after[name] - polls[name] + 3  # they go on between the questions
+        assert cost <= after[name] - polls[name] + 3  # they are polled between these requests, too
         assert seen.told == []
         for api in apis:
             await seen.ends(api.name, "ftjob-05000")
@@ -130,7 +130,7 @@ async def test_a_clock_that_jumps_a_day_either_way_makes_no_storm_and_no_silence
     good = Hostile("good")
     for number in range(8):
         good.begin(f"ftjob-{number}")
-    # Its signatures are a day off, too, and no receiver takes them: this one is not signed.
+    # Signatures are a day off as well and would be rejected, so this receiver does not check them.
     environ = {"LD_PRELOAD": str(shim), "CLOCK_SHIFT": str(shift)}
     async with watched(tmp_path, good, environ=environ, signed=False) as seen:
         await until(seen.up)

@@ -1,4 +1,7 @@
-"""Answers without measure: bombs, floods and crumbs. Memory, time and the event loop stay within bounds."""
+"""Excessive answers: decompression bombs, floods and tiny chunks.
+
+Memory, time and the event loop stay within bounds.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def flood(head: bytes, piece: bytes, times: int) -> Fault:
-    """A head, and a piece again and again."""
+    """Sends a head, then a piece repeatedly."""
 
     async def fault(api: Hostile, call: Call) -> None:
         await call.say(head)
@@ -36,19 +39,19 @@ def flood(head: bytes, piece: bytes, times: int) -> Fault:
 
 
 def bomb() -> bytes:
-    """A gigabyte of zeros, in a megabyte."""
+    """A gigabyte of zeros, compressed to a megabyte."""
     return gzip.compress(bytes(1 << 30), 1)
 
 
 def _large() -> bytes:
-    """7.9 MB of jobs that make sense."""
+    """7.9 MB of valid jobs."""
     jobs, one = [], len(listing(job("ftjob-0000", "running", metadata={"x": "y" * 500}))) + 2
     jobs = [job(f"ftjob-{n:04}", "running", metadata={"x": "y" * 500}) for n in range(7_900_000 // one)]
     return listing(*jobs)
 
 
 def _nested() -> bytes:
-    """Eight megabytes that are as many objects as that can be."""
+    """Eight megabytes with as many objects as possible."""
     return b'{"data":[' + b"[]," * 2_700_000 + b"[]]}"
 
 
@@ -84,7 +87,7 @@ def _whole(content: bytes, *headers: str) -> Fault:
 
 
 async def _crumbs(api: Hostile, call: Call) -> None:
-    """A byte at a time, as fast as it goes."""
+    """Sends single bytes as fast as possible."""
     await call.say(HEAD + b"Content-Length: 8000000\r\n\r\n")
     for _ in range(200_000):
         await call.say(b" ")

@@ -1,4 +1,4 @@
-"""Jobs that say strange things about themselves, each story in its own organisation: what is told, and what is not."""
+"""Jobs with contradictory facts, each story in its own organisation: what is announced, and what is not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ YEAR = 366 * 86_400
 
 
 def page_of(change: Callable[[list[Any]], list[Any]]) -> Fault:
-    """The list, changed."""
+    """Answers with a changed list."""
 
     async def fault(api: Hostile, call: Call) -> bool:
         if call.path != "jobs":
@@ -32,7 +32,7 @@ def page_of(change: Callable[[list[Any]], list[Any]]) -> Fault:
 
 
 async def end_once(seen: WatchedDaemon, api: Hostile, job_id: str = "ftjob-1", status: str = "succeeded") -> None:
-    """The job ends, is told once, and nothing else ever is."""
+    """End the job; it is announced once, and nothing else is."""
     await seen.ends(api.name, job_id, status)
     await seen.polled(api.name, 3)
     assert seen.of(api.name) == [(job_id, status)]
@@ -109,7 +109,7 @@ async def u21_an_end_between_list_and_events(seen: WatchedDaemon, api: Hostile) 
 
     api.fault = fault
     await until(lambda: seen.of(api.name) == [("ftjob-1", "succeeded")])
-    await asyncio.sleep(11)  # an ended job's events are read once more after ten seconds
+    await asyncio.sleep(11)  # the events of an ended job are read once more after ten seconds
     await seen.polled(api.name, 3)
     assert seen.of(api.name) == [("ftjob-1", "succeeded")]
     events = (await seen.daemon.json(f"/api/v1/jobs/{api.name}/ftjob-1/events"))["data"]
@@ -189,7 +189,7 @@ async def u24_jobs_of_another_organisation(seen: WatchedDaemon, api: Hostile) ->
 
 
 async def u24_one_id_in_two_organisations(seen: WatchedDaemon, api: Hostile) -> None:
-    await end_once(seen, api, status="failed")  # the others' ftjob-1 goes its own way
+    await end_once(seen, api, status="failed")  # the ftjob-1 of the others is independent
     told = [each.data["transition"]["id"] for each in seen.told if each.org == api.name]
     assert told == [f"{api.name}/ftjob-1/2"]
 

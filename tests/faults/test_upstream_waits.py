@@ -1,4 +1,4 @@
-"""How long a server asks to be left alone, and for how long it is: neither less, nor for ever."""
+"""How long a server asks to wait, and how long we wait: neither less, nor forever."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.faults.hostile import Call, Fault, Hostile
 
 
 def refusing(status: int, *, code: str | None = None, **headers: float | str) -> Fault:
-    """Refuses with these headers; names with underscores, `Retry_At` for a date so many seconds ahead."""
+    """Refuses with these headers; `Retry_At` becomes a Retry-After date this many seconds ahead."""
 
     async def fault(api: Hostile, call: Call) -> bool:
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -28,7 +28,7 @@ def refusing(status: int, *, code: str | None = None, **headers: float | str) ->
 
 
 def dated(ahead: float, wrong: float) -> Fault:
-    """429 until a date, by a clock that is so many seconds wrong."""
+    """429 until a date, by a clock that is this many seconds wrong."""
 
     async def fault(api: Hostile, call: Call) -> bool:
         now = time.time() + wrong

@@ -1,4 +1,4 @@
-"""What stops turning is noticed, and what breaks is begun anew: by liveness, by a count, and without the others."""
+"""A blocked loop is noticed by liveness, and a crashed one is counted and restarted without affecting others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.e2e.test_story import rounds
 
 
 class Broken:
-    """A loop that breaks off some times, each time with the next of these."""
+    """A loop that crashes several times, each time with the next exception."""
 
     def __init__(self, *errors: BaseException) -> None:
         self.errors = list(errors)
@@ -94,7 +94,7 @@ async def test_what_holds_up_the_loop_is_seen_in_how_late_it_ticks() -> None:
     def ticked(seconds: float) -> None:
         late.append(seconds)
         if len(late) == 4:
-            raise KeyError  # it would go on for ever
+            raise KeyError  # it would run forever
 
     with pytest.raises(KeyError):
         await Watchdog(Busy(), ticked).run()
@@ -108,7 +108,7 @@ async def test_a_loop_that_sleeps_is_alive_and_one_that_is_overdue_is_not() -> N
     ticking = clock.monotonic
 
     def alive() -> bool:
-        watchdog._last = ticking()  # the event loop itself turns all the while
+        watchdog._last = ticking()  # the event loop itself keeps running
         return watchdog.alive()
 
     with watchdog.watching("watcher of a", its):

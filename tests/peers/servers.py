@@ -1,4 +1,4 @@
-"""Servers of others that speak the providers' APIs, as `make peers` brings them: each a process with its own port."""
+"""Other projects' servers with the providers' APIs, as `make peers` installs them: each a process with its own port."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ brought = pytest.mark.skipif(not (PEERS / ".done").is_file(), reason="`make peer
 
 @asynccontextmanager
 async def peer(folder: Path, *command: str | Path, ready: str = "/", **environ: str) -> AsyncIterator[str]:
-    """A server that is started with `{port}` in its command, waits until `ready` is answered, and is gone at the end.
+    """Run a server with `{port}` in its command, wait until `ready` is answered, and end it afterwards.
 
-    Nothing of this machine's environment goes with it but the path of programs.
+    Of this machine's environment it gets only PATH.
     """
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

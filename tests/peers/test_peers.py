@@ -1,4 +1,4 @@
-"""The real daemon watches servers that were written by others: right statuses, and each end told once."""
+"""The real daemon watches servers of other projects: correct statuses, and each end announced once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def settings(hook: Inbox, *organizations: dict[str, Any]) -> dict[str, Any]:
 
 
 def words(hook: Inbox, job: str) -> list[str]:
-    """What was told of a job, in order."""
+    """The event types announced for a job, in order."""
     told = (body for body in hook.bodies if body["data"]["job"]["id"] == job)
     return [body["type"].rpartition(".")[2] for body in told]
 
@@ -45,7 +45,7 @@ async def first_seen(daemon: Daemon, organizations: int) -> None:
 
 
 async def told_once(daemon: Daemon, hook: Inbox, *ended: str) -> None:
-    """Some polls later, each of these ends was told, once, and no other."""
+    """Wait some polls; each of these ends was announced once, and no other."""
     polls = 'finetune_org_polls_total{org="' + ended[0].partition("/")[0] + '"}'
     before = (await daemon.metrics())[polls]
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server with a port, that can be stopped, frozen, copied and promoted, and a pgbouncer before it."""
+"""A PostgreSQL server that can be stopped, frozen, copied and promoted, and a pgbouncer in front of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_con
 
 
 def free_port() -> int:
-    """A port of this machine that nobody has now."""
+    """A free local port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -46,7 +46,7 @@ def _run(*command: str | Path) -> None:
 
 @dataclass
 class Cluster:
-    """One server and its directory."""
+    """A server with its data directory."""
 
     directory: Path
     port: int = field(default_factory=free_port)
@@ -54,11 +54,11 @@ class Cluster:
 
     @property
     def data(self) -> Path:
-        """Where its files are."""
+        """The directory of its files."""
         return self.directory / "data"
 
     def url(self, port: int | None = None, database: str = "postgres") -> str:
-        """The address of a database, through another port where one is given."""
+        """The URL of a database, optionally through another port."""
         return f"postgresql://postgres@127.0.0.1:{port or self.port}/{database}"
 
     def start(self) -> None:
@@ -81,21 +81,21 @@ class Cluster:
                 return
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
-        """End it: SIGQUIT as in a crash, SIGINT with all its connections and in order."""
+        """Stop it: SIGQUIT like a crash, SIGINT in order with all connections closed."""
         if self.process is not None:
             self.process.send_signal(how)
             self.process.wait(60)
             self.process = None
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
-        """Run a statement as its owner, outside of transactions."""
+        """Run a statement as the owner, outside of transactions."""
         with psycopg.connect(self.url(database=database), autocommit=True, connect_timeout=2) as connection:
             found = connection.execute(statement.encode())
             return found.fetchall() if found.description is not None else []
 
     @contextmanager
     def standby(self) -> Iterator[Cluster]:
-        """A second server that follows this one and can be promoted."""
+        """A second server that replicates this one and can be promoted."""
         with _directory() as directory:
             copy = Cluster(directory)
             _run(
@@ -111,7 +111,7 @@ class Cluster:
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    """Short, as sockets are in it, and open to whoever the server runs as."""
+    """A directory with a short path for sockets, accessible to the server's user."""
     directory = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     if _ROOT:
         os.chown(directory, _NOBODY, _NOBODY)
@@ -123,7 +123,7 @@ def _directory() -> Iterator[Path]:
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A new server that answers."""
+    """A new running server."""
     with _directory() as directory:
         server = Cluster(directory)
         _run(_programs() / "initdb", "-D", server.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
@@ -136,7 +136,7 @@ def cluster() -> Iterator[Cluster]:
 
 @contextmanager
 def pooler(server: Cluster, *, connections: int = 4) -> Iterator[int]:
-    """A pgbouncer in transaction mode, with few connections for many clients; gives its port."""
+    """A pgbouncer in transaction mode, with few connections for many clients. Yields its port."""
     needs("pgbouncer")
     port = free_port()
     with _directory() as directory:

@@ -1,4 +1,4 @@
-"""Several real daemons on one real PostgreSQL, between a simulated provider and a receiver that keeps all it gets."""
+"""Several real daemons on one real PostgreSQL, between a simulated provider and a receiver that records everything."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from tests.faults.scenario import BUSY, QUICK, Scenario
 from tests.replicas.cluster import Cluster
 
 LEASE = 3.0
-"""Seconds; the shortest that leaves time for a poll on a busy machine."""
+"""Seconds; the shortest lease that leaves time for a poll on a loaded machine."""
 WORD = "X-Replica"
 
 
 @dataclass(frozen=True)
 class Poll:
-    """One look at a list of jobs, as the provider saw it."""
+    """A poll of a list of jobs, as the provider saw it."""
 
     at: float
     key: str
-    """The organisation's."""
+    """The organisation's key."""
     replica: str
 
 
 @dataclass
 class Polls:
-    """Who asks when. Each replica says its name in a header, which its configuration adds."""
+    """Which replica polled when. Each replica's configuration adds a header with its name."""
 
     seen: list[Poll] = field(default_factory=list)
 
     @property
     def middleware(self) -> Any:
-        """For the simulator."""
+        """The middleware for the simulator."""
 
         @web.middleware
         async def note(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
@@ -55,7 +55,7 @@ class Polls:
         return note
 
     def by_org(self, since: float = 0.0) -> dict[str, list[Poll]]:
-        """In their order, for each organisation."""
+        """The polls of each organisation, in order."""
         found: dict[str, list[Poll]] = defaultdict(list)
         for poll in self.seen:
             if poll.at >= since:
@@ -63,11 +63,11 @@ class Polls:
         return found
 
     def owners(self, since: float) -> dict[str, str]:
-        """Who polled each organisation last, of those that were polled since then."""
+        """The replica that polled each organisation last, for organisations that were polled since then."""
         return {key: polls[-1].replica for key, polls in self.by_org(since).items()}
 
     def shortest_change(self, since: float = 0.0) -> float:
-        """The shortest time from one replica's poll to another replica's of the same organisation, in seconds."""
+        """The shortest time in seconds between polls of the same organisation by different replicas."""
         changes = (
             later.at - earlier.at
             for polls in self.by_org(since).values()
@@ -79,19 +79,19 @@ class Polls:
 
 @dataclass
 class Fleet:
-    """The replicas by name, and what is seen of them from outside."""
+    """The replicas by name, and what is observed of them."""
 
     scenario: Scenario
     replicas: dict[str, Daemon]
     polls: Polls
 
     async def shares(self) -> dict[str, float]:
-        """How many organisations each replica that runs says it has."""
+        """How many organisations each running replica reports to have."""
         running = {name: daemon for name, daemon in self.replicas.items() if not daemon.process_ended}
         return {name: (await daemon.metrics())["finetune_monitor_organizations"] for name, daemon in running.items()}
 
     async def fair(self) -> bool:
-        """Whether none has more than one organisation more than another, and each is somebody's."""
+        """Whether the shares differ by at most one and add up to all organisations."""
         shares = (await self.shares()).values()
         return max(shares) - min(shares) <= 1 and sum(shares) == len(self.scenario.simulation.orgs)
 
@@ -116,7 +116,10 @@ async def fleet(
     signed: bool = True,
     **over: Any,
 ) -> AsyncIterator[Fleet]:
-    """Replicas, each with its way to the database, that have seen their organisations. `start` are those to start."""
+    """Replicas after the first sight of the organisations, each with its own URL of the database.
+
+    `start`: those to start.
+    """
     simulation, polls = Simulation(organisations(orgs), pace=pace, traffic=traffic), Polls()
     async with AsyncExitStack() as stack:
         base_url = await stack.enter_async_context(serve(simulation, middlewares=[polls.middleware, *middlewares]))
@@ -151,5 +154,5 @@ def _first_seen(replicas: dict[str, Daemon]) -> int:
 
 
 def direct(server: Cluster, *names: str) -> dict[str, str]:
-    """All of them by the server's own port."""
+    """The server's own URL for each of these replicas."""
     return dict.fromkeys(names, server.url())

@@ -1,4 +1,4 @@
-"""How replicas share what there is to do, and a channel of Slack, which gets one message a second in all."""
+"""How replicas share organisations, and the pace of a Slack channel, which gets one message per second in all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 BALANCED = 600.0
-"""Seconds: one organisation moves each second."""
+"""Seconds; one organisation moves per second."""
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def test_three_replicas_send_to_one_channel_of_slack_once_a_second_in_all(
 def assert_paced(arrivals: list[float]) -> None:
     gaps = [later - earlier for earlier, later in pairwise(arrivals)]
     print(f"{len(arrivals)} messages, {min(gaps):.2f} s apart at least")
-    assert min(gaps) >= 0.95  # a second after the answer to the one before, by another's clock
+    assert min(gaps) >= 0.95  # a second after the previous answer, by another clock
 
 
 def test_three_replicas_share_300_organisations_of_50_jobs_and_none_is_polled_by_two_within_an_interval(

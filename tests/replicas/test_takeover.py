@@ -1,4 +1,4 @@
-"""Replicas that are killed, frozen or cut off: others take over in time, nothing is lost, and little comes twice."""
+"""Replicas that are killed, frozen or cut off: others take over in time, nothing is lost, and little is repeated."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.replicas.fleet import LEASE, Fleet, direct, fleet
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 GRACE = 5.0
-"""Seconds beyond the lease within which others have taken over."""
+"""Seconds after the lease within which others have taken over."""
 AT_ONCE = 8
-"""Deliveries that one courier has in flight at most."""
+"""The deliveries that one courier sends concurrently at most."""
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def of(daemon: Daemon) -> int:
 
 
 async def taken_over(seen: Fleet, gone: str, since: float) -> float:
-    """Wait until others poll all that this replica had; seconds that took."""
+    """Wait until others poll everything that this replica had. Returns the seconds that took."""
     keys = {key for key, owner in seen.polls.owners(since - 2 * LEASE).items() if owner == gone}
     await until(lambda: all(seen.polls.owners(since).get(key, gone) != gone for key in keys), LEASE + 30)
     firsts = [
@@ -52,7 +52,7 @@ async def taken_over(seen: Fleet, gone: str, since: float) -> float:
 
 
 def assert_sound(seen: Fleet, faults: int) -> None:
-    """At least once, and again only what was in flight, with the same id and content."""
+    """Assert that all arrived, and that only deliveries in progress were repeated, with the same id and content."""
     assert seen.scenario.false() == set()
     assert seen.scenario.bodies() == 0
     again = {id_: count for id_, count in seen.copies().items() if count > 1}
@@ -92,7 +92,7 @@ async def test_a_replica_that_was_frozen_for_a_minute_is_refused_and_goes_on(ser
         await until(seen.fair, PATIENT)
         since = time.monotonic()
         os.kill(of(seen.replicas["a"]), signal.SIGSTOP)
-        await asyncio.sleep(60.0)  # the fault itself
+        await asyncio.sleep(60.0)  # the fault lasts this long
         assert set(seen.polls.owners(since + 30.0 + GRACE).values()) == {"b"}
         os.kill(of(seen.replicas["a"]), signal.SIGCONT)
         back = time.monotonic()
@@ -152,7 +152,7 @@ async def test_a_primary_that_is_restarted_amid_commits_loses_nothing(server: Cl
     async with fleet(tmp_path, direct(server, "a", "b"), orgs=6) as seen:
         await until(seen.fair, PATIENT)
         for how in (signal.SIGQUIT, signal.SIGINT, signal.SIGQUIT):
-            await asyncio.sleep(1.0)  # so that there are commits to break
+            await asyncio.sleep(1.0)  # so that there are commits to interrupt
             server.stop(how)
             server.start()
         ended = await seen.scenario.all_told(LEASE + PATIENT)

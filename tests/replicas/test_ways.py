@@ -1,4 +1,4 @@
-"""The ways to a shared database: behind pgbouncer, from an older version, and out of an SQLite file."""
+"""Ways to a shared database: behind pgbouncer, from an older version, and from an SQLite file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ def server() -> Iterator[Cluster]:
 
 
 def newer(folder: Path) -> Path:
-    """This program as it may be one day: its schema has one step more. Gives the directory to import it from."""
+    """A future version of this program, whose schema has one more migration.
+
+    Returns the directory to import it from.
+    """
     package = folder / "newer" / "monitor"
     shutil.copytree(Path(monitor.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(Path(monitor.__file__).parents[1] / "config", package.parent / "config")
@@ -144,7 +147,7 @@ async def test_what_is_stored_is_the_same_on_every_replica(server: Cluster, tmp_
 
 
 def stored_series(metrics: dict[str, float]) -> dict[str, float]:
-    """What a scrape says of the database, and not of the process."""
+    """The series of a scrape that come from the database and not from the process."""
     stored = ("finetune_jobs{", "finetune_jobs_ended_total", "finetune_cost_", "finetune_org_up", "finetune_outbox_")
     return {name: value for name, value in metrics.items() if name.startswith(stored)}
 
