@@ -1,5 +1,5 @@
-# The monitor as a container: no root, no writes but to /data, every dependency locked by hash.
-# Both stages name one image, so that the venv's interpreter is where the venv expects it.
+# The monitor as a container: no root, writes only to /data, every dependency locked by hash.
+# Both stages use the same image, so that the venv's interpreter is where the venv expects it.
 FROM python:3.13-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -8,7 +8,7 @@ WORKDIR /build
 RUN python -m venv --without-pip /opt/finetune-monitor
 COPY requirements.lock ./
 RUN pip --python /opt/finetune-monitor/bin/python install --require-hashes --no-deps --requirement requirements.lock
-# The build backend comes from the dev lock, cut down to what building takes; pip refuses if that is not enough.
+# The build backend comes from the dev lock, reduced to what building needs; pip fails if something is missing.
 COPY requirements-dev.lock ./
 RUN awk '/^[a-z]/ { keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } keep' requirements-dev.lock >build.lock \
     && pip install --require-hashes --requirement build.lock
@@ -37,12 +37,12 @@ ARG REVISION=unknown
 ENV FINETUNE_MONITOR_REVISION=$REVISION
 LABEL org.opencontainers.image.revision=$REVISION
 
-# The database of a relative sqlite:/// address lands here; a number, so that Kubernetes can see that it is not root.
+# A relative sqlite:/// path leads here. The user is a number, so that Kubernetes can verify that it is not root.
 WORKDIR /data
 VOLUME /data
 USER 10001:10001
 EXPOSE 10877
-# Any answer below 500 is a sign of life: a web_config_file may ask for a password here. With TLS, bring your own check.
+# Any status below 500 means healthy, since a web_config_file may require a password here. With TLS, define your own check.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-I", "-S", "-c", "\
 import http.client as http; monitor = http.HTTPConnection('127.0.0.1', 10877, timeout=4); \
 monitor.request('GET', '/-/healthy'); raise SystemExit(monitor.getresponse().status >= 500)"]

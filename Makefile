@@ -1,17 +1,17 @@
-# Every command of this repository. Python 3.11 or newer and pip are all it takes: .venv is made when it is needed.
-#   make test PYTHON=python3.12     which interpreter .venv is made with
-#   make test ARGS="-k store"       what is passed on to the command
+# Every command of this repository. It needs only Python 3.11 or newer and pip: .venv is created when it is needed.
+#   make test PYTHON=python3.12     the interpreter for .venv
+#   make test ARGS="-k store"       arguments that are passed on to the command
 
 PYTHON ?=
 ARGS ?=
 MINUTES ?= 30
 export PYTHON
-# Every start of the program that the tests make would compile it anew: a second of each.
+# Otherwise every start of the program in the tests would compile it again, which takes a second.
 unexport PYTHONDONTWRITEBYTECODE
 
 bin := .venv/bin
 python := $(bin)/python
-# `make check` has told these already.
+# `make check` has reported these already.
 told := --ignore tests/deploy/test_kubernetes.py --ignore tests/deploy/test_helm.py
 pure := monitor/domain/*,monitor/providers/*
 
@@ -29,53 +29,53 @@ help: ## this list
 demo: venv ## a simulated provider, the monitor, and its notifications in this terminal
 	@$(python) -m monitor demo $(ARGS)
 
-test: venv-dev ## the tests that take minutes together; in CI with coverage
+test: venv-dev ## the tests, which take some minutes; in CI with coverage
 	@$(python) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not slow and not bench" $(told) $(if $(CI),--cov --cov-report=) $(ARGS)
 	@$(if $(CI),$(bin)/coverage report --fail-under=95)
 	@$(if $(CI),$(bin)/coverage report --fail-under=100 --include="$(pure)")
 
-browser: venv-dev ## all that is looked at in a real browser: light, dark, phone, without scripts (needs Chromium)
+browser: venv-dev ## the tests in a real browser: light, dark, phone, without scripts (needs Chromium)
 	@$(python) -m pytest -n0 tests/browser $(ARGS)
 
-bench: venv-dev ## all figures beside their targets and the script one would write instead (ARGS=--quick: five minutes); on an idle machine
+bench: venv-dev ## speed against its targets and against a simple script (ARGS=--quick: five minutes); on an idle machine
 	@$(python) -m tests.bench $(ARGS)
 	@$(python) -m pytest -n0 -s -q -m bench tests/web
 
 observe: venv-dev ## real Prometheus and Alertmanager on the demo: every panel has data, alerts reach a receiver (needs both)
 	@$(python) -m pytest -n0 -m slow tests/deploy/test_panels.py tests/deploy/test_alerts_fire.py $(ARGS)
 
-faults: venv-dev ## the whole catalogue of faults, and 200 kills with their figures: about a quarter of an hour
+faults: venv-dev ## the whole fault catalogue, and a campaign of 200 kills: about a quarter of an hour
 	@$(python) -m tests.faults.kill_campaign 200 >.campaign.log 2>&1 & campaign=$$!; \
 	$(python) -m pytest --numprocesses 2 --dist worksteal -m slow $(told) --timeout 900 $(ARGS); tests=$$?; \
 	wait $$campaign; kills=$$?; cat .campaign.log; exit $$((tests || kills))
 
-soak: venv-dev ## MINUTES=30 of mixed faults at speed; fails on growth and on loss
+soak: venv-dev ## MINUTES=30 of mixed faults at high speed; fails on growth and on loss
 	@$(python) -m tests.soak $(MINUTES)
 
-peers: venv-dev ## servers of others are watched for real: moto, LiteLLM's proxy and aimock (needs npm; brings them once)
+peers: venv-dev ## watches other servers for real: moto, LiteLLM's proxy and aimock (needs npm; installs them once)
 	@.ci/peers
 	@$(python) -m pytest -n0 -m slow tests/peers $(ARGS)
 
-mutants: venv-dev ## breaks the rules of domain and providers on purpose; at most 15 % of the breaks may go unnoticed
+mutants: venv-dev ## breaks the rules of domain and providers on purpose; tests must notice at least 85 % of the mutants
 	@rm -rf mutants
 	@$(bin)/mutmut run --max-children 2 $(ARGS) && $(bin)/mutmut export-cicd-stats
 	@$(python) -c 'import json; s = json.load(open("mutants/mutmut-cicd-stats.json")); print(s); raise SystemExit(s["survived"] + s["no_tests"] > 0.15 * s["total"])'
 
-check: format lint types layers dependencies locks dockerfile compose kubernetes rules alerts dashboards-check sizes ## everything that can be told without the tests
+check: format lint types layers dependencies locks dockerfile compose kubernetes rules alerts dashboards-check sizes ## everything that can be checked without the tests
 
-fix: venv-dev ## formats the code, and repairs what can be repaired by machine
+fix: venv-dev ## formats the code, fixes what can be fixed automatically, and writes generated files
 	@.ci/kubernetes
 	@$(python) -m tests.providers.capabilities
 	@$(bin)/ruff format .
 	@$(bin)/ruff check --fix .
 
-lock: venv-dev ## compiles the three lock files anew (ARGS=--upgrade moves versions)
+lock: venv-dev ## compiles the three lock files (ARGS=--upgrade raises versions)
 	@.ci/lock $(ARGS)
 
 image: ## the container image, with docker, podman or buildah
 	@.ci/image $(ARGS)
 
-image-check: ## builds the image and runs it as it is meant to be run: read-only, without root (needs root and buildah)
+image-check: ## builds the image and runs it as intended: read-only, without root (needs root and buildah)
 	@.ci/image-check $(ARGS)
 
 sbom: venv-dev ## the image's bill of materials, CycloneDX JSON on the terminal: make --silent sbom >sbom.json
@@ -117,7 +117,7 @@ compose: venv-dev
 deploy-tools: venv-dev
 	@.ci/deploy-tools
 
-kubernetes: deploy-tools ## renders the manifests and the chart, and holds them against the schemas of Kubernetes
+kubernetes: deploy-tools ## renders the manifests and the chart, and validates them against the schemas of Kubernetes
 	@.ci/kubernetes --check
 	@$(python) -m pytest --quiet tests/deploy/test_kubernetes.py tests/deploy/test_helm.py --timeout 300 $(ARGS)
 
@@ -137,5 +137,5 @@ dashboards-check: venv-dev
 site: venv-dev ## the documentation as a site, in site/; every link in it is checked
 	@NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs --quiet build --strict $(ARGS)
 
-pictures: venv-dev ## takes docs/*.png of a running demo: its pages, and the dashboards with Grafana's libraries (npm, Chromium, Prometheus)
+pictures: venv-dev ## renders docs/*.png from a running demo: its pages, and the dashboards with Grafana's libraries (npm, Chromium, Prometheus)
 	@$(python) -m tests.deploy.pictures

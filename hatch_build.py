@@ -1,4 +1,4 @@
-"""The README as a package index shows it: links and pictures that are relative in the repository become absolute."""
+"""Prepares the README for a package index: relative links and pictures become absolute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RELATIVE = re.compile(r"(!?)(\[[^\]]*\])\((?![a-z]+:|#)([^)\s]+)\)")
 
 
 def absolute(text: str, home: str, revision: str) -> str:
-    """The Markdown with every relative link leading to this revision at `home`."""
+    """The Markdown with every relative link replaced by one to this revision at `home`."""
 
     def link(found: re.Match[str]) -> str:
         picture, words, path = found.groups()
@@ -22,7 +22,7 @@ def absolute(text: str, home: str, revision: str) -> str:
 
 
 class ReadmeHook(MetadataHookInterface):
-    """Gives the package's metadata its long description."""
+    """Sets the long description in the package's metadata."""
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Set `readme`, which pyproject.toml declares as dynamic."""
