@@ -1,4 +1,4 @@
-"""The webhooks of providers: stored before they are acknowledged, and open until the job of each was read back."""
+"""Stores webhooks of providers as hints: durably before they are acknowledged, and open until a poll sees the end."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from monitor.store.documents import to_ms
 from monitor.store.schema import hint, insert, job
 
 KEPT: Final = timedelta(days=7)
-"""How long a webhook is known by its id. OpenAI repeats one for 72 hours."""
+"""How long the id of a webhook is kept to detect duplicates. OpenAI repeats a webhook for 72 hours."""
 GIVEN_UP: Final = timedelta(minutes=15)
-"""How long its job is looked for more often than polls come anyway: the provider may not have it, or not yet."""
-_MOST: Final = 1000
+"""How long a hint triggers extra polls: the provider may list the end late, or never."""
+_MOST: Final = 1000  # hints
 
 _FINAL: Final = sorted(status.value for status in Status if status.final)
 _before = sa.bindparam("b_before", type_=sa.BigInteger)
@@ -41,28 +41,28 @@ _PRUNE: Final = sa.delete(hint).where(hint.c.at < _before)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HintStore:
-    """What providers have pushed. Every method may raise StoreError."""
+    """The stored hints. Every method may raise StoreError."""
 
     database: Database
     arrived: Nudge = field(default_factory=Nudge)
-    """Nudged when a webhook was stored, here or by another replica."""
+    """Wakes the hint watcher when this or another replica has stored a webhook."""
 
     async def accept(self, org: str, id_: str, job_id: str, at: datetime) -> bool:
-        """Store a webhook durably. False when it is a duplicate, of which the first alone counts."""
+        """Store a webhook durably. Returns False, without any change, for a duplicate."""
         fresh = await self.database.write(self._accept, org, id_, job_id, to_ms(at))
         if fresh:
             self.arrived()
         return fresh
 
     async def open(self, now: datetime) -> Mapping[str, frozenset[str]]:
-        """The jobs that webhooks say are over, and that we have not seen so yet, by organisation."""
+        """The jobs that have ended according to webhooks and whose end was not seen yet, by organisation."""
         before = to_ms(now - GIVEN_UP)
         if await self.database.read(_any_done, before):
             await self.database.write(_settle, before)
         return await self.database.read(_open)
 
     async def prune(self, now: datetime) -> None:
-        """Forget webhooks that no provider repeats any more."""
+        """Delete webhooks that are too old to be repeated."""
         await self.database.write(_prune, to_ms(now - KEPT))
 
     def _accept(self, connection: sa.Connection, org: str, id_: str, job_id: str, at: int) -> bool:

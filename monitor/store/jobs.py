@@ -1,4 +1,4 @@
-"""What the watchers of jobs know, and what they change: whole decisions, each based on the newest knowledge."""
+"""Stores jobs, their events and transitions: reads the known state of an organisation and commits changes to it."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ from monitor.store.schema import (
 
 _BIG: Final = 2**62  # columns hold 64 bits
 BATCH: Final = 200
-"""Jobs, or deliveries, that are forgotten in one transaction: it must not hold others up."""
+"""The most jobs, or deliveries, that are deleted in one transaction, so that it does not delay others."""
 
 _LAST: Final = 100
-"""Jobs of a model by which it is known what is usual."""
+"""Number of recent jobs of a model from which usual durations are computed."""
 
 _org, _id = sa.bindparam("b_org", type_=sa.Text), sa.bindparam("b_id", type_=sa.Text)
 _of_job = (event.c.org == _org) & (event.c.job == _id)
@@ -69,7 +69,7 @@ _ORGANIZATION: Final = sa.select(organization.c.version, organization.c.horizon,
 )
 _UNFINISHED: Final = sa.select(job.c.id, job.c.doc).where(job.c.org == _org, job.c.finalized == 0)
 _A_FEW: Final = {"yield_per": CHUNK}
-"""Thousands of jobs that ended at once are read and understood a few at a time: their text is as much again."""
+"""Rows are fetched and decoded in chunks, because the documents of thousands of jobs would double the memory."""
 _FINISHED: Final = sa.select(job.c.id, job.c.status).where(job.c.org == _org, job.c.finalized == 1)
 _STORED: Final = sa.select(job.c.id, job.c.doc).where(
     job.c.org == _org, job.c.id.in_(sa.bindparam("b_ids", expanding=True))
@@ -95,7 +95,7 @@ _RECENT: Final = (
     .order_by(event.c.at, event.c.pos)
 )
 
-# A row that is not there cannot be locked: of two replicas that see an organisation first, the second waits here.
+# A missing row cannot be locked. If two replicas see an organisation for the first time, the second one waits here.
 _BEGIN: Final = insert(organization).values(version=0, seen_at=0).on_conflict_do_nothing(index_elements=["name"])
 _VERSIONS: Final = (
     sa.select(organization.c.name, organization.c.version)
@@ -170,16 +170,16 @@ _DELETE_DELIVERY: Final = sa.delete(outbox).where(outbox.c.key == sa.bindparam("
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStore:
-    """The organisations' jobs. Every method may raise StoreError."""
+    """The stored jobs. Every method may raise StoreError."""
 
     database: Database
     leases: Leases
     changes: Changes
     _known: dict[str, tuple[int, Known]] = field(default_factory=dict, init=False, repr=False)
-    """By organisation, with the term of the lease in which nobody else can have changed it."""
+    """A cache of known states by organisation, each with the term of the lease during which it is valid."""
 
     async def known(self, org: str) -> Known:
-        """What was known of the organisation; remembered while its lease is ours."""
+        """The known state of an organisation. It is cached while this replica holds the lease."""
         term = self.leases.term(org)
         found = self._known.get(org)
         if found is not None and found[0] == term:
@@ -189,34 +189,34 @@ class JobStore:
         return known
 
     async def stored(self, org: str, ids: Collection[str]) -> Mapping[str, Tracked]:
-        """These jobs as they are stored, finalized ones too; what is not known is left out."""
+        """The stored jobs with these ids, including finalized ones. Unknown ids are left out."""
         if not ids:
             return {}
         return await self.database.read(_read_stored, org, tuple(ids))
 
     async def holders(self, orgs: Sequence[str], ids: Collection[str]) -> Mapping[str, str]:
-        """By job, which of these organisations has it; those that none of them has are left out."""
+        """Which of these organisations has a job, by job id. Jobs that none of them has are left out."""
         return await self.database.read(_read_holders, orgs, sorted(ids)) if orgs and ids else {}
 
     async def curves(self, org: str, ids: Collection[str]) -> Mapping[str, Sequence[JobEvent]]:
-        """What is stored of the measurements of these jobs, oldest first."""
+        """The stored metrics and checkpoint events of these jobs, oldest first, by job id."""
         return await self.database.read(_read_curves, org, tuple(ids)) if ids else {}
 
     async def usual(self, org: str, models: Collection[str]) -> Mapping[str, Usual]:
-        """How long the last jobs of each of these models took."""
+        """How long recent jobs took, by model."""
         return await self.database.read(_read_usual, org, tuple(models))
 
     async def commit(self, change: Change, state: WatchState | None = None) -> None:
-        """Make the change durable, whole, and with it how watching goes.
+        """Commit a change and the watch state in one transaction.
 
-        Raises Stale when it was decided on knowledge that is not the newest. A look that changes very much may be
-        committed in slices, each a change based on the one before: what is committed stays, whatever comes of the rest.
+        Raises Stale if the change is based on an outdated version. A large poll may be committed in slices, each based
+        on the one before. Committed slices stay even if a later one fails.
         """
         if change.empty:
             if state is not None:
                 await self.record(state)
             return
-        before = self._known.pop(change.org, None)  # whatever happens, it is not the newest any more
+        before = self._known.pop(change.org, None)  # outdated, even if the commit fails
         await self.database.write_each(self._commit, (change, state))
         if before is not None and before[0] == self.leases.term(change.org) and before[1].version == change.based_on:
             self._remember(before[0], evolve(before[1], change))
@@ -224,14 +224,14 @@ class JobStore:
         self.changes.enqueued(len(change.deliveries))
 
     async def record(self, state: WatchState) -> None:
-        """Keep how watching the organisation goes. Raises Stale when another replica watches it.
+        """Store the watch state of an organisation. Raises Stale if another replica watches it.
 
-        While `up` stays what it was, so does `since`: also over restarts, and from one replica to the next.
+        The stored `since` is kept while `up` does not change, even across restarts and replicas.
         """
         await self.database.write_each(self._record, state)
 
     async def prune(self, now: datetime, retention: timedelta) -> int:
-        """Forget jobs that ended before the retention and deliveries settled before it; says how many jobs."""
+        """Delete jobs that ended and deliveries that were settled before the retention. Returns the number of jobs."""
         before, total = to_ms(now - retention), 0
         while True:
             jobs, deliveries = await self.database.write(_prune, before)
@@ -258,7 +258,7 @@ class JobStore:
     def _commit(
         self, connection: sa.Connection, commits: Sequence[tuple[Change, WatchState | None]]
     ) -> Sequence[Stale | None]:
-        """Write the changes that were decided on the newest knowledge, all in one go, and refuse the others."""
+        """Write the changes that are based on the newest version, all at once, and refuse the others."""
         now = self.database.now(connection)
         refusals = self._refusals(connection, [change for change, _ in commits], now)
         taken = [commit for commit, refusal in zip(commits, refusals, strict=True) if refusal is None]
@@ -289,7 +289,7 @@ class JobStore:
 
 
 def _read_known(connection: sa.Connection, org: str) -> Known:
-    """Everything a decision needs of the past. Jobs that are done with are given by name only, never decoded."""
+    """The known state of an organisation. Only the ids and statuses of finalized jobs are read."""
     found = connection.execute(_ORGANIZATION, {"b_org": org}).first()
     if found is None:
         return Known(org=org)
@@ -342,7 +342,7 @@ def _recent(connection: sa.Connection, org: str, jobs: Sequence[str]) -> dict[st
 
 
 def _write(connection: sa.Connection, changes: Sequence[Change], now: int) -> bool:
-    """Write the changes, each kind of row in one statement; whether deliveries wait that did not before."""
+    """Write the changes with one statement per kind of row. Returns whether deliveries were enqueued."""
     advanced = [{"b_org": one.org, "b_at": to_ms(one.at), "b_partial": int(one.more)} for one in changes]
     horizons = [{"b_org": one.org, "b_horizon": to_ms_up(one.horizon)} for one in changes if one.horizon is not None]
     _execute(connection, _ADVANCE, advanced)
@@ -421,7 +421,7 @@ def _transition_row(one: Transition) -> Row:
 
 
 def _perhaps_long(changes: Iterable[Change]) -> Iterator[Place]:
-    """Jobs that may have too many events now: `recent_ids` counts up to RECENT, which spares asking."""
+    """The jobs that may now have too many events. Those with fewer `recent_ids` than RECENT need no query."""
     for change in changes:
         short = {one.job.id for one in change.tracked if 0 < len(one.recent_ids) < RECENT}
         for job_id, fresh in Counter(one.job for one in change.events).items():
@@ -441,10 +441,10 @@ def _thin(connection: sa.Connection, org: str, job_id: str) -> None:
 
 
 def _prune(connection: sa.Connection, before: int) -> tuple[int, int]:
-    """Forget one batch of jobs that ended, or were gone, before that moment, and of deliveries settled before it."""
+    """Delete a batch of jobs that ended or were gone, and of deliveries that were settled, before a moment."""
     rows = connection.execute(_OLD_JOBS, {"b_before": before}).all()
-    # A horizon hides every unknown job that ended before it. A job without times of the provider's own is hidden by
-    # none: it is kept as a stub, so that it stays known by name.
+    # The horizon hides unknown jobs that ended before it. It cannot hide a job for which the provider gives no times,
+    # so that such a job is kept as a stub, by its id.
     deleted = [row for row in rows if row.created_at > UNKNOWN_TIME]
     stubs = [row for row in rows if row.created_at <= UNKNOWN_TIME]
     for statement in _FORGET:
@@ -453,7 +453,7 @@ def _prune(connection: sa.Connection, before: int) -> tuple[int, int]:
     _execute(connection, _STUB, [_key(row) for row in stubs])
     horizons: dict[str, int] = {}
     for row in deleted:
-        # a millisecond more, as columns cut what is smaller
+        # one millisecond more, because columns are rounded down
         horizons[row.org] = max(horizons.get(row.org, 0), row.ended_at + 1)
     _execute(connection, _RAISE_HORIZON, [{"b_org": org, "b_horizon": at} for org, at in sorted(horizons.items())])
     keys = connection.execute(_OLD_DELIVERIES, {"b_before": before}).scalars().all()

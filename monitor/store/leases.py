@@ -1,7 +1,8 @@
-"""Who does what of several replicas: each has a session in the database, by its clock, and holds names as long as that.
+"""Leases: which replica watches which organisation.
 
-A replica renews one row, however many organisations it watches: https://research.google/pubs/pub27897/ (Chubby) and
-etcd call this a session or lease with keys attached.
+Each replica has a session in the database, by the database's clock, and its leases last as long as the session. It
+renews a single row, however many organisations it watches. Chubby (https://research.google/pubs/pub27897/) calls this a
+session with locks, and etcd a lease with attached keys.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from monitor.store.schema import chunks, insert, lease, replica
 
 _MS: Final = timedelta(milliseconds=1)
 LEAST_LEFT: Final = 1 / 3
-"""Of a session: who has less left begins nothing, so that what it began is over when another takes its place."""
+"""The fraction of a session that must be left to start work, so that it is done before another replica takes over."""
 _EVERY: Final = 1 / 3
-"""Of a session: how often it is renewed."""
+"""The fraction of a session after which it is renewed."""
 _SOON: Final = 0.25  # seconds between two renewals while shares are not fair
-_AFTER: Final = 0.05  # seconds from the end of another's session to our look at what it left
+_AFTER: Final = 0.05  # seconds from the end of another replica's session to the next renewal
 
 _now = sa.bindparam("b_now", type_=sa.BigInteger)
 _owner = sa.bindparam("b_owner", type_=sa.Text)
@@ -35,7 +36,7 @@ _name = sa.bindparam("b_name", type_=sa.Text)
 _replica = insert(replica)
 _RENEW: Final = _replica.on_conflict_do_update(index_elements=["name"], set_={"until": _replica.excluded.until})
 _END: Final = sa.delete(replica).where(replica.c.name == _owner)
-# A replica that was stopped amid a transaction holds its row until the server ends that: nobody waits for it.
+# A replica that was stopped within a transaction locks its row until the server ends that. Others skip such rows.
 _expired = sa.select(replica.c.name).where(replica.c.until <= _now).with_for_update(skip_locked=True)
 _FORGET: Final = sa.delete(replica).where(replica.c.name.in_(_expired)).returning(replica.c.name)
 _LIVE: Final = sa.select(replica.c.name, replica.c.until).where(replica.c.until > _now)
@@ -63,61 +64,65 @@ RELEASE_ALL: Final = (sa.delete(lease), sa.delete(replica))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renewal:
-    """What a renewal of the session has found and done."""
+    """The result of a renewal of the session."""
 
     acquired: tuple[str, ...]
-    """Names that may be worked on from now on, and before could not."""
+    """Names that this replica may work on from now on, but could not before."""
     given: frozenset[str]
-    """Those of them that another replica has given away, and has worked on till now."""
+    """Those of them that another replica has handed over."""
     released: int
-    """How many deliveries that dead replicas had claimed are due again."""
+    """Number of deliveries that are due again because the replicas that had claimed them are dead."""
     again: float
-    """Seconds until the next one."""
+    """Seconds until the next renewal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """What the database said."""
+    """The result of the transaction of a renewal."""
 
     share: Share
     mine: frozenset[str]
+    """Names that this replica holds after it."""
     taken: frozenset[str]
-    """Those of mine that nobody had."""
+    """Those of `mine` that no replica held before."""
     free: frozenset[str]
-    """What nobody had before, and we have not taken."""
+    """Names that no replica holds."""
     released: int
     others_end: float | None
-    """Seconds until the first of the other sessions ends, unless it is renewed."""
+    """Seconds until the next of the other sessions ends unless it is renewed; None without other replicas."""
 
 
 class Leases:
-    """The names that this process holds, as long as its session lasts."""
+    """The leases of this replica, which last as long as its session."""
 
     def __init__(self, database: Database, clock: Clock, *, owner: str, duration: timedelta) -> None:
         self._database = database
         self._clock = clock
         self.owner = owner
-        """This process, as others know it."""
+        """The name of this replica."""
         self._duration = duration
         self._asked_at: float | None = None
-        """On the monotonic clock, before the session was granted: it is over no earlier than a duration after that."""
+        """Monotonic seconds before the request that granted the session, which lasts at least `duration` from then."""
         self._held: dict[str, int] = {}
-        """The number of the uninterrupted time in which each name has been ours."""
+        """The term of each held name; see `term`."""
         self._shared: frozenset[str] = frozenset()
+        """The names that are distributed among replicas."""
         self._left_over: frozenset[str] = frozenset()
+        """The names that were still free after the last renewal."""
         self._give_to: str | None = None
+        """The replica to which one name should be handed over."""
         self._terms = count(1)
 
     @property
     def shared(self) -> int:
-        """How many of the names that are shared out are ours."""
+        """The number of distributed names that this replica holds."""
         return len(self._shared & self._held.keys()) if self._left() > 0 else 0
 
     async def take(self, name: str) -> bool:
-        """Whether we may do what the name stands for.
+        """Whether this replica holds a name and may work on it.
 
-        Of names that are shared out, `renew` decides; any other one is taken by whoever asks for it first. While more
-        than half of the session is left, nothing is written.
+        Distributed names are acquired by `renew` only. Any other name is acquired by the first replica that asks for
+        it. Nothing is written while more than half of the session is left.
         """
         if name in self._shared:
             return name in self._held and self._left() > LEAST_LEFT
@@ -133,8 +138,10 @@ class Leases:
         return True
 
     async def renew(self, names: Collection[str]) -> Renewal:
-        """Go on with the session, and with a fair share of the names: what nobody has is taken at once, and what we
-        have too much of leaves us one by one, by `hand_over`."""
+        """Renew the session, and adjust this replica's share of the names.
+
+        Free names are taken at once. Names beyond the fair share are given away one by one, by `hand_over`.
+        """
         asked_at, self._give_to = self._clock.monotonic(), None
         found = await self._database.write(self._renew, frozenset(names), self._left_over)
         paused = self._left() <= LEAST_LEFT
@@ -155,9 +162,9 @@ class Leases:
         )
 
     async def hand_over(self, name: str) -> bool:
-        """Whether the name has gone to another replica, because we have too many: one for each renewal at most.
+        """Hand a name over to another replica if this one has too many, at most one per renewal.
 
-        It is asked when the next poll is due, so that the other one polls in our place.
+        Returns whether it did. To be called when the next poll is due, so that the other replica makes this poll.
         """
         to, self._give_to = (self._give_to, None) if name in self._held else (None, self._give_to)
         if to is None:
@@ -167,17 +174,20 @@ class Leases:
         return True
 
     async def end(self) -> None:
-        """Let others have all of it at once."""
+        """End the session, so that other replicas can take its names at once."""
         self._held.clear()
         self._asked_at = None
         await self._database.write(self._end)
 
     def term(self, name: str) -> int | None:
-        """The number of the uninterrupted time in which the name has been ours; None while it is not."""
+        """A number for the uninterrupted time in which this replica has held a name; None while it does not."""
         return self._held.get(name) if self._left() > 0 else None
 
     def fence(self, connection: sa.Connection, names: Sequence[str], now: int) -> Mapping[str, Stale]:
-        """Those of these names that another replica has; within a write, so that a stopped owner is refused."""
+        """The refusals for those names that another replica holds.
+
+        To be called within a write transaction, so that a replica cannot write with an expired lease.
+        """
         refused = {}
         for chunk in chunks(names):
             for name, holder in connection.execute(_HOLDERS, {"b_names": chunk, "b_now": now}):
@@ -186,13 +196,13 @@ class Leases:
         return refused
 
     def _left(self) -> float:
-        """Which part of the session is left, from 1 to 0 and less."""
+        """The fraction of the session that is left; 0 or less if it is over."""
         if self._asked_at is None:
             return 0.0
         return 1.0 - (self._clock.monotonic() - self._asked_at) / self._duration.total_seconds()
 
     def _granted(self, asked_at: float) -> None:
-        if self._left() <= 0:  # others may have had what was ours
+        if self._left() <= 0:  # another replica may have held the names in the meantime
             self._held.clear()
         self._asked_at = asked_at
 
@@ -215,7 +225,7 @@ class Leases:
         mine = {name for name, owner in rows.items() if owner == self.owner}
         share = fair_share(names, holders, untils, me=self.owner, left_over=left_over)
         taken = self._take_all(connection, share.take, now)
-        unwatched = [name for name in mine - names if not _unshared(name)]  # not configured here: for others to take
+        unwatched = [name for name in mine - names if not _unshared(name)]  # no longer configured here
         for chunk in chunks(unwatched):
             connection.execute(_DROP, {"b_owner": self.owner, "b_names": chunk})
         others = [until for name, until in untils.items() if name != self.owner]
@@ -230,7 +240,7 @@ class Leases:
 
     def _take_all(self, connection: sa.Connection, names: Sequence[str], now: int) -> frozenset[str]:
         found: set[str] = set()
-        for chunk in chunks(sorted(names)):  # all replicas in one order: none waits for another that waits for it
+        for chunk in chunks(sorted(names)):  # all replicas use the same order, so that they cannot deadlock
             values = [{"org": name, "owner": self.owner} for name in chunk]
             found.update(connection.execute(_TAKE.values(values), {"b_now": now}).scalars())
         return frozenset(found)
@@ -243,5 +253,5 @@ class Leases:
 
 
 def _unshared(name: str) -> bool:
-    """Whether it stands for what one replica does for all; no organisation's name has a colon."""
+    """Whether a name is a task of a single replica. The names of organisations contain no colon."""
     return name.startswith(":")

@@ -1,4 +1,4 @@
-"""What operators do with a database: a consistent copy of it, a move to another one, and a look at its soundness."""
+"""Maintenance of a database: backup, copy to another database, acceptance of a restored one, and integrity check."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from monitor.store.schema import (
 from monitor.store.sqlite import DatabaseFile, path_of, reader_engine, verify, writer_engine
 from monitor.store.sqlite import translated as sqlite_error
 
-_ROWS: Final = 1000
-_MODULUS: Final = 1_000_003
+_ROWS: Final = 1000  # rows that are read at a time
+_MODULUS: Final = 1_000_003  # a prime: sums of remainders stay within 64 bits
 _KEPT_BACK: Final = frozenset({lane.name, lease.name, progress.name, replica.name, suspension.name})
-"""Tables that belong to the place and not to what is in it."""
+"""Tables that are not copied, because they describe the use of one particular database."""
 
 
 def backup(url: str, file: Path) -> int:
-    """Copy an SQLite database, which a daemon may be writing to, as it was at one moment; gives the copy's bytes.
+    """Make a consistent copy of an SQLite database, which a daemon may be using. Returns its size in bytes.
 
-    The copy replaces the file once it is whole and on the disk. Raises StoreError.
+    The copy replaces `file` when it is complete and durable. Raises StoreError.
     """
     source, target = path_of(parsed_url(url)), file.resolve()
     if not source.is_file():
@@ -65,10 +65,10 @@ def backup(url: str, file: Path) -> int:
 
 
 def copy(source: str, target: str) -> Mapping[str, int]:
-    """Copy every row of one database, SQLite or PostgreSQL, into another that is empty; how many, by table.
+    """Copy all rows of a database, SQLite or PostgreSQL, into an empty one. Returns the number of rows by table.
 
-    No daemon may use an SQLite file meanwhile: InUse is raised. All or nothing is copied, and both are compared by the
-    number of rows and by sums over every column. Raises StoreError.
+    Everything or nothing is copied. Both databases are compared by the number of rows and by sums over all columns.
+    Raises InUse if a daemon uses one of the SQLite files, or another StoreError.
     """
     with _reading(source) as reading, _writing(target) as writing:
         if any(writing.execute(sa.select(table).limit(1)).first() for table in _tables()):
@@ -76,7 +76,7 @@ def copy(source: str, target: str) -> Mapping[str, int]:
         counts = {table.name: _copy_table(reading, writing, table) for table in _tables()}
         for table in _tables():
             if _sums(reading, table) != _sums(writing, table):
-                raise StoreError(f"the copy of {table.name} is not what was copied: nothing was kept of it")
+                raise StoreError(f"the copy of {table.name} differs from the original: nothing was copied")
         if writing.dialect.name == "postgresql":
             newest = sa.select(sa.func.coalesce(sa.func.max(event.c.pos), 0) + 1).scalar_subquery()
             writing.execute(sa.select(sa.func.setval(sa.func.pg_get_serial_sequence("event", "pos"), newest, False)))
@@ -84,9 +84,10 @@ def copy(source: str, target: str) -> Mapping[str, int]:
 
 
 def accept_older(url: str, at: datetime) -> None:
-    """Go on with a database that was restored: what is announced from then on has marked keys, as numbers are reused.
+    """Accept a database that was restored from a backup. Later deliveries have marked keys, as their numbers repeat.
 
-    It need not be known to be older: a volume that was restored has brought its lock along. Raises StoreError.
+    The lock file need not show that the database is older: a restored volume also has an old lock file. Raises
+    StoreError.
     """
     path = _path(url)
     with ExitStack() as stack:
@@ -100,8 +101,8 @@ def accept_older(url: str, at: datetime) -> None:
 
 
 def check(url: str) -> tuple[Mapping[str, int], list[str]]:
-    """How many rows each table has, and every row that cannot be read. A daemon may be at work. Raises StoreError."""
-    with _looking(url) as connection:
+    """The number of rows by table, and a text for each unreadable row. A daemon may be running. Raises StoreError."""
+    with _inspecting(url) as connection:
         counts = {
             table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
             for table in metadata.sorted_tables
@@ -148,20 +149,20 @@ def _copy_table(reading: sa.Connection, writing: sa.Connection, table: sa.Table)
 
 
 def _sums(connection: sa.Connection, table: sa.Table) -> Sequence[int | None]:
-    """The number of rows, and for each column a sum that is the same in both databases and outgrows neither."""
+    """The number of rows, and for each column a checksum that both databases compute alike within 64 bits."""
     sums = (
         sa.func.sum(sa.func.length(column) if isinstance(column.type, sa.Text) else column % _MODULUS)
         for column in table.columns
     )
     return [
-        int(each) if each is not None else None
-        for each in connection.execute(sa.select(sa.func.count(), *sums).select_from(table)).one()
+        int(value) if value is not None else None
+        for value in connection.execute(sa.select(sa.func.count(), *sums).select_from(table)).one()
     ]
 
 
 @contextmanager
 def _reading(url: str) -> Iterator[sa.Connection]:
-    """A transaction on a database of our schema that nobody changes meanwhile."""
+    """A transaction on an existing database with the present schema, which no daemon changes meanwhile."""
     with _connection(url, change=False) as connection:
         if revision_of(connection) != HEAD:
             raise StoreError("the database to copy from has another schema: start and stop this version on it once")
@@ -170,7 +171,7 @@ def _reading(url: str) -> Iterator[sa.Connection]:
 
 @contextmanager
 def _writing(url: str) -> Iterator[sa.Connection]:
-    """A transaction on a database that is brought to our schema."""
+    """A transaction on a database that is migrated to the present schema."""
     with _connection(url, change=True) as connection:
         migrate(connection)
         yield connection
@@ -178,7 +179,7 @@ def _writing(url: str) -> Iterator[sa.Connection]:
 
 @contextmanager
 def _connection(url: str, *, change: bool) -> Iterator[sa.Connection]:
-    """A transaction on a database of which an SQLite file is ours alone."""
+    """A transaction on a database. An SQLite file is locked for its duration."""
     path = _path(url)
     if path is None:
         with _transaction(_postgresql(url)) as connection:
@@ -191,8 +192,8 @@ def _connection(url: str, *, change: bool) -> Iterator[sa.Connection]:
 
 
 @contextmanager
-def _looking(url: str) -> Iterator[sa.Connection]:
-    """A transaction that only reads, beside a daemon, on a database that is sound."""
+def _inspecting(url: str) -> Iterator[sa.Connection]:
+    """A read-only transaction, possibly beside a running daemon, on a database whose integrity was verified."""
     path = _path(url)
     if path is not None and not path.is_file():
         raise StoreError(f"{path} does not exist")
@@ -236,7 +237,7 @@ def _postgresql(url: str) -> sa.Engine:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    """One reading transaction: what is committed meanwhile is not in it. Checkpoints are left to the daemon."""
+    """Copy an SQLite file in one read transaction, without checkpoints, which are left to the daemon."""
     with closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as reading:
         reading.execute("PRAGMA wal_autocheckpoint = 0")
         with closing(sqlite3.connect(target)) as writing:

@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema, all steps in one transaction."""
+"""Migrates a database to the newest schema, with all steps in one transaction."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _REVISION = sa.select(sa.column("version_num", sa.Text)).select_from(sa.table("a
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Bring the schema up to date, in the transaction. Raises NewerSchema or Corrupt, having changed nothing."""
+    """Migrate the schema within the transaction. Raises NewerSchema or Corrupt, without any change."""
     if revision_of(connection) != HEAD:
         _upgrade(connection)
 
 
 def configuration(connection: sa.Connection | None = None) -> Config:
-    """Where alembic finds the steps, and the connection it runs them on."""
+    """The configuration of alembic: the location of the migrations, and the connection to run them on."""
     from alembic.config import Config  # noqa: PLC0415 - a third of a second that only a change of the schema needs
 
     config = Config()
@@ -33,12 +33,12 @@ def configuration(connection: sa.Connection | None = None) -> Config:
 
 
 def revision_of(connection: sa.Connection) -> str | None:
-    """The schema's revision; None of an empty database."""
+    """The revision of the schema; None for an empty database. Raises Corrupt if it belongs to another program."""
     tables = sa.inspect(connection).get_table_names(connection.dialect.default_schema_name)
     if not tables:
         return None
     if "alembic_version" not in tables:
-        raise Corrupt("the database belongs to another program: it has tables, but none that says its version is ours")
+        raise Corrupt("the database belongs to another program: it has tables, but no alembic_version")
     return connection.execute(_REVISION).scalar()
 
 

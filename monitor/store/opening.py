@@ -1,4 +1,4 @@
-"""From a URL to the stores on the database it names."""
+"""Opens the database at a URL, and builds the stores on it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from monitor.store.reader import Reader
 from monitor.store.sqlite import SqliteDatabase, opened_sqlite
 from monitor.store.targets import TargetStore
 
-_FOR_EVER: Final = timedelta(days=36_500)  # nobody else can have an SQLite file
-_GOODBYE: Final = 2.0  # seconds; whoever is not heard loses what it holds when its session ends
+_FOR_EVER: Final = timedelta(days=36_500)  # the lease on an SQLite file, which no other process can use
+_GOODBYE: Final = 2.0  # seconds to end the session at shutdown; otherwise it expires by itself
 NEEDS_EXTRA: Final = "PostgreSQL needs an extra: pip install 'finetune-monitor[postgres]'"
 
 
 @asynccontextmanager
 async def opened_database(url: str, *, clock: Clock) -> AsyncIterator[Database]:
-    """The database, brought to our schema. Raises StoreError."""
+    """Open a database and migrate it to the present schema. Raises StoreError."""
     parsed = parsed_url(url)
     if parsed.get_backend_name() == "sqlite":
         async with opened_sqlite(parsed, clock=clock) as sqlite:
@@ -49,7 +49,7 @@ async def opened_database(url: str, *, clock: Clock) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def opened_stores(url: str, *, clock: Clock, owner: str, lease: timedelta) -> AsyncIterator[Stores]:
-    """The stores on the database. At the end others may have at once what this replica has held."""
+    """Open the stores of a database. At the end, other replicas can take over the leases at once."""
     async with opened_database(url, clock=clock) as database:
         opened = stores(database, clock, owner, lease)
         try:
@@ -61,10 +61,10 @@ async def opened_stores(url: str, *, clock: Clock, owner: str, lease: timedelta)
 
 
 def stores(database: Database, clock: Clock, owner: str, lease: timedelta) -> Stores:
-    """The stores that stand on it."""
+    """The stores on an open database."""
     alone = isinstance(database, SqliteDatabase)
     changes, leases = Changes(), Leases(database, clock, owner=owner, duration=_FOR_EVER if alone else lease)
-    # elsewhere due times are by the database's clock: that one replica's was set says nothing of them
+    # With PostgreSQL, times in the outbox are by the database's clock, so that a jump of this clock does not matter.
     jump = ClockJump(clock) if alone else None
     return Stores(
         database=database,
@@ -80,11 +80,11 @@ def stores(database: Database, clock: Clock, owner: str, lease: timedelta) -> St
 
 
 def parsed_url(url: str) -> sa.URL:
-    """The URL's parts. Raises StoreError for one of another database."""
+    """The parsed URL. Raises StoreError if it is invalid or of an unsupported database."""
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
-        raise StoreError("the store's URL is none: write sqlite:///monitor.db or postgresql://user@host/db") from error
+        raise StoreError("the store's URL is invalid: use sqlite:///monitor.db or postgresql://user@host/db") from error
     if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
         kind = parsed.get_backend_name()
         raise StoreError(f"a store of kind {kind!r} is not supported: use sqlite:///monitor.db or postgresql://…")

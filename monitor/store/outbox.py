@@ -1,4 +1,4 @@
-"""The outbox: deliveries wait, are claimed in order for each job and notifier, and sent, retried or dead-lettered."""
+"""The outbox: pending deliveries, which are claimed in order per subject and notifier, and retried or dead-lettered."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ log = get_logger()
 
 _MS: Final = timedelta(milliseconds=1)
 _SKEW: Final = timedelta(minutes=1) // _MS
-"""How far clocks may differ before a time in the future counts as a clock that was put back."""
+"""How far a stored time may be in the future, in milliseconds, before the clock counts as having been set back."""
 PAGE: Final = 200
-"""Transitions that are read, decided and written at a time by a replay."""
+"""The number of transitions in a page of a replay."""
 
 _notifier = sa.bindparam("b_notifier", type_=sa.Text)
 _now = sa.bindparam("b_now", type_=sa.BigInteger)
@@ -54,7 +54,7 @@ _ENQUEUE: Final = insert(outbox).on_conflict_do_nothing(index_elements=["key"]).
 _MESSAGES: Final = sa.select(outbox.c.key, outbox.c.message).where(outbox.c.key.in_(_keys))
 
 of_job = (outbox.c.subject_kind == SubjectKind.JOB.value) | (outbox.c.subject_kind == SubjectKind.BATCH.value)
-"""What a row of `job` may be the subject of."""
+"""Whether the subject of a delivery is a row of `job`."""
 _GENERATION: Final = sa.select(sa.func.max(restore.c.at))
 
 _earlier = outbox.alias("earlier")
@@ -62,11 +62,12 @@ _waiting = outbox.alias("waiting")
 _blocks = (_earlier.c.hold.is_(None) | (_earlier.c.hold.like("wait%"))) & (
     _earlier.c.redelivered <= _waiting.c.redelivered
 )
-"""What is urgent passes what waits for the end of a muted time, and news passes what is redelivered."""
+"""Whether an earlier delivery blocks a later one. It does not if it is muted, or if it is redelivered and the later one
+is not."""
 
 
 def _is_behind(apart: sa.ColumnElement[bool]) -> sa.Exists:
-    """Whether an earlier one of its subject, `apart` from what goes with it, waits for the same notifier."""
+    """Whether an earlier delivery of the same subject and notifier is pending. `apart` excludes those of its bundle."""
     return (
         sa.select(sa.literal(1))
         .select_from(_earlier)
@@ -87,11 +88,11 @@ def _is_behind(apart: sa.ColumnElement[bool]) -> sa.Exists:
 
 _first_of_subject = ~_is_behind(_earlier.c.bundle.is_(None) | (_earlier.c.bundle != _waiting.c.key))
 _not_led = _waiting.c.bundle.is_(None) | (_waiting.c.bundle == _waiting.c.key)
-"""Those of a bundle go out with the one that leads it."""
+"""Whether a delivery is not in a bundle or leads it. The others of a bundle are sent with its leader."""
 _redelivered = sa.bindparam("b_redelivered", type_=sa.Integer)
 _LANES: Final = (0, 1)
-"""News before what is redelivered: each is asked for by itself, so that an index gives it in its order."""
-# A common table, as PostgreSQL may run a plain subquery more than once and then lock more than its limit.
+"""Values of `redelivered` in the order of sending. Each has a query of its own, which an index can answer in order."""
+# A CTE, because PostgreSQL may evaluate a plain subquery more than once, and then locks more rows than its limit.
 _due = (
     sa.select(_waiting.c.key)
     .where(
@@ -113,7 +114,7 @@ _CLAIM: Final = (
     .where(outbox.c.key.in_(sa.select(_due.c.key)))
     .values(
         attempts=outbox.c.attempts + 1,
-        # nobody said what became of the claim before
+        # the previous claim has ended without an outcome
         ambiguous=sa.case((outbox.c.owner.is_not(None), 1), else_=outbox.c.ambiguous),
         owner=_owner,
         due_at=_due_at,
@@ -149,7 +150,7 @@ _DUE_HOLDS: Final = (
     .where(
         outbox.c.state == PENDING,
         outbox.c.notifier == _notifier,
-        outbox.c.redelivered == 0,  # nothing else is held back
+        outbox.c.redelivered == 0,  # redelivered ones are never held back
         outbox.c.due_at <= _now,
         outbox.c.hold.is_not(None),
     )
@@ -166,11 +167,11 @@ _HELD_ALONE: Final = _HELD.where(outbox.c.due_at <= _now)
 _BEHIND: Final = (
     sa.select(_waiting.c.key).where(_waiting.c.key.in_(_keys)).where(_is_behind(_earlier.c.key.not_in(_keys)))
 )
-"""Those that would overtake an earlier one of their subject that is not among them."""
+"""The deliveries among `b_keys` that would overtake an earlier one of their subject outside of `b_keys`."""
 _RELEASE: Final = (
     sa.update(outbox)
     .where(outbox.c.key.in_(_keys))
-    # its age begins when it may be sent
+    # the age of a held delivery counts from its release
     .values(hold=None, bundle=sa.bindparam("b_bundle", type_=sa.Text), created_at=_now, due_at=_now, touched_at=_now)
 )
 _BUNDLED: Final = (
@@ -183,7 +184,7 @@ RELEASE_ALL: Final = (
     .where(outbox.c.state == PENDING, outbox.c.owner.is_not(None))
     .values(due_at=_now, touched_at=_now, owner=None, ambiguous=1)
 )
-"""What a process that is no more had claimed is due at once. It may have been sent."""
+"""Makes all claimed deliveries due at once when the process that claimed them is dead. They may have been sent."""
 
 _claimed_by = (
     sa.select(outbox.c.key)
@@ -197,12 +198,12 @@ RELEASE_OF: Final = (
     .values(due_at=_now, touched_at=_now)
     .returning(outbox.c.key)
 )
-"""What replicas had claimed that are no more is due at once. Whoever claims it knows that it may have been sent.
+"""Makes the claimed deliveries of dead replicas due at once. Their owner stays, so that the next claim is ambiguous.
 
-One that was stopped amid a transaction may hold some of it: that falls due when its claim ends.
+Rows that a suspended replica has locked are skipped. They become due when their claim ends.
 """
 
-# the attempt's number fences a claim that was retaken under the same name
+# The number of attempts distinguishes this claim from a later one of the same owner.
 _ours = (
     (outbox.c.key == sa.bindparam("b_key", type_=sa.Text))
     & (outbox.c.state == PENDING)
@@ -252,7 +253,7 @@ _EXPIRE: Final = (
     sa.update(outbox)
     .where(
         outbox.c.state == PENDING,
-        # what is held back does not age; of a notifier that is gone, nobody releases it
+        # a held delivery ages only from its due time; if its notifier is gone, nothing releases it
         sa.case((outbox.c.hold.is_(None), outbox.c.created_at), else_=outbox.c.due_at)
         < sa.bindparam("b_before", type_=sa.BigInteger),
         outbox.c.bundle.is_(None) | (outbox.c.bundle == outbox.c.key),
@@ -261,7 +262,7 @@ _EXPIRE: Final = (
     .values(
         state=DEAD,
         reason="expired",
-        # why nothing came through: `http_500: 500 try later`
+        # why the last attempt failed, such as `http_500: 500 try later`
         answer=outbox.c.reason + sa.func.coalesce(": " + outbox.c.answer, ""),
         settled_at=_now,
         owner=None,
@@ -305,25 +306,25 @@ _ORPHANS: Final = (
 _jump = sa.bindparam("b_jump", type_=sa.BigInteger)
 _CLOCK_SET_AHEAD: Final = (
     sa.update(outbox)
-    # what is younger than the jump was put there after it
+    # deliveries that are younger than the jump were enqueued after it
     .where(outbox.c.state == PENDING, outbox.c.created_at <= _now - _jump)
     .values(created_at=outbox.c.created_at + _jump)
 )
 
 _anew = {
     "state": PENDING,
-    # its age and its attempts begin anew, or it would be dead again at once
+    # age and attempts begin anew, because otherwise it would expire again at once
     "created_at": _now,
     "due_at": _now,
     "touched_at": _now,
     "attempts": 0,
-    "ambiguous": 0,  # whoever asks for it knows that it may have arrived
+    "ambiguous": 0,  # whoever requests it accepts a duplicate
     "reason": None,
     "answer": None,
     "settled_at": None,
     "reference": None,
     "hold": None,
-    "bundle": None,  # each by itself
+    "bundle": None,  # sent singly
     "redelivered": 1,
 }
 _REQUEUE_ALL: Final = (
@@ -340,7 +341,7 @@ _AGAIN: Final = (
     .returning(outbox.c.key)
 )
 
-# by job and number, not by time: what goes out in order must wait in order
+# By job and sequence number and not by time, because deliveries of a job must be enqueued in their order.
 _PAGE: Final = (
     sa.select(transition, job.c.doc)
     .join(job, (job.c.org == transition.c.org) & (job.c.id == transition.c.job))
@@ -381,24 +382,24 @@ _ANNOUNCE: Final = insert(notice).on_conflict_do_nothing(index_elements=["id"]).
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbox:
-    """What is to be sent, and what became of it, by the database's clock. Every method may raise StoreError."""
+    """The stored deliveries. Times are by the database's clock. Every method may raise StoreError."""
 
     database: Database
     changes: Changes
     jump: ClockJump | None = None
-    """Where the database's clock is this process's, by how much that was set."""
+    """Detects jumps of the clock if times are by the clock of this process; otherwise None."""
 
     @property
     def enqueued(self) -> int:
-        """A number that grows whenever deliveries wait that did not before."""
+        """A number that grows whenever deliveries become pending."""
         return self.changes.deliveries
 
     async def wait_enqueued(self, mark: int) -> None:
-        """Wait until `enqueued` is another number than `mark`."""
+        """Wait until `enqueued` differs from `mark`."""
         await self.changes.wait_enqueued(mark)
 
     async def announce(self, news: Sequence[News]) -> tuple[str, ...]:
-        """Enqueue the deliveries of what was never announced; gives the ids of that."""
+        """Enqueue the deliveries of news that was not announced before. Returns the ids of that news."""
         if not news:
             return ()
         fresh = await self.database.write(self._announce, news)
@@ -406,26 +407,28 @@ class Outbox:
         return tuple(one.id for one in fresh)
 
     async def notified(self, topics: Iterable[str], former: Iterable[tuple[str, str]] = ()) -> Mapping[str, str | None]:
-        """The ids of all news of these topics that was ever announced, each with the amount that it was judged by.
+        """`News.judged_by` of all news that was announced under these topics, by id.
 
-        `former` are pairs: what was announced under the first topic has the id that it would have under the second.
+        `former` has pairs of a former and a present topic: ids under the former topic are given as under the present.
         """
         return await self.database.read(_notified, topics, tuple(former))
 
     async def claim(self, notifier: str, *, owner: str, limit: int, lease: timedelta) -> tuple[ClaimedDelivery, ...]:
-        """Lease due deliveries, oldest first, and of each job only the first that is not settled."""
+        """Claim due deliveries, oldest first, and per subject only the earliest that is pending."""
         return await self.database.write(self._claim, notifier, owner, limit, lease // _MS)
 
     async def delivered(
         self, claimed: ClaimedDelivery, *, reference: str | None = None, posted: Card | None = None
     ) -> bool:
-        """It arrived, and perhaps became the card of its subject. False when the claim was no longer ours, so that
-        nothing changed."""
+        """Mark a delivery as sent, and store its message as the card of its subject if it became that.
+
+        Returns False, without any change, if the claim was lost.
+        """
         sent = {"b_state": SENT, "b_reason": None, "b_answer": None, "b_reference": reference}
         return await self._settle(claimed, sent, posted)
 
     async def dead_letter(self, claimed: ClaimedDelivery, *, reason: str, answer: str | None = None) -> bool:
-        """It will not arrive: it is kept, with what the target answered, to be inspected and requeued."""
+        """Make a delivery a dead letter, with the answer of the target. Returns False if the claim was lost."""
         dead = {"b_state": DEAD, "b_reason": reason, "b_answer": answer or None, "b_reference": None}
         return await self._settle(claimed, dead)
 
@@ -439,7 +442,10 @@ class Outbox:
         counted: bool = True,
         ambiguous: bool = False,
     ) -> bool:
-        """Try again later. Not `counted`, the attempt was none; `ambiguous`, it may have arrived."""
+        """Retry a delivery after `delay`. Returns False, without any change, if the claim was lost.
+
+        `counted` tells whether the attempt counts, and `ambiguous` whether it may have arrived.
+        """
         values = {
             "b_delay": delay // _MS,
             "b_reason": reason,
@@ -450,9 +456,9 @@ class Outbox:
         return await self.database.write(self._settled, _POSTPONE, claimed, values)
 
     async def expire(self, max_age: timedelta) -> Mapping[str, int]:
-        """Dead-letter what has waited longer, and say how many for each notifier.
+        """Make pending deliveries that are older than `max_age` dead letters. Returns their number by notifier.
 
-        A clock that is set ahead makes nothing older; what was put off by one that has been put back since is due.
+        A clock that is set ahead makes no delivery older. After a clock was set back, postponed deliveries are due.
         """
         jump = self.jump.take() if self.jump is not None else timedelta(0)
         try:
@@ -463,30 +469,30 @@ class Outbox:
             raise
 
     async def adopt(self, notifier: str, was: str) -> int:
-        """What another notifier had, that one has now, under the keys that it has; says how many of it wait."""
+        """Move the deliveries of a notifier to its new name. Their keys stay. Returns the number of pending ones."""
         return await self.database.write(self._adopt, notifier, was)
 
     async def orphans(self, notifiers: Sequence[str]) -> Mapping[str, int]:
-        """How many deliveries wait for notifiers that are not among these, by their names."""
+        """The number of pending deliveries for notifiers that are not among these, by notifier."""
         return await self.database.read(_orphans, notifiers)
 
     async def next_due(self, notifier: str) -> timedelta | None:
-        """How long until `claim` will find something, as things are; negative when it is overdue."""
+        """The time until the next delivery is due, negative if it is overdue; None if none is pending."""
         return await self.database.read(self._next_due, notifier)
 
     async def requeue(self, keys: Sequence[str] | None) -> int:
-        """Dead letters wait again, as if they were new: those of the keys, or all. Says how many."""
+        """Make dead letters pending again, as if they were new: those with these keys, or all. Returns their number."""
         jobs = await self.database.write(self._requeue, keys)
         self.changes.settled(jobs)
         self.changes.enqueued(len(jobs))
         return len(jobs)
 
     async def past(self, since: datetime, *, after: str | None = None) -> ResultPage[Past]:
-        """A page of the transitions observed since then, each with its deliveries; each job's in their order."""
+        """A page of the transitions since a moment with their deliveries. Those of a job are in their order."""
         return await self.database.read(_past, since, after)
 
     async def replay(self, plan: Plan) -> frozenset[str]:
-        """Let the plan's deliveries wait, as if all were new. Gives the keys of those that did not wait before."""
+        """Make the deliveries of a plan pending, as if they were new. Returns the keys of those that became pending."""
         if not plan.deliveries:
             return frozenset()
         waiting = await self.database.write(self._replay, plan)
@@ -502,7 +508,7 @@ class Outbox:
     def _settled_with_bundle(
         self, connection: sa.Connection, claimed: ClaimedDelivery, values: Row, posted: Card | None
     ) -> tuple[Place, ...]:
-        """Whom it was about, and those that went with it; empty where the claim was no longer ours."""
+        """Settle a delivery with its bundle. Returns their jobs; empty if the claim was lost."""
         if not self._settled(connection, _SETTLE, claimed, values):
             return ()
         now, key = self.database.now(connection), claimed.delivery.key
@@ -513,7 +519,7 @@ class Outbox:
         return _place(claimed.delivery.subject), *(_place(subject_of(row)) for row in others)
 
     def _settled(self, connection: sa.Connection, statement: sa.Update, claimed: ClaimedDelivery, values: Row) -> bool:
-        """Whether the claim was still ours, so that this changed it."""
+        """Execute a statement on a claimed delivery. Returns whether the claim was still valid."""
         now = self.database.now(connection)
         ours = {"b_key": claimed.delivery.key, "b_owner": claimed.owner, "b_attempts": claimed.attempts, "b_now": now}
         if "b_delay" in values:
@@ -550,7 +556,7 @@ class Outbox:
         return tuple(_with_card(connection, one, notifier) for one in claimed)
 
     def _release(self, connection: sa.Connection, notifier: str, now: int) -> None:
-        """Bundle what is due and what waits to be sent with it; what is bundled stays so, whatever happens to us."""
+        """Release held deliveries that are due, bundled with those of the same group. Bundles are stored and stay."""
         named = {"b_notifier": notifier, "b_now": now}
         for group in connection.execute(_DUE_HOLDS, named).scalars().all():
             query = _HELD if group != ALONE else _HELD_ALONE
@@ -604,7 +610,7 @@ class Outbox:
 def enqueue(
     connection: sa.Connection, deliveries: Sequence[Delivery], now: int, *, redelivered: bool = False
 ) -> frozenset[str]:
-    """Let the deliveries wait, due at once; gives the keys of those that are new. The same one twice is one."""
+    """Add deliveries to the outbox. Returns the keys of new ones. A delivery that is there already is not added."""
     if not deliveries:
         return frozenset()
     generation = generation_of(connection.execute(_GENERATION).scalar())
@@ -618,7 +624,7 @@ def enqueue(
 
 
 def generation_of(restored_at: int | None) -> str:
-    """What marks the keys of deliveries that came after a restore, so that no receiver takes them for those it had."""
+    """A mark for the keys of deliveries after a restore, so that receivers do not take them for earlier ones."""
     return format(restored_at // 1000, "x") if restored_at is not None else ""
 
 
@@ -657,8 +663,10 @@ def _held_until(hold: Hold, now: int) -> int:
 
 
 def _claimed(row: Any, owner: str, bundled: Sequence[Any]) -> ClaimedDelivery:
-    """The delivery of a claimed row, and of those that it leads. What cannot be read is handed out too, to be
-    dead-lettered."""
+    """The delivery of a claimed row, with the message of its bundle if it leads one.
+
+    An unreadable delivery is returned as well, so that the courier makes it a dead letter.
+    """
     created_at, subject = from_ms(row.created_at), subject_of(row)
     message = _whole(bundled, row.notifier) if bundled else read_message(row.message, subject)
     blank = Message(type="", at=created_at, title="", severity=Severity.INFO, subject=subject, event_type=None)
@@ -666,9 +674,9 @@ def _claimed(row: Any, owner: str, bundled: Sequence[Any]) -> ClaimedDelivery:
         delivery=Delivery(
             subject=subject,
             seq=row.seq,
-            notifier=_address(row.key)[0],  # the name in its key, which may be a former one of who sends it
+            notifier=_address(row.key)[0],  # the name in its key, which may be a former name of the notifier
             message=message or blank,
-            card=bool(row.card) and not bundled,  # what tells of many is nobody's card
+            card=bool(row.card) and not bundled,  # a message about several subjects is not a card
         ),
         others=max(len(bundled) - 1, 0),
         attempts=row.attempts,
@@ -681,7 +689,7 @@ def _claimed(row: Any, owner: str, bundled: Sequence[Any]) -> ClaimedDelivery:
 
 
 def _address(key: str) -> tuple[str, str]:
-    """The notifier that a key names, and the channel, with its #, or nothing."""
+    """The notifier in a key, and the channel with its `#`, or an empty text."""
     notifier, mark, channel = key.rpartition("@")[2].partition("#")
     return notifier, mark + channel
 
@@ -698,7 +706,7 @@ def _with_card(connection: sa.Connection, claimed: ClaimedDelivery, notifier: st
 
 
 def _whole(rows: Sequence[Any], notifier: str) -> Message | None:
-    """The one message of a bundle; None where one of its messages was damaged."""
+    """The message of a bundle; None if one of its messages is damaged."""
     subjects = [subject_of(row) for row in rows]
     messages = [read_message(row.message, subject) for row, subject in zip(rows, subjects, strict=True)]
     deliveries = [

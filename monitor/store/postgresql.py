@@ -1,4 +1,4 @@
-"""A PostgreSQL database that several replicas share, also behind a pooler of transactions such as pgbouncer."""
+"""PostgreSQL as a database that several replicas share, also behind a transaction pooler such as pgbouncer."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ Item = TypeVar("Item")
 Ts = TypeVarTuple("Ts")
 WRITERS: Final = 4
 READERS: Final = 3
-_TRIES: Final = 3
-_LISTEN_RETRY: Final = 10.0
+_TRIES: Final = 3  # attempts of a transaction that conflicts with others
+_LISTEN_RETRY: Final = 10.0  # seconds
 _CHANNEL: Final = "finetune_monitor"
-_SCHEMA_LOCK: Final = 0x66696E65  # "fine", in the space of advisory locks, which all programs of a database share
+_SCHEMA_LOCK: Final = 0x66696E65  # the number of an advisory lock ("fine"); all programs of a database share them
 _CONNECT: Final[dict[str, Any]] = {
     "connect_timeout": 5,
-    # pgbouncer before 1.21: a prepared statement belongs to a server connection that strangers use next
+    # No prepared statements: with pgbouncer before 1.21, the next client of a server connection would not have them.
     "prepare_threshold": None,
-    # a server that is cut off is noticed before a lease ends: nothing else bounds a wait for its answer
+    # A server that is cut off is noticed before a lease ends. Nothing else limits the wait for a response.
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
     "application_name": "finetune-monitor",
 }
-# Local to the transaction: a pooler refuses them at connect, and a SET for the session leaks to the next client.
+# Set per transaction: a pooler rejects them as connection parameters, and session settings leak to the next client.
 _LIMITS: Final = sa.text(
     "SELECT set_config('statement_timeout', '20s', true), set_config('lock_timeout', '5s', true),"
     " set_config('idle_in_transaction_session_timeout', '5s', true)"
@@ -47,19 +47,19 @@ _LIMITS: Final = sa.text(
 _SHARE: Final = sa.text(f"SELECT pg_advisory_xact_lock_shared({_SCHEMA_LOCK})")
 _EXCLUDE: Final = sa.text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
 _REVISION: Final = sa.text("SELECT version_num FROM alembic_version")
-# not now(), which stands still within a transaction
+# Not now(), which is constant within a transaction.
 _NOW: Final = sa.text("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
 _NOTIFY: Final = sa.text("SELECT pg_notify(:channel, :sender)")
 
 _AGAIN: Final = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58"})
-"""Classes of SQLSTATE that another try may overcome: connection, read-only, login, conflict, resources, operator."""
+"""SQLSTATE classes that a retry may overcome: connection, read-only, login, conflict, resources, operator."""
 _READ_ONLY: Final = "25006"
 _DAMAGED: Final = frozenset({"XX001", "XX002"})
-_TOO_LONG: Final = "54"  # an indexed text of more than 2,700 bytes: an error of the program class, for a value's fault
+_TOO_LONG: Final = "54"  # "program limit exceeded", such as an indexed text of more than 2,700 bytes
 
 
 class PostgresqlDatabase:
-    """One replica's way to the database. Each write is a transaction of its own."""
+    """A PostgreSQL database as one replica uses it. Each write is a transaction of its own."""
 
     def __init__(self, url: sa.URL, clock: Clock) -> None:
         self._engine = engine(url, WRITERS)
@@ -75,12 +75,12 @@ class PostgresqlDatabase:
 
     @property
     def healthy(self) -> bool:
-        """Whether no kind of write fails, and the last read worked."""
+        """Whether no kind of write fails, and the last read succeeded."""
         return not self._failing and self._readers.healthy
 
     async def write(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
-        """Do the work in a transaction; again where it met another replica's."""
-        # Shielded, as a thread cannot be stopped and its outcome must be known; bounded by the limits of a connection.
+        """Run `work` in a transaction, up to three times if it conflicts with another replica."""
+        # Shielded, because a thread cannot be stopped and its outcome must be known; bounded by the timeouts.
         with anyio.CancelScope(shield=True):
             try:
                 result = await to_thread.run_sync(self._transact, work, args, limiter=self._writing)
@@ -93,28 +93,28 @@ class PostgresqlDatabase:
     async def write_each(
         self, work: Callable[[sa.Connection, Sequence[Item]], Sequence[T | StoreError]], item: Item
     ) -> T:
-        """Do the work for this item in a transaction of its own, so that it waits for no lock that only others need."""
+        """Write the item in a transaction of its own, so that it does not wait for locks of other items."""
         (outcome,) = await self.write(work, [item])
         if isinstance(outcome, StoreError):
             raise outcome
         return outcome
 
     async def read(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
-        """Ask in a transaction that sees one state of the database."""
+        """Run `work` in a repeatable-read transaction."""
         return await self._readers.read(lambda: None, work, args)
 
     def now(self, connection: sa.Connection) -> int:
-        """The database's clock, which all replicas share."""
+        """The time of the database server in milliseconds, which all replicas share."""
         return int(connection.execute(_NOW).scalar_one())
 
     def wake(self, connection: sa.Connection) -> None:
-        """Tell who listens, once for each transaction, when it commits."""
+        """Notify the listening replicas when the transaction commits, once per transaction."""
         connection.execute(_NOTIFY, {"channel": _CHANNEL, "sender": self._name})
 
     async def listen(self, woken: Callable[[], None]) -> None:
-        """Hear of other replicas' writes for as long as a connection lasts, and connect again.
+        """Call `woken` at notifications of other replicas, and connect again when the connection is lost.
 
-        Behind a pooler of transactions nothing is ever heard, and nobody says so: couriers look by themselves too.
+        Behind a transaction pooler no notification ever arrives. Couriers therefore also poll the outbox.
         """
         while True:
             try:
@@ -127,10 +127,10 @@ class PostgresqlDatabase:
                 await self._clock.sleep(_LISTEN_RETRY)
 
     async def compact(self) -> None:
-        """PostgreSQL does that by itself."""
+        """Do nothing: PostgreSQL vacuums by itself."""
 
     def open(self) -> None:
-        """Bring the database to our schema, with no replica writing meanwhile. Raises StoreError."""
+        """Migrate the database to the present schema, while no replica writes. Raises StoreError."""
         try:
             with self._engine.begin() as connection:
                 connection.execute(_EXCLUDE)
@@ -139,7 +139,7 @@ class PostgresqlDatabase:
             raise translated(error) from error
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the idle connections."""
         self._engine.dispose()
         self._reading.dispose()
 
@@ -154,16 +154,16 @@ class PostgresqlDatabase:
                     self._admitted(connection)
                     return work(connection, *args)
             except POISON as error:
-                raise Unstorable(f"this cannot be stored: {type(error).__name__}") from error
+                raise Unstorable(f"a value cannot be stored: {type(error).__name__}") from error
             except sa.exc.SQLAlchemyError as error:
                 if _state(error) == _READ_ONLY:
-                    self._engine.dispose()  # to a primary that is none any more: another one may be found
-                if last or not _state(error).startswith("40"):  # deadlocks and conflicts, undone by the server
+                    self._engine.dispose()  # the server is no longer the primary; a new connection may find that
+                if last or not _state(error).startswith("40"):  # deadlock or conflict, rolled back by the server
                     raise translated(error) from error
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
     def _admitted(self, connection: sa.Connection) -> None:
-        """Raise NewerSchema once a newer replica has migrated the database; it waits for us to end before it does."""
+        """Raise NewerSchema if a newer replica has migrated the database. A migration waits for this transaction."""
         connection.execute(_LIMITS)
         connection.execute(_SHARE)
         revision = connection.execute(_REVISION).scalar()
@@ -172,22 +172,22 @@ class PostgresqlDatabase:
 
 
 def engine(url: sa.URL, size: int) -> sa.Engine:
-    """An engine of so many connections at most. None is made before it is needed."""
+    """An engine with at most `size` connections, which are opened on demand."""
     return sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=size,
         max_overflow=0,
         pool_timeout=10,
-        pool_pre_ping=True,  # a server that was restarted leaves dead connections in the pool
-        hide_parameters=True,  # errors are shown, and parameters hold texts from outside
+        pool_pre_ping=True,  # a restart of the server leaves dead connections in the pool
+        hide_parameters=True,  # error texts are shown, and parameters contain untrusted text
         connect_args=_CONNECT,
     )
 
 
 def load(connection: sa.Connection, table: sa.Table, rows: Iterable[Iterable[Sequence[Any]]]) -> int:
-    """Add rows with all columns of the table, by COPY, which takes a fifth of the time of statements; how many.
+    """Insert rows with all columns of a table by COPY, which takes a fifth of the time of INSERT statements.
 
-    Raises StoreError.
+    Returns the number of rows. Raises StoreError.
     """
     names = sql.SQL(", ").join(sql.Identifier(name) for name in table.c.keys())  # noqa: SIM118 - columns, not rows
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table.name), names)
@@ -198,7 +198,7 @@ def load(connection: sa.Connection, table: sa.Table, rows: Iterable[Iterable[Seq
             for row in chain.from_iterable(rows):
                 copy.write_row(row)
                 count += 1
-    except (psycopg.DataError, ValueError) as error:  # NUL, which SQLite's text may have and PostgreSQL's may not
+    except (psycopg.DataError, ValueError) as error:  # such as a NUL character, which SQLite allows in texts
         raise StoreError(f"a row of {table.name} cannot be stored there: {type(error).__name__}") from error
     except psycopg.Error as error:
         raise StoreUnavailable(f"the database cannot be used now: {error}") from error
@@ -206,13 +206,13 @@ def load(connection: sa.Connection, table: sa.Table, rows: Iterable[Iterable[Seq
 
 
 def translated(error: Exception) -> StoreError:
-    """The same failure in our words. The texts of the driver hold no password."""
+    """The StoreError for an error of the database. The texts of the driver contain no password."""
     if isinstance(error, StoreError):
         return type(error)(*error.args)
     state = _state(error)
     cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
     if state.startswith(_TOO_LONG):
-        return Unstorable(f"this cannot be stored: {cause}")
+        return Unstorable(f"a value cannot be stored: {cause}")
     if state in _DAMAGED:
         return Corrupt(f"the database is damaged ({cause}): restore it from a backup")
     if state == "42P01":
@@ -228,7 +228,7 @@ def _state(error: Exception) -> str:
 
 @asynccontextmanager
 async def opened_postgresql(url: sa.URL, *, clock: Clock) -> AsyncIterator[PostgresqlDatabase]:
-    """The database at this address, brought to our schema. Nothing is freed: other replicas may be at work."""
+    """Open a PostgreSQL database and migrate it to the present schema. Leases stay: other replicas may be running."""
     database = PostgresqlDatabase(url, clock)
     try:
         await to_thread.run_sync(database.open)

@@ -1,4 +1,4 @@
-"""What is shown: a snapshot for metrics and the status page, and the pages of the JSON API, newest first."""
+"""Reads what is shown: snapshots for the metrics and the status page, and pages for the JSON API."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from monitor.store.values import DeliverySummary, JobFile, ResultPage, outward_k
 T = TypeVar("T")
 
 _in_orgs = job.c.org.in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True))
-# What ended lately is found by the index of ends: by organisation, SQLite would go through all that each of them has.
+# The concatenation makes SQLite use the index of ends: by organisation it would read all jobs of each.
 _of_orgs = job.c.org.concat("").in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True))
 _active = job.c.ended_at.is_(None)
 _ended = job.c.ended_at >= sa.bindparam("b_since", type_=sa.BigInteger)
@@ -52,7 +52,7 @@ ENDED_SINCE: Final = (
     .order_by(sa.func.count().desc(), job.c.status)
 )
 SHOWN: Final = sa.select(sa.func.count()).select_from(job).where(_of_orgs, _active | _ended)
-# Both families in one walk of the index.
+# Fine-tuning jobs and batches are counted in one scan of the index.
 _COUNTS: Final = (
     sa.select(job.c.org, job.c.status, sa.func.count(), sa.func.sum(sa.case((is_batch, 1), else_=0)))
     .where(_in_orgs)
@@ -69,7 +69,7 @@ _UNPRICED: Final = (
     .where(_in_orgs, job.c.basis == Basis.UNKNOWN.value)
     .group_by(job.c.org, job.c.model)
 )
-# what is held back is not late before its time has come
+# A held delivery waits only from the end of its hold.
 _waits_since = sa.case((outbox.c.hold.is_(None), outbox.c.created_at), else_=outbox.c.due_at)
 _BACKLOGS: Final = (
     sa.select(outbox.c.notifier, sa.func.count(), sa.func.min(_waits_since))
@@ -84,7 +84,7 @@ _newest_jobs = sa.select(job.c.created_at, job.c.org, job.c.id, job.c.doc).order
 )
 FINISHED: Final = (
     sa.select(job.c.ended_at, job.c.org, job.c.id, job.c.doc)
-    # No organisations: SQLite would go by them, and sort all that each of them has.
+    # Without organisations: SQLite would use their index, and sort all jobs of each.
     .where(job.c.ended_at < sa.bindparam("b_before", type_=sa.BigInteger), job.c.stub == 0)
     .order_by(job.c.ended_at.desc(), job.c.org.desc(), job.c.id.desc())
 )
@@ -108,7 +108,7 @@ _STORY: Final = (
     .order_by(event.c.at.desc(), event.c.pos.desc())
     .limit(_most)
 )
-# Answered by the index of identities alone: no document of a long job is touched that is not drawn.
+# Answered from the index alone, so that only those documents of a long job are read that are shown.
 _POSITIONS: Final = sa.select(event.c.pos).where(_of_job)
 _AT: Final = sa.select(event.c.pos, event.c.org, event.c.job, event.c.doc).where(
     event.c.pos.in_(sa.bindparam("b_positions", type_=sa.BigInteger, expanding=True)),
@@ -116,26 +116,27 @@ _AT: Final = sa.select(event.c.pos, event.c.org, event.c.job, event.c.doc).where
 )
 
 Decoded = dict[Place, tuple[str, Tracked]]
-"""Jobs with their documents: most have not changed by the next snapshot, and keep their identity."""
+"""Decoded jobs with their documents. Jobs that have not changed since the last snapshot are not decoded again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Everything that is shown. Every method may raise StoreError, and those that take a cursor BadCursor."""
+    """Reads for display. Every method may raise StoreError, and those that take a cursor may raise BadCursor."""
 
     database: Database
     changes: Changes
     _decoded: Decoded = field(default_factory=dict, init=False, repr=False)
+    """The jobs of the last snapshot."""
 
     @property
     def healthy(self) -> bool:
-        """Whether the database works."""
+        """Whether the latest transactions succeeded."""
         return self.database.healthy
 
     async def snapshot(
         self, now: datetime, *, orgs: Sequence[str], job_retention: timedelta, max_jobs: int
     ) -> Snapshot:
-        """Everything readers show of these organisations, as of one moment."""
+        """A snapshot of these organisations. At most `max_jobs` jobs are in it."""
         since = now - job_retention
         seen, decoded = await self.database.read(_snapshot, now, tuple(orgs), since, max_jobs, self._decoded.copy())
         self._decoded.clear()
@@ -143,11 +144,11 @@ class Reader:
         return seen
 
     async def watching(self, orgs: Sequence[str]) -> Mapping[str, WatchState]:
-        """How watching these organisations goes, as in `Snapshot.watching`."""
+        """The watch states of these organisations, as in `Snapshot.watching`."""
         return await self.database.read(_watching, tuple(orgs))
 
     async def ended(self, org: str, since: datetime) -> Mapping[Status, int]:
-        """How many jobs of the organisation have ended since a moment, by status."""
+        """The number of jobs of an organisation that have ended since a moment, by status."""
         return await self.database.read(_ended_since, org, to_ms(since))
 
     async def jobs(
@@ -159,7 +160,7 @@ class Reader:
         limit: int = 50,
         after: str | None = None,
     ) -> ResultPage[Tracked]:
-        """Jobs and batches, newest created first."""
+        """A page of jobs and batches, the newest first."""
         query = _newest_jobs
         if kind is not None:
             query = query.where(is_batch if kind is JobKind.BATCH else ~is_batch)
@@ -175,7 +176,7 @@ class Reader:
         )
 
     async def finished_before(self, before: datetime, *, limit: int, after: str | None = None) -> ResultPage[Tracked]:
-        """Jobs that ended, or were found to be gone, before a moment; the last one first."""
+        """A page of jobs that ended or were found to be gone before a moment, the latest first."""
         query = FINISHED.params(b_before=to_ms(before))
         if after is not None:
             older = place(after, tuple[Whole, str, str])
@@ -185,16 +186,16 @@ class Reader:
         )
 
     async def job(self, org: str, job_id: str) -> JobFile | None:
-        """One job and what became of it; None when it is not known.
+        """One job with its transitions and deliveries; None if it is unknown.
 
-        Of a batch the provider's id will do, which is what people copy, where no fine-tuning job is called so.
+        A batch is also found by its provider's id, which is what people copy, unless a fine-tuning job has this id.
         """
         return await self.database.read(_job_file, org, job_id)
 
     async def events(
         self, org: str, job_id: str, *, limit: int = 100, after: str | None = None
     ) -> ResultPage[JobEvent]:
-        """A job's events, newest first."""
+        """A page of the events of a job, the newest first."""
         query = _newest_events.where(event.c.org == org, event.c.job == job_id)
         if after is not None:
             query = query.where(sa.tuple_(event.c.at, event.c.pos) < place(after, tuple[Whole, Whole]))
@@ -203,17 +204,17 @@ class Reader:
         )
 
     async def story(self, org: str, job_id: str, most: int) -> Sequence[JobEvent]:
-        """The newest measurements and checkpoints of one job, oldest first."""
+        """The newest `most` metrics and checkpoint events of a job, in chronological order."""
         return await self.database.read(_story, {"b_org": org, "b_id": job_id, "b_most": most})
 
     async def samples(self, jobs: Sequence[Place], most: int) -> Mapping[Place, Sequence[JobEvent]]:
-        """About `most` measurements of each job, oldest first, spread over all it has. A place is `(org, id)`."""
+        """At most `most` metrics events of each job, evenly spread over all of its events, oldest first."""
         return await self.database.read(_samples, jobs, most)
 
     async def deliveries(
         self, *, state: str | None = None, limit: int = 50, after: str | None = None
     ) -> ResultPage[DeliverySummary]:
-        """Deliveries, newest first."""
+        """A page of deliveries, the newest first."""
         query = _newest_deliveries
         if state is not None:
             query = query.where(outbox.c.state == state)
@@ -266,7 +267,7 @@ def _snapshot(
 
 def _ended_since(connection: sa.Connection, org: str, since: int) -> dict[Status, int]:
     rows = connection.execute(ENDED_SINCE, {"b_orgs": [org], "b_since": since})
-    return {status: count for word, count in rows if (status := Status(word)).final}
+    return {status: count for text, count in rows if (status := Status(text)).final}
 
 
 def _watching(connection: sa.Connection, orgs: Sequence[str]) -> dict[str, WatchState]:
@@ -364,7 +365,7 @@ def _samples(connection: sa.Connection, jobs: Iterable[Place], most: int) -> Map
 
 
 def _spread(positions: Sequence[int], most: int) -> list[int]:
-    """At most so many of them, first and last among them."""
+    """At most `most` of the positions, evenly spread, including the first and the last."""
     if len(positions) <= most:
         return list(positions)
     return [positions[index * (len(positions) - 1) // (most - 1)] for index in range(most)]

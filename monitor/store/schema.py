@@ -1,7 +1,7 @@
-"""The tables.
+"""The tables of the database.
 
-Moments are milliseconds since 1970 in UTC, days are ISO 8601 dates in UTC, money is whole nano-dollars, flags are 0 or
-1, documents are JSON text.
+Times are milliseconds since 1970 (UTC), days are ISO 8601 dates in UTC, amounts of money are whole nano-dollars, flags
+are 0 or 1, and documents are JSON text.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ PENDING: Final = "pending"
 SENT: Final = "sent"
 DEAD: Final = "dead"
 LOW: Final = 10**18
-"""What a counter carries over at: sums of bounded figures outgrow 64 bits."""
+"""The base of a counter's two columns, `amount` and `carry`, because its value may exceed 64 bits."""
 CHUNK: Final = 500
-"""Values in one IN: databases limit the parameters of a statement."""
+"""The most values in one IN clause: databases limit the parameters of a statement."""
 
 _Value = TypeVar("_Value")
 
@@ -67,7 +67,7 @@ organization = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("horizon", sa.BigInteger),
     sa.Column("seen_at", sa.BigInteger, nullable=False),
-    # whether only a part of the first look is stored: what else it finds is history too
+    # whether only a part of the first sight is stored, so that the rest of it is history too
     sa.Column("partial", sa.Integer, nullable=False, server_default="0"),
 )
 
@@ -78,11 +78,11 @@ job = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
-    sa.Column("created_at", sa.BigInteger, nullable=False),  # 0 where the provider does not tell
-    sa.Column("ended_at", sa.BigInteger),  # over, or gone from the provider; NULL while we follow it
+    sa.Column("created_at", sa.BigInteger, nullable=False),  # 0 if unknown
+    sa.Column("ended_at", sa.BigInteger),  # when it ended or was found to be gone; NULL while it is active
     sa.Column("finalized", sa.Integer, nullable=False),
-    sa.Column("stub", sa.Integer, nullable=False, server_default="0"),  # past retention, kept to be known
-    sa.Column("basis", sa.Text),  # of its cost, once it is over
+    sa.Column("stub", sa.Integer, nullable=False, server_default="0"),  # past its retention, kept to stay known
+    sa.Column("basis", sa.Text),  # the basis of the cost of a fine-tuning job that succeeded
     sa.Column("doc", sa.Text, nullable=False),  # Tracked
     sa.Index("job_listing", "created_at", "org", "id"),
     sa.Index("job_model", "org", "model", "created_at"),
@@ -92,9 +92,9 @@ job = sa.Table(
     sa.Index("job_basis", "basis", "org", "model"),
 )
 
-# By the id, which every index has. No LIKE: SQLite's makes no difference between upper and lower case.
+# By the id, which is in every index. Without LIKE, which ignores case in SQLite.
 is_batch: Final = sa.func.substr(job.c.id, 1, len(BATCH_PREFIX)) == BATCH_PREFIX
-"""Whether a row of `job` is a batch and no fine-tuning job."""
+"""Whether a row of `job` is a batch."""
 
 event = sa.Table(
     "event",
@@ -103,7 +103,7 @@ event = sa.Table(
     sa.Column("org", sa.Text, nullable=False),
     sa.Column("job", sa.Text, nullable=False),
     sa.Column("id", sa.Text, nullable=False),
-    sa.Column("at", sa.BigInteger, nullable=False),  # 0 where the provider does not tell
+    sa.Column("at", sa.BigInteger, nullable=False),  # 0 if unknown
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("step", sa.BigInteger),
     sa.Column("doc", sa.Text, nullable=False),  # JobEvent
@@ -131,25 +131,25 @@ outbox = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("notifier", sa.Text, nullable=False),
     sa.Column("subject_kind", sa.Text, nullable=False, server_default="job"),
-    sa.Column("org", sa.Text, nullable=False),  # empty of what is about no single one
+    sa.Column("org", sa.Text, nullable=False),  # empty if the subject concerns no single organisation
     sa.Column("subject_id", sa.Text, nullable=False),
     sa.Column("seq", sa.BigInteger, nullable=False),
-    sa.Column("generation", sa.Text, nullable=False, server_default=""),  # of the restore it came after
+    sa.Column("generation", sa.Text, nullable=False, server_default=""),  # marks keys after a restore
     sa.Column("message", sa.Text, nullable=False),  # Message
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("due_at", sa.BigInteger, nullable=False),
-    sa.Column("touched_at", sa.BigInteger, nullable=False),  # by the clock that set due_at
+    sa.Column("touched_at", sa.BigInteger, nullable=False),  # when due_at was set
     sa.Column("attempts", sa.BigInteger, nullable=False),
-    sa.Column("owner", sa.Text),  # whoever claimed it and has not said what became of it
-    sa.Column("ambiguous", sa.Integer, nullable=False),
+    sa.Column("owner", sa.Text),  # the process that has claimed it and has not stored an outcome
+    sa.Column("ambiguous", sa.Integer, nullable=False),  # whether an earlier attempt may have arrived
     sa.Column("reason", sa.Text),
-    sa.Column("answer", sa.Text),  # of the last refusal: the status and its first words
+    sa.Column("answer", sa.Text),  # the status and the beginning of the last response
     sa.Column("settled_at", sa.BigInteger),
     sa.Column("reference", sa.Text),
-    sa.Column("hold", sa.Text),  # until it is due, and what waits under the same name goes out with it
-    sa.Column("bundle", sa.Text),  # the key of the row that is sent for this one and for itself
-    sa.Column("redelivered", sa.Integer, nullable=False, server_default="0"),  # asked for again: news goes first
+    sa.Column("hold", sa.Text),  # the group that it is sent with when it becomes due
+    sa.Column("bundle", sa.Text),  # the key of the row that leads its bundle
+    sa.Column("redelivered", sa.Integer, nullable=False, server_default="0"),  # sent after news
     sa.Column("card", sa.Integer, nullable=False, server_default="0"),  # whether it belongs to its subject's card
     sa.Index("outbox_bundle", "bundle"),
     sa.Index("outbox_due", "state", "notifier", "redelivered", "due_at"),
@@ -165,17 +165,17 @@ card = sa.Table(
     sa.Column("org", sa.Text, primary_key=True),
     sa.Column("subject_id", sa.Text, primary_key=True),
     sa.Column("notifier", sa.Text, primary_key=True),
-    sa.Column("channel", sa.Text, primary_key=True),  # with its #; empty where it is the notifier's own
-    sa.Column("place", sa.Text),  # where it stands, as the receiver said; NULL, like the next, when it was lost
-    sa.Column("reference", sa.Text),
-    sa.Column("shown", sa.Text),  # the appearance of what it says
-    sa.Column("changes", sa.BigInteger, nullable=False),  # how often its job has changed
+    sa.Column("channel", sa.Text, primary_key=True),  # with its #; empty for the notifier's own channel
+    sa.Column("place", sa.Text),  # the receiver's id of the channel; NULL if the card was lost
+    sa.Column("reference", sa.Text),  # the receiver's id of the message; NULL if the card was lost
+    sa.Column("shown", sa.Text),  # the hash of what it shows
+    sa.Column("changes", sa.BigInteger, nullable=False),  # number of changes of its subject
     sa.Column("edited_at", sa.BigInteger),
-    sa.Column("due_at", sa.BigInteger),  # when it is looked at; NULL when there is nothing to say
-    sa.Column("owner", sa.Text),  # whoever edits it and has not said what became of that
-    sa.Column("attempts", sa.BigInteger, nullable=False),  # since it was last edited well
-    sa.Column("posts", sa.BigInteger, nullable=False),  # how often it was posted anew, since it was lost
-    sa.Column("charts", sa.BigInteger, nullable=False, server_default="0"),  # how often its curve was to be shown
+    sa.Column("due_at", sa.BigInteger),  # when to edit it; NULL if it is up to date
+    sa.Column("owner", sa.Text),  # the process that has claimed it and has not stored an outcome
+    sa.Column("attempts", sa.BigInteger, nullable=False),  # attempts since the last successful edit
+    sa.Column("posts", sa.BigInteger, nullable=False),  # posts since it was lost
+    sa.Column("charts", sa.BigInteger, nullable=False, server_default="0"),  # attempts to attach a chart
     sa.Index("card_due", "notifier", "due_at"),
 )
 
@@ -184,29 +184,29 @@ counter = sa.Table(
     metadata,
     sa.Column("metric", sa.Text, primary_key=True),
     sa.Column("labels", sa.Text, primary_key=True),
-    sa.Column("amount", sa.BigInteger, nullable=False),  # below LOW, of the whole
-    sa.Column("carry", sa.BigInteger, nullable=False, server_default="0"),  # how many times LOW
+    sa.Column("amount", sa.BigInteger, nullable=False),  # the value modulo LOW
+    sa.Column("carry", sa.BigInteger, nullable=False, server_default="0"),  # the value divided by LOW
 )
 
 lease = sa.Table(
     "lease",
     metadata,
     sa.Column("org", sa.Text, primary_key=True),
-    sa.Column("owner", sa.Text, nullable=False),  # replica
+    sa.Column("owner", sa.Text, nullable=False),  # the name of a replica
 )
 
 replica = sa.Table(
     "replica",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("until", sa.BigInteger, nullable=False),  # what it holds is its own until then
+    sa.Column("until", sa.BigInteger, nullable=False),  # the end of its session, and of its leases
 )
 
 lane = sa.Table(
     "lane",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("owner", sa.Text),  # replica, while it sends
+    sa.Column("owner", sa.Text),  # the name of the replica that is sending
     sa.Column("free_at", sa.BigInteger, nullable=False),
 )
 
@@ -216,7 +216,7 @@ suspension = sa.Table(
     sa.Column("notifier", sa.Text, primary_key=True),
     sa.Column("probe_at", sa.BigInteger, nullable=False),
 )
-"""Notifiers whose target refuses them for good, where several replicas use it."""
+"""The suspended notifiers, if several replicas share the database."""
 
 spending = sa.Table(
     "spending",
@@ -240,7 +240,7 @@ usage = sa.Table(
     sa.Column("input", sa.BigInteger, nullable=False),
     sa.Column("cached_input", sa.BigInteger, nullable=False),
     sa.Column("output", sa.BigInteger, nullable=False),
-    sa.Column("input_nanodollars", sa.BigInteger),  # NULL, like the next two, where there was no price
+    sa.Column("input_nanodollars", sa.BigInteger),  # NULL, like the next two, if there is no price
     sa.Column("cached_input_nanodollars", sa.BigInteger),
     sa.Column("output_nanodollars", sa.BigInteger),
     sa.Index("usage_day", "day"),
@@ -282,7 +282,7 @@ notice = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("topic", sa.Text, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
-    sa.Column("judged_by", sa.Text),  # the amount of a budget, or when an organisation that is down was seen last
+    sa.Column("judged_by", sa.Text),  # the amount of a budget, or the last success of an organisation that is down
     sa.Index("notice_topic", "topic"),
 )
 
@@ -290,7 +290,7 @@ watch = sa.Table(
     "watch",
     metadata,
     sa.Column("org", sa.Text, primary_key=True),
-    sa.Column("up", sa.Integer),  # NULL before the first poll came to its end
+    sa.Column("up", sa.Integer),  # NULL before the end of the first poll
     sa.Column("since", sa.BigInteger, nullable=False),
     sa.Column("last_success", sa.BigInteger),
     sa.Column("next_poll", sa.BigInteger),
@@ -304,7 +304,7 @@ restore = sa.Table(
     metadata,
     sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
 )
-"""When a database that was older than what had been seen before was accepted."""
+"""When an older, restored database was accepted."""
 
 progress = sa.Table(
     "progress",
@@ -312,21 +312,22 @@ progress = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("number", sa.BigInteger, nullable=False),
 )
-"""One row: how many transactions have written to the file. The lock remembers it, to notice one that is older."""
+"""One row with the number of transactions that have written to the file. The lock file keeps a copy of the number, by
+which an older database file is detected."""
 
 hint = sa.Table(
     "hint",
     metadata,
     sa.Column("org", sa.Text, primary_key=True),
-    sa.Column("id", sa.Text, primary_key=True),  # of the provider's webhook
+    sa.Column("id", sa.Text, primary_key=True),  # the id of the provider's webhook
     sa.Column("job", sa.Text, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
-    sa.Column("settled", sa.Integer, nullable=False),  # read back, or given up
+    sa.Column("settled", sa.Integer, nullable=False),  # the end of the job was seen, or is no longer expected
     sa.Index("hint_open", "settled", "org"),
     sa.Index("hint_age", "at"),
 )
 
 
 def chunks(values: Sequence[_Value]) -> Iterator[list[_Value]]:
-    """The values, as many at a time as one statement may have."""
+    """The values in lists of at most CHUNK."""
     return (list(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK))

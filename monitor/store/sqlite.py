@@ -1,4 +1,4 @@
-"""An SQLite file that is ours alone: found sound, locked for life, and checked to be the same file ever after."""
+"""SQLite as a database for a single process: the file is verified, locked, and checked for replacement while in use."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ RESTORE: Final = (
 _MAGIC: Final = b"SQLite format 3\0"
 _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",  # costs nothing beside NORMAL when commits go in groups
+    "PRAGMA synchronous = FULL",  # with group commit it takes no longer than NORMAL
     "PRAGMA journal_size_limit = 67108864",
 )
 _READER: Final = (
     "PRAGMA query_only = ON",
-    # KiB. A reader's pages are dropped whenever something was written: more of them would be filled and freed by each
-    # snapshot, and leave holes in the heap.
+    # In KiB. Each write invalidates a reader's pages, so that a larger cache would be filled and freed by each snapshot
+    # and fragment the heap.
     "PRAGMA cache_size = -1024",
-    # before SQLite 3.51.3, two connections that checkpoint at once can corrupt the file: only the writer does
+    # Only the writer makes checkpoints: before SQLite 3.51.3, two concurrent ones could corrupt the file.
     "PRAGMA wal_autocheckpoint = 0",
 )
 BUSY_SECONDS: Final = 2.0
-"""How long a transaction waits for another program's lock (sqlite3 on the command line, a backup)."""
+"""How long a transaction waits for the lock of another program, such as the sqlite3 command or a backup."""
 READERS: Final = 2
-
-
+"""Number of connections for reads."""
 GROUP: Final = 256
+"""The most writes in one transaction."""
 _AGAIN: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -66,14 +66,14 @@ _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def path_of(parsed: sa.URL) -> Path:
-    """The file that an `sqlite:///` URL names, free of symbolic links. Raises StoreError."""
+    """The file of an `sqlite:///` URL, with symbolic links resolved. Raises StoreError."""
     if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:") or parsed.query:
-        raise StoreError("the store must be a plain file, as in sqlite:///monitor.db: what is in memory is lost")
+        raise StoreError("the store must be a plain file, as in sqlite:///monitor.db: data in memory would be lost")
     return Path(parsed.database).resolve()
 
 
 class DatabaseFile:
-    """The locked file; `check` says whether its path still leads to it."""
+    """A locked database file. Its path may be replaced while it is in use, which `check` detects."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,12 +86,13 @@ class DatabaseFile:
             self.close()
             raise
         self.seen = int(mark[1]) if len(mark) > 1 else 0
-        """The number of the newest transaction that an earlier process saw committed."""
+        """The number of the last transaction in the lock file; 0 if there is none."""
         self._identity: tuple[int, int] | None = None
+        """Device and inode of the file."""
         self._size = 0
 
     def remember(self, number: int) -> None:
-        """Take the file as it is now for ours, and leave a mark that there is one. Raises StoreUnavailable."""
+        """Remember the identity of the file, and write the lock file. Raises StoreUnavailable."""
         try:
             status = self.path.stat()
             self.note(number)
@@ -100,12 +101,12 @@ class DatabaseFile:
         self._identity = (status.st_dev, status.st_ino)
 
     def note(self, number: int) -> None:
-        """Leave the number of a transaction that is committed in the lock, so that an older file is noticed."""
+        """Write the number of a committed transaction to the lock file, so that an older file is detected later."""
         os.pwrite(self._lock, f"{os.getpid():<10} {number:020d}\n".encode(), 0)
 
     def check(self) -> None:
-        """Raises Gone when the path leads to no file, another one, or one that lost its end."""
-        least = self._size  # before we look: other threads look too, and it grows
+        """Raise Gone if the file was deleted, replaced or truncated, and StoreUnavailable if it cannot be reached."""
+        least = self._size  # read before the size of the file, because other threads may update it
         try:
             status = self.path.stat()
         except FileNotFoundError as error:
@@ -115,18 +116,18 @@ class DatabaseFile:
         if (status.st_dev, status.st_ino) != self._identity:
             raise Gone(f"{self.path} was replaced while in use: start again to use the new file")
         if status.st_size < least:
-            raise Gone(f"{self.path} was cut while in use: {RESTORE}")
+            raise Gone(f"{self.path} was truncated while in use: {RESTORE}")
         self._size = status.st_size
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the locks."""
         if self._database is not None:
             os.close(self._database)
         os.close(self._lock)
 
 
 def _lock(path: Path) -> tuple[int, list[str]]:
-    """The descriptor of the lock, and what an earlier process left in it: its number and that of its last commit."""
+    """Lock the lock file. Returns its descriptor, and its content: a process id and the number of the last commit."""
     lock = path.with_name(path.name + ".lock")
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -147,9 +148,9 @@ def _words(descriptor: int) -> list[str]:
 
 
 def _lock_database(path: Path) -> int:
-    """A descriptor of the file itself, locked too: the lock beside it may be removed while it is held.
+    """Lock the database file, too, because the lock file may be removed while it is in use. Returns its descriptor.
 
-    It is closed last of all: closing any descriptor of a file drops the locks that SQLite has on it.
+    It must be closed last: closing any descriptor of a file releases the POSIX locks that SQLite has on it.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -164,7 +165,7 @@ def _lock_database(path: Path) -> int:
 
 
 def _plausible(path: Path, *, marked: bool) -> None:
-    """Refuse to start afresh where there was a database, or over a file that is none."""
+    """Raise Corrupt if a database was here and is missing or empty now, or if the file is not an SQLite database."""
     try:
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
@@ -183,12 +184,12 @@ def _plausible(path: Path, *, marked: bool) -> None:
 
 
 def writer_engine(path: Path) -> sa.Engine:
-    """The engine of the one connection that writes."""
+    """The engine of the single connection for writes."""
     return _engine(path, connections=1, pragmas=_WRITER, begin="BEGIN IMMEDIATE")
 
 
 def reader_engine(path: Path) -> sa.Engine:
-    """The engine of the connections that only read; each transaction sees one state."""
+    """The engine of the connections for reads. Each transaction sees one state."""
     return _engine(path, connections=READERS, pragmas=_READER, begin="BEGIN")
 
 
@@ -197,13 +198,13 @@ def _engine(path: Path, *, connections: int, pragmas: tuple[str, ...], begin: st
         sa.URL.create("sqlite", database=str(path)),
         pool_size=connections,
         max_overflow=0,
-        hide_parameters=True,  # errors are shown, and parameters hold texts from outside
+        hide_parameters=True,  # error texts are shown, and parameters contain untrusted text
         connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
     )
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # sqlite3's own BEGIN comes late and lets others write in between
+        connection.isolation_level = None  # the sqlite3 module would begin transactions too late
         for pragma in pragmas:
             connection.execute(pragma).fetchall()
 
@@ -215,17 +216,17 @@ def _engine(path: Path, *, connections: int, pragmas: tuple[str, ...], begin: st
 
 
 def verify(connection: sa.Connection) -> None:
-    """Read the whole file once. Raises Corrupt, and StoreUnavailable where its file system cannot carry a WAL."""
+    """Check the integrity of the whole file. Raises Corrupt, or StoreUnavailable if the file system supports no WAL."""
     mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
     found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
     if found != ["ok"]:
         raise Corrupt(f"the database is damaged ({'; '.join(map(str, found))[:500]}): {RESTORE}")
     if mode != "wal":
-        raise StoreUnavailable(f"the file system cannot carry SQLite's WAL (journal mode {mode}): use a local disk")
+        raise StoreUnavailable(f"the file system does not support SQLite's WAL (journal mode {mode}): use a local disk")
 
 
 class _Write:
-    """One caller's write, from the queue to its outcome."""
+    """A write that waits in the queue, and its outcome."""
 
     __slots__ = ("args", "each", "outcome", "tried", "woken", "work")
 
@@ -233,19 +234,19 @@ class _Write:
         self.work = work
         self.args = args
         self.each = each
-        """Whether it takes the arguments of many callers at once."""
+        """Whether `work` takes the items of several callers at once."""
         self.woken = anyio.Event()
         self.tried = False
-        self.outcome: Any = StoreUnavailable("the transaction was given up")
+        self.outcome: Any = StoreUnavailable("the transaction was abandoned")
 
     @property
     def kind(self) -> str:
-        """Which work it is, whatever its arguments."""
+        """The name of the work function."""
         return self.work.__qualname__
 
 
 def _batches(group: Sequence[_Write]) -> Iterable[Sequence[_Write]]:
-    """The writes of a group, those together that are done in one go."""
+    """The writes of a group, with those together that have the same work for several items."""
     batches: dict[object, list[_Write]] = {}
     for write in group:
         batches.setdefault(write.work if write.each else write, []).append(write)
@@ -253,10 +254,10 @@ def _batches(group: Sequence[_Write]) -> Iterable[Sequence[_Write]]:
 
 
 def _run(connection: sa.Connection, writes: Sequence[_Write]) -> None:
-    """Do the writes of a batch, in one go.
+    """Execute the writes of a batch in one savepoint.
 
-    Where one cannot be stored, nothing of the batch is, and each half is tried by itself: what is refused is alone in
-    the end, and holds back none of its siblings.
+    If one of them cannot be stored, the savepoint is rolled back and each half is tried separately, until only the
+    writes at fault are refused.
     """
     try:
         with connection.begin_nested():
@@ -268,13 +269,13 @@ def _run(connection: sa.Connection, writes: Sequence[_Write]) -> None:
             _run(connection, writes[half:])
             return
         refused = error if isinstance(error, StoreError) else None
-        outcomes = [refused or Unstorable(f"this cannot be stored: {type(error).__name__}")]
+        outcomes = [refused or Unstorable(f"a value cannot be stored: {type(error).__name__}")]
     for write, outcome in zip(writes, outcomes, strict=True):
         write.outcome = outcome
 
 
 def _done(connection: sa.Connection, writes: Sequence[_Write]) -> Sequence[Any]:
-    """The results of a batch, or refusals in their place."""
+    """The results of a batch, with a StoreError for each refused write."""
     first = writes[0]
     if first.each:
         found: Sequence[Any] = first.work(connection, [write.args[0] for write in writes])
@@ -283,8 +284,11 @@ def _done(connection: sa.Connection, writes: Sequence[_Write]) -> Sequence[Any]:
 
 
 class SqliteDatabase:
-    """The one process of an SQLite file. Group commit: whoever finds the writer idle takes all that waits into one
-    transaction, in which each write succeeds or fails by itself, and equal work of many callers is done in one go."""
+    """An SQLite database with group commit.
+
+    A caller that finds the writer idle executes all waiting writes in one transaction. Each write succeeds or fails by
+    itself, and writes of several callers with the same work are executed together.
+    """
 
     def __init__(self, file: DatabaseFile, writer: sa.Engine, readers: sa.Engine, clock: Clock) -> None:
         self._file = file
@@ -298,24 +302,24 @@ class SqliteDatabase:
 
     @property
     def healthy(self) -> bool:
-        """Whether no kind of write fails, and the last read worked."""
+        """Whether no kind of write fails, and the last read succeeded."""
         return not self._failing and self._readers.healthy
 
     async def write(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
-        """Do the work and wait until it is durable."""
+        """Run `work` in a transaction, and wait until it is durable."""
         result: T = await self._written(_Write(work, args, each=False))
         return result
 
     async def write_each(
         self, work: Callable[[sa.Connection, Sequence[Item]], Sequence[T | StoreError]], item: Item
     ) -> T:
-        """Do the work for this item and for all that wait for the same, and wait until it is durable."""
+        """Write the item together with others that wait for the same work, and wait until it is durable."""
         result: T = await self._written(_Write(work, (item,), each=True))
         return result
 
     async def _written(self, write: _Write) -> Any:
-        # Shielded, so that a caller who leaves does not take the group with it; what waits here is bounded by
-        # the time SQLite waits for a lock and by the disk.
+        # Shielded, so that the cancellation of one caller does not abort the group. The wait is bounded by SQLite's
+        # timeout for locks and by the disk.
         with anyio.CancelScope(shield=True):
             self._queue.append(write)
             if self._led:
@@ -328,22 +332,22 @@ class SqliteDatabase:
         return write.outcome
 
     async def read(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
-        """Ask in a transaction."""
+        """Run `work` in a read transaction."""
         return await self._readers.read(self._file.check, work, args)
 
     def now(self, connection: sa.Connection) -> int:  # noqa: ARG002 - the protocol's
-        """This process's clock: there is no other process."""
+        """The clock of this process in milliseconds, because no other process uses the file."""
         return to_ms(self._clock.now())
 
     def wake(self, connection: sa.Connection) -> None:
-        """There is nobody else to wake."""
+        """Do nothing: there are no other replicas."""
 
     async def listen(self, woken: Callable[[], None]) -> None:  # noqa: ARG002 - the protocol's
-        """Nobody else is there to wake us."""
+        """Wait for ever: there are no other replicas."""
         await anyio.sleep_forever()
 
     async def compact(self) -> None:
-        """Move the WAL into the database and cut it, if no reader needs it."""
+        """Checkpoint and truncate the WAL, unless a reader needs it."""
         await to_thread.run_sync(self._checkpoint, limiter=self._turn)
 
     async def _lead(self) -> None:
@@ -355,14 +359,14 @@ class SqliteDatabase:
                 write.tried = True
                 write.woken.set()
             if self._queue:
-                self._queue[0].woken.set()  # not tried, so it leads the next group
+                self._queue[0].woken.set()  # it was not tried yet, so that its caller leads the next group
             else:
                 self._led = False
 
     def _transact(self, group: list[_Write]) -> None:
         kinds = {write.kind for write in group}
         try:
-            self._file.check()  # before a connection is made anew, which would make a missing file anew
+            self._file.check()  # before a new connection is opened, which would create a missing file
             with self._engine.begin() as connection:
                 before = _changes(connection)
                 for batch in _batches(group):
@@ -370,10 +374,10 @@ class SqliteDatabase:
                 number = _count(connection) if _changes(connection) != before else None
                 self._file.check()
             if number is not None:
-                with suppress(OSError):  # it is committed; a lock that lags behind notices less
+                with suppress(OSError):  # the transaction is committed; only the detection of older files suffers
                     self._file.note(number)
         except (sa.exc.SQLAlchemyError, StoreError) as error:
-            self._engine.dispose()  # the next transaction starts on a connection that has seen no failure
+            self._engine.dispose()  # the next transaction gets a new connection
             self._failing.failed(kinds)
             for write in group:
                 write.outcome = translated(error)
@@ -382,7 +386,7 @@ class SqliteDatabase:
 
     def _checkpoint(self) -> None:
         try:
-            with closing(self._engine.raw_connection()) as connection:  # outside of any transaction
+            with closing(self._engine.raw_connection()) as connection:  # outside of a transaction
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._file.check()
         except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
@@ -390,22 +394,22 @@ class SqliteDatabase:
 
 
 def _changes(connection: sa.Connection) -> int:
-    """How many rows this connection has changed so far."""
+    """The number of rows that this connection has changed so far."""
     changed: int = connection.connection.driver_connection.total_changes  # type: ignore[union-attr]  # sqlite3's
     return changed
 
 
 def _count(connection: sa.Connection) -> int:
-    """Count the transaction, which has changed something; its number."""
+    """Increment the number of transactions. Returns the new number."""
     return int(connection.execute(_COUNT).scalar_one())
 
 
 def translated(error: Exception) -> StoreError:
-    """The same failure in our words; a new value each time, as each caller raises its own."""
+    """The StoreError for an error of the database. It is a new instance, because each caller raises its own."""
     if isinstance(error, StoreError):
         return type(error)(*error.args)
     cause = _first(error)
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest says more exactly which
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the primary result code
     if code in _AGAIN:
         name = getattr(cause, "sqlite_errorname", "")
         return StoreUnavailable(f"the database cannot be used now: {cause} ({name})")
@@ -415,7 +419,7 @@ def translated(error: Exception) -> StoreError:
 
 
 def _first(error: BaseException) -> BaseException:
-    """The database's first word: a failed write may end the transaction, and then undoing its savepoint fails too."""
+    """The first error of a chain: after a failed write, the rollback to its savepoint may fail as well."""
     first, link = error, error.__context__
     while link is not None:
         if isinstance(link, sqlite3.Error):
@@ -426,7 +430,7 @@ def _first(error: BaseException) -> BaseException:
 
 @asynccontextmanager
 async def opened_sqlite(url: sa.URL, *, clock: Clock) -> AsyncIterator[SqliteDatabase]:
-    """The database of this file, which is ours alone until the end of the context."""
+    """Open an SQLite file, which is locked until the end of the context."""
     file, writer, readers = await to_thread.run_sync(_open, path_of(url), to_ms(clock.now()))
     try:
         yield SqliteDatabase(file, writer, readers, clock)
@@ -442,7 +446,7 @@ def _open(path: Path, now: int) -> tuple[DatabaseFile, sa.Engine, sa.Engine]:
             verify(connection)
         with writer.begin() as connection:
             migrate(connection)
-            # we are alone here: whatever is leased was leased by a process that is no more
+            # no other process uses the file, so that all leases and claims belong to dead processes
             for statement in leases.RELEASE_ALL:
                 connection.execute(statement)
             connection.execute(outbox.RELEASE_ALL, {"b_now": now})
@@ -458,19 +462,19 @@ def _open(path: Path, now: int) -> tuple[DatabaseFile, sa.Engine, sa.Engine]:
 
 
 def newest(connection: sa.Connection, file: DatabaseFile) -> int:
-    """The number of the newest transaction. Raises Outdated when the lock knows of a newer one."""
+    """The number of the last transaction. Raises Outdated if the lock file has a higher number."""
     number = int(connection.execute(sa.select(progress.c.number)).scalar_one())
     if number < file.seen:
         raise Outdated(
             f"{file.path} is older than it was: it has {number} transactions, and {file.seen} were seen. If you "
             "restored a backup, start once with --accept-older: what happened since is announced with marked ids. "
-            f"Else look for {file.path.name}-wal, which is a part of the database"
+            f"Otherwise look for {file.path.name}-wal, which is a part of the database"
         )
     return number
 
 
 def _close(file: DatabaseFile, writer: sa.Engine, readers: sa.Engine) -> None:
-    """Readers first: whoever is the last to close moves the WAL into the file, and that is the writer's to do."""
+    """Close the readers first: the last connection makes a checkpoint, which only the writer may do."""
     readers.dispose()
     writer.dispose()
     file.close()

@@ -1,6 +1,6 @@
-"""What replicas share of the targets they send to: whose turn it is, and which are suspended.
+"""The state of targets that replicas share: whose turn it is to send, and which targets are suspended.
 
-A channel of Slack takes one message a second in all, and one refusal is enough for all.
+Slack, for example, accepts one message per second and channel from all replicas together.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _insert = insert(lane)
 _TAKE: Final = _insert.on_conflict_do_update(
     index_elements=["name"],
     set_={"owner": _insert.excluded.owner, "free_at": _insert.excluded.free_at},
-    # who has died gives nothing back
+    # a dead replica does not release its turn
     where=(lane.c.free_at <= _now) | lane.c.owner.not_in(_live),
 ).returning(lane.c.name)
 _GIVE_BACK: Final = (
@@ -48,38 +48,38 @@ _TAKE_PROBE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetStore:
-    """Targets, by the name of their lane or notifier. Every method may raise StoreError."""
+    """The stored turns and suspensions. Every method may raise StoreError."""
 
     database: Database
     owner: str
-    """This process, as others know it."""
+    """The name of this replica."""
 
     async def take_turn(self, name: str, most: timedelta) -> bool:
-        """Whether the turn is ours now, for so long at most."""
+        """Take the turn in a lane for at most `most`. Returns whether it was free."""
         return await self.database.write(self._take_turn, name, most // _MS)
 
     async def give_back(self, name: str, rest: timedelta) -> None:
-        """Let the next have it after such a rest."""
+        """Release the turn. It is free for the next sender after `rest`."""
         await self.database.write(self._give_back, name, rest // _MS)
 
     async def suspend(self, notifier: str, wait: timedelta) -> None:
-        """Let every replica leave the target alone, and one of them try it after such a wait."""
+        """Suspend a notifier on all replicas. One of them probes its target after `wait`."""
         await self.database.write(self._suspend, notifier, wait // _MS)
 
     async def resume(self, notifier: str) -> None:
-        """Let every replica use it again."""
+        """Resume a notifier on all replicas."""
         await self.database.write(self._resume, notifier)
 
     async def probe_in(self, notifier: str) -> timedelta | None:
-        """How long until a suspended target may be tried, negative where that is due; None where it is in use."""
+        """The time until the probe of a suspended notifier, negative if it is overdue; None if it is not suspended."""
         return await self.database.read(self._probe_in, notifier)
 
     async def probe_now(self, notifier: str) -> None:
-        """Let it be tried at once: what it is reached by may have changed."""
+        """Make the probe of a suspended notifier due at once, because its settings may have changed."""
         await self.database.write(self._probe_now, notifier)
 
     async def take_probe(self, notifier: str, wait: timedelta) -> bool:
-        """Whether it is ours to try it now; another replica does else, or we after such a wait."""
+        """Take a due probe, and postpone the next one by `wait`. Returns False if another replica has taken it."""
         return await self.database.write(self._take_probe, notifier, wait // _MS)
 
     def _suspend(self, connection: sa.Connection, notifier: str, wait: int) -> None:

@@ -1,4 +1,4 @@
-"""What the store hands out besides the values of the domain."""
+"""The values that the store returns besides those of the domain."""
 
 from __future__ import annotations
 
@@ -15,74 +15,76 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedDelivery:
-    """A delivery that is ours to send until its lease ends."""
+    """A delivery that this process has claimed and may send until its lease ends."""
 
     delivery: Delivery
     attempts: int
-    """This attempt's number, from 1."""
+    """The number of this attempt, from 1."""
     created_at: datetime
     ambiguous: bool
-    """An earlier attempt may have arrived: its answer was lost, or nobody said what became of it."""
+    """Whether an earlier attempt may have arrived, because its response was lost or its outcome was not stored."""
     owner: str
     generation: str = ""
-    """What its key carries where it came after a restored backup; see `key`."""
+    """A mark in its key if it was created after a restore; see `key`."""
     others: int = 0
-    """How many other deliveries its message stands for."""
+    """Number of other deliveries in its bundle."""
     card: Card | None = None
-    """The card of its subject, below which it goes; None where there is none yet, or it belongs to none."""
+    """The card that it is a reply to; None if there is none yet, or if it belongs to no card."""
     readable: bool = True
-    """Whether its message is what was rendered; else it can only be dead-lettered."""
+    """Whether its message could be decoded. If not, it can only become a dead letter."""
 
     @property
     def key(self) -> str:
-        """What the receiver knows it by: the delivery's key. After a restored backup a number may be given to another
-        event than it had been given to, so it is marked: `research/ftjob-1/3~6921a4c0@ops`. What tells of more than
-        one has a key of its own: `research/ftjob-1/3+19@ops`."""
+        """The idempotency key for the receiver.
+
+        After a restore, sequence numbers are used again for other events, so that keys are marked, as in
+        `research/ftjob-1/3~6921a4c0@ops`. A bundle has a key of its own, such as `research/ftjob-1/3+19@ops`.
+        """
         event, at, address = outward_key(self.delivery.key, self.generation).rpartition("@")
         return f"{event}+{self.others}{at}{address}" if self.others else f"{event}{at}{address}"
 
 
 def outward_key(key: str, generation: str) -> str:
-    """The key that a receiver sees, from that of the row."""
+    """The key for the receiver, given the key in the outbox."""
     event, at, notifier = key.rpartition("@")
     return f"{event}~{generation}{at}{notifier}" if generation else key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedCard:
-    """A card that is ours to edit until its lease ends."""
+    """A card that this process has claimed and may edit until its lease ends."""
 
     subject: Subject
     notifier: str
     channel: str | None
-    """`#channel`, where that is another than the notifier's own."""
+    """The `#channel` if it is not the notifier's own."""
     card: Card | None
-    """Where it stands; None where it was lost and is to be posted anew."""
+    """The location of the card; None if it was lost and has to be posted again."""
     shown: str | None
-    """The appearance of what it says."""
+    """The hash of what it shows; see `appearance`."""
     tracked: Tracked | None
-    """Its job, as it is now; None where there is none any more, or it was posted anew often enough."""
+    """The present state of its job; None if the job is deleted, or if the card was posted too often."""
     owner: str
     attempts: int
-    """This attempt's number, from 1, since it was last edited well."""
+    """The number of this attempt since the last successful edit, from 1."""
     posts: int
-    """How often it was posted anew since it was lost, this time included."""
+    """Number of posts since it was lost, including this attempt."""
     changes: int
-    """How often its job had changed when it was claimed."""
+    """Number of changes of its job when it was claimed."""
     edited_at: int | None
-    """When it was edited before this, in milliseconds."""
+    """The time of the previous edit in milliseconds since 1970."""
     charts: int = 0
-    """How often its job's curve was to be shown below it."""
+    """Number of attempts to attach a chart."""
 
     @property
     def key(self) -> str:
-        """What names it in the log: `research/ftjob-1/card@ops`."""
+        """Its name in the log, such as `research/ftjob-1/card@ops`."""
         return f"{self.subject.key}/card@{self.notifier}{self.channel or ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySummary:
-    """A delivery of the outbox, for people."""
+    """A delivery in the outbox, for display."""
 
     key: str
     notifier: str
@@ -98,56 +100,59 @@ class DeliverySummary:
     due_at: datetime
     settled_at: datetime | None
     reason: str | None
-    """Why the last attempt failed, or why it was given up: a closed word."""
+    """Why the last attempt failed, or why it is a dead letter, as one of a closed set of words."""
     answer: str | None = None
-    """What the target answered then: its status and at most 300 characters, redacted."""
+    """The last response of the target: its status and at most 300 characters, redacted."""
 
     @property
     def why(self) -> str:
-        """The reason and the answer, for people; empty where there is neither."""
+        """The reason and the answer as text; empty without both."""
         return ": ".join(filter(None, (self.reason, self.answer)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultPage(Generic[T]):
-    """One page; `next` is the cursor of the following one, None at the end."""
+    """One page of a listing."""
 
     items: tuple[T, ...]
     next: str | None
+    """The cursor of the next page; None at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFile:
-    """All that is kept of one job, but its events."""
+    """A job with its transitions and deliveries."""
 
     tracked: Tracked
     transitions: tuple[Transition, ...]
-    """Oldest first."""
+    """The transitions, oldest first."""
     deliveries: tuple[DeliverySummary, ...]
-    """In the order of their transitions."""
+    """The deliveries in the order of their transitions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportState:
-    """The last days of an organisation's usage and bill that were read whole; None where none was."""
+    """How far an organisation's costs are imported."""
 
     usage_until: date | None = None
+    """The last day of usage that was read completely; None before the first import."""
     bill_until: date | None = None
+    """The last day of the bill that was read completely; None before the first import."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What was spent since some moment, and what is being spent now."""
+    """The costs since some moment, and the active jobs."""
 
     spendings: tuple[Spending, ...] = ()
     active: tuple[Tracked, ...] = ()
-    """Jobs that are not over, with their estimates."""
+    """Active jobs with their estimates."""
     usages: tuple[Usage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostRecords:
-    """Everything that computed and billed costs are compared by."""
+    """The records that computed and billed costs are compared by."""
 
     spendings: tuple[Spending, ...] = ()
     usages: tuple[Usage, ...] = ()

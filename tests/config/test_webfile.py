@@ -90,7 +90,7 @@ def test_paths_are_relative_to_the_file_itself(tmp_path: Path) -> None:
         pytest.param(
             f"basic_auth_users: {{a: {HASH.replace('$10$', '$31$')}}}", "a cost from 4 to 16", id="a check of days"
         ),
-        pytest.param(f"basic_auth_users: {{'a:b': {HASH}}}", "has no colon", id="a name with a colon"),
+        pytest.param(f"basic_auth_users: {{'a:b': {HASH}}}", "have no colon", id="a name with a colon"),
         pytest.param("http_server_config: {headers: {X-Mine: a}}", "should be", id="a header that is not offered"),
         pytest.param(
             'http_server_config: {headers: {X-Frame-Options: "a\\r\\nb"}}', "plain ASCII on one line", id="two headers"
