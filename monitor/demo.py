@@ -32,6 +32,7 @@ _BRISK: Final = Pace(
     window=(25.0, 25.0),
     steps=60,
     reported=1500.0,
+    unpriced=0.0,
 )
 _PROVIDERS: Final = ("openai", "azure", "together")
 """The simulated providers, with one organisation each."""

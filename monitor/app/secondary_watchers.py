@@ -60,6 +60,7 @@ def secondary_watchers(
         yield from _of_one(settings, org, prices, services, sources)
     clock = WatchedClock(services.clock)
     outages = OutageWatcher(
+        page=settings.server.url,
         orgs=orgs,
         reader=services.stores.reader,
         rules=settings.rules,
@@ -73,6 +74,7 @@ def secondary_watchers(
     if settings.budgets:
         clock = WatchedClock(services.clock)
         budgets = BudgetWatcher(
+            page=settings.server.url,
             budgets=settings.limits,
             orgs=orgs,
             rules=settings.rules,
@@ -106,6 +108,7 @@ def _of_one(
 def _digests(settings: Settings, orgs: tuple[OrgRef, ...], services: Services, *, first: float) -> Task:
     clock = WatchedClock(services.clock)
     digests = DigestWatcher(
+        page=settings.server.url,
         digests=tuple(one.digest for one in settings.digests),
         orgs=orgs,
         costs=services.stores.costs,
@@ -146,6 +149,7 @@ def _models(
 ) -> Task:
     clock = WatchedClock(services.clock)
     models = ModelWatcher(
+        page=settings.server.url,
         source=source,
         org=org,
         rules=settings.rules,

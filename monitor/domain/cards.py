@@ -19,7 +19,7 @@ from monitor.domain.flow import Tracked, Transition
 from monitor.domain.model import Basis, Cost, Status
 from monitor.domain.news import CardChange, EventType, Message, Severity, job_subject
 from monitor.domain.pricing import format_cost
-from monitor.domain.render import Labelling, describe
+from monitor.domain.render import Labelling, clock_time, describe, measurements
 from monitor.domain.routing import Rule, matches, route
 
 EDIT_GAP: Final = timedelta(minutes=1)
@@ -92,17 +92,11 @@ def _progress(tracked: Tracked, now: datetime) -> Iterator[tuple[str, str]]:
         yield "Progress", bar(job.progress)
     if latest.step is not None:
         yield "Step", f"{latest.step:,} of {latest.steps:,}" if latest.steps else f"{latest.step:,}"
-    losses = (("Loss", latest.train_loss), ("Validation loss", latest.valid_loss), ("Reward", latest.train_reward))
-    yield from ((label, f"{value:.4g}") for label, value in losses if value is not None)
+    yield from measurements(latest)
     if (finish := tracked.expected_finish(now)) is not None and finish > now:
-        yield "Expected finish", _clock_time(finish, now)
+        yield "Expected finish", clock_time(finish, now)
     if tracked.stall is not None:
-        yield "Stalled since", _clock_time(tracked.stall.since, now)
-
-
-def _clock_time(at: datetime, now: datetime) -> str:
-    """A time in UTC, with its date unless that is today. A relative time would make every rendering differ."""
-    return f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+        yield "Stalled since", clock_time(tracked.stall.since, now)
 
 
 def _cost(tracked: Tracked) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.flow import Tracked
 from monitor.domain.model import FailureClass, Status
 from monitor.domain.money import dollars, whole
-from monitor.domain.news import Delivery, Message, News, Severity, Subject, SubjectKind, json_text
+from monitor.domain.news import Delivery, Message, News, Severity, Subject, SubjectKind, json_text, with_page
 from monitor.domain.render import moment
 from monitor.domain.routing import Match, OrgRef, covers, matches, names
 from monitor.domain.triage import triage
@@ -70,10 +70,10 @@ def baseline(digest: Digest, due: datetime) -> News:
     return News(subject=digest_subject(digest, due), seq=1)
 
 
-def digest_news(digest: Digest, times: Times, period: DigestPeriod, orgs: Iterable[OrgRef]) -> News:
+def digest_news(digest: Digest, times: Times, period: DigestPeriod, orgs: Iterable[OrgRef], *, page: str = "") -> News:
     """One issue of a digest, with a delivery for each of its notifiers."""
     subject, known = digest_subject(digest, times.end), {org.org: org for org in orgs if covers(digest.match, org)}
-    message = _message(digest, times, _of(digest.match, period, known), subject)
+    message = with_page(_message(digest, times, _of(digest.match, period, known), subject), page)
     notifiers = dict.fromkeys(digest.notify)
     deliveries = (Delivery(subject=subject, seq=1, notifier=notifier, message=message) for notifier in notifiers)
     return News(subject=subject, seq=1, deliveries=tuple(deliveries))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -254,6 +254,22 @@ class News:
     def id(self) -> str:
         """`SUBJECT/SEQ`, which every replica computes alike."""
         return f"{self.subject.key}/{self.seq}"
+
+
+_SECTIONS: Final = {
+    SubjectKind.BUDGET: "#costs",
+    SubjectKind.SHUTDOWN: "#shutdowns",
+    SubjectKind.ORGANIZATION: "#orgs",
+}
+"""The sections of the status page by kind of subject. Jobs have pages of their own."""
+
+
+def with_page(message: Message, base: str) -> Message:
+    """The message with the URL of its section of the status page at `base`, also in its data; as it is without base."""
+    if not base:
+        return message
+    url = f"{base}/{_SECTIONS.get(message.subject.kind, '')}"
+    return replace(message, monitor_url=url, data=json_text({**json.loads(message.data), "monitor_url": url}))
 
 
 def json_text(view: Mapping[str, Any]) -> str:

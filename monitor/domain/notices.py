@@ -12,7 +12,7 @@ from typing import Any, Final
 from monitor.domain.budgets import Budget, Period, Span, Sum, crossed, per_mille, period_of
 from monitor.domain.costs import TunedModel
 from monitor.domain.money import dollars, whole
-from monitor.domain.news import EventType, Message, News, Severity, Subject, SubjectKind, json_text
+from monitor.domain.news import EventType, Message, News, Severity, Subject, SubjectKind, json_text, with_page
 from monitor.domain.render import moment
 from monitor.domain.retirement import Retirement, retirements
 from monitor.domain.routing import Match, OrgRef, Recipient, Rule, address, covers, names, route
@@ -21,7 +21,8 @@ _NEAR: Final = 7  # days before a shutdown from which on it has the severity BAD
 _SHOWN: Final = 20  # models in the text for people
 _NAMED: Final = 5_000  # models in the payload: more would exceed the size of a message
 _BEFORE: Final = (
-    "Until then, tune a base model that stays, with the same training file, and move to it what uses these models. "
+    "Before that day, fine-tune a base model that remains available, with the same training file, and move your "
+    "applications to it. "
     "Requests to a model that has stopped fail."
 )
 _TOO_LATE: Final = "Requests to these models fail now: move what uses them to another model."
@@ -33,7 +34,7 @@ _WHEN: Final = {
 }
 
 
-def budget_news(
+def budget_news(  # noqa: PLR0913 - two of them are for the text alone
     budget: Budget,
     counted: Sum,
     span: Span,
@@ -41,6 +42,7 @@ def budget_news(
     recipients: Mapping[str, Recipient],
     notified: Mapping[str, str | None],
     now: datetime,
+    page: str = "",
 ) -> News | None:
     """News of the highest crossed threshold, unless it or a higher one was announced in this period.
 
@@ -51,6 +53,7 @@ def budget_news(
     if threshold is None or not recipients or subject.last_seq(notified) >= per_mille(threshold):
         return None
     seq, message = per_mille(threshold), _budget_message(budget, counted, threshold, span, now)
+    message = with_page(message, page)
     news = _news(subject, seq, {to: (recipient, message) for to, recipient in recipients.items()})
     return replace(news, judged_by=dollars(budget.amount))
 
@@ -75,7 +78,13 @@ def _judged_subject(budget: Budget, span: Span, notified: Mapping[str, str | Non
 
 
 def shutdown_news(
-    org: OrgRef, models: Iterable[TunedModel], *, rules: Iterable[Rule], notified: Collection[str], now: datetime
+    org: OrgRef,
+    models: Iterable[TunedModel],
+    *,
+    rules: Iterable[Rule],
+    notified: Collection[str],
+    now: datetime,
+    page: str = "",
 ) -> Iterator[News]:
     """News of each day on which models of the organisation are shut down, once per milestone.
 
@@ -88,7 +97,8 @@ def shutdown_news(
         if subject.last_seq(notified) < retirement.milestone:
             messages = _shutdown_messages(org, retirement, wanted, now)
             if messages:
-                yield _news(subject, retirement.milestone, messages)
+                linked = {to: (recipient, with_page(message, page)) for to, (recipient, message) in messages.items()}
+                yield _news(subject, retirement.milestone, linked)
 
 
 def budget_subject(budget: Budget, span: Span) -> Subject:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from monitor.domain.flow import Reason, Trouble
 from monitor.domain.model import Status
-from monitor.domain.news import OUTAGE, EventType, Message, News, Severity, Subject, SubjectKind, json_text
-from monitor.domain.render import moment, span
+from monitor.domain.news import OUTAGE, EventType, Message, News, Severity, Subject, SubjectKind, json_text, with_page
+from monitor.domain.render import clock_time, moment, span
 from monitor.domain.routing import OrgRef, Rule, address, covers, route
 
 _EVENTS: Final = (EventType.ORG_UP, EventType.ORG_DOWN)  # by sequence number modulo 2: odd numbers are `org_down`
@@ -45,7 +45,12 @@ def outage_subject(org: str) -> Subject:
 
 
 def outage_news(
-    health: OrgHealthChange, rules: Iterable[Rule], notified: Mapping[str, str | None], now: datetime
+    health: OrgHealthChange,
+    rules: Iterable[Rule],
+    notified: Mapping[str, str | None],
+    now: datetime,
+    *,
+    page: str = "",
 ) -> News | None:
     """News of an outage or its end; None if the last news said the same.
 
@@ -61,7 +66,7 @@ def outage_news(
         return None
     event = _EVENTS[seq % 2]
     lost = unseen_since(health.org.org, notified) if health.up else None
-    message = _message(health, subject, event, now, lost)
+    message = with_page(_message(health, subject, event, now, lost), page)
     routed = route((event,), wanted, lambda _: True, now=now)
     deliveries = (address(subject, seq, to, recipient, message) for to, recipient in routed.items())
     judged_by = moment(health.last_success) if not health.up else None
@@ -83,9 +88,10 @@ def _message(
     why = f": {_WHY[trouble.reason]}" if trouble is not None else ""
     facts = [("Organisation", org.org), ("Provider", org.provider)]
     if not health.up:
-        facts.append(("Last seen", moment(health.last_success) or "not yet"))
+        seen = health.last_success
+        facts.append(("Last seen", clock_time(seen, now) if seen is not None else "not yet"))
     elif lost is not None:
-        facts.append(("Down for", f"{span(_away(health, lost, now))}, since {moment(lost)}"))
+        facts.append(("Down for", f"{span(_away(health, lost, now))}, since {clock_time(lost, now)}"))
         facts.append(("Meanwhile", _missed(health)))
     return Message(
         type=subject.type_of(event),

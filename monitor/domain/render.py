@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from monitor.domain.flow import Tracked, Transition, TransitionKind
-from monitor.domain.model import Basis, Batch, Cost, Job, JobError, Status
+from monitor.domain.model import Basis, Batch, Cost, Job, JobError, Metrics, Status
 from monitor.domain.money import dollars
 from monitor.domain.news import Delivery, EventType, Message, Severity, Subject, json_text
 from monitor.domain.pricing import format_cost
@@ -34,25 +34,25 @@ _VERB: Final = {
     EventType.GONE: "is gone from the provider",
 }
 _VALIDATING: Final = (
-    "Look at the job at the provider: it reads the training file now. A large one takes long; a job that nobody has "
-    "picked up can be cancelled and created again."
+    "Look at the job at the provider: its training file is being checked. A large file takes long. A job that "
+    "nothing happens to can be cancelled and created again."
 )
 _ADVICE: Final = {
     StallReason.QUEUED: (
-        "Look at the provider's status page, and at how many jobs of this organisation run: beyond the provider's "
-        "limit they wait for each other."
+        "Look at the provider's status page, and at how many jobs of this organisation are running: beyond the "
+        "provider's limit, jobs wait for each other."
     ),
     StallReason.SILENT: (
-        "Look at the job's events at the provider and at its status page; if other jobs with this model move, it is "
-        "this job that hangs."
+        "Look at the job's events at the provider and at the provider's status page. If other jobs with this model "
+        "make progress, only this job hangs."
     ),
     StallReason.NO_STEP: (
-        "Look at the last events of the job: an evaluation or a checkpoint that never ends holds up all steps; if "
-        "other jobs with this model stand still too, it is the provider."
+        "Look at the last events of the job: an evaluation or a checkpoint that never ends holds up all steps. If "
+        "other jobs with this model make no progress either, the cause is at the provider."
     ),
     StallReason.SLIPPING: (
-        "Look at the time between steps: if other jobs with this model have become slow too, it is the provider; "
-        "else a long evaluation or many checkpoints."
+        "Look at the time between steps. If other jobs with this model have slowed down too, the cause is at the "
+        "provider; otherwise it is a long evaluation or many checkpoints."
     ),
 }
 
@@ -216,6 +216,12 @@ def moment(at: datetime | None) -> str | None:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at is not None else None
 
 
+def clock_time(at: datetime, now: datetime) -> str:
+    """A time for people, in UTC, with its date unless that is today: `11:00 UTC`, `2026-01-31 11:00 UTC`."""
+    at, now = at.astimezone(UTC), now.astimezone(UTC)
+    return f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+
+
 def span(time: timedelta) -> str:
     """A duration for people, in its two largest units: `2h 5m`, `31s`."""
     seconds = round(time.total_seconds())
@@ -244,14 +250,14 @@ def _facts(at: datetime, tracked: Tracked, event: EventType) -> Iterator[tuple[s
     yield from _figures(tracked)
     finish = tracked.expected_finish(at)
     if finish is not None and finish > at:
-        yield "Expected finish", f"{moment(finish)}, in {span(finish - at)}"
+        yield "Expected finish", f"{clock_time(finish, at)}, in {span(finish - at)}"
     yield "Job" if job.batch is None else "Batch", job.provider_id
 
 
 def stall_facts(tracked: Tracked, stall: Stall, at: datetime) -> Iterator[tuple[str, str]]:
     """Facts of a stall: since when and why the job counts as stalled, and how long is usual."""
     latest, usual = tracked.job.training.latest, stall.usual
-    yield "Stalled since", f"{moment(stall.since)}, for {span(max(at - stall.since, timedelta(0)))}"
+    yield "Stalled since", f"{clock_time(stall.since, at)}, for {span(max(at - stall.since, timedelta(0)))}"
     match stall.reason:
         case StallReason.QUEUED:
             yield "Why", "it waits longer than usual"
@@ -261,7 +267,8 @@ def stall_facts(tracked: Tracked, stall: Stall, at: datetime) -> Iterator[tuple[
             of = f" of {latest.steps:,}" if latest.steps else ""
             yield "Why", f"step {latest.step:,}{of} does not advance" if latest.step is not None else "no progress"
         case StallReason.SLIPPING:
-            yield "Why", f"its end slips: it was expected at {moment(stall.promised)}"
+            promised = f": it was {clock_time(stall.promised, at)}" if stall.promised is not None else ""
+            yield "Why", f"its expected finish slips{promised}"
     if stall.reason is StallReason.QUEUED and usual.queue is not None:
         yield "Usual", f"19 of 20 of the last {usual.queued} jobs with this model waited {span(usual.queue)} at most"
     elif usual.run is not None:
@@ -287,13 +294,33 @@ def _figures(tracked: Tracked) -> Iterator[tuple[str, str]]:
     if job.batch is not None:
         yield from batch_facts(job.batch)
         if job.batch.expires_at is not None and not job.status.final:
-            yield "Expires", moment(job.batch.expires_at) or ""
+            yield "Expires", f"{job.batch.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if tracked.cost is not None:
         yield "Cost", format_cost(tracked.cost)
+    yield from _outcome(tracked)
+
+
+def _outcome(tracked: Tracked) -> Iterator[tuple[str, str]]:
+    """What the training of a job that succeeded came to."""
+    if tracked.job.status is Status.SUCCEEDED:
+        yield from _last_measurements(tracked.job.training.latest)
     if tracked.verdict is not None:
         yield "Verdict", tracked.verdict.text
         if (best := best_model(tracked.verdict)) is not None:
             yield "Best", best
+
+
+def measurements(latest: Metrics) -> Iterator[tuple[str, str]]:
+    """Losses and reward of one step, as far as they are known."""
+    found = (("Loss", latest.train_loss), ("Validation loss", latest.valid_loss), ("Reward", latest.train_reward))
+    return ((label, f"{value:.4g}") for label, value in found if value is not None)
+
+
+def _last_measurements(latest: Metrics) -> Iterator[tuple[str, str]]:
+    """The same of a finished training: its last events may not have been read yet."""
+    final = latest.step is None or latest.steps is None or latest.step >= latest.steps
+    for label, value in measurements(latest):
+        yield (f"Final {label.lower()}", value) if final else (label, f"{value} at step {latest.step:,}")
 
 
 def best_model(verdict: Verdict) -> str | None:

@@ -67,6 +67,8 @@ _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # What Slack would format, or take for an emoji, in its own markup.
 _EMOJI: Final = re.compile(r":(?=[\w+-]+:)")
 _MARKS: Final = _ENTITIES | {mark: f"{mark}\u200b" for mark in "*_~`"}
+_APART: Final = frozenset({"Why", "Usual", "Meanwhile", "Verdict", "Best"})
+"""Labels that do not read on into their value."""
 _IDS: Final = frozenset({"Model", "Fine-tuned model", "Base model"})
 
 # In UTF-16 units after escaping. With two links of at most 1,000 the sum over all blocks stays below 12,000: Slack
@@ -307,7 +309,8 @@ def _context(shown: Shown) -> Iterator[str]:
 def _fact(label: str, value: str) -> str:
     """Ids without a label: they say by themselves what they are."""
     shown = _value(label, value)
-    return shown if label in _IDS else f"{_inert(label, 90)} {shown}"
+    colon = ":" if label in _APART else ""
+    return shown if label in _IDS else f"{_inert(label, 90)}{colon} {shown}"
 
 
 def _value(label: str, value: str) -> str:

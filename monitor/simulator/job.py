@@ -218,6 +218,7 @@ def _durations(rng: Random, pace: Pace, method: str, provider: str) -> Durations
         cancellation=0.0 if provider == "openai" else within(rng, pace.cancellation),
         silence=within(rng, pace.silence),
         reported=pace.reported,
+        unpriced=pace.unpriced,
     )
 
 

@@ -67,12 +67,15 @@ class Pace:
     """The time after which a batch expires."""
     steps: int | None = None
     """The number of steps of every job; None: computed from examples, epochs and batch size."""
+    unpriced: float = 0.1
+    """The share of Together's jobs that never have a price."""
     reported: float = 1.0
     """Seconds of the core training loop that are reported and billed per second that a step takes."""
 
     def faster(self, speed: float) -> Pace:
         """The same pace divided by `speed`, for a clock that is not accelerated."""
-        spans = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("steps", "reported")}
+        figures = {"steps", "unpriced", "reported"}
+        spans = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in figures}
         faster: dict[str, Any] = {name: (low / speed, high / speed) for name, (low, high) in spans.items()}
         return replace(self, **faster, reported=self.reported * speed)
 
@@ -130,6 +133,7 @@ class Durations:
     announcement: float
     cancellation: float = 0.0
     silence: float = 0.0
+    unpriced: float = 0.1
     reported: float = 1.0
     """As in Pace."""
 

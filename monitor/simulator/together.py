@@ -202,7 +202,7 @@ def _progress(job: Job, began: float, status: str) -> dict[str, Any]:
 def _amounts(job: Job, now: float) -> dict[str, Any]:
     """Tokens and price, which are missing before the start, and on some jobs always."""
     started = job.plan.started_at
-    if started is None or now < started or noise(job.id, "price") < 0.1:
+    if started is None or now < started or noise(job.id, "price") < job.plan.durations.unpriced:
         return {}
     done = job.plan.step(now) if job.plan.marks[-1].status is Status.CANCELLED else job.plan.total_steps
     refunded = stage(job, now)[1] == "error"

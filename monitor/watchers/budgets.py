@@ -39,6 +39,8 @@ class BudgetWatcher:
     clock: Clock
     health: Health
     jitter: Callable[[], float]
+    page: str = ""
+    """The URL of the status page; empty: messages do not link to it."""
     interval: float = 30.0
     """Seconds between two checks."""
 
@@ -78,7 +80,9 @@ class BudgetWatcher:
             recipients = budget_recipients(budget, self.orgs, self.rules, now)
             for span in periods(budget.period, now):
                 counted = add_up(budget, costs, self.orgs, span, now=now)
-                news = budget_news(budget, counted, span, recipients=recipients, notified=notified, now=now)
+                news = budget_news(
+                    budget, counted, span, recipients=recipients, notified=notified, now=now, page=self.page
+                )
                 found += [news] if news is not None else []
             states.append(BudgetState(name=budget.name, limit=budget.amount, spent=counted.spent, period_end=span.end))
         return tuple(states), found

@@ -47,6 +47,8 @@ class DigestWatcher:
     outbox: Outbox
     leases: Leases
     clock: Clock
+    page: str = ""
+    """The URL of the status page; empty: messages do not link to it."""
     interval: float = 10.0
     """Seconds between two checks."""
 
@@ -87,7 +89,7 @@ class DigestWatcher:
             spendings=spent.spendings,
             models=await self.costs.tuned_models(names),
         )
-        return digest_news(digest, times, period, self.orgs)
+        return digest_news(digest, times, period, self.orgs, page=self.page)
 
     async def _ended(self, times: Times) -> list[Tracked]:
         found: list[Tracked] = []

@@ -49,6 +49,8 @@ class ModelWatcher:
     leases: Leases
     clock: Clock
     jitter: Callable[[], float]
+    page: str = ""
+    """The URL of the status page; empty: messages do not link to it."""
     interval: float = 21_600.0
     """Seconds between two reads of the list."""
     _memory: _Memory = field(default_factory=_Memory)
@@ -76,7 +78,7 @@ class ModelWatcher:
         await self.costs.date_models([model for was, model in zip(known, models, strict=True) if was != model])
         former = [(was, self.org.org) for was in self.org.was]
         notified = await self.outbox.notified([self.org.org], former)
-        news = tuple(shutdown_news(self.org, models, rules=self.rules, notified=notified, now=now))
+        news = tuple(shutdown_news(self.org, models, rules=self.rules, notified=notified, now=now, page=self.page))
         return await self.outbox.announce(news)
 
     async def _step(self) -> float:

@@ -30,6 +30,8 @@ class OutageWatcher:
     outbox: Outbox
     leases: Leases
     clock: Clock
+    page: str = ""
+    """The URL of the status page; empty: messages do not link to it."""
     interval: float = 10.0
     """Seconds between two checks."""
     patience: float = 900.0
@@ -46,7 +48,10 @@ class OutageWatcher:
         changed_orgs = [change.org for change in changes]
         former = [(was, org.org) for org in changed_orgs for was in org.was]
         notified = await self.outbox.notified([org.org for org in changed_orgs], former)
-        found = [outage_news(await self._whole(change, notified), self.rules, notified, now) for change in changes]
+        found = [
+            outage_news(await self._whole(change, notified), self.rules, notified, now, page=self.page)
+            for change in changes
+        ]
         news = [one for one in found if one is not None]
         if not news or not await self.leases.take(_NAME):
             return ()

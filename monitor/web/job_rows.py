@@ -147,7 +147,8 @@ def _since(tracked: Tracked, now: datetime) -> When | None:
     if job.status in {Status.VALIDATING, Status.QUEUED} and tracked.seq == 1:
         known_since = job.created_at
     since = min(known_since or tracked.since, now)
-    how = "for" if known_since is not None or tracked.seq > 1 else "for at least"
+    entered = tracked.ran_at is not None or tracked.seq > 1 + tracked.stalled  # a stall has a number, too
+    how = "for" if known_since is not None or entered else "for at least"
     return When(words=f"{how} {span(now - since)}", exact=moment(since) or "")
 
 

@@ -1,4 +1,4 @@
-"""Draws what Slack was sent as Slack shows it: the life of one card."""
+"""Draws what Slack is sent as Slack shows it: the life of a card, and a message of each event in light and dark."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from typing import Any, Final
 from playwright.async_api import Browser
 
 from monitor.domain.model import Status
+from monitor.domain.news import EventType
+from monitor.domain.samples import samples
+from monitor.notifiers.base import Attempt
+from monitor.notifiers.slack import payload
 from tests.builders import NOON, job
 from tests.courier.life import Life, desk
 from tests.slack import Post
@@ -30,6 +34,30 @@ h2 { font-size: 13px; color: #616061; font-weight: 400; margin: 18px 0 6px; bord
 code { background: #f6f6f6; border: 1px solid #ddd; border-radius: 3px; color: #c01343; font-size: 12px }
 img { border: 1px solid #ddd; border-radius: 8px; width: 520px; margin-left: 46px }
 """
+
+
+_DARK: Final = """
+body { background: #1a1d21; color: #d1d2d3 } h2, .who span, .small { color: #ababad } h2 { border-color: #35373b }
+a { color: #1d9bd1 } code { background: #222529; border-color: #35373b; color: #e8912d } img { border-color: #35373b }
+"""
+
+
+async def messages(browser: Browser, path: Path, *, dark: bool) -> None:
+    """The picture of a message of every event type."""
+    body = "".join(
+        f"<h2>{event.value}</h2>{_post(Post(channel='C1', ts='1', at=0.0, content=payload(message, _ATTEMPT)))}"
+        for event in EventType
+        if event not in _NO_MESSAGES and (message := next(samples(event), None)) is not None
+    )
+    page = await browser.new_page(device_scale_factor=1.5, viewport={"width": 808, "height": 400})
+    await page.set_content(f"<style>{_STYLE}{_DARK if dark else ''}</style>{body}")
+    await page.screenshot(path=path, full_page=True)
+    await page.close()
+
+
+_ATTEMPT: Final = Attempt(key="sample", at=NOON)
+_NO_MESSAGES: Final = {EventType.PROGRESS}
+"""Shown by cards alone."""
 
 
 async def card(browser: Browser, path: Path) -> None:
@@ -103,6 +131,6 @@ def _text(of: dict[str, Any]) -> str:
     if of["type"] != "mrkdwn":
         return html.escape(of["text"])
     text = re.sub(r"<(https?://[^|>]+)\|([^>]*)>", r'<a href="\1">\2</a>', of["text"])
-    text = text.replace("✅", "✔")  # not every machine has a font for it
+    text = text.replace("✅", "✔").replace("❌", "✖")  # not every machine has a font for them
     text = re.sub(r"`([^`]*)`", r"<code>\1</code>", text)
     return re.sub(r"^\*(.*)\*$", r"<b>\1</b>", text).replace("\n", "<br>")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -22,7 +22,7 @@ from monitor.domain.costs import TunedModel
 from monitor.domain.digests import Digest, DigestPeriod, Times, digest_news
 from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import Batch, Status, TokenCount
-from monitor.domain.news import EventType
+from monitor.domain.news import EventType, with_page
 from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import OrgRef, Recipient, Rule
 from monitor.store import opened
@@ -88,6 +88,9 @@ def test_the_front_page_leads_to_every_guide() -> None:
     assert linked >= {path.name for path in DOCS.glob("*.md")} - {"index.md"}
 
 
+PAGE: Final = "https://monitor.example.com"
+
+
 def sent() -> dict[str, Any]:
     """The `data` of one real message of each type, as receivers get it."""
     moved = Transition(
@@ -98,6 +101,7 @@ def sent() -> dict[str, Any]:
     failing = Recipient(event=EventType.FAILED, rule=Rule())
     seen = {"research/outage/1": "2026-11-22T11:40:00Z"}
     ended = {Status.SUCCEEDED: 2, Status.FAILED: 1}
+    (down,) = notice(False).deliveries[:1]  # type: ignore[union-attr] # it has recipients
     (up,) = notice(True, seen, ended=ended).deliveries[:1]  # type: ignore[union-attr] # it has recipients
     messages = [
         build_delivery(moved, failed, to="ops", recipient=failing, labelling=labelling).message,
@@ -108,17 +112,17 @@ def sent() -> dict[str, Any]:
             recipient=Recipient(event=EventType.SUCCEEDED, rule=Rule()),
             labelling=labelling,
         ).message,
-        crossing("410").deliveries[0].message,  # type: ignore[union-attr] # it has recipients
-        ends(models(1), 30)[0].deliveries[0].message,
-        notice(False).deliveries[0].message,  # type: ignore[union-attr] # it has recipients
-        up.message,
-        bundle(notice(False).deliveries * 2),  # type: ignore[union-attr] # as above
+        with_page(crossing("410").deliveries[0].message, PAGE),  # type: ignore[union-attr] # it has recipients
+        with_page(ends(models(1), 30)[0].deliveries[0].message, PAGE),
+        with_page(down.message, PAGE),
+        with_page(up.message, PAGE),
+        bundle([replace(down, message=with_page(down.message, PAGE))] * 2),
     ]
     times = Times(before=NOON - 2 * DAY, start=NOON - DAY, end=NOON)
     stops = TunedModel(org="research", id="ft:m", base="m", shutdown=NOON.date())
     period = DigestPeriod(ended=[failed], active=[], spendings=[], models=[stops])
     weekly = Digest(name="weekly", cron="0 9 * * MON", zone=ZoneInfo("Europe/Berlin"), notify=("ml",))
-    digest = digest_news(weekly, times, period, [OrgRef(org="research", provider="openai")])
+    digest = digest_news(weekly, times, period, [OrgRef(org="research", provider="openai")], page=PAGE)
     messages.append(digest.deliveries[0].message)
     return {message.type: json.loads(message.data) for message in messages}
 

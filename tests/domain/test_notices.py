@@ -277,7 +277,7 @@ def test_models_are_grouped_by_their_base_and_it_is_said_what_to_do() -> None:
         "gpt-4.1-2025-04-14: 3 models",
         f"{models(1)[0].base}: 1 model",
     ]
-    assert (message.hint or "").startswith("Until then, tune a base model that stays")
+    assert (message.hint or "").startswith("Before that day, fine-tune a base model that remains")
     [late] = ends(models(1), 0)
     assert (late.deliveries[0].message.hint or "").startswith("Requests to these models fail now")
 

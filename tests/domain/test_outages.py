@@ -110,7 +110,7 @@ def test_an_outage_says_since_when_and_what_was_said() -> None:
     assert (message.type, message.event_type, message.severity) == ("finetune.org.down", "org_down", Severity.BAD)
     assert (message.at, message.subject) == (NOON, outage_subject("research"))
     assert message.facts == (
-        ("Organisation", "research"), ("Provider", "openai"), ("Last seen", "2026-11-22T11:40:00Z"),
+        ("Organisation", "research"), ("Provider", "openai"), ("Last seen", "11:40 UTC"),
     )  # fmt: skip
     assert json.loads(message.data or "") == {
         "org": "research", "provider": "openai", "labels": {"team": "search"}, "last_success": "2026-11-22T11:40:00Z",
@@ -144,7 +144,7 @@ def test_its_end_says_how_long_it_was_and_what_was_missed(ended: dict[Status, in
     assert found is not None
     assert found.judged_by is None
     message = found.deliveries[0].message
-    assert message.facts[2:] == (("Down for", "19m, since 2026-11-22T11:40:00Z"), ("Meanwhile", meanwhile))
+    assert message.facts[2:] == (("Down for", "19m, since 11:40 UTC"), ("Meanwhile", meanwhile))
     said = json.loads(message.data)
     assert (said["down_since"], said["down_seconds"]) == ("2026-11-22T11:40:00Z", 1140)
     assert said["jobs_ended"] == ended
@@ -170,3 +170,16 @@ def test_texts_that_are_not_ascii_stay_readable() -> None:
     found = notice(False, trouble=Trouble(reason=Reason.AUTH, text="clé refusée"))
     assert found is not None
     assert "clé refusée" in (found.deliveries[0].message.data or "")
+
+
+def test_a_notice_leads_to_its_section_of_the_page() -> None:
+    news = outage_news(
+        OrgHealthChange(org=RESEARCH, up=False, trouble=REFUSED, last_success=NOON),
+        (BOTH,),
+        {},
+        NOON,
+        page="https://m.co",
+    )
+    assert news is not None
+    assert {one.message.monitor_url for one in news.deliveries} == {"https://m.co/#orgs"}
+    assert {json.loads(one.message.data)["monitor_url"] for one in news.deliveries} == {"https://m.co/#orgs"}

@@ -128,7 +128,7 @@ FULL = job(
             (
                 ("Organisation", "research"),
                 ("Model", "gpt-4o-mini-2024-07-18"),
-                ("Stalled since", "2026-11-22T10:59:00Z, for 1h 1m"),
+                ("Stalled since", "10:59 UTC, for 1h 1m"),
                 ("Why", "step 42 of 99 does not advance"),
                 ("Usual", "the last 7 jobs with this model ran 1h (median)"),
                 ("Progress", "42%"),
@@ -188,7 +188,7 @@ def test_people_read(of: Job, over: dict[str, Any], word: str, facts: tuple[tupl
         pytest.param(
             job(),
             Stall(reason=StallReason.SLIPPING, since=NOON - HOUR, promised=NOON - MINUTE),
-            {"Why": "its end slips: it was expected at 2026-11-22T11:59:00Z"},
+            {"Why": "its expected finish slips: it was 11:59 UTC"},
             id="an end that slips",
         ),
     ],
@@ -196,7 +196,7 @@ def test_people_read(of: Job, over: dict[str, Any], word: str, facts: tuple[tupl
 def test_a_stall_says_why_and_what_to_look_at(of: Job, stall: Stall, why: dict[str, str]) -> None:
     message = render(moved(of.status), tracked(of, stalled=True, stall=stall), EventType.STALLED, Labelling())
     facts = dict(message.facts)
-    assert facts["Stalled since"] == "2026-11-22T11:00:00Z, for 1h"
+    assert facts["Stalled since"] == "11:00 UTC, for 1h"
     assert {label: facts[label] for label in ("Why", "Usual") if label in facts} == why
     assert (message.hint or "").startswith("Look at ")
     view = json.loads(message.data)["job"]["stall"]
@@ -210,9 +210,28 @@ def test_a_stall_that_an_older_version_found_has_no_reason() -> None:
     assert message.hint is None
 
 
+@pytest.mark.parametrize(
+    ("latest", "facts"),
+    [
+        pytest.param(
+            Metrics(step=100, steps=100, train_loss=0.35741, valid_loss=0.41),
+            {"Final loss": "0.3574", "Final validation loss": "0.41"},
+            id="the last step",
+        ),
+        pytest.param(Metrics(step=90, steps=100, train_loss=0.5), {"Loss": "0.5 at step 90"}, id="an earlier step"),
+        pytest.param(Metrics(train_reward=0.75), {"Final reward": "0.75"}, id="a reward, and no steps"),
+        pytest.param(Metrics(), {}, id="nothing measured"),
+    ],
+)
+def test_a_success_says_what_was_measured_last(latest: Metrics, facts: dict[str, str]) -> None:
+    done = trained(job(status=Status.SUCCEEDED), latest=latest)
+    message = render(moved(Status.SUCCEEDED), tracked(done), EventType.SUCCEEDED, Labelling())
+    assert {label: value for label, value in message.facts if "oss" in label or "eward" in label} == facts
+
+
 def test_what_runs_says_when_it_is_expected_to_finish() -> None:
     message = render(moved(Status.RUNNING), tracked(job(estimated_finish=NOON + HOUR)), EventType.MOVING, Labelling())
-    assert dict(message.facts)["Expected finish"] == "2026-11-22T13:00:00Z, in 1h"
+    assert dict(message.facts)["Expected finish"] == "13:00 UTC, in 1h"
     assert json.loads(message.data)["job"]["estimated_finish"] == "2026-11-22T13:00:00Z"
     late = render(moved(Status.RUNNING), tracked(job(estimated_finish=NOON)), EventType.MOVING, Labelling())
     assert "Expected finish" not in dict(late.facts)

@@ -88,7 +88,7 @@ def test_a_budget_in_slack_is_one_line_of_figures_and_leads_to_no_job() -> None:
 
 def test_a_shutdown_in_slack_lists_its_models_as_code() -> None:
     title, facts, models, hint = in_slack(shutdown(40))
-    assert "Until then, tune a base model that stays" in hint
+    assert "Before that day, fine-tune a base model that remains" in hint
     assert title.startswith("*⚠️ 40 fine-tuned models of research stop on 14 January 2027, in 52 days")
     assert "Days left 52" in facts
     listed = models.splitlines()

@@ -19,6 +19,7 @@ from tests.builders import DAY, HOUR, MINUTE, NOON, job, tracked, trained
         pytest.param("running", {"started_at": NOON - HOUR}, {}, "for 1h", id="since its start, not first sight"),
         pytest.param("running", {}, {}, "for at least 2m", id="it ran before it was first seen"),
         pytest.param("running", {}, {"seq": 2}, "for 2m", id="it was seen to begin"),
+        pytest.param("running", {}, {"seq": 2, "stalled": True}, "for at least 2m", id="it ran before, and stalls"),
         pytest.param("queued", {}, {}, "for 1h", id="queued since it was created"),
         pytest.param("paused", {"started_at": NOON - HOUR}, {"seq": 3}, "for 2m", id="paused since it was seen so"),
         pytest.param("failed", {"finished_at": NOON - DAY}, {}, "1d ago", id="the provider says when it ended"),
