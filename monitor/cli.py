@@ -76,10 +76,10 @@ def main() -> None:
 @_listen_option(None, "Overrides server.listen.")
 @click.option("--log-format", type=click.Choice(["json", "console"]), help="Overrides log.format.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Overrides log.level.")
-@click.option("--accept-older", is_flag=True, help="Go on with a database that was restored from a backup.")
+@click.option("--accept-older", is_flag=True, help="Accept a database that was restored from a backup.")
 def run(file: Path, listen: str | None, log_format: str | None, log_level: str | None, accept_older: bool) -> None:
     """Run the daemon until SIGTERM or SIGINT. SIGHUP reads the configuration again."""
-    # Until the daemon handles SIGTERM itself: process 1 of a container has no default handler.
+    # Until the daemon handles SIGTERM itself: for process 1 of a container, the kernel ignores the default action.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from monitor import app  # noqa: PLC0415 - see the module's first line
 
@@ -94,7 +94,7 @@ def run(file: Path, listen: str | None, log_format: str | None, log_level: str |
 @config_option
 @click.option("--online", is_flag=True, help="Also ask each provider and each notifier whether its credentials work.")
 def check(file: Path, online: bool) -> None:
-    """Validate a configuration: every problem on a line of its own. Exit 0 good, 1 problems, 2 unreadable."""
+    """Validate a configuration and print each problem on a line. Exit codes: 0 good, 1 problems, 2 unreadable."""
     from monitor import config  # noqa: PLC0415 - see the module's first line
 
     settings, warnings = or_exit(file, lambda: config.examine(file, config.environ()))
@@ -112,18 +112,18 @@ def check(file: Path, online: bool) -> None:
 
 
 @main.command()
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after this long.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this many seconds.")
 @click.option("--speed", type=_SPEED, default=1.0, show_default=True, help="How fast simulated jobs run.")
-@_listen_option("127.0.0.1:10877", "Where the page and the metrics are.")
+@_listen_option("127.0.0.1:10877", "The address of the page and the metrics.")
 def demo(seconds: float | None, speed: float, listen: str) -> None:
-    """Show it at work: simulated organisations, the daemon, and its notifications in this terminal."""
+    """Run the daemon with simulated organisations, and print its notifications in this terminal."""
     from monitor.demo import start  # noqa: PLC0415 - see the module's first line
 
     sys.exit(start(seconds=seconds, speed=speed, listen=listen))
 
 
 @main.command()
-@_listen_option("127.0.0.1:10878", "Where the API is.")
+@_listen_option("127.0.0.1:10878", "The address of the APIs.")
 @click.option(
     "--provider",
     "providers",
@@ -131,26 +131,28 @@ def demo(seconds: float | None, speed: float, listen: str) -> None:
     default="openai",
     show_default=True,
     callback=_providers,
-    help="Whose APIs: openai, azure, vertex, bedrock, together, fireworks.",
+    help="Providers to simulate: openai, azure, vertex, bedrock, together, fireworks.",
 )
+@click.option("--orgs", type=click.IntRange(1, 100), default=3, show_default=True, help="Organisations per provider.")
 @click.option(
-    "--orgs", type=click.IntRange(1, 100), default=3, show_default=True, help="How many organisations of each."
+    "--jobs", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Past jobs per organisation."
 )
-@click.option("--jobs", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Past jobs of each.")
 @click.option("--speed", type=_SPEED, default=1.0, show_default=True, help="How fast simulated jobs run.")
-@click.option("--webhook-url", metavar="URL", help="Where openai and azure send webhooks; {org} in it is the name.")
+@click.option(
+    "--webhook-url", metavar="URL", help="Where openai and azure send webhooks; {org} is replaced by the name."
+)
 @click.option(
     "--webhook-secret",
     metavar="whsec_…",
     callback=_secret,
-    help="What signs them; without it each organisation has its own.",
+    help="The secret that signs webhooks; by default each organisation has its own.",
 )
-@click.option("--seed", type=int, help="The same keys and jobs every time.")
+@click.option("--seed", type=int, help="Create the same keys and jobs for the same seed.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print each organisation as an entry of the configuration, in JSON."
 )
 def simulate(listen: str, as_json: bool, **options: Any) -> None:
-    """Serve the simulated fine-tuning APIs alone, for any client.
+    """Serve the simulated fine-tuning APIs for any client, without the daemon.
 
     Prints a line for each organisation: name, provider, base URL, key, and what else its configuration needs.
     """
@@ -161,25 +163,25 @@ def simulate(listen: str, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("file")
-@click.option("--model", required=True, help="What to tune: a base model, snapshot or alias, or an `ft:` model.")
-@click.option("--epochs", type=click.IntRange(1, 50), help="As in the job; by default what `auto` is likely to become.")
+@click.option("--model", required=True, help="The model to tune: a base model, snapshot or alias, or an `ft:` model.")
+@click.option("--epochs", type=click.IntRange(1, 50), help="The number of epochs; by default what `auto` probably is.")
 @click.option(
     "--method",
     type=click.Choice(["supervised", "dpo", "reinforcement"]),
-    help="By default that of the model, or of the file's format.",
+    help="The training method; by default that of the model or of the file's format.",
 )
 @click.option(
     "--provider",
     type=click.Choice(["openai", "azure", "together", "fireworks", "vertex", "bedrock"]),
     default="openai",
     show_default=True,
-    help="Whose rules the file has to keep.",
+    help="The provider whose rules the file is checked against.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, with every bad line and warning.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all bad lines and warnings.")
 def estimate(file: str, model: str, epochs: int | None, method: str | None, provider: str, as_json: bool) -> None:
-    """Check a training FILE (JSONL, - for standard input) and report its tokens and what training on it costs.
+    """Check a training FILE (JSONL, - for standard input) and report its tokens and the cost of training on it.
 
-    Exit 0 good (warnings too), 1 bad lines, 2 unreadable or not trainable.
+    Exit codes: 0 good (perhaps with warnings), 1 bad lines, 2 unreadable or not trainable.
     """
     from monitor.clock import SystemClock  # noqa: PLC0415 - see the module's first line
     from monitor.domain.model import Method  # noqa: PLC0415 - see the module's first line

@@ -272,7 +272,7 @@ def _is_public_http(url: object) -> bool:
         return False
     try:
         return ip_address(host).is_global
-    except ValueError:  # a name
+    except ValueError:  # a host name
         return "." in host and not host.endswith(_PRIVATE) and ".svc." not in host
 
 

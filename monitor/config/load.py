@@ -11,7 +11,7 @@ from monitor.config.credentials import credential_issues, shown_secrets, trim
 from monitor.config.crosscheck import crosscheck
 from monitor.config.prices import load_prices
 from monitor.config.problems import ConfigError, Issue, Loc, LocatedIssue
-from monitor.config.reading import document, modelled, once, problems
+from monitor.config.reading import document, first_per_location, problems, validate_tree
 from monitor.config.sections import Section, path_names, sections
 from monitor.config.settings import Settings
 from monitor.config.webfile import web_config
@@ -41,13 +41,13 @@ def _settings(read: Document, file: str, folder: Path) -> tuple[Settings, tuple[
         trim(part)
         _anchor(part, folder)
         redactor.add(shown_secrets(part))
-    settings, found = modelled(Settings, read.tree, parts)
+    settings, found = validate_tree(Settings, read.tree, parts)
     unread = {issue.loc[:-1] for issue in read.issues}  # a section with unreadable values is not also called incomplete
     wrong = [issue for issue in found if issue.loc not in unread]
     credentials = [issue for part in parts for issue in credential_issues(part)]
     if isinstance(read.tree, dict):
         wrong += crosscheck(read.tree, parts)
-    issues = list(once(read.issues, credentials, wrong))
+    issues = list(first_per_location(read.issues, credentials, wrong))
     elsewhere = [
         *_problems_in(load_prices, ("pricing", "file"), read, file=file, parts=parts),
         *_problems_in(web_config, ("server", "web_config_file"), read, file=file, parts=parts),

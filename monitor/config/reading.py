@@ -28,13 +28,13 @@ def document(path: Path, environ: Mapping[str, str]) -> Document:
 
 def validated(model: type[M], read: Document, file: str) -> M:
     """Validate a document. Raises ConfigError."""
-    found, issues = modelled(model, read.tree, list(sections(model, read.tree)))
+    found, issues = validate_tree(model, read.tree, list(sections(model, read.tree)))
     if found is None or read.issues:
-        raise ConfigError(problems(once(read.issues, issues), read, file, Redactor()))
+        raise ConfigError(problems(first_per_location(read.issues, issues), read, file, Redactor()))
     return found
 
 
-def modelled(model: type[M], tree: Any, parts: Iterable[Section]) -> tuple[M | None, list[Issue]]:
+def validate_tree(model: type[M], tree: Any, parts: Iterable[Section]) -> tuple[M | None, list[Issue]]:
     """Validate a tree. Returns the model, or None and the problems. `parts` are the sections of the tree."""
     if tree is None:
         return None, [Issue((), "is empty")]
@@ -46,7 +46,7 @@ def modelled(model: type[M], tree: Any, parts: Iterable[Section]) -> tuple[M | N
         return None, list(explain(error, tree, {part.loc: part.model for part in parts}))
 
 
-def once(*groups: Iterable[Issue]) -> Iterator[Issue]:
+def first_per_location(*groups: Iterable[Issue]) -> Iterator[Issue]:
     """The issues of each location from the first group that has any: an unreadable value is not also called empty."""
     reported: set[Loc] = set()
     for group in groups:

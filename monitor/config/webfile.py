@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from monitor.config.problems import ConfigError, Issue
-from monitor.config.reading import modelled, once, problems
+from monitor.config.reading import first_per_location, problems, validate_tree
 from monitor.config.sections import Section, path_names, sections
 from monitor.config.yaml import LARGEST, parse
 from monitor.secret import Redactor
@@ -130,8 +130,8 @@ def web_config(path: Path) -> WebConfig:
     parts = list(sections(WebConfig, read.tree))
     for part in parts:
         _anchor(part, path.parent.absolute())
-    found, wrong = modelled(WebConfig, read.tree, parts)
-    issues = list(once(read.issues, wrong))
+    found, wrong = validate_tree(WebConfig, read.tree, parts)
+    issues = list(first_per_location(read.issues, wrong))
     if found is not None and not issues and found.tls_server_config is not None:
         issues = list(_tls_issues(found.tls_server_config))
     if found is None or issues:

@@ -52,7 +52,7 @@ class Span:
     """One period of a budget, from `start` (inclusive) to `end` (exclusive). Both are None in an endless period."""
 
     id: str
-    """`2026-11-23`, `2026-W48`, `2026-11` or `total`."""
+    """The id of the period: `2026-11-23`, `2026-W48`, `2026-11` or `total`."""
     start: datetime | None = None
     end: datetime | None = None
 

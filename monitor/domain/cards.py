@@ -80,7 +80,7 @@ def appearance(message: Message) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def bar(progress: float) -> str:
+def progress_bar(progress: float) -> str:
     """A progress bar for a fraction from 0 to 1: `█████████░░░░░░░░░░░ 45%`."""
     done = min(max(int(progress * _CELLS), 0), _CELLS)
     return f"{'█' * done}{'░' * (_CELLS - done)} {int(progress * 100)}%"
@@ -89,7 +89,7 @@ def bar(progress: float) -> str:
 def _progress(tracked: Tracked, now: datetime) -> Iterator[tuple[str, str]]:
     job, latest = tracked.job, tracked.job.training.latest
     if job.progress is not None:
-        yield "Progress", bar(job.progress)
+        yield "Progress", progress_bar(job.progress)
     if latest.step is not None:
         yield "Step", f"{latest.step:,} of {latest.steps:,}" if latest.steps else f"{latest.step:,}"
     yield from measurements(latest)

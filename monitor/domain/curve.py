@@ -31,7 +31,7 @@ def read_curve(points: Sequence[Metrics], field: str, *, gains: bool = False) ->
     return sorted(values.items())
 
 
-def left_out(losses: Series, accuracies: Series) -> Series:
+def missing_losses(losses: Series, accuracies: Series) -> Series:
     """The steps at the end that have an accuracy but no loss, each with the loss `inf`.
 
     A provider leaves out a loss that is not a number.
@@ -41,9 +41,9 @@ def left_out(losses: Series, accuracies: Series) -> Series:
     return [(step, inf) for step in without] if without and without[0] > last else ()
 
 
-def lost_since(train: Series) -> int | None:
+def not_finite_since(train: Series) -> int | None:
     """The step from which on the running median of the loss is infinite; single infinite values do not count."""
-    smooth = running_medians(train, stretch(train)) if len(train) >= 3 else ()
+    smooth = running_medians(train, median_window(train)) if len(train) >= 3 else ()
     return next((step for step, value in smooth if value == inf), None)
 
 
@@ -52,7 +52,7 @@ def tenth(curve: Series) -> int:
     return max(3, len(curve) // 10)
 
 
-def stretch(curve: Series) -> int:
+def median_window(curve: Series) -> int:
     """The window of a running median in points: a fiftieth of the curve, at least three."""
     return max(3, len(curve) // 50)
 

@@ -28,7 +28,7 @@ LATEST: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """A regular report."""
+    """The definition of a regular report."""
 
     name: str
     cron: str

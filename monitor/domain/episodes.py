@@ -27,7 +27,7 @@ def headway(was: Tracked | None, job: Job, read: EventsRead | None, at: datetime
     before = was.headway if was is not None and was.headway is not None else Headway()
     again = was is not None and was.job.status is not Status.RUNNING
     if again:
-        before = Headway(rate=before.rate.anew())
+        before = Headway(rate=before.rate.reset())
     (step, steps), known = _steps(job), _steps(was.job)[0] if was is not None else None
     samples = tuple(_samples(read)) if read is not None else ()
     if not samples and step is not None and step != known:
@@ -41,7 +41,7 @@ def headway(was: Tracked | None, job: Job, read: EventsRead | None, at: datetime
 def _resting(was: Tracked | None, job: Job) -> Headway | None:
     """The progress of a job that does not run. It keeps the last step, where the warm-up after a pause starts."""
     before = was.headway if was is not None else None
-    return Headway(rate=before.rate.anew()) if before is not None and not job.status.final else None
+    return Headway(rate=before.rate.reset()) if before is not None and not job.status.final else None
 
 
 def _samples(read: EventsRead) -> Iterator[Sample]:
@@ -66,7 +66,7 @@ def on_clock(before: Headway, shift: timedelta) -> Headway:
     promise = before.promise if before.promise is not None and before.promise.slipping else None
     if promise is not None:  # needed to end the episode; its finish is by the provider's clock and does not move
         promise = replace(promise, made_at=promise.made_at + shift)
-    return Headway(rate=before.rate.anew(), step_at=before.step_at and before.step_at + shift, promise=promise)
+    return Headway(rate=before.rate.reset(), step_at=before.step_at and before.step_at + shift, promise=promise)
 
 
 def episode(

@@ -62,7 +62,7 @@ class StepRate:
         packed = b"".join(_MARK.pack(*mark) for mark in marks)
         return StepRate(marks=packed, newest=newest, stride=stride, warm_from=warm_from)
 
-    def anew(self) -> StepRate:
+    def reset(self) -> StepRate:
         """A rate that is measured anew from the next step on, as it must be after a pause or a jump of the clock."""
         return StepRate(warm_from=self.newest[1] + _WARM_UP if self.newest is not None else self.warm_from)
 
@@ -92,7 +92,7 @@ class StepRate:
         seconds = _mean(self._recent) * (steps - self.newest[1])
         try:
             return self.newest[0] + timedelta(seconds=seconds)
-        except OverflowError:  # an hour for each of 2**53 steps ends beyond the calendar
+        except OverflowError:  # such as for 2**53 steps of an hour each
             return None
 
     @property

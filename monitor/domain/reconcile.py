@@ -124,7 +124,7 @@ class Drift:
 
     org: str
     kind: LineItemKind
-    """TRAINING or INFERENCE."""
+    """Either TRAINING or INFERENCE."""
     computed: Decimal
     billed: Decimal
 

@@ -69,7 +69,7 @@ def inventory(org: str, listed: Iterable[ListedModel], prices: Prices) -> tuple[
     )
 
 
-def dated(models: Iterable[TunedModel], prices: Prices) -> Iterator[TunedModel]:
+def with_shutdown_dates(models: Iterable[TunedModel], prices: Prices) -> Iterator[TunedModel]:
     """The models, with the shutdown date of the price table if they have none of their own."""
     for model in models:
         yield model if model.shutdown else replace(model, shutdown=shutdown(model.base, prices, tuned=True))

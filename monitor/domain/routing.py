@@ -16,7 +16,7 @@ from monitor.domain.model import Cost, FailureClass, Job, JobKind, Method, Statu
 from monitor.domain.mutes import MuteTime
 from monitor.domain.naming import UNNAMED, Naming
 from monitor.domain.news import ALONE, Delivery, EventType, Hold, Message, Subject
-from monitor.domain.templates import MessageTemplate, written
+from monitor.domain.templates import MessageTemplate, apply_template
 from monitor.domain.triage import triage
 
 _EVENTS: Final = {
@@ -180,7 +180,7 @@ class Recipient:
     hold: Hold | None = None
     """Why the delivery waits; None if at least one of the matching rules sends it at once."""
 
-    def sooner(self, hold: Hold | None) -> Recipient:
+    def merged(self, hold: Hold | None) -> Recipient:
         """The recipient after another rule has matched: it is sent at once if that rule has no hold."""
         return replace(self, hold=None) if hold is None else self
 
@@ -232,7 +232,7 @@ def route(
                 continue
             hold = rule.hold(event, to, now) if now is not None else None
             new = Recipient(event=event, rule=rule, mention=mention, hold=hold)
-            recipients[to] = recipients.setdefault(to, new).sooner(hold)
+            recipients[to] = recipients.setdefault(to, new).merged(hold)
         if rule.last:
             break
     return recipients
@@ -264,7 +264,7 @@ def address(subject: Subject, seq: int, to: str, recipient: Recipient, message: 
     """The delivery of a message to one address, with the template, mention and hold of its rule applied."""
     notifier, sign, channel = to.partition("#")
     if recipient.rule.template is not None:
-        message = written(recipient.rule.template, message)
+        message = apply_template(recipient.rule.template, message)
     addressed = replace(message, channel=sign + channel or None, mention=recipient.mention, route=recipient.rule.name)
     return Delivery(subject=subject, seq=seq, notifier=notifier, message=addressed, hold=recipient.hold)
 

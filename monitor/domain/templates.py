@@ -30,7 +30,7 @@ class MessageTemplate:
     """Replaces the whole JSON of a webhook."""
 
 
-def written(template: MessageTemplate, message: Message) -> Message:
+def apply_template(template: MessageTemplate, message: Message) -> Message:
     """The message with its parts rendered from the template.
 
     If the template fails, it is the built-in message with the reason as `template_failure`. Rendered text is untrusted

@@ -12,12 +12,12 @@ from typing import Final
 
 from monitor.domain.curve import (
     Series,
-    left_out,
-    lost_since,
+    median_window,
+    missing_losses,
     noise_of,
+    not_finite_since,
     read_curve,
     running_medians,
-    stretch,
     tenth,
     value_at,
 )
@@ -129,13 +129,14 @@ def judge(points: Sequence[Metrics], checkpoints: Mapping[int, str] = _NO_CHECKP
             run = _run(what, train, evals, checkpoints)
             if gains:
                 return _of_gains(run)
-            return _of_losses(run, lost=lost_since([*train, *left_out(train, read_curve(points, "train_accuracy"))]))
+            losses = [*train, *missing_losses(train, read_curve(points, "train_accuracy"))]
+            return _of_losses(run, lost=not_finite_since(losses))
     return None
 
 
 def _run(what: str, train: Series, evals: Series, checkpoints: Mapping[int, str]) -> _Run:
     train, evals = ([point for point in curve if isfinite(point[1])] for curve in (train, evals))
-    smooth = running_medians(train, stretch(train))
+    smooth = running_medians(train, median_window(train))
     return _Run(what=what, train=train, smooth=smooth, evals=evals, checkpoints=checkpoints)
 
 

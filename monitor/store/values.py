@@ -94,7 +94,7 @@ class DeliverySummary:
     type: str
     title: str
     state: str
-    """`pending`, `sent` or `dead`."""
+    """The state: `pending`, `sent` or `dead`."""
     attempts: int
     created_at: datetime
     due_at: datetime

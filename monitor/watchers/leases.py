@@ -40,7 +40,7 @@ class LeaseWatcher:
     clock: Clock
 
     async def run(self) -> None:
-        """Renew for ever."""
+        """Renew the session for ever."""
         await repeat(self.renew_once, self.clock, watcher="leases")
 
     async def renew_once(self) -> float:

@@ -11,7 +11,7 @@ from monitor.clock import Clock
 from monitor.domain.flow import Trouble
 from monitor.domain.notices import shutdown_news
 from monitor.domain.pricing import Prices
-from monitor.domain.retirement import dated, inventory
+from monitor.domain.retirement import inventory, with_shutdown_dates
 from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
 from monitor.providers.base import AuthFailed, NotFound, SourceError
@@ -74,7 +74,7 @@ class ModelWatcher:
     async def announce_once(self, now: datetime) -> tuple[str, ...]:
         """One step: announce shutdowns that reached a milestone. Returns the ids of the news. Raises StoreError."""
         known = await self.costs.tuned_models([self.org.org])
-        models = tuple(dated(known, self.prices))
+        models = tuple(with_shutdown_dates(known, self.prices))
         await self.costs.date_models([model for was, model in zip(known, models, strict=True) if was != model])
         former = [(was, self.org.org) for was in self.org.was]
         notified = await self.outbox.notified([self.org.org], former)

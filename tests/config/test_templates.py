@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from monitor.config.templates import TemplateSource, problem
 from monitor.domain.news import EventType, TemplateFailure
 from monitor.domain.samples import samples
-from monitor.domain.templates import MessageTemplate, TemplateFailed, variables, written
+from monitor.domain.templates import MessageTemplate, TemplateFailed, apply_template, variables
 from tests.config.conftest import ORGANIZATION, Folder
 
 OUT = ORGANIZATION + "notifiers: [{name: out, type: console}]\n"
@@ -28,7 +28,7 @@ def template(**parts: str) -> MessageTemplate:
 
 
 def test_a_template_writes_title_text_and_the_body_of_a_webhook() -> None:
-    told = written(
+    told = apply_template(
         template(
             title="{{ job.name or job.id }} {{ event }}",
             text="{{ facts.Model }}: {{ error }}\n{{ hint }}",
@@ -44,12 +44,12 @@ def test_a_template_writes_title_text_and_the_body_of_a_webhook() -> None:
 
 
 def test_what_is_not_given_stays_as_it_is_built_in() -> None:
-    told = written(template(title="x"), FULL)
+    told = apply_template(template(title="x"), FULL)
     assert replace(told, title=FULL.title) == FULL
 
 
 def test_where_a_template_fails_the_built_in_words_stand_in_and_it_is_known_why() -> None:
-    told = written(template(title="fine", text="{{ job.nothing.at_all }}"), FULL)
+    told = apply_template(template(title="fine", text="{{ job.nothing.at_all }}"), FULL)
     assert replace(told, template_failure=None) == FULL
     assert told.template_failure == TemplateFailure(
         template="short", reason="line 1: undefined value: `job.nothing` is undefined"
@@ -58,14 +58,14 @@ def test_where_a_template_fails_the_built_in_words_stand_in_and_it_is_known_why(
 
 def test_what_comes_from_outside_is_a_value_and_never_a_template() -> None:
     hostile = replace(FULL, error="{{ 7 * 7 }}{% for i in range(9) %}")
-    told = written(template(text="{{ error }}"), hostile)
+    told = apply_template(template(text="{{ error }}"), hostile)
     assert told.hint == "{{ 7 * 7 }}{% for i in range(9) %}"
 
 
 @settings(max_examples=40)
 @given(st.text())
 def test_no_text_breaks_out_of_a_body(text: str) -> None:
-    told = written(template(body='{"text": {{ error }}, "more": [{{ error }}]}'), replace(FULL, error=text))
+    told = apply_template(template(body='{"text": {{ error }}, "more": [{{ error }}]}'), replace(FULL, error=text))
     shown = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if told.template_failure else text
     assert told.template_failure is None
     assert json.loads(told.body or "") == {"text": shown, "more": [shown]}

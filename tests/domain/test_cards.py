@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.cards import appearance, bar, card_changes, render_card
+from monitor.domain.cards import appearance, card_changes, progress_bar, render_card
 from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, JobError, Metrics, Status
 from monitor.domain.news import CardChange, EventType, Severity, job_subject
@@ -132,7 +132,7 @@ def test_a_step_without_a_total_is_shown_alone() -> None:
     ("progress", "text"), [(0.0, "░" * 20 + " 0%"), (0.999, "█" * 19 + "░ 99%"), (1.0, "█" * 20 + " 100%")]
 )
 def test_a_bar_is_full_at_the_end_alone(progress: float, text: str) -> None:
-    assert bar(progress) == text
+    assert progress_bar(progress) == text
 
 
 def test_what_is_not_shown_makes_no_other_appearance() -> None:

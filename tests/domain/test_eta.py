@@ -128,12 +128,12 @@ def test_a_run_that_goes_back_warms_up_again() -> None:
 
 
 def test_a_pause_is_no_step() -> None:
-    rate = rate_of(steady(60)).anew()
+    rate = rate_of(steady(60)).reset()
     for step in range(61, 99):
         rate = rate.after([(NOON + 99 * HOUR + MINUTE * step, step)])
     assert rate.finish(100) == NOON + 99 * HOUR + 100 * MINUTE
-    assert rate_of(steady(60)).anew().anew() == rate_of(steady(60)).anew()
-    assert StepRate().anew() == StepRate()
+    assert rate_of(steady(60)).reset().reset() == rate_of(steady(60)).reset()
+    assert StepRate().reset() == StepRate()
 
 
 def test_a_step_takes_its_mean() -> None:

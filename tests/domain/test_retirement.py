@@ -9,7 +9,7 @@ import pytest
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.pricing import ModelEnd, Prices
-from monitor.domain.retirement import ListedModel, dated, inventory, retirements
+from monitor.domain.retirement import ListedModel, inventory, retirements, with_shutdown_dates
 from monitor.providers.openai.naming import NAMING
 
 BASE = "gpt-4o-mini-2024-07-18"
@@ -61,7 +61,7 @@ def test_base_models_and_snapshots_of_a_listed_model_are_none_of_the_inventory()
 
 def test_models_of_jobs_get_the_packaged_day_and_keep_their_own() -> None:
     models = [tuned("ours", shutdown=None), tuned("theirs", shutdown=date(2030, 1, 1)), tuned(base="x", shutdown=None)]
-    assert [model.shutdown for model in dated(models, BOOK)] == [END, date(2030, 1, 1), None]
+    assert [model.shutdown for model in with_shutdown_dates(models, BOOK)] == [END, date(2030, 1, 1), None]
 
 
 @pytest.mark.parametrize(
