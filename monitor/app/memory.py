@@ -1,4 +1,4 @@
-"""Makes glibc return free memory to the system. A daemon that reads large responses in threads would else keep it."""
+"""Makes glibc return free memory to the system, which it would keep after large responses were read in threads."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def card_changes(
 
 
 def render_card(tracked: Tracked, labelling: Labelling, now: datetime) -> Message:
-    """The card of a job. The card of a finished job says the same as the notification of its end."""
+    """The card of a job. The card of a finished job has the content of the notification of its end."""
     job = tracked.job
     event = _ENDS.get(job.status, EventType.STALLED if tracked.stalled else EventType.PROGRESS)
     message = describe(job_subject(job.org, job.id), tracked, event, labelling, at=tracked.since)

@@ -87,7 +87,7 @@ def slices(seen: Observation) -> Iterator[Observation]:
     """Split a poll into parts of at most SLICE jobs, to be committed one by one, the oldest jobs first.
 
     If the process is killed between two commits, the older jobs are stored, and the next poll finds the rest where
-    every poll looks for new jobs: at the newest end of the list.
+    every poll finds new jobs: at the newest end of the list.
     """
     if len(seen.jobs) <= SLICE:
         yield seen
@@ -131,7 +131,7 @@ def evolve(known: Known, change: Change) -> Known:
     jobs = {**known.jobs, **open_}
     for id_ in over.keys() & jobs.keys():
         del jobs[id_]
-    final = known.final  # as long as history: copied only where it changes
+    final = known.final  # it grows with history, and is therefore copied only if it changes
     if over or any(id_ in final for id_ in open_):
         final = {id_: status for id_, status in final.items() if id_ not in open_} | over
     return Known(

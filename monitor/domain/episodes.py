@@ -18,7 +18,7 @@ _WHOLE: Final = 1000
 
 
 def headway(was: Tracked | None, job: Job, read: EventsRead | None, at: datetime) -> Headway | None:
-    """The progress of a job after a poll; None for a job that never ran or has no known steps.
+    """The progress of a job after a poll; None for a job that never ran, is over, or has no known steps.
 
     `at` is the local time of the poll.
     """

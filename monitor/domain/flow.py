@@ -74,9 +74,9 @@ class Observation:
     """The jobs as the provider listed or returned them, without duplicates and without what their events show."""
     reads: tuple[EventsRead, ...] = ()
     missing: frozenset[str] = frozenset()
-    """Ids of active jobs that the provider says do not exist (404)."""
+    """Ids of active jobs for which the provider answers 404."""
     sizes: Mapping[str, TrainingSize] = field(default_factory=dict)
-    """The size of the training file by job id, where it was read."""
+    """The sizes of training files that were read, by job id."""
     listed: bool = True
     """Whether the job list was read; False if only event streams or files were read."""
     complete: bool = True

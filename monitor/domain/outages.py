@@ -52,7 +52,7 @@ def outage_news(
     *,
     page: str = "",
 ) -> News | None:
-    """News of an outage or its end; None if the last news said the same.
+    """News of an outage or its end; None if that was announced already.
 
     `notified` maps the ids of earlier news to the last success before an outage, from which its end computes how long
     it was. The last sequence number tells which news came last, also after a restart. Rules on `org_down` or `org_up`

@@ -114,8 +114,8 @@ class Prices:
     def of(self, provider: str, *, seller: str | None, naming: Naming = UNNAMED) -> Prices:
         """The prices for one organisation.
 
-        Published rows apply only if the organisation buys from the `seller` that published them (None: from nobody who
-        did). Rows of the operator's own file apply to every organisation of the provider.
+        Published rows apply only if the organisation buys from the `seller` that published them; None means that it
+        buys from no such seller. Rows of the operator's own file apply to every organisation of the provider.
         """
 
         def applicable(rows: tuple[_Row, ...]) -> tuple[_Row, ...]:

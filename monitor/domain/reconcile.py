@@ -140,7 +140,7 @@ class Drift:
 
 
 def drift(records: Iterable[DayCosts], today: date, *, days: int = WINDOW) -> tuple[Drift, ...]:
-    """By organisation and kind, over the settled ones of the last so many days. Absent where nothing was billed.
+    """The drift by organisation and kind over the settled ones of the last `days` days.
 
     A kind of which nothing was billed has no drift. Days before the first stored bill are left out. Unknown prices and
     quantities make the computed sum too low; `finetune_unpriced_jobs` and `DayCosts.unpriced` count them.

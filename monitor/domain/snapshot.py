@@ -46,7 +46,7 @@ class WatchState:
     next_poll: datetime | None = None
 
     def current(self, now: datetime) -> bool:
-        """Whether somebody still watches the organisation: its next poll is not overdue by more than ten minutes."""
+        """Whether the state is current: its next poll is not overdue by more than ten minutes."""
         return self.next_poll is None or now - self.next_poll <= _OVERDUE
 
 
