@@ -31,7 +31,7 @@ _SHOWN: Final = {
     Status.QUEUED: "is queued",
     Status.PAUSED: "is paused",
     Status.CANCELLING: "is being cancelled",
-    Status.UNKNOWN: "is in a state that is not known",
+    Status.UNKNOWN: "has an unknown status",
 }
 _ENDS: Final = {status: EventType(status.value) for status in Status if status.final}
 _REPLACED: Final = frozenset({"Progress", "Cost", "Stalled since", "Expected finish"})

@@ -22,10 +22,9 @@ _SHOWN: Final = 20  # models in the text for people
 _NAMED: Final = 5_000  # models in the payload: more would exceed the size of a message
 _BEFORE: Final = (
     "Before that day, fine-tune a base model that remains available, with the same training file, and move your "
-    "applications to it. "
-    "Requests to a model that has stopped fail."
+    "applications to it. Requests to a model that is shut down fail."
 )
-_TOO_LATE: Final = "Requests to these models fail now: move what uses them to another model."
+_TOO_LATE: Final = "Requests to these models fail now: move your applications to another model."
 _WHEN: Final = {
     Period.DAY: "today",
     Period.WEEK: "this week",
@@ -142,9 +141,9 @@ def _budget_facts(budget: Budget, counted: Sum, threshold: Decimal, span: Span) 
     yield "Ended jobs", whole(counted.computed)
     yield "Active jobs (est.)", whole(counted.estimated)
     if budget.include_usage:
-        yield "Use of models", whole(counted.usage)
+        yield "Model usage", whole(counted.usage)
     if counted.unknown_jobs:
-        yield "Not known", _jobs(counted.unknown_jobs)
+        yield "Unknown cost", _jobs(counted.unknown_jobs)
 
 
 def _jobs(count: int) -> str:

@@ -16,10 +16,10 @@ from monitor.domain.routing import OrgRef, Rule, address, covers, route
 _EVENTS: Final = (EventType.ORG_UP, EventType.ORG_DOWN)  # by sequence number modulo 2: odd numbers are `org_down`
 _WHY: Final = {
     Reason.AUTH: "its key is refused",
-    Reason.NOT_ELIGIBLE: "fine-tuning is not open to it",
-    Reason.RATE_LIMITED: "there are too many requests",
+    Reason.NOT_ELIGIBLE: "it is not eligible for fine-tuning",
+    Reason.RATE_LIMITED: "its requests are rate limited",
     Reason.UNAVAILABLE: "the API is down",
-    Reason.MALFORMED: "the API's answers make no sense",
+    Reason.MALFORMED: "the API gives invalid responses",
     Reason.TIMEOUT: "the API does not answer in time",
 }
 

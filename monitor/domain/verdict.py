@@ -142,7 +142,7 @@ def _run(what: str, train: Series, evals: Series, checkpoints: Mapping[int, str]
 
 def _of_losses(run: _Run, *, lost: int | None) -> Verdict | None:
     if lost is not None:
-        text = f"Blew up at step {lost:,}: the training loss was no number any more."
+        text = f"Blew up at step {lost:,}: the training loss became NaN or infinite."
         return _salvaged(run, Verdict(kind=VerdictKind.BLEW_UP, text=text, since_step=lost))
     if len(run.train) < _FEWEST_STEPS or run.start <= 0.0:
         return _by_evals(run)

@@ -61,7 +61,7 @@ def test_a_running_job_shows_how_far_it_is_what_it_cost_and_when_it_will_end() -
         (tracked(job(status=Status.QUEUED)), "ftjob-1 is queued", Severity.INFO),
         (tracked(job(status=Status.VALIDATING)), "ftjob-1 is being validated", Severity.INFO),
         (tracked(job(status=Status.CANCELLING)), "ftjob-1 is being cancelled", Severity.INFO),
-        (tracked(job(status=Status.UNKNOWN)), "ftjob-1 is in a state that is not known", Severity.INFO),
+        (tracked(job(status=Status.UNKNOWN)), "ftjob-1 has an unknown status", Severity.INFO),
         (tracked(job(status=Status.PAUSED)), "ftjob-1 is paused", Severity.WARNING),
         (tracked(job(), stalled=True), "ftjob-1 has stalled", Severity.WARNING),
         (tracked(job(status=Status.UNKNOWN), missing=3), "ftjob-1 is gone from the provider", Severity.WARNING),

@@ -159,8 +159,8 @@ def test_a_budget_s_message_has_the_three_sums_apart() -> None:
         ("Spent", "$410"),
         ("Ended jobs", "$300.25"),
         ("Active jobs (est.)", "$99.75"),
-        ("Use of models", "$10"),
-        ("Not known", "3 active jobs"),
+        ("Model usage", "$10"),
+        ("Unknown cost", "3 active jobs"),
     )
     assert json.loads(message.data) == {
         "budget": {

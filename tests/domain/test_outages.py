@@ -84,10 +84,10 @@ def test_it_goes_to_the_rules_that_fit(
     ("reason", "why"),
     [
         (Reason.AUTH, "its key is refused"),
-        (Reason.NOT_ELIGIBLE, "fine-tuning is not open to it"),
-        (Reason.RATE_LIMITED, "there are too many requests"),
+        (Reason.NOT_ELIGIBLE, "it is not eligible for fine-tuning"),
+        (Reason.RATE_LIMITED, "its requests are rate limited"),
         (Reason.UNAVAILABLE, "the API is down"),
-        (Reason.MALFORMED, "the API's answers make no sense"),
+        (Reason.MALFORMED, "the API gives invalid responses"),
         (Reason.TIMEOUT, "the API does not answer in time"),
     ],
 )

@@ -294,7 +294,7 @@ def test_a_curve_is_judged(points: list[Metrics], expected: VerdictKind | None) 
         ),
         (curve("train_loss", [2.0] * 99), "Did not learn: the training loss was 2 and is 2 at the end."),
         (curve("train_reward", [0.25] * 99), "Did not learn: the training reward was 0.25 and is 0.25 at the end."),
-        (curve("train_loss", [2.0, *[nan] * 99]), "Blew up at step 2: the training loss was no number any more."),
+        (curve("train_loss", [2.0, *[nan] * 99]), "Blew up at step 2: the training loss became NaN or infinite."),
         (
             curve("train_loss", [2.0] * 50 + [8.0] * 20 + [3.0] * 30),
             "Blew up at step 51: the training loss rose to 4.0 times its start and ended at 1.50 times.",
@@ -335,7 +335,7 @@ def test_a_loss_that_became_no_number_blew_up_and_what_was_good_before_is_recomm
     verdict = judge([*train, *lost, *valid], {30: "good", 45: "best", 90: "lost"})
     assert verdict is not None
     assert (verdict.kind, verdict.best_step, verdict.best_checkpoint) == (VerdictKind.BLEW_UP, 45, "best")
-    assert verdict.text == "Blew up at step 61: the training loss was no number any more."
+    assert verdict.text == "Blew up at step 61: the training loss became NaN or infinite."
 
 
 def test_one_loss_that_is_no_number_is_no_explosion() -> None:
