@@ -37,9 +37,9 @@ test: venv-dev ## the tests, which take some minutes; in CI with coverage
 browser: venv-dev ## the tests in a real browser: light, dark, phone, without scripts (needs Chromium)
 	@$(python) -m pytest -n0 tests/browser $(ARGS)
 
-bench: venv-dev ## speed against its targets and against a simple script (ARGS=--quick: five minutes); on an idle machine
+bench: venv-dev ## speed against its targets and against a simple script (ARGS=--quick: five minutes; ARGS="--only P12"); on an idle machine
 	@$(python) -m tests.bench $(ARGS)
-	@$(python) -m pytest -n0 -s -q -m bench tests/web
+	@$(if $(ARGS),,$(python) -m pytest -n0 -s -q -m bench tests/web)
 
 observe: venv-dev ## real Prometheus and Alertmanager on the demo: every panel has data, alerts reach a receiver (needs both)
 	@$(python) -m pytest -n0 -m slow tests/deploy/test_panels.py tests/deploy/test_alerts_fire.py $(ARGS)

@@ -28,6 +28,15 @@ class Spending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingDay:
+    """The computed cost of all of an organisation's jobs that ended on one UTC day."""
+
+    org: str
+    day: date
+    usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Requests to one fine-tuned model on one UTC day in one project. Batch requests have a record of their own."""
 

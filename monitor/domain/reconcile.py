@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from monitor.domain.costs import Bill, Spending, Usage
+from monitor.domain.costs import Bill, TrainingDay, Usage
 from monitor.domain.import_window import SETTLED_AFTER
 
 WINDOW: Final = 30
@@ -61,13 +61,13 @@ class DayCosts:
 
 @dataclass(slots=True)
 class _DayRecords:
-    spendings: list[Spending] = field(default_factory=list)
+    trained: list[TrainingDay] = field(default_factory=list)
     usages: list[Usage] = field(default_factory=list)
     bills: list[Bill] = field(default_factory=list)
 
 
 def reconcile(
-    spendings: Iterable[Spending],
+    trained: Iterable[TrainingDay],
     usages: Iterable[Usage],
     bills: Iterable[Bill],
     since: date,
@@ -84,8 +84,8 @@ def reconcile(
     def records(org: str, day: date) -> _DayRecords:
         return days.setdefault((org, day), _DayRecords())
 
-    for spending in spendings:
-        records(spending.org, _day(spending.at)).spendings.append(spending)
+    for training in trained:
+        records(training.org, training.day).trained.append(training)
     for usage in usages:
         records(usage.org, usage.day).usages.append(usage)
     for bill in bills:
@@ -103,7 +103,7 @@ def _balanced(org: str, day: date, records: _DayRecords, kinds: Kinds, *, settle
         org=org,
         day=day,
         settled=settled,
-        computed_training=sum((one.usd for one in records.spendings), Decimal(0)),
+        computed_training=sum((one.usd for one in records.trained), Decimal(0)),
         computed_use=sum((one.usd.total for one in records.usages if one.usd is not None), Decimal(0)),
         unpriced=sum(one.usd is None for one in records.usages),
         billed_training=_billed(billed, LineItemKind.TRAINING),
@@ -164,7 +164,3 @@ def drift(records: Iterable[DayCosts], today: date, *, days: int = WINDOW) -> tu
 def _from_first_bill(records: Sequence[DayCosts]) -> Sequence[DayCosts]:
     billed = [one.day for one in records if {one.billed_training, one.billed_inference, one.billed_other} != {None}]
     return [one for one in records if billed and one.day >= min(billed)]
-
-
-def _day(moment: datetime) -> date:
-    return moment.astimezone(UTC).date()

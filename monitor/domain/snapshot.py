@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -12,6 +12,8 @@ from monitor.domain.costs import TunedModel
 from monitor.domain.flow import CounterIncrement, Tracked, Trouble
 from monitor.domain.model import Status
 
+MODELS: Final = 5000
+"""The number of fine-tuned models that readers show one by one, over all organisations."""
 _OVERDUE: Final = timedelta(minutes=10)  # a poll takes up to a minute, and an unchanged state is written rarely
 
 
@@ -74,6 +76,9 @@ class Snapshot:
     used: Mapping[str, Decimal] = field(default_factory=dict)
     """US dollars of priced requests to fine-tuned models in this UTC month so far, by organisation."""
     models: tuple[TunedModel, ...] = ()
+    """Fine-tuned models with a known shutdown, up to MODELS: the next ones first, then the latest of the past."""
+    shutdowns: Mapping[date, int] = field(default_factory=dict)
+    """Number of all fine-tuned models with a known shutdown, by day."""
     backlogs: tuple[Backlog, ...] = ()
     watching: Mapping[str, WatchState] = field(default_factory=dict)
     """The state of watching, by organisation, of those that were ever watched."""

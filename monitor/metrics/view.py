@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from heapq import nsmallest
 from typing import Final
 from zlib import crc32
 
@@ -22,9 +21,6 @@ from monitor.metrics.encoding import label_text
 from monitor.metrics.labels import ID, NAME, OTHER, UNKNOWN, Models, clean, one_of
 
 Sums = Mapping[tuple[str, ...], int]
-
-MODELS: Final = 5000
-"""The number of tuned models with series of their own, over all organisations: those with the earliest shutdown."""
 
 _ENDPOINTS: Final = 20
 """The number of different endpoints per organisation; vendors have ten."""
@@ -81,7 +77,7 @@ class Shutdowns:
     rows: Mapping[tuple[str, str, str], float]
     """Unix times by organisation, model and base model."""
     dropped: int
-    """Models without series: beyond MODELS, or equal to another one after sanitising."""
+    """Models without series: beyond `snapshot.MODELS`, or equal to another one after sanitising."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +102,8 @@ class View:
     backlogs: Mapping[str, Backlog]
     billed: Mapping[tuple[str, str], Decimal]
     shutdowns: Shutdowns
-    models: tuple[TunedModel, ...]
-    """The models from which `shutdowns` was computed."""
+    ends: tuple[tuple[TunedModel, ...], Mapping[date, int]]
+    """The models and numbers from which `shutdowns` was computed."""
     counters: tuple[CounterIncrement, ...]
     """The counters from which `sums` was computed."""
     model_labels: Models
@@ -123,10 +119,9 @@ def build_view(snapshot: Snapshot, health: Health, before: View | None = None) -
     else:
         models = Models()
         sums = _sums((one for one in snapshot.counters if dict(one.labels).get("org") in health.orgs), models)
-    if before is not None and same_orgs and before.models == snapshot.models:
-        shutdowns = before.shutdowns
-    else:
-        shutdowns = _shutdowns([model for model in snapshot.models if model.org in health.orgs])
+    ends = (snapshot.models, snapshot.shutdowns)
+    same_ends = before is not None and same_orgs and before.ends == ends
+    shutdowns = before.shutdowns if before is not None and same_ends else _shutdowns(snapshot, health)
     return View(
         at=snapshot.at,
         health=health,
@@ -140,7 +135,7 @@ def build_view(snapshot: Snapshot, health: Health, before: View | None = None) -
         backlogs={backlog.notifier: backlog for backlog in snapshot.backlogs},
         billed=snapshot.billed,
         shutdowns=shutdowns,
-        models=snapshot.models,
+        ends=ends,
         counters=snapshot.counters,
         model_labels=models,
     )
@@ -206,15 +201,15 @@ def _label(name: str, given: Mapping[str, str], named: Mapping[str, Models]) -> 
     return value
 
 
-def _shutdowns(models: Iterable[TunedModel]) -> Shutdowns:
-    """The shutdowns of the models, the earliest first, limited to MODELS."""
-    dated = [(model.shutdown, model.org, model.id, model.base) for model in models if model.shutdown is not None]
+def _shutdowns(snapshot: Snapshot, health: Health) -> Shutdowns:
+    """The shutdowns of the snapshot's models."""
     found: dict[tuple[str, str], tuple[str, float]] = {}
-    for day, org, id_, base in nsmallest(MODELS, dated):
-        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        found.setdefault((org, clean(id_, ID)), (clean(base, NAME), midnight.timestamp()))
+    for model in snapshot.models:
+        if model.shutdown is not None and model.org in health.orgs:
+            midnight = datetime.combine(model.shutdown, time(), UTC)
+            found.setdefault((model.org, clean(model.id, ID)), (clean(model.base, NAME), midnight.timestamp()))
     rows = {(org, id_, base): at for (org, id_), (base, at) in found.items()}
-    return Shutdowns(rows=rows, dropped=len(dated) - len(rows))
+    return Shutdowns(rows=rows, dropped=max(sum(snapshot.shutdowns.values()) - len(rows), 0))
 
 
 def _unpriced(counts: Mapping[tuple[str, str], int], health: Health, models: Models) -> Sums:

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from monitor.domain.costs import Bill, Spending, TokenDollars, TunedModel, Usage
+from monitor.domain.costs import Bill, Spending, TokenDollars, TrainingDay, TunedModel, Usage
 from monitor.domain.model import TokenCount
+from monitor.domain.snapshot import MODELS
 from monitor.store import counters
 from monitor.store.database import Database
-from monitor.store.documents import Row, read_spending, read_tracked, to_ms, write
-from monitor.store.schema import bill, import_state, insert, job, spending, tuned_model, usage
-from monitor.store.values import CostRecords, ImportState, Spent
+from monitor.store.documents import Row, cursor, place, read_spending, read_tracked, to_ms, write
+from monitor.store.schema import bill, import_state, insert, job, spending, training_day, tuned_model, usage
+from monitor.store.values import CostRecords, ImportState, ResultPage, Spent
 
 NANO: Final = 1_000_000_000
 """Nano-dollars in a US dollar."""
@@ -26,12 +27,15 @@ _PRICES: Final = tuple(f"{kind}_nanodollars" for kind in _KINDS)
 _FIGURES: Final = (*_KINDS, *_PRICES)
 _BILLS_KEPT: Final = timedelta(days=400)  # more than a year, so that a month can be compared with a year ago
 _ALWAYS: Final = -(2**62)  # milliseconds: a moment before all others
+_EPOCH: Final = date(1970, 1, 1)
+_MS_A_DAY: Final = 86_400_000
 
 _org = sa.bindparam("b_org", type_=sa.Text)
 _orgs = sa.bindparam("b_orgs", type_=sa.Text, expanding=True)
 _id = sa.bindparam("b_id", type_=sa.Text)
 _day, _until = sa.bindparam("b_day", type_=sa.Text), sa.bindparam("b_until", type_=sa.Text)
 _since = sa.bindparam("b_since", type_=sa.BigInteger)
+_most = sa.bindparam("b_most", type_=sa.Integer)
 
 
 def _sums(amount: sa.ColumnElement[int]) -> tuple[sa.ColumnElement[int], sa.ColumnElement[int]]:
@@ -42,6 +46,25 @@ def _sums(amount: sa.ColumnElement[int]) -> tuple[sa.ColumnElement[int], sa.Colu
 _IMPORTED: Final = sa.select(import_state).where(import_state.c.org == _org)
 _MODELS: Final = (
     sa.select(tuned_model).where(tuned_model.c.org.in_(_orgs)).order_by(tuned_model.c.org, tuned_model.c.id)
+)
+# By the days on which they end, whatever organisation has them: SQLite would go through all that each of them has.
+_of_orgs = tuned_model.c.org.concat("").in_(_orgs)
+ENDING_MODELS: Final = (
+    sa.select(tuned_model)
+    .where(_of_orgs, tuned_model.c.shutdown >= _day)
+    .order_by(tuned_model.c.shutdown, tuned_model.c.org, tuned_model.c.id)
+    .limit(_most)
+)
+ENDED_MODELS: Final = (
+    sa.select(tuned_model)
+    .where(_of_orgs, tuned_model.c.shutdown < _day)
+    .order_by(tuned_model.c.shutdown.desc(), tuned_model.c.org.desc(), tuned_model.c.id.desc())
+    .limit(_most)
+)
+UNENDING_MODELS: Final = (
+    sa.select(tuned_model)
+    .where(_of_orgs, tuned_model.c.shutdown.is_(None))
+    .order_by(tuned_model.c.org, tuned_model.c.id)
 )
 _TRAINING: Final = (
     sa.select(spending.c.doc)
@@ -59,11 +82,8 @@ _BILLED: Final = (
     .group_by(bill.c.org, bill.c.line_item)
     .order_by(bill.c.org, bill.c.line_item)
 )
-_TRAINED: Final = (
-    sa.select(spending.c.org, *_sums(spending.c.nanodollars))
-    .where(spending.c.org.in_(_orgs), spending.c.at >= _since)
-    .group_by(spending.c.org)
-)
+_trained = sa.select(training_day).where(training_day.c.org.in_(_orgs), training_day.c.day >= _since)
+_TRAINED: Final = _trained.order_by(training_day.c.org, training_day.c.day)
 _USED: Final = (
     sa.select(usage.c.org, *(part for name in _PRICES for part in _sums(usage.c[name])))
     .where(usage.c.org.in_(_orgs), usage.c.day >= _day)
@@ -141,14 +161,21 @@ class CostStore:
 
     async def tuned_models(self, orgs: Sequence[str]) -> tuple[TunedModel, ...]:
         """The models that jobs have produced and those that the provider lists."""
-        return await self.database.read(read_models, orgs)
+        return await self.database.read(_read_models, orgs)
+
+    async def models(self, orgs: Sequence[str], *, limit: int, after: str | None = None) -> ResultPage[TunedModel]:
+        """A page of the same models: the earliest shutdown first, those without a known one last.
+
+        Raises BadCursor.
+        """
+        return await self.database.read(_page_of_models, orgs, limit, after)
 
     async def spent(self, since: datetime | None, orgs: Sequence[str]) -> Spent:
         """The costs since a moment (None: all costs), and the active jobs with their estimates."""
         return await self.database.read(_spent, _from(since, orgs))
 
     async def records(self, since: datetime, orgs: Sequence[str]) -> CostRecords:
-        """The computed and billed costs since a moment."""
+        """The computed and billed costs since the start of the UTC day of a moment."""
         return await self.database.read(_records, _from(since, orgs))
 
 
@@ -168,18 +195,46 @@ def add_models(connection: sa.Connection, models: Sequence[TunedModel]) -> None:
         connection.execute(_ADD_MODEL, [_model_row(one) for one in models])
 
 
-def read_models(connection: sa.Connection, orgs: Sequence[str]) -> tuple[TunedModel, ...]:
-    """The models of these organisations."""
-    return tuple(
-        TunedModel(
-            org=row.org,
-            id=row.id,
-            base=row.base,
-            shutdown=_date(row.shutdown),
-            listed=bool(row.listed),
-            shared=bool(row.shared),
-        )
-        for row in connection.execute(_MODELS, {"b_orgs": tuple(orgs)})
+def ending_models(connection: sa.Connection, orgs: Sequence[str], today: date) -> tuple[TunedModel, ...]:
+    """The models of which the last day is known, at most MODELS: those that end next, then those that ended last."""
+    wanted = {"b_orgs": tuple(orgs), "b_day": today.isoformat(), "b_most": MODELS}
+    rows = list(connection.execute(ENDING_MODELS, wanted))
+    if len(rows) < MODELS:
+        rows += connection.execute(ENDED_MODELS, {**wanted, "b_most": MODELS - len(rows)})
+    return tuple(map(_read_model, rows))
+
+
+def _read_models(connection: sa.Connection, orgs: Sequence[str]) -> tuple[TunedModel, ...]:
+    return tuple(map(_read_model, connection.execute(_MODELS, {"b_orgs": tuple(orgs)})))
+
+
+def _page_of_models(
+    connection: sa.Connection, orgs: Sequence[str], limit: int, after: str | None
+) -> ResultPage[TunedModel]:
+    day, org, id_ = place(after, tuple[str, str, str]) if after is not None else ("", "", "")
+    wanted = {"b_orgs": tuple(orgs), "b_day": "", "b_most": limit + 1}
+    key = tuned_model.c.shutdown, tuned_model.c.org, tuned_model.c.id
+    rows: list[Any] = []
+    if day or after is None:
+        rows += connection.execute(ENDING_MODELS.where(sa.tuple_(*key) > (day, org, id_)), wanted)
+        org, id_ = "", ""
+    if len(rows) <= limit:
+        rest = UNENDING_MODELS.where(sa.tuple_(*key[1:]) > (org, id_)).limit(limit + 1 - len(rows))
+        rows += connection.execute(rest, wanted)
+    shown = rows[:limit]
+    more = len(rows) > len(shown) > 0
+    following = cursor(shown[-1].shutdown or "", shown[-1].org, shown[-1].id) if more else None
+    return ResultPage(items=tuple(map(_read_model, shown)), next=following)
+
+
+def _read_model(row: Any) -> TunedModel:
+    return TunedModel(
+        org=row.org,
+        id=row.id,
+        base=row.base,
+        shutdown=_date(row.shutdown),
+        listed=bool(row.listed),
+        shared=bool(row.shared),
     )
 
 
@@ -193,8 +248,18 @@ def computed_since(
     connection: sa.Connection, orgs: Sequence[str], since: datetime
 ) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
     """The computed cost of training and of priced usage since a moment, in US dollars by organisation."""
-    trained, used = (connection.execute(statement, _from(since, orgs)) for statement in (_TRAINED, _USED))
-    return _by_org(trained), _by_org(used)
+    trained: dict[str, Decimal] = {}
+    for one in _training_days(connection, _from(since, orgs)):
+        trained[one.org] = trained.get(one.org, Decimal(0)) + one.usd
+    return trained, _by_org(connection.execute(_USED, _from(since, orgs)))
+
+
+def _training_days(connection: sa.Connection, wanted: Row) -> tuple[TrainingDay, ...]:
+    rows = connection.execute(_TRAINED, {**wanted, "b_since": wanted["b_since"] // _MS_A_DAY})
+    return tuple(
+        TrainingDay(org=row.org, day=_EPOCH + timedelta(days=row.day), usd=row.dollars + _usd(row.nanodollars))
+        for row in rows
+    )
 
 
 def _by_org(rows: Iterable[Any]) -> dict[str, Decimal]:
@@ -232,7 +297,7 @@ def _spent(connection: sa.Connection, wanted: Row) -> Spent:
 
 def _records(connection: sa.Connection, wanted: Row) -> CostRecords:
     return CostRecords(
-        spendings=tuple(map(read_spending, connection.execute(_TRAINING, wanted).scalars())),
+        trained=_training_days(connection, wanted),
         usages=tuple(map(_read_usage, connection.execute(_USAGES, wanted))),
         bills=tuple(map(_read_bill, connection.execute(_BILLS, wanted))),
     )

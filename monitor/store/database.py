@@ -57,6 +57,12 @@ class Database(Protocol):
         """
         ...
 
+    async def write_together(
+        self, work: Callable[[sa.Connection, Sequence[Item]], Sequence[T | StoreError]], item: Item
+    ) -> T:
+        """The same for work that waits for nobody's locks: many items may then share a transaction everywhere."""
+        ...
+
     async def read(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
         """Run `work` in a read transaction. All of its queries see the same state."""
         ...
@@ -71,6 +77,10 @@ class Database(Protocol):
 
     async def listen(self, woken: Callable[[], None]) -> None:
         """Call `woken` when another replica wakes this one, until cancelled. Some wake-ups may be missed."""
+        ...
+
+    async def inspect(self) -> None:
+        """Finish looking whether the database is sound, where the start has put that off."""
         ...
 
     async def compact(self) -> None:

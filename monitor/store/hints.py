@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from monitor.clock import Nudge
 from monitor.domain.model import Status
 from monitor.store.database import Database
-from monitor.store.documents import to_ms
+from monitor.store.documents import Row, to_ms
 from monitor.store.schema import hint, insert, job
 
 KEPT: Final = timedelta(days=7)
@@ -24,7 +24,7 @@ _MOST: Final = 1000  # hints
 
 _FINAL: Final = sorted(status.value for status in Status if status.final)
 _before = sa.bindparam("b_before", type_=sa.BigInteger)
-_ACCEPT: Final = insert(hint).on_conflict_do_nothing(index_elements=["org", "id"]).returning(hint.c.id)
+_ACCEPT: Final = insert(hint).on_conflict_do_nothing(index_elements=["org", "id"]).returning(hint.c.org, hint.c.id)
 _over = (
     sa.select(sa.literal(1))
     .select_from(job)
@@ -49,7 +49,8 @@ class HintStore:
 
     async def accept(self, org: str, id_: str, job_id: str, at: datetime) -> bool:
         """Store a webhook durably. Returns False, without any change, for a duplicate."""
-        fresh = await self.database.write(self._accept, org, id_, job_id, to_ms(at))
+        row = {"org": org, "id": id_, "job": job_id, "at": to_ms(at), "settled": 0}
+        fresh = await self.database.write_together(self._accept, row)
         if fresh:
             self.arrived()
         return fresh
@@ -65,12 +66,14 @@ class HintStore:
         """Delete webhooks that are too old to be repeated."""
         await self.database.write(_prune, to_ms(now - KEPT))
 
-    def _accept(self, connection: sa.Connection, org: str, id_: str, job_id: str, at: int) -> bool:
-        row = {"org": org, "id": id_, "job": job_id, "at": at, "settled": 0}
-        fresh = connection.execute(_ACCEPT, row).first() is not None
-        if fresh:
+    def _accept(self, connection: sa.Connection, rows: Sequence[Row]) -> Sequence[bool]:
+        """Insert the webhooks. Returns for each whether it is new; of equal ones, only the first is."""
+        found = {(row["org"], row["id"]): row for row in reversed(rows)}
+        # sorted, so that two replicas cannot wait for each other
+        new = {tuple(row) for row in connection.execute(_ACCEPT, [found[key] for key in sorted(found)])}
+        if new:
             self.database.wake(connection)
-        return fresh
+        return [(row["org"], row["id"]) in new and found[row["org"], row["id"]] is row for row in rows]
 
 
 def _any_done(connection: sa.Connection, before: int) -> bool:

@@ -447,15 +447,16 @@ def _prune(connection: sa.Connection, before: int) -> tuple[int, int]:
     # so that such a job is kept as a stub, by its id.
     deleted = [row for row in rows if row.created_at > UNKNOWN_TIME]
     stubs = [row for row in rows if row.created_at <= UNKNOWN_TIME]
-    for statement in _FORGET:
-        _execute(connection, statement, [_key(row) for row in rows])
-    _execute(connection, _DELETE_JOB, [_key(row) for row in deleted])
-    _execute(connection, _STUB, [_key(row) for row in stubs])
     horizons: dict[str, int] = {}
     for row in deleted:
         # one millisecond more, because columns are rounded down
         horizons[row.org] = max(horizons.get(row.org, 0), row.ended_at + 1)
+    # Organisations first, as in a commit: whoever waits for another transaction holds nothing that it needs.
     _execute(connection, _RAISE_HORIZON, [{"b_org": org, "b_horizon": at} for org, at in sorted(horizons.items())])
+    for statement in _FORGET:
+        _execute(connection, statement, [_key(row) for row in rows])
+    _execute(connection, _DELETE_JOB, [_key(row) for row in deleted])
+    _execute(connection, _STUB, [_key(row) for row in stubs])
     keys = connection.execute(_OLD_DELIVERIES, {"b_before": before}).scalars().all()
     _execute(connection, _DELETE_DELIVERY, [{"b_key": key} for key in keys])
     return len(rows), len(keys)

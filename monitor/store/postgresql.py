@@ -17,6 +17,7 @@ from psycopg import sql
 from monitor.clock import Clock
 from monitor.store.database import POISON, FailingWrites, Readers
 from monitor.store.errors import Corrupt, Gone, NewerSchema, StoreError, StoreUnavailable, Unstorable
+from monitor.store.grouping import Group, Write, run
 from monitor.store.migrating import HEAD, migrate
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ _TOO_LONG: Final = "54"  # "program limit exceeded", such as an indexed text of 
 
 
 class PostgresqlDatabase:
-    """A PostgreSQL database as one replica uses it. Each write is a transaction of its own."""
+    """A PostgreSQL database as one replica uses it. Each write is a transaction of its own, except `write_together`."""
 
     def __init__(self, url: sa.URL, clock: Clock) -> None:
         self._engine = engine(url, WRITERS)
@@ -69,6 +70,7 @@ class PostgresqlDatabase:
             reading.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), READERS, translated
         )
         self._writing = anyio.CapacityLimiter(WRITERS)
+        self._group = Group(self._transact_group, self._writing)
         self._failing = FailingWrites(clock)
         self._clock = clock
         self._name = uuid4().hex
@@ -99,6 +101,13 @@ class PostgresqlDatabase:
             raise outcome
         return outcome
 
+    async def write_together(
+        self, work: Callable[[sa.Connection, Sequence[Item]], Sequence[T | StoreError]], item: Item
+    ) -> T:
+        """Write the item together with others that wait for such work, in one transaction."""
+        result: T = await self._group.written(Write(work, (item,), each=True))
+        return result
+
     async def read(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
         """Run `work` in a repeatable-read transaction."""
         return await self._readers.read(lambda: None, work, args)
@@ -125,6 +134,9 @@ class PostgresqlDatabase:
                             woken()
             except psycopg.Error:
                 await self._clock.sleep(_LISTEN_RETRY)
+
+    async def inspect(self) -> None:
+        """Do nothing: PostgreSQL checks its own pages."""
 
     async def compact(self) -> None:
         """Do nothing: PostgreSQL vacuums by itself."""
@@ -161,6 +173,17 @@ class PostgresqlDatabase:
                 if last or not _state(error).startswith("40"):  # deadlock or conflict, rolled back by the server
                     raise translated(error) from error
         raise AssertionError("the last attempt returns or raises")
+
+    def _transact_group(self, group: list[Write]) -> None:
+        kinds = {write.kind for write in group}
+        try:
+            self._transact(run, (group,))
+        except StoreError as error:
+            self._failing.failed(kinds)
+            for write in group:
+                write.outcome = translated(error)
+        else:
+            self._failing.worked(kinds, written=True)
 
     def _admitted(self, connection: sa.Connection) -> None:
         """Raise NewerSchema if a newer replica has migrated the database. A migration waits for this transaction."""

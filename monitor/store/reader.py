@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
 from monitor.domain.flow import Reason, Tracked, Trouble
-from monitor.domain.model import BATCH_PREFIX, Basis, EventKind, JobEvent, JobKind, Status
+from monitor.domain.model import BATCH_PREFIX, EventKind, JobEvent, JobKind, Status
 from monitor.domain.news import SubjectKind
 from monitor.domain.snapshot import Backlog, Snapshot, WatchState
-from monitor.store import costs, counters
+from monitor.store import costs, counters, totals
 from monitor.store.changes import Changes, Place
 from monitor.store.database import Database
 from monitor.store.documents import (
@@ -36,39 +36,22 @@ from monitor.store.values import DeliverySummary, JobFile, ResultPage, outward_k
 
 T = TypeVar("T")
 
-_in_orgs = job.c.org.in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True))
 # The concatenation makes SQLite use the index of ends: by organisation it would read all jobs of each.
 _of_orgs = job.c.org.concat("").in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True))
 _active = job.c.ended_at.is_(None)
 _ended = job.c.ended_at >= sa.bindparam("b_since", type_=sa.BigInteger)
 _most = sa.bindparam("b_most", type_=sa.Integer)
 _jobs = sa.select(job.c.org, job.c.id, job.c.doc).limit(_most)
-_ACTIVE: Final = _jobs.where(_in_orgs, _active).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
+ACTIVE: Final = _jobs.where(_of_orgs, _active).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
 ENDED: Final = _jobs.where(_of_orgs, _ended).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
+_status = job.c.status.concat("")  # for the same reason: the index of statuses has all jobs
 ENDED_SINCE: Final = (
-    sa.select(job.c.status, sa.func.count())
+    sa.select(_status, sa.func.count())
     .where(_of_orgs, _ended)
-    .group_by(job.c.status)
-    .order_by(sa.func.count().desc(), job.c.status)
+    .group_by(_status)
+    .order_by(sa.func.count().desc(), _status)
 )
 SHOWN: Final = sa.select(sa.func.count()).select_from(job).where(_of_orgs, _active | _ended)
-# Fine-tuning jobs and batches are counted in one scan of the index.
-_COUNTS: Final = (
-    sa.select(job.c.org, job.c.status, sa.func.count(), sa.func.sum(sa.case((is_batch, 1), else_=0)))
-    .where(_in_orgs)
-    .group_by(job.c.org, job.c.status)
-)
-# Of these the jobs that are gone: over without an end, and counted nowhere.
-_GONE: Final = (
-    sa.select(job.c.org, sa.func.count(), sa.func.sum(sa.case((is_batch, 1), else_=0)))
-    .where(_in_orgs, job.c.status == Status.UNKNOWN.value, job.c.ended_at.is_not(None))
-    .group_by(job.c.org)
-)
-_UNPRICED: Final = (
-    sa.select(job.c.org, job.c.model, sa.func.count())
-    .where(_in_orgs, job.c.basis == Basis.UNKNOWN.value)
-    .group_by(job.c.org, job.c.model)
-)
 # A held delivery waits only from the end of its hold.
 _waits_since = sa.case((outbox.c.hold.is_(None), outbox.c.created_at), else_=outbox.c.due_at)
 _BACKLOGS: Final = (
@@ -223,39 +206,28 @@ class Reader:
         return await self.database.read(_listing, query, limit, _summary, lambda row: (row.created_at, row.key))
 
 
-def _counts(connection: sa.Connection, orgs: Sequence[str]) -> dict[tuple[str, Status], tuple[int, int]]:
-    """By organisation and status: the jobs that the provider knows, and how many of them are batches."""
-    counts = {
-        (org, Status(word)): (of_all, batches)
-        for org, word, of_all, batches in connection.execute(_COUNTS, {"b_orgs": orgs})
-    }
-    for org, of_all, batches in connection.execute(_GONE, {"b_orgs": orgs}):
-        counted, among = counts[org, Status.UNKNOWN]
-        counts[org, Status.UNKNOWN] = counted - of_all, among - batches
-    return counts
-
-
 def _snapshot(
     connection: sa.Connection, now: datetime, orgs: Sequence[str], since: datetime, max_jobs: int, decoded: Decoded
 ) -> tuple[Snapshot, Decoded]:
     shown: Row = {"b_orgs": orgs, "b_since": to_ms(since)}
     jobs = _shown(connection, shown, max_jobs, decoded)
     total = connection.execute(SHOWN, shown).scalar_one()
-    counts = _counts(connection, orgs)
+    counted = totals.read(connection, orgs)
     today = now.astimezone(UTC)
     trained, used = costs.computed_since(connection, orgs, datetime(today.year, today.month, 1, tzinfo=UTC))
     seen = Snapshot(
         at=now,
         jobs=tuple(tracked for _, tracked in jobs.values()),
         dropped=total - len(jobs),
-        counts={place: of_all - batches for place, (of_all, batches) in counts.items() if of_all > batches},
-        batches={place: batches for place, (_, batches) in counts.items() if batches},
-        unpriced={(org, model): n for org, model, n in connection.execute(_UNPRICED, {"b_orgs": orgs})},
+        counts={(org, Status(word)): number for (org, word), number in counted.jobs.items()},
+        batches={(org, Status(word)): number for (org, word), number in counted.batches.items()},
+        unpriced=counted.unpriced,
         counters=tuple(counters.read(connection, orgs)),
         billed=costs.billed_month(connection, orgs, today.date()),
         trained=trained,
         used=used,
-        models=costs.read_models(connection, orgs),
+        models=costs.ending_models(connection, orgs, today.date()),
+        shutdowns=_by_day(counted.shutdowns),
         backlogs=tuple(
             Backlog(notifier=notifier, pending=count, oldest=from_ms(oldest))
             for notifier, count, oldest in connection.execute(_BACKLOGS)
@@ -263,6 +235,13 @@ def _snapshot(
         watching=_watching(connection, orgs),
     )
     return seen, jobs
+
+
+def _by_day(shutdowns: Mapping[tuple[str, str], int]) -> dict[date, int]:
+    found: dict[date, int] = {}
+    for (_, day), number in shutdowns.items():
+        found[date.fromisoformat(day)] = found.get(date.fromisoformat(day), 0) + number
+    return found
 
 
 def _ended_since(connection: sa.Connection, org: str, since: int) -> dict[Status, int]:
@@ -289,7 +268,7 @@ def _watch_state(row: Any) -> WatchState:
 
 
 def _shown(connection: sa.Connection, shown: Row, max_jobs: int, decoded: Decoded) -> Decoded:
-    rows = list(connection.execute(_ACTIVE, {**shown, "b_most": max_jobs}))
+    rows = list(connection.execute(ACTIVE, {**shown, "b_most": max_jobs}))
     rows += connection.execute(ENDED, {**shown, "b_most": max_jobs - len(rows)})
     jobs: Decoded = {}
     for org, id_, doc in rows:

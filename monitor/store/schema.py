@@ -41,6 +41,8 @@ __all__ = [
     "restore",
     "spending",
     "suspension",
+    "total",
+    "training_day",
     "transition",
     "tuned_model",
     "usage",
@@ -87,6 +89,7 @@ job = sa.Table(
     sa.Index("job_listing", "created_at", "org", "id"),
     sa.Index("job_model", "org", "model", "created_at"),
     sa.Index("job_status", "org", "status", "created_at", "id"),
+    sa.Index("job_in_status", "status", "created_at", "org", "id"),
     sa.Index("job_finalized", "org", "finalized", "id"),
     sa.Index("job_ended", "ended_at"),
     sa.Index("job_basis", "basis", "org", "model"),
@@ -155,6 +158,7 @@ outbox = sa.Table(
     sa.Index("outbox_due", "state", "notifier", "redelivered", "due_at"),
     sa.Index("outbox_order", "subject_kind", "org", "subject_id", "notifier", "state", "seq"),
     sa.Index("outbox_listing", "created_at", "key"),
+    sa.Index("outbox_in_state", "state", "created_at", "key"),
     sa.Index("outbox_settled", "settled_at"),
 )
 
@@ -274,7 +278,29 @@ tuned_model = sa.Table(
     sa.Column("shutdown", sa.Text),
     sa.Column("listed", sa.Integer, nullable=False),
     sa.Column("shared", sa.Integer, nullable=False),
+    sa.Index("tuned_model_end", "shutdown", "org", "id"),
 )
+
+# The two that follow are written by triggers alone (step 0013): readers need not count what grows with history.
+total = sa.Table(
+    "total",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),  # job, batch, unpriced, shutdown
+    sa.Column("name", sa.Text, primary_key=True),  # a status, a status, a model, a day
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+"""How many there are: jobs and batches by status, ended jobs of unknown cost by model, tuned models by last day."""
+
+training_day = sa.Table(
+    "training_day",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),  # since 1970: both databases divide alike
+    sa.Column("dollars", sa.BigInteger, nullable=False),
+    sa.Column("nanodollars", sa.BigInteger, nullable=False),  # besides whole dollars: sums stay within 64 bits
+)
+"""What was spent on jobs that ended on a day."""
 
 notice = sa.Table(
     "notice",

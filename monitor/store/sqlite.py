@@ -5,8 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar, TypeVarTuple
@@ -17,9 +16,10 @@ from anyio import to_thread
 
 from monitor.clock import Clock
 from monitor.store import leases, outbox
-from monitor.store.database import POISON, FailingWrites, Readers
+from monitor.store.database import FailingWrites, Readers
 from monitor.store.documents import to_ms
-from monitor.store.errors import Corrupt, Gone, InUse, Outdated, StoreError, StoreUnavailable, Unstorable
+from monitor.store.errors import Corrupt, Gone, InUse, Outdated, StoreError, StoreUnavailable
+from monitor.store.grouping import Group, Write, run
 from monitor.store.migrating import migrate
 from monitor.store.schema import progress
 
@@ -29,6 +29,8 @@ Ts = TypeVarTuple("Ts")
 RESTORE: Final = (
     "restore it from a backup, or move it away to start afresh (jobs that ended meanwhile are not announced)"
 )
+_SMALL: Final = 64 * 1024 * 1024
+_NOTED: Final = 32
 _MAGIC: Final = b"SQLite format 3\0"
 _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
@@ -47,8 +49,7 @@ BUSY_SECONDS: Final = 2.0
 """How long a transaction waits for the lock of another program, such as the sqlite3 command or a backup."""
 READERS: Final = 2
 """Number of connections for reads."""
-GROUP: Final = 256
-"""The most writes in one transaction."""
+_LATER: Final = 60.0  # seconds from the start to a check that was postponed
 _AGAIN: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -90,19 +91,35 @@ class DatabaseFile:
         self._identity: tuple[int, int] | None = None
         """Device and inode of the file."""
         self._size = 0
+        self.trusted = len(mark) > 2 and mark[2] == self._state() and path.stat().st_size > _SMALL
+        """Whether the file is large and unchanged since the last orderly exit, so that its check is postponed."""
 
     def remember(self, number: int) -> None:
         """Remember the identity of the file, and write the lock file. Raises StoreUnavailable."""
         try:
             status = self.path.stat()
             self.note(number)
+            os.ftruncate(self._lock, _NOTED)  # removes the state of the last exit
         except OSError as error:
             raise StoreUnavailable(f"cannot write {self.path}.lock: {error.strerror}") from error
         self._identity = (status.st_dev, status.st_ino)
 
     def note(self, number: int) -> None:
         """Write the number of a committed transaction to the lock file, so that an older file is detected later."""
-        os.pwrite(self._lock, f"{os.getpid():<10} {number:020d}\n".encode(), 0)
+        os.pwrite(self._lock, f"{os.getpid():<10} {number:020d}\n".encode(), 0)  # _NOTED bytes
+
+    def leave(self) -> None:
+        """Write the state of the file to the lock file, once all connections are closed."""
+        if self._identity is not None:
+            with suppress(OSError):  # the next start checks the whole file then
+                os.pwrite(self._lock, f"{self._state()}\n".encode(), _NOTED)
+
+    def _state(self) -> str:
+        """Size and modification time; another text while the WAL has content."""
+        status, wal = self.path.stat(), self.path.with_name(self.path.name + "-wal")
+        if wal.exists() and wal.stat().st_size > 0:
+            return "open"
+        return f"{status.st_size}-{status.st_mtime_ns}"
 
     def check(self) -> None:
         """Raise Gone if the file was deleted, replaced or truncated, and StoreUnavailable if it cannot be reached."""
@@ -144,7 +161,7 @@ def _lock(path: Path) -> tuple[int, list[str]]:
 
 
 def _words(descriptor: int) -> list[str]:
-    return os.pread(descriptor, 40, 0).decode(errors="replace").split()
+    return os.pread(descriptor, 80, 0).decode(errors="replace").split()
 
 
 def _lock_database(path: Path) -> int:
@@ -217,87 +234,32 @@ def _engine(path: Path, *, connections: int, pragmas: tuple[str, ...], begin: st
 
 def verify(connection: sa.Connection) -> None:
     """Check the integrity of the whole file. Raises Corrupt, or StoreUnavailable if the file system supports no WAL."""
+    _verify_whole(connection)
+    _verify_mode(connection)
+
+
+def _verify_mode(connection: sa.Connection) -> None:
     mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
-    found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
-    if found != ["ok"]:
-        raise Corrupt(f"the database is damaged ({'; '.join(map(str, found))[:500]}): {RESTORE}")
     if mode != "wal":
         raise StoreUnavailable(f"the file system does not support SQLite's WAL (journal mode {mode}): use a local disk")
 
 
-class _Write:
-    """A write that waits in the queue, and its outcome."""
-
-    __slots__ = ("args", "each", "outcome", "tried", "woken", "work")
-
-    def __init__(self, work: Callable[..., Any], args: tuple[Any, ...], *, each: bool) -> None:
-        self.work = work
-        self.args = args
-        self.each = each
-        """Whether `work` takes the items of several callers at once."""
-        self.woken = anyio.Event()
-        self.tried = False
-        self.outcome: Any = StoreUnavailable("the transaction was abandoned")
-
-    @property
-    def kind(self) -> str:
-        """The name of the work function."""
-        return self.work.__qualname__
-
-
-def _batches(group: Sequence[_Write]) -> Iterable[Sequence[_Write]]:
-    """The writes of a group, with those together that have the same work for several items."""
-    batches: dict[object, list[_Write]] = {}
-    for write in group:
-        batches.setdefault(write.work if write.each else write, []).append(write)
-    return batches.values()
-
-
-def _run(connection: sa.Connection, writes: Sequence[_Write]) -> None:
-    """Execute the writes of a batch in one savepoint.
-
-    If one of them cannot be stored, the savepoint is rolled back and each half is tried separately, until only the
-    writes at fault are refused.
-    """
-    try:
-        with connection.begin_nested():
-            outcomes = _done(connection, writes)
-    except (*POISON, StoreError) as error:
-        if len(writes) > 1:
-            half = len(writes) // 2
-            _run(connection, writes[:half])
-            _run(connection, writes[half:])
-            return
-        refused = error if isinstance(error, StoreError) else None
-        outcomes = [refused or Unstorable(f"a value cannot be stored: {type(error).__name__}")]
-    for write, outcome in zip(writes, outcomes, strict=True):
-        write.outcome = outcome
-
-
-def _done(connection: sa.Connection, writes: Sequence[_Write]) -> Sequence[Any]:
-    """The results of a batch, with a StoreError for each refused write."""
-    first = writes[0]
-    if first.each:
-        found: Sequence[Any] = first.work(connection, [write.args[0] for write in writes])
-        return found
-    return [first.work(connection, *first.args)]
+def _verify_whole(connection: sa.Connection) -> None:
+    found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
+    if found != ["ok"]:
+        raise Corrupt(f"the database is damaged ({'; '.join(map(str, found))[:500]}): {RESTORE}")
 
 
 class SqliteDatabase:
-    """An SQLite database with group commit.
-
-    A caller that finds the writer idle executes all waiting writes in one transaction. Each write succeeds or fails by
-    itself, and writes of several callers with the same work are executed together.
-    """
+    """An SQLite database, whose writes are committed in groups."""
 
     def __init__(self, file: DatabaseFile, writer: sa.Engine, readers: sa.Engine, clock: Clock) -> None:
         self._file = file
         self._engine = writer
         self._readers = Readers(readers, READERS, translated)
         self._clock = clock
-        self._queue: deque[_Write] = deque()
-        self._led = False
         self._turn = anyio.CapacityLimiter(1)
+        self._group = Group(self._transact, self._turn)
         self._failing = FailingWrites(clock)
 
     @property
@@ -307,29 +269,21 @@ class SqliteDatabase:
 
     async def write(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
         """Run `work` in a transaction, and wait until it is durable."""
-        result: T = await self._written(_Write(work, args, each=False))
+        result: T = await self._group.written(Write(work, args, each=False))
         return result
 
     async def write_each(
         self, work: Callable[[sa.Connection, Sequence[Item]], Sequence[T | StoreError]], item: Item
     ) -> T:
         """Write the item together with others that wait for the same work, and wait until it is durable."""
-        result: T = await self._written(_Write(work, (item,), each=True))
+        result: T = await self._group.written(Write(work, (item,), each=True))
         return result
 
-    async def _written(self, write: _Write) -> Any:
-        # Shielded, so that the cancellation of one caller does not abort the group. The wait is bounded by SQLite's
-        # timeout for locks and by the disk.
-        with anyio.CancelScope(shield=True):
-            self._queue.append(write)
-            if self._led:
-                await write.woken.wait()
-            if not write.tried:
-                self._led = True
-                await self._lead()
-        if isinstance(write.outcome, StoreError):
-            raise write.outcome
-        return write.outcome
+    async def write_together(
+        self, work: Callable[[sa.Connection, Sequence[Item]], Sequence[T | StoreError]], item: Item
+    ) -> T:
+        """Do the same as `write_each`: all writes share transactions here."""
+        return await self.write_each(work, item)
 
     async def read(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
         """Run `work` in a read transaction."""
@@ -346,31 +300,26 @@ class SqliteDatabase:
         """Wait for ever: there are no other replicas."""
         await anyio.sleep_forever()
 
+    async def inspect(self) -> None:
+        """Check the integrity of the whole file if that was postponed at the start. Raises Corrupt."""
+        unread = self._file.trusted
+        while unread:
+            await self._clock.sleep(_LATER)
+            with suppress(StoreUnavailable):  # tried again; other callers report it
+                await self.read(_verify_whole)
+                unread = False
+
     async def compact(self) -> None:
         """Checkpoint and truncate the WAL, unless a reader needs it."""
         await to_thread.run_sync(self._checkpoint, limiter=self._turn)
 
-    async def _lead(self) -> None:
-        group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP))]
-        try:
-            await to_thread.run_sync(self._transact, group, limiter=self._turn)
-        finally:
-            for write in group:
-                write.tried = True
-                write.woken.set()
-            if self._queue:
-                self._queue[0].woken.set()  # it was not tried yet, so that its caller leads the next group
-            else:
-                self._led = False
-
-    def _transact(self, group: list[_Write]) -> None:
+    def _transact(self, group: list[Write]) -> None:
         kinds = {write.kind for write in group}
         try:
             self._file.check()  # before a new connection is opened, which would create a missing file
             with self._engine.begin() as connection:
                 before = _changes(connection)
-                for batch in _batches(group):
-                    _run(connection, batch)
+                run(connection, group)
                 number = _count(connection) if _changes(connection) != before else None
                 self._file.check()
             if number is not None:
@@ -443,7 +392,7 @@ def _open(path: Path, now: int) -> tuple[DatabaseFile, sa.Engine, sa.Engine]:
     file, writer, readers = DatabaseFile(path), writer_engine(path), reader_engine(path)
     try:
         with writer.connect() as connection:
-            verify(connection)
+            (_verify_mode if file.trusted else verify)(connection)
         with writer.begin() as connection:
             migrate(connection)
             # no other process uses the file, so that all leases and claims belong to dead processes
@@ -477,4 +426,5 @@ def _close(file: DatabaseFile, writer: sa.Engine, readers: sa.Engine) -> None:
     """Close the readers first: the last connection makes a checkpoint, which only the writer may do."""
     readers.dispose()
     writer.dispose()
+    file.leave()
     file.close()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Generic, TypeVar
 
-from monitor.domain.costs import Bill, Spending, Usage
+from monitor.domain.costs import Bill, Spending, TrainingDay, Usage
 from monitor.domain.flow import Tracked, Transition
 from monitor.domain.news import Card, Delivery, Subject
 
@@ -154,6 +154,6 @@ class Spent:
 class CostRecords:
     """The records that computed and billed costs are compared by."""
 
-    spendings: tuple[Spending, ...] = ()
+    trained: tuple[TrainingDay, ...] = ()
     usages: tuple[Usage, ...] = ()
     bills: tuple[Bill, ...] = ()

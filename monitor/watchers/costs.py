@@ -135,9 +135,9 @@ class CostWatcher:
         since = (now - _COMPARED).date()
         self.health.drifts = await _in_thread_if_large(
             lambda: drift(
-                reconcile(found.spendings, found.usages, found.bills, since, today, kinds=line_item_kind), today
+                reconcile(found.trained, found.usages, found.bills, since, today, kinds=line_item_kind), today
             ),
-            size=len(found.spendings) + len(found.usages) + len(found.bills),
+            size=len(found.trained) + len(found.usages) + len(found.bills),
         )
 
     async def _record(self, next_read: datetime) -> None:

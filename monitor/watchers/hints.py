@@ -20,6 +20,7 @@ from monitor.watchers.store_trouble import StoreTrouble
 log = get_logger()
 
 _GAP: Final = 0.3  # seconds between two polls, if webhooks arrive in quick succession
+_GATHER: Final = 0.05  # seconds from a webhook to the check, so that those that arrive together share one
 _IDLE: Final = 60.0  # seconds until the next check without any webhook
 _LONGEST: Final = 30.0  # seconds: the longest wait between two polls for the same jobs
 _STORE_RETRY: Final = 5.0  # seconds
@@ -73,6 +74,7 @@ class HintWatcher:
             else:
                 store.worked(watcher="hints")
             await self.store.arrived.wait(self.clock, wait)
+            await self.clock.sleep(_GATHER)
 
     async def step(self, now: datetime) -> float:
         """Trigger the polls that are due. Returns the seconds until the next one is. Raises StoreError."""

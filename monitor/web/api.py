@@ -102,7 +102,7 @@ class ApiRoutes:
         found = await self.costs_store.records(datetime.combine(since, time(), UTC), orgs)
 
         def encode() -> bytes:
-            daily = reconcile(found.spendings, found.usages, found.bills, since, today, kinds=line_item_kind)
+            daily = reconcile(found.trained, found.usages, found.bills, since, today, kinds=line_item_kind)
             return page(query.paged(daily, lambda one: (-one.day.toordinal(), one.org), given), day_costs)
 
         return await self._json(encode)
@@ -110,9 +110,10 @@ class ApiRoutes:
     async def models(self, request: web.Request) -> web.Response:
         """GET /api/v1/models: the tuned models, those with the earliest shutdown first."""
         given = query.only(request.query, "org", "limit", "after")
-        models = await self.costs_store.tuned_models(self._orgs(given))
+        listing = await self.costs_store.models(
+            self._orgs(given), limit=query.limit(given, query.PAGE), after=given.get("after")
+        )
         now = self.clock.now().astimezone(UTC)
-        listing = query.paged(models, _by_shutdown, given)
         return await self._json(lambda: page(listing, partial(tuned_model, now=now)))
 
     async def budgets(self, request: web.Request) -> web.Response:
@@ -280,10 +281,6 @@ def budget(of: BudgetState) -> dict[str, Any]:
         "ratio": float(round(of.spent / of.limit, 4)),
         "period_end": moment(of.period_end),
     }
-
-
-def _by_shutdown(model: TunedModel) -> tuple[str | int, ...]:
-    return (model.shutdown is None, str(model.shutdown or ""), model.org, model.id)
 
 
 def _money(usd: Decimal | None) -> str | None:

@@ -11,7 +11,7 @@ import msgspec
 from monitor.store import ResultPage
 
 MOST_ITEMS: Final = 500
-_PAGE: Final = 100  # items per page by default
+PAGE: Final = 100  # items per page by default
 _LONGEST: Final = 1024
 _REFUSED: Final = frozenset({"q=0", "q=0.0", "q=0.00", "q=0.000"})
 
@@ -85,7 +85,7 @@ def paged(items: Iterable[T], key: Callable[[T], tuple[str | int, ...]], given: 
 
     An item that is added or removed between two pages neither repeats nor hides another one. Raises InvalidQuery.
     """
-    most, rest = limit(given, _PAGE), sorted(items, key=key)
+    most, rest = limit(given, PAGE), sorted(items, key=key)
     if (after := given.get("after")) is not None:
         try:
             last = tuple(msgspec.json.decode(urlsafe_b64decode(after.encode("ascii"))))

@@ -254,12 +254,13 @@ def _shutdowns(snapshot: Snapshot) -> dict[str, Any]:
             "soon": left <= _SOON,
         }
 
-    dated = sorted(
+    ending = sorted(
         ((one.shutdown - today).days, one.org, one.id, one)
         for one in snapshot.models
         if one.shutdown is not None and one.shutdown > today
     )
+    more = sum(number for day, number in snapshot.shutdowns.items() if day > today) - _MOST_SHUTDOWNS
     return {
-        "shutdowns": [shown(one, left) for left, _, _, one in dated[:_MOST_SHUTDOWNS]],
-        "more_shutdowns": max(len(dated) - _MOST_SHUTDOWNS, 0),
+        "shutdowns": [shown(one, left) for left, _, _, one in ending[:_MOST_SHUTDOWNS]],
+        "more_shutdowns": max(more, 0),
     }

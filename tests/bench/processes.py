@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -9,14 +10,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
@@ -140,8 +142,8 @@ def script(of: Load, orgs: int, interval: float, *, events: bool = True) -> Iter
 
 
 @contextmanager
-def monitor(of: Load, orgs: int, interval: float, **poll: Any) -> Iterator[Watcher]:
-    """The monitor, from when it is ready."""
+def monitor(of: Load, orgs: int, interval: float, *, store: str = "", **poll: Any) -> Iterator[Watcher]:
+    """The monitor, from when it is ready; `store` is an URL, where it is not to begin with an empty file."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         config = Path(folder, "monitor.yaml")
@@ -161,7 +163,7 @@ def monitor(of: Load, orgs: int, interval: float, **poll: Any) -> Iterator[Watch
                     ],
                     "poll": {**pace, **poll},
                     "server": {"listen": "127.0.0.1:0"},
-                    "store": {"url": f"sqlite:///{folder}/monitor.db"},
+                    "store": {"url": store or f"sqlite:///{folder}/monitor.db"},
                     "metrics": {"max_jobs": 100_000},
                     "notifiers": [{"name": "hook", "type": "webhook", "url": f"{of.url}/hook"}],
                     "routes": [{"on": ["succeeded"], "notify": ["hook"]}],
@@ -176,18 +178,19 @@ def monitor(of: Load, orgs: int, interval: float, **poll: Any) -> Iterator[Watch
             url = patience(lambda: address(log), child, log)
             patience(lambda: of.stats()["requests"], child, log)
             polled = time.monotonic() - began
-            patience(lambda: is_ready(url), child, log)
+            # asking is work, too: more of it where there are more organisations
+            patience(lambda: is_ready(url), child, log, every=max(0.05, orgs / 1000))
             yield Watcher(child.pid, log, url, time.monotonic() - began, polled, of)
 
 
-def patience(done: Callable[[], T], child: subprocess.Popen[bytes], log: Path) -> T:
+def patience(done: Callable[[], T], child: subprocess.Popen[bytes], log: Path, every: float = 0.05) -> T:
     """Wait for it; what the wait was for."""
     until = time.monotonic() + START_PATIENCE
     while not (found := done()):
         if child.poll() is not None or time.monotonic() > until:
             sys.stderr.write(log.read_text(encoding="utf-8")[-2000:])
             raise TimeoutError("it does not come up")
-        time.sleep(0.05)
+        time.sleep(every)
     return found
 
 
@@ -201,6 +204,32 @@ def is_ready(url: str) -> bool:
     """Whether every organisation was polled once."""
     try:
         get(f"{url}/-/ready")
-    except urllib.error.HTTPError:
+    except OSError:  # it says that it is not, or is too busy to say anything
         return False
     return True
+
+
+@contextmanager
+def probing(url: str, every: float = 0.01) -> Iterator[list[float]]:
+    """How long each answer of `/-/healthy` took, which asks nobody: for so long the event loop was held, and a bit."""
+    found: list[float] = []
+    done = threading.Event()
+    thread = threading.Thread(target=_probe, args=(url, every, found, done), daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join(60)
+
+
+def _probe(url: str, every: float, found: list[float], done: threading.Event) -> None:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection.request("GET", "/-/healthy")  # the first connects
+    connection.getresponse().read()
+    while not done.wait(every):
+        began = time.perf_counter()
+        connection.request("GET", "/-/healthy")
+        connection.getresponse().read()
+        found.append(time.perf_counter() - began)
+    connection.close()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import pytest
 
-from monitor.domain.costs import Bill, Spending, TokenDollars, Usage
-from monitor.domain.model import Method, TokenCount
+from monitor.domain.costs import Bill, TokenDollars, TrainingDay, Usage
+from monitor.domain.model import TokenCount
 from monitor.domain.reconcile import DayCosts, Drift, LineItemKind, drift
 from monitor.domain.reconcile import reconcile as _reconcile
 from monitor.providers import line_item_kind
@@ -23,10 +23,8 @@ TRAINING, INPUT = "gpt-4o-mini-2024-07-18 fine-tuning training", "ft-gpt-4o-mini
 reconcile = partial(_reconcile, kinds=line_item_kind)
 
 
-def spending(usd: str, day: date = OLD, **over: Any) -> Spending:
-    at = datetime(day.year, day.month, day.day, 23, 59, tzinfo=UTC)
-    fields: dict[str, Any] = {"org": "research", "job": "j", "provider": "openai", "model": "m", "at": at}
-    return Spending(method=Method.SUPERVISED, usd=Decimal(usd), **{**fields, **over})
+def trained(usd: str, day: date = OLD) -> TrainingDay:
+    return TrainingDay(org="research", day=day, usd=Decimal(usd))
 
 
 def usage(usd: str | None, day: date = OLD, **over: Any) -> Usage:
@@ -64,7 +62,7 @@ def test_what_a_line_item_is_for(line_item: str, kind: LineItemKind) -> None:
 
 def test_a_day_has_what_was_computed_beside_what_was_billed() -> None:
     (found,) = reconcile(
-        [spending("2.40"), spending("0.60", job="k")],
+        [trained("3")],
         [usage("3"), usage(None, model="ft:new")],
         [
             bill("3.10", TRAINING),
@@ -91,7 +89,7 @@ def test_a_day_has_what_was_computed_beside_what_was_billed() -> None:
 
 
 def test_a_bill_without_such_a_line_says_nothing_of_it() -> None:
-    (found,) = reconcile([spending("1")], [], [], OLD, TODAY)
+    (found,) = reconcile([trained("1")], [], [], OLD, TODAY)
     assert (found.billed_training, found.billed_inference, found.billed_other) == (None, None, None)
 
 
@@ -108,16 +106,10 @@ def test_days_and_organisations_are_kept_apart_and_those_outside_are_left_out() 
     assert [one.billed_inference for one in found] == [Decimal(8), Decimal(2)]
 
 
-def test_a_job_belongs_to_the_utc_day_it_ended_on() -> None:
-    at = datetime.fromisoformat("2026-11-18T01:30:00+02:00")
-    (found,) = reconcile([spending("1", at=at)], [], [], OLD, TODAY)
-    assert found.day == date(2026, 11, 17)
-
-
 def drifts(*lines: Any, days: int = 30) -> dict[LineItemKind, Drift]:
-    """By kind, of these spendings, usages and bills."""
+    """By kind, of these days of training, usages and bills."""
     books = reconcile(
-        [one for one in lines if isinstance(one, Spending)],
+        [one for one in lines if isinstance(one, TrainingDay)],
         [one for one in lines if isinstance(one, Usage)],
         [one for one in lines if isinstance(one, Bill)],
         TODAY - 60 * DAY,
@@ -127,7 +119,7 @@ def drifts(*lines: Any, days: int = 30) -> dict[LineItemKind, Drift]:
 
 
 def test_drift_is_what_was_billed_beyond_what_was_computed() -> None:
-    found = drifts(spending("8"), bill("10", TRAINING), usage("3"), bill("3", INPUT))
+    found = drifts(trained("8"), bill("10", TRAINING), usage("3"), bill("3", INPUT))
     assert found[LineItemKind.TRAINING].usd == 2
     assert found[LineItemKind.TRAINING].ratio == Decimal("0.25")
     assert found[LineItemKind.INFERENCE].usd == -1
@@ -137,10 +129,10 @@ def test_drift_is_what_was_billed_beyond_what_was_computed() -> None:
 @pytest.mark.parametrize(
     ("lines", "kinds"),
     [
-        pytest.param([spending("8")], set(), id="nothing billed"),
+        pytest.param([trained("8")], set(), id="nothing billed"),
         pytest.param([bill("1", TRAINING)], {LineItemKind.TRAINING}, id="billed, not computed"),
-        pytest.param([spending("8"), bill("1", INPUT)], {LineItemKind.INFERENCE}, id="the other kind billed"),
-        pytest.param([spending("8", TODAY), bill("1", TRAINING, TODAY)], set(), id="a day that is not settled"),
+        pytest.param([trained("8"), bill("1", INPUT)], {LineItemKind.INFERENCE}, id="the other kind billed"),
+        pytest.param([trained("8", TODAY), bill("1", TRAINING, TODAY)], set(), id="a day that is not settled"),
         pytest.param([bill("1", TRAINING, TODAY - 30 * DAY)], set(), id="a day before the window"),
     ],
 )
@@ -153,10 +145,10 @@ def test_nothing_computed_has_no_ratio() -> None:
 
 
 def test_what_was_computed_before_the_first_bill_is_no_drift() -> None:
-    found = drifts(spending("100", OLD - 10 * DAY), spending("5"), bill("5", TRAINING))
+    found = drifts(trained("100", OLD - 10 * DAY), trained("5"), bill("5", TRAINING))
     assert found[LineItemKind.TRAINING].usd == 0
 
 
 def test_a_late_bill_of_a_settled_day_counts_with_the_days_around_it() -> None:
-    found = drifts(spending("5", OLD), spending("7", OLD + DAY), bill("12", TRAINING, OLD))
+    found = drifts(trained("5", OLD), trained("7", OLD + DAY), bill("12", TRAINING, OLD))
     assert found[LineItemKind.TRAINING].usd == 0

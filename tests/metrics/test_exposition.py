@@ -173,6 +173,7 @@ def full() -> tuple[str, str]:
         unpriced={("research", MINI): 1},
         billed={("research", "ft-gpt-4o, input"): Decimal(1)},
         models=(TunedModel(org="research", id="ft:a", base=MINI, shutdown=NOON.date()),),
+        shutdowns={NOON.date(): 1},
     )  # fmt: skip
     state = health("research", labels={"research": {"team": "nlp"}}, notifiers=("chat",))
     state.budgets = (BudgetState(name="search", limit=Decimal(2), spent=Decimal(1)),)

@@ -9,7 +9,6 @@ from monitor.domain.costs import TunedModel
 from monitor.domain.health import BillingHealth, BudgetState
 from monitor.domain.reconcile import Drift, LineItemKind
 from monitor.metrics.money import LINE_ITEMS
-from monitor.metrics.view import MODELS
 from tests.metrics.scrapes import counter, health, of, scrape, snapshot
 
 MODEL = "ft:gpt-4o-mini-2024-07-18:acme::abc"
@@ -87,10 +86,8 @@ def test_a_model_ends_at_the_start_of_its_last_day_in_utc() -> None:
     }
 
 
-def test_of_very_many_models_those_that_end_first_have_series() -> None:
-    models = tuple(tuned(f"ft:{n}", date.fromordinal(END.toordinal() - n)) for n in range(MODELS + 5))
-    scraped = scrape(snapshot(models=models))
-    found = scraped["finetune_model_shutdown_timestamp_seconds"]
-    assert len(found) == MODELS
-    assert of(org="research", model="ft:0", base_model="gpt-4o-mini-2024-07-18") not in found
-    assert scraped["finetune_model_series_dropped"] == {of(): 5}
+def test_models_beyond_those_that_have_series_are_counted() -> None:
+    models = (tuned(MODEL), tuned("ft:other"), tuned("ft:other\n"))
+    scraped = scrape(snapshot(models=models, shutdowns={END: 7, date(2028, 1, 1): 1}))
+    assert len(scraped["finetune_model_shutdown_timestamp_seconds"]) == 2, "two have the same harmless name"
+    assert scraped["finetune_model_series_dropped"] == {of(): 6}

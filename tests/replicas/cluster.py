@@ -22,7 +22,8 @@ from tests.faults.machine import needs
 _NOBODY = 65534
 _ROOT = os.geteuid() == 0
 """PostgreSQL refuses to run as root."""
-_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200", "log_min_messages=error")
+_DURABLE = ("max_connections=200", "log_min_messages=error")
+_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", *_DURABLE)
 
 
 def free_port() -> int:
@@ -50,6 +51,7 @@ class Cluster:
 
     directory: Path
     port: int = field(default_factory=free_port)
+    settings: tuple[str, ...] = _FAST
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -64,7 +66,7 @@ class Cluster:
     def start(self) -> None:
         """Start it and wait until it answers."""
         identity = {"user": _NOBODY, "group": _NOBODY, "extra_groups": ()} if _ROOT else {}
-        options = [part for setting in _FAST for part in ("-c", setting)]
+        options = [part for setting in self.settings for part in ("-c", setting)]
         command = [_programs() / "postgres", "-D", self.data, "-h", "127.0.0.1", "-p", self.port, "-k", self.directory]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(  # type: ignore[call-overload]  # by keyword
@@ -122,10 +124,10 @@ def _directory() -> Iterator[Path]:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """A new running server."""
+def cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """A new running server; it waits for the disk only if its durability matters."""
     with _directory() as directory:
-        server = Cluster(directory)
+        server = Cluster(directory, settings=_DURABLE if durable else _FAST)
         _run(_programs() / "initdb", "-D", server.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
         server.start()
         try:

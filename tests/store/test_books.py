@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.costs import Bill, Spending, TokenDollars, TunedModel, Usage
+from monitor.domain.costs import Bill, Spending, TokenDollars, TrainingDay, TunedModel, Usage
 from monitor.domain.model import Basis, Cost, Method, TokenCount
 from monitor.domain.news import News, Subject, SubjectKind
 from monitor.store import ImportState, Stale, Stores
-from tests.builders import DAY, NOON, job, tracked
+from tests.builders import DAY, HOUR, NOON, job, tracked
 from tests.store.conftest import Opening
 from tests.store.samples import change, delivery, ended
 
@@ -173,6 +173,19 @@ async def test_a_stale_change_books_nothing(opening: Opening) -> None:
         assert await store.costs.tuned_models(ALL) == ()
 
 
+async def test_a_job_is_paid_for_on_the_utc_day_on_which_it_ended(opening: Opening) -> None:
+    early = datetime.fromisoformat("2026-11-18T01:30:00+02:00")
+    async with opening() as store:
+        mine = (spending(at=early), spending("b", early - HOUR, "0.000000001"), spending("c", NOON, "1"))
+        await store.jobs.commit(change(0, tracked=(ended(),), spendings=mine))
+        records = await store.costs.records(NOON - 30 * DAY, ALL)
+        assert records.trained == (
+            TrainingDay(org="research", day=date(2026, 11, 17), usd=Decimal("2.400000001")),
+            TrainingDay(org="research", day=TODAY, usd=Decimal(1)),
+        )
+        assert (await store.costs.records(NOON, ALL)).trained == records.trained[1:]
+
+
 async def test_spendings_outlive_their_jobs(opening: Opening) -> None:
     async with opening() as store:
         await store.jobs.commit(
@@ -200,7 +213,7 @@ async def test_a_model_that_was_listed_and_is_no_more_is_forgotten_one_only_know
         await store.costs.replace_models("research", [tuned("ft:other", listed=True, shutdown=end)])
         assert [one.id for one in await store.costs.tuned_models(ALL)] == ["ft:job", "ft:other"]
         snapshot = await store.reader.snapshot(NOON, orgs=ALL, job_retention=DAY, max_jobs=10)
-        assert [(one.id, one.shutdown) for one in snapshot.models] == [("ft:job", None), ("ft:other", end)]
+        assert [(one.id, one.shutdown) for one in snapshot.models] == [("ft:other", end)]
 
 
 async def test_what_a_job_knows_of_its_model_is_not_lost_when_it_is_listed(opening: Opening) -> None:

@@ -202,4 +202,9 @@ async def test_a_database_of_a_released_version_is_opened_and_nothing_of_it_is_l
             "cost_nanodollars": 2_400_000_000,
         }
         assert replace(snapshot, jobs=()).dropped == 0
+        assert {status: number for (_, status), number in snapshot.counts.items()} == {
+            Status.SUCCEEDED: 2, Status.FAILED: 1, Status.RUNNING: 1,
+        }  # fmt: skip
+        assert snapshot.shutdowns == {date(2027, 1, 14): 1}
+        assert sum(one.usd for one in records.trained) == Decimal("2.40")
         assert (await store.jobs.known("search")).version == 1

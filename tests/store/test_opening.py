@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from monitor.store import Corrupt, Gone, InUse, NewerSchema, Outdated, StoreError, StoreUnavailable, maintenance, opened
 from monitor.store.migrating import migrate
+from monitor.store.schema import notice
 from monitor.store.sqlite import DatabaseFile, SqliteDatabase, reader_engine, writer_engine
 from tests.builders import HOUR, NOON
 from tests.store.conftest import Opening
@@ -105,6 +106,38 @@ def cut(path: Path) -> None:
 
 def content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
+
+
+def overwrite_the_root_of(index: str, path: Path) -> os.stat_result:
+    """Damage the file where a start does not look; what it was like before."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        ((root,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [index])
+    left = path.stat()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    return left
+
+
+@pytest.mark.fault("S06")
+async def test_a_large_database_that_is_as_it_was_left_is_read_whole_soon_after_the_start(
+    opening: Opening, path: Path
+) -> None:
+    def fill(connection: sa.Connection) -> None:
+        large = {"id": "x", "topic": "t", "at": 1, "judged_by": "x" * (65 * 1024 * 1024)}
+        connection.execute(sa.insert(notice), large)
+
+    async with opening() as store:
+        await store.database.write(fill)
+        await store.database.inspect()
+    left = overwrite_the_root_of("usage_day", path)
+    with pytest.raises(Corrupt, match="restore it from a backup"):
+        async with opening():
+            raise AssertionError("somebody has written to it since it was left")
+    os.utime(path, ns=(left.st_atime_ns, left.st_mtime_ns))
+    async with opening() as store:
+        with pytest.raises(Corrupt, match="restore it from a backup"):
+            await store.database.inspect()
 
 
 @pytest.mark.fault("G19", "S06")

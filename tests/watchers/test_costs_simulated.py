@@ -33,7 +33,7 @@ async def test_the_use_of_models_costs_what_the_simulated_bill_says(tmp_path: Pa
     assert len({one.model for one in booked.usages}) == 6
     today = time.now().date()
     since = today - timedelta(days=30)
-    books = reconcile(booked.spendings, booked.usages, booked.bills, since, today, kinds=line_item_kind)
+    books = reconcile(booked.trained, booked.usages, booked.bills, since, today, kinds=line_item_kind)
     (use,) = [one for one in drift(books, today) if one.kind is LineItemKind.INFERENCE]
     assert use.computed > 0
     assert abs(use.usd) < use.computed / 10**6
