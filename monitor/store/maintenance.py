@@ -144,7 +144,8 @@ def _uncounted(writing: sa.Connection) -> Iterator[None]:
     In PostgreSQL a million rows would change one number a million times in a transaction, each time slower.
     """
     if writing.dialect.name == "sqlite":
-        kept = dict(writing.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").all())
+        rows = writing.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").all()
+        kept = {str(name): str(create) for name, create in rows}
         off = [f"DROP TRIGGER {name}" for _, name in TRIGGERS]
         on = [kept[name] for _, name in TRIGGERS]
     else:

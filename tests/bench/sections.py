@@ -425,7 +425,7 @@ PATHS = (
     "/metrics", "/", "/api/v1/jobs", "/api/v1/jobs?status=failed", "/api/v1/models", "/api/v1/costs",
     "/api/v1/deliveries", "/api/v1/deliveries?state=dead",
 )  # fmt: skip
-FEW = 1000
+FEW = 5000
 """Ended jobs of a store whose lists fill a page each: what is compared is as long."""
 
 

@@ -24,14 +24,13 @@ _TRIGGERS = (
     ("spending", "DELETE", "", ("OLD",)),
     ("spending", "UPDATE", "org at nanodollars", ("OLD", "NEW")),
 )
-_BATCH = "substr({row}id, 1, 6) = 'batch:'"
+_KIND = "CASE WHEN substr({row}id, 1, 6) = 'batch:' THEN 'batch' ELSE 'job' END"
 # A job that is gone from the provider is over without an end, and counts nowhere.
 _KNOWN = "NOT ({row}status = 'unknown' AND {row}ended_at IS NOT NULL)"
 _ADD_TOTAL = "ON CONFLICT (org, kind, name) DO UPDATE SET number = total.number + excluded.number"
 _COUNTED = {
     "job": (
-        f"SELECT {{row}}org, CASE WHEN {_BATCH} THEN 'batch' ELSE 'job' END, {{row}}status, {{by}}"
-        f" {{source}} AND {_KNOWN}",
+        f"SELECT {{row}}org, {_KIND}, {{row}}status, {{by}} {{source}} AND {_KNOWN}",
         "SELECT {row}org, 'unpriced', {row}model, {by} {source} AND {row}basis = 'unknown'",
     ),
     "tuned_model": ("SELECT {row}org, 'shutdown', {row}shutdown, {by} {source} AND {row}shutdown IS NOT NULL",),
