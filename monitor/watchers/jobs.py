@@ -79,6 +79,9 @@ class JobWatcher:
                 await self.state.acquired.wait(self.clock, _IDLE)
                 due = self.clock.monotonic()
                 continue
+            if (pause := self.state.handover_until - self.clock.monotonic()) > 0:
+                await self.state.poll.wait(self.clock, pause)
+                due = self.clock.monotonic()
             started = self.clock.monotonic()
             self.process.poll_began(late=started - max(due, self.state.not_before))
             await self._poll()

@@ -16,7 +16,7 @@ from monitor.watchers.state import PollState
 log = get_logger()
 
 _SPREAD: Final = 0.02  # seconds between the first polls of two acquired organisations, which avoids a burst
-_AFTER_ANOTHER: Final = 0.15
+_AFTER_ANOTHER: Final = 0.25
 """The fraction of a poll interval by which the first poll after a handover is delayed.
 
 An organisation is handed over when its next poll is due. As that may be early and the previous poll may have been late,
@@ -54,8 +54,7 @@ class LeaseWatcher:
         pause = min(_SPREAD, _ALL_WITHIN / max(len(renewal.acquired), 1), renewal.again / max(len(renewal.acquired), 1))
         for org in renewal.acquired:
             if org in renewal.given:
-                state = self.polls[org]
-                state.not_before = max(state.not_before, self.clock.monotonic() + _AFTER_ANOTHER * self.interval)
+                self.polls[org].handover_until = self.clock.monotonic() + _AFTER_ANOTHER * self.interval
             self.polls[org].acquired()
             await self.clock.sleep(pause)
         return renewal.again

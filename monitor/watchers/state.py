@@ -27,6 +27,8 @@ class PollState:
 
     not_before: float = 0.0
     """The provider asked not to be polled before this moment."""
+    handover_until: float = 0.0
+    """Another replica may have polled shortly before it handed over: until then, only a webhook triggers a poll."""
     failures: int = 0
     """Number of consecutive failed polls."""
     trouble: Trouble | None = None

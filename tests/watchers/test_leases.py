@@ -126,7 +126,18 @@ async def test_what_another_replica_gave_away_is_polled_a_while_after_it_was_due
         before = of.clock.monotonic()
         await of.watcher.renew_once()
         assert await nudged(of, "org-1")
-        assert of.polls["org-1"].not_before == before + 0.15 * 30.0
+        assert of.polls["org-1"].handover_until == before + 0.25 * 30.0
         await another.end()
         await of.watcher.renew_once()
-        assert of.polls["org-0"].not_before == 0.0, "of the dead it is taken at once"
+        assert of.polls["org-0"].handover_until == 0.0, "of the dead it is taken at once"
+
+
+async def test_after_a_handover_a_webhook_is_followed_at_once_and_the_schedule_waits(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        of.watcher.state.handover_until = of.time.monotonic() + 900.0
+        of.watcher.state.poll()
+        await loop(of, 3)
+        assert polls(of) == 1, "the webhook is followed at once"
+        assert of.time.naps[1:] == [300.0, 600.0], "and the schedule waits"
+        await loop(of, 2)
+        assert polls(of) == 2
