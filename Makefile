@@ -137,5 +137,5 @@ dashboards-check: venv-dev
 site: venv-dev ## the documentation as a site, in site/; every link in it is checked
 	@NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs --quiet build --strict $(ARGS)
 
-pictures: venv-dev ## renders docs/*.png from a running demo: its pages, and the dashboards with Grafana's libraries (npm, Chromium, Prometheus)
+pictures: venv-dev ## renders docs/*.png from an hour of the demo: its pages, messages, and the dashboards with Grafana's libraries (npm, Chromium, Prometheus)
 	@$(python) -m tests.deploy.pictures

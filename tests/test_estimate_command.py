@@ -206,8 +206,8 @@ def test_a_method_that_is_given_decides_the_format(file: Path) -> None:
         pytest.param(b"<!doctype html>\n<title>Log in</title>\n", "gpt-4o", "is HTML or XML", id="HTML"),
         pytest.param(b"\x1f\x8b\x08\x00", "gpt-4o", "is compressed with gzip; convert it: gunzip", id="gzip"),
         pytest.param(b"BZh91AY&SY", "gpt-4o", "is compressed with bzip2; convert it: bunzip2", id="bzip2"),
-        pytest.param(b"PK\x03\x04\x14\0[Content_Types].xml", "gpt-4o", "is a spreadsheet of Excel", id="Excel"),
-        pytest.param(b"hello world\n", "gpt-4o", "is text, not JSON; each line should be an example", id="prose"),
+        pytest.param(b"PK\x03\x04\x14\0[Content_Types].xml", "gpt-4o", "is an Excel spreadsheet", id="Excel"),
+        pytest.param(b"hello world\n", "gpt-4o", "is text, not JSON; each line must be an example", id="prose"),
         pytest.param(
             b'{"messages": [\n{"role": "user", "content": "a"},\n{"role": "assistant", "content": "b"}]}\n',
             "gpt-4o",

@@ -25,7 +25,7 @@ from tests.deploy.promql import DASHBOARDS, DEPLOY, ROOT
 
 DOCS = ROOT / "docs"
 WIDTH = 1600
-BACK = 280
+BACK = 3600
 """Seconds of history that the pictures show, and that the demo runs before."""
 RICHEST = (
     'topk(1, finetune_job_duration_seconds{phase="run"} and on (org, job_id) finetune_job_valid_loss '
@@ -35,7 +35,7 @@ RICHEST = (
 
 
 def main() -> int:
-    """Build the page, run the demo for some minutes, take the pictures."""
+    """Build the page, run the demo for an hour, take the pictures."""
     page = built(Path(tempfile.gettempdir()) / "finetune-monitor-pictures")
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_demo(page, Path(folder)))
@@ -54,7 +54,7 @@ def built(folder: Path) -> Path:
 
 
 async def _demo(page: Path, folder: Path) -> None:
-    async with demo(folder, speed=0.15) as target, prometheus(folder, target, interval="5s") as server:
+    async with demo(folder, speed=0.03) as target, prometheus(folder, target, interval="5s") as server:
         await asyncio.sleep(BACK)
         ((job, _),) = await server.ask(RICHEST, instant=True)
         async with async_playwright() as playwright:
