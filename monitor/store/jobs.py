@@ -70,7 +70,7 @@ _ORGANIZATION: Final = sa.select(organization.c.version, organization.c.horizon,
 _UNFINISHED: Final = sa.select(job.c.id, job.c.doc).where(job.c.org == _org, job.c.finalized == 0)
 _A_FEW: Final = {"yield_per": CHUNK}
 """Rows are fetched and decoded in chunks, because the documents of thousands of jobs would double the memory."""
-_FINISHED: Final = sa.select(job.c.id, job.c.status).where(job.c.org == _org, job.c.finalized == 1)
+FINISHED: Final = sa.select(job.c.id, job.c.status).where(job.c.org == _org, job.c.finalized == 1)
 _STORED: Final = sa.select(job.c.id, job.c.doc).where(
     job.c.org == _org, job.c.id.in_(sa.bindparam("b_ids", expanding=True))
 )
@@ -300,7 +300,7 @@ def _read_known(connection: sa.Connection, org: str) -> Known:
         org=org,
         version=found.version,
         jobs=jobs,
-        final={row.id: Status(row.status) for row in connection.execute(_FINISHED, {"b_org": org})},
+        final={row.id: Status(row.status) for row in connection.execute(FINISHED, {"b_org": org})},
         horizon=maybe_moment(found.horizon),
         partial=bool(found.partial),
     )

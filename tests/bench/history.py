@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -26,7 +27,9 @@ from tests.store.samples import transition as moved
 
 MODEL = "gpt-4o-mini-2024-07-18"
 COPIES = 100
-_KEYED = {job: ("id",), transition: ("job",), outbox: ("key", "subject_id"), spending: ("job",), tuned_model: ("id",)}
+_KEYED = {
+    job: ("id",), transition: ("job",), outbox: ("key", "subject_id"), spending: ("job",), tuned_model: ("id",),
+}  # fmt: skip
 """Tables, and the columns that name a row's job."""
 
 
@@ -39,7 +42,7 @@ async def seed(url: str, *, orgs: int, jobs: int) -> None:
         for number in range(orgs):
             await _commit(store, f"o{number}", of_each, now)
         for copy in range(1, copies):
-            await store.database.write(_copy, f"-{copy}")
+            await store.database.write(_copy, f"c{copy}-", [f"o{number}" for number in range(orgs)])
         await store.database.compact()
 
 
@@ -89,18 +92,18 @@ def _delivered(connection: sa.Connection) -> None:
     connection.execute(sa.update(outbox).where(outbox.c.state == "pending").values(sent))
 
 
-def _copy(connection: sa.Connection, suffix: str) -> None:
-    """Every row that is no copy once more, under another id."""
+def _copy(connection: sa.Connection, prefix: str, orgs: Sequence[str]) -> None:
+    """Every row that is no copy once more, under another id. Those that are none are found by their index."""
     for table, keys in _KEYED.items():
-        shown = [_renamed(one, keys, suffix) for one in table.c]
-        own = table.c[keys[-1]].not_like("%past-%-%")
+        name = table.c[keys[-1]]
+        own = table.c.org.in_(orgs) & (name >= "ft") & (name < "fu")
+        if table is outbox:
+            own &= table.c.subject_kind == "job"
+        shown = [_renamed(one, name, keys, prefix) for one in table.c]
         connection.execute(sa.insert(table).from_select(table.c.keys(), sa.select(*shown).where(own)))
 
 
-def _renamed(column: sa.Column[object], keys: Sequence[str], suffix: str) -> sa.ColumnElement[object]:
-    if column.name == "key":  # ORG/JOB/SEQ@NOTIFIER
-        return sa.func.replace(column, "/1@", f"{suffix}/1@")
-    if column.name == "doc":
-        key = column.table.c[keys[-1]]
-        return sa.func.replace(column, key, key.concat(suffix))
-    return column.concat(suffix) if column.name in keys else column
+def _renamed(column: sa.Column[Any], name: sa.Column[Any], keys: Sequence[str], prefix: str) -> sa.ColumnElement[Any]:
+    if column.name in ("doc", "key"):
+        return sa.func.replace(column, name, sa.literal(prefix).concat(name))
+    return sa.literal(prefix).concat(column) if column.name in keys else column

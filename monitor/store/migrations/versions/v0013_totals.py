@@ -61,6 +61,8 @@ def upgrade() -> None:
         sa.Column("dollars", sa.BigInteger, nullable=False),
         sa.Column("nanodollars", sa.BigInteger, nullable=False),
     )
+    op.drop_index("job_finalized", "job")
+    op.create_index("job_finalized", "job", ["org", "finalized", "id", "status"])
     op.create_index("job_in_status", "job", ["status", "created_at", "org", "id"])
     op.create_index("outbox_in_state", "outbox", ["state", "created_at", "key"])
     op.create_index("tuned_model_end", "tuned_model", ["shutdown", "org", "id"])
