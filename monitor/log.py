@@ -15,9 +15,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Literal, TextIO, cast
 
-import structlog
-from structlog.stdlib import ProcessorFormatter
-from structlog.typing import EventDict, FilteringBoundLogger, Processor
+from monitor.imports import without
+
+with without("rich", "colorama", "greenlet"):  # which it would load, wherever they are, for a terminal's sake
+    import structlog
+    from structlog.stdlib import ProcessorFormatter
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 Logger = FilteringBoundLogger
 

@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -19,7 +20,7 @@ _BETWEEN: Final = bytes(32 if not 0x21 <= byte < 0x7F or byte in b'",:{}[]\\' el
 """A translation table that replaces the separators of JSON text by spaces."""
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_MOST_CLEAN: Final = 50_000  # words that are remembered as harmless, such as ids, which come again with each poll
+_MOST_CLEAN: Final = 8_000  # words that are remembered as harmless, such as the names of fields
 _SECRETIVE: Final = re.compile(r"auth|key|token|secret|passw|cookie|credential|signature|session", re.IGNORECASE)
 _URLS: Final = ("http", "https", "postgres", "postgresql")
 
@@ -126,7 +127,7 @@ class Redactor:
         harmless = {word for word in words if not self._has_chunk(word)}
         if len(self._clean) + len(harmless) > _MOST_CLEAN:
             self._clean.clear()
-        self._clean |= harmless
+        self._clean.update(islice(harmless, _MOST_CLEAN))
         return len(harmless) < len(words) or any(chunk in body for chunk in self._odd)
 
     def _has_chunk(self, word: bytes) -> bool:

@@ -14,7 +14,12 @@ class Part(BaseModel):
     """The base class of all settings."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        defer_build=True,
+        allow_inf_nan=False,
     )
 
 

@@ -7,15 +7,18 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import minijinja
 from pydantic import Field, model_validator
 
 from monitor.config.parts import Part
 from monitor.domain.news import Message
 from monitor.domain.render import span
 from monitor.domain.templates import MessageTemplate, TemplateFailed, variables
+
+if TYPE_CHECKING:
+    import minijinja
 
 _FUEL: Final = 100_000  # instructions of MiniJinja, which take at most 20 ms and 20 MB, and usually far less
 _LONGEST: Final = 16_384  # characters of a template
@@ -62,9 +65,11 @@ class TemplateSource:
 
     def __call__(self, known: Mapping[str, Any]) -> str:
         """Render the template with variables. Raises TemplateFailed."""
+        from minijinja import TemplateError  # noqa: PLC0415 - see `_environment`
+
         try:
-            result = _ENVIRONMENT.render_str(self.text, "template.json" if self.is_json else "template", **known)
-        except minijinja.TemplateError as error:
+            result = _environment().render_str(self.text, "template.json" if self.is_json else "template", **known)
+        except TemplateError as error:
             raise TemplateFailed(f"line {error.line or 1}: {_PLACE.sub('', error.message)}") from None
         if len(result) > _MOST:
             raise TemplateFailed(f"the result has more than {_MOST:,} characters")
@@ -105,10 +110,15 @@ def _duration(seconds: object) -> str:
     return span(timedelta(seconds=min(seconds, _YEARS))) if isinstance(seconds, int | float) else ""
 
 
-_ENVIRONMENT: Final = minijinja.Environment(
-    fuel=_FUEL,
-    debug=True,  # errors name the undefined variable
-    undefined_behavior="strict",
-    auto_escape_callback=_escaped,
-    filters={"duration": _duration},
-)
+@cache
+def _environment() -> minijinja.Environment:
+    """The environment of all templates."""
+    import minijinja  # noqa: PLC0415 - two megabytes that are only needed with templates
+
+    return minijinja.Environment(
+        fuel=_FUEL,
+        debug=True,  # errors name the undefined variable
+        undefined_behavior="strict",
+        auto_escape_callback=_escaped,
+        filters={"duration": _duration},
+    )

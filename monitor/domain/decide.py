@@ -19,6 +19,7 @@ from monitor.domain.flow import (
     CounterIncrement,
     EventsRead,
     Known,
+    ManyJobs,
     Observation,
     Tracked,
     Transition,
@@ -92,12 +93,14 @@ def slices(seen: Observation) -> Iterator[Observation]:
     if len(seen.jobs) <= SLICE:
         yield seen
         return
-    jobs = sorted(seen.jobs, key=lambda job: job.created_at or _LONG_AGO)
-    parts = [tuple(jobs[start : start + SLICE]) for start in range(0, len(jobs), SLICE)]
-    for number, part in enumerate(parts[:-1]):
-        shift = timedelta(0) if number else seen.shift  # the first part shifts all stored times, and only once
+    many = isinstance(seen.jobs, ManyJobs)
+    jobs = seen.jobs if many else sorted(seen.jobs, key=lambda job: job.created_at or _LONG_AGO)
+    *starts, last = range(0, len(jobs), SLICE)
+    for start in starts:
+        shift = timedelta(0) if start else seen.shift  # the first part shifts all stored times, and only once
+        part = tuple(jobs[start : start + SLICE])
         yield replace(seen, jobs=part, reads=(), missing=frozenset(), sizes={}, shift=shift, trouble=None, last=False)
-    yield replace(seen, jobs=parts[-1], shift=timedelta(0))
+    yield replace(seen, jobs=tuple(jobs[last:]), shift=timedelta(0))
 
 
 def singles(seen: Observation, change: Change) -> Iterator[tuple[str | None, Observation]]:
@@ -199,9 +202,11 @@ def _steps(known: Known, seen: Observation, history: frozenset[str], stall_after
     for job in listed.values():
         yield _step(known, job, reads.get(job.id), seen, stall_after)
     yield from _disputed(seen)
-    for id_, was in known.jobs.items():
-        if id_ in listed:
+    concerned = {*seen.missing, *reads, *seen.sizes}
+    for id_ in known.jobs:
+        if id_ in listed or not (seen.shift or id_ in concerned):
             continue
+        was = known.jobs[id_]
         if id_ in seen.missing and not was.job.status.final:
             now, transition = vanished(was, seen.at)
             yield _Step(was=was, now=now, transition=transition)

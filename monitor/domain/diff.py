@@ -216,6 +216,6 @@ def _recent(was: Tracked | None, read: EventsRead | None) -> RecentIds:
         return known
     reported_ids = dict.fromkeys(event.id for event in in_order(read.events))
     if read.whole:
-        newest = RecentIds.of(reported_ids)
+        newest = RecentIds.of(reported_ids, read.span)
         return known if newest.same(known) else newest
-    return known.followed_by(reported_ids)
+    return known.followed_by(reported_ids, read.span)

@@ -1,14 +1,17 @@
-"""The ids of a job's stored events, at eight bytes each: thousands of jobs have hundreds of events."""
+"""The ids of a job's stored events, at six bytes each: thousands of jobs have hundreds of events."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-RECENT: Final = 400
-"""How many ids are kept per job: more than a page of events has, so that each read meets a known event."""
+RECENT: Final = 112
+"""How many ids are kept per job at least: more than a page of events has, so that each read meets a known event."""
+_SPARE: Final = RECENT - 100  # for events that are a little out of order
+_LONGEST: Final = 2000  # events of a page that are kept in mind at most, whatever a server sends
+_BYTES: Final = 6  # of a hash
+_MASK: Final = (1 << 8 * _BYTES) - 1
 
 
 class KnownIds:
@@ -18,48 +21,65 @@ class KnownIds:
 
     def __init__(self, packed: bytes) -> None:
         self._packed = packed
-        self._hashes: frozenset[int] | None = None
+        self._hashes: frozenset[bytes] | None = None
 
     def __len__(self) -> int:
-        return len(self._packed) // 8
+        return len(self._packed) // _BYTES
 
     def __contains__(self, id_: object) -> bool:
         if self._hashes is None:
-            self._hashes = frozenset(array("q", self._packed))
-        return hash(id_) in self._hashes
+            self._hashes = frozenset(_hashes(self._packed))
+        return _hash(id_) in self._hashes
+
+    def hold(self, others: RecentIds) -> bool:
+        """Whether all of `others` are known."""
+        return {*_hashes(others.packed)} <= {*_hashes(self._packed)}
 
 
 @dataclass(frozen=True, slots=True)
 class RecentIds:
-    """The newest RECENT ids of a job's events, newest last.
+    """The ids of a job's newest events, newest last: at least RECENT, and as many as a read goes through.
 
-    Each id is kept as its 64-bit hash. Python seeds the hash of strings anew in each process, so that nobody can
-    construct a collision, and a collision by chance among hundreds of ids is negligible.
+    Each id is kept as 48 bits of its hash. Python seeds the hash of strings anew in each process, so that nobody can
+    construct a collision; by chance, one new event in a trillion has the hash of one of a hundred known events.
     """
 
     packed: bytes = b""
 
     @classmethod
-    def of(cls, ids: Iterable[str]) -> RecentIds:
-        """Build the value from ids, given oldest first."""
-        return cls(array("q", map(hash, ids))[-RECENT:].tobytes())
+    def of(cls, ids: Iterable[str], span: int = 0) -> RecentIds:
+        """Build the value from ids, given oldest first, for reads of `span` events."""
+        return cls(b"".join(map(_hash, ids))[-_BYTES * _most(span) :])
 
     def __len__(self) -> int:
-        return len(self.packed) // 8
+        return len(self.packed) // _BYTES
 
     def lookup(self) -> KnownIds:
         """The ids as a set."""
         return KnownIds(self.packed)
 
-    def followed_by(self, ids: Iterable[str]) -> RecentIds:
-        """These ids followed by those of `ids` that are not known yet."""
+    def followed_by(self, ids: Iterable[str], span: int = 0) -> RecentIds:
+        """These ids followed by those of `ids` that are not known yet, for reads of `span` events."""
         known = self.lookup()
-        fresh = array("q", (hash(id_) for id_ in ids if id_ not in known)).tobytes()
-        return RecentIds((self.packed + fresh)[-8 * RECENT :]) if fresh else self
+        fresh = b"".join(_hash(id_) for id_ in ids if id_ not in known)
+        return RecentIds((self.packed + fresh)[-_BYTES * _most(span) :]) if fresh else self
 
     def same(self, other: RecentIds) -> bool:
         """Whether both hold the same ids, in any order."""
-        return sorted(array("q", self.packed)) == sorted(array("q", other.packed))
+        return sorted(_hashes(self.packed)) == sorted(_hashes(other.packed))
+
+
+def _hash(id_: object) -> bytes:
+    return (hash(id_) & _MASK).to_bytes(_BYTES)
+
+
+def _hashes(packed: bytes) -> Iterator[bytes]:
+    return (packed[at : at + _BYTES] for at in range(0, len(packed), _BYTES))
+
+
+def _most(span: int) -> int:
+    """The number of ids to keep: some servers return all events of a job on one page, or in no order."""
+    return max(RECENT, min(span, _LONGEST) + _SPARE)
 
 
 NONE_YET: Final = RecentIds()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Protocol
 
 from monitor.domain.costs import Spending, TunedModel
 from monitor.domain.eta import StepRate
@@ -62,6 +64,8 @@ class EventsRead:
     """Newest first, with at least all events that are not stored yet."""
     whole: bool
     """Whether every event that the provider has was read, back to the first."""
+    span: int = 0
+    """The number of events that a read goes through to find the new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,7 @@ class Observation:
 
     org: str
     at: datetime
-    jobs: tuple[Job, ...] = ()
+    jobs: Sequence[Job] = ()
     """The jobs as the provider listed or returned them, without duplicates and without what their events show."""
     reads: tuple[EventsRead, ...] = ()
     missing: frozenset[str] = frozenset()
@@ -100,6 +104,17 @@ class Observation:
     trouble: Trouble | None = None
 
     @property
+    def ids(self) -> Collection[str]:
+        """The ids of the jobs."""
+        return self.jobs.ids if isinstance(self.jobs, ManyJobs) else [job.id for job in self.jobs]
+
+    def without(self, ids: Collection[str]) -> Observation:
+        """The same without the jobs that have these ids."""
+        if isinstance(self.jobs, ManyJobs):
+            return replace(self, jobs=self.jobs.without(ids))
+        return replace(self, jobs=tuple(job for job in self.jobs if job.id not in ids))
+
+    @property
     def quiet(self) -> bool:
         """Everything was read, and there is nothing to decide on: of an organisation that is known, nothing changes."""
         whole = self.listed and self.complete and self.trouble is None
@@ -127,6 +142,48 @@ class Headway:
     """When the newest step was first seen, on the local clock."""
     promise: Promise | None = None
     """The expected finish that later estimates are compared with."""
+
+
+class ManyJobs(Sequence[Job]):
+    """More jobs than one commit takes, oldest first, in a compact form from which each is built on demand."""
+
+    @property
+    @abstractmethod
+    def ids(self) -> Collection[str]:
+        """The ids of all jobs, for which none has to be built."""
+
+    @abstractmethod
+    def without(self, ids: Collection[str]) -> ManyJobs:
+        """The jobs that have other ids."""
+
+
+class Standing(Protocol):
+    """The part of a job's state that every poll needs of all jobs."""
+
+    @property
+    def status(self) -> Status:
+        """As in `Job`."""
+        ...
+
+    @property
+    def summary_only(self) -> bool:
+        """As in `Job`."""
+        ...
+
+    @property
+    def gone(self) -> bool:
+        """As in `Tracked`."""
+        ...
+
+    @property
+    def active(self) -> bool:
+        """As in `Tracked`."""
+        ...
+
+    @property
+    def in_question(self) -> bool:
+        """As in `Tracked`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +221,21 @@ class Tracked:
     """What a succeeded job's training curve shows; None if it is healthy or not known."""
     recent_ids: RecentIds = NONE_YET
     """The ids of the newest stored events. They are stored with the events, not with the job."""
+
+    @property
+    def status(self) -> Status:
+        """As in `Job`."""
+        return self.job.status
+
+    @property
+    def summary_only(self) -> bool:
+        """As in `Job`."""
+        return self.job.summary_only
+
+    @property
+    def in_question(self) -> bool:
+        """Whether the last poll did not find the job, or contradicted the status with which it ended."""
+        return self.missing > 0 or self.doubt is not None
 
     @property
     def gone(self) -> bool:
@@ -221,6 +293,23 @@ class Tracked:
         return self.job.status.final and not self.finalized and abs(now - self.since) >= wait
 
 
+class KeptJobs(Mapping[str, Tracked]):
+    """Jobs by id in a compact form, from which each is built when it is asked for."""
+
+    @abstractmethod
+    def standings(self) -> Iterable[tuple[str, Standing]]:
+        """The standing of every job, for which none has to be built."""
+
+    @abstractmethod
+    def of(self, kinds: Container[JobKind]) -> Mapping[str, Tracked]:
+        """The jobs of these kinds."""
+
+
+def standings(jobs: Mapping[str, Tracked]) -> Iterable[tuple[str, Standing]]:
+    """The standing of every job, by id."""
+    return jobs.standings() if isinstance(jobs, KeptJobs) else jobs.items()
+
+
 GONE_AFTER = 3
 """Consecutive polls without a job after which it counts as gone."""
 SETTLE_AFTER = timedelta(seconds=10)
@@ -257,8 +346,11 @@ class Known:
 
     def of(self, kinds: Container[JobKind]) -> Known:
         """The same without jobs of kinds that are no longer watched, which stay stored unchanged."""
-        jobs = {id_: one for id_, one in self.jobs.items() if kind_of(id_) in kinds}
-        return self if len(jobs) == len(self.jobs) else replace(self, jobs=jobs)
+        if all(kind_of(id_) in kinds for id_ in self.jobs):
+            return self
+        if isinstance(self.jobs, KeptJobs):
+            return replace(self, jobs=self.jobs.of(kinds))
+        return replace(self, jobs={id_: one for id_, one in self.jobs.items() if kind_of(id_) in kinds})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,6 +413,10 @@ class Change:
     """Whether further changes of the same first sight follow."""
     completes: bool = False
     """Whether it completes a first sight of which a part was stored before."""
+
+    def outline(self) -> Change:
+        """The change without the rows that it wrote: those of many changes are not kept in memory at once."""
+        return replace(self, tracked=(), events=(), deliveries=(), cards=(), counters=(), spendings=(), tuned=())
 
     @property
     def empty(self) -> bool:

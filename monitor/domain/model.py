@@ -220,6 +220,10 @@ class Batch:
         return min(done / self.total, 1.0) if self.total else None
 
 
+_NONE: Final[dict[str, str]] = {}
+_SOME_BATCH: Final = Batch()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A fine-tuning job or a batch as last seen. Times are aware and in UTC; unknown values are None, never 0."""
@@ -269,6 +273,24 @@ class Job:
     """Whether the job is over, but only the provider's list was read, which leaves out how it ended."""
     batch: Batch | None = None
     """The details of a batch; None for a fine-tuning job."""
+
+    def outline(self) -> Job:
+        """By what it is known once it is over and nothing is asked about it any more; a tenth of its size."""
+        if self.metadata is _NONE:
+            return self
+        return Job(
+            org=self.org,
+            id=self.id,
+            provider=self.provider,
+            model=self.model,
+            method=self.method,
+            status=self.status,
+            created_at=self.created_at,
+            finished_at=self.finished_at,
+            hyperparameters=_NONE,
+            metadata=_NONE,
+            batch=_SOME_BATCH if self.batch is not None else None,
+        )
 
     @property
     def kind(self) -> JobKind:

@@ -35,7 +35,9 @@ class Connections:
 class ChannelSettings(BaseModel):
     """The base of one channel's settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, defer_build=True
+    )
 
     required_secrets: ClassVar[tuple[str, ...]] = ()
     """Secrets of which the text or the file must be given."""

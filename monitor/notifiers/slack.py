@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlencode
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
-from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, PlainTextObject, SectionBlock
 
 from monitor.domain.news import Card, EventType, Message, Severity
 from monitor.domain.retry_after import retry_after
@@ -36,6 +35,9 @@ from monitor.notifiers.base import (
 )
 from monitor.notifiers.settings import HttpSettings, SecretUrl
 from monitor.notifiers.text import Shown, cut, show, units, unlinked
+
+if TYPE_CHECKING:
+    from slack_sdk.models.blocks import Block, MarkdownTextObject
 
 _API_ANSWER_BYTES: Final = 256 * 1024  # chat.postMessage answers with the whole message
 
@@ -272,6 +274,8 @@ def payload(message: Message, attempt: Attempt) -> dict[str, Any]:
     content: dict[str, Any] = {"text": " ".join(filter(None, (mention, _fallback(shown)))), **_UNTOUCHED}
     if attempt.plain:
         return content
+    from slack_sdk.models.blocks import SectionBlock  # noqa: PLC0415 - two megabytes that are for those who use Slack
+
     details = [block.to_dict() for block in _details(shown)]
     return {
         **content,
@@ -287,6 +291,8 @@ def _title(shown: Shown) -> str:
 
 def _details(shown: Shown) -> Iterator[Block]:
     """One line of facts, then what is long: lists, the error, the hint; and where to look further."""
+    from slack_sdk.models.blocks import ContextBlock, PlainTextObject, SectionBlock  # noqa: PLC0415 - as above
+
     if shown.facts:
         yield SectionBlock(text=_markup(_joined((_fact(*fact) for fact in shown.facts), " · ", _FACTS)))
     if shown.lists:
@@ -331,6 +337,8 @@ def _joined(parts: Iterable[str], separator: str, limit: int) -> str:
 
 
 def _markup(text: str) -> MarkdownTextObject:
+    from slack_sdk.models.blocks import MarkdownTextObject  # noqa: PLC0415 - as above
+
     return MarkdownTextObject(text=text, verbatim=True)
 
 

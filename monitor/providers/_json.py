@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from monitor.packing import Packer
 from monitor.providers._values import cursor
 from monitor.providers.base import Malformed, Response
 
@@ -161,8 +162,10 @@ class Memo(Generic[T]):
     in each process, so nobody can construct two items that collide.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[int, Parsed[T] | Skip] = {}
+    def __init__(self, kind: type[T]) -> None:
+        self._known: dict[int, Parsed[T] | bytes | Skip] = {}
+        """By the hash of an item's bytes: packed, where it is sound."""
+        self._packer = Packer(kind)
         self._secrets = 0
 
     def page(self, response: Response, parse: Parser[T]) -> ParsedPage[T] | None:
@@ -174,24 +177,44 @@ class Memo(Generic[T]):
             last = msgspec.json.decode(raws[-1]) if raws else {}
             if not isinstance(last, dict) or (raws and cursor(last.get("id")) is None):
                 return None  # the plain way takes the cursor of the next page from an earlier item
-            digests = [hash(bytes(raw)) for raw in raws]
-            self._known = dict(self._read(zip(digests, raws, strict=True), response, parse))
+            before, self._known = self._known, {}
+            found = [self._read(raw, before, response, parse) for raw in raws]
         except (ValueError, KeyError, RecursionError):  # msgspec's errors are ValueErrors
             return None
         page = RawPage(
             objects=(last,) if raws else (), skipped=0, count=len(raws), envelope=envelope, scrubbed=True
         )  # fmt: skip
-        return ParsedPage(page, *_collected(map(self._known.__getitem__, digests)))
+        return ParsedPage(page, *_collected(found))
+
+    def lighten(self, light: Callable[[T], T]) -> None:
+        """Replace each remembered item by what `light` returns for it."""
+        for digest, kept in self._known.items():
+            if isinstance(kept, bytes):
+                item = self._packer.unpack(kept)
+                if (lighter := light(item)) is not item:
+                    self._known[digest] = Parsed(lighter)
 
     def _read(
         self,
-        raws: Iterable[tuple[int, msgspec.Raw]],
+        raw: msgspec.Raw,
+        before: Mapping[int, Parsed[T] | bytes | Skip],
         response: Response,
         parse: Parser[T],
-    ) -> Iterator[tuple[int, Parsed[T] | Skip]]:
-        for digest, raw in raws:
-            found = self._known.get(digest)
-            yield digest, found if found is not None else _parse_raw(raw, response, parse)
+    ) -> Parsed[T] | Skip:
+        digest = hash(bytes(raw))
+        kept = before.get(digest)
+        found: Parsed[T] | Skip
+        if isinstance(kept, bytes):
+            found = Parsed(self._packer.unpack(kept))
+        elif kept is not None:
+            found = kept
+        else:
+            found = _parse_raw(raw, response, parse)
+            kept = found
+            if isinstance(found, Parsed) and not found.left_out:
+                kept = self._packer.pack(found.item)
+        self._known[digest] = kept
+        return found
 
 
 def unknown(known: Container[str], response: Response, parse: Parser[T]) -> ParsedPage[T] | None:

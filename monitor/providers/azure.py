@@ -34,7 +34,9 @@ _ID: Final = r"^[A-Za-z0-9._-]{1,128}$"
 class EntraSettings(BaseModel):
     """The client credentials of an Entra ID application that may read the resource."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True, hide_input_in_errors=True
+    )
 
     required_secrets: ClassVar[tuple[str, ...]] = ("client_secret",)
 

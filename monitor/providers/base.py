@@ -92,6 +92,9 @@ class Listing(Generic[T]):
     """Parse the response to the request for a page. Raises SourceError."""
     few: Request | None = None
     """Like `first` with a shorter page, for when few new items are expected; None where all pages have one length."""
+    lighten: Callable[[Callable[[T], T]], None] | None = None
+    """Replaces each item that is remembered for the next read by what the function returns for it; None where no items
+    are remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import anyio
 import structlog
 
+from monitor.domain.event_ids import NONE_YET, RecentIds
 from monitor.domain.flow import Known, Observation
 from monitor.domain.model import Checkpoint, Job, JobEvent, JobKind, kind_of, provider_id
 from monitor.providers.base import JobList, Listing, Malformed, NotFound, Page, Provider, Request, Response, SourceError
@@ -44,7 +45,7 @@ class _ListMemory:
     request: Request | None = None
     answer: Answer | None = None
     page: Page[Job] | None = None
-    """The page that was read first, as it last came, and what it meant."""
+    """The page that was read first, as it last came, and what it meant, where it is not quick to find out again."""
     ahead: Answer | None = None
     """The answer to that request, asked for once more to see whether it is the same, and not read yet."""
     alone: bool = False
@@ -53,6 +54,8 @@ class _ListMemory:
     """When the last answer was made, by the provider's clock."""
     answered_at: float = 0.0
     """When it came, in monotonic seconds."""
+    finals: int = 0
+    """The number of finalized jobs when outlines were last made of them."""
     skipped: int = 0
     refused: int = 0
     """Polls in a row in which the server refused its own cursors."""
@@ -66,10 +69,12 @@ class _StreamMemory:
     """Where a stream that comes oldest first continues; None for its first page."""
     order: Order = Order.UNKNOWN
     digest: bytes = b""
-    ids: tuple[str, ...] = ()
+    ids: RecentIds = NONE_YET
     """The page that was read first, as it last came, and events on it that may not be stored."""
     few: bool = False
     """Whether few new events are to be expected, by the last reading."""
+    span: int = 0
+    """The number of events that a read goes through to find the new ones."""
 
 
 @dataclass(slots=True)
@@ -118,6 +123,7 @@ class Source:
         Raises SourceError when no list was read: nothing may be concluded then. What went wrong after that is the
         observation's trouble, and what it has is sound.
         """
+        self._lighten(known)
         poll = Poll(known=known, now=now, lookback=self.lookback, recheck=frozenset(recheck))
         async with self._in_time(poll):
             poll.unchanged = settled and await self._unchanged(poll)
@@ -152,6 +158,26 @@ class Source:
     def has_read(self, job_id: str) -> bool:
         """Whether this process has read the event stream of a job, so that only new events are to be expected."""
         return job_id in self._memory.streams
+
+    def _lighten(self, known: Known) -> None:
+        """Keep only outlines of the remembered jobs that are finalized, which most are: as long as they are listed
+        unchanged, nothing else of them is used.
+        """
+        outlines: dict[str, Job] = {}
+
+        def light(job: Job) -> Job:
+            if known.final.get(job.id) is not job.status:
+                return job
+            return outlines.setdefault(job.id, job.outline())
+
+        for wanted, memory in zip(self.provider.jobs, self._memory.lists, strict=False):  # at first, no list was read
+            if memory.answer is None or memory.finals == len(known.final):
+                continue
+            memory.finals = len(known.final)
+            if wanted.pages.lighten is not None:
+                wanted.pages.lighten(light)
+            if memory.page is not None:
+                memory.page = replace(memory.page, items=tuple(map(light, memory.page.items)))
 
     async def tail(self, known: Known, job_ids: Sequence[str], now: datetime) -> Observation:
         """Read event streams alone: those of ended jobs to their beginning. Jobs that are not known are left out."""
@@ -272,7 +298,10 @@ class Source:
                 log.warning("jobs.not_understood", org=self.org, count=skipped, reasons=dict(page.skipped))
             memory.skipped = skipped
             kept = len(answer.body) <= _KEPT
-            memory.request, memory.answer, memory.page = (request, answer, page) if kept else (None, None, None)
+            if memory.answer is None or listing.lighten is None:
+                memory.finals = 0
+            memory.request, memory.answer = (request, answer) if kept else (None, None)
+            memory.page = page if kept and listing.lighten is None else None  # who remembers the items needs no page
         return page
 
     async def _find(self, poll: Poll, job_id: str) -> None:
@@ -344,7 +373,7 @@ class Source:
                 memory.streams_after = now + _AGAIN
         else:
             memory.without_stream.clear()
-        read = wanted.read(found, whole=whole, order=of.order)
+        read = wanted.read(found, whole=whole, order=of.order, span=of.span)
         of.few = len(read.events) <= _FEW_EVENTS
         poll.reads.append(read)
 
@@ -354,16 +383,18 @@ class Source:
         """Collect the events of a stream. True when it was read to its end, False when to what is known."""
         start = of.start if wanted.recent and not wanted.whole else None
         fetch = partial(self._events_page, listing, of, wanted, start or listing.first)
-        order, last, end, met = of.order, None, start, False
+        order, last, end, met, passed = of.order, None, start, False, 0
         walk = pages(fetch, listing.first, most=self.client.limits.max_event_pages, start=start)
         async with aclosing(walk):
             async for request, page in walk:
                 end = request
                 order = _order(order, last, page.items)
                 last = next((event.at for event in reversed(page.items) if event.at is not None), last)
+                events = len(page.items) + page.known
+                passed = max(passed, events) if order is Order.NEWEST_FIRST else passed + events
                 for event in page.items:
                     found.setdefault(event.id, event)
-                of.order = order
+                of.order, of.span = order, max(of.span, passed)
                 if page is _UNCHANGED:
                     return False
                 met = met or page.known > 0 or _known(wanted, page.items)
@@ -380,12 +411,13 @@ class Source:
         if request != start:
             return await self._understood(request, answer, listing.read)
         digest = _digest(request, answer.body)
-        if digest == of.digest and not wanted.whole and all(id_ in wanted.recent for id_ in of.ids):
-            of.ids = ()
+        if digest == of.digest and not wanted.whole and wanted.recent.hold(of.ids):
+            of.ids = NONE_YET
             return _UNCHANGED
         page = await self._understood(request, answer, listing.read)
         settled = page.next is None or of.order is Order.NEWEST_FIRST
-        of.digest, of.ids = (digest, tuple(event.id for event in page.items)) if settled else (b"", ())
+        of.digest = digest if settled else b""
+        of.ids = RecentIds.of((event.id for event in page.items), len(page.items)) if settled else NONE_YET
         return page
 
     async def _each(self, poll: Poll, items: Iterable[T], work: Callable[[Poll, T], Awaitable[None]]) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain.event_ids import KnownIds
-from monitor.domain.flow import EventsRead, Known, Observation, Tracked
+from monitor.domain.flow import EventsRead, Known, Observation, Tracked, standings
 from monitor.domain.model import Job, JobEvent, Status
 from monitor.providers.base import (
     AuthFailed,
@@ -19,6 +19,7 @@ from monitor.providers.base import (
     SourceError,
     TimedOut,
 )
+from monitor.source.found import FoundJobs
 from monitor.source.walk import Order
 
 _PATIENCE: Final = 3  # failures of the server in one poll, after which it is left alone until the next
@@ -73,12 +74,14 @@ class Stream:
     whole: bool = False
     """Whether to read it to its beginning, whatever is known."""
 
-    def read(self, events: Mapping[str, JobEvent], *, whole: bool, order: Order = Order.NEWEST_FIRST) -> EventsRead:
-        """What the reading of it brought, newest first: everything, or what is not known."""
+    def read(
+        self, events: Mapping[str, JobEvent], *, whole: bool, order: Order = Order.NEWEST_FIRST, span: int = 0
+    ) -> EventsRead:
+        """What the reading of it brought, newest first: everything, or what is not known. `span`: of so many."""
         found = [event for event in events.values() if whole or event.id not in self.recent]
         if order is Order.OLDEST_FIRST:
             found.reverse()
-        return EventsRead(job=self.job, events=tuple(found), whole=whole)
+        return EventsRead(job=self.job, events=tuple(found), whole=whole, span=span)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,7 +110,7 @@ class Poll:
     known: Known
     now: datetime
     lookback: timedelta
-    jobs: dict[str, Job] = field(default_factory=dict)
+    jobs: FoundJobs = field(default_factory=FoundJobs)
     recheck: frozenset[str] = frozenset()
     """Jobs that are gone from the provider and are asked for again; and ended ones whose end is in doubt."""
     provider_now: datetime | None = None
@@ -238,15 +241,17 @@ class Poll:
         """Active jobs that were not listed, and gone ones that are to be asked for again."""
         return [
             id_
-            for id_, tracked in self.known.jobs.items()
-            if id_ not in self.jobs and (tracked.active or id_ in self.recheck)
+            for id_, one in standings(self.known.jobs)
+            if id_ not in self.jobs and (one.active or id_ in self.recheck)
         ]
 
     def summaries(self) -> list[Job]:
         """Jobs that are over and of which nobody has said yet how they ended, those among them that were not listed."""
         known = self.known.jobs
-        listed = [job for job in self._reported() if job.summary_only and not self._end_known(job)]
-        others = [one.job for id_, one in known.items() if id_ not in self.jobs and one.job.summary_only]
+        bare = {id_ for id_, one in self.jobs.items() if one.summary_only}
+        reported = (self.jobs[id_] for id_ in self._reported() if id_ in bare)
+        listed = [job for job in reported if not self._end_known(job)]
+        others = [known[id_].job for id_, one in standings(known) if id_ not in self.jobs and one.summary_only]
         return [*listed, *others]
 
     def _end_known(self, job: Job) -> bool:
@@ -257,12 +262,12 @@ class Poll:
     def active(self) -> list[str]:
         """Jobs that are known, and listed as active."""
         if self.unchanged:
-            return [id_ for id_, tracked in self.known.jobs.items() if tracked.active]
-        return [id_ for id_, job in self.jobs.items() if not job.status.final and id_ in self.known.jobs]
+            return [id_ for id_, one in standings(self.known.jobs) if one.active]
+        return [id_ for id_, one in self.jobs.items() if not one.status.final and id_ in self.known.jobs]
 
     def status(self, job_id: str) -> Status:
         """Where a job that is known stands: as it is listed."""
-        return (self.jobs.get(job_id) or self.known.jobs[job_id].job).status
+        return (self.jobs.get(job_id) or self.known.jobs[job_id]).status
 
     def another(self) -> bool:
         """Whether one more page of the list is cheaper than to ask for each job that is absent.
@@ -274,23 +279,23 @@ class Poll:
         self._sought = absent
         return fruitful and absent > _FEW
 
-    def _reported(self) -> Iterator[Job]:
-        for job in self.jobs.values():
-            read = self._lists.get(job.id)
+    def _reported(self) -> Iterator[str]:
+        for id_, one in self.jobs.items():
+            read = self._lists.get(id_)
             whole = read is None or read.error is None
-            if job.id in self.known.jobs or (whole and not self._settled(job)):
-                yield job
+            if id_ in self.known.jobs or (whole and not self._settled(id_, one.status)):
+                yield id_
 
-    def _settled(self, job: Job) -> bool:
+    def _settled(self, id_: str, status: Status) -> bool:
         """Whether nothing is asked about the job any more, and the list says the same of it as before."""
-        return self.known.final.get(job.id) is job.status and job.id not in self.recheck
+        return self.known.final.get(id_) is status and id_ not in self.recheck
 
     def observation(self, org: str) -> Observation:
         """What was seen, as a value."""
         return Observation(
             org=org,
             at=self.now,
-            jobs=tuple(self._reported()),
+            jobs=self.jobs.chosen(list(self._reported())),
             reads=tuple(self.reads),
             missing=frozenset(self.missing),
             listed=self.listed,

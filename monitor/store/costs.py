@@ -17,7 +17,7 @@ from monitor.domain.snapshot import MODELS
 from monitor.store import counters
 from monitor.store.database import Database
 from monitor.store.documents import Row, cursor, place, read_spending, read_tracked, to_ms, write
-from monitor.store.schema import bill, import_state, insert, job, spending, training_day, tuned_model, usage
+from monitor.store.schema import bill, chunks, import_state, insert, job, spending, training_day, tuned_model, usage
 from monitor.store.values import CostRecords, ImportState, ResultPage, Spent
 
 NANO: Final = 1_000_000_000
@@ -179,14 +179,14 @@ class CostStore:
         return await self.database.read(_records, _from(since, orgs))
 
 
-def record_training(connection: sa.Connection, spendings: Sequence[Spending]) -> None:
+def record_training(connection: sa.Connection, spendings: Iterable[Spending]) -> None:
     """Store the training costs of jobs, once per job. The correction of an end replaces the amount."""
-    rows = [
+    rows = (
         {"org": one.org, "job": one.job, "at": to_ms(one.at), "nanodollars": _nano(one.usd), "doc": write(one)}
         for one in spendings
-    ]
-    if rows:
-        connection.execute(_RECORD_TRAINING, rows)
+    )
+    for chunk in chunks(rows):
+        connection.execute(_RECORD_TRAINING, chunk)
 
 
 def add_models(connection: sa.Connection, models: Sequence[TunedModel]) -> None:

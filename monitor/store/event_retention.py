@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.event_ids import RECENT
-
 MOST: Final = 1000
 """The most events that are kept of one job."""
-_OLD: Final = 400  # events that are kept before the newest RECENT: well below MOST, so that thinning is rare
+NEWEST: Final = 400
+"""The newest events, which are all kept."""
+_OLD: Final = 400  # events that are kept before the newest: well below MOST, so that thinning is rare
 _LINES: Final = 300  # the most events without metrics among them
 _FIRST: Final = 20  # how many of these are from the beginning
 
@@ -29,13 +29,13 @@ class Mark:
 def superfluous(marks: Sequence[Mark]) -> frozenset[int]:
     """The positions of events to delete, given all events of a job, oldest first.
 
-    The newest RECENT events stay, because they show which events are known. Of those before, events with metrics are
+    The NEWEST events stay, because they show which events are known. Of those before, events with metrics are
     kept evenly over the steps, including the first and the last. Other events stay, except that if there are too many,
     those after the first few are deleted, the oldest first.
     """
     if len(marks) <= MOST:
         return frozenset()
-    old = marks[:-RECENT]
+    old = marks[:-NEWEST]
     lines = [mark for mark in old if not mark.measured]
     if len(lines) > _LINES:
         lines = lines[:_FIRST] + lines[_FIRST - _LINES :]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from monitor.domain.decide import evolve
-from monitor.domain.event_ids import RECENT, RecentIds
+from monitor.domain.event_ids import NONE_YET, RECENT, RecentIds
 from monitor.domain.flow import Change, Known, Tracked, Transition
 from monitor.domain.model import EventKind, JobEvent, JobKind, Status
 from monitor.domain.snapshot import WatchState
@@ -38,6 +38,7 @@ from monitor.store.errors import Stale
 from monitor.store.event_retention import MOST, Mark, superfluous
 from monitor.store.leases import Leases
 from monitor.store.outbox import enqueue, of_job
+from monitor.store.packed import PackedJobs
 from monitor.store.schema import (
     CHUNK,
     DEAD,
@@ -89,11 +90,7 @@ _CURVE: Final = (
     .where(_of_job, event.c.kind.in_([EventKind.METRICS.value, EventKind.CHECKPOINT.value]))
     .order_by(event.c.at, event.c.pos)
 )
-_RECENT: Final = (
-    sa.select(event.c.job, event.c.id)
-    .where(event.c.org == _org, event.c.job.in_(sa.bindparam("b_jobs", expanding=True)))
-    .order_by(event.c.at, event.c.pos)
-)
+_RECENT: Final = sa.select(event.c.id).where(_of_job).order_by(event.c.at.desc(), event.c.pos.desc()).limit(RECENT)
 
 # A missing row cannot be locked. If two replicas see an organisation for the first time, the second one waits here.
 _BEGIN: Final = insert(organization).values(version=0, seen_at=0).on_conflict_do_nothing(index_elements=["name"])
@@ -219,7 +216,7 @@ class JobStore:
         before = self._known.pop(change.org, None)  # outdated, even if the commit fails
         await self.database.write_each(self._commit, (change, state))
         if before is not None and before[0] == self.leases.term(change.org) and before[1].version == change.based_on:
-            self._remember(before[0], evolve(before[1], change))
+            self._remember(before[0], _evolved(before[1], change))
         self.changes.jobs(change.tracked)
         self.changes.enqueued(len(change.deliveries))
 
@@ -288,14 +285,20 @@ class JobStore:
         return refusals
 
 
+def _evolved(known: Known, change: Change) -> Known:
+    """What `evolve` gives, with the jobs that did not change packed as they were."""
+    jobs = known.jobs if isinstance(known.jobs, PackedJobs) else PackedJobs.pack(known.jobs.values())
+    after = evolve(replace(known, jobs={}), change)
+    return replace(after, jobs=jobs.changed(after.jobs, without={one.job.id for one in change.tracked}))
+
+
 def _read_known(connection: sa.Connection, org: str) -> Known:
     """The known state of an organisation. Only the ids and statuses of finalized jobs are read."""
     found = connection.execute(_ORGANIZATION, {"b_org": org}).first()
     if found is None:
         return Known(org=org)
     rows = connection.execute(_UNFINISHED, {"b_org": org}, execution_options=_A_FEW)
-    jobs = {id_: read_tracked(doc) for id_, doc in rows}
-    jobs |= {id_: replace(jobs[id_], recent_ids=recent) for id_, recent in _recent(connection, org, list(jobs)).items()}
+    jobs = PackedJobs.pack(replace(read_tracked(doc), recent_ids=_recent(connection, org, id_)) for id_, doc in rows)
     return Known(
         org=org,
         version=found.version,
@@ -333,12 +336,9 @@ def _read_usual(connection: sa.Connection, org: str, models: Sequence[str]) -> d
     return found
 
 
-def _recent(connection: sa.Connection, org: str, jobs: Sequence[str]) -> dict[str, RecentIds]:
-    ids: dict[str, list[str]] = defaultdict(list)
-    for chunk in chunks(jobs):
-        for job_id, id_ in connection.execute(_RECENT, {"b_org": org, "b_jobs": chunk}):
-            ids[job_id].append(id_)
-    return {job_id: RecentIds.of(found) for job_id, found in ids.items()}
+def _recent(connection: sa.Connection, org: str, job_id: str) -> RecentIds:
+    newest = connection.execute(_RECENT, {"b_org": org, "b_id": job_id}).scalars().all()
+    return RecentIds.of(reversed(newest)) if newest else NONE_YET
 
 
 def _write(connection: sa.Connection, changes: Sequence[Change], now: int) -> bool:
@@ -347,12 +347,12 @@ def _write(connection: sa.Connection, changes: Sequence[Change], now: int) -> bo
     horizons = [{"b_org": one.org, "b_horizon": to_ms_up(one.horizon)} for one in changes if one.horizon is not None]
     _execute(connection, _ADVANCE, advanced)
     _execute(connection, _RAISE_HORIZON, horizons)
-    _execute(connection, _JOB, [_job_row(one) for change in changes for one in change.tracked])
-    _execute(connection, _EVENT, [_event_row(one) for change in changes for one in change.events])
-    _execute(connection, _TRANSITION, [_transition_row(one) for change in changes for one in change.transitions])
-    enqueued = enqueue(connection, [one for change in changes for one in change.deliveries], now)
+    _execute(connection, _JOB, (_job_row(one) for change in changes for one in change.tracked))
+    _execute(connection, _EVENT, (_event_row(one) for change in changes for one in change.events))
+    _execute(connection, _TRANSITION, (_transition_row(one) for change in changes for one in change.transitions))
+    enqueued = enqueue(connection, (one for change in changes for one in change.deliveries), now)
     touch_cards(connection, [one for change in changes for one in change.cards], now)
-    record_training(connection, [one for change in changes for one in change.spendings])
+    record_training(connection, (one for change in changes for one in change.spendings))
     add_models(connection, [one for change in changes for one in change.tuned])
     amounts = Counter[tuple[str, str]]()
     for change in changes:
@@ -466,6 +466,7 @@ def _key(row: Any) -> Row:
     return {"b_org": row.org, "b_id": row.id}
 
 
-def _execute(connection: sa.Connection, statement: sa.Executable, rows: list[Row]) -> None:
-    if rows:
-        connection.execute(statement, rows)
+def _execute(connection: sa.Connection, statement: sa.Executable, rows: Iterable[Row]) -> None:
+    """Run the statement for each row. They are made as they are written: those of a large change are much at once."""
+    for chunk in chunks(rows):
+        connection.execute(statement, chunk)

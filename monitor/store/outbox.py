@@ -32,7 +32,7 @@ from monitor.store.documents import (
     write,
 )
 from monitor.store.errors import StoreError
-from monitor.store.schema import DEAD, PENDING, SENT, chunks, insert, job, notice, outbox, restore, transition
+from monitor.store.schema import DEAD, PENDING, SENT, batches, chunks, insert, job, notice, outbox, restore, transition
 from monitor.store.values import ClaimedDelivery, ResultPage
 
 log = get_logger()
@@ -40,6 +40,7 @@ log = get_logger()
 _MS: Final = timedelta(milliseconds=1)
 _SKEW: Final = timedelta(minutes=1) // _MS
 """How far a stored time may be in the future, in milliseconds, before the clock counts as having been set back."""
+_AT_ONCE: Final = 100  # deliveries per statement: each may contain all that is known of a job
 PAGE: Final = 200
 """The number of transitions in a page of a replay."""
 
@@ -608,19 +609,20 @@ class Outbox:
 
 
 def enqueue(
-    connection: sa.Connection, deliveries: Sequence[Delivery], now: int, *, redelivered: bool = False
+    connection: sa.Connection, deliveries: Iterable[Delivery], now: int, *, redelivered: bool = False
 ) -> frozenset[str]:
     """Add deliveries to the outbox. Returns the keys of new ones. A delivery that is there already is not added."""
-    if not deliveries:
-        return frozenset()
-    generation = generation_of(connection.execute(_GENERATION).scalar())
-    rows = {one.key: _row(one, now, generation) | {"redelivered": int(redelivered)} for one in deliveries}
-    new = frozenset(connection.execute(_ENQUEUE, list(rows.values())).scalars())
-    for keys in chunks([key for key in rows if key not in new]):
-        for key, message in connection.execute(_MESSAGES, {"b_keys": keys}):
-            if message != rows[key]["message"]:
-                log.error("delivery.conflict", key=key, advice="another message has this key: it is not sent")
-    return new
+    generation, new = "", set[str]()
+    for number, some in enumerate(batches(deliveries, _AT_ONCE)):
+        generation = generation if number else generation_of(connection.execute(_GENERATION).scalar())
+        rows = {one.key: _row(one, now, generation) | {"redelivered": int(redelivered)} for one in some}
+        fresh = frozenset(connection.execute(_ENQUEUE, list(rows.values())).scalars())
+        if old := [key for key in rows if key not in fresh and key not in new]:
+            for key, message in connection.execute(_MESSAGES, {"b_keys": old}):
+                if message != rows[key]["message"]:
+                    log.error("delivery.conflict", key=key, advice="another message has this key: it is not sent")
+        new |= fresh
+    return frozenset(new)
 
 
 def generation_of(restored_at: int | None) -> str:

@@ -31,7 +31,7 @@ from monitor.store.documents import (
     transition_of,
 )
 from monitor.store.outbox import of_job
-from monitor.store.schema import PENDING, chunks, event, is_batch, job, outbox, transition, watch
+from monitor.store.schema import CHUNK, PENDING, chunks, event, is_batch, job, outbox, transition, watch
 from monitor.store.values import DeliverySummary, JobFile, ResultPage, outward_key
 
 T = TypeVar("T")
@@ -98,8 +98,9 @@ _AT: Final = sa.select(event.c.pos, event.c.org, event.c.job, event.c.doc).where
     event.c.kind == EventKind.METRICS.value,
 )
 
-Decoded = dict[Place, tuple[str, Tracked]]
-"""Decoded jobs with their documents. Jobs that have not changed since the last snapshot are not decoded again."""
+Decoded = dict[Place, tuple[int, Tracked]]
+"""Decoded jobs with the hashes of their documents. Jobs that have not changed since the last snapshot are not decoded
+again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,12 +269,12 @@ def _watch_state(row: Any) -> WatchState:
 
 
 def _shown(connection: sa.Connection, shown: Row, max_jobs: int, decoded: Decoded) -> Decoded:
-    rows = list(connection.execute(ACTIVE, {**shown, "b_most": max_jobs}))
-    rows += connection.execute(ENDED, {**shown, "b_most": max_jobs - len(rows)})
     jobs: Decoded = {}
-    for org, id_, doc in rows:
-        before = decoded.get((org, id_))
-        jobs[org, id_] = before if before is not None and before[0] == doc else (doc, read_tracked(doc))
+    for query in (ACTIVE, ENDED):
+        wanted = {**shown, "b_most": max_jobs - len(jobs)}
+        for org, id_, doc in connection.execute(query, wanted, execution_options={"yield_per": CHUNK}):
+            before, digest = decoded.get((org, id_)), hash(doc)
+            jobs[org, id_] = before if before is not None and before[0] == digest else (digest, read_tracked(doc))
     return jobs
 
 

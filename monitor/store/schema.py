@@ -6,7 +6,8 @@ are 0 or 1, and documents are JSON text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ __all__ = [
     "LOW",
     "PENDING",
     "SENT",
+    "batches",
     "bill",
     "card",
     "chunks",
@@ -354,6 +356,13 @@ hint = sa.Table(
 )
 
 
-def chunks(values: Sequence[_Value]) -> Iterator[list[_Value]]:
+def chunks(values: Iterable[_Value]) -> Iterator[list[_Value]]:
     """The values in lists of at most CHUNK."""
-    return (list(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK))
+    return batches(values, CHUNK)
+
+
+def batches(values: Iterable[_Value], size: int) -> Iterator[list[_Value]]:
+    """The values in lists of at most `size`."""
+    rest = iter(values)
+    while batch := list(islice(rest, size)):
+        yield batch

@@ -200,7 +200,8 @@ class JobWatcher:
             seen = replace(seen, shift=self.state.jump(seen.at, monotonic))
             refused: dict[str, Unstorable] = {}
             for part in slices(seen):
-                changes += await self._commit_part(part, refused)
+                done = await self._commit_part(part, refused)
+                changes += done if part is seen else [one.outline() for one in done]
             self.state.committed(seen, monotonic)
         self._note(seen.trouble, listed=seen.listed)
         self._refused(seen, refused)
@@ -209,7 +210,7 @@ class JobWatcher:
     async def _without_theirs(self, seen: Observation) -> Observation:
         """Without the jobs that another organisation of the same account has already: two keys may see the same."""
         known = await self.store.known(self.source.org)
-        fresh = {job.id for job in seen.jobs} - known.jobs.keys() - known.final.keys()
+        fresh = set(seen.ids) - known.jobs.keys() - known.final.keys()
         if not fresh or seen.account is None:
             return seen
         await self.accounts.known(self.source.org)
@@ -218,7 +219,7 @@ class JobWatcher:
             jobs = sum(holder == other for holder in found.values())
             log.warning("org.sees_jobs_of_another", org=self.source.org, other=other, jobs=jobs)
         self.state.elsewhere |= found
-        return replace(seen, jobs=tuple(job for job in seen.jobs if job.id not in self.state.elsewhere))
+        return seen.without(self.state.elsewhere.keys()) if self.state.elsewhere else seen
 
     async def _commit_part(self, part: Observation, refused: dict[str, Unstorable]) -> list[Change]:
         """Decide on a part and commit it: job by job where the store refuses one, so that it keeps no other back.
@@ -260,7 +261,7 @@ class JobWatcher:
 
     def _refused(self, seen: Observation, refused: Mapping[str, Unstorable]) -> None:
         """Count, and log once, the jobs that cannot be stored. Raises Unstorable where the list held no other."""
-        org, judged = self.source.org, {job.id for job in seen.jobs} | seen.missing
+        org, judged = self.source.org, set(seen.ids) | seen.missing
         for id_ in refused.keys() - self.state.unstorable:
             log.error("job.unstorable", org=org, job=id_, error=str(refused[id_]))
         for id_ in (self.state.unstorable & judged) - refused.keys():

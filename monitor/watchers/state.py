@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 
 from monitor.clock import Nudge
-from monitor.domain.flow import SETTLE_AFTER, Change, Known, Observation, Reason, Tracked, Trouble
+from monitor.domain.flow import SETTLE_AFTER, Change, Known, Observation, Reason, Tracked, Trouble, standings
 from monitor.domain.model import JobKind, Status
 from monitor.domain.stall import Usual
 from monitor.watchers.store_trouble import StoreTrouble
@@ -115,18 +115,20 @@ class PollState:
         The stream of a job that is new or has changed its status comes before those that are merely due.
         """
         due: dict[str, float] = {}
-        for id_, tracked in jobs.items():
-            status = tracked.job.status
+        for id_, one in standings(jobs):
+            status = one.status
             changed = self._statuses.get(id_) is not status
-            if tracked.active:
+            if one.active:
                 at = self.streams_due.get(id_, monotonic)
                 due[id_] = min(at, monotonic - interval) if changed else at
             elif status.final:
-                rest = SETTLE_AFTER - abs(now - tracked.since)
-                default = monotonic + max(rest.total_seconds(), 0.0)
-                due[id_] = default if changed else self.streams_due.get(id_, default)
+                if changed or id_ not in self.streams_due:
+                    rest = SETTLE_AFTER - abs(now - jobs[id_].since)
+                    due[id_] = monotonic + max(rest.total_seconds(), 0.0)
+                else:
+                    due[id_] = self.streams_due[id_]
         self.streams_due = due
-        self._statuses = {id_: tracked.job.status for id_, tracked in jobs.items()}
+        self._statuses = {id_: one.status for id_, one in standings(jobs)}
         if any(at <= monotonic for at in due.values()):
             self.work()
 
@@ -143,7 +145,7 @@ class PollState:
         """The gone jobs for which the provider is to be asked again now. Intervals double up to an hour."""
         first, longest = _GONE_RETRY
         if jobs is not self._gone_among:
-            gone = (id_ for id_, tracked in jobs.items() if tracked.gone and not tracked.job.status.final)
+            gone = (id_ for id_, one in standings(jobs) if one.gone and not one.status.final)
             self._gone = {id_: self._gone.get(id_, (monotonic + first, first)) for id_ in gone}
             self._gone_among = jobs
         due = frozenset(id_ for id_, (at, _) in self._gone.items() if at <= monotonic)
@@ -157,7 +159,7 @@ class PollState:
         moved = any(change.transitions for change in changes)
         whole = seen.listed and seen.complete and seen.trouble is None and not known.first_sight and not moved
         odd = seen.missing or self.doubted or self.unstorable
-        open_ = any(one.missing or one.doubt is not None or one.job.summary_only for one in known.jobs.values())
+        open_ = any(one.in_question or one.summary_only for _, one in standings(known.jobs))
         self.agreed = known.version if whole and not odd and not open_ else None
 
     def changed(self, known: Known, change: Change) -> None:

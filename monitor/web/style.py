@@ -6,12 +6,12 @@ import base64
 import hashlib
 from functools import lru_cache
 from importlib import resources
-from typing import Any, Final
-
-import jinja2
-from markupsafe import Markup
+from typing import TYPE_CHECKING, Any, Final
 
 from monitor import __version__
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def _file(name: str) -> str:
@@ -40,6 +40,9 @@ def render_template(template: str, shown: dict[str, Any], *, fragment: bool) -> 
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
     """Created when first needed. Each template is compiled once."""
+    import jinja2  # noqa: PLC0415 - two megabytes that are for those who look at the page
+    from markupsafe import Markup  # noqa: PLC0415 - as above
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("monitor.web", "templates"),
         autoescape=True,

@@ -66,7 +66,7 @@ def test_events_that_are_not_known_are_what_they_are_in_the_plain_way(page: Any,
 @given(st.lists(PAGES, min_size=2, max_size=4))
 @settings(max_examples=60)
 def test_a_page_of_which_most_is_remembered_says_what_it_says_in_the_plain_way(pages: Any) -> None:
-    memo, of = Memo[Job](), partial(parse_job, Origin(org="o", provider="openai"))
+    memo, of = Memo(Job), partial(parse_job, Origin(org="o", provider="openai"))
     for page in pages:
         plain, fast_path = read(body(page), of, None), read(body(page), of, memo.page)
         assert without(fast_path, frozenset()) == without(plain, frozenset())
@@ -75,7 +75,7 @@ def test_a_page_of_which_most_is_remembered_says_what_it_says_in_the_plain_way(p
 
 
 def test_what_is_remembered_of_an_item_is_forgotten_when_there_is_another_secret() -> None:
-    redactor, memo = Redactor(), Memo[Job]()
+    redactor, memo = Redactor(), Memo(Job)
     of = partial(parse_job, Origin(org="o", provider="openai"))
     content = body({"data": [{"id": "a", "status": "running", "suffix": "sk-0123456789abcdef"}], "has_more": False})
 

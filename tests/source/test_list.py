@@ -99,7 +99,7 @@ async def test_an_identical_answer_is_not_read_again_but_says_the_same() -> None
         two = await asked.source.observe(known("ftjob-1", "ftjob-2"), NOON)
         api.jobs[0]["status"] = "queued"
         three = await asked.source.observe(known("ftjob-1", "ftjob-2"), NOON)
-    assert one.jobs[0] is two.jobs[0]
+    assert one.jobs == two.jobs
     assert [each.status for each in three.jobs] == [Status.QUEUED, RUNNING]
 
 

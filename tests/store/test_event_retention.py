@@ -8,7 +8,7 @@ import pytest
 
 from monitor.domain.event_ids import RECENT, RecentIds
 from monitor.domain.model import JobEvent
-from monitor.store.event_retention import MOST, Mark, superfluous
+from monitor.store.event_retention import MOST, NEWEST, Mark, superfluous
 from tests.builders import NOON, SECOND, event, measured, tracked
 from tests.store.conftest import Opening
 from tests.store.samples import change
@@ -47,8 +47,8 @@ def test_a_long_stream_is_cut_well_below_the_limit(given: list[Mark], left: rang
 def test_the_first_the_last_and_the_newest_stay() -> None:
     given = marks(3000, told_every=10)
     gone = superfluous(given)
-    assert not gone & {mark.pos for mark in given[-RECENT:]}
-    assert not gone & {1, given[-RECENT - 1].pos, 10}
+    assert not gone & {mark.pos for mark in given[-NEWEST:]}
+    assert not gone & {1, given[-NEWEST - 1].pos, 10}
 
 
 def test_measurements_are_thinned_evenly_even_when_they_were_thinned_before() -> None:
@@ -57,7 +57,7 @@ def test_measurements_are_thinned_evenly_even_when_they_were_thinned_before() ->
         given += marks(100, start=start)
         gone = superfluous(given)
         given = [mark for mark in given if mark.pos not in gone]
-    old = [mark.step or 0 for mark in given[:-RECENT]]
+    old = [mark.step or 0 for mark in given[:-NEWEST]]
     gaps = [right - left for left, right in pairwise(old)]
     assert len(given) <= MOST
     assert old[0] == 1
@@ -83,7 +83,7 @@ async def test_a_stored_job_keeps_a_bounded_stream_and_its_watermark(opening: Op
         known = await store.jobs.known("research")
     assert len(kept) <= MOST
     assert kept[-1] == stream[0]
-    assert kept[:RECENT] == stream[::-1][:RECENT]
+    assert kept[:NEWEST] == stream[::-1][:NEWEST]
     assert known.jobs["ftjob-1"].recent_ids == RecentIds.of(one.id for one in stream[-RECENT:])
 
 

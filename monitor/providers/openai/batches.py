@@ -57,8 +57,11 @@ _QUEUE_FULL: Final = "Too many tokens are queued in unfinished batches: wait unt
 
 def batch_list(origin: Origin) -> JobList:
     """The list of the organisation's batches."""
+    memo = Memo(Job)
     return JobList(
-        pages=Listing(first=first_page("list_batches", _PATH), read=partial(_read_page, origin, Memo())),
+        pages=Listing(
+            first=first_page("list_batches", _PATH), read=partial(_read_page, origin, memo), lighten=memo.lighten
+        ),
         one=partial(_batch, origin),
         kind=JobKind.BATCH,
     )

@@ -27,8 +27,11 @@ def job_lists(origin: Origin, watch: Container[JobKind], *, copied: bool = False
 
 
 def _job_list(origin: Origin, *, copied: bool) -> JobList:
+    memo = Memo(Job)
     return JobList(
-        pages=Listing(first=first_page("list_jobs", _JOBS), read=partial(_read_jobs, origin, Memo())),
+        pages=Listing(
+            first=first_page("list_jobs", _JOBS), read=partial(_read_jobs, origin, memo), lighten=memo.lighten
+        ),
         one=partial(_job, origin),
         revisited=copied,
     )
