@@ -19,7 +19,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 .DEFAULT_GOAL := help
 .PHONY: help site demo test browser observe bench faults soak peers mutants check fix lock image image-check sbom deploy-tools venv venv-dev
-.PHONY: format lint types layers dependencies locks sizes dockerfile compose kubernetes rules alerts dashboards dashboards-check pictures
+.PHONY: format lint types layers dependencies locks sizes dockerfile compose kubernetes rules alerts dashboards dashboards-check messages pictures
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -137,5 +137,8 @@ dashboards-check: venv-dev
 site: venv-dev ## the documentation as a site, in site/; every link in it is checked
 	@NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs --quiet build --strict $(ARGS)
 
-pictures: venv-dev ## renders docs/*.png from an hour of the demo: its pages, messages, and the dashboards with Grafana's libraries (npm, Chromium, Prometheus)
+messages: venv-dev ## renders every message in every channel, in docs/messages (Chromium; ARGS=slack for one of them)
+	@$(python) -m tests.pictures $(ARGS)
+
+pictures: venv-dev ## renders docs/*.png from an hour of the demo: its pages, and the dashboards with Grafana's libraries (npm, Chromium, Prometheus)
 	@$(python) -m tests.deploy.pictures

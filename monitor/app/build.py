@@ -223,6 +223,7 @@ def card_editors(settings: Settings, services: Services) -> Iterator[CardEditor]
                 owner=services.stores.leases.owner,
                 policy=_delivery_policy(settings),
                 labellings=labellings,
+                rules=settings.rules,
                 curves=services.stores.jobs.curves,
                 draw=chart.draw if wanted.shows_pictures and chart.available() else None,
                 jitter=services.jitter,

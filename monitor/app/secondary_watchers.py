@@ -12,6 +12,7 @@ from monitor.app.watchdog import WatchedClock
 from monitor.clock import Clock
 from monitor.config import Settings
 from monitor.domain.health import BillingHealth, Health
+from monitor.domain.notifier_outages import OutagePolicy
 from monitor.domain.pricing import Prices
 from monitor.domain.routing import OrgRef
 from monitor.providers.base import Billing, Discovery
@@ -22,10 +23,14 @@ from monitor.watchers.budgets import BudgetWatcher
 from monitor.watchers.costs import CostWatcher
 from monitor.watchers.digests import DigestWatcher
 from monitor.watchers.models import ModelWatcher
+from monitor.watchers.notifiers import NotifierWatcher
 from monitor.watchers.outages import OutageWatcher
 from monitor.watchers.projects import ProjectWatcher
+from monitor.watchers.states import StateWatcher
 
 _BUDGETS_EVERY: Final = 30.0  # seconds, unless jobs are polled more often
+_NOTIFIERS_EVERY: Final = 30.0  # seconds
+_STATES_AFTER: Final = 60.0  # seconds: states are known once everything has been polled
 _AFTER_JOBS: Final = 2.0  # seconds that everything else waits at the start, so that jobs are polled first
 
 
@@ -69,6 +74,10 @@ def secondary_watchers(
         clock=clock,
     )
     yield Task(kind="outages", of="all", run=outages.run, clock=clock)
+    if settings.notifiers:
+        yield _notifiers(settings, services)
+    if any(one.forgets_after is not None for one in settings.notifiers):
+        yield _states(settings, services)
     if settings.digests:
         yield _digests(settings, orgs, services, first=pause)
     if settings.budgets:
@@ -118,6 +127,35 @@ def _digests(settings: Settings, orgs: tuple[OrgRef, ...], services: Services, *
         clock=clock,
     )
     return Task(kind="digests", of="all", run=partial(digests.run, first), clock=clock)
+
+
+def _notifiers(settings: Settings, services: Services) -> Task:
+    clock, patience = WatchedClock(services.clock), settings.delivery.down_after
+    notifiers = NotifierWatcher(
+        notifiers={one.name: one.was for one in settings.notifiers},
+        rules=settings.rules,
+        outbox=services.stores.outbox,
+        leases=services.stores.leases,
+        clock=clock,
+        policy=OutagePolicy(patience=patience, monitor_url=settings.server.url),
+        interval=min(_NOTIFIERS_EVERY, patience.total_seconds()),
+    )
+    first = min(_NOTIFIERS_EVERY, patience.total_seconds()) + settings.delivery.timeout.total_seconds()
+    return Task(kind="notifiers", of="all", run=partial(notifiers.run, first), clock=clock)
+
+
+def _states(settings: Settings, services: Services) -> Task:
+    clock = WatchedClock(services.clock)
+    states = StateWatcher(
+        forgets_after={one.name: one.forgets_after for one in settings.notifiers if one.forgets_after is not None},
+        orgs=frozenset(org.name for org in settings.organizations),
+        notifiers=frozenset(one.name for one in settings.notifiers),
+        reader=services.stores.reader,
+        outbox=services.stores.outbox,
+        leases=services.stores.leases,
+        clock=clock,
+    )
+    return Task(kind="states", of="all", run=partial(states.run, _STATES_AFTER), clock=clock)
 
 
 def billing_source(billing: Billing, jobs: Source) -> BillingSource:

@@ -16,6 +16,8 @@ from monitor.domain.routing import DEFAULT_ON
 from monitor.domain.samples import samples
 from monitor.providers import canonical
 
+_ON_CARDS: Final = {EventType.PROGRESS, EventType.STALLED, EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED}
+"""The event types that a card may show, whatever its route is on."""
 _PARTS: Final = ("title", "text", "body")  # the parts of a template
 _KEYS: Final = ("api_key", "access_key_id")  # settings that identify an account
 _NAMED: Final = ("organization", "project", "account", "region")  # settings that select a part of an account
@@ -40,6 +42,7 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     yield from _unused_notifiers(tree)
     yield from _unrouted_budgets(tree)
     yield from _unseen_progress(tree)
+    yield from _no_other_notifier(tree)
     organizations = [section for section in sections if section.loc[:1] == ("organizations",) and len(section.loc) == 2]
     yield from _same_account(organizations)
     yield from _same_bill(organizations)
@@ -85,6 +88,8 @@ def _templates(tree: Mapping[str, Any]) -> Iterator[Issue]:
     for name, parts in templates.items() if isinstance(templates, dict) else ():
         routes = [route for route in _mappings(tree, "routes") if route.get("template") == name]
         events = {word for route in routes for word in _words(route.get("on") or [*DEFAULT_ON])}
+        if any(_leads_to_cards(tree, route) for route in routes):
+            events |= _ON_CARDS
         messages = [one for event in EventType if not routes or event in events for one in samples(event)]
         for part, text in parts.items() if isinstance(parts, dict) else ():
             if part in _PARTS and _is_text(text):
@@ -158,13 +163,31 @@ def _unused_notifiers(tree: Mapping[str, Any]) -> Iterator[Issue]:
 
 def _unseen_progress(tree: Mapping[str, Any]) -> Iterator[Issue]:
     """Routes on `progress` without a notifier that keeps cards."""
-    keeping = {name for one in _mappings(tree, "notifiers") if _keeps_cards(one) for name in _words(one.get("name"))}
     for at, route in enumerate(_items(tree, "routes")):
         if not isinstance(route, dict) or "progress" not in _words(route.get("on")):
             continue
-        if not isinstance(route.get("notify_from"), dict) and keeping.isdisjoint(_words(route.get("notify"))):
+        if not isinstance(route.get("notify_from"), dict) and not _leads_to_cards(tree, route):
             text = "only cards show progress, and no notifier of this route keeps cards"
             yield Issue(("routes", at, "on"), text, warning=True)
+
+
+def _leads_to_cards(tree: Mapping[str, Any], route: Mapping[str, Any]) -> bool:
+    keeping = {name for one in _mappings(tree, "notifiers") if _keeps_cards(one) for name in _words(one.get("name"))}
+    named = route.get("notify_from")
+    allowed = _words(named.get("allow")) if isinstance(named, dict) else []
+    return any(word in keeping or ":" in word for word in (*_words(route.get("notify")), *allowed))
+
+
+def _no_other_notifier(tree: Mapping[str, Any]) -> Iterator[Issue]:
+    """Routes by which nobody would learn that a notifier is down."""
+    routes = [route for route in _mappings(tree, "routes") if "notifier_down" in _words(route.get("on"))]
+    for at, route in enumerate(_items(tree, "routes")):
+        if route in routes and route.get("match"):
+            text = "a notifier belongs to no organisation: a route with `match` gets no notifier_down"
+            yield Issue(("routes", at, "match"), text, warning=True)
+        elif route in routes and len({name for one in routes for name in _words(one.get("notify"))}) == 1:
+            text = "notifier_down goes to one notifier alone: that it is down itself, nobody is told"
+            yield Issue(("routes", at, "notify"), text, warning=True)
 
 
 def _keeps_cards(notifier: Mapping[str, Any]) -> bool:

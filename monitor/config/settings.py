@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
@@ -33,9 +33,6 @@ def _database(value: SecretStr) -> SecretStr:
             "should be sqlite:///FILE (sqlite:////FILE for an absolute path), or postgresql://USER:PASSWORD@HOST/DATABASE"
         )
     return value
-
-
-_GROUP_BY_THEMSELVES: Final = ("pagerduty", "alertmanager")
 
 
 class PollSettings(Part):
@@ -125,6 +122,8 @@ class DeliverySettings(Part):
     """The longest wait between two attempts."""
     max_age: Annotated[Duration, AfterValidator(between("1s", "30d"))] = timedelta(hours=72)
     """The age at which a notification becomes a dead letter."""
+    down_after: Annotated[Duration, AfterValidator(between("1s", "7d"))] = timedelta(minutes=15)
+    """The time without an accepted message, while something fails, after which a notifier is announced as down."""
 
     @model_validator(mode="after")
     def _grows(self) -> DeliverySettings:
@@ -226,7 +225,7 @@ class Settings(Part):
         """The routes as domain values."""
         bots = [one.name for one in self.notifiers if isinstance(one, SlackSettings) and one.channel is not None]
         mutes = {name: mute_time.mute_time(name) for name, mute_time in self.mute_times.items()}
-        alone = frozenset(one.name for one in self.notifiers if one.type in _GROUP_BY_THEMSELVES)
+        alone = frozenset(one.name for one in self.notifiers if one.groups_by_itself)
         cards = frozenset(one.name for one in self.notifiers if one.keeps_cards)
         templates = {name: template.template(name) for name, template in self.templates.items()}
         return tuple(route.rule(bots, mutes, templates, alone=alone, cards=cards) for route in self.routes)

@@ -15,11 +15,12 @@ from monitor.clock import Clock
 from monitor.courier.lanes import Lane, Lanes
 from monitor.courier.state import SOON, until_due
 from monitor.courier.verdict import LONGEST_WAIT, DeliveryPolicy, backoff
-from monitor.domain.cards import appearance, render_card
+from monitor.domain.cards import appearance, card_template, render_card
 from monitor.domain.flow import Tracked
 from monitor.domain.model import JobEvent
 from monitor.domain.news import Card, Message
 from monitor.domain.render import Labelling
+from monitor.domain.routing import Rule
 from monitor.domain.text import line
 from monitor.notifiers.base import Attempt, FailureKind, Notifier, Picture, Receipt, SendError
 from monitor.notifiers.chart import PlottedLine
@@ -53,6 +54,9 @@ class CardMetrics(Protocol):
     def card(self, notifier: str, result: str) -> None:
         """Count an update. The result is `edited`, `reposted`, `abandoned` or `failed`."""
 
+    def template_failed(self, template: str) -> None:
+        """A card has the built-in words, because its template failed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardEditor:
@@ -66,6 +70,8 @@ class CardEditor:
     policy: DeliveryPolicy
     labellings: Mapping[str, Labelling]
     """Labels and links by organisation."""
+    rules: tuple[Rule, ...]
+    """The routes, whose templates render the cards."""
     curves: Callable[[str, Collection[str]], Awaitable[Mapping[str, Sequence[JobEvent]]]]
     """Reads the stored metrics events of some jobs of an organisation, by job id."""
     draw: Callable[[str, Sequence[PlottedLine]], bytes] | None
@@ -132,7 +138,7 @@ class CardEditor:
             await self._abandon(claimed)
             return False
         try:
-            message = render_card(tracked, self.labellings.get(tracked.job.org, Labelling()), self.clock.now())
+            message = self._rendered(claimed, tracked)
             same = claimed.card is not None and appearance(message) == claimed.shown
             if same:
                 await self.store.unchanged(claimed)
@@ -149,8 +155,18 @@ class CardEditor:
             await self._failed(claimed, SendError(FailureKind.CRASH, "bug"))
         return True
 
+    def _rendered(self, claimed: ClaimedCard, tracked: Tracked) -> Message:
+        """In the words of its route's template; in the built-in ones where that fails."""
+        labelling = self.labellings.get(tracked.job.org, Labelling())
+        to = self.notifier.name + (claimed.channel or "")
+        template = card_template(tracked, to, self.rules, labelling.labels)
+        return render_card(tracked, labelling, self.clock.now(), template)
+
     async def _show(self, claimed: ClaimedCard, message: Message) -> None:
         """Edit a card, or post it again if it is gone or there is none yet. Raises SendError if the edit fails."""
+        if (failure := message.template_failure) is not None:
+            self.metrics.template_failed(failure.template)
+            log.warning("template.failed", card=claimed.key, template=failure.template, reason=failure.reason)
         attempt = Attempt(key=claimed.key, at=self.clock.now())
         if claimed.card is not None and await self._edited(claimed.card, message, attempt):
             self.metrics.card(self.notifier.name, "edited")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from monitor.domain.news import Delivery, EventType, Message, Severity, Subject, SubjectKind, json_text
@@ -24,7 +24,7 @@ def bundle(deliveries: Sequence[Delivery]) -> Message:
     orgs = {message.subject.org for message in messages}
     mentions = dict.fromkeys(message.mention for message in messages if message.mention is not None)
     routes = {message.route for message in messages}
-    pages = [message.monitor_url for message in messages if message.monitor_url is not None]
+    pages = {message.monitor_url for message in messages if message.monitor_url is not None}
     return Message(
         type="finetune.notifications.grouped",
         at=max(message.at for message in messages),
@@ -36,8 +36,8 @@ def bundle(deliveries: Sequence[Delivery]) -> Message:
             id=f"{first.subject.key}/{first.seq}+{len(messages) - 1}",
         ),
         event_type=None,
-        facts=tuple(_table(messages)),
-        monitor_url=f"{pages[0].partition('/jobs/')[0]}/" if pages else None,
+        facts=tuple(_table(messages, of_one=len(orgs) == 1)),
+        monitor_url=_page(pages),
         data=_data(messages),
         channel=first.message.channel,
         mention=" ".join(mentions) or None,
@@ -45,14 +45,24 @@ def bundle(deliveries: Sequence[Delivery]) -> Message:
     )
 
 
+def _page(pages: Collection[str]) -> str | None:
+    """Where all of them lead; else our own page as a whole."""
+    first = min(pages, default=None)
+    if first is None or len(pages) == 1:
+        return first
+    return f"{first.partition('/jobs/')[0].partition('/#')[0]}/"
+
+
 def _title(messages: Sequence[Message]) -> str:
-    """The title of the message, such as `20 jobs: 18 succeeded, 2 failed`."""
+    """The title of the message, such as `20 jobs: 18 succeeded, 2 failed` or `20 jobs succeeded`."""
     kinds, subjects = {message.subject.kind for message in messages}, {message.subject for message in messages}
     named = _NAMES.get(next(iter(kinds))) if len(kinds) == 1 else None
     what = f"{len(messages)} notifications"
     if named is not None:
         what = f"{len(subjects)} {named[len(subjects) > 1]}"
     events = Counter(_word(message) for message in messages)
+    if named is not None and len(events) == 1 and len(subjects) == len(messages):
+        return f"{what} {_word(messages[0])}"
     return f"{what}: " + ", ".join(f"{number} {word}" for word, number in events.most_common())
 
 
@@ -60,8 +70,15 @@ _NAMES: Final = {
     SubjectKind.JOB: ("job", "jobs"),
     SubjectKind.BATCH: ("batch", "batches"),
     SubjectKind.ORGANIZATION: ("organisation", "organisations"),
+    SubjectKind.NOTIFIER: ("notifier", "notifiers"),
 }
-_WORDS: Final = {EventType.ORG_DOWN: "down", EventType.ORG_UP: "up again", EventType.BUDGET: "over budget"}
+_WORDS: Final = {
+    EventType.ORG_DOWN: "down",
+    EventType.ORG_UP: "up again",
+    EventType.NOTIFIER_DOWN: "down",
+    EventType.NOTIFIER_UP: "up again",
+    EventType.BUDGET: "over budget",
+}
 
 
 def _word(message: Message) -> str:
@@ -70,20 +87,23 @@ def _word(message: Message) -> str:
     return _WORDS.get(message.event_type, message.event_type.value)
 
 
-def _table(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+def _table(messages: Sequence[Message], *, of_one: bool) -> Iterator[tuple[str, str]]:
     """One line for each notification, labelled with its event, the most severe first."""
     ranked = sorted(messages, key=lambda message: -_BY_SEVERITY.index(message.severity))
     for message in ranked[:_SHOWN]:
-        yield _word(message).capitalize(), _row(message)
+        yield _word(message).capitalize(), _row(message, with_org=not of_one)
     if len(ranked) > _SHOWN:
         yield "More", f"and {len(ranked) - _SHOWN} more"
 
 
-def _row(message: Message) -> str:
+def _row(message: Message, *, with_org: bool) -> str:
+    """The label says already what happened."""
     facts = dict(message.facts)
-    org = message.subject.org if message.subject.org and message.subject.org not in message.title else None
+    org = message.subject.org if with_org and message.subject.org and message.subject.org not in message.title else None
     error = (message.error or "")[:_ERROR]
-    return " · ".join(filter(None, (message.title, org, *(facts.get(label) for label in _FACTS), error)))
+    of_job = message.subject.kind in (SubjectKind.JOB, SubjectKind.BATCH)
+    title = message.title.removesuffix(f" {_word(message)}") if of_job else message.title
+    return " · ".join(filter(None, (title, org, *(facts.get(label) for label in _FACTS), error)))
 
 
 def _data(messages: Sequence[Message]) -> str:

@@ -15,12 +15,13 @@ from decimal import Decimal
 from functools import partial
 from typing import Final
 
-from monitor.domain.flow import Tracked, Transition
+from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import Basis, Cost, Status
-from monitor.domain.news import CardChange, EventType, Message, Severity, job_subject
+from monitor.domain.news import CardChange, EventType, Message, Severity, job_subject, json_text
 from monitor.domain.pricing import format_cost
-from monitor.domain.render import Labelling, clock_time, describe, measurements
+from monitor.domain.render import Labelling, clock_time, describe, measurements, payload
 from monitor.domain.routing import Rule, matches, route
+from monitor.domain.templates import MessageTemplate, apply_template
 
 EDIT_GAP: Final = timedelta(minutes=1)
 """The shortest time between two edits of a card."""
@@ -58,10 +59,42 @@ def card_changes(
         yield CardChange(subject=subject, addresses=following)
 
 
-def render_card(tracked: Tracked, labelling: Labelling, now: datetime) -> Message:
+def card_template(
+    tracked: Tracked, to: str, rules: Iterable[Rule], labels: Mapping[str, str]
+) -> MessageTemplate | None:
+    """The template of the card at an address: that of the rule that sends there what the card shows, or else of the
+    first rule that leads there."""
+    keeping = [rule for rule in rules if rule.keeps_card(to)]
+    applies, metadata = partial(matches, job=tracked.job, labels=labels, cost=tracked.cost), tracked.job.metadata
+    routed = route((_event(tracked),), keeping, applies, metadata=metadata)
+    if to in routed:
+        return routed[to].rule.template
+    leading = (rule for rule in keeping if to in rule.addresses(metadata) and applies(rule.match))
+    return next((rule.template for rule in leading), None)
+
+
+def render_card(
+    tracked: Tracked, labelling: Labelling, now: datetime, template: MessageTemplate | None = None
+) -> Message:
     """The card of a job. The card of a finished job has the content of the notification of its end."""
-    job = tracked.job
-    event = _ENDS.get(job.status, EventType.STALLED if tracked.stalled else EventType.PROGRESS)
+    message = replace(_stands(tracked, labelling, now), data=json_text(payload(_seen(tracked), tracked, labelling)))
+    return apply_template(template, message) if template is not None else message
+
+
+def _event(tracked: Tracked) -> EventType:
+    return _ENDS.get(tracked.job.status, EventType.STALLED if tracked.stalled else EventType.PROGRESS)
+
+
+def _seen(tracked: Tracked) -> Transition:
+    """The transition to its present status. The status before is not known any more."""
+    job, kind = tracked.job, TransitionKind.STALLED if tracked.stalled else TransitionKind.MOVED
+    return Transition(
+        org=job.org, job=job.id, seq=tracked.seq, at=tracked.since, kind=kind, before=None, after=job.status
+    )
+
+
+def _stands(tracked: Tracked, labelling: Labelling, now: datetime) -> Message:
+    job, event = tracked.job, _event(tracked)
     message = describe(job_subject(job.org, job.id), tracked, event, labelling, at=tracked.since)
     if job.status.final:
         return message

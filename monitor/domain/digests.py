@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from monitor.domain.flow import Tracked
 from monitor.domain.model import FailureClass, Status
 from monitor.domain.money import dollars, whole
 from monitor.domain.news import Delivery, Message, News, Severity, Subject, SubjectKind, json_text, with_page
+from monitor.domain.notices import spoken_day
 from monitor.domain.render import moment
 from monitor.domain.routing import Match, OrgRef, covers, matches, names
 from monitor.domain.triage import triage
@@ -105,7 +106,7 @@ def _message(digest: Digest, times: Times, period: DigestPeriod, subject: Subjec
     return Message(
         type="finetune.digest.due",
         at=times.end,
-        title=f"Digest {digest.name}: {_count(len(period.ended), 'job')} ended, {failed} failed, {whole(cost)}",
+        title=f"Digest {digest.name}: {_count(len(period.ended), 'job')} finished, {failed} failed, {whole(cost)}",
         severity=Severity.WARNING if failed else Severity.INFO,
         subject=subject,
         event_type=None,
@@ -120,16 +121,16 @@ def _facts(
     start, end = (f"{at.astimezone(digest.zone):%Y-%m-%d %H:%M}" for at in (times.start, times.end))
     yield "Period", f"{start} to {end} ({digest.zone.key})"
     ended = Counter(one.job.status.value for one in period.ended)
-    yield "Ended", ", ".join(f"{count} {status}" for status, count in ended.most_common()) or "none"
+    yield "Finished", ", ".join(f"{count} {status}" for status, count in ended.most_common()) or "none"
     for cls, failed in _failures(period.ended).items():
         worst = ", ".join(f"{one.job.name or one.job.provider_id} ({one.job.org})" for one in failed[:_WORST])
         more = f" and {len(failed) - _WORST} more" if len(failed) > _WORST else ""
-        yield f"Failed by {cls}", worst + more
+        yield f"Failed: {cls}", worst + more
     yield "Cost", f"{whole(cost)}, {whole(before)} in the period before"
     estimates = sum((one.cost.usd for one in period.active if one.cost is not None and one.cost.usd), Decimal(0))
     yield "Running", f"{_count(len(period.active), 'job')}" + (f", about {whole(estimates)}" if estimates else "")
-    for model in _stopping(period.models, times.end)[:_SHOWN]:
-        yield "Stops soon", f"{model.id} ({model.org}) on {model.shutdown}"
+    for day, model in _stopping(period.models, times.end)[:_SHOWN]:
+        yield "Stops soon", f"{model.id} ({model.org}) on {spoken_day(day)}"
 
 
 def _failures(ended: Iterable[Tracked]) -> dict[FailureClass, list[Tracked]]:
@@ -148,10 +149,10 @@ def _price(tracked: Tracked) -> Decimal:
     return (tracked.cost.usd if tracked.cost is not None else None) or Decimal(0)
 
 
-def _stopping(models: Iterable[TunedModel], now: datetime) -> list[TunedModel]:
+def _stopping(models: Iterable[TunedModel], now: datetime) -> list[tuple[date, TunedModel]]:
     last, today = (now + _SOON).date(), now.date()
-    soon = [one for one in models if one.shutdown is not None and today <= one.shutdown <= last]
-    return sorted(soon, key=lambda one: (str(one.shutdown), one.org, one.id))
+    soon = [(one.shutdown, one) for one in models if one.shutdown is not None and today <= one.shutdown <= last]
+    return sorted(soon, key=lambda item: (item[0], item[1].org, item[1].id))
 
 
 def _cost(spendings: Iterable[Spending], start: datetime, end: datetime) -> Decimal:
@@ -177,8 +178,8 @@ def _view(digest: Digest, times: Times, period: DigestPeriod, cost: Decimal, bef
         "cost_before": dollars(before),
         "running": len(period.active),
         "stopping": [
-            {"org": one.org, "id": one.id, "shutdown_date": str(one.shutdown)}
-            for one in _stopping(period.models, times.end)
+            {"org": one.org, "id": one.id, "shutdown_date": str(day)}
+            for day, one in _stopping(period.models, times.end)
         ],
     }
 

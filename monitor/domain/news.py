@@ -31,14 +31,20 @@ class EventType(StrEnum):
     SHUTDOWN = "shutdown"
     ORG_DOWN = "org_down"
     ORG_UP = "org_up"
+    NOTIFIER_DOWN = "notifier_down"
+    NOTIFIER_UP = "notifier_up"
 
 
-OF_JOBS: Final = tuple(
-    event
-    for event in EventType
-    if event not in (EventType.BUDGET, EventType.SHUTDOWN, EventType.ORG_DOWN, EventType.ORG_UP)
+_NOT_OF_JOBS: Final = frozenset(
+    {
+        *(EventType.BUDGET, EventType.SHUTDOWN, EventType.ORG_DOWN, EventType.ORG_UP),
+        *(EventType.NOTIFIER_DOWN, EventType.NOTIFIER_UP),
+    }
 )
+OF_JOBS: Final = tuple(event for event in EventType if event not in _NOT_OF_JOBS)
 """The event types that concern a single job."""
+LASTING: Final = (EventType.STALLED, EventType.PAUSED, EventType.ORG_DOWN, EventType.NOTIFIER_DOWN)
+"""The event types that begin a state, which lasts until there is other news of the same subject."""
 
 
 class SubjectKind(StrEnum):
@@ -49,14 +55,16 @@ class SubjectKind(StrEnum):
     BUDGET = "budget"
     SHUTDOWN = "shutdown"
     ORGANIZATION = "organization"
+    NOTIFIER = "notifier"
     DIGEST = "digest"
     GROUP = "group"
-    """Several subjects in one message."""
+    """Several subjects in one message. Its id is the key of the first delivery with the number of the others."""
     TEST = "test"
 
 
 OUTAGE: Final = "outage"
-"""The subject id of news that an organisation is down or up."""
+"""The subject id of news that an organisation is down or up, and the end of that of a notifier."""
+_OF_NO_ORG: Final = (SubjectKind.BUDGET, SubjectKind.DIGEST, SubjectKind.NOTIFIER)
 _PREFIX: Final = {
     SubjectKind.SHUTDOWN: "shutdown:",
     SubjectKind.TEST: "test:",
@@ -66,6 +74,8 @@ _TYPE: Final = {
     EventType.SHUTDOWN: "finetune.model.shutdown",
     EventType.ORG_DOWN: "finetune.org.down",
     EventType.ORG_UP: "finetune.org.up",
+    EventType.NOTIFIER_DOWN: "finetune.notifier.down",
+    EventType.NOTIFIER_UP: "finetune.notifier.up",
 }
 _JOB_PREFIX: Final = "job:"
 _RESERVED: Final = (*_PREFIX.values(), _JOB_PREFIX)
@@ -78,7 +88,8 @@ class Subject:
     kind: SubjectKind
     org: str | None
     id: str
-    """The id of a job or batch, `NAME/PERIOD` of a budget or digest, the day of a shutdown, or OUTAGE."""
+    """The id of a job or batch, `NAME/PERIOD` of a budget or digest, the day of a shutdown, OUTAGE, or `NAME/OUTAGE` of
+    a notifier."""
 
     @property
     def key(self) -> str:
@@ -87,7 +98,9 @@ class Subject:
         Providers choose the ids of jobs. An id that looks like another kind of subject gets the prefix `job:`, so that
         no two subjects share a key.
         """
-        if self.kind in (SubjectKind.BUDGET, SubjectKind.DIGEST):
+        if self.kind is SubjectKind.GROUP:
+            return self.id
+        if self.kind in _OF_NO_ORG:
             return f"{self.kind}:{self.id}"  # no organisation's name has a colon
         id_ = _PREFIX.get(self.kind, "") + self.id
         if self.kind is SubjectKind.JOB and (self.id == OUTAGE or self.id.startswith(_RESERVED)):
@@ -96,7 +109,7 @@ class Subject:
 
     @property
     def topic(self) -> str:
-        """The first part of its key: the organisation, `budget:NAME` or `digest:NAME`."""
+        """The first part of its key: the organisation, or `budget:NAME`, `digest:NAME` or `notifier:NAME`."""
         return self.key.split("/", 1)[0]
 
     def last_seq(self, ids: Iterable[str]) -> int:
@@ -112,7 +125,7 @@ class Subject:
 def parse_subject(key: str) -> Subject:
     """The subject with this key: the inverse of `Subject.key`."""
     topic, id_ = key.split("/", 1)
-    for kind in (SubjectKind.BUDGET, SubjectKind.DIGEST):
+    for kind in _OF_NO_ORG:
         if topic.startswith(f"{kind}:"):
             return Subject(kind=kind, org=None, id=key.removeprefix(f"{kind}:"))
     if id_ == OUTAGE:
@@ -247,7 +260,7 @@ class News:
     """A number that grows per subject, such as the transition of a job, the threshold of a budget in thousandths, or
     the milestone of a shutdown."""
     judged_by: str | None = None
-    """The amount of a budget, or the last success of an organisation that is down; None for other news."""
+    """The amount of a budget, or since when an organisation or a notifier is down; None for other news."""
     deliveries: tuple[Delivery, ...] = ()
 
     @property
@@ -260,6 +273,7 @@ _SECTIONS: Final = {
     SubjectKind.BUDGET: "#costs",
     SubjectKind.SHUTDOWN: "#shutdowns",
     SubjectKind.ORGANIZATION: "#orgs",
+    SubjectKind.NOTIFIER: "#notifiers",
 }
 """The sections of the status page by kind of subject. Jobs have pages of their own."""
 

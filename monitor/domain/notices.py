@@ -133,13 +133,10 @@ def _budget_message(budget: Budget, counted: Sum, threshold: Decimal, span: Span
 
 
 def _budget_facts(budget: Budget, counted: Sum, threshold: Decimal, span: Span) -> Iterator[tuple[str, str]]:
-    yield "Budget", budget.name
     yield "Period", span.id
     yield "Threshold", f"{(threshold * 100).normalize():,f} %"
-    yield "Limit", whole(budget.amount)
-    yield "Spent", whole(counted.spent)
-    yield "Ended jobs", whole(counted.computed)
-    yield "Active jobs (est.)", whole(counted.estimated)
+    yield "Finished jobs", whole(counted.computed)
+    yield "Active jobs", f"about {whole(counted.estimated)}" if counted.estimated else "none"
     if budget.include_usage:
         yield "Model usage", whole(counted.usage)
     if counted.unknown_jobs:
@@ -206,20 +203,17 @@ def _shutdown_message(org: OrgRef, retirement: Retirement, models: list[TunedMod
     return Message(
         type=subject.type_of(EventType.SHUTDOWN),
         at=now,
-        title=f"{which} of {org.org} {stop} on {_day(retirement.day)}, {_left(retirement.days_left)}",
+        title=f"{which} of {org.org} {stop} on {spoken_day(retirement.day)}, {_left(retirement.days_left)}",
         severity=Severity.BAD if retirement.days_left <= _NEAR else Severity.WARNING,
         subject=subject,
         event_type=EventType.SHUTDOWN,
-        facts=tuple(_shutdown_facts(org, retirement, models)),
+        facts=tuple(_shutdown_facts(models)),
         hint=_BEFORE if retirement.days_left > 0 else _TOO_LATE,
         data=json_text(_shutdown_view(org, retirement, models)),
     )
 
 
-def _shutdown_facts(org: OrgRef, retirement: Retirement, models: list[TunedModel]) -> Iterator[tuple[str, str]]:
-    yield "Organisation", org.org
-    yield "Stops on", _day(retirement.day)
-    yield "Days left", str(retirement.days_left)
+def _shutdown_facts(models: list[TunedModel]) -> Iterator[tuple[str, str]]:
     for base, count in _by_base(models)[:_SHOWN]:
         yield "Base model", f"{base}: {_models(count)}"
     for model in models[:_SHOWN]:
@@ -254,7 +248,8 @@ def _left(days: int) -> str:
     return {0: "today", 1: "tomorrow"}.get(days, f"in {days} days")
 
 
-def _day(day: date) -> str:
+def spoken_day(day: date) -> str:
+    """A date for people: `14 January 2027`."""
     return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
 
 

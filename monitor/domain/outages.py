@@ -10,7 +10,7 @@ from typing import Any, Final
 from monitor.domain.flow import Reason, Trouble
 from monitor.domain.model import Status
 from monitor.domain.news import OUTAGE, EventType, Message, News, Severity, Subject, SubjectKind, json_text, with_page
-from monitor.domain.render import clock_time, moment, span
+from monitor.domain.render import clock_time, from_now, moment, span
 from monitor.domain.routing import OrgRef, Rule, address, covers, route
 
 _EVENTS: Final = (EventType.ORG_UP, EventType.ORG_DOWN)  # by sequence number modulo 2: odd numbers are `org_down`
@@ -22,6 +22,17 @@ _WHY: Final = {
     Reason.MALFORMED: "the API gives invalid responses",
     Reason.TIMEOUT: "the API does not answer in time",
 }
+
+_HINTS: Final = {
+    Reason.AUTH: "Give the organisation a working key: a key file is read again at the next poll.",
+    Reason.NOT_ELIGIBLE: (
+        "Ask the provider to open fine-tuning to this organisation, or take it out of the configuration."
+    ),
+    Reason.RATE_LIMITED: (
+        "Something else uses up the limit of this key: give the monitor a key of its own, or let it poll less often."
+    ),
+}
+_ELSE: Final = "Look at the provider's status page. The monitor goes on trying, and announces what it has missed."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +99,7 @@ def _message(
     why = f": {_WHY[trouble.reason]}" if trouble is not None else ""
     facts = [("Organisation", org.org), ("Provider", org.provider)]
     if not health.up:
-        seen = health.last_success
-        facts.append(("Last seen", clock_time(seen, now) if seen is not None else "not yet"))
+        facts.append(("Last seen", _last_seen(health.last_success, now)))
     elif lost is not None:
         facts.append(("Down for", f"{span(_away(health, lost, now))}, since {clock_time(lost, now)}"))
         facts.append(("Meanwhile", _missed(health)))
@@ -102,8 +112,13 @@ def _message(
         event_type=event,
         facts=tuple(facts),
         error=trouble.text if trouble is not None else None,
+        hint=_HINTS.get(trouble.reason, _ELSE) if trouble is not None else None,
         data=json_text(_view(health, trouble) | _gap(health, lost, now)),
     )
+
+
+def _last_seen(at: datetime | None, now: datetime) -> str:
+    return f"{clock_time(at, now)}, {from_now(at, now)}" if at is not None else "never"
 
 
 def _away(health: OrgHealthChange, lost: datetime, now: datetime) -> timedelta:
@@ -113,7 +128,8 @@ def _away(health: OrgHealthChange, lost: datetime, now: datetime) -> timedelta:
 def _missed(health: OrgHealthChange) -> str:
     """The jobs that ended during the outage. Each of these ends also has a notification of its own."""
     counts = [f"{count:,} {status}" for status, count in health.ended.items() if count]
-    return f"jobs ended: {', '.join(counts)}" if counts else "no job ended"
+    total = sum(health.ended.values())
+    return f"{total:,} job{'' if total == 1 else 's'} ended: {', '.join(counts)}" if counts else "no job ended"
 
 
 def _gap(health: OrgHealthChange, lost: datetime | None, now: datetime) -> dict[str, Any]:

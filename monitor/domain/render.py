@@ -24,6 +24,7 @@ _SEVERITY: Final = {
     EventType.CANCELLED: Severity.WARNING,
     EventType.STALLED: Severity.WARNING,
     EventType.PAUSED: Severity.WARNING,
+    EventType.GONE: Severity.WARNING,
 }
 _VERB: Final = {
     EventType.PROGRESS: "started",
@@ -36,6 +37,10 @@ _VERB: Final = {
 _VALIDATING: Final = (
     "Look at the job at the provider: its training file is being checked. A large file takes long. A job that "
     "nothing happens to can be cancelled and created again."
+)
+_GONE: Final = (
+    "It was deleted at the provider, or the key is of another project now. It counts for nothing until it is seen "
+    "again."
 )
 _ADVICE: Final = {
     StallReason.QUEUED: (
@@ -90,7 +95,7 @@ def describe(subject: Subject, tracked: Tracked, event: EventType, labelling: La
         type=subject.type_of(event),
         at=at,
         title=f"{job.name or job.provider_id} {_VERB.get(event, event)}",
-        severity=_severity(event, job),
+        severity=_severity(event, job, tracked.verdict),
         subject=subject,
         event_type=event,
         facts=tuple(_facts(at, tracked, event)),
@@ -101,9 +106,10 @@ def describe(subject: Subject, tracked: Tracked, event: EventType, labelling: La
     )
 
 
-def _severity(event: EventType, job: Job) -> Severity:
-    """The severity of an event. A batch that succeeded with failed requests is a warning."""
-    if event is EventType.SUCCEEDED and job.batch is not None and job.batch.failed:
+def _severity(event: EventType, job: Job, verdict: Verdict | None) -> Severity:
+    """The severity of an event. A job with a verdict and a batch with failed requests are warnings though they
+    succeeded."""
+    if event is EventType.SUCCEEDED and (verdict is not None or (job.batch is not None and job.batch.failed)):
         return Severity.WARNING
     return _SEVERITY.get(event, Severity.INFO)
 
@@ -243,11 +249,11 @@ def _facts(at: datetime, tracked: Tracked, event: EventType) -> Iterator[tuple[s
         yield "Fine-tuned model", job.fine_tuned_model
     if job.run_time is not None:
         yield "Duration", span(job.run_time)
-    if job.queue_time is not None:
+    if job.queue_time is not None and (event is EventType.STARTED or job.status.final):
         yield "Queued for", span(job.queue_time)
     if event is EventType.STALLED and tracked.stall is not None:
         yield from stall_facts(tracked, tracked.stall, at)
-    yield from _figures(tracked)
+    yield from _figures(tracked, at)
     finish = tracked.expected_finish(at)
     if finish is not None and finish > at:
         yield "Expected finish", f"{clock_time(finish, at)}, in {span(finish - at)}"
@@ -280,12 +286,16 @@ def _hint(tracked: Tracked, event: EventType) -> str | None:
     job = tracked.job
     if job.status is Status.FAILED:
         return triage(job.error).hint
+    if event is EventType.GONE:
+        return _GONE
+    if tracked.verdict is not None and job.status is Status.SUCCEEDED:
+        return tracked.verdict.text
     if event is not EventType.STALLED or tracked.stall is None:
         return None
     return _VALIDATING if job.status is Status.VALIDATING else _ADVICE[tracked.stall.reason]
 
 
-def _figures(tracked: Tracked) -> Iterator[tuple[str, str]]:
+def _figures(tracked: Tracked, at: datetime) -> Iterator[tuple[str, str]]:
     job = tracked.job
     if job.progress is not None and job.status is not Status.SUCCEEDED:
         yield "Progress", f"{job.progress:.0%}"
@@ -294,20 +304,21 @@ def _figures(tracked: Tracked) -> Iterator[tuple[str, str]]:
     if job.batch is not None:
         yield from batch_facts(job.batch)
         if job.batch.expires_at is not None and not job.status.final:
-            yield "Expires", f"{job.batch.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            yield "Expires", clock_time(job.batch.expires_at, at)
     if tracked.cost is not None:
         yield "Cost", format_cost(tracked.cost)
     yield from _outcome(tracked)
 
 
 def _outcome(tracked: Tracked) -> Iterator[tuple[str, str]]:
-    """What the training of a job that succeeded came to."""
+    """What the training of a job that succeeded came to, and the model that is better than the last one."""
     if tracked.job.status is Status.SUCCEEDED:
         yield from _last_measurements(tracked.job.training.latest)
-    if tracked.verdict is not None:
-        yield "Verdict", tracked.verdict.text
-        if (best := best_model(tracked.verdict)) is not None:
-            yield "Best", best
+    verdict = tracked.verdict
+    if verdict is not None and verdict.best_step is not None:
+        yield "Best step", f"{verdict.best_step:,}"
+    if verdict is not None and verdict.best_checkpoint is not None:
+        yield "Best checkpoint", verdict.best_checkpoint
 
 
 def measurements(latest: Metrics) -> Iterator[tuple[str, str]]:

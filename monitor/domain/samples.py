@@ -9,11 +9,13 @@ from decimal import Decimal
 from typing import Final
 
 from monitor.domain.budgets import Budget, Period, Sum, period_of
+from monitor.domain.cards import render_card
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Headway, Reason, Tracked, Transition, TransitionKind, Trouble
 from monitor.domain.model import Basis, Cost, Job, JobError, Method, Metrics, Status, Training
 from monitor.domain.news import OF_JOBS, EventType, Message, News
 from monitor.domain.notices import budget_news, shutdown_news
+from monitor.domain.notifier_outages import NotifierBacklog, OutagePolicy, notifier_news, notifier_subject
 from monitor.domain.outages import OrgHealthChange, outage_news, outage_subject
 from monitor.domain.render import Labelling, moment, render
 from monitor.domain.routing import OrgRef, Recipient, Rule
@@ -21,8 +23,8 @@ from monitor.domain.stall import Stall, StallReason, Usual
 from monitor.domain.verdict import Verdict, VerdictKind
 
 NOW: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
-_ORG: Final = OrgRef(org="research", provider="openai", labels={"team": "search"})
 _URL: Final = "https://monitor.example.com"
+_ORG: Final = OrgRef(org="research", provider="openai", labels={"team": "search"})
 STATUS: Final = {
     EventType.STARTED: Status.RUNNING,
     EventType.PROGRESS: Status.RUNNING,
@@ -62,6 +64,10 @@ _BARE: Final = Job(
 
 def samples(event: EventType) -> Iterator[Message]:
     """Messages of an event type as they would be sent: one with all possible facts, one with as few as possible."""
+    if event is EventType.PROGRESS:
+        yield render_card(JOB, Labelling(labels=_ORG.labels, monitor_url=_URL), NOW)
+        yield render_card(Tracked(job=_BARE, seq=3, since=NOW), Labelling(), NOW)
+        return
     if event in OF_JOBS:
         yield render(*moment_of(event, JOB), event, Labelling(labels=_ORG.labels, monitor_url=_URL))
         yield render(*moment_of(event, Tracked(job=_BARE, seq=3, since=NOW)), event, Labelling())
@@ -107,13 +113,15 @@ def _notices(event: EventType, rule: Rule) -> Iterator[News]:
             budget = Budget(name="sample", amount=Decimal(500), period=Period.MONTH)
             to = {"sample": Recipient(event=event, rule=rule)}
             counted, span = Sum(computed=Decimal(430)), period_of(Period.MONTH, NOW)
-            news = budget_news(budget, counted, span, recipients=to, notified={}, now=NOW)
+            news = budget_news(budget, counted, span, recipients=to, notified={}, now=NOW, page=_URL)
             yield from () if news is None else (news,)
         case EventType.SHUTDOWN:
             day = (NOW + timedelta(days=7)).date()
             ids = ("ft:gpt-4o-mini-2024-07-18:org::a", "ft:gpt-4o-mini-2024-07-18:org::b")
             models = [TunedModel(org="research", id=id_, base="gpt-4o-mini-2024-07-18", shutdown=day) for id_ in ids]
-            yield from shutdown_news(_ORG, models, rules=(rule,), notified=(), now=NOW)
+            yield from shutdown_news(_ORG, models, rules=(rule,), notified=(), now=NOW, page=_URL)
+        case EventType.NOTIFIER_DOWN | EventType.NOTIFIER_UP:
+            yield from _notifier_outages(event, rule)
         case _:
             up = event is EventType.ORG_UP
             trouble = Trouble(reason=Reason.AUTH, text="401: the key is refused")
@@ -121,5 +129,15 @@ def _notices(event: EventType, rule: Rule) -> Iterator[News]:
             key, hour_ago = f"{outage_subject('research').key}/1", moment(NOW - timedelta(hours=1))
             full = replace(health, up_since=NOW, ended={Status.SUCCEEDED: 2, Status.FAILED: 1})
             for seen, last in ((full, hour_ago), (replace(health, trouble=None, last_success=None), None)):
-                news = outage_news(seen, (rule,), {key: last} if up else {}, NOW)
+                news = outage_news(seen, (rule,), {key: last} if up else {}, NOW, page=_URL)
                 yield from () if news is None else (news,)
+
+
+def _notifier_outages(event: EventType, rule: Rule) -> Iterator[News]:
+    hour_ago, up = NOW - timedelta(hours=1), event is EventType.NOTIFIER_UP
+    notified = {f"{notifier_subject('ops').key}/1": hour_ago.isoformat()} if up else {}
+    bare = NotifierBacklog(name="ops", at=NOW, waiting=1, failing_since=hour_ago, last_delivered=NOW if up else None)
+    full = replace(bare, waiting=12, reason="unauthorized", answer="403 invalid_token")
+    for backlog in (full if up else replace(full, last_delivered=NOW - timedelta(hours=2)), bare):
+        news = notifier_news(backlog, (rule,), notified, policy=OutagePolicy(monitor_url=_URL), now=NOW)
+        yield from () if news is None else (news,)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from monitor.domain.news import Card, EventType, Message, Severity
+from monitor.domain.news import LASTING, Card, EventType, Message, Severity
 from monitor.notifiers.base import (
     Attempt,
     FailureKind,
@@ -27,9 +27,12 @@ _ENDS: Final = {
     EventType.SUCCEEDED: EventType.STALLED,
     EventType.RESUMED: EventType.PAUSED,
     EventType.ORG_UP: EventType.ORG_DOWN,
+    EventType.NOTIFIER_UP: EventType.NOTIFIER_DOWN,
 }
 """The news that resolve the alert of earlier news."""
-_LASTING: Final = {EventType.STALLED: timedelta(days=1), EventType.ORG_DOWN: timedelta(days=1)}
+_OUTAGES: Final = (EventType.ORG_DOWN, EventType.NOTIFIER_DOWN)
+_KEPT: Final = timedelta(hours=4)
+"""For how long a state fires unless it is sent again: so that one whose end nobody tells of goes out by itself."""
 _MOMENTARY: Final = timedelta(hours=1)
 """For how long news that is no state fires: long enough for every `group_wait`."""
 _SEVERITIES: Final = {
@@ -52,6 +55,16 @@ class AlertmanagerSettings(HttpSettings):
     url: SecretUrl | None = None
     """Its address with the path prefix, if it has one: `http://alertmanager:9093`."""
     url_file: Path | None = None
+
+    @property
+    def groups_by_itself(self) -> bool:
+        """By its routes."""
+        return True
+
+    @property
+    def forgets_after(self) -> timedelta:
+        """An alert resolves at its `endsAt`, unless it is sent again before."""
+        return _KEPT
 
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> AlertmanagerChannel:
         """The Alertmanager at its present address."""
@@ -98,10 +111,15 @@ def alert(message: Message, attempt: Attempt) -> dict[str, Any]:
     shown, event = show(message, attempt), message.event_type
     start, resolves = message.at.astimezone(UTC), event in _ENDS
     subject = _ENDS[event] if event is not None and resolves else event
-    lasts = _LASTING.get(subject, _MOMENTARY) if subject is not None else _MOMENTARY
+    lasts = _KEPT if subject in LASTING else _MOMENTARY
     end = start - _SKEW if resolves else max(start, attempt.at.astimezone(UTC)) + lasts
-    told = {"summary": shown.title, "description": shown.error, "hint": shown.hint, "note": shown.note}
-    facts = cut("\n".join(f"{label}: {value}" for label, value in shown.facts), _FACTS)
+    told = {
+        "summary": shown.headline or message.type,
+        "description": shown.error,
+        "hint": shown.hint,
+        "note": shown.note,
+    }
+    facts = cut("\n".join(f"{label}: {value}" for label, value in (*shown.facts, *shown.rows)), _FACTS)
     return {
         "labels": _labels(message, subject, resolves=resolves),
         "annotations": {name: text for name, text in {**told, "facts": facts}.items() if text},
@@ -114,7 +132,7 @@ def alert(message: Message, attempt: Attempt) -> dict[str, Any]:
 def _labels(message: Message, event: EventType | None, *, resolves: bool) -> dict[str, str]:
     """What the alert is known by: the same for the news that fires it and for the news that resolves it."""
     kind = message.subject.type_of(event) if event is not None else message.type
-    fired = Severity.BAD if event is EventType.ORG_DOWN else Severity.WARNING
+    fired = Severity.BAD if event in _OUTAGES else Severity.WARNING
     severity = _SEVERITIES[fired if resolves else message.severity]
     labels = {
         "alertname": "".join(map(str.capitalize, kind.split("."))),  # FinetuneJobFailed

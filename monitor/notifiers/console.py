@@ -119,7 +119,9 @@ def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = 
     lines += [f"\x1b[1;{code}m  {rest}\x1b[0m" if colour else f"  {rest}" for rest in more]
     rows = [(line(label, 20), line(value, _LONGEST)) for label, value in message.facts]
     rows += [
-        (label, clean(text, _LONGEST)) for label, text in (("Error", message.error), ("Hint", message.hint)) if text
+        (label, clean(text, _LONGEST))
+        for label, text in (("Error", message.error), ("Hint" if message.facts else "Text", message.hint))
+        if text
     ]
     links = (safe_link(message.monitor_url, "http"), safe_link(message.link))
     rows += [(label, link) for label, link in zip(_LINKS, links, strict=True) if link is not None]

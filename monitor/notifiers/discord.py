@@ -30,6 +30,7 @@ _TITLE: Final = 256
 _NAME: Final = 256
 _VALUE: Final = 1024
 _FIELDS: Final = 25
+_INLINE: Final = 20  # a third of an embed's width: ids are longer, and would be broken
 _FOOTER: Final = 300
 _DESCRIPTION: Final = 3000
 _SUM: Final = 6000
@@ -126,13 +127,14 @@ def payload(message: Message, attempt: Attempt) -> dict[str, Any]:
         text = cut("\n".join(map(unlinked, shown.lines)), _CONTENT, _MARKDOWN)
         return {"content": text, "flags": _SUPPRESS_EMBEDS, **quiet}
     title, description, footer = _text(shown.title, _TITLE), _description(shown), _footer(shown)
+    foot = {"footer": {"text": footer}} if footer else {}
     embed = {
         "title": title,
         "description": description,
         "color": _COLOURS[message.severity],
         "timestamp": message.at.astimezone(UTC).isoformat(timespec="seconds"),
         "fields": list(_fields(shown, _SUM - units(title + description + footer))),
-        "footer": {"text": footer},
+        **foot,
         **({"url": shown.link} if shown.link is not None else {}),
     }
     return {"embeds": [embed], **quiet}
@@ -147,7 +149,7 @@ def _description(shown: Shown) -> str:
 
 def _fields(shown: Shown, room: int) -> Iterator[dict[str, Any]]:
     """As many as there is room for; only whole ones."""
-    facts = [(label, _text(value, _VALUE), True) for label, value in shown.facts]
+    facts = [(label, _text(value, _VALUE), units(value) <= _INLINE) for label, value in shown.facts]
     lists = [(label, _text("\n".join(values), _VALUE, break_lines=True), False) for label, values in shown.lists]
     for label, value, inline in [*facts, *lists][:_FIELDS]:
         name = _text(label, _NAME)
@@ -159,7 +161,7 @@ def _fields(shown: Shown, room: int) -> Iterator[dict[str, Any]]:
 
 def _footer(shown: Shown) -> str:
     """Footers are shown as they are."""
-    return cut(" · ".join(filter(None, (shown.id, shown.note))), _FOOTER) or "…"
+    return cut(" · ".join(filter(None, (shown.id, shown.note))), _FOOTER)
 
 
 def _text(text: str, limit: int, *, break_lines: bool = False) -> str:

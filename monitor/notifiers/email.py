@@ -30,6 +30,9 @@ from monitor.notifiers.text import Shown, show
 from monitor.secret import Redactor, Secret
 
 _PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
+_BODY: Final = "font:15px/1.4 sans-serif"
+_LABELS: Final = "color:#666;padding-right:12px;vertical-align:top;white-space:nowrap"
+_PRE: Final = "background:#f4f4f5;border-left:4px solid #c01343;padding:8px 12px;white-space:pre-wrap"
 _TOO_LARGE: Final = 552  # https://www.rfc-editor.org/rfc/rfc1870#section-6.1
 
 
@@ -270,13 +273,18 @@ def _html(shown: Shown) -> str:
     title = escape(shown.title)
     head = f'<a href="{escape(shown.link)}">{title}</a>' if shown.link is not None else title
     rows = (*shown.facts, *shown.rows)
-    cells = "".join(f"<tr><td>{escape(label)}</td><td><bdi>{escape(value)}</bdi></td></tr>" for label, value in rows)
+    cells = "".join(
+        f'<tr><td style="{_LABELS}">{escape(label)}</td><td><bdi>{escape(value)}</bdi></td></tr>'
+        for label, value in rows
+    )
     parts = [f"<h3>{head}</h3>", f"<table>{cells}</table>" if cells else ""]
-    parts += [f"<pre>{escape(shown.error)}</pre>" if shown.error else "", f"<p>{escape(shown.hint)}</p>"]
+    parts.append(f'<pre style="{_PRE}">{escape(shown.error)}</pre>' if shown.error else "")
+    parts.append(f"<p>{escape(shown.hint)}</p>" if shown.hint else "")
     if shown.vendor_link is not None:
         parts.append(f'<p><a href="{escape(shown.vendor_link)}">At the provider</a></p>')
-    parts.append(f"<p><code>{escape(shown.id)}</code> {escape(shown.note)}</p>")
-    return f"<!doctype html><html><body>{''.join(parts)}</body></html>\n"
+    id_ = f"<code>{escape(shown.id)}</code>" if shown.id else ""
+    parts.append(f"<p>{id_} {escape(shown.note)}</p>" if id_ or shown.note else "")
+    return f'<!doctype html><html><body style="{_BODY}">{"".join(parts)}</body></html>\n'
 
 
 def _id(text: str, domain: str) -> str:

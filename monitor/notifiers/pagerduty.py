@@ -37,7 +37,7 @@ _SEVERITIES: Final = {
 _RESOLVES: Final = frozenset(
     {
         *(EventType.SUCCEEDED, EventType.CANCELLED, EventType.MOVING, EventType.STARTED, EventType.RESUMED),
-        *(EventType.APPEARED, EventType.ORG_UP),
+        *(EventType.APPEARED, EventType.ORG_UP, EventType.NOTIFIER_UP),
     }
 )
 """What ends an incident, or is none: PagerDuty drops a `resolve` without one."""
@@ -61,6 +61,11 @@ class PagerDutySettings(HttpSettings):
         if (problem := url_problem(value)) is not None:
             raise ValueError(problem)
         return value
+
+    @property
+    def groups_by_itself(self) -> bool:
+        """By the incident's key."""
+        return True
 
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> PagerDutyChannel:
         """The service with its present integration key."""
@@ -127,7 +132,7 @@ def _details(message: Message, attempt: Attempt) -> dict[str, Any]:
         **({"client_url": shown.link} if shown.link is not None else {}),
         "links": [{"href": link, "text": text} for text, link in links if link is not None],
         "payload": {
-            "summary": cut(shown.title, _SUMMARY),
+            "summary": cut(shown.headline or message.type, _SUMMARY),
             "source": cut(message.subject.org or message.subject.kind, _KEY),
             "severity": _SEVERITIES[message.severity],
             "timestamp": message.at.astimezone(UTC).isoformat(timespec="seconds"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache, partial
 from typing import Annotated, Any, ClassVar, TextIO
 
@@ -57,6 +58,16 @@ class ChannelSettings(BaseModel):
     def shows_pictures(self) -> bool:
         """Whether a picture can be shown below a card."""
         return False
+
+    @property
+    def groups_by_itself(self) -> bool:
+        """Whether its receiver groups what it gets, so that it gets each message alone."""
+        return False
+
+    @property
+    def forgets_after(self) -> timedelta | None:
+        """After how long it takes a state for over that is not sent again; None where what was sent stays."""
+        return None
 
     def notifier(self, connections: Connections) -> Notifier:
         """What sends by these settings."""

@@ -69,9 +69,9 @@ _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # What Slack would format, or take for an emoji, in its own markup.
 _EMOJI: Final = re.compile(r":(?=[\w+-]+:)")
 _MARKS: Final = _ENTITIES | {mark: f"{mark}\u200b" for mark in "*_~`"}
-_APART: Final = frozenset({"Why", "Usual", "Meanwhile", "Verdict", "Best"})
-"""Labels that do not read on into their value."""
-_IDS: Final = frozenset({"Model", "Fine-tuned model", "Base model"})
+_IDS: Final = frozenset({"Model", "Fine-tuned model"})
+"""What says by itself what it is, in the line of facts."""
+_CODES: Final = _IDS | {"Best checkpoint"}
 
 # In UTF-16 units after escaping. With two links of at most 1,000 the sum over all blocks stays below 12,000: Slack
 # refuses somewhat more with `msg_blocks_too_long` (https://github.com/slackapi/bolt-js/issues/2509).
@@ -296,16 +296,20 @@ def _details(shown: Shown) -> Iterator[Block]:
     if shown.facts:
         yield SectionBlock(text=_markup(_joined((_fact(*fact) for fact in shown.facts), " · ", _FACTS)))
     if shown.lists:
-        many = (f"{_inert(label, 90)} {_value(label, value)}" for label, value in shown.rows)
+        many = (f"{_label(label)} {_value(label, value)}" for label, value in shown.rows)
         yield SectionBlock(text=_markup(_joined(many, "\n", _LIST)))
-    for text, limit in ((shown.error, _ERROR), (shown.hint, _HINT)):
-        if text:
-            yield SectionBlock(text=PlainTextObject(text=cut(text, limit, _ENTITIES), emoji=False))
-    yield ContextBlock(elements=[_markup(text) for text in _context(shown)])
+    if shown.error:
+        error = cut(shown.error.replace("`", "'"), _ERROR, _ENTITIES)
+        yield SectionBlock(text=_markup(f"```{error}```"))
+    if shown.hint:
+        yield SectionBlock(text=PlainTextObject(text=cut(shown.hint, _HINT, _ENTITIES), emoji=False))
+    if context := [_markup(text) for text in _context(shown)]:
+        yield ContextBlock(elements=context)
 
 
 def _context(shown: Shown) -> Iterator[str]:
-    yield _code(shown.id)
+    if shown.id:
+        yield _code(shown.id)
     if shown.vendor_link is not None:
         yield f"<{_href(shown.vendor_link)}|At the provider>"
     if shown.note:
@@ -315,13 +319,16 @@ def _context(shown: Shown) -> Iterator[str]:
 def _fact(label: str, value: str) -> str:
     """Ids without a label: they say by themselves what they are."""
     shown = _value(label, value)
-    colon = ":" if label in _APART else ""
-    return shown if label in _IDS else f"{_inert(label, 90)}{colon} {shown}"
+    return shown if label in _IDS else f"{_label(label)} {shown}"
+
+
+def _label(label: str) -> str:
+    return f"*{_inert(label, 90)}*"
 
 
 def _value(label: str, value: str) -> str:
     """Ids as code."""
-    return _code(value) if label in _IDS else _inert(value, 500)
+    return _code(value) if label in _CODES else _inert(value, 500)
 
 
 def _joined(parts: Iterable[str], separator: str, limit: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,14 +21,16 @@ from monitor.notifiers.base import (
     judge_status,
 )
 from monitor.notifiers.settings import HttpSettings, SecretUrl
-from monitor.notifiers.text import Shown, cut, show
+from monitor.notifiers.text import Shown, cut, show, units
 
 # Workflows answers 202 before it checks the card, and drops what is larger than about 28 KB. These are UTF-16 units,
 # of which UTF-8 makes at most three bytes each: with links and structure the sum stays below 21 KB.
 _TITLE: Final = 300
 _FACTS: Final = 1000
 _LIST: Final = 1200
-_ERROR: Final = 1800
+_ROW: Final = 200
+_MOST_FACTS: Final = 12
+_ERROR: Final = 1500
 _HINT: Final = 700
 _LISTED: Final = 20
 
@@ -116,19 +118,42 @@ def adaptive_card(message: Message, attempt: Attempt) -> dict[str, Any]:
 def _body(shown: Shown, colour: str) -> Iterator[dict[str, Any]]:
     yield _text(shown.title, _TITLE, weight="bolder", size="medium", color=colour)
     if shown.facts:
-        yield _text(" · ".join(f"{label} {value}" for label, value in shown.facts), _FACTS)
-    for label, value in shown.rows[:_LISTED]:
-        yield _text(f"{label} {value}", _LIST // _LISTED, spacing="none")
-    if len(shown.rows) > _LISTED:
-        yield _text(f"and {len(shown.rows) - _LISTED} more", _LIST, spacing="none")
+        yield {"type": "RichTextBlock", "spacing": "default", "inlines": [*_facts(shown.facts)]}
+    yield from _rows(shown.rows, _LIST if shown.error else _LIST + _ERROR)
     if shown.error:
         yield {"type": "Container", "style": "attention", "items": [_text(shown.error, _ERROR, fontType="monospace")]}
     if shown.hint:
         yield {"type": "Container", "style": "emphasis", "items": [_text(shown.hint, _HINT)]}
-    yield _text(" · ".join(filter(None, (shown.id, shown.note))), _TITLE, isSubtle=True, size="small")
+    if foot := " · ".join(filter(None, (shown.id, shown.note))):
+        yield _text(foot, _TITLE, isSubtle=True, size="small")
+
+
+def _rows(rows: Sequence[tuple[str, str]], room: int) -> Iterator[dict[str, Any]]:
+    """A line for each, as many as there is room for."""
+    for number, (label, value) in enumerate(rows):
+        text = cut(f"{label}: {value}", _ROW)
+        room -= units(text)
+        if room < 0 or number == _LISTED:
+            yield _text(f"and {len(rows) - number} more", _ROW, spacing="none")
+            return
+        yield _text(text, _ROW, spacing="none")
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """As many whole ones as there is room for, each with its label in bold."""
+    room = _FACTS
+    for number, (label, value) in enumerate(facts[:_MOST_FACTS]):
+        room -= units(label) + units(value)
+        if room >= 0:
+            yield _run(f"{' · ' if number else ''}{label} ", _FACTS, weight="bolder")
+            yield _run(value, _FACTS)
 
 
 def _text(text: str, limit: int, *, spacing: str = "default", **style: Any) -> dict[str, Any]:
-    """A paragraph. Braces are kept apart, since `{{DATE(…)}}` is rendered even here."""
-    run = {"type": "TextRun", "text": cut(re.sub(r"{(?={)", "{\u200b", text), limit) or "…", **style}
-    return {"type": "RichTextBlock", "spacing": spacing, "inlines": [run]}
+    """A paragraph."""
+    return {"type": "RichTextBlock", "spacing": spacing, "inlines": [_run(text, limit, **style)]}
+
+
+def _run(text: str, limit: int, **style: Any) -> dict[str, Any]:
+    """Braces are kept apart, since `{{DATE(…)}}` is rendered even here."""
+    return {"type": "TextRun", "text": cut(re.sub(r"{(?={)", "{\u200b", text), limit) or "…", **style}

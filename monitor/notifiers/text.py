@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from monitor.domain.news import Message, Severity
+from monitor.domain.news import Message, Severity, SubjectKind
 from monitor.domain.text import ELLIPSIS, clean, line
 from monitor.notifiers.base import Attempt
 
@@ -19,6 +19,8 @@ _LABEL: Final = 60
 _VALUE: Final = 400
 _ERROR: Final = 2400
 _HINT: Final = 900
+_OF_MANY: Final = (SubjectKind.GROUP, SubjectKind.DIGEST)
+_BATCH: Final = "batch:"
 _NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -28,10 +30,12 @@ class Shown:
 
     title: str
     """With its sign and the organisation."""
+    headline: str
+    """The same without the sign."""
     facts: tuple[tuple[str, str], ...]
     """Label and value, each on one line, without what the title and the id say already."""
     lists: tuple[tuple[str, tuple[str, ...]], ...]
-    """The labels that come with several values (the models of a shutdown)."""
+    """The labels that come with several values (the models of a shutdown), and all of a digest or of many messages."""
     error: str
     hint: str
     link: str | None
@@ -39,7 +43,7 @@ class Shown:
     vendor_link: str | None
     """The vendor's page, where `link` is ours."""
     id: str
-    """The provider's id of the subject."""
+    """The provider's id of the job or batch; empty where it is of none."""
     note: str
     """That it may be a repeat; empty otherwise."""
 
@@ -57,18 +61,24 @@ class Shown:
 
 def show(message: Message, attempt: Attempt) -> Shown:
     """The one place where channels look at what a message is made of."""
-    id_, org = line(message.subject.id, 2 * _LABEL), line(message.subject.org or "", _LABEL)
+    subject = message.subject
+    of_job, of_many = subject.kind in (SubjectKind.JOB, SubjectKind.BATCH), subject.kind in _OF_MANY
+    id_ = line(subject.id.removeprefix(_BATCH), 2 * _LABEL) if of_job else ""
+    org = line(subject.org or "", _LABEL) if subject.kind is not SubjectKind.TEST else ""
     title = line(message.title, _TITLE)
-    whole = f"{SIGNS[message.severity]} {title}" + (f" · {org}" if org and org not in title else "")
+    headline = title + (f" · {org}" if org and org not in title else "")
     values: dict[str, list[str]] = {}
     for label, value in message.facts:
         values.setdefault(line(label, _LABEL), []).append(line(value, _VALUE))
-    shown_elsewhere = {org, id_}
+    elsewhere = {org, id_} - {""}
     ours, vendors = safe_link(message.monitor_url, "http"), safe_link(message.link)
     return Shown(
-        title=whole,
-        facts=tuple((label, one) for label, (one, *more) in values.items() if not more and one not in shown_elsewhere),
-        lists=tuple((label, tuple(many)) for label, many in values.items() if len(many) > 1),
+        title=f"{SIGNS[message.severity]} {headline}",
+        headline=headline,
+        facts=tuple(
+            (label, one) for label, (one, *more) in values.items() if not (more or of_many) and one not in elsewhere
+        ),
+        lists=tuple((label, tuple(many)) for label, many in values.items() if len(many) > 1 or of_many),
         error=clean(message.error or "", _ERROR),
         hint=clean(message.hint or "", _HINT),
         link=ours or vendors,

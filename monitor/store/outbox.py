@@ -12,8 +12,10 @@ import sqlalchemy as sa
 
 from monitor.domain.bundle import MOST, bundle
 from monitor.domain.news import ALONE, Card, Delivery, Hold, Message, News, Severity, Subject, SubjectKind, job_subject
+from monitor.domain.notifier_outages import NotifierBacklog
 from monitor.domain.replay import Past, Plan, StoredDelivery
 from monitor.log import get_logger
+from monitor.store.backlogs import read_backlogs, read_lasting
 from monitor.store.cards import add_card, adopt_cards, find_card
 from monitor.store.changes import Changes, Place
 from monitor.store.clock_jump import ClockJump
@@ -414,6 +416,10 @@ class Outbox:
         """
         return await self.database.read(_notified, topics, tuple(former))
 
+    async def backlogs(self, notifiers: Sequence[str], *, down: Sequence[str]) -> Mapping[str, NotifierBacklog]:
+        """What waits for those of these notifiers for which something fails, and for those that are `down`."""
+        return await self.database.read(self._backlogs, notifiers, down)
+
     async def claim(self, notifier: str, *, owner: str, limit: int, lease: timedelta) -> tuple[ClaimedDelivery, ...]:
         """Claim due deliveries, oldest first, and per subject only the earliest that is pending."""
         return await self.database.write(self._claim, notifier, owner, limit, lease // _MS)
@@ -492,6 +498,16 @@ class Outbox:
         """A page of the transitions since a moment with their deliveries. Those of a job are in their order."""
         return await self.database.read(_past, since, after)
 
+    async def lasting(self, notifier: str, older: timedelta) -> tuple[Delivery, ...]:
+        """What a notifier was sent last of each subject, where that was longer ago, and says that a state has begun."""
+        return await self.database.read(self._lasting, notifier, older // _MS)
+
+    async def resend(self, deliveries: Sequence[Delivery]) -> int:
+        """Let what was sent wait again, with its keys; how many of it do."""
+        count = await self.database.write(self._resend, [one.key for one in deliveries])
+        self.changes.enqueued(count)
+        return count
+
     async def replay(self, plan: Plan) -> frozenset[str]:
         """Make the deliveries of a plan pending, as if they were new. Returns the keys of those that became pending."""
         if not plan.deliveries:
@@ -538,6 +554,11 @@ class Outbox:
         if enqueue(connection, [delivery for one in fresh for delivery in one.deliveries], now):
             self.database.wake(connection)
         return fresh
+
+    def _backlogs(
+        self, connection: sa.Connection, notifiers: Sequence[str], down: Sequence[str]
+    ) -> Mapping[str, NotifierBacklog]:
+        return read_backlogs(connection, self.database.now(connection), notifiers, down=down)
 
     def _claim(
         self, connection: sa.Connection, notifier: str, owner: str, limit: int, lease: int
@@ -596,6 +617,16 @@ class Outbox:
         if jobs:
             self.database.wake(connection)
         return jobs
+
+    def _lasting(self, connection: sa.Connection, notifier: str, older: int) -> tuple[Delivery, ...]:
+        return read_lasting(connection, self.database.now(connection), notifier, older)
+
+    def _resend(self, connection: sa.Connection, keys: Sequence[str]) -> int:
+        now = self.database.now(connection)
+        count = sum(len(connection.execute(_AGAIN, {"b_now": now, "b_keys": some}).all()) for some in chunks(keys))
+        if count:
+            self.database.wake(connection)
+        return count
 
     def _replay(self, connection: sa.Connection, plan: Plan) -> frozenset[str]:
         now = self.database.now(connection)

@@ -310,7 +310,7 @@ notice = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("topic", sa.Text, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
-    sa.Column("judged_by", sa.Text),  # the amount of a budget, or the last success of an organisation that is down
+    sa.Column("judged_by", sa.Text),  # the amount of a budget, or since when something is down
     sa.Index("notice_topic", "topic"),
 )
 

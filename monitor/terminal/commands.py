@@ -157,15 +157,27 @@ def notify_explain(options: Options, org: str, job_id: str, file: Path) -> None:
     help="The event to render.",
 )
 @click.option("--job", nargs=2, metavar="ORG JOB", help="A job of the daemon; by default an example.")
+@click.option(
+    "--together",
+    type=click.IntRange(1, 50),
+    default=1,
+    help="How many of them in one message, as `group_wait` combines them.",
+)
 @config_option
 @daemon_options
-def notify_render(options: Options, name: str, event: str, job: tuple[str, str] | None, file: Path) -> None:
-    """Print what the notifier NAME would send for an event, by the configuration's routes. Sends nothing."""
+def notify_render(
+    options: Options, name: str, event: str, job: tuple[str, str] | None, together: int, file: Path
+) -> None:
+    """Print what the notifier NAME would send for an event, by the configuration's routes. Sends nothing.
+
+    Standard error says how it would be sent: below a card, held back, with others, by a template.
+    """
     from monitor import config  # noqa: PLC0415 - see the module's first line
     from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
 
     settings = or_exit(file, lambda: config.load(file, config.environ()))
-    notifications.render(options, settings, name, EventType(event), job)
+    request = notifications.RenderRequest(name=name, event=EventType(event), job=job, together=together)
+    notifications.render(options, settings, request)
 
 
 @notify.command("replay")

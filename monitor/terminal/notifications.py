@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
 import anyio
@@ -17,23 +16,24 @@ from rich.text import Text
 from monitor import __version__, notifiers
 from monitor.clock import SystemClock
 from monitor.config import Settings
-from monitor.domain.cards import render_card
-from monitor.domain.durations import format_duration
+from monitor.domain.bundle import MOST, bundle
+from monitor.domain.cards import card_template, render_card
 from monitor.domain.flow import Tracked
 from monitor.domain.model import FailureClass, Job, JobError, Method, Status
-from monitor.domain.news import OF_JOBS, Card, EventType, Message, Severity, Subject, SubjectKind
+from monitor.domain.news import OF_JOBS, Card, Delivery, EventType, Message, Severity, Subject, SubjectKind
 from monitor.domain.render import Labelling, build_delivery, moment
-from monitor.domain.routing import Recipient, Rule, address, matches, mismatches, route
-from monitor.domain.samples import JOB, STATUS, moment_of, samples
+from monitor.domain.routing import Recipient, Rule, address
+from monitor.domain.samples import JOB, moment_of, samples
 from monitor.environ import environ
 from monitor.notifiers import NO_EDITS, Attempt, FailureKind, HttpNotifier, Notifier, SendError
 from monitor.secret import Redactor
 from monitor.terminal import answers
-from monitor.terminal.answers import Delivery, JobDetails, Replayed, Requeued
+from monitor.terminal.answers import JobDetails, Replayed, Requeued
 from monitor.terminal.client import connect, job_path
+from monitor.terminal.explanation import Explanation
 from monitor.terminal.listings import print_list
 from monitor.terminal.options import Options
-from monitor.terminal.output import BAD, GOOD, Column, clock_time, console, inert, table
+from monitor.terminal.output import BAD, Column, clock_time, console, inert, table
 
 _Enum = TypeVar("_Enum", bound=StrEnum)
 _DEAD: Final = (
@@ -76,40 +76,70 @@ def explain(options: Options, settings: Settings, org: str, job_id: str) -> None
     """Print which of the configuration's routes match a job of the daemon, and who is notified of which event."""
     found, _ = connect(options.access, environ()).get(job_path(org, job_id), JobDetails)
     labels = {one.name: one.labels for one in settings.organizations}.get(org, {})
-    rules, tracked = settings.rules, _tracked(found, SystemClock().now())
+    now = SystemClock().now()
+    of = Explanation(settings=settings, tracked=_tracked(found, now), labels=labels, now=now)
     if options.as_json:
-        click.echo(json.dumps(_explanation(tracked, labels, rules)))
+        click.echo(json.dumps(of.view))
         return
     out = console(ascii_only=options.ascii)
-    for text in _explained(tracked, labels, rules):
-        out.print(text)
+    for text in of.lines:
+        out.print(text, soft_wrap=True)
 
 
-def render(options: Options, settings: Settings, name: str, event: EventType, job: tuple[str, str] | None) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderRequest:
+    """A request to render a notification."""
+
+    name: str
+    """The notifier."""
+    event: EventType
+    job: tuple[str, str] | None = None
+    """The organisation and id of a job of the daemon; None for an example."""
+    together: int = 1
+    """The number of such notifications in one message."""
+
+
+def render(options: Options, settings: Settings, request: RenderRequest) -> None:
     """Print what a configured notifier would send for an event: of a job of the daemon, or of an example."""
-    now = SystemClock().now()
-    if job is not None and event not in OF_JOBS:
+    now, event = SystemClock().now(), request.event
+    if request.job is not None and event not in OF_JOBS:
         raise click.UsageError(f"{event} is not an event of a job")
-    if job is not None:
-        tracked = _tracked(connect(options.access, environ()).get(job_path(*job), JobDetails)[0], now)
-        message = _rendered(settings, name, event, tracked, now)
-    elif event in OF_JOBS:
-        message = _rendered(settings, name, event, JOB, now)
-    else:
-        message = _example(settings, name, event)
+    if request.together > 1 and event is EventType.PROGRESS:
+        raise click.UsageError("a card is about one job")
+    tracked = JOB
+    if request.job is not None:
+        tracked = _tracked(connect(options.access, environ()).get(job_path(*request.job), JobDetails)[0], now)
+    message, manners = (
+        _rendered(settings, request.name, event, tracked, now)
+        if event in OF_JOBS
+        else (_example(settings, request.name, event), [])
+    )
     if message.template_failure is not None:
         failure = message.template_failure
         click.echo(f"template {failure.template} failed, so this is the built-in text: {failure.reason}", err=True)
+    if manners:
+        click.echo(f"{request.name}: {'; '.join(manners)}", err=True)
+    if request.together > 1:
+        message = _together(message, request)
     try:
-        click.echo(anyio.run(_preview, settings, name, message, now, event is EventType.PROGRESS))
+        click.echo(anyio.run(_preview, settings, request.name, message, now, event is EventType.PROGRESS))
     except SendError as error:
-        raise click.ClickException(f"{name}: {error}") from None
+        raise click.ClickException(f"{request.name}: {error}") from None
+
+
+def _together(message: Message, request: RenderRequest) -> Message:
+    """As many of the same kind in one message, as `group_wait` and `mute` make it."""
+    subject, name = message.subject, request.name
+    each = [replace(subject, id=f"{subject.id}-{number}") for number in range(1, request.together + 1)]
+    return bundle(
+        [Delivery(subject=one, seq=3, notifier=name, message=replace(message, subject=one)) for one in each[:MOST]]
+    )
 
 
 def dead(options: Options, *, requeue: bool) -> None:
     """Print the dead letters, newest first, and perhaps requeue all of them."""
     daemon = connect(options.access, environ())
-    found = [*daemon.pages("/api/v1/deliveries", Delivery, {"state": "dead"})]
+    found = [*daemon.pages("/api/v1/deliveries", answers.Delivery, {"state": "dead"})]
     requeued = daemon.post("/-/requeue", Requeued) if requeue else None  # first, as it may be refused
     print_list(options, found, _DEAD, _dead_row, empty="There are no dead letters.")
     if requeued is not None:
@@ -132,93 +162,6 @@ def replay(options: Options, *, since: str, notifier: str | None, dry_run: bool)
         f"{'Would be queued' if dry_run else 'Queued'} again: {replayed.again:,}, for the first time: "
         f"{replayed.new:,}. Already pending: {replayed.waiting:,}."
     )
-
-
-def _explained(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]) -> Iterator[Text]:
-    """Every route and whether it matches, then the recipients of each event."""
-    for number, rule in enumerate(rules, start=1):
-        why = mismatches(rule.match, tracked.job, labels, tracked.cost)
-        verdict = (f"does not match: {inert(', '.join(why), 1000)}", "dim") if why else ("matches", GOOD)
-        yield Text.assemble(f"route {number}{f' {inert(rule.name)}' if rule.name else ''}  ", verdict)
-        whom = ", ".join(map(inert, rule.addresses(tracked.job.metadata))) or "nobody"
-        yield Text(f"  on {' '.join(_in_order(rule.on))} → {whom}")
-        for note in _notes(rule, tracked.job.metadata):
-            yield Text(f"  {note}")
-    yield Text("" if rules else "There are no routes.\n")
-    wide = max(map(len, OF_JOBS))
-    for event, recipients in _recipients(tracked, labels, rules).items():
-        yield Text.assemble(f"{event:<{wide}}  ", ", ".join(map(inert, recipients)) or ("nobody", "dim"))
-
-
-def _notes(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
-    """Whom the job's metadata adds or mentions, how messages are sent, and whether later routes are considered."""
-    if rule.notify_from is not None:
-        named, refused = rule.notify_from.read(metadata)
-        yield f"metadata {inert(rule.notify_from.key)} names {', '.join(map(inert, named)) or 'nobody who is allowed'}"
-        if refused:
-            yield f"not allowed: {', '.join(map(inert, refused))}"
-    if rule.mention_from is not None:
-        mention = rule.mention_from.read(metadata)
-        yield f"metadata {inert(rule.mention_from.key)} mentions {inert(mention) if mention else 'nobody'}"
-    yield from _sending(rule, metadata)
-    if rule.last:
-        yield "where it matches, later routes are not considered"
-
-
-def _sending(rule: Rule, metadata: Mapping[str, str]) -> Iterator[str]:
-    """Deviations from sending at once, one message per transition and in the built-in words."""
-    if kept := [to for to in rule.addresses(metadata) if rule.keeps_card(to)]:
-        yield f"one message for each job, edited in place: {', '.join(map(inert, kept))}"
-    if rule.group_wait:
-        yield f"notifications to one notifier within {format_duration(rule.group_wait)} are sent as one message"
-    if rule.mutes:
-        yield f"muted during {', '.join(mute.name for mute in rule.mutes)}"
-    if rule.template is not None:
-        yield f"rendered with the template {rule.template.name}"
-
-
-def _explanation(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, Any]:
-    """The explanation as one JSON object; `why` is empty for a route that matches."""
-    job = tracked.job
-    routes = [_route_view(number, rule, tracked, labels) for number, rule in enumerate(rules, start=1)]
-    return {"org": job.org, "job": job.id, "routes": routes, "recipients": _recipients(tracked, labels, rules)}
-
-
-def _route_view(number: int, rule: Rule, tracked: Tracked, labels: Mapping[str, str]) -> dict[str, Any]:
-    why, metadata = mismatches(rule.match, tracked.job, labels, tracked.cost), tracked.job.metadata
-    view = {"route": number, "matches": not why, "why": why, "on": _in_order(rule.on), "continue": not rule.last}
-    return view | {
-        "name": rule.name,
-        "notify": [*rule.addresses(metadata)],
-        "not_allowed": [*rule.notify_from.read(metadata)[1]] if rule.notify_from is not None else [],
-        "mention": rule.mention_from.read(metadata) if rule.mention_from is not None else None,
-        "cards": [to for to in rule.addresses(metadata) if rule.keeps_card(to)],
-        "group_wait": format_duration(rule.group_wait) if rule.group_wait else None,
-        "mute": [mute.name for mute in rule.mutes],
-        "template": rule.template.name if rule.template is not None else None,
-    }
-
-
-def _recipients(tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]) -> dict[str, list[str]]:
-    """The addresses that are notified, by event."""
-    return {event: [*_routed(event, tracked, labels, rules)] for event in OF_JOBS}
-
-
-def _routed(
-    event: EventType, tracked: Tracked, labels: Mapping[str, str], rules: Sequence[Rule]
-) -> Mapping[str, Recipient]:
-    job = _at(event, tracked.job)
-    return route((event,), rules, lambda match: matches(match, job, labels, tracked.cost), metadata=job.metadata)
-
-
-def _at(event: EventType, job: Job) -> Job:
-    """The job with the status that it has when the event happens."""
-    status = STATUS.get(event)
-    return replace(job, status=status) if status is not None else job
-
-
-def _in_order(events: Iterable[EventType]) -> list[EventType]:
-    return sorted(events, key=[*EventType].index)
 
 
 def _tracked(of: answers.Job, now: datetime) -> Tracked:
@@ -257,7 +200,7 @@ def _member(kind: type[_Enum], word: str, otherwise: _Enum) -> _Enum:
     return kind(word) if word in {*kind} else otherwise
 
 
-def _dead_row(of: Delivery) -> tuple[str | Text, ...]:
+def _dead_row(of: answers.Delivery) -> tuple[str | Text, ...]:
     return (
         inert(of.key, 500),
         str(of.attempts),
@@ -268,7 +211,7 @@ def _dead_row(of: Delivery) -> tuple[str | Text, ...]:
     )
 
 
-def _replayed_row(of: Delivery) -> tuple[str | Text, ...]:
+def _replayed_row(of: answers.Delivery) -> tuple[str | Text, ...]:
     return inert(of.key, 500), "no" if of.new else "yes", inert(of.title)
 
 
@@ -290,18 +233,22 @@ def _notifier(settings: Settings, name: str, session: aiohttp.ClientSession) -> 
     return notifiers.build(wanted, session=session, redactor=Redactor(), timeout=timeout, public_only=public_only)
 
 
-def _rendered(settings: Settings, name: str, event: EventType, tracked: Tracked, now: datetime) -> Message:
-    """The message of a job's event by the route that leads to this notifier; without one, as by `_bare`."""
-    if event is EventType.PROGRESS:
-        return render_card(tracked, _labelling(settings, tracked.job.org), now)
+def _rendered(
+    settings: Settings, name: str, event: EventType, tracked: Tracked, now: datetime
+) -> tuple[Message, list[str]]:
+    """The message of a job's event by the route that leads to this notifier, and how it would be sent; without a route,
+    as by `_bare`."""
+    labelling = _labelling(settings, tracked.job.org)
     transition, of = moment_of(event, tracked)
-    job = of.job
-    labels = {one.name: one.labels for one in settings.organizations}.get(job.org, {})
-    routed = _routed(event, of, labels, settings.rules)
+    explained = Explanation(settings=settings, tracked=of, labels=labelling.labels, now=now)
+    routed = explained.routed(event)
     to = next((address for address in routed if address.partition("#")[0] == name), name)
+    if event is EventType.PROGRESS:
+        template = card_template(tracked, to, settings.rules, labelling.labels)
+        return render_card(tracked, labelling, now, template), []
     recipient = routed.get(to, Recipient(event=event, rule=_bare(settings, name, event)))
-    labelling = _labelling(settings, job.org)
-    return build_delivery(transition, of, to=to, recipient=recipient, labelling=labelling).message
+    message = build_delivery(transition, of, to=to, recipient=recipient, labelling=labelling).message
+    return message, explained.manners(to, recipient) if to in routed else ["no route brings this event there"]
 
 
 def _labelling(settings: Settings, org: str) -> Labelling:

@@ -48,7 +48,12 @@ def test_a_name_and_an_amount_are_enough(folder: Folder) -> None:
     folder.write(f"{ORGANIZATION}budgets: [{{name: all, amount: 500}}]")
     thresholds = (Decimal("0.5"), Decimal("0.8"), Decimal(1))
     assert folder.load().limits == (
-        Budget(name="all", amount=Decimal(500), period=Period.MONTH, thresholds=thresholds),
+        Budget(
+            name="all",
+            amount=Decimal(500),
+            period=Period.MONTH,
+            thresholds=thresholds,
+        ),
     )
 
 

@@ -43,7 +43,7 @@ routes:
         "10:3 poll.interval: should be a duration such as 500ms, 30s, 5m, 6h or 30d",
         "11:3 poll.timeout: should be between 1s and 30s",
         '13:20 routes.0.match.org.0: no organisation has this name; did you mean "research"?',
-        f'13:34 routes.0.on.0: should be {", ".join(WORDS_BUT_LAST)} or "org_up"; did you mean "gone"?',
+        f'13:34 routes.0.on.0: should be {", ".join(WORDS_BUT_LAST)} or "notifier_up"; did you mean "gone"?',
         "13:41 routes.0.notify: no notifier has this name",
     ]
 
@@ -128,7 +128,7 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
         ),
         pytest.param("notifiers: [{name: a, type: slak}]", 'did you mean "slack"?', id="near a channel"),
         pytest.param("routes: [{on: [success], notify: a}]", 'did you mean "succeeded"?', id="near an event"),
-        pytest.param("routes: [{on: [hurray], notify: a}]", 'or "org_up"', id="near no event"),
+        pytest.param("routes: [{on: [hurray], notify: a}]", 'or "notifier_up"', id="near no event"),
         pytest.param(
             "notifiers:\n- {name: a, type: slack, token: xoxb-1}",
             'a token needs a channel, in quotes: "#general"',
@@ -298,7 +298,8 @@ def test_a_notifier_that_no_route_leads_to_is_worth_a_warning(folder: Folder) ->
 @pytest.mark.parametrize("word", [*EventType])
 def test_every_word_can_be_asked_for(folder: Folder, word: str) -> None:
     bot = "{name: out, type: slack, token: xoxb-1, channel: C1}"
-    folder.write(f"{ORGANIZATION}notifiers: [{bot}]\nroutes: [{{notify: out, on: {word}}}]")
+    terminal = "{name: terminal, type: console}"
+    folder.write(f"{ORGANIZATION}notifiers: [{bot}, {terminal}]\nroutes: [{{notify: [out, terminal], on: {word}}}]")
     assert folder.warnings() == []
     assert folder.load().rules[0].on == {word}
 
@@ -317,6 +318,27 @@ def test_progress_for_nobody_who_keeps_cards_is_worth_a_warning(folder: Folder, 
     folder.write(f"{ORGANIZATION}notifiers: [{notifier}]\nroutes: [{{notify: out, on: [failed, progress]}}]")
     assert any("only cards show progress" in text for text in folder.warnings()) is warned
     assert folder.load().rules[0].keeps_card("out") is not warned
+
+
+@pytest.mark.parametrize(
+    ("route", "warned"),
+    [
+        pytest.param("{notify: [out, mail]}", [], id="the other one tells"),
+        pytest.param("{notify: out}", ["goes to one notifier alone"], id="nobody is left"),
+        pytest.param(
+            "{notify: [out, mail], match: {org: research}}", ["routes.0.match: a notifier belongs"], id="none"
+        ),
+    ],
+)
+def test_a_route_by_which_nobody_learns_of_a_notifier_is_worth_a_warning(
+    folder: Folder, route: str, warned: list[str]
+) -> None:
+    both = "[{name: out, type: console}, {name: mail, type: console}]"
+    others = "{notify: [out, mail]}"
+    folder.write(f"{ORGANIZATION}notifiers: {both}\nroutes: [{route[:-1]}, on: notifier_down}}, {others}]")
+    found = folder.warnings()
+    assert len(found) == len(warned)
+    assert all(text in one for text, one in zip(warned, found, strict=True))
 
 
 def test_problems_of_a_price_table_are_told_at_their_place_in_that_file(folder: Folder) -> None:

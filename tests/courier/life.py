@@ -140,6 +140,7 @@ class Desk:
                 notifier=notifier,
                 lanes=lanes,
                 labellings={"research": LABELLING},
+                rules=(self.rule,),
                 curves=store.jobs.curves,
                 draw=draw,
                 **shared,

@@ -13,7 +13,9 @@ import pytest
 import structlog.testing
 from aiohttp import web
 
+from monitor.config.templates import TemplateSource
 from monitor.domain.model import Status
+from monitor.domain.templates import MessageTemplate
 from monitor.notifiers.discord import DiscordSettings
 from monitor.store import StoreUnavailable
 from tests.builders import job, on
@@ -430,3 +432,28 @@ async def test_a_job_that_cannot_be_shown_harms_no_other(tmp_path: Path) -> None
         await life.tell(3600)
         assert "support-bot failed" in card.title
         assert (life.slack.shared, life.metrics.cards["failed"] > 0) == ([], True)
+
+
+async def test_a_card_keeps_the_words_of_its_template_through_its_edits(tmp_path: Path) -> None:
+    short = MessageTemplate(name="short", title=TemplateSource(text="{{ job.name }} is {{ job.status }}"))
+    async with desk(tmp_path, rule=replace(RULE, template=short)) as of, of.life() as life:
+        card = await begun(life)
+        assert "support-bot is running" in card.title
+        await life.step(30)
+        await life.tell(70)
+        assert "support-bot is running" in card.title
+        await life.fail()
+        await life.tell(70)
+        assert "support-bot is failed" in card.title
+    assert life.metrics.templates_failed == {}
+
+
+async def test_a_template_that_fails_on_a_card_is_counted_once_for_each_edit(tmp_path: Path) -> None:
+    odd = MessageTemplate(name="odd", text=TemplateSource(text="{{ facts['Queued for'] }}"))
+    async with desk(tmp_path, rule=replace(RULE, template=odd)) as of, of.life() as life:
+        card = await begun(life)
+        before = life.metrics.templates_failed["odd"]
+        await life.step(30)
+        await life.tell(70)
+        assert "*Step* 30 of 100" in card.text
+        assert life.metrics.templates_failed["odd"] == before + len(card.edits)

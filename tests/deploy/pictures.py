@@ -19,7 +19,6 @@ from urllib.parse import urlencode
 from aiohttp import web
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
-from tests.deploy.chat import card, messages
 from tests.deploy.live import demo, prometheus
 from tests.deploy.promql import DASHBOARDS, DEPLOY, ROOT
 
@@ -61,9 +60,6 @@ async def _demo(page: Path, folder: Path) -> None:
             browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
             await _pages(browser, f"http://{target}", job)
             await _boards(browser, page, server.url, job)
-            await card(browser, DOCS / "card.png")
-            await messages(browser, DOCS / "slack.png", dark=False)
-            await messages(browser, DOCS / "slack-dark.png", dark=True)
             await browser.close()
 
 

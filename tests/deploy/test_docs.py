@@ -22,14 +22,17 @@ from monitor.domain.costs import TunedModel
 from monitor.domain.digests import Digest, DigestPeriod, Times, digest_news
 from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import Batch, Status, TokenCount
-from monitor.domain.news import EventType, with_page
+from monitor.domain.news import Delivery, EventType, with_page
+from monitor.domain.notifier_outages import NotifierBacklog
 from monitor.domain.render import Labelling, build_delivery
 from monitor.domain.routing import OrgRef, Recipient, Rule
 from monitor.store import opened
-from tests.builders import DAY, NOON, job, tracked
+from tests.builders import DAY, HOUR, NOON, job, tracked
 from tests.deploy.promql import ROOT
 from tests.deploy.tools import installed
 from tests.domain.test_notices import crossing, ends, models
+from tests.domain.test_notifier_outages import SINCE, backlog
+from tests.domain.test_notifier_outages import news as notifier_news
 from tests.domain.test_outages import notice
 from tests.test_readme import shape
 from tests.test_repository import PROJECT
@@ -102,6 +105,8 @@ def sent() -> dict[str, Any]:
     seen = {"research/outage/1": "2026-11-22T11:40:00Z"}
     ended = {Status.SUCCEEDED: 2, Status.FAILED: 1}
     (down,) = notice(False).deliveries[:1]  # type: ignore[union-attr] # it has recipients
+    lost = backlog(answer="403", last_delivered=NOON - HOUR)
+    back = backlog(failing_since=None, last_delivered=NOON)
     (up,) = notice(True, seen, ended=ended).deliveries[:1]  # type: ignore[union-attr] # it has recipients
     messages = [
         build_delivery(moved, failed, to="ops", recipient=failing, labelling=labelling).message,
@@ -116,6 +121,8 @@ def sent() -> dict[str, Any]:
         with_page(ends(models(1), 30)[0].deliveries[0].message, PAGE),
         with_page(down.message, PAGE),
         with_page(up.message, PAGE),
+        with_page(notifier_outage(lost).message, PAGE),
+        with_page(notifier_outage(back, notified=SINCE).message, PAGE),
         bundle([replace(down, message=with_page(down.message, PAGE))] * 2),
     ]
     times = Times(before=NOON - 2 * DAY, start=NOON - DAY, end=NOON)
@@ -125,6 +132,12 @@ def sent() -> dict[str, Any]:
     digest = digest_news(weekly, times, period, [OrgRef(org="research", provider="openai")], page=PAGE)
     messages.append(digest.deliveries[0].message)
     return {message.type: json.loads(message.data) for message in messages}
+
+
+def notifier_outage(of: NotifierBacklog, **over: Any) -> Delivery:
+    told = notifier_news(of, **over)
+    assert told is not None
+    return told.deliveries[0]
 
 
 def test_every_type_of_message_has_its_payload_in_the_guide() -> None:

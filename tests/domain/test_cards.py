@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.cards import appearance, card_changes, progress_bar, render_card
+from monitor.config.templates import TemplateSource
+from monitor.domain.cards import appearance, card_changes, card_template, progress_bar, render_card
 from monitor.domain.flow import Tracked, Transition, TransitionKind
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, JobError, Metrics, Status
 from monitor.domain.news import CardChange, EventType, Severity, job_subject
 from monitor.domain.render import Labelling, render
 from monitor.domain.routing import Match, Rule
 from monitor.domain.stall import Stall, StallReason
+from monitor.domain.templates import MessageTemplate
 from tests.builders import HOUR, MINUTE, NOON, job, on, tracked, trained
 
 LABELLING = Labelling(monitor_url="https://monitor.example.com")
@@ -177,3 +179,56 @@ def test_where_nothing_changed_or_nobody_keeps_cards_nothing_is_to_be_edited() -
     assert changes(RUNS, RUNS) == []
     assert changes(None, RUNS, MOVED) == []
     assert changes(RUNS, FURTHER, MOVED, replace(RULE, cards=frozenset())) == []
+
+
+def worded(**parts: str) -> MessageTemplate:
+    return MessageTemplate(name="short", **{part: TemplateSource(text=text) for part, text in parts.items()})
+
+
+ML: dict[str, Any] = {"notify": ("ml",), "cards": frozenset({"ml"})}
+SHORT = worded(title="{{ job.name or job.id }}: {{ event }}", text="{{ facts.Progress }}")
+
+
+def test_a_card_is_in_the_words_of_a_template() -> None:
+    message = render_card(tracked(half(estimated_finish=NOON + HOUR)), LABELLING, NOON, SHORT)
+    assert (message.title, message.facts) == ("support-bot: progress", ())
+    assert message.hint == progress_bar(0.5)
+
+
+def test_a_card_whose_template_fails_has_the_built_in_words_and_says_why() -> None:
+    of = tracked(half())
+    message = render_card(of, LABELLING, NOON, worded(title="fine", text="{{ job.nothing.at_all }}"))
+    assert message.template_failure is not None
+    assert replace(message, template_failure=None) == render_card(of, LABELLING, NOON)
+
+
+@pytest.mark.parametrize(
+    ("of", "rules", "expected"),
+    [
+        pytest.param(half(), [Rule(on=on("progress"), template=SHORT, **ML)], SHORT, id="of what it shows"),
+        pytest.param(half(), [Rule(on=on("started"), template=SHORT, **ML)], SHORT, id="of who leads there at all"),
+        pytest.param(
+            half(),
+            [Rule(on=on("failed"), **ML), Rule(on=on("progress"), template=SHORT, **ML)],
+            SHORT,
+            id="what it shows goes first",
+        ),
+        pytest.param(
+            half(), [Rule(on=on("progress"), template=SHORT, notify=("ml",))], None, id="where no card is kept"
+        ),
+        pytest.param(
+            half(),
+            [Rule(on=on("progress"), template=SHORT, match=Match(orgs=frozenset({"legal"})), **ML)],
+            None,
+            id="of another organisation",
+        ),
+        pytest.param(
+            half(status=Status.FAILED),
+            [Rule(on=on("failed"), template=SHORT, **ML), Rule(**ML)],
+            SHORT,
+            id="of its end",
+        ),
+    ],
+)
+def test_whose_words_a_card_has(of: Job, rules: list[Rule], expected: MessageTemplate | None) -> None:
+    assert card_template(tracked(of), "ml", rules, {}) == expected

@@ -20,6 +20,7 @@ from monitor.domain.news import EventType, Subject, SubjectKind, job_subject, pa
         (Subject(kind=SubjectKind.BUDGET, org=None, id="search/2026-11"), "budget:search/2026-11"),
         (Subject(kind=SubjectKind.SHUTDOWN, org="research", id="2027-01-14"), "research/shutdown:2027-01-14"),
         (Subject(kind=SubjectKind.ORGANIZATION, org="research", id="outage"), "research/outage"),
+        (Subject(kind=SubjectKind.NOTIFIER, org=None, id="ops/outage"), "notifier:ops/outage"),
         (job_subject("research", "outage"), "research/job:outage"),
         (job_subject("research", "shutdown:2027-01-14"), "research/job:shutdown:2027-01-14"),
         (job_subject("research", "job:batch:batch_1"), "research/job:job:batch:batch_1"),

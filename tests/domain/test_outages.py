@@ -110,7 +110,7 @@ def test_an_outage_says_since_when_and_what_was_said() -> None:
     assert (message.type, message.event_type, message.severity) == ("finetune.org.down", "org_down", Severity.BAD)
     assert (message.at, message.subject) == (NOON, outage_subject("research"))
     assert message.facts == (
-        ("Organisation", "research"), ("Provider", "openai"), ("Last seen", "11:40 UTC"),
+        ("Organisation", "research"), ("Provider", "openai"), ("Last seen", "11:40 UTC, 20m ago"),
     )  # fmt: skip
     assert json.loads(message.data or "") == {
         "org": "research", "provider": "openai", "labels": {"team": "search"}, "last_success": "2026-11-22T11:40:00Z",
@@ -133,7 +133,7 @@ def test_its_end_says_nothing_of_the_trouble() -> None:
     ("ended", "meanwhile"),
     [
         ({}, "no job ended"),
-        ({Status.SUCCEEDED: 1200, Status.FAILED: 1}, "jobs ended: 1,200 succeeded, 1 failed"),
+        ({Status.SUCCEEDED: 1200, Status.FAILED: 1}, "1,201 jobs ended: 1,200 succeeded, 1 failed"),
     ],
 )
 def test_its_end_says_how_long_it_was_and_what_was_missed(ended: dict[Status, int], meanwhile: str) -> None:
@@ -162,7 +162,7 @@ def test_an_organisation_that_never_answered_says_so() -> None:
     assert found is not None
     message = found.deliveries[0].message
     assert message.title == "research cannot be watched"
-    assert message.facts[-1] == ("Last seen", "not yet")
+    assert message.facts[-1] == ("Last seen", "never")
     assert json.loads(message.data or "")["last_success"] is None
 
 

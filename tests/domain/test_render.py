@@ -1,6 +1,7 @@
 """What is told, and that it has the shape of the contract."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -344,8 +345,18 @@ def test_durations_for_people(time: timedelta, text: str) -> None:
 
 def test_what_the_curve_says_is_told() -> None:
     verdict = Verdict(kind=VerdictKind.OVERFITS, text="Overfits since step 40.", since_step=40, best_step=40)
-    message = render(moved(Status.FAILED), tracked(FAILED, verdict=verdict), EventType.FAILED, Labelling())
-    assert ("Verdict", "Overfits since step 40.") in message.facts
+    ended = trained(
+        replace(FAILED, status=Status.SUCCEEDED), latest=Metrics(step=90, train_loss=0.61234, valid_loss=0.7)
+    )
+    kept = replace(verdict, best_checkpoint="ft:m:ckpt-step-40")
+    message = render(moved(Status.SUCCEEDED), tracked(ended, verdict=kept), EventType.SUCCEEDED, Labelling())
+    assert (message.severity, message.hint) == (Severity.WARNING, "Overfits since step 40.")
+    assert message.facts[-5:-1] == (
+        ("Final loss", "0.6123"),
+        ("Final validation loss", "0.7"),
+        ("Best step", "40"),
+        ("Best checkpoint", "ft:m:ckpt-step-40"),
+    )
     told = json.loads(message.data)["job"]["verdict"]
     assert (told["kind"], told["text"], told["since_step"], told["best_step"]) == (
         "overfits", "Overfits since step 40.", 40, 40,

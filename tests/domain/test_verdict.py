@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import inf, nan
+from itertools import accumulate
+from math import exp, inf, nan
 from random import Random
 from typing import Any
 
@@ -16,6 +17,7 @@ from monitor.domain.model import Metrics
 from monitor.domain.verdict import Verdict, VerdictKind, judge
 from tests.domain.curves import RealRun, real_run, real_runs
 
+Series = list[tuple[int, float]]
 BAD: set[VerdictKind | None] = {VerdictKind.BLEW_UP, VerdictKind.ENDED_WORSE}
 BY_PEOPLE: dict[str, set[VerdictKind | None]] = {
     "healthy": {None},
@@ -76,6 +78,44 @@ def test_every_tenth_step_is_enough(run: RealRun) -> None:
 @each_real_run
 def test_order_and_repetition_do_not_matter(run: RealRun) -> None:
     assert judge([*reversed(run.points), *run.points]) == judge(run.points)
+
+
+def scaled(points: Series, by: float) -> Series:
+    return [(step, by * loss) for step, loss in points]
+
+
+def blurred(points: Series, by: float) -> Series:
+    dice = Random(len(points))
+    return [(step, loss * exp(dice.gauss(0, by))) for step, loss in points]
+
+
+def smoothed(points: Series, by: float) -> Series:
+    """As some vendors report it: a running mean that forgets."""
+    means = accumulate((loss for _, loss in points), lambda mean, loss: by * mean + (1 - by) * loss)
+    return [(step, mean) for (step, _), mean in zip(points, means, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("train", "evals"),
+    [
+        pytest.param(lambda of: scaled(of, 0.1), lambda of: scaled(of, 0.1), id="another unit"),
+        pytest.param(lambda of: scaled(of, 9.0), lambda of: scaled(of, 9.0), id="a larger one"),
+        pytest.param(lambda of: blurred(of, 0.03), lambda of: blurred(of, 0.002), id="more noise"),
+        pytest.param(lambda of: smoothed(of, 0.9), lambda of: of, id="smoothed"),
+        pytest.param(lambda of: of[: len(of) * 9 // 10], lambda of: of[: len(of) * 9 // 10], id="a tenth shorter"),
+        pytest.param(lambda of: of, lambda of: of[::-3][::-1], id="a third of the evaluations"),
+        pytest.param(lambda of: [(step, round(loss, 2)) for step, loss in of], lambda of: of, id="two digits"),
+    ],
+)
+def test_thresholds_do_not_hang_on_what_a_run_was_measured_with(
+    train: Callable[[Series], Series], evals: Callable[[Series], Series]
+) -> None:
+    for run in real_runs():
+        curve = train([*enumerate(run.train_loss, 1)])
+        points = [Metrics(step=step, train_loss=loss) for step, loss in curve]
+        points += [Metrics(step=step, valid_loss=loss) for step, loss in evals([*run.evals])]
+        expected = BY_PEOPLE[run.kind] | (BAD if run.kind in ("diverges", "half-precision") else set())
+        assert kind(judge(points)) in expected | ({None} if run.name == "spikes-1" else set()), run.name
 
 
 @pytest.mark.parametrize("value", [nan, inf, -inf, None])

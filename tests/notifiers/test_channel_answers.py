@@ -200,8 +200,8 @@ async def test_a_real_alertmanager_fires_and_resolves(tmp_path: Path) -> None:
 
         await target.send(stalled, attempt(at=at))
         fired = await told("FinetuneJobStalled", "firing")
-        assert fired["annotations"]["summary"] == "⚠️ support-bot failed · research"
+        assert fired["annotations"]["summary"] == "support-bot failed · research"
         await target.send(moving, attempt(at=at))
         await told("FinetuneJobStalled", "resolved")
         await target.send(hostile, attempt(at=at))
-        assert (await told("FinetuneJobFailed", "firing"))["annotations"]["summary"] == "❌ <b>{{ . }} · research"
+        assert (await told("FinetuneJobFailed", "firing"))["annotations"]["summary"] == "<b>{{ . }} · research"

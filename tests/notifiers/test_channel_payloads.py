@@ -107,7 +107,7 @@ def assert_discord(sealed: Message, of: Attempt) -> None:
         assert units(posted["content"]) <= 2000
         return
     (embed,) = posted["embeds"]
-    counted = [embed["title"], embed["description"], embed["footer"]["text"]]
+    counted = [embed["title"], embed["description"], embed.get("footer", {}).get("text", "")]
     counted += [text for one in embed["fields"] for text in (one["name"], one["value"])]
     assert sum(map(units, counted)) <= 6000
     assert units(embed["title"]) <= 256
@@ -173,13 +173,11 @@ def test_a_megabyte_in_every_field_is_cut_to_what_the_vendor_takes(channel: str,
 def test_a_card_of_teams_tells_what_happened() -> None:
     (attachment,) = content(TEAMS.post(message(monitor_url="http://10.0.0.1/jobs/x"), attempt()))["attachments"]
     said = [text for key, text in texts(attachment["content"]["body"]) if key == "text"]
-    assert said == [
+    assert (said[0], said[-3:]) == (
         "❌ support-bot failed · research",
-        "Model gpt-4o-mini · Duration 31m · Trained tokens 100,000 · Cost $2.40",
-        "server_error: it broke",
-        "Create the job again.",
-        "ftjob-abc",
-    ]
+        ["server_error: it broke", "Create the job again.", "ftjob-abc"],
+    )
+    assert "".join(said[1:-3]) == "Model gpt-4o-mini · Duration 31m · Trained tokens 100,000 · Cost $2.40"
     assert [action["url"] for action in attachment["content"]["actions"]] == [
         "http://10.0.0.1/jobs/x",
         "https://platform.openai.com/finetune/ftjob-abc",
@@ -208,8 +206,14 @@ def test_an_edit_of_discord_is_of_the_message_that_was_posted() -> None:
 @pytest.mark.parametrize(
     ("event", "action"),
     [
-        *((event, "trigger") for event in ("failed", "stalled", "gone", "paused", "budget", "shutdown", "org_down")),
-        *((event, "resolve") for event in ("succeeded", "moving", "started", "resumed", "cancelled", "org_up")),
+        *(
+            (event, "trigger")
+            for event in ("failed", "stalled", "gone", "paused", "budget", "shutdown", "org_down", "notifier_down")
+        ),
+        *(
+            (event, "resolve")
+            for event in ("succeeded", "moving", "started", "resumed", "cancelled", "org_up", "notifier_up")
+        ),
     ],
 )
 def test_an_incident_begins_with_trouble_and_ends_with_its_end(event: str, action: str) -> None:

@@ -49,25 +49,20 @@ def shown_in_slack(message: Message) -> str:
 def test_a_budget_in_the_terminal() -> None:
     assert card(budget(), attempt(), width=80) == (
         "▲ Budget search is at 82 % ($410 of $500 this month)        2026-11-23 09:30:00Z\n"
-        "  Budget              search\n"
-        "  Period              2026-11\n"
-        "  Threshold           80 %\n"
-        "  Limit               $500\n"
-        "  Spent               $410\n"
-        "  Ended jobs          $300\n"
-        "  Active jobs (est.)  $110\n"
+        "  Period         2026-11\n"
+        "  Threshold      80 %\n"
+        "  Finished jobs  $300\n"
+        "  Active jobs    about $110\n"
         "\n"
     )
 
 
 def test_a_shutdown_in_the_terminal_is_told_to_its_last_word() -> None:
     lines = card(shutdown(12), attempt(), width=80).splitlines()
-    assert lines[:5] == [
+    assert lines[:3] == [
         "▲ 12 fine-tuned models of research stop on 14 January       2026-11-23 09:30:00Z",
         "  2027, in 52 days",
-        "  Organisation  research",
-        "  Stops on      14 January 2027",
-        "  Days left     52",
+        "  Base model  gpt-4o-mini-2024-07-18: 12 models",
     ]
     assert sum(line.startswith("  Model") for line in lines) == 12
     assert all(len(line) <= 80 for line in lines)
@@ -82,7 +77,7 @@ def in_slack(message: Message) -> list[str]:
 def test_a_budget_in_slack_is_one_line_of_figures_and_leads_to_no_job() -> None:
     title, facts = in_slack(budget())
     assert title == "*⚠️ Budget search is at 82 % ($410 of $500 this month)*"
-    assert "Spent $410 · Ended jobs $300" in facts
+    assert "*Finished jobs* $300 · *Active jobs* about $110" in facts
     assert "At the provider" not in shown_in_slack(budget())
 
 
@@ -90,9 +85,9 @@ def test_a_shutdown_in_slack_lists_its_models_as_code() -> None:
     title, facts, models, hint = in_slack(shutdown(40))
     assert "Before that day, fine-tune a base model that remains" in hint
     assert title.startswith("*⚠️ 40 fine-tuned models of research stop on 14 January 2027, in 52 days")
-    assert "Days left 52" in facts
+    assert "*Base model* gpt-4o-mini-2024-07-18: 40 models" in facts
     listed = models.splitlines()
-    assert listed[0].startswith("Model `ft:gpt-4o-mini-2024-07-18:acme:bbb")
+    assert listed[0].startswith("*Model* `ft:gpt-4o-mini-2024-07-18:acme:bbb")
     assert re.fullmatch(r"and \d+ more", listed[-1])
     assert ":019" in payload(shutdown(40), attempt())["text"]
 

@@ -75,11 +75,15 @@ def test_whatever_the_text_slack_takes_it(sealed: Any, repeated: bool) -> None:
 
 
 def assert_inert(markup: str) -> None:
-    """Nothing in Slack's markup links, mentions or formats but our own links, our bold title and code."""
+    """Nothing in Slack's markup links, mentions or formats but our own links, our bold title and labels, and code."""
+    if markup.startswith("```"):
+        assert re.fullmatch(r"```(?:[^`<>&]|&(?:amp|lt|gt);)+```", markup, re.DOTALL)
+        return
     link = r"<https?://[^<>|\s]+\|"
     title = re.fullmatch(rf"\*(?:{link}(.*)>|(.*))\*", markup, re.IGNORECASE)
     bare = title[1] or title[2] if title else re.sub(rf"{link}At the provider>", "", markup, flags=re.IGNORECASE)
     bare = re.sub(r"`[^`]+`", "", bare)
+    bare = re.sub(r"(^|\n| · )\*(?!\u200b)(?:[^*\n]|\*\u200b)+\*(?= )", r"\1", bare)
     assert not re.search(r"[<>]|&(?!(amp|lt|gt);)", bare)
     assert not re.search(r"[*_~`](?!\u200b)|:[\w+-]+:", bare)
 
@@ -133,8 +137,8 @@ def test_it_tells_what_happened_at_a_glance() -> None:
     assert head["text"]["text"] == (
         "*<http://10.0.0.1:10877/jobs/research/ftjob-abc|❌ support-bot failed · research>*"
     )
-    assert facts["text"]["text"] == "`gpt-4o-mini` · Duration 31m · Trained tokens 100,000 · Cost $2.40"
-    assert error["text"]["text"] == "server_error: it broke"
+    assert facts["text"]["text"] == "`gpt-4o-mini` · *Duration* 31m · *Trained tokens* 100,000 · *Cost* $2.40"
+    assert error["text"]["text"] == "```server_error: it broke```"
     assert hint["text"]["text"] == "Create the job again."
     assert [one["text"] for one in context["elements"]] == [
         "`ftjob-abc`",
@@ -154,7 +158,7 @@ def test_nothing_is_said_twice() -> None:
 def test_each_line_of_a_list_begins_with_its_label_once() -> None:
     facts = (("Failed", "a · 31m"), ("Failed", "b · 5m"), ("Model", "ft:a"), ("Model", "ft:b"))
     lines = "\n".join(one["text"] for one in texts(payload(message(facts=facts), attempt()))).split("\n")
-    assert {"Failed a · 31m", "Failed b · 5m", "Model `ft:a`", "Model `ft:b`"} <= set(lines)
+    assert {"*Failed* a · 31m", "*Failed* b · 5m", "*Model* `ft:a`", "*Model* `ft:b`"} <= set(lines)
 
 
 def test_without_a_page_of_ours_the_title_leads_to_the_provider() -> None:

@@ -33,7 +33,7 @@ async def test_what_ends_together_is_one_message_with_a_key_of_its_own(opening: 
         assert await claim(store, 29 * SECOND) == []
         (one,) = await claim(store, 30 * SECOND)
         assert (one.key, one.others) == ("research/job-00/1+19@ops", 19)
-        assert one.delivery.message.title == "20 jobs: 20 succeeded"
+        assert one.delivery.message.title == "20 jobs succeeded"
         assert json.loads(one.delivery.message.data)["count"] == 20
         assert await claim(store, 30 * SECOND) == []
         assert await store.outbox.delivered(one, reference="ts")

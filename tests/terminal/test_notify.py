@@ -374,3 +374,76 @@ async def test_what_changes_something_is_asked_for_by_a_post_without_a_body() ->
     (request,) = requests
     assert request.splitlines()[0] == "POST /-/replay?since=1h&notifier=a+b&dry_run=true HTTP/1.1"
     assert "Content-Length: 0" in request.splitlines()
+
+
+FULL = """organizations:
+  - {name: research, provider: openai, api_key: sk-proj-0123456789abcdef}
+notifiers:
+  - {name: bot, type: slack, token: xoxb-0123456789, channel: "#all"}
+  - {name: pager, type: pagerduty, routing_key: 0123456789abcdef0123456789abcdef}
+  - {name: out, type: console}
+mute_times:
+  always:
+    timezone: Europe/Berlin
+    windows:
+      - {days: [mon, tue, wed, sat], from: "00:00", to: "24:00"}
+      - {days: [thu, fri, sun], from: "00:00", to: "24:00"}
+    except: [failed]
+templates:
+  short: {title: "{{ job.name or job.id }}: {{ event }}", text: "on {{ facts.Model }}"}
+routes:
+  - name: calm
+    on: [succeeded, failed, progress]
+    notify: [bot, pager]
+    group_wait: 30s
+    mute: [always]
+    template: short
+  - {on: [cancelled], notify: [out]}
+"""
+
+
+async def test_cards_groups_mutes_and_templates_are_explained_whole(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.yaml"
+    file.write_text(FULL)
+    async with site(tmp_path) as here:
+        await here.keep(tracked(job(name="support")))
+        command = ("notify", "explain", "research", "ftjob-1", "--config", str(file))
+        said = (await asked(here.port, *command)).stdout.splitlines()
+        found = json.loads((await asked(here.port, *command, "--json")).stdout)
+    assert said[2] == "  one message for each job, edited in place: bot"
+    grouped = "notifications to one notifier within 30s are sent as one message"
+    assert said[3] == f"  {grouped}, but for pager, which group by themselves"
+    windows = "mon–wed sat 00:00–24:00, thu fri sun 00:00–24:00 (Europe/Berlin), but for failed; now, until "
+    assert said[4].startswith(f"  muted during always: {windows}")
+    assert said[5:8] == [
+        "  rendered with the template short:",
+        "    title  {{ job.name or job.id }}: {{ event }}",
+        "    text   on {{ facts.Model }}",
+    ]
+    lines = {line.split()[0]: line for line in said if line.strip()}
+    assert "bot (route 1; in the thread of its card; held back until " in lines["succeeded"]
+    assert lines["failed"].endswith(
+        "bot (route 1; in the thread of its card; with others within 30s; template short), "
+        "pager (route 1; template short)"
+    )
+    assert lines["cancelled"] == "cancelled  out"
+    plain = {"route": 1, "held_until": None, "template": "short", "mention": None}
+    assert found["deliveries"]["failed"] == [
+        plain | {"to": "bot", "card": True, "group_wait": "30s"},
+        plain | {"to": "pager", "card": False, "group_wait": None},
+    ]
+    assert found["deliveries"]["succeeded"][0]["held_until"] is not None
+
+
+async def test_a_card_and_a_group_are_rendered_as_they_would_be_sent(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.yaml"
+    file.write_text(FULL)
+    card = await asked(1, "notify", "render", "bot", "--event", "progress", "--config", str(file))
+    assert "sample: progress" in json.loads(card.stdout)["text"]
+    group = await asked(1, "notify", "render", "bot", "--event", "failed", "--together", "3", "--config", str(file))
+    assert "3 jobs" in json.loads(group.stdout)["text"]
+    assert group.stderr == "bot: in the thread of its card; with others within 30s; template short\n"
+    none = await asked(1, "notify", "render", "out", "--event", "failed", "--config", str(file))
+    assert none.stderr == "out: no route brings this event there\n"
+    both = await asked(1, "notify", "render", "bot", "--event", "progress", "--together", "3", "--config", str(file))
+    assert (both.exit_code, "a card is about one job" in both.stderr) == (2, True)

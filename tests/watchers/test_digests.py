@@ -141,13 +141,13 @@ async def test_a_digest_says_what_ended_failed_cost_runs_and_stops(tmp_path: Pat
         await watcher(store, clock).check_once(clock.time)
         (claimed,) = await store.outbox.claim("ml", owner="me", limit=9, lease=HOUR)
     message = claimed.delivery.message
-    assert message.title == "Digest weekly: 5 jobs ended, 4 failed, $120.50"
+    assert message.title == "Digest weekly: 5 jobs finished, 4 failed, $120.50"
     assert message.facts == (
         ("Period", "2026-11-23 09:00 to 2026-11-30 09:00 (Europe/Berlin)"),
-        ("Ended", "4 failed, 1 succeeded"),
-        ("Failed by provider", "f-9 (research), f-7 (research), f-5 (research) and 1 more"),
+        ("Finished", "4 failed, 1 succeeded"),
+        ("Failed: provider", "f-9 (research), f-7 (research), f-5 (research) and 1 more"),
         ("Cost", "$120.50, $107 in the period before"),
         ("Running", "1 job, about $40"),
-        ("Stops soon", "ft:m (research) on 2026-12-20"),
+        ("Stops soon", "ft:m (research) on 20 December 2026"),
     )
     assert json.loads(message.data)["cost_before"] == "107.00"

@@ -254,7 +254,7 @@ async def test_an_end_names_the_best_checkpoint_though_events_name_it_later(tmp_
         assert verdict.best_step == 10
         assert (verdict.best_checkpoint or "").startswith("ft:gpt-4o-mini") is reachable
         facts = dict(changes[0].deliveries[0].message.facts)
-        assert facts["Best"] == (f"step 10, checkpoint {verdict.best_checkpoint}" if reachable else "step 10")
+        assert (facts["Best step"], facts.get("Best checkpoint")) == ("10", verdict.best_checkpoint)
 
 
 async def test_a_paused_job_is_told_paused_and_resumed(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ async def test_an_outage_is_told_after_a_quarter_of_an_hour_and_its_end_at_once(
     }
     assert (up.type, up.event_type, up.severity) == ("finetune.org.up", "org_up", Severity.GOOD)
     assert (up.title, up.error) == ("research is watched again", None)
-    assert up.facts[2:] == (("Down for", "1h 18m, since 12:02 UTC"), ("Meanwhile", "jobs ended: 2 failed"))
+    assert up.facts[2:] == (("Down for", "1h 18m, since 12:02 UTC"), ("Meanwhile", "2 jobs ended: 2 failed"))
 
 
 @pytest.mark.fault("P21")

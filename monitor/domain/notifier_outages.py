@@ -1,0 +1,144 @@
+"""News of a notifier that accepts nothing for a while, and that it does again: told by the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from monitor.domain.news import OUTAGE, EventType, Message, News, Severity, Subject, SubjectKind, json_text, with_page
+from monitor.domain.render import clock_time, moment, span
+from monitor.domain.routing import Match, Rule, address, route
+
+_EVENTS: Final = (EventType.NOTIFIER_UP, EventType.NOTIFIER_DOWN)  # by the number of the news: odd is down
+_LOOK_AT: Final = (
+    "Look at its address, its credential and its server, and try it: finetune-monitor notify test {name}. What waits "
+    "goes out by itself once it works."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifierBacklog:
+    """What waits for one notifier, by the clock of the store."""
+
+    name: str
+    at: datetime
+    """When this was so."""
+    waiting: int = 0
+    """Deliveries that are not held back."""
+    failing_since: datetime | None = None
+    """When the oldest of those that failed at least once was enqueued; None where none did."""
+    reason: str | None = None
+    """Why the last attempt failed."""
+    answer: str | None = None
+    """What the target answered to it, redacted."""
+    last_delivered: datetime | None = None
+    """When it accepted something last; None where it never has."""
+
+    def down_since(self, patience: timedelta) -> datetime | None:
+        """Since when it accepts nothing, where that is longer than `patience` and something fails as long; else None.
+
+        A delivery that fails for itself while others go out is no trouble of the notifier: it has its own end.
+        """
+        if self.failing_since is None:
+            return None
+        since = max(filter(None, (self.failing_since, self.last_delivered)))
+        return since if self.at - since >= patience else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutagePolicy:
+    """What the operator wants of notifiers that are down."""
+
+    patience: timedelta = timedelta(minutes=15)
+    """For how long a notifier accepts nothing before it is announced: most faults pass."""
+    monitor_url: str = ""
+    """Where our own page is, without a trailing slash; empty where that is not known."""
+
+
+def notifier_subject(name: str) -> Subject:
+    """A notifier as the subject of outages."""
+    return Subject(kind=SubjectKind.NOTIFIER, org=None, id=f"{name}/{OUTAGE}")
+
+
+def down_since(name: str, notified: Mapping[str, str | None]) -> datetime | None:
+    """Since when a notifier is announced as down; None where it is not."""
+    subject = notifier_subject(name)
+    seq = subject.last_seq(notified)
+    at = notified.get(f"{subject.key}/{seq}") if seq % 2 else None
+    return datetime.fromisoformat(at) if at is not None else None
+
+
+def notifier_news(
+    backlog: NotifierBacklog,
+    rules: Iterable[Rule],
+    notified: Mapping[str, str | None],
+    *,
+    policy: OutagePolicy,
+    down: Collection[str] = (),
+    now: datetime,
+) -> News | None:
+    """That the notifier is down, where the last news was that it is up or there was none; and the reverse.
+
+    The news is numbered, so that a restart knows which was the last: `notified` has the ids of earlier news, and of an
+    outage its beginning. It goes to the rules on `notifier_down` or `notifier_up` that have no conditions, since a
+    notifier belongs to no organisation; never to the notifier itself, nor to those that are `down` as well. While some
+    rule is on either, it is numbered though it has no recipient.
+    """
+    wanted = [rule for rule in rules if rule.on.intersection(_EVENTS) and rule.match == Match()]
+    name, lost = backlog.name, down_since(backlog.name, notified)
+    begun = backlog.down_since(policy.patience) if lost is None else None
+    accepted = backlog.last_delivered if lost is not None else None
+    if not wanted or (begun is None and (lost is None or accepted is None or accepted <= lost)):
+        return None
+    subject = notifier_subject(name)
+    seq = subject.last_seq(notified) + 1
+    message = with_page(_message(backlog, subject, _EVENTS[seq % 2], begun or lost or now), policy.monitor_url)
+    routed = route((_EVENTS[seq % 2],), wanted, lambda _: True, now=now)
+    others = {to: recipient for to, recipient in routed.items() if to.partition("#")[0] not in (name, *down)}
+    deliveries = (address(subject, seq, to, recipient, message) for to, recipient in others.items())
+    judged_by = begun.isoformat(timespec="milliseconds") if begun is not None else None
+    return News(subject=subject, seq=seq, judged_by=judged_by, deliveries=tuple(deliveries))
+
+
+def _message(backlog: NotifierBacklog, subject: Subject, event: EventType, since: datetime) -> Message:
+    name, up = backlog.name, event is EventType.NOTIFIER_UP
+    return Message(
+        type=subject.type_of(event),
+        at=backlog.at,
+        title=f"Notifications to {name} go out again" if up else f"Notifications to {name} are not getting through",
+        severity=Severity.GOOD if up else Severity.BAD,
+        subject=subject,
+        event_type=event,
+        facts=tuple(_facts(backlog, since, up=up)),
+        error=None if up else ": ".join(filter(None, (backlog.reason, backlog.answer))) or None,
+        hint=None if up else _LOOK_AT.format(name=name),
+        data=json_text({"notifier": _view(backlog, since, up=up)}),
+    )
+
+
+def _facts(backlog: NotifierBacklog, since: datetime, *, up: bool) -> Iterator[tuple[str, str]]:
+    yield "Down for", f"{span(_away(backlog, since, up=up))}, since {clock_time(since, backlog.at)}"
+    waiting = f"{backlog.waiting:,} notification{'' if backlog.waiting == 1 else 's'}"
+    yield "Still waiting" if up else "Waiting", waiting if backlog.waiting else "none"
+    if not up:
+        last = backlog.last_delivered
+        yield "Last delivered", clock_time(last, backlog.at) if last is not None else "never"
+
+
+def _view(backlog: NotifierBacklog, since: datetime, *, up: bool) -> dict[str, object]:
+    return {
+        "name": backlog.name,
+        "down_since": moment(since),
+        "down_seconds": round(_away(backlog, since, up=up).total_seconds()),
+        "last_delivered": moment(backlog.last_delivered),
+        "waiting": backlog.waiting,
+        "reason": None if up else backlog.reason,
+        "answer": None if up else backlog.answer,
+    }
+
+
+def _away(backlog: NotifierBacklog, since: datetime, *, up: bool) -> timedelta:
+    until = backlog.last_delivered if up else None
+    return (until or backlog.at) - since

@@ -1,0 +1,1 @@
+"""Pictures of every message in every channel, drawn of what the receivers are sent: `make messages`."""

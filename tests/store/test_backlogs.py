@@ -1,0 +1,48 @@
+"""What waits for a notifier, as the store knows it: what fails, since when, and what was accepted last."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from monitor.domain.news import Hold
+from monitor.domain.notifier_outages import NotifierBacklog
+from tests.builders import MINUTE, NOON
+from tests.store.conftest import Claim, Opening
+from tests.store.samples import StillClock, delivery, letters
+
+
+async def test_only_what_failed_counts_and_only_troubled_notifiers_are_looked_at(
+    opening: Opening, claim: Claim, clock: StillClock
+) -> None:
+    held = replace(delivery("held"), hold=Hold(group="until", until=NOON + 60 * MINUTE))
+    async with opening() as store:
+        await store.jobs.commit(letters(delivery("a"), delivery("b"), held, delivery("c", notifier="mail")))
+        assert await store.outbox.backlogs(["ops", "mail"], down=[]) == {}
+        first, second = await claim(store)
+        await store.outbox.postpone(first, 30 * MINUTE, reason="unreachable")
+        clock.time += MINUTE / 2
+        assert await store.outbox.delivered(second)
+        found = await store.outbox.backlogs(["ops", "mail"], down=["mail"])
+    assert found == {
+        "ops": NotifierBacklog(
+            name="ops",
+            at=NOON + MINUTE / 2,
+            waiting=1,
+            failing_since=NOON,
+            reason="unreachable",
+            last_delivered=NOON + MINUTE / 2,
+        ),
+        "mail": NotifierBacklog(name="mail", at=NOON + MINUTE / 2, waiting=1),
+    }
+
+
+async def test_the_last_failure_says_why(opening: Opening, claim: Claim, clock: StillClock) -> None:
+    async with opening() as store:
+        await store.jobs.commit(letters(delivery("a"), delivery("b")))
+        first, second = await claim(store)
+        await store.outbox.postpone(first, timedelta(hours=1), reason="server_error", answer="502 bad gateway")
+        clock.time += MINUTE / 2
+        await store.outbox.postpone(second, timedelta(hours=1), reason="unauthorized", answer="403 no")
+        found = await store.outbox.backlogs(["ops"], down=[])
+    assert (found["ops"].reason, found["ops"].answer, found["ops"].waiting) == ("unauthorized", "403 no", 2)
