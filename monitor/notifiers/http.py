@@ -6,6 +6,8 @@ asks the channel what the answer means, and redacts what it keeps of it.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -259,7 +261,8 @@ def _unanswered(error: Exception, *, sent: bool) -> SendError:
         return SendError(FailureKind.TRANSIENT, "tls", f"TLS failed: {type(error).__name__}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return SendError(FailureKind.TRANSIENT, "unreachable", "the host name has no address")
-    text = (refused.strerror if refused is not None else None) or type(error).__name__
+    code = (refused.errno if refused is not None else None) or 0  # asyncio's own words repeat the address
+    text = os.strerror(code).lower() if code in errno.errorcode else type(error).__name__
     return SendError(FailureKind.TRANSIENT, "unreachable", f"cannot connect: {text}"[:200])
 
 

@@ -29,7 +29,7 @@ _SMALL: Final = 256 * 1024  # bytes of an answer that are always had; a usual pa
 _FAILURES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientSSLError, "no TLS connection"),
     (aiohttp.ClientConnectorDNSError, "the host name does not resolve"),
-    (aiohttp.ClientConnectorError, "no connection"),
+    (aiohttp.ClientConnectorError, "cannot connect"),
     (aiohttp.ServerDisconnectedError, "the connection broke before an answer"),
     (aiohttp.ClientOSError, "the connection broke before an answer"),
     (aiohttp.ClientPayloadError, "the answer broke off"),

@@ -18,6 +18,7 @@ from monitor.simulator.openai.models import answer
 from monitor.simulator.openai.pages import cut
 from monitor.simulator.plan import Ending, Run
 from monitor.simulator.server import Bucket
+from monitor.simulator.together import job_json
 from monitor.simulator.training import events
 from tests.simulator.conftest import NOON, HandClock
 
@@ -204,3 +205,29 @@ def test_a_pace_without_steps_takes_them_from_the_file(clock: HandClock) -> None
     for job in simulation.jobs(simulation.orgs[0]):
         batch = job.resolved["batch_size"]
         assert job.plan.total_steps == job.epochs * -(-job.dataset.examples // batch)
+
+
+def test_a_job_that_has_a_hiccup_stands_still_and_then_goes_on_also_through_a_pause() -> None:
+    clock = HandClock()
+    pace = Pace(validation=(5, 5), queue=(5, 5), step=(1, 1), evaluation=(5, 5), silence=(100, 100), steps=50)
+    simulation = Simulation(organisations(1), clock=clock, pace=pace)
+    (org,) = simulation.orgs
+    job = simulation.start_job(org, ending=Ending.HICCUP)
+    assert [job.plan.step(NOON + 10 + after) for after in (30, 60, 129, 131, 150)] == [30, 30, 30, 31, 50]
+    assert job.truth.finished_at == NOON + 10 + 50 + 100 + 5
+    clock.move(10 + 30 + 50)
+    simulation.pause(org, job.id)
+    resumed = simulation.resume(org, job.id)
+    assert [run.last for run in resumed.plan.runs] == [30, 50], "what was silent has had its silence"
+
+
+def test_the_past_may_be_of_chosen_methods_and_every_job_priced() -> None:
+    traffic = Traffic(history=60, methods=frozenset({"supervised", "dpo"}))
+    pace = Pace(unpriced=0.0).faster(2.0)
+    simulation = Simulation(
+        organisations(1, providers=("openai", "together")), clock=HandClock(), pace=pace, traffic=traffic
+    )
+    openai, together = simulation.orgs
+    assert {job.spec.method for job in simulation.jobs(openai)} == {"supervised", "dpo"}
+    begun = [job for job in simulation.jobs(together) if job.plan.started_at is not None]
+    assert all("total_price" in job_json(job, NOON, whole=False) for job in begun)
