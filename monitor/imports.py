@@ -1,4 +1,4 @@
-"""Imports of libraries without those that they would take along though nobody here needs them."""
+"""Imports libraries without optional dependencies that this program does not use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """What is imported meanwhile finds no modules of these names, unless they are loaded already.
+    """Make imports of these modules fail within the context, unless they are loaded already.
 
-    `None` in `sys.modules` says that there is none: https://docs.python.org/3/reference/import.html#the-module-cache
+    `None` in `sys.modules` makes an import raise ModuleNotFoundError:
+    https://docs.python.org/3/reference/import.html#the-module-cache
     """
     hidden = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # the import system takes None, its types do not
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # the import system accepts None, typeshed does not
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TextIO, cast
 
 from monitor.imports import without
 
-with without("rich", "colorama", "greenlet"):  # which it would load, wherever they are, for a terminal's sake
+with without("rich", "colorama", "greenlet"):  # structlog would load them if they are installed, for terminals
     import structlog
     from structlog.stdlib import ProcessorFormatter
     from structlog.typing import EventDict, FilteringBoundLogger, Processor

@@ -1,4 +1,4 @@
-"""Packs values that are much alike, such as the jobs of one organisation, into a tenth of their size."""
+"""Compresses similar values, such as the jobs of one organisation, to about a tenth of their size in memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import msgspec
 
 T = TypeVar("T")
 
-_WINDOW: Final = -13  # bits, and no header: a value refers to the pattern, up to 8 KiB of it
-_MEMORY: Final = 6  # of the compressor: what is cleared for each value
+_WINDOW: Final = -13  # zlib's wbits: a window of 8 KiB, which bounds the used part of the pattern; no header
+_MEMORY: Final = 6  # zlib's memLevel: a smaller one makes the initialisation for each value faster
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
 class Packer(Generic[T]):
-    """Packs each value by how it differs from the first. It takes about 15 µs, and 10 µs to have a job again."""
+    """Compresses values of one type with the first value as the dictionary.
+
+    For a job, `pack` takes about 15 µs and `unpack` about 10 µs.
+    """
 
     __slots__ = ("_kind", "_pattern")
 
@@ -26,14 +29,14 @@ class Packer(Generic[T]):
         self._pattern = b""
 
     def pack(self, value: T) -> bytes:
-        """The value in few bytes."""
+        """Encode and compress a value."""
         plain = _encode(value)
         self._pattern = self._pattern or plain
         stream = zlib.compressobj(1, zlib.DEFLATED, _WINDOW, _MEMORY, zlib.Z_DEFAULT_STRATEGY, self._pattern)
         return stream.compress(plain) + stream.flush()
 
     def unpack(self, packed: bytes) -> T:
-        """What was packed, equal to it in all that is compared."""
+        """The value that was packed. Fields that are excluded from comparison may differ."""
         plain = zlib.decompressobj(_WINDOW, zdict=self._pattern).decompress(packed)
         value: T = _decoder(self._kind).decode(plain)
         return value

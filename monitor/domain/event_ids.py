@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 RECENT: Final = 112
-"""How many ids are kept per job at least: more than a page of events has, so that each read meets a known event."""
-_SPARE: Final = RECENT - 100  # for events that are a little out of order
-_LONGEST: Final = 2000  # events of a page that are kept in mind at most, whatever a server sends
-_BYTES: Final = 6  # of a hash
+"""The least number of ids per job: more than a page of events has, so that each read meets a known event."""
+_SPARE: Final = RECENT - 100  # ids beyond those of a page, for events that come slightly out of order
+_LONGEST: Final = 2000  # the largest page of which all ids are kept
+_BYTES: Final = 6  # bytes of a hash
 _MASK: Final = (1 << 8 * _BYTES) - 1
 
 
@@ -38,17 +38,17 @@ class KnownIds:
 
 @dataclass(frozen=True, slots=True)
 class RecentIds:
-    """The ids of a job's newest events, newest last: at least RECENT, and as many as a read goes through.
+    """The ids of a job's newest events, newest last: RECENT of them, or more if a read goes through more events.
 
     Each id is kept as 48 bits of its hash. Python seeds the hash of strings anew in each process, so that nobody can
-    construct a collision; by chance, one new event in a trillion has the hash of one of a hundred known events.
+    construct a collision. The chance that a new event has the hash of one of a hundred known events is below 10⁻¹².
     """
 
     packed: bytes = b""
 
     @classmethod
     def of(cls, ids: Iterable[str], span: int = 0) -> RecentIds:
-        """Build the value from ids, given oldest first, for reads of `span` events."""
+        """Build the value from ids, given oldest first. `span` is the number of events that a read goes through."""
         return cls(b"".join(map(_hash, ids))[-_BYTES * _most(span) :])
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class RecentIds:
         return KnownIds(self.packed)
 
     def followed_by(self, ids: Iterable[str], span: int = 0) -> RecentIds:
-        """These ids followed by those of `ids` that are not known yet, for reads of `span` events."""
+        """These ids followed by those of `ids` that are not known yet. `span` is as in `of`."""
         known = self.lookup()
         fresh = b"".join(_hash(id_) for id_ in ids if id_ not in known)
         return RecentIds((self.packed + fresh)[-_BYTES * _most(span) :]) if fresh else self

@@ -105,18 +105,18 @@ class Observation:
 
     @property
     def ids(self) -> Collection[str]:
-        """The ids of the jobs."""
+        """The ids of the observed jobs."""
         return self.jobs.ids if isinstance(self.jobs, ManyJobs) else [job.id for job in self.jobs]
 
     def without(self, ids: Collection[str]) -> Observation:
-        """The same without the jobs that have these ids."""
+        """The same observation without the jobs with these ids."""
         if isinstance(self.jobs, ManyJobs):
             return replace(self, jobs=self.jobs.without(ids))
         return replace(self, jobs=tuple(job for job in self.jobs if job.id not in ids))
 
     @property
     def quiet(self) -> bool:
-        """Everything was read, and there is nothing to decide on: of an organisation that is known, nothing changes."""
+        """Whether everything was read and nothing has changed, if the organisation was seen before."""
         whole = self.listed and self.complete and self.trouble is None
         return whole and not (self.jobs or self.reads or self.missing or self.sizes or self.disputed or self.shift)
 
@@ -145,20 +145,20 @@ class Headway:
 
 
 class ManyJobs(Sequence[Job]):
-    """More jobs than one commit takes, oldest first, in a compact form from which each is built on demand."""
+    """More jobs than fit into one commit, oldest first, in a compact form. Each job is built on access."""
 
     @property
     @abstractmethod
     def ids(self) -> Collection[str]:
-        """The ids of all jobs, for which none has to be built."""
+        """The ids of all jobs, without building the jobs."""
 
     @abstractmethod
     def without(self, ids: Collection[str]) -> ManyJobs:
-        """The jobs that have other ids."""
+        """All jobs except those with these ids."""
 
 
 class Standing(Protocol):
-    """The part of a job's state that every poll needs of all jobs."""
+    """The part of a job's state that each poll needs of all jobs."""
 
     @property
     def status(self) -> Status:
@@ -294,11 +294,11 @@ class Tracked:
 
 
 class KeptJobs(Mapping[str, Tracked]):
-    """Jobs by id in a compact form, from which each is built when it is asked for."""
+    """Jobs by id in a compact form. Each job is built on access."""
 
     @abstractmethod
     def standings(self) -> Iterable[tuple[str, Standing]]:
-        """The standing of every job, for which none has to be built."""
+        """The standing of every job by id, without building the jobs."""
 
     @abstractmethod
     def of(self, kinds: Container[JobKind]) -> Mapping[str, Tracked]:
@@ -306,7 +306,7 @@ class KeptJobs(Mapping[str, Tracked]):
 
 
 def standings(jobs: Mapping[str, Tracked]) -> Iterable[tuple[str, Standing]]:
-    """The standing of every job, by id."""
+    """The standing of every job by id, without building jobs that are in a compact form."""
     return jobs.standings() if isinstance(jobs, KeptJobs) else jobs.items()
 
 
@@ -415,7 +415,7 @@ class Change:
     """Whether it completes a first sight of which a part was stored before."""
 
     def outline(self) -> Change:
-        """The change without the rows that it wrote: those of many changes are not kept in memory at once."""
+        """A copy without the written rows, so that the rows of many changes are not kept in memory."""
         return replace(self, tracked=(), events=(), deliveries=(), cards=(), counters=(), spendings=(), tuned=())
 
     @property

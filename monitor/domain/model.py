@@ -275,7 +275,7 @@ class Job:
     """The details of a batch; None for a fine-tuning job."""
 
     def outline(self) -> Job:
-        """By what it is known once it is over and nothing is asked about it any more; a tenth of its size."""
+        """A copy with only the fields that are needed of a finalized job, at a tenth of its size."""
         if self.metadata is _NONE:
             return self
         return Job(

@@ -9,7 +9,7 @@ from typing import Final
 MOST: Final = 1000
 """The most events that are kept of one job."""
 NEWEST: Final = 400
-"""The newest events, which are all kept."""
+"""The number of newest events that are always kept."""
 _OLD: Final = 400  # events that are kept before the newest: well below MOST, so that thinning is rare
 _LINES: Final = 300  # the most events without metrics among them
 _FIRST: Final = 20  # how many of these are from the beginning

@@ -286,7 +286,7 @@ class JobStore:
 
 
 def _evolved(known: Known, change: Change) -> Known:
-    """What `evolve` gives, with the jobs that did not change packed as they were."""
+    """As `evolve`, but jobs that did not change are not packed again."""
     jobs = known.jobs if isinstance(known.jobs, PackedJobs) else PackedJobs.pack(known.jobs.values())
     after = evolve(replace(known, jobs={}), change)
     return replace(after, jobs=jobs.changed(after.jobs, without={one.job.id for one in change.tracked}))
@@ -467,6 +467,6 @@ def _key(row: Any) -> Row:
 
 
 def _execute(connection: sa.Connection, statement: sa.Executable, rows: Iterable[Row]) -> None:
-    """Run the statement for each row. They are made as they are written: those of a large change are much at once."""
+    """Execute the statement for each row, in chunks, because all rows of a large change would take much memory."""
     for chunk in chunks(rows):
         connection.execute(statement, chunk)

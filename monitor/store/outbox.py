@@ -42,7 +42,7 @@ log = get_logger()
 _MS: Final = timedelta(milliseconds=1)
 _SKEW: Final = timedelta(minutes=1) // _MS
 """How far a stored time may be in the future, in milliseconds, before the clock counts as having been set back."""
-_AT_ONCE: Final = 100  # deliveries per statement: each may contain all that is known of a job
+_AT_ONCE: Final = 100  # deliveries per statement, because each may contain a whole job
 PAGE: Final = 200
 """The number of transitions in a page of a replay."""
 

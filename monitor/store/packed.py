@@ -1,4 +1,4 @@
-"""Jobs as they are kept between two looks at them: packed, each in a few hundred bytes instead of some thousand."""
+"""Keeps the known jobs of an organisation in memory in a packed form: a few hundred bytes each instead of thousands."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from monitor.domain.flow import KeptJobs, Standing, Tracked
 from monitor.domain.model import JobKind, kind_of
 from monitor.packing import Packer
 
-_UNPACKED: Final = 256  # jobs of all organisations that were used last: a look asks several times for one
+_UNPACKED: Final = 256  # unpacked jobs in the cache, for all organisations: a poll reads the same job several times
 
 
 class _PackedJob:
-    """A job and, beside it, where it stands."""
+    """A packed job with its standing, which can be read without unpacking it."""
 
     __slots__ = ("gone", "ids", "in_question", "packed", "status", "summary_only")
 
     def __init__(self, tracked: Tracked, packer: Packer[Tracked]) -> None:
         self.packed = packer.pack(replace(tracked, recent_ids=NONE_YET))
-        self.ids = tracked.recent_ids.packed  # there is nothing to be gained by packing hashes
+        self.ids = tracked.recent_ids.packed  # hashes cannot be compressed
         self.status = tracked.status
         self.gone = tracked.gone
         self.in_question = tracked.in_question
@@ -30,12 +30,12 @@ class _PackedJob:
 
     @property
     def active(self) -> bool:
-        """As in `Tracked`."""
+        """Whether the job is neither over nor gone from the provider."""
         return not self.status.final and not self.gone
 
 
 class PackedJobs(KeptJobs):
-    """The jobs of one organisation."""
+    """The packed jobs of one organisation, by id."""
 
     __slots__ = ("_jobs", "_packer")
 
@@ -63,11 +63,11 @@ class PackedJobs(KeptJobs):
         return id_ in self._jobs
 
     def keys(self) -> KeysView[str]:
-        """The ids."""
+        """The ids of the jobs."""
         return self._jobs.keys()
 
     def standings(self) -> Iterable[tuple[str, Standing]]:
-        """Where all of them stand."""
+        """The standing of every job, by id."""
         return self._jobs.items()
 
     def of(self, kinds: Container[JobKind]) -> PackedJobs:
@@ -75,7 +75,7 @@ class PackedJobs(KeptJobs):
         return PackedJobs({id_: one for id_, one in self._jobs.items() if kind_of(id_) in kinds}, self._packer)
 
     def changed(self, jobs: Mapping[str, Tracked], without: Iterable[str] = ()) -> PackedJobs:
-        """The same with these jobs as they are now, and without others."""
+        """A copy with some jobs added or replaced, and others removed. Unchanged jobs are not packed again."""
         kept = self._jobs.copy()
         for id_ in without:
             kept.pop(id_, None)

@@ -92,7 +92,7 @@ job = sa.Table(
     sa.Index("job_model", "org", "model", "created_at"),
     sa.Index("job_status", "org", "status", "created_at", "id"),
     sa.Index("job_in_status", "status", "created_at", "org", "id"),
-    sa.Index("job_finalized", "org", "finalized", "id", "status"),  # all that a start reads of finished jobs
+    sa.Index("job_finalized", "org", "finalized", "id", "status"),  # covers the query for finished jobs at the start
     sa.Index("job_ended", "ended_at"),
     sa.Index("job_basis", "basis", "org", "model"),
 )
