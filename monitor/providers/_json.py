@@ -220,7 +220,7 @@ class Memo(Generic[T]):
 def unknown(known: Container[str], response: Response, parse: Parser[T]) -> ParsedPage[T] | None:
     """Parse only the items whose ids are not in `known`: a `FastPath`."""
     try:
-        parts = _parts(response.body)
+        parts = _bounded_parts(response)
         ids = [item.id for item in _identified(parts[_KEY])]
         if not (ids and ids[-1]):
             return None
@@ -245,11 +245,18 @@ def _split(response: Response) -> tuple[Object, list[msgspec.Raw]]:
 
     Raises ValueError or KeyError for irregular pages.
     """
-    parts = _parts(response.body)
+    parts = _bounded_parts(response)
     raws = _items(parts[_KEY])
-    if len(raws) > _MOST_ITEMS or response.body.count(b",") > _MOST_VALUES:
-        raise ValueError("the page is too large")
+    if len(raws) > _MOST_ITEMS:
+        raise ValueError("the page has too many items")
     return _envelope(parts), raws
+
+
+def _bounded_parts(response: Response) -> Mapping[str, msgspec.Raw]:
+    """The raw values of a page by their keys. Raises ValueError, before anything is decoded, for a page of too many."""
+    if response.body.count(b",") > _MOST_VALUES:
+        raise ValueError("the page has too many values")
+    return _parts(response.body)
 
 
 def _envelope(parts: Mapping[str, msgspec.Raw]) -> Object:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,3 +93,19 @@ def test_what_is_remembered_of_an_item_is_forgotten_when_there_is_another_secret
     assert [name(), name()] == ["sk-0123456789abcdef"] * 2
     redactor.add(["sk-0123456789abcdef"])
     assert [name(), name()] == [MASK] * 2
+
+
+@pytest.mark.parametrize("fast_path", [Memo(Job).page, partial(unknown, frozenset({"a"}))], ids=["memo", "unknown"])
+@pytest.mark.parametrize("item", [b"[]", b'{"id":"a"}', b'{"":{}}'])
+def test_a_page_of_far_too_many_values_is_refused_before_anything_is_decoded(
+    fast_path: FastPath[Any], item: bytes
+) -> None:
+    content = b'{"data":[' + (item + b",") * 500_000 + item + b"]}"
+    tracemalloc.start()
+    try:
+        answer = read(content, lambda item: "bad_id", fast_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer == "the answer has more than 400000 values"
+    assert peak < 1_000_000
