@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-SAYS = "from monitor.app import descriptors; print(descriptors.claim())"
+SAYS = "from monitor.app import descriptors; print(descriptors.raise_limit())"
 
 
 @pytest.mark.parametrize(

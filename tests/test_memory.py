@@ -15,7 +15,7 @@ MAPPED = """
 import ctypes, sys
 from monitor.app import memory
 if sys.argv[1] == "settled":
-    memory.settle()
+    memory.configure_malloc()
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in
         ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")]
@@ -39,7 +39,7 @@ def test_a_large_block_is_a_mapping_of_its_own_even_after_larger_ones(how: str, 
 HOLES = """
 import sys
 from monitor.app import memory
-memory.settle()
+memory.configure_malloc()
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4
 blocks = [bytes(30_000) for _ in range(3_000)]

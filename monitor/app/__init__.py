@@ -22,8 +22,8 @@ __all__ = ["exit_code", "run", "start"]
 
 def start(settings: Settings, warnings: tuple[LocatedIssue, ...], read_again: Read) -> int:
     """Run the daemon. Returns 0 after SIGTERM or SIGINT, and 1 if it could not start or has lost its database."""
-    memory.settle()
-    descriptors.claim()
+    memory.configure_malloc()
+    descriptors.raise_limit()
     redactor = Redactor()
 
     def adopt(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 _ENOUGH: Final = 16_384  # for connections of clients, providers and notifiers together
 
 
-def claim() -> int:
+def raise_limit() -> int:
     """Raise the soft limit of open files to the hard limit, but at most 16,384. Returns the new soft limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)

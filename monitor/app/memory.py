@@ -18,7 +18,7 @@ _ARENA_MAX: Final = -8
 _LARGE: Final = 128 * 1024  # bytes
 
 
-def settle() -> None:
+def configure_malloc() -> None:
     """Limit malloc to two arenas, and allocate large blocks with mmap, which returns them when they are freed.
 
     By default, glibc creates an arena per thread, and raises the mmap threshold to up to 32 MiB once large blocks are

@@ -62,7 +62,7 @@ def _former_names(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
     """Former names that are also the present or former name of another entry."""
     taken = {name: loc[1] for loc, name in _named(tree, key)}
     for at, item in enumerate(_items(tree, key)):
-        for loc, name in _placed(item.get("was") if isinstance(item, dict) else None, (key, at, "was")):
+        for loc, name in _texts_at(item.get("was") if isinstance(item, dict) else None, (key, at, "was")):
             if name in taken:
                 yield Issue(loc, f"this name is taken by {key}.{taken[name]}")
             taken.setdefault(name, at)
@@ -110,7 +110,7 @@ def _digests(tree: Mapping[str, Any]) -> Iterator[Issue]:
 def _allowed(tree: Mapping[str, Any], notify_from: object, loc: Loc, notifiers: set[str]) -> Iterator[Issue]:
     """Entries of `allow` that are neither the name of a notifier nor channels that a notifier can post to."""
     bots = _bots(tree)
-    for where, word in _placed(notify_from.get("allow") if isinstance(notify_from, dict) else None, loc):
+    for where, word in _texts_at(notify_from.get("allow") if isinstance(notify_from, dict) else None, loc):
         prefix, colon, pattern = word.partition(":")
         if not colon and word not in notifiers:
             yield Issue(where, "no notifier has this name" + nearest(word, notifiers))
@@ -140,12 +140,12 @@ def _matches(tree: Mapping[str, Any], key: str) -> Iterator[Issue]:
 
 
 def _unknown(names: object, loc: Loc, known: set[str], text: str) -> Iterator[Issue]:
-    for where, name in _placed(names, loc):
+    for where, name in _texts_at(names, loc):
         if name not in known:
             yield Issue(where, text + nearest(name, known))
 
 
-def _placed(words: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
+def _texts_at(words: object, loc: Loc) -> Iterator[tuple[Loc, str]]:
     """The non-empty texts of a list, or a single text in place of a list, with their locations."""
     listed = [((*loc, at), word) for at, word in enumerate(words)] if isinstance(words, list) else [(loc, words)]
     yield from ((where, word) for where, word in listed if isinstance(word, str) and word)

@@ -65,7 +65,7 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
     whole = seen.last and seen.listed  # reading event streams alone does not complete a first sight
     history, horizon = _history(known, seen, policy.lookback)
     found = _steps(known, seen, history, policy.stall_after)
-    steps = [_judged(_priced(_sized(step, seen), policy.prices), seen) for step in found]
+    steps = [_with_verdict(_with_cost(_with_size(step, seen), policy.prices), seen) for step in found]
     return Change(
         org=known.org,
         based_on=known.version,
@@ -255,13 +255,13 @@ def _known_step(was: Tracked, found: Job, read: EventsRead | None, seen: Observa
     return _Step(was=was, now=now, transition=transition, events=events)
 
 
-def _sized(step: _Step, seen: Observation) -> _Step:
+def _with_size(step: _Step, seen: Observation) -> _Step:
     """The step with the size of the training file, where this poll read it."""
     size = seen.sizes.get(step.now.job.id)
     return step if size is None else replace(step, now=replace(step.now, size=size))
 
 
-def _priced(step: _Step, prices: Prices) -> _Step:
+def _with_cost(step: _Step, prices: Prices) -> _Step:
     """The step with its cost: an estimate for an active job, the computed cost for a finished one.
 
     A computed cost is kept unless the end is corrected; an unknown cost is computed again at each step. A job that is
@@ -280,7 +280,7 @@ def _priced(step: _Step, prices: Prices) -> _Step:
     return replace(step, now=replace(now, cost=estimated))
 
 
-def _judged(step: _Step, seen: Observation) -> _Step:
+def _with_verdict(step: _Step, seen: Observation) -> _Step:
     """The step with the verdict on the training curve, which only a succeeded job has.
 
     The curve is judged at the end by the metrics known then, and again by all of them when the job is finalized.
@@ -355,8 +355,8 @@ def _spendings(step: _Step) -> Iterator[Spending]:
 def _tuned(step: _Step, prices: Prices) -> Iterator[TunedModel]:
     """The fine-tuned model of a succeeded job, when it becomes known."""
     job, was = step.now.job, step.was
-    made = _made(job)
-    if made is None or (was is not None and _made(was.job) is not None):
+    made = _fine_tuned_model(job)
+    if made is None or (was is not None and _fine_tuned_model(was.job) is not None):
         return
     yield TunedModel(
         org=job.org,
@@ -367,7 +367,7 @@ def _tuned(step: _Step, prices: Prices) -> Iterator[TunedModel]:
     )
 
 
-def _made(job: Job) -> str | None:
+def _fine_tuned_model(job: Job) -> str | None:
     """The fine-tuned model if it exists: some servers name it already when the job is created."""
     return job.fine_tuned_model if job.status is Status.SUCCEEDED else None
 

@@ -69,11 +69,11 @@ def _completed(was: Tracked, seen: Job, at: datetime) -> Job:
         result_files=ended.result_files or seen.result_files,
         error=ended.error or seen.error,
         reported_usd=seen.reported_usd if ended.reported_usd is None else ended.reported_usd,
-        batch=_filled(ended.batch, seen.batch),
+        batch=_merged_batch(ended.batch, seen.batch),
     )
 
 
-def _filled(was: Batch | None, seen: Batch | None) -> Batch | None:
+def _merged_batch(was: Batch | None, seen: Batch | None) -> Batch | None:
     """A finished batch, with missing fields filled in from a later poll: its files and tokens may come late."""
     if was is None or seen is None:
         return was or seen

@@ -23,7 +23,7 @@ def headway(was: Tracked | None, job: Job, read: EventsRead | None, at: datetime
     `at` is the local time of the poll.
     """
     if job.status is not Status.RUNNING:
-        return _resting(was, job)
+        return _at_rest(was, job)
     before = was.headway if was is not None and was.headway is not None else Headway()
     again = was is not None and was.job.status is not Status.RUNNING
     if again:
@@ -38,7 +38,7 @@ def headway(was: Tracked | None, job: Job, read: EventsRead | None, at: datetime
     return now if now != Headway() else None
 
 
-def _resting(was: Tracked | None, job: Job) -> Headway | None:
+def _at_rest(was: Tracked | None, job: Job) -> Headway | None:
     """The progress of a job that does not run. It keeps the last step, where the warm-up after a pause starts."""
     before = was.headway if was is not None else None
     return Headway(rate=before.rate.reset()) if before is not None and not job.status.final else None
@@ -77,21 +77,21 @@ def episode(
     To be called when the events of the job were read and its status has not changed. A changed reason continues the
     same episode. `ahead` is how far the local clock is ahead of the provider's.
     """
-    now = _held(now, at)
+    now = _with_promise(now, at)
     reason = stall_reason(_vitals(now, ahead), at, silence=stall_after, queue=usual.queue)
     if was.stall is not None and was.stall.reason is StallReason.QUEUED and now.job.status is Status.QUEUED:
         reason = StallReason.QUEUED  # the usual wait has grown meanwhile, but the job still waits
     if reason is None and not was.stalled:
         return now, None
     if reason is None:
-        return _notified(replace(now, stalled=False, stall=None), TransitionKind.MOVING, at)
+        return _with_transition(replace(now, stalled=False, stall=None), TransitionKind.MOVING, at)
     if was.stall is not None and was.stall.reason is reason:
         return now, None
     stuck = replace(now, stalled=True, stall=_stall(reason, was, now, usual, ahead))
-    return (stuck, None) if was.stalled else _notified(stuck, TransitionKind.STALLED, at)
+    return (stuck, None) if was.stalled else _with_transition(stuck, TransitionKind.STALLED, at)
 
 
-def _held(now: Tracked, at: datetime) -> Tracked:
+def _with_promise(now: Tracked, at: datetime) -> Tracked:
     """The running job with its promise updated from its expected finish."""
     if now.job.status is not Status.RUNNING:
         return now
@@ -138,7 +138,7 @@ def _promise(tracked: Tracked) -> Promise | None:
     return tracked.headway.promise if tracked.headway is not None else None
 
 
-def _notified(now: Tracked, kind: TransitionKind, at: datetime) -> tuple[Tracked, Transition]:
+def _with_transition(now: Tracked, kind: TransitionKind, at: datetime) -> tuple[Tracked, Transition]:
     """The job with the next number, and the transition of that number."""
     job, seq = now.job, now.seq + 1
     transition = Transition(org=job.org, job=job.id, seq=seq, at=at, kind=kind, before=job.status, after=job.status)

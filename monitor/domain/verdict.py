@@ -128,9 +128,9 @@ def judge(points: Sequence[Metrics], checkpoints: Mapping[int, str] = _NO_CHECKP
         if train or evals:
             run = _run(what, train, evals, checkpoints)
             if gains:
-                return _of_gains(run)
+                return _judge_gains(run)
             losses = [*train, *missing_losses(train, read_curve(points, "train_accuracy"))]
-            return _of_losses(run, lost=not_finite_since(losses))
+            return _judge_losses(run, lost=not_finite_since(losses))
     return None
 
 
@@ -140,12 +140,12 @@ def _run(what: str, train: Series, evals: Series, checkpoints: Mapping[int, str]
     return _Run(what=what, train=train, smooth=smooth, evals=evals, checkpoints=checkpoints)
 
 
-def _of_losses(run: _Run, *, lost: int | None) -> Verdict | None:
+def _judge_losses(run: _Run, *, lost: int | None) -> Verdict | None:
     if lost is not None:
         text = f"Blew up at step {lost:,}: the training loss became NaN or infinite."
-        return _salvaged(run, Verdict(kind=VerdictKind.BLEW_UP, text=text, since_step=lost))
+        return _with_best(run, Verdict(kind=VerdictKind.BLEW_UP, text=text, since_step=lost))
     if len(run.train) < _FEWEST_STEPS or run.start <= 0.0:
-        return _by_evals(run)
+        return _judge_evals(run)
     # The noise is relative, hence the logarithms. Losses of steps with one example differ by about a quarter.
     noise = min(noise_of([log(value) for _, value in run.train if value > 0.0]), _DEAFENING)
     limit = run.start * max(_PEAK, exp(3.0 * noise) if noise > _NOISY else 0.0)
@@ -179,7 +179,7 @@ def _did_not_learn(run: _Run, noise: float) -> bool:
     return noise <= _NOISY and not fell and from_first and _near(run.end, run.start, _MARGIN)
 
 
-def _by_evals(run: _Run) -> Verdict | None:
+def _judge_evals(run: _Run) -> Verdict | None:
     """The verdict on a run with too short a training curve, by its validation."""
     if run.untuned is not None and len(run.evals) >= _FEWEST_EVALS:
         start, end = run.untuned, run.evals[-1][1]
@@ -191,10 +191,10 @@ def _by_evals(run: _Run) -> Verdict | None:
     return _overfits(run)
 
 
-def _of_gains(run: _Run) -> Verdict | None:
+def _judge_gains(run: _Run) -> Verdict | None:
     """The verdict by rewards or accuracies. They are noisy: changes that may be chance are not reported."""
     if len(run.train) < _FEWEST_STEPS:
-        return _by_evals(run)
+        return _judge_evals(run)
     margin = _MARGIN * abs(run.start)
     changes = [after[1] - before[1] for before, after in pairwise(run.train)]
     # A change between two steps and one between the means of two tenths both contain the errors of two values.
@@ -241,14 +241,14 @@ def _blew_up(run: _Run, *, since: int) -> Verdict:
         f"Blew up at step {since:,}: the training loss rose to {peak:.1f} times its start "
         f"and ended at {run.end / run.start:.2f} times."
     )
-    return _salvaged(run, Verdict(kind=VerdictKind.BLEW_UP, text=text, since_step=since))
+    return _with_best(run, Verdict(kind=VerdictKind.BLEW_UP, text=text, since_step=since))
 
 
 def _worse(run: _Run) -> Verdict:
     fine = [index for index, (_, value) in enumerate(run.smooth) if value <= run.start]
     since = run.smooth[min(fine[-1] + 1, len(run.smooth) - 1)][0] if fine else run.train[0][0]
     text = _worse_text(run, "training", run.start, run.end)
-    return _salvaged(run, Verdict(kind=VerdictKind.ENDED_WORSE, text=text, since_step=since))
+    return _with_best(run, Verdict(kind=VerdictKind.ENDED_WORSE, text=text, since_step=since))
 
 
 def _worse_text(run: _Run, which: str, start: float, end: float) -> str:
@@ -262,7 +262,7 @@ def _unmoved(run: _Run, which: str, start: float, end: float) -> Verdict:
     return Verdict(kind=VerdictKind.DID_NOT_LEARN, text=text)
 
 
-def _salvaged(run: _Run, verdict: Verdict) -> Verdict:
+def _with_best(run: _Run, verdict: Verdict) -> Verdict:
     """The verdict with the best step and checkpoint from before it went wrong, if the model was ever better then."""
     if not run.train or verdict.since_step is None:
         return verdict

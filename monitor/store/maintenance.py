@@ -36,7 +36,7 @@ from monitor.store.totals import TRIGGERS
 
 _ROWS: Final = 1000  # rows that are read at a time
 _MODULUS: Final = 1_000_003  # a prime: sums of remainders stay within 64 bits
-_KEPT_BACK: Final = frozenset({lane.name, lease.name, progress.name, replica.name, suspension.name})
+_NOT_COPIED: Final = frozenset({lane.name, lease.name, progress.name, replica.name, suspension.name})
 """Tables that are not copied, because they describe the use of one particular database."""
 
 
@@ -134,7 +134,7 @@ def _name(row: Any, table: sa.Table) -> str:
 
 
 def _tables() -> Iterator[sa.Table]:
-    return (table for table in metadata.sorted_tables if table.name not in _KEPT_BACK)
+    return (table for table in metadata.sorted_tables if table.name not in _NOT_COPIED)
 
 
 @contextmanager

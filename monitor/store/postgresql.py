@@ -163,7 +163,7 @@ class PostgresqlDatabase:
         for last in (*[False] * (_TRIES - 1), True):
             try:
                 with self._engine.begin() as connection:
-                    self._admitted(connection)
+                    self._check_revision(connection)
                     return work(connection, *args)
             except POISON as error:
                 raise Unstorable(f"a value cannot be stored: {type(error).__name__}") from error
@@ -185,7 +185,7 @@ class PostgresqlDatabase:
         else:
             self._failing.worked(kinds, written=True)
 
-    def _admitted(self, connection: sa.Connection) -> None:
+    def _check_revision(self, connection: sa.Connection) -> None:
         """Raise NewerSchema if a newer replica has migrated the database. A migration waits for this transaction."""
         connection.execute(_LIMITS)
         connection.execute(_SHARE)

@@ -81,7 +81,7 @@ class DatabaseFile:
         self._lock, mark = _lock(path)
         self._database: int | None = None
         try:
-            _plausible(path, marked=bool(mark))
+            _check_header(path, marked=bool(mark))
             self._database = _lock_database(path)
         except BaseException:
             self.close()
@@ -154,13 +154,13 @@ def _lock(path: Path) -> tuple[int, list[str]]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        owner = next(iter(_words(descriptor)), "unknown")
+        owner = next(iter(_lock_content(descriptor)), "unknown")
         os.close(descriptor)
         raise InUse(f"{path} is in use by another finetune-monitor (process {owner}): stop it first") from error
-    return descriptor, _words(descriptor)
+    return descriptor, _lock_content(descriptor)
 
 
-def _words(descriptor: int) -> list[str]:
+def _lock_content(descriptor: int) -> list[str]:
     return os.pread(descriptor, 80, 0).decode(errors="replace").split()
 
 
@@ -181,7 +181,7 @@ def _lock_database(path: Path) -> int:
     return descriptor
 
 
-def _plausible(path: Path, *, marked: bool) -> None:
+def _check_header(path: Path, *, marked: bool) -> None:
     """Raise Corrupt if a database was here and is missing or empty now, or if the file is not an SQLite database."""
     try:
         with path.open("rb") as file:
@@ -357,7 +357,7 @@ def translated(error: Exception) -> StoreError:
     """The StoreError for an error of the database. It is a new instance, because each caller raises its own."""
     if isinstance(error, StoreError):
         return type(error)(*error.args)
-    cause = _first(error)
+    cause = _first_error(error)
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the primary result code
     if code in _AGAIN:
         name = getattr(cause, "sqlite_errorname", "")
@@ -367,7 +367,7 @@ def translated(error: Exception) -> StoreError:
     return StoreError(f"the database refused: {cause}")
 
 
-def _first(error: BaseException) -> BaseException:
+def _first_error(error: BaseException) -> BaseException:
     """The first error of a chain: after a failed write, the rollback to its savepoint may fail as well."""
     first, link = error, error.__context__
     while link is not None:

@@ -153,7 +153,7 @@ class JobWatcher:
         """Whether the file could be read. A refusal is no trouble: the jobs can still be watched."""
         file, model = reading
         try:
-            self.sizes.learn(reading, await training_size(self.source, file, model))
+            self.sizes.keep(reading, await training_size(self.source, file, model))
         except SourceError as error:
             failed = isinstance(error, (ProviderUnavailable, RateLimited))
             self.sizes.failed(reading, self.reader_clock.monotonic(), refused=not failed)

@@ -38,7 +38,7 @@ class Sizes:
         self._tries = {reading: self._tries[reading] for reading in wanted.values() if reading in self._tries}
         if monotonic < self.not_before:
             return None
-        return next((reading for reading in wanted.values() if self._may(reading, monotonic)), None)
+        return next((reading for reading in wanted.values() if self._may_read(reading, monotonic)), None)
 
     def failed(self, reading: Reading, monotonic: float, *, refused: bool) -> None:
         """Note that a file could not be read, because the provider refused it or failed."""
@@ -49,13 +49,13 @@ class Sizes:
         """Note that the provider refuses all files for now."""
         self.not_before = monotonic + _REST
 
-    def learn(self, reading: Reading, size: TrainingSize) -> None:
+    def keep(self, reading: Reading, size: TrainingSize) -> None:
         """Keep the size of a file that was read."""
         while len(self.read) >= _KEPT:
             self.read.pop(next(iter(self.read)))
         self.read[reading] = size
 
-    def _may(self, reading: Reading, monotonic: float) -> bool:
+    def _may_read(self, reading: Reading, monotonic: float) -> bool:
         tries, due = self._tries.get(reading, (0, 0.0))
         return tries < _TRIES and monotonic >= due
 
