@@ -172,6 +172,7 @@ async def test_a_receiver_may_acknowledge_in_its_own_words(by: str, answer: Any)
         pytest.param((202, '{"errors":["no such room"]}'), id="a relay with a list"),
         pytest.param((200, '{"result":"error","msg":"Unknown stream","code":"STREAM_DOES_NOT_EXIST"}'), id="Zulip"),
         pytest.param((200, "invalid_token"), id="a relay that always says 200"),
+        pytest.param((200, "Error: no such room"), id="a relay that always says 200, in words"),
     ],
 )
 async def test_an_error_with_a_good_status_suspends_the_target(answer: Any) -> None:
