@@ -42,7 +42,7 @@ async def _draw(browser: Browser, sheet: Sheet) -> None:
     picture = (
         Image.open(io.BytesIO(taken))
         .convert("RGB")
-        .quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        .quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
     )
     picture.save(FOLDER / f"{sheet.name}.png", optimize=True, pnginfo=known)
 
