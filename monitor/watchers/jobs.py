@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -29,6 +29,7 @@ from monitor.providers.base import AuthFailed, NotEligible, ProviderUnavailable,
 from monitor.source import Source, training_size
 from monitor.store import JobStore, Stale, StoreUnavailable, Unstorable
 from monitor.watchers.accounts import Accounts
+from monitor.watchers.long_reads import LongReads
 from monitor.watchers.report import new_ends, report
 from monitor.watchers.sizes import Reading, Sizes, wanted
 from monitor.watchers.state import PollState, StartGate
@@ -37,7 +38,7 @@ log = get_logger()
 
 _RECORD_EVERY: Final = 90.0  # seconds between two lines in the store that say the same of how watching goes
 _BATCH: Final = 24  # event streams read in one step; one that is read to its beginning counts for some
-_WHOLE: Final = 6
+_WHOLE: Final = 12
 _MANY: Final = 100  # jobs that are decided on the event loop; more, in a thread
 _STORE_RETRY: Final = 5.0
 _IDLE: Final = 60.0  # seconds between two looks for something to read, where nothing is planned
@@ -63,6 +64,8 @@ class JobWatcher:
     process: ProcessMetrics
     jitter: Callable[[], float]
     gate: StartGate | None = None
+    long_reads: LongReads = field(default_factory=LongReads)
+    """Shared by all organisations."""
     accounts: Accounts = field(default_factory=Accounts)
     """What is known of the keys of all organisations."""
     state: PollState = field(default_factory=PollState)
@@ -340,21 +343,27 @@ class JobWatcher:
         # Before they are read: what a poll plans meanwhile, such as the last events of a job that ends, comes sooner.
         # Also what could not be read waits: the interval is how often it is tried.
         self.state.tried(jobs, slot(started + self.events_interval, self.events_interval))
-        with self._troubles():
-            await self.read_events_once(self.clock.now(), jobs)
+        long = any(map(self._is_long, jobs))
+        async with self.long_reads.turn(self.reader_clock) if long else nullcontext():
+            with self._troubles():
+                await self.read_events_once(self.clock.now(), jobs)
         await self._plan()
         return True
 
     def _batch(self, due: Sequence[str]) -> Iterator[str]:
         """The first of these streams, as many as are read in one step."""
-        known, room = self.state.planned, _BATCH
+        room = _BATCH
         for id_ in due:
-            was = known.jobs.get(id_) if known is not None else None
-            whole = was is None or was.job.status.final or not self.source.has_read(id_)
-            room -= _WHOLE if whole else 1
+            room -= _WHOLE if self._is_long(id_) else 1
             if room < 0:
                 return
             yield id_
+
+    def _is_long(self, job_id: str) -> bool:
+        """Whether an event stream may have to be read to its beginning."""
+        known = self.state.planned
+        was = known.jobs.get(job_id) if known is not None else None
+        return was is None or was.job.status.final or not self.source.has_read(job_id)
 
     async def _read_file(self) -> bool:
         """Read a training file that is due; whether there was any."""

@@ -232,7 +232,7 @@ async def test_streams_do_not_wait_for_files(tmp_path: Path) -> None:
         await of.reads()
         read = [path for path in of.api.asked[polled:] if path.endswith(("/events", "/content"))]
         last = max(at for at, path in enumerate(read) if path.endswith("/events"))
-        assert sum(path.endswith("/content") for path in read[:last]) == 9, "one file for each four streams"
+        assert sum(path.endswith("/content") for path in read[:last]) == 19, "one file for each two streams"
         assert sum(path.endswith("/content") for path in read) == 40
 
 
