@@ -23,12 +23,13 @@ from alembic.script import ScriptDirectory
 
 from monitor.domain.event_ids import RecentIds
 from monitor.domain.model import Basis, Cost, Status
-from monitor.store import ImportState, Stores, opened
+from monitor.store import ImportState, Stores, migrating, opened
 from monitor.store.migrating import HEAD, configuration, migrate
 from monitor.store.schema import metadata
 from monitor.store.sqlite import writer_engine
 from tests.builders import HOUR, NOON
 from tests.store.conftest import Opening, Server
+from tests.store.new_database import FILLED, contents, script
 from tests.store.samples import LEASE, StillClock, ended, full
 
 pytestmark = pytest.mark.fault("S07")
@@ -53,6 +54,22 @@ def test_the_steps_lead_to_the_tables_the_statements_use(empty: sa.Engine) -> No
     with empty.begin() as connection:
         migrate(connection)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_new_database_is_what_the_steps_make(tmp_path: Path) -> None:
+    engine = writer_engine(tmp_path / "monitor.db")
+    with engine.begin() as connection:
+        migrate(connection)
+        made = contents(connection)
+        rows = {
+            table: connection.execute(sa.select(sa.func.count()).select_from(sa.table(table))).scalar_one()
+            for table in sa.inspect(connection).get_table_names()
+        }
+    engine.dispose()
+    assert {table for table, count in rows.items() if count} == set(FILLED)
+    written = Path(migrating.__file__).with_name("migrations").joinpath("new_sqlite.sql").read_text(encoding="utf-8")
+    assert written == script(), "write it anew: see tests/store/new_database.py"
+    assert "\n\n".join(made) + "\n" == written
 
 
 def test_the_newest_step_is_the_one_we_take_for_newest() -> None:
