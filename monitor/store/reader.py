@@ -62,7 +62,7 @@ _BACKLOGS: Final = (
 )
 _WATCHING: Final = sa.select(watch).where(watch.c.org.in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True)))
 
-_newest_jobs = sa.select(job.c.created_at, job.c.org, job.c.id, job.c.doc).order_by(
+NEWEST_JOBS: Final = sa.select(job.c.created_at, job.c.org, job.c.id, job.c.doc).order_by(
     job.c.created_at.desc(), job.c.org.desc(), job.c.id.desc()
 )
 FINISHED: Final = (
@@ -145,7 +145,7 @@ class Reader:
         after: str | None = None,
     ) -> ResultPage[Tracked]:
         """A page of jobs and batches, the newest first."""
-        query = _newest_jobs
+        query = NEWEST_JOBS
         if kind is not None:
             query = query.where(is_batch if kind is JobKind.BATCH else ~is_batch)
         if org is not None:

@@ -94,7 +94,7 @@ job = sa.Table(
     sa.Index("job_in_status", "status", "created_at", "org", "id"),
     sa.Index("job_finalized", "org", "finalized", "id", "status"),  # covers the query for finished jobs at the start
     sa.Index("job_ended", "ended_at"),
-    sa.Index("job_basis", "basis", "org", "model"),
+    sa.Index("job_of_org", "org", "created_at", "id"),
 )
 
 # By the id, which is in every index. Without LIKE, which ignores case in SQLite.
@@ -281,6 +281,7 @@ tuned_model = sa.Table(
     sa.Column("listed", sa.Integer, nullable=False),
     sa.Column("shared", sa.Integer, nullable=False),
     sa.Index("tuned_model_end", "shutdown", "org", "id"),
+    sa.Index("tuned_model_of_org", "org", "shutdown", "id"),
 )
 
 # The two that follow are written by triggers alone (step 0013): readers need not count what grows with history.
