@@ -233,8 +233,6 @@ CREATE INDEX hint_age ON hint (at)
 
 CREATE INDEX hint_open ON hint (settled, org)
 
-CREATE INDEX job_basis ON job (basis, org, model)
-
 CREATE INDEX job_ended ON job (ended_at)
 
 CREATE INDEX job_finalized ON job (org, finalized, id, status)
@@ -244,6 +242,8 @@ CREATE INDEX job_in_status ON job (status, created_at, org, id)
 CREATE INDEX job_listing ON job (created_at, org, id)
 
 CREATE INDEX job_model ON job (org, model, created_at)
+
+CREATE INDEX job_of_org ON job (org, created_at, id)
 
 CREATE INDEX job_status ON job (org, status, created_at, id)
 
@@ -264,6 +264,8 @@ CREATE INDEX outbox_settled ON outbox (settled_at)
 CREATE INDEX spending_at ON spending (at)
 
 CREATE INDEX tuned_model_end ON tuned_model (shutdown, org, id)
+
+CREATE INDEX tuned_model_of_org ON tuned_model (org, shutdown, id)
 
 CREATE INDEX usage_day ON usage (day)
 
