@@ -170,7 +170,7 @@ async def test_a_seeded_store_has_as_many_jobs_as_it_should_each_with_what_its_e
         ),
         pytest.param(
             UNENDING_MODELS.where(tuned_model.c.org == "a").limit(1),
-            "tuned_model_end",
+            "tuned_model_",
             id="models of one organisation without an end",
         ),
         pytest.param(UNENDING_MODELS.limit(1), "tuned_model_end", id="models without an end"),
