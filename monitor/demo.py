@@ -44,11 +44,10 @@ _SELLERS: Final = {"azure": "openai"}
 _PRICED: Final = frozenset({"supervised", "dpo"})
 """The methods of past jobs. A job that is billed by the hour has no cost if it ended before it was first seen."""
 _EVENT_TYPES: Final = [
-    "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled", "moving", "budget", "org_down",
-    "org_up",
+    "started", "paused", "resumed", "succeeded", "failed", "cancelled", "stalled", "moving", "org_down", "org_up",
 ]  # fmt: skip
-_SHUTDOWNS_WAIT: Final = "20s"
-"""The `group_wait` of shutdowns: all models are seen at the start, and their shutdowns are announced together later."""
+_LATER: Final = "20s"
+"""The `group_wait` of what is known at the start: shutdowns and spent budgets are announced after the first jobs."""
 
 
 def start(*, seconds: float | None, speed: float, listen: str) -> int:
@@ -96,7 +95,8 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
         "notifiers": [{"name": "terminal", "type": "console"}],
         "routes": [
             {"on": _EVENT_TYPES, "notify": ["terminal"]},
-            {"on": ["shutdown"], "notify": ["terminal"], "group_wait": _SHUTDOWNS_WAIT},
+            {"on": ["shutdown"], "notify": ["terminal"], "group_wait": _LATER},
+            {"on": ["budget"], "notify": ["terminal"], "group_wait": _LATER},
         ],
         "pricing": [{"org": org.name, "like": _SELLERS.get(org.provider, org.provider)} for org in orgs],
         "budgets": [

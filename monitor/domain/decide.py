@@ -355,8 +355,8 @@ def _spendings(step: _Step) -> Iterator[Spending]:
 def _tuned(step: _Step, prices: Prices) -> Iterator[TunedModel]:
     """The fine-tuned model of a succeeded job, when it becomes known."""
     job, was = step.now.job, step.was
-    made = _fine_tuned_model(job)
-    if made is None or (was is not None and _fine_tuned_model(was.job) is not None):
+    made = job.result_model
+    if made is None or (was is not None and was.job.result_model is not None):
         return
     yield TunedModel(
         org=job.org,
@@ -365,11 +365,6 @@ def _tuned(step: _Step, prices: Prices) -> Iterator[TunedModel]:
         shutdown=shutdown(job.base, prices, tuned=True),
         shared=job.shared,
     )
-
-
-def _fine_tuned_model(job: Job) -> str | None:
-    """The fine-tuned model if it exists: some servers name it already when the job is created."""
-    return job.fine_tuned_model if job.status is Status.SUCCEEDED else None
 
 
 def _cards(step: _Step, policy: Policy) -> Iterator[CardChange]:

@@ -293,6 +293,11 @@ class Job:
         )
 
     @property
+    def result_model(self) -> str | None:
+        """The fine-tuned model once it exists: some servers name it already when the job is created."""
+        return self.fine_tuned_model if self.status is Status.SUCCEEDED else None
+
+    @property
     def kind(self) -> JobKind:
         """Whether it is a fine-tuning job or a batch."""
         return JobKind.FINE_TUNING if self.batch is None else JobKind.BATCH

@@ -155,7 +155,7 @@ def job_view(job: Job, cost: Cost | None, *, monitor_url: str = "", verdict: Ver
         "model": job.model,
         "method": job.method,
         "status": job.status,
-        "fine_tuned_model": job.fine_tuned_model,
+        "fine_tuned_model": job.result_model,
         "created_at": moment(job.created_at),
         "started_at": moment(job.started_at),
         "finished_at": moment(job.finished_at),
@@ -245,8 +245,8 @@ def _facts(at: datetime, tracked: Tracked, event: EventType) -> Iterator[tuple[s
     job = tracked.job
     yield "Organisation", job.org
     yield "Model", job.model
-    if job.fine_tuned_model:
-        yield "Fine-tuned model", job.fine_tuned_model
+    if job.result_model:
+        yield "Fine-tuned model", job.result_model
     if job.run_time is not None:
         yield "Duration", span(job.run_time)
     if job.queue_time is not None and (event is EventType.STARTED or job.status.final):

@@ -165,7 +165,7 @@ def _expiries(jobs: Iterable[Tracked], health: Health) -> Mapping[tuple[str], fl
 
 def _series(tracked: Tracked, was: JobSeries | None) -> JobSeries:
     job = tracked.job
-    identity = (job.provider, job.model, job.method, job.fine_tuned_model, job.name)
+    identity = (job.provider, job.model, job.method, job.result_model, job.name)
     if was is not None and was.identity == identity:
         return JobSeries(tracked, was.labels, identity, was.info, not job.status.final, was.spread)
     identifying = {"org": clean(job.org, ID), "job_id": clean(job.id, ID) or UNKNOWN}
@@ -174,7 +174,7 @@ def _series(tracked: Tracked, was: JobSeries | None) -> JobSeries:
         "provider": clean(job.provider, NAME),
         "model": clean(job.model, NAME) or UNKNOWN,
         "method": one_of(job.method, frozenset(Method), UNKNOWN),
-        "fine_tuned_model": clean(job.fine_tuned_model or "", ID),
+        "fine_tuned_model": clean(job.result_model or "", ID),
         "name": clean(job.name or "", NAME),
     }
     labels = label_text(identifying)

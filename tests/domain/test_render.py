@@ -230,6 +230,13 @@ def test_a_success_says_what_was_measured_last(latest: Metrics, facts: dict[str,
     assert {label: value for label, value in message.facts if "oss" in label or "eward" in label} == facts
 
 
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.SUCCEEDED])
+def test_a_model_that_a_provider_names_too_early_is_not_announced(status: Status) -> None:
+    message = render(moved(status), tracked(job(status=status, fine_tuned_model="ft:x")), EventType.MOVING, Labelling())
+    assert "Fine-tuned model" not in dict(message.facts)
+    assert json.loads(message.data)["job"]["fine_tuned_model"] is None
+
+
 def test_what_runs_says_when_it_is_expected_to_finish() -> None:
     message = render(moved(Status.RUNNING), tracked(job(estimated_finish=NOON + HOUR)), EventType.MOVING, Labelling())
     assert dict(message.facts)["Expected finish"] == "13:00 UTC, in 1h"

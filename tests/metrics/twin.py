@@ -76,7 +76,7 @@ def _series(name: str, tracked: Tracked, at: datetime) -> Labelled:
     if name == "finetune_job_info":
         texts = {"model": clean(job.model, NAME) or UNKNOWN, "method": job.method.value}
         texts |= {"provider": clean(job.provider, NAME), "name": clean(job.name or "", NAME)}
-        yield {**texts, "fine_tuned_model": clean(job.fine_tuned_model or "", ID)}, 1
+        yield {**texts, "fine_tuned_model": clean(job.result_model or "", ID)}, 1
     elif name == "finetune_job_status":
         yield {"status": job.status.value}, 1
     elif name == "finetune_job_verdict":
