@@ -49,7 +49,7 @@ def test_a_text_that_never_breaks_is_counted_in_a_time_that_grows_with_its_lengt
     assert counting_with(vocabulary)(text) == pytest.approx(one_by_one, rel=0.001)
 
 
-def test_both_ways_of_merging_come_to_the_same() -> None:
+def test_both_merge_algorithms_agree() -> None:
     ranks = {bytes([byte]): byte for byte in range(256)}
     dice = Random(2)
     for rank in range(256, 1500):
@@ -63,7 +63,7 @@ def test_both_ways_of_merging_come_to_the_same() -> None:
 @pytest.mark.parametrize(
     "languages", [pytest.param(USUAL[at : at + 6], id=f"from {at}") for at in range(0, len(USUAL) - 5, 6)]
 )
-def test_without_the_vocabulary_the_truth_is_in_the_band(
+def test_without_the_vocabulary_the_range_contains_the_true_count(
     languages: list[dict[str, Any]], vocabulary: Vocabulary
 ) -> None:
     count = vocabularies._by_bytes(vocabulary)

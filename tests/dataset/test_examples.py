@@ -413,7 +413,7 @@ def test_lines_keep_their_numbers_across_blank_ones_line_ends_and_a_byte_order_m
     assert len({bytes(stats.fingerprints[at : at + 8]) for at in (0, 16, 32)}) == 1
 
 
-def test_what_is_longer_than_the_model_takes_is_warned_of_and_cut_off() -> None:
+def test_examples_above_the_context_length_are_warned_about_and_truncated() -> None:
     example = chat({"role": "user", "content": "word " * 20_000}, ANSWER)
     stats = found(example, model="gpt-3.5-turbo-0125")
     assert (stats.tokens, stats.bad) == (16_385, [])
@@ -463,7 +463,7 @@ def test_it_adds_tokens(more: dict[str, Any], less: dict[str, Any]) -> None:
         pytest.param({"id": 1}, None, id="nothing"),
     ],
 )
-def test_the_format_is_told_by_the_keys_that_only_it_has(example: dict[str, Any], form: Format | None) -> None:
+def test_the_format_is_detected_by_its_distinctive_keys(example: dict[str, Any], form: Format | None) -> None:
     assert format_of(example) is form
 
 
@@ -480,7 +480,7 @@ def test_the_format_is_told_by_the_keys_that_only_it_has(example: dict[str, Any]
         pytest.param("somebody-elses", None, {*Format} - {Format.TEXT}, id="an unknown model"),
     ],
 )
-def test_the_formats_that_are_taken(model: str, method: str | None, forms: set[Format]) -> None:
+def test_the_accepted_formats(model: str, method: str | None, forms: set[Format]) -> None:
     assert {rules.format for rules in applicable("openai", model, method)} == forms
 
 

@@ -46,7 +46,7 @@ def test_for_another_model_the_count_has_a_band() -> None:
         pytest.param(b"step,train_loss\n1,0.5\n", id="a table"),
     ],
 )
-def test_what_is_no_training_file_has_no_measure(content: bytes) -> None:
+def test_an_invalid_training_file_has_no_measure(content: bytes) -> None:
     assert measure(content, "gpt-4o") is None
 
 
@@ -59,7 +59,7 @@ def test_what_is_no_training_file_has_no_measure(content: bytes) -> None:
         ),
     ],
 )
-def test_what_a_provider_accepted_is_counted_whatever_the_rules_say(further: dict[str, Any]) -> None:
+def test_an_accepted_file_is_counted_even_if_the_rules_reject_it(further: dict[str, Any]) -> None:
     messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "yes", "weight": 1}]
     further = {"messages": [*messages, *further.pop("messages", [])], **further}
     found = measure(json.dumps(further).encode(), "gpt-4o")
@@ -78,7 +78,7 @@ def test_each_line_may_have_its_own_format() -> None:
 
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-3.5-turbo"])
 @pytest.mark.parametrize("escape", [pytest.param(False, id="as it is"), pytest.param(True, id="escaped")])
-def test_the_truth_is_within_a_guess_from_the_size(model: str, escape: bool) -> None:
+def test_an_estimate_from_the_size_contains_the_true_count(model: str, escape: bool) -> None:
     content = b"".join(
         line(text["text"] * text["times"], text["text"], escape=escape) for text in TEXTS if len(text["text"]) > 80
     )
@@ -135,7 +135,7 @@ def test_images_widen_the_range_of_a_model_without_vocabulary() -> None:
     "content",
     [pytest.param(line("a" * 200_000), id="one long line"), pytest.param(line("hello") * 20, id="many lines")],
 )
-def test_the_checkpoint_can_end_the_counting(content: bytes) -> None:
+def test_counting_can_be_cancelled_at_a_checkpoint(content: bytes) -> None:
     calls = 0
 
     def checkpoint() -> None:

@@ -216,7 +216,9 @@ CANDIDATES = [{"content": [{"text": "a"}], "preferenceLabel": label} for label i
         ),
     ],
 )
-def test_other_words_have_the_same_warnings(provider: str, example: dict[str, Any], form: Format, warning: str) -> None:
+def test_other_formats_have_the_same_warnings(
+    provider: str, example: dict[str, Any], form: Format, warning: str
+) -> None:
     assert warned(example, form, provider=provider) == [warning]
 
 
@@ -245,7 +247,7 @@ def test_images_for_a_model_that_is_not_trained_with_them(model: str, warnings: 
 
 
 @pytest.mark.parametrize("provider", ["together", "fireworks"])
-def test_where_nothing_is_published_of_other_keys_they_are_a_warning(provider: str) -> None:
+def test_unpublished_keys_are_a_warning(provider: str) -> None:
     example = {"messages": [QUESTION, {**ANSWER, "id": 7}], "source": "crm"}
     assert warned(example, provider=provider) == [
         'has an unknown key: "source"',

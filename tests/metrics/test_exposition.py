@@ -66,7 +66,7 @@ def test_the_format_follows_accept(accept: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])
-def test_a_filter_by_name_shows_these_series_alone(accept: str) -> None:
+def test_a_name_filter_shows_only_these_series(accept: str) -> None:
     process = ProcessMetrics()
     process.watch(["research"], [])
     names = ["finetune_job_status", "finetune_org_polls_total", "no_such_metric"]
@@ -76,7 +76,7 @@ def test_a_filter_by_name_shows_these_series_alone(accept: str) -> None:
 
 @pytest.mark.parametrize("name", NASTY, ids=ascii)
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])
-def test_a_nasty_name_stays_inside_its_label(name: str, accept: str) -> None:
+def test_a_hostile_name_stays_inside_its_label(name: str, accept: str) -> None:
     one = job(id=name, model=name, name=name, fine_tuned_model=name, provider=name)
     sums = (
         counter("jobs_finished", model=name, method=name, status=name),
@@ -184,7 +184,7 @@ def full() -> tuple[str, str]:
     return text(shown, state=state, process=process), text(shown, state=state, process=process, accept=OPENMETRICS)
 
 
-def test_promtool_has_nothing_to_say_about_a_full_scrape() -> None:
+def test_promtool_accepts_a_full_scrape() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
@@ -197,7 +197,7 @@ def test_promtool_has_nothing_to_say_about_a_full_scrape() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_both_formats_say_the_same() -> None:
+def test_both_formats_have_the_same_samples() -> None:
     def sorted_series(of: Series) -> Series:
         return {name: dict(sorted(values.items(), key=str)) for name, values in sorted(of.items())}
 

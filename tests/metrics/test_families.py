@@ -28,7 +28,7 @@ def test_every_status_of_every_organisation_starts_at_zero() -> None:
     assert sum(found.values()) == 3
 
 
-def test_batches_have_aggregates_alone_and_the_next_expiry() -> None:
+def test_batches_have_only_aggregates_and_the_next_expiry() -> None:
     asked = [
         tracked(job(f"batch:{n}", status, batch=Batch(expires_at=at)))
         for n, (status, at) in enumerate(
@@ -79,7 +79,7 @@ def test_a_running_job_has_all_its_series() -> None:
     }
 
 
-def test_what_is_not_known_of_a_job_is_absent() -> None:
+def test_unknown_values_of_a_job_are_absent() -> None:
     found = scrape(snapshot(tracked(job(created_at=None, status=Status.QUEUED))))
     assert {name for name, values in found.items() if any(labels >= JOB for labels in values)} == {
         "finetune_job_info",
@@ -205,7 +205,7 @@ def test_organisation_labels_are_on_aggregates_and_not_on_single_jobs() -> None:
     assert found["finetune_job_status"] == {JOB | of(status="running"): 1}
 
 
-def test_organisations_and_outbox_are_told_as_far_as_they_are_known() -> None:
+def test_unknown_values_of_organisations_and_outbox_are_absent() -> None:
     state = health("research", "search", notifiers=("chat", "hook"))
     state.orgs["research"].up, state.orgs["research"].last_success = True, NOON - MINUTE
     found = scrape(snapshot(backlogs=(Backlog(notifier="hook", pending=3, oldest=NOON - HOUR),)), state=state)
@@ -215,7 +215,7 @@ def test_organisations_and_outbox_are_told_as_far_as_they_are_known() -> None:
     assert found["finetune_outbox_oldest_timestamp_seconds"] == {of(notifier="hook"): (NOON - HOUR).timestamp()}
 
 
-def test_the_present_trouble_of_an_organisation_is_shown_and_goes_with_a_good_poll() -> None:
+def test_the_issue_of_an_organisation_is_shown_until_a_poll_succeeds() -> None:
     state = health("research", "search")
     sick = state.orgs["research"]
     sick.up, sick.trouble = False, Trouble(reason=Reason.AUTH, text="the key is refused")

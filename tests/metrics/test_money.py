@@ -39,7 +39,7 @@ def test_the_bill_is_shown_by_line_item_and_credits_are_negative() -> None:
     }
 
 
-def test_of_very_many_line_items_the_dearest_have_series_and_the_others_are_one() -> None:
+def test_the_costliest_line_items_have_series_and_the_others_share_one() -> None:
     billed = {("research", f"item {n}"): Decimal(n) for n in range(LINE_ITEMS + 3)}
     found = scrape(snapshot(billed=billed))["finetune_billed_cost_month_dollars"]
     assert len(found) == LINE_ITEMS + 1
@@ -47,7 +47,7 @@ def test_of_very_many_line_items_the_dearest_have_series_and_the_others_are_one(
     assert sum(found.values()) == sum(range(LINE_ITEMS + 3))
 
 
-def test_line_items_that_are_the_same_once_harmless_are_added_up() -> None:
+def test_line_items_equal_after_cleaning_are_summed() -> None:
     billed = {("research", "a\u202e"): Decimal(1), ("research", "a"): Decimal(2)}
     assert scrape(snapshot(billed=billed))["finetune_billed_cost_month_dollars"] == {
         of(org="research", line_item="a"): 3
@@ -62,7 +62,7 @@ def test_a_budget_shows_its_limit_and_what_was_spent() -> None:
     assert found["finetune_budget_spent_dollars"] == {of(budget="search"): 410.5}
 
 
-def test_computed_and_billed_stand_side_by_side() -> None:
+def test_computed_and_billed_costs_are_both_shown() -> None:
     state = health()
     drifts = (Drift(org="research", kind=LineItemKind.TRAINING, computed=Decimal(100), billed=Decimal(125)),)
     state.billing = {"research": BillingHealth(org="research", drifts=drifts)}

@@ -21,7 +21,7 @@ def counted(process: ProcessMetrics) -> Series:
     return scrape(snapshot(), state=health(), process=process)
 
 
-def test_what_is_configured_starts_at_zero_and_what_is_gone_has_no_series() -> None:
+def test_configured_labels_start_at_zero_and_removed_ones_disappear() -> None:
     process = ProcessMetrics()
     process.watch(["research", "search"], ["chat", "hook"])
     process.requested("search", "list_jobs", "200")

@@ -118,7 +118,7 @@ def scraped(exposition: Exposition, of: Snapshot, process: ProcessMetrics, *, mo
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_every_scrape_says_what_prometheus_client_would_say(seed: int) -> None:
+def test_every_scrape_equals_that_of_prometheus_client(seed: int) -> None:
     dice = Dice(Random(seed))
     modern, compressed = bool(seed & 1), bool(seed & 2)
     exposition, process = Exposition(), counted()
@@ -158,7 +158,7 @@ def test_a_block_is_kept_until_one_of_its_jobs_changes() -> None:
 
 
 @pytest.mark.parametrize("names", [["finetune_queue_duration_seconds_count"], ["finetune_jobs", "process_max_fds"]])
-def test_of_a_family_the_series_of_the_asked_names_alone_are_shown(names: list[str]) -> None:
+def test_a_name_filter_selects_series_within_a_family(names: list[str]) -> None:
     sums: Any = (
         CounterIncrement(
             metric="queue_seconds_bucket", labels=(("org", "research"), ("model", "m"), ("le", "60.0")), amount=2

@@ -112,7 +112,7 @@ def test_a_batch_of_bedrock_has_no_tokens() -> None:
         ("canceled", Status.CANCELLED), ("else", Status.UNKNOWN), (None, Status.UNKNOWN), (7, Status.UNKNOWN),
     ],
 )  # fmt: skip
-def test_every_word_of_openai_has_its_status(provider: str, word: object, status: Status) -> None:
+def test_every_batch_status_of_openai_is_mapped(provider: str, word: object, status: Status) -> None:
     ends = dict.fromkeys(("completed_at", "failed_at", "expired_at", "cancelled_at"), 1795760000)
     job = one(provider, status=word, **ends)
     assert (job.status, job.finished_at is not None) == (status, status.final)
@@ -127,7 +127,7 @@ def test_every_word_of_openai_has_its_status(provider: str, word: object, status
         ("Stopped", Status.CANCELLED), ("Else", Status.UNKNOWN),
     ],
 )  # fmt: skip
-def test_every_word_of_bedrock_has_its_status(word: str, status: Status) -> None:
+def test_every_batch_status_of_bedrock_is_mapped(word: str, status: Status) -> None:
     job = one("bedrock", status=word)
     assert (job.status, job.finished_at is not None) == (status, status.final)
 
@@ -148,7 +148,7 @@ def of_bedrock() -> set[str]:
     [pytest.param(STATUSES, of_openai, id="openai"), pytest.param(BATCH_STATUSES, of_bedrock, id="bedrock")],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_every_word_of_the_sdk_is_in_the_table(table: dict[str, Status], enum: Callable[[], set[str]]) -> None:
+def test_every_status_of_the_sdk_is_in_the_table(table: dict[str, Status], enum: Callable[[], set[str]]) -> None:
     assert enum() - table.keys() == set()
 
 
@@ -207,7 +207,7 @@ def test_a_batch_of_bedrock_says_why_it_failed() -> None:
         pytest.param({"usage": {"input_tokens": -5, "output_tokens": 1}}, None, id="nonsense"),
     ],
 )  # fmt: skip
-def test_tokens_are_those_that_are_told(over: dict[str, Any], tokens: TokenCount | None) -> None:
+def test_tokens_are_those_reported(over: dict[str, Any], tokens: TokenCount | None) -> None:
     batch = one(**over).batch
     assert batch is not None
     assert batch.tokens == tokens
@@ -220,7 +220,7 @@ def test_requests_are_unknown_until_they_are_counted(counts: object) -> None:
     assert (job.batch.total, job.batch.completed, job.batch.failed, job.progress) == (None, None, None, None)
 
 
-def test_an_item_that_makes_no_sense_hides_no_sibling() -> None:
+def test_an_invalid_item_does_not_hide_the_others() -> None:
     for provider, key in (("openai", "id"), ("azure", "id"), ("bedrock", "jobArn")):
         good = TOLD[provider]
         page = listed(provider, {**good, key: ""}, None, good, {**good, "created_at": "x", "submitTime": "x"})
@@ -228,7 +228,7 @@ def test_an_item_that_makes_no_sense_hides_no_sibling() -> None:
         assert page.skipped == {"bad_id": 1, "not_an_object": 1, "bad_figure": 1}
 
 
-def test_batches_are_asked_for_at_their_own_addresses() -> None:
+def test_batches_have_their_own_paths() -> None:
     arn = TOLD["bedrock"]["jobArn"]
     for provider, first, id_, alone in (
         ("openai", "/batches", "batch_1/..", "/batches/batch_1%2F.."),
@@ -261,18 +261,18 @@ def test_batches_are_asked_for_at_their_own_addresses() -> None:
         (BOTH, [JobKind.FINE_TUNING, JobKind.BATCH]),
     ],
 )
-def test_what_is_watched_is_listed(provider: str, watch: tuple[str, ...], kinds: list[JobKind]) -> None:
+def test_only_watched_kinds_are_listed(provider: str, watch: tuple[str, ...], kinds: list[JobKind]) -> None:
     assert [each.kind for each in vendor(provider, watch).jobs] == kinds
 
 
 @pytest.mark.parametrize("provider", ["together", "fireworks", "vertex"])
-def test_who_has_no_list_of_batches_says_so(provider: str) -> None:
+def test_a_provider_without_batches_says_so(provider: str) -> None:
     with pytest.raises(ValidationError, match="no list of batches"):
         vendor(provider)
 
 
 @pytest.mark.parametrize("provider", ["openai", "azure", "bedrock", "together", "fireworks", "vertex"])
-def test_no_fine_tuning_job_is_called_like_a_batch(provider: str) -> None:
+def test_ids_of_jobs_and_batches_cannot_collide(provider: str) -> None:
     """Its id would be that of a batch in the monitor."""
     keys = {"together": "data", "fireworks": "supervisedFineTuningJobs", "vertex": "tuningJobs", "bedrock":
             "modelCustomizationJobSummaries"}  # fmt: skip
@@ -307,7 +307,7 @@ def test_webhooks_are_registered_for_what_is_watched() -> None:
     assert {type_.partition(".")[0] for type_ in body["event_types"]} == {"batch"}
 
 
-def test_an_endpoint_without_an_id_is_left_out() -> None:
+def test_an_endpoint_without_an_id_is_skipped() -> None:
     push = vendor().push
     assert push is not None
     assert push.endpoints is not None

@@ -26,7 +26,7 @@ def test_every_provider_is_in_it_and_has_a_page() -> None:
     assert {path.stem for path in (PAGE.parent / "providers").glob("*.md")} == providers
 
 
-def test_where_providers_are_chosen_from_all_of_them_are() -> None:
+def test_every_choice_of_providers_lists_all_of_them() -> None:
     assert set(get_args(SellerRule.model_fields["like"].annotation)) == configured()
     [choice] = [each.type for each in main.commands["estimate"].params if each.name == "provider"]
     assert set(choice.choices) == configured()  # type: ignore[attr-defined]  # it is a click.Choice

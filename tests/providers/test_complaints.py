@@ -27,12 +27,12 @@ from monitor.providers import OpenAISettings
         ),
     ],
 )
-def test_settings_complain(settings: dict[str, Any], complaint: str) -> None:
+def test_invalid_settings_are_reported(settings: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=r"1 validation error") as caught:
         OpenAISettings.model_validate({"name": "a", "provider": "openai", "api_key": "k", **settings})
     assert f"Value error, {complaint} [" in str(caught.value)
 
 
-def test_port_1_is_a_port() -> None:
+def test_port_1_is_valid() -> None:
     settings = {"name": "a", "provider": "openai", "api_key": "k", "base_url": "https://x:1/v1/"}
     assert OpenAISettings.model_validate(settings).base_url == "https://x:1/v1"

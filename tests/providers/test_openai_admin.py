@@ -85,7 +85,7 @@ def bills(*rows: object) -> tuple[tuple[Bill, ...], int]:
     return found.items[0].items, left_out(found)
 
 
-def test_usage_is_asked_for_by_model_project_and_batch_for_whole_days() -> None:
+def test_usage_is_requested_for_whole_days_by_model_project_and_batch() -> None:
     request = usage("research", None, DAY, date(2026, 11, 3)).first
     assert (request.operation, request.path) == ("list_usage", "/organization/usage/completions")
     assert request.params == (
@@ -99,7 +99,7 @@ def test_usage_is_asked_for_by_model_project_and_batch_for_whole_days() -> None:
     )
 
 
-def test_the_bill_is_asked_for_by_project_and_line_item_and_goes_on_at_a_page() -> None:
+def test_costs_are_requested_by_project_and_line_item_and_page() -> None:
     request = bill("research", None, DAY, date(2027, 10, 31)).first.following(page="page_2")
     assert request.path == "/organization/costs"
     assert request.params[3:] == (
@@ -110,7 +110,7 @@ def test_the_bill_is_asked_for_by_project_and_line_item_and_goes_on_at_a_page() 
     )
 
 
-def test_where_one_project_is_watched_only_its_books_are_asked_for() -> None:
+def test_with_one_watched_project_only_its_usage_and_costs_are_requested() -> None:
     url = "https://api.openai.com/v1"
     one = provider("research", url, organization="org-1", project="proj_1", billed=True).billing
     assert one is not None
@@ -128,7 +128,7 @@ def test_where_one_project_is_watched_only_its_books_are_asked_for() -> None:
         pytest.param({"admin_key_file": "/run/secrets/admin"}, True, id="a file with one"),
     ],
 )
-def test_books_are_there_with_an_admin_key(fields: dict[str, Any], there: bool) -> None:
+def test_usage_and_costs_need_an_admin_key(fields: dict[str, Any], there: bool) -> None:
     settings = OpenAISettings.model_validate(
         {"name": "research", "provider": "openai", "api_key": "sk-1", "project": "proj_1", **fields}
     )
@@ -184,7 +184,7 @@ def test_counts_are_never_negative(row: dict[str, object], tokens: tuple[int, in
         pytest.param(used(model="ft:" + "x" * 300), id="a model without end"),
     ],
 )
-def test_a_row_that_makes_no_sense_is_counted_and_hides_no_other(row: object) -> None:
+def test_an_invalid_row_is_counted_and_the_others_are_kept(row: object) -> None:
     found, skipped = usages(row, used())
     assert [one.model for one in found] == [MODEL]
     assert skipped == 1
@@ -200,7 +200,7 @@ def test_a_row_that_makes_no_sense_is_counted_and_hides_no_other(row: object) ->
         pytest.param("ft:", False, id="a name without a model"),
     ],
 )
-def test_only_tuned_models_are_kept_and_the_others_are_no_trouble(model: str, kept: bool) -> None:
+def test_only_tuned_models_are_kept_and_others_are_not_invalid(model: str, kept: bool) -> None:
     found, skipped = usages(used(model))
     assert [one.model for one in found] == ([model] if kept else [])
     assert skipped == 0
@@ -211,13 +211,13 @@ def test_a_row_sent_twice_counts_once_and_rows_that_differ_add_up() -> None:
     assert [(one.batch, one.tokens.output) for one in found] == [(False, 2000), (True, 1000)]
 
 
-def test_rows_that_add_up_to_more_than_can_be_are_counted_and_not_added() -> None:
+def test_rows_whose_sum_would_overflow_are_counted_and_not_added() -> None:
     rows = [used(input_tokens=10**12, num_model_requests=number) for number in range(5)]
     [one], skipped = usages(*rows)
     assert (one.tokens.input + one.tokens.cached_input, skipped) == (10**12, 4)
 
 
-def test_usage_that_is_not_told_by_model_is_no_answer() -> None:
+def test_usage_without_models_is_malformed() -> None:
     with pytest.raises(Malformed, match="by model"):
         read_usage(page(bucket(used(model=None))))
 
@@ -257,14 +257,14 @@ def test_amounts_are_exact(value: object, usd: str) -> None:
         pytest.param(billed(1.0) | {"amount": {"value": 1.0, "currency": "eur"}}, id="euros"),
     ],
 )
-def test_an_amount_that_is_none_is_counted_and_hides_no_other(row: object) -> None:
+def test_an_invalid_amount_is_counted_and_the_others_are_kept(row: object) -> None:
     found, skipped = bills(row, billed(2))
     assert [line.usd for line in found] == [2]
     assert skipped == 1
 
 
 @pytest.mark.parametrize("amount", [b"NaN", b"1e9999", b"-Infinity", b"1" * 5000])
-def test_a_number_that_no_json_has_is_no_amount(amount: bytes) -> None:
+def test_a_number_that_json_forbids_is_no_amount(amount: bytes) -> None:
     body = json.dumps({"data": [bucket(billed(77.5), billed(2))], "has_more": False}).encode()
     found = read_bill(response(body.replace(b"77.5", amount)))
     assert [line.usd for line in found.items[0].items] == [2]
@@ -280,7 +280,7 @@ def test_a_line_item_is_kept_by_its_name_on_one_line_and_within_bounds() -> None
     }
 
 
-def test_more_lines_than_are_kept_become_one_and_the_sum_stays() -> None:
+def test_excess_line_items_are_merged_and_the_sum_stays() -> None:
     found, skipped = bills(*(billed(n / 8, f"item {n}") for n in range(3000)))
     assert len(found) == 2001
     assert sum(line.usd for line in found) == Decimal(sum(range(3000))) / 8
@@ -288,7 +288,7 @@ def test_more_lines_than_are_kept_become_one_and_the_sum_stays() -> None:
     assert (rest.usd, rest.project, skipped) == (Decimal(sum(range(1000))) / 8, "", 0)
 
 
-def test_of_more_models_than_are_kept_those_that_were_used_most_are() -> None:
+def test_of_too_many_models_the_most_used_are_kept() -> None:
     found, skipped = usages(*(used(f"ft:base:o::{n:04}", output_tokens=n) for n in range(2100)))
     assert (len(found), skipped) == (2000, 100)
     assert min(one.tokens.output for one in found) == 100
@@ -305,7 +305,7 @@ def test_of_more_models_than_are_kept_those_that_were_used_most_are() -> None:
         pytest.param(True, {"page": 2}, "", id="more, and a cursor that is none"),
     ],
 )
-def test_where_a_page_leads(more: object, following: object, cursor: str | None) -> None:
+def test_the_cursor_of_a_page(more: object, following: object, cursor: str | None) -> None:
     found: Page[Bucket[Bill]] = read_bill(page(bucket(), more=more, following=following))
     assert cursor_of(found, "page") == cursor
 
@@ -324,7 +324,7 @@ def test_where_a_page_leads(more: object, following: object, cursor: str | None)
         pytest.param(b'{"data": [' + b"[" * 100_000, id="brackets without end"),
     ],
 )
-def test_a_page_that_is_none_concludes_nothing(body: object) -> None:
+def test_an_invalid_page_of_usage_or_costs_is_malformed(body: object) -> None:
     for read in (read_usage, read_bill):
         with pytest.raises(Malformed):
             read(response(body))
@@ -348,7 +348,7 @@ def test_a_day_without_rows_is_a_day() -> None:
         pytest.param(503, {"message": "down"}, ProviderUnavailable, id="down"),
     ],
 )
-def test_refusals_are_errors(status: int, error: dict[str, str], kind: type[SourceError]) -> None:
+def test_error_statuses_are_raised(status: int, error: dict[str, str], kind: type[SourceError]) -> None:
     for read in (read_usage, read_bill):
         with pytest.raises(kind) as raised:
             read(response({"error": error}, status))

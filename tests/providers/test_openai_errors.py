@@ -62,13 +62,13 @@ def envelope(message: object = "no", **fields: object) -> bytes:
         pytest.param(418, b"", Malformed, id="a teapot"),
     ],
 )
-def test_a_refusal_says_who_has_to_act(status: int, body: bytes, expected: type[SourceError]) -> None:
+def test_an_error_says_who_has_to_act(status: int, body: bytes, expected: type[SourceError]) -> None:
     error = refused(status, body)
     assert type(error) is expected
     assert str(error).startswith(f"{status}: ")
 
 
-def test_a_missing_job_is_not_found_and_a_missing_list_is_a_wrong_address() -> None:
+def test_a_404_for_a_job_is_not_found_and_for_a_list_a_wrong_address() -> None:
     with pytest.raises(NotFound):
         read_job(Response(status=404, body=envelope("No such job")))
     with pytest.raises(NotFound):
@@ -90,18 +90,18 @@ def test_a_missing_job_is_not_found_and_a_missing_list_is_a_wrong_address() -> N
         (b"", "401: the key is refused"),
     ],
 )
-def test_the_servers_words_are_repeated_where_it_has_any(body: bytes, words: str) -> None:
+def test_the_servers_message_is_quoted_if_there_is_one(body: bytes, words: str) -> None:
     assert str(refused(401, body)) == words
 
 
-def test_the_servers_words_are_cut_and_cleaned() -> None:
+def test_the_servers_message_is_truncated_and_cleaned() -> None:
     text = str(refused(401, envelope("a\x00\x1b[31m\nb" + "x" * 10**6)))
     assert len(text) == 300
     assert text.isprintable()
 
 
 @given(status=st.integers(300, 999), body=st.binary(max_size=100))
-def test_every_refusal_is_a_source_error(status: int, body: bytes) -> None:
+def test_every_error_status_is_a_source_error(status: int, body: bytes) -> None:
     assert 0 < len(str(refused(status, body))) <= 300
 
 
@@ -118,6 +118,6 @@ def test_every_refusal_is_a_source_error(status: int, body: bytes) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_error_is_a_trouble_of_the_domain(error: SourceError, reason: Reason) -> None:
+def test_a_source_error_has_a_trouble(error: SourceError, reason: Reason) -> None:
     assert error.trouble == Trouble(reason=reason, text="a")
     assert type(error)("b", retry_after=7.5).trouble == Trouble(reason=reason, text="b", retry_after=7.5)

@@ -17,7 +17,7 @@ from tests.providers.answers import event as one
 from tests.providers.answers import events as listed
 
 
-def test_the_official_page_is_understood() -> None:
+def test_the_official_page_is_parsed() -> None:
     page = read_events(response((SAMPLES / "listFineTuningEvents.json").read_bytes()))
     assert cursor_of(page) == "ft-event-tyiGuB72evQncpH87xe505Sv"
     assert page.items[0] == JobEvent(
@@ -30,7 +30,7 @@ def test_the_official_page_is_understood() -> None:
     )
 
 
-def test_the_official_event_is_understood() -> None:
+def test_the_official_event_is_parsed() -> None:
     event = one(**json.loads((SAMPLES / "object_FineTuningJobEvent.json").read_bytes()))
     assert (event.id, event.message, event.metrics) == ("ftevent-abc123", "Created fine-tuning job", None)
 
@@ -136,7 +136,7 @@ def test_a_level_is_one_of_three(level: object, expected: str) -> None:
         pytest.param({"step": 3, "train_loss": "nano"}, Metrics(step=3), id="and no word is a number"),
     ],
 )
-def test_figures_are_taken_from_the_data(data: object, expected: Metrics | None) -> None:
+def test_metrics_come_from_the_data(data: object, expected: Metrics | None) -> None:
     event = one(type="metrics", data=data)
     assert event.metrics == expected
 
@@ -162,7 +162,7 @@ def test_figures_are_taken_from_the_data(data: object, expected: Metrics | None)
         ("Step by step", None),
     ],
 )
-def test_without_data_figures_are_taken_from_the_words(data: object, message: str, expected: Metrics | None) -> None:
+def test_without_data_metrics_come_from_the_message(data: object, message: str, expected: Metrics | None) -> None:
     assert one(data=data, message=message).metrics == expected
 
 
@@ -188,7 +188,7 @@ def test_the_constants_that_json_does_not_have_say_that_the_loss_is_lost() -> No
         assert event.metrics == Metrics(step=1, lost=True)
 
 
-def test_data_outranks_the_rounded_words() -> None:
+def test_data_takes_precedence_over_the_rounded_message() -> None:
     event = one(data={"step": 3, "train_loss": 0.00136}, message="Step 3/9: training loss=0.00")
     assert event.metrics == Metrics(step=3, train_loss=0.00136)
 
@@ -206,12 +206,12 @@ def test_a_numeric_event_id_is_a_text() -> None:
     assert one(id=42).id == "42"
 
 
-def test_what_is_no_event_is_counted() -> None:
+def test_invalid_events_are_counted() -> None:
     page = listed({"id": "ftevent-1"}, None, "x", 3, {}, {"data": {"step": 1}}, {"id": "ftevent-2"})
     assert ([event.id for event in page.items], left_out(page)) == (["ftevent-1", "ftevent-2"], 5)
 
 
-def test_a_message_is_cut_and_cleaned() -> None:
+def test_a_message_is_truncated_and_cleaned() -> None:
     assert one(message="a\x00\nb" + "x" * 10**6).message == "a b" + "x" * 1996 + "…"
     assert one(message={"a": 1}).message == ""
 
@@ -225,13 +225,13 @@ FIGURES = st.dictionaries(st.sampled_from(["step", "total_steps", "train_loss", 
         st.dictionaries(st.sampled_from(["id", "created_at", "level", "type", "message", "data"]), VALUES | FIGURES)
     )
 )
-def test_whatever_the_events_are_all_are_counted(items: list[object]) -> None:
+def test_every_event_is_parsed_or_counted(items: list[object]) -> None:
     page = listed(*items)
     assert len(page.items) + left_out(page) == len(items)
 
 
 @given(words=st.text(alphabet="Step 0123456789/:=.,-e trainglossmw", max_size=200))
-def test_no_prose_takes_long_or_fails(words: str) -> None:
+def test_no_message_is_slow_to_parse_or_fails(words: str) -> None:
     assert one(message="Step 1/2: " + words).metrics is not None
 
 

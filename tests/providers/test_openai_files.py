@@ -11,7 +11,7 @@ from tests.providers.answers import response
 FILE = {"id": "file-1", "object": "file", "bytes": 120_000, "filename": "examples.jsonl", "purpose": "fine-tune"}
 
 
-def test_files_are_asked_for_by_id() -> None:
+def test_files_are_requested_by_id() -> None:
     assert FILES.length("file-1").request == Request(operation="get_file", path="/files/file-1")
     assert FILES.content("a/b c?").request == Request(operation="get_content", path="/files/a%2Fb%20c%3F/content")
     assert FILES.length("../x").request.path == "/files/..%2Fx"
@@ -22,19 +22,19 @@ def test_a_file_has_a_length() -> None:
 
 
 @pytest.mark.parametrize("length", [None, 0, -1, "many", True, 1.5, [], 10**16])
-def test_what_has_no_length_is_no_file(length: object) -> None:
+def test_a_file_without_a_length_is_malformed(length: object) -> None:
     with pytest.raises(Malformed, match="the answer is not a file: it has no length"):
         FILES.length("file-1").read(response({**FILE, "bytes": length}))
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{"])
-def test_what_is_no_object_is_no_file(body: bytes) -> None:
+def test_a_file_that_is_not_an_object_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
         FILES.length("file-1").read(response(body))
 
 
 @pytest.mark.parametrize("body", [b'{"messages": []}\n', b"", b"\xff\x00", b"<html>"])
-def test_a_content_is_taken_as_it_is(body: bytes) -> None:
+def test_file_content_is_returned_unchanged(body: bytes) -> None:
     assert FILES.content("file-1").read(Response(status=200, body=body)) == body
 
 
@@ -49,7 +49,7 @@ def test_a_content_is_taken_as_it_is(body: bytes) -> None:
         (500, ProviderUnavailable, "500: the server failed"),
     ],
 )
-def test_a_refusal_is_an_error(status: int, kind: type[SourceError], said: str) -> None:
+def test_an_error_status_is_raised(status: int, kind: type[SourceError], said: str) -> None:
     for read in (FILES.length("file-1").read, FILES.content("file-1").read):
         with pytest.raises(SourceError) as caught:
             read(Response(status=status))

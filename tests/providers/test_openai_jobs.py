@@ -28,7 +28,7 @@ from tests.providers.answers import job as one
         ("createFineTuningJob_reinforcement", Status.VALIDATING, Method.REINFORCEMENT),
     ],
 )
-def test_every_official_example_of_a_job_is_understood(name: str, status: Status, method: Method) -> None:
+def test_every_official_example_of_a_job_is_parsed(name: str, status: Status, method: Method) -> None:
     body = (SAMPLES / f"{name}.json").read_bytes()
     job = read_job(response(body))
     assert (job.status, job.method, job.error) == (status, method, None)
@@ -114,7 +114,7 @@ def test_an_unknown_status_is_kept_for_people(raw: object, shown: str) -> None:
         pytest.param([CREATED], None, id="a list"),
     ],
 )
-def test_a_moment_is_read(value: object, expected: datetime | None) -> None:
+def test_a_timestamp_is_parsed(value: object, expected: datetime | None) -> None:
     job = one(created_at=value, finished_at=value, estimated_finish=value)
     assert (job.created_at, job.finished_at, job.estimated_finish) == (expected,) * 3
 
@@ -150,7 +150,7 @@ def test_hyperparameters_are_kept_by_their_names_and_a_figure_is_not_hidden_by_a
     assert len(one(hyperparameters={f"n{number}": 1 for number in range(50)}).hyperparameters) == 32
 
 
-def test_that_hyperparameters_become_known_is_no_change_of_the_job() -> None:
+def test_resolved_hyperparameters_are_not_a_change_of_the_job() -> None:
     assert one(hyperparameters={"batch_size": 8}, seed=1) == one()
 
 
@@ -199,7 +199,7 @@ def test_a_method_is_in_the_table_or_unknown(method: object, expected: Method) -
         pytest.param([1], None, id="a list"),
     ],
 )
-def test_an_error_is_one_only_where_it_says_something(error: object, expected: JobError | None) -> None:
+def test_an_empty_error_is_no_error(error: object, expected: JobError | None) -> None:
     assert one(error=error).error == expected
 
 
@@ -251,12 +251,12 @@ def test_metadata_is_bounded(metadata: object, expected: dict[str, str]) -> None
     assert one(metadata=metadata).metadata == expected
 
 
-def test_result_files_may_be_null_or_hold_nonsense() -> None:
+def test_result_files_may_be_null_or_invalid() -> None:
     assert one(result_files=None).result_files == ()
     assert one(result_files=["file-1", None, {"id": "x"}, "file-2"]).result_files == ("file-1", "file-2")
 
 
-def test_unknown_fields_are_no_matter() -> None:
+def test_unknown_fields_are_ignored() -> None:
     assert one(__proto__={"status": "failed"}, brand_new=[1, 2]).status is Status.RUNNING
 
 

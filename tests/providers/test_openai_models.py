@@ -43,7 +43,7 @@ def test_a_model_has_a_name_and_perhaps_an_end() -> None:
     "said",
     [None, "", "soon", "2027-1-14", "2027-02-30", "20270114", "2027-01-14T00:00:00Z", 1799884800, True, {}, ["x"]],
 )
-def test_what_is_no_date_is_no_end(said: object) -> None:
+def test_an_invalid_date_is_no_end(said: object) -> None:
     assert read_models(answer({"id": "m", "shutdown_date": said})).items == (ListedModel(id="m"),)
 
 
@@ -58,7 +58,7 @@ def test_what_is_no_date_is_no_end(said: object) -> None:
         pytest.param(answer(has_more=True), "", id="more, after nothing"),
     ],
 )
-def test_a_next_page_is_asked_for_only_where_it_is_promised(response: Response, following: str | None) -> None:
+def test_a_next_page_is_requested_only_if_announced(response: Response, following: str | None) -> None:
     assert cursor_of(read_models(response)) == following
 
 
@@ -77,6 +77,6 @@ def test_a_next_page_is_asked_for_only_where_it_is_promised(response: Response, 
         pytest.param(Response(status=200, body=b"{}"), Malformed, id="no list in it"),
     ],
 )
-def test_refusals_are_typed(response: Response, error: type[SourceError]) -> None:
+def test_error_statuses_raise_typed_errors(response: Response, error: type[SourceError]) -> None:
     with pytest.raises(error):
         read_models(response)

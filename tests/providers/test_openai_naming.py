@@ -50,7 +50,7 @@ def test_a_model_name_leads_to_its_base(model: str, base: str) -> None:
         ("gpt-4o", False),
     ],
 )
-def test_a_tuned_model_is_told_by_its_name(model: str, tuned: bool) -> None:
+def test_a_tuned_model_is_recognised_by_its_name(model: str, tuned: bool) -> None:
     assert NAMING.is_tuned(model) is tuned
 
 

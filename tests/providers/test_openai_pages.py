@@ -16,23 +16,23 @@ from tests.providers.answers import cursor as cursor_of
 from tests.providers.answers import jobs as listed
 
 
-def test_the_official_page_goes_on_after_its_last_job() -> None:
+def test_the_cursor_of_the_official_page_is_its_last_job() -> None:
     page = read_jobs(response((SAMPLES / "listPaginatedFineTuningJobs.json").read_bytes()))
     assert ([job.id for job in page.items], cursor_of(page), left_out(page)) == (["ftjob-abc123"], "ftjob-abc123", 0)
 
 
 @pytest.mark.parametrize("bad", [None, "ftjob-2", 7, [], {}, {"id": None}, {"id": ""}, {"id": True}, {"id": {}}])
-def test_a_bad_item_is_counted_and_hides_no_sibling(bad: object) -> None:
+def test_an_invalid_item_is_counted_and_the_others_are_kept(bad: object) -> None:
     page = listed({"id": "ftjob-1"}, bad, {"id": "ftjob-3"})
     assert ([job.id for job in page.items], left_out(page)) == (["ftjob-1", "ftjob-3"], 1)
 
 
 @pytest.mark.parametrize("odd", ["..", ".", "x" * 257, "a\x00b", "a\nb", " a", "a\ud800"])
-def test_an_id_that_would_have_to_be_changed_is_not_understood(odd: str) -> None:
+def test_an_id_that_cannot_be_kept_unchanged_is_invalid(odd: str) -> None:
     assert left_out(listed({"id": odd})) == 1
 
 
-def test_a_numeric_id_is_a_text() -> None:
+def test_a_numeric_id_becomes_text() -> None:
     assert listed({"id": 42}).items[0].id == "42"
 
 
@@ -79,11 +79,11 @@ FULL = [{"id": n + 1} for n in range(100)]
         pytest.param({"data": []}, None, id="nothing, without has_more"),
     ],
 )
-def test_a_page_says_how_to_go_on(page: object, cursor: str | None) -> None:
+def test_a_page_has_the_cursor_of_the_next(page: object, cursor: str | None) -> None:
     assert cursor_of(read_jobs(response(page))) == cursor
 
 
-def test_the_next_page_is_asked_after_the_cursor() -> None:
+def test_the_next_page_is_requested_with_the_cursor() -> None:
     first = OPENAI.jobs[0].pages.first
     assert first.params == (("limit", "100"),)
     page = read_jobs(
@@ -115,7 +115,7 @@ def test_the_next_page_is_asked_after_the_cursor() -> None:
         pytest.param(b"\x00" * 100, id="zeros"),
     ],
 )
-def test_what_is_no_page_is_malformed(body: bytes) -> None:
+def test_an_invalid_page_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed) as caught:
         read_jobs(response(body))
     assert len(str(caught.value)) < 100
@@ -134,13 +134,13 @@ def test_what_is_no_page_is_malformed(body: bytes) -> None:
         pytest.param(b'{"data": [{"id": "ftjob-1"}]}\n\n', id="white space behind"),
     ],
 )
-def test_bad_habits_that_change_no_meaning_are_borne(body: bytes) -> None:
+def test_harmless_deviations_of_a_page_are_tolerated(body: bytes) -> None:
     (job,) = read_jobs(response(body)).items
     assert (job.id, job.trained_tokens, job.created_at) == ("ftjob-1", None, None)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"id": null}', b'{"id": ".."}'])
-def test_what_is_no_job_is_malformed(body: bytes) -> None:
+def test_an_invalid_job_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
         read_job(response(body))
 
@@ -154,7 +154,7 @@ FIELDS = st.sampled_from(["id", "status", "created_at", "model", "error", "metho
 
 
 @given(items=st.lists(st.dictionaries(FIELDS, JSON, max_size=8) | JSON, max_size=4))
-def test_whatever_the_items_are_a_page_is_read_and_all_are_counted(items: list[object]) -> None:
+def test_every_item_of_a_page_is_parsed_or_counted(items: list[object]) -> None:
     page = listed(*items)
     assert len(page.items) + left_out(page) == len(items)
     for job in page.items:
@@ -163,12 +163,12 @@ def test_whatever_the_items_are_a_page_is_read_and_all_are_counted(items: list[o
 
 
 @given(body=st.binary(max_size=200))
-def test_whatever_the_bytes_are_nothing_but_a_source_error_is_raised(body: bytes) -> None:
+def test_any_bytes_raise_nothing_but_a_source_error(body: bytes) -> None:
     with contextlib.suppress(SourceError):
         read_jobs(response(body))
 
 
-def test_one_job_that_was_asked_for_has_to_be_ours() -> None:
+def test_a_response_for_another_job_is_rejected() -> None:
     ours = provider("research", "https://api.openai.com/v1", organization="org-ours")
     mine = response({"id": "ftjob-1", "status": "running", "organization_id": "org-ours"})
     assert read_job(mine, ours).id == "ftjob-1"
@@ -177,7 +177,7 @@ def test_one_job_that_was_asked_for_has_to_be_ours() -> None:
         read_job(theirs, ours)
 
 
-def test_what_an_item_meant_is_remembered_and_what_changed_is_read_again() -> None:
+def test_parsed_items_are_cached_until_they_change() -> None:
     of = provider("research", "https://api.openai.com/v1")
     items = [{"id": f"ftjob-{n}", "status": "running", "trained_tokens": "many"} for n in range(5)]
     first = read_jobs(page_of(*items), of)
@@ -195,7 +195,7 @@ def test_what_an_item_meant_is_remembered_and_what_changed_is_read_again() -> No
     assert left_out(read_jobs(page_of(*items, 7, {"no": "id"}, items[0]), of)) == 2
 
 
-def test_a_page_that_is_not_in_order_is_read_without_memory() -> None:
+def test_a_page_that_is_not_strict_json_is_parsed_without_the_cache() -> None:
     of = provider("research", "https://api.openai.com/v1")
     odd = b'{"data": [{"id": "ftjob-1", "trained_tokens": NaN}], "has_more": true}'
     assert [job.id for job in read_jobs(response(odd), of).items] == ["ftjob-1"]

@@ -24,6 +24,6 @@ def test_projects_have_ids_names_and_may_be_archived() -> None:
     assert cursor(page, "after") == "proj_a"
 
 
-def test_a_key_that_may_not_list_them_is_refused() -> None:
+def test_listing_projects_with_a_rejected_key_raises_auth_failed() -> None:
     with pytest.raises(AuthFailed):
         PROJECTS.read(PROJECTS.first, response({"error": {"message": "no", "code": "invalid_api_key"}}, 401))

@@ -78,7 +78,7 @@ def test_it_asks(ask: Callable[[], Request], expected: Request) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else value[:12].decode(),
 )
-def test_an_answer_that_is_none_says_why(body: bytes, text: str) -> None:
+def test_an_invalid_response_is_explained(body: bytes, text: str) -> None:
     with pytest.raises(Malformed) as caught:
         read_jobs(response(body))
     assert str(caught.value) == text
@@ -154,13 +154,13 @@ def test_a_refusal_says(status: int, code: str, one: bool, kind: type[SourceErro
         ({"error": {"code": "c" * 65}}, "c" * 63 + "…"),
     ],
 )
-def test_a_refusal_repeats_what_the_server_says(body: object, detail: str) -> None:
+def test_an_error_quotes_the_server(body: object, detail: str) -> None:
     with pytest.raises(ProviderUnavailable) as caught:
         read_jobs(response(body, 500))
     assert str(caught.value) == f"500: the server failed ({detail})"
 
 
-def test_a_refusal_is_cut() -> None:
+def test_a_long_server_message_is_truncated() -> None:
     with pytest.raises(ProviderUnavailable) as caught:
         read_jobs(response({"error": {"message": "m" * 9999}}, 500))
     assert len(str(caught.value)) == 300
@@ -206,7 +206,7 @@ def test_every_field_of_a_job_is_read() -> None:
     )
 
 
-def test_a_job_of_which_only_the_id_is_told() -> None:
+def test_a_job_with_only_an_id() -> None:
     (found,) = jobs({"id": 7}).items
     assert found == Job(
         org="research",
@@ -230,12 +230,12 @@ def test_a_job_of_which_only_the_id_is_told() -> None:
         ("status", lambda one: one.raw_status, 64),
     ],
 )
-def test_a_text_that_is_too_long_is_cut(field: str, read: Any, limit: int) -> None:
+def test_a_text_that_is_too_long_is_truncated(field: str, read: Any, limit: int) -> None:
     assert read(job(**{field: "x" * limit})) == "x" * limit
     assert read(job(**{field: "x" * (limit + 1)})) == "x" * (limit - 1) + "…"
 
 
-def test_an_event_without_an_id_is_known_by_all_that_it_says() -> None:
+def test_an_event_without_an_id_is_identified_by_its_content() -> None:
     told: list[dict[str, Any]] = [
         {},
         {"created_at": CREATED + 1},
@@ -249,7 +249,7 @@ def test_an_event_without_an_id_is_known_by_all_that_it_says() -> None:
     assert all(id_.startswith("content-") and len(id_) == 40 for id_ in ids)
 
 
-def test_an_event_of_which_little_is_told() -> None:
+def test_an_event_with_few_fields() -> None:
     assert left_out(events({})) == 1
     assert left_out(events({"message": "x"}, {"created_at": CREATED}, {"id": "e"})) == 0
     assert events({"id": "e"}).items == (

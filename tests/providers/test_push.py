@@ -41,7 +41,7 @@ def event(type_: object = "fine_tuning.job.failed", **data: object) -> bytes:
     return json.dumps({"type": type_, "data": data}).encode()
 
 
-def test_what_openai_signed_is_good() -> None:
+def test_a_webhook_signed_by_openai_is_valid() -> None:
     vector = json.loads((SAMPLES / "webhook_test_vector.json").read_text())
     at = datetime.fromtimestamp(int(vector["headers"]["webhook-timestamp"]), UTC)
     hint = verify(vector["headers"], vector["body"].encode(), (vector["secret"],), at)
@@ -68,12 +68,12 @@ def entry(secret: str) -> str:
         pytest.param(f"{entry(SECRET)} v1,x", id="before a malformed one"),
     ],
 )
-def test_a_good_signature_counts_whatever_stands_beside_it(signatures: str) -> None:
+def test_one_valid_signature_among_others_suffices(signatures: str) -> None:
     headers = {**signed(), "webhook-signature": signatures}
     assert verify(headers, BODY, (SECRET,), NOW).job == "ftjob-1"
 
 
-def test_each_of_several_secrets_is_good() -> None:
+def test_each_of_several_secrets_is_accepted() -> None:
     for secret in (SECRET, OTHER):
         assert verify(signed(secret=secret), BODY, (SECRET, OTHER), NOW).job == "ftjob-1"
 
@@ -105,7 +105,7 @@ EMPTY_KEY = base64.b64encode(
         pytest.param({}, b"\xff\xfe", id="a body that is not UTF-8"),
     ],
 )
-def test_what_was_not_signed_so_is_refused(changes: dict[str, str], body: bytes) -> None:
+def test_an_invalid_signature_is_refused(changes: dict[str, str], body: bytes) -> None:
     assert refused({**signed(), **changes}, body) == "bad_signature"
 
 
@@ -117,12 +117,12 @@ def test_no_header_may_be_missing_or_empty(name: str, gone: bool) -> None:
     assert refused(headers if gone else {**headers, name: ""}) == "bad_signature"
 
 
-def test_without_a_secret_nothing_is_good() -> None:
+def test_without_a_secret_nothing_is_valid() -> None:
     assert refused(signed(), secrets=()) == "bad_signature"
 
 
 @pytest.mark.parametrize(("seconds", "good"), [(-300, True), (-301, False), (300, True), (301, False)])
-def test_it_is_good_for_five_minutes_before_and_after(seconds: int, good: bool) -> None:
+def test_a_timestamp_is_valid_within_five_minutes(seconds: int, good: bool) -> None:
     headers = signed(at=NOW + timedelta(seconds=seconds))
     if good:
         assert verify(headers, BODY, (SECRET,), NOW).job == "ftjob-1"
@@ -139,7 +139,7 @@ def test_it_is_good_for_five_minutes_before_and_after(seconds: int, good: bool) 
         pytest.param(b'{"type":"x"}', id="no data"),
     ],
 )
-def test_what_is_about_something_else_is_no_hint(body: bytes) -> None:
+def test_an_event_about_something_else_is_no_hint(body: bytes) -> None:
     assert verify(signed(body), body, (SECRET,), NOW) == Hint(id="wh_1", job=None)
 
 
@@ -166,7 +166,7 @@ def test_what_is_about_something_else_is_no_hint(body: bytes) -> None:
     ],
     ids=lambda body: body[:50].decode(),
 )
-def test_a_signed_event_that_makes_no_sense_is_malformed(body: bytes) -> None:
+def test_a_signed_but_invalid_event_is_malformed(body: bytes) -> None:
     assert refused(signed(body), body) == "malformed"
 
 
@@ -181,7 +181,7 @@ def test_a_secret_may_come_without_prefix_or_padding(text: str) -> None:
     "text", ["", "whsec_", "whsec_=", "whsec_!", "whsec_c2hvcnQ=", "é" * 40, "whsec_whsec_" + SECRET]
 )
 @pytest.mark.parametrize("several", [True, False])
-def test_a_secret_that_protects_nothing_is_refused_at_the_start(text: str, several: bool) -> None:
+def test_a_secret_that_is_too_weak_is_refused_at_startup(text: str, several: bool) -> None:
     org: dict[str, Any] = {"name": "research", "provider": "openai", "api_key": "sk-1"}
     secret: Any = (SECRET, text) if several else text
     with pytest.raises(ValidationError) as caught:
@@ -189,7 +189,7 @@ def test_a_secret_that_protects_nothing_is_refused_at_the_start(text: str, sever
     assert "base64 of at least 16 bytes" in str(caught.value)
 
 
-def test_the_signing_secret_is_not_among_those_that_the_provider_is_asked_with() -> None:
+def test_the_signing_secret_is_not_used_for_requests() -> None:
     org = {"name": "research", "provider": "openai", "api_key": "sk-1", "webhook_secret": (SECRET, OTHER)}
     settings: Any = TypeAdapter(OrganizationSettings).validate_python(org)
     assert set(settings.credentials()) == {"api_key"}

@@ -59,7 +59,7 @@ def without(page: Page[Any] | str, known: frozenset[str]) -> Any:
 
 @given(PAGES, st.frozensets(st.sampled_from([f"ev-{number}" for number in range(6)]), min_size=1))
 @settings(max_examples=60)
-def test_events_that_are_not_known_are_what_they_are_in_the_plain_way(page: Any, known: frozenset[str]) -> None:
+def test_new_events_are_parsed_the_same_by_the_fast_path(page: Any, known: frozenset[str]) -> None:
     content, understand = body(page), partial(parse_event, "o", "ftjob-1")
     plain, fast_path = read(content, understand, None), read(content, understand, partial(unknown, known))
     assert without(fast_path, known) == without(plain, known)
@@ -67,7 +67,7 @@ def test_events_that_are_not_known_are_what_they_are_in_the_plain_way(page: Any,
 
 @given(st.lists(PAGES, min_size=2, max_size=4))
 @settings(max_examples=60)
-def test_a_page_of_which_most_is_remembered_says_what_it_says_in_the_plain_way(pages: Any) -> None:
+def test_a_mostly_cached_page_is_parsed_the_same_as_without_the_cache(pages: Any) -> None:
     memo, of = Memo(Job), partial(parse_job, Origin(org="o", provider="openai"))
     for page in pages:
         plain, fast_path = read(body(page), of, None), read(body(page), of, memo.page)
@@ -76,7 +76,7 @@ def test_a_page_of_which_most_is_remembered_says_what_it_says_in_the_plain_way(p
             assert fast_path.skipped == plain.skipped
 
 
-def test_what_is_remembered_of_an_item_is_forgotten_when_there_is_another_secret() -> None:
+def test_a_new_secret_clears_the_parsed_item_cache() -> None:
     redactor, memo = Redactor(), Memo(Job)
     of = partial(parse_job, Origin(org="o", provider="openai"))
     content = body({"data": [{"id": "a", "status": "running", "suffix": "sk-0123456789abcdef"}], "has_more": False})

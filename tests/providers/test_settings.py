@@ -20,7 +20,7 @@ def settings(**fields: Any) -> OpenAISettings:
     return found
 
 
-def test_the_least_there_can_be() -> None:
+def test_minimal_settings() -> None:
     found = settings(api_key="sk-x").vendor()
     assert (found.name, found.base_url, found.billing, found.seller) == (
         "openai", "https://api.openai.com/v1", None, "openai",
@@ -88,7 +88,7 @@ def test_a_base_url_has_one_spelling(url: str, expected: str) -> None:
         pytest.param({"labels": {"team": "x" * 257}}, id="an endless label"),
     ],
 )
-def test_what_cannot_be_right_is_refused(fields: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         settings(**fields)
 
@@ -99,11 +99,11 @@ def test_a_password_in_a_base_url_is_refused_without_repeating_it_in_our_words()
     assert "hunter2" not in caught.value.errors()[0]["msg"]
 
 
-def test_good_labels_are_taken() -> None:
+def test_valid_labels_are_accepted() -> None:
     assert settings(labels={"team": "search", "cost_center": "42"}).labels == {"team": "search", "cost_center": "42"}
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError):
         settings().name = "other"
 
@@ -122,7 +122,7 @@ def test_every_field_is_described_in_the_schema() -> None:
         ("https://api.tokenfactory.nebius.com/v1", None),
     ],
 )
-def test_published_prices_hold_at_the_host_of_who_published_them(base_url: str, seller: str | None) -> None:
+def test_published_prices_apply_only_at_the_publishers_host(base_url: str, seller: str | None) -> None:
     assert settings(base_url=base_url).vendor().seller == seller
 
 
@@ -147,6 +147,6 @@ def test_the_values_of_headers_and_parameters_are_not_shown() -> None:
     assert "verysecret" not in repr(found)
 
 
-def test_one_former_name_stands_for_a_list_of_one() -> None:
+def test_a_single_former_name_is_a_list_of_one() -> None:
     assert settings(was="lab").was == ("lab",)
     assert settings(was=["lab", "laboratory"]).was == ("lab", "laboratory")

@@ -84,7 +84,7 @@ def test_a_service_account_asks_for_a_token_with_a_signed_assertion() -> None:
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", "not JSON", '{"client_email": "a", "token_uri": "https://x", "private_key": "no key"}']
 )
-def test_a_file_that_is_no_service_account_says_so_and_nothing_of_what_it_holds(text: str) -> None:
+def test_an_invalid_service_account_file_is_reported_without_its_content(text: str) -> None:
     with pytest.raises(AuthFailed, match="not the JSON key of a service account") as caught:
         _from_service_account({"credentials": text}, NOW)
     assert "no key" not in str(caught.value)

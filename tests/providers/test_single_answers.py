@@ -36,11 +36,11 @@ def test_one_job_is_read_as_the_listed_one(provider: str, which: str, status: St
 
 
 @pytest.mark.parametrize("status", [None, {}, {"code": 0}, {"code": 0, "message": "fine"}, {"code": "OK"}])
-def test_a_status_of_ok_is_no_error(status: object) -> None:
+def test_a_status_of_ok_is_not_an_error(status: object) -> None:
     assert job_error(status) is None
 
 
-def test_an_event_that_is_known_is_left_out_and_counted() -> None:
+def test_a_known_event_is_skipped_and_counted() -> None:
     event = {"object": "fine_tuning.job.event", "id": "ftevent-1", "created_at": 1_721_764_800, "message": "Step 1"}
     page = read_events(page_of(event), {"ftevent-1"})
     assert (page.items, page.known) == ((), 1)

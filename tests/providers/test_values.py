@@ -41,11 +41,11 @@ SECONDS = int(AT.timestamp())
         pytest.param("Thu, 23 Oct 2025 07:00:00 +0200", id="as in mails"),
     ],
 )
-def test_a_moment_is_understood(told: object) -> None:
+def test_timestamps_are_parsed(told: object) -> None:
     assert moment(told) == AT
 
 
-def test_a_moment_is_kept_to_the_millisecond() -> None:
+def test_a_timestamp_is_kept_to_the_millisecond() -> None:
     assert moment("2025-10-23T05:00:00.123456789Z") == AT.replace(microsecond=123_000)
     assert moment(SECONDS + 0.5) == AT.replace(microsecond=500_000)
 
@@ -59,7 +59,7 @@ def test_a_moment_is_kept_to_the_millisecond() -> None:
     ],
     ids=repr,
 )  # fmt: skip
-def test_what_is_no_moment_is_none(told: object) -> None:
+def test_an_invalid_timestamp_is_none(told: object) -> None:
     assert moment(told) is None
 
 
@@ -72,7 +72,7 @@ def test_what_is_no_moment_is_none(told: object) -> None:
         ("1970-01-01T00:00:00+00:00", False), ("1970-01-01", False), ("soon", True), (-1, True), ([], True), ({}, True),
     ],
 )  # fmt: skip
-def test_what_stands_for_nothing_is_no_nonsense(told: object, makes_no_sense: bool) -> None:
+def test_placeholders_for_no_value_are_not_invalid(told: object, makes_no_sense: bool) -> None:
     assert unreadable(told, moment(told)) is makes_no_sense
 
 
@@ -93,7 +93,7 @@ def test_large_whole_numbers_in_quotes_are_exact() -> None:
     assert whole("1.5") is None
 
 
-def test_what_is_left_out_is_counted_by_its_reason() -> None:
+def test_skipped_items_are_counted_by_reason() -> None:
     page = jobs(
         {"id": "good", "created_at": "2025-10-23T05:00:00Z", "finished_at": "0", "trained_tokens": ""},
         {"id": "odd", "created_at": "yesterday", "trained_tokens": "many"},

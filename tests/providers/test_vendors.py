@@ -102,11 +102,11 @@ def test_an_azure_job_has_names_nulls_and_no_cost_where_it_failed() -> None:
         ("cancelled", Status.CANCELLED), ("succeeded", Status.SUCCEEDED), ("failed", Status.FAILED),
     ],
 )  # fmt: skip
-def test_azures_words_and_those_of_copies_are_known(word: str, status: Status) -> None:
+def test_statuses_of_azure_and_of_compatible_servers_are_known(word: str, status: Status) -> None:
     assert STATUSES[word] is status
 
 
-def test_azure_is_asked_at_dated_addresses_with_its_own_header() -> None:
+def test_azure_requests_have_an_api_version_and_its_own_header() -> None:
     dated = vendor("azure", base_url=None, endpoint="https://acme.openai.azure.com", api_version="2025-04-01-preview")
     assert dated.base_url == "https://acme.openai.azure.com/openai"
     assert dated.query == {"api-version": "2025-04-01-preview"}
@@ -191,7 +191,7 @@ def test_togethers_events_have_hashes_and_any_spelling() -> None:
     ("word", "failure"),
     [("error", FailureClass.PROVIDER), ("user_error", FailureClass.FILE), ("cancelled", FailureClass.QUOTA)],
 )
-def test_who_can_mend_an_end_at_together(word: str, failure: FailureClass) -> None:
+def test_who_can_fix_a_failure_at_together(word: str, failure: FailureClass) -> None:
     job = one("together", {"id": "ft-1", "status": word})
     assert job.error is not None
     assert (job.status.final, job.error.failure) == (True, failure)
@@ -205,7 +205,7 @@ def test_a_supervised_fireworks_job_has_an_estimate_of_its_cost() -> None:
     assert "0123456789abcdef" not in repr(job)
 
 
-def test_the_other_fireworks_jobs_keep_their_settings_elsewhere() -> None:
+def test_the_other_fireworks_jobs_have_their_settings_elsewhere() -> None:
     told = sample("fireworks")
     dpo = one("fireworks", told["dpo"], number=1, key="dpoJobs")
     assert (dpo.method, dpo.model, dpo.reported_usd, dpo.reported_progress) == (
@@ -233,13 +233,13 @@ def test_money_is_units_and_nanos(money: object, usd: Decimal | None) -> None:
     assert one("fireworks", {**sample("fireworks")["supervised"], "estimatedCost": money}).reported_usd == usd
 
 
-def test_fireworks_three_lists_are_asked_for_the_newest_first() -> None:
+def test_the_three_lists_of_fireworks_are_requested_newest_first() -> None:
     firsts = [each.pages.first for each in vendor("fireworks").jobs]
     assert [each.path.rpartition("/")[2] for each in firsts] == list(fireworks.LISTS)
     assert all(("orderBy", "create_time desc") in each.params for each in firsts)
 
 
-def test_a_vertex_job_is_read_from_proto_json() -> None:
+def test_a_vertex_job_is_parsed_from_proto_json() -> None:
     job = one("vertex", sample("vertex")["job"])
     assert (job.id, job.status, job.model, job.method) == (
         "7012345678901234567", Status.SUCCEEDED, "gemini-2.5-flash", Method.SUPERVISED,
@@ -250,7 +250,7 @@ def test_a_vertex_job_is_read_from_proto_json() -> None:
     assert (job.training.latest, job.metadata) == (Metrics(step=300, steps=300), {"team": "search"})
 
 
-def test_who_waits_for_capacity_at_vertex_is_in_the_queue() -> None:
+def test_a_vertex_job_waiting_for_capacity_is_queued() -> None:
     job = one("vertex", sample("vertex")["waiting"])
     assert (job.status, job.raw_status, job.started_at) == (Status.QUEUED, "WAITING_FOR_CAPACITY", None)
     assert job.method is Method.DPO
@@ -267,7 +267,7 @@ def test_an_empty_list_at_vertex_is_an_empty_object() -> None:
     assert pages.read(pages.first, response({})).items == ()
 
 
-def test_vertex_has_a_host_for_each_location_but_the_global_one() -> None:
+def test_vertex_has_a_host_for_each_location_except_global() -> None:
     of = vendor("vertex", locations=["us-central1", "global"])
     assert [each.pages.first.path.partition("/v1beta1")[0] for each in of.jobs] == [
         "https://us-central1-aiplatform.googleapis.com",
@@ -299,7 +299,7 @@ def test_the_queue_at_bedrock_ends_when_training_begins(phases: tuple[str, str, 
     assert one("bedrock", {"jobArn": "a", "status": "InProgress", "statusDetails": details}).status is status
 
 
-def test_what_belongs_to_the_end_is_not_believed_of_a_running_bedrock_job() -> None:
+def test_fields_of_the_end_are_ignored_for_a_running_bedrock_job() -> None:
     job = one("bedrock", sample("bedrock")["premature"])
     assert (job.status, job.finished_at, job.error, job.training.latest) == (Status.RUNNING, None, None, Metrics())
     assert job.created_at == AT, "a time without a zone is UTC"
@@ -326,7 +326,7 @@ def test_a_bedrock_job_alone_says_why_it_failed() -> None:
         pytest.param("together", {"has_more": True}, None, id="together has one page"),
     ],
 )
-def test_a_list_goes_on_where_it_says(provider: str, envelope: dict[str, Any], expected: str | None) -> None:
+def test_a_list_continues_at_its_cursor(provider: str, envelope: dict[str, Any], expected: str | None) -> None:
     pages = vendor(provider).jobs[0].pages
     page = pages.read(pages.first, response({KEYS[provider]: [], **envelope}))
     if expected is None:
@@ -338,7 +338,7 @@ def test_a_list_goes_on_where_it_says(provider: str, envelope: dict[str, Any], e
 
 @pytest.mark.parametrize("provider", list(KEYS))
 @pytest.mark.parametrize("bad", [None, 7, [], {}, {"id": "", "name": "", "jobArn": ""}, {"id": {}, "name": 7.5}])
-def test_an_item_that_makes_no_sense_hides_no_sibling(provider: str, bad: object) -> None:
+def test_an_invalid_item_does_not_hide_the_others(provider: str, bad: object) -> None:
     good = {"id": "ft-1", "name": "a/b/ft-1", "jobArn": "ft-1"}
     page = listed(provider, good, bad, good)
     assert [job.id for job in page.items][:1] == ["ft-1"]
@@ -346,7 +346,7 @@ def test_an_item_that_makes_no_sense_hides_no_sibling(provider: str, bad: object
 
 
 @pytest.mark.parametrize("provider", list(KEYS))
-def test_an_unknown_word_is_an_unknown_status(provider: str) -> None:
+def test_an_unlisted_status_is_unknown(provider: str) -> None:
     told = {"id": "x", "name": "a/x", "jobArn": "x", "status": "Dancing", "state": "JOB_STATE_DANCING"}
     job = one(provider, told)
     assert (job.status, job.raw_status.lower()) == (Status.UNKNOWN, "dancing")
@@ -380,7 +380,7 @@ def aws(status: int, kind: str, message: str = "no") -> Response:
         pytest.param("bedrock", aws(500, "InternalServerException"), ProviderUnavailable, id="bedrock: down"),
     ],
 )  # fmt: skip
-def test_a_refusal_says_who_has_to_act(provider: str, answer: Response, error: type[SourceError]) -> None:
+def test_an_error_says_who_has_to_act(provider: str, answer: Response, error: type[SourceError]) -> None:
     pages = vendor(provider).jobs[0].pages
     with pytest.raises(error) as caught:
         pages.read(pages.first, answer)
@@ -393,7 +393,7 @@ def test_a_job_that_is_gone_is_not_found(provider: str) -> None:
         vendor(provider).jobs[0].one("x").read(response({"error": {"message": "gone"}}, 404))
 
 
-def test_moto_knows_a_job_no_more_with_400() -> None:
+def test_a_400_of_moto_can_mean_that_a_job_is_not_found() -> None:
     with pytest.raises(NotFound):
         vendor("bedrock").jobs[0].one("x").read(aws(400, "ResourceNotFoundException"))
 
@@ -412,7 +412,7 @@ def test_moto_knows_a_job_no_more_with_400() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("status", [400, 401, 500])
-def test_what_gateways_refuse_says_what_it_is(body: object, error: type[SourceError], words: str, status: int) -> None:
+def test_errors_of_gateways_are_classified(body: object, error: type[SourceError], words: str, status: int) -> None:
     with pytest.raises(error, match=words) as caught:
         read_jobs(response(body, status))
     assert type(caught.value) is error
@@ -429,13 +429,13 @@ def test_what_gateways_refuse_says_what_it_is(body: object, error: type[SourceEr
         pytest.param(response(b"", 501), id="501"),
     ],
 )
-def test_where_a_copy_has_no_events_there_are_none(answer: Response) -> None:
+def test_a_compatible_server_without_events_has_none(answer: Response) -> None:
     with pytest.raises(NotFound):
         read_events(answer)
 
 
 @pytest.mark.parametrize("answer", [response({"data": 5}), response(b"<html>", 200)])
-def test_what_is_no_list_of_events_is_not_taken_for_having_none(answer: Response) -> None:
+def test_an_invalid_event_list_is_not_taken_for_an_empty_one(answer: Response) -> None:
     with pytest.raises(Malformed):
         read_events(answer)
 
@@ -518,7 +518,7 @@ def of_together() -> set[str]:
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_every_word_of_the_sdk_is_in_the_table(table: dict[str, Status], enum: Callable[[], set[str]]) -> None:
+def test_every_status_of_the_sdk_is_in_the_table(table: dict[str, Status], enum: Callable[[], set[str]]) -> None:
     assert enum() - table.keys() == set()
 
 
@@ -537,13 +537,13 @@ def test_every_word_of_the_sdk_is_in_the_table(table: dict[str, Status], enum: C
         pytest.param("fireworks", {"account": None}, "required", id="fireworks: no account"),
     ],
 )
-def test_settings_that_do_not_go_together_say_why(provider: str, over: dict[str, Any], words: str) -> None:
+def test_settings_that_exclude_each_other_are_explained(provider: str, over: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=f"(?i){words}"):
         vendor(provider, **over)
 
 
 @pytest.mark.parametrize("provider", list(LEAST))
-def test_no_secret_shows_in_settings(provider: str) -> None:
+def test_settings_never_show_a_secret(provider: str) -> None:
     fields = {**LEAST[provider], **({"api_key": "verysecret"} if "api_key" in LEAST[provider] else {})}
     found = ADAPTER.validate_python(
         {"name": "research", "provider": provider, **fields, "query": {"sig": "verysecret"}}

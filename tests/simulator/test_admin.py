@@ -77,7 +77,7 @@ async def test_an_admin_key_opens_nothing_else(client: Client) -> None:
         pytest.param(USAGE, {"start_time": MIDNIGHT, "page": "page_MTIz"}, "page", id="a cursor of another list"),
     ],
 )
-async def test_what_cannot_be_asked_is_refused(client: Client, path: str, query: dict[str, Any], param: str) -> None:
+async def test_invalid_queries_are_refused(client: Client, path: str, query: dict[str, Any], param: str) -> None:
     status, body = await ask(client, path, **query)
     assert (status, body["error"]["param"]) == (400, param)
 

@@ -177,7 +177,7 @@ Headers = Callable[[Org], dict[str, str]]
         pytest.param("/openai" + JOBS, lambda org: {"api-key": org.key}, 404, id="dated without its date"),
     ],
 )
-async def test_who_is_let_in(
+async def test_authentication(
     simulation: Simulation, session: aiohttp.ClientSession, address: str, path: str, headers: Headers, status: int
 ) -> None:
     async with session.get(f"{address}/azure{path}", headers=headers(simulation.orgs[0])) as answer:
@@ -200,7 +200,7 @@ async def test_an_application_of_entra_gets_a_token(
         assert answer.status == 401
 
 
-async def test_errors_have_an_inner_error_and_the_package_knows_them(v1: AsyncOpenAI) -> None:
+async def test_errors_have_an_inner_error_and_the_package_parses_them(v1: AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as bad:
         await v1.fine_tuning.jobs.list(limit=0)
     assert bad.value.body == {

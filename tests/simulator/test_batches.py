@@ -109,7 +109,7 @@ async def test_batches_are_paged(client: AsyncOpenAI) -> None:
         pytest.param({"input_file_id": None}, "input_file_id", id="no file"),
     ],
 )
-async def test_a_batch_that_makes_no_sense_is_refused(client: AsyncOpenAI, change: dict[str, Any], param: str) -> None:
+async def test_an_invalid_batch_is_refused(client: AsyncOpenAI, change: dict[str, Any], param: str) -> None:
     asked = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h", **change}
     with pytest.raises(openai.BadRequestError) as refused:
         await client.batches.create(**asked)
@@ -127,7 +127,7 @@ def test_every_status_is_one_of_the_package() -> None:
     assert {each.value for each in BatchStatus} == set(get_args(Batch.model_fields["status"].annotation))
 
 
-async def test_only_openai_tells_model_and_usage(api: Api, client: AsyncOpenAI, clock: HandClock) -> None:
+async def test_only_openai_reports_model_and_usage(api: Api, client: AsyncOpenAI, clock: HandClock) -> None:
     batch = await ask(client, 40)
     clock.move(100)
     seen = await client.batches.retrieve(batch.id)
@@ -152,7 +152,7 @@ def test_traffic_brings_batches_that_end_in_every_way(clock: HandClock) -> None:
     assert 66 <= len(simulation.batches(org.caller)) <= 72
 
 
-async def test_bedrock_tells_records_in_words_of_its_own(clock: HandClock) -> None:
+async def test_bedrock_has_its_own_record_counts(clock: HandClock) -> None:
     async with provided("bedrock", clock, "/bedrock") as api:
         whole = api.simulation.start_batch(api.org, total=200)
         api.simulation.start_batch(api.org, ending=Ending.STALL)
@@ -176,7 +176,7 @@ async def test_bedrock_tells_records_in_words_of_its_own(clock: HandClock) -> No
         assert (await api.call(f"/model-invocation-job/{whole.id}/stop", "POST"))[0] == 409
 
 
-def test_every_word_of_bedrock_is_one_of_its_service_model(clock: HandClock) -> None:
+def test_every_status_of_bedrock_is_in_its_service_model(clock: HandClock) -> None:
     [org] = organisations(1, seed=2, providers=("bedrock",))
     simulation = Simulation((org,), clock=clock, pace=STEADY, traffic=Traffic(batches=60))
     found = [invocation(batch, clock.now) for batch in simulation.batches(org.caller)]

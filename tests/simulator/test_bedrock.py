@@ -42,7 +42,7 @@ def boto(api: Api, secret: str | None = None) -> Ask:
     return ask
 
 
-async def test_a_job_is_in_progress_until_its_end_and_its_phases_tell_how_far(api: Api, clock: HandClock) -> None:
+async def test_a_job_is_in_progress_until_its_end_and_phases_show_the_progress(api: Api, clock: HandClock) -> None:
     api.start(suffix="tone")
     [job] = api.simulation.jobs(api.org)
     ask, seen = boto(api), list[tuple[str, ...]]()
@@ -133,7 +133,7 @@ def test_some_jobs_in_progress_have_an_end_and_a_failure_already(clock: HandCloc
         ),
     ],
 )
-async def test_who_is_let_in(api: Api, headers: dict[str, str], status: int, error: str | None) -> None:
+async def test_authentication(api: Api, headers: dict[str, str], status: int, error: str | None) -> None:
     url, sent = f"{api.base_url}/model-customization-jobs", {**api.headers, **headers}
     async with api.session.get(url, headers=sent) as answer:
         assert (answer.status, answer.headers.get("x-amzn-ErrorType")) == (status, error)
@@ -152,7 +152,7 @@ async def test_unknown_jobs_and_odd_pages_are_refused(api: Api) -> None:
     assert (await api.call("/model-customization-jobs?creationTimeAfter=soon"))[0] == 400
 
 
-def test_every_word_is_one_of_the_service_model(clock: HandClock) -> None:
+def test_every_value_is_in_the_service_model(clock: HandClock) -> None:
     [org] = organisations(1, seed=2, providers=("bedrock",))
     simulation = Simulation((org,), clock=clock, pace=STEADY, traffic=Traffic(history=60, under_way=3))
     found = [summary(job, clock.now) for job in simulation.jobs(org)]

@@ -110,7 +110,7 @@ def test_names_are_made_fit_for_models() -> None:
     assert slug("My Org, Inc.") == "my-org-inc."
 
 
-def test_a_model_misspells_when_told_to() -> None:
+def test_a_model_misspells_when_configured_to() -> None:
     assert "proccess" in answer([{"role": "system", "content": "You occasionally misspell words"}])
     assert "proccess" not in answer([{"role": "user", "content": "hi"}])
 
@@ -170,7 +170,7 @@ def test_a_faster_pace_lives_the_same_life_in_less_time() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.7, 1.1])
-def test_a_step_is_done_at_the_moment_it_is_told(seconds: float) -> None:
+def test_a_step_is_done_when_it_is_reported(seconds: float) -> None:
     run = Run(NOON, 0, 1000, seconds)
     assert [run.steps_by(run.done_at(step)) for step in range(1001)] == list(range(1001))
 
@@ -194,7 +194,7 @@ def test_no_event_of_generated_jobs_lies_in_the_future_or_has_a_twin(clock: Hand
         assert len({event.key for event in told}) == len(told)
 
 
-def test_a_thousand_jobs_are_planned_in_no_time(clock: HandClock) -> None:
+def test_a_thousand_jobs_are_planned_quickly(clock: HandClock) -> None:
     simulation = generated(Traffic(history=1000), clock)
     shown = [view(job, clock.now) for job in simulation.jobs(simulation.orgs[0])]
     assert len(shown) == 1000

@@ -56,9 +56,7 @@ def test_every_provider_has_its_list() -> None:
         ("vertex", "RESOURCE_EXHAUSTED"), ("bedrock", ["message"]),
     ],
 )  # fmt: skip
-async def test_an_organisation_above_its_rate_is_refused_in_its_providers_way(
-    clock: HandClock, provider: str, known: object
-) -> None:
+async def test_a_rate_limit_error_has_the_providers_format(clock: HandClock, provider: str, known: object) -> None:
     simulation, org, path = one(provider, clock, requests_per_second=0.1)
     async with serve(simulation) as base_url:
         address = base_url.removesuffix("/v1")
@@ -75,9 +73,7 @@ async def test_an_organisation_above_its_rate_is_refused_in_its_providers_way(
         ("fireworks", 5), ("vertex", "NOT_FOUND"), ("bedrock", ["message"]),
     ],
 )  # fmt: skip
-async def test_a_path_that_is_none_is_refused_in_its_providers_way(
-    clock: HandClock, provider: str, known: object
-) -> None:
+async def test_an_unknown_path_has_the_providers_error_format(clock: HandClock, provider: str, known: object) -> None:
     simulation, org, path = one(provider, clock)
     async with serve(simulation) as base_url:
         wrong = "/".join([*path.split("/")[:3], "no", "such", "thing"])
@@ -86,7 +82,7 @@ async def test_a_path_that_is_none_is_refused_in_its_providers_way(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-async def test_what_stands_before_the_server_breaks_every_dialect(clock: HandClock, provider: str) -> None:
+async def test_injected_faults_affect_every_dialect(clock: HandClock, provider: str) -> None:
     @web.middleware
     async def broken(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.json_response({"broken": True}, status=503)

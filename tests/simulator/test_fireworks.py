@@ -104,7 +104,7 @@ async def test_the_first_page_is_by_name_unless_the_newest_are_asked_for(
     assert (len(last["supervisedFineTuningJobs"]), last["nextPageToken"]) == (60, "")
 
 
-async def test_a_filter_asks_for_a_state(api: Api, client: AsyncFireworks, clock: HandClock) -> None:
+async def test_jobs_are_filtered_by_state(api: Api, client: AsyncFireworks, clock: HandClock) -> None:
     api.start()
     clock.move(30)
     api.start()
@@ -144,7 +144,7 @@ async def test_another_account_and_another_key_are_refused(api: Api, client: Asy
         await client.dpo_jobs.get("none")
 
 
-def test_every_word_is_one_of_the_package_and_jobs_give_a_secret_away(clock: HandClock) -> None:
+def test_every_value_is_in_the_package_and_jobs_reveal_a_secret(clock: HandClock) -> None:
     [org] = organisations(1, seed=2, providers=("fireworks",))
     jobs = Simulation((org,), clock=clock, pace=STEADY, traffic=Traffic(history=80, under_way=3)).jobs(org)
     shown = [job_json(job, clock.now) for job in jobs]

@@ -89,9 +89,7 @@ async def test_the_retired_endpoint_names_its_successor(client: Client) -> None:
         pytest.param({"speed": 3}, None, id="an unknown argument"),
     ],
 )
-async def test_a_job_that_makes_no_sense_is_refused(
-    client: Client, asked: dict[str, object], param: str | None
-) -> None:
+async def test_an_invalid_job_is_refused(client: Client, asked: dict[str, object], param: str | None) -> None:
     whole = asked if {"model", "training_file"} & asked.keys() else {"model": "gpt-4o", "training_file": "f", **asked}
     if asked.get("method") == {"type": "dpo"}:
         whole = {"training_file": "f", **asked}
@@ -107,7 +105,7 @@ async def test_a_job_that_makes_no_sense_is_refused(
         pytest.param(b"[1, 2]\n", "Line 1 is not a dictionary", id="not an object"),
     ],
 )
-async def test_an_upload_that_is_no_jsonl_is_refused(client: Client, content: bytes, words: str) -> None:
+async def test_an_upload_that_is_not_jsonl_is_refused(client: Client, content: bytes, words: str) -> None:
     status, body = await client.upload(content)
     assert status == 400
     assert words in body["error"]["message"]
@@ -126,7 +124,7 @@ async def test_an_unknown_purpose_is_refused(client: Client) -> None:
         pytest.param("last_used", "3600", id="another anchor"),
     ],
 )
-async def test_an_expiry_that_makes_no_sense_is_refused(client: Client, anchor: str, seconds: str) -> None:
+async def test_an_invalid_expiry_is_refused(client: Client, anchor: str, seconds: str) -> None:
     fields = {"expires_after[anchor]": anchor, "expires_after[seconds]": seconds}
     status, body = await client.upload(b"{}\n", **fields)
     assert status == 400
@@ -151,7 +149,7 @@ async def test_an_expired_file_is_gone(client: Client, clock: HandClock) -> None
         pytest.param({"model": "gpt-4o", "messages": []}, "messages", id="empty messages"),
     ],
 )
-async def test_a_completion_that_makes_no_sense_is_refused(client: Client, asked: object, param: str) -> None:
+async def test_an_invalid_completion_is_refused(client: Client, asked: object, param: str) -> None:
     status, body = await client.call("POST", "/chat/completions", asked)
     assert (status, body["error"]["param"]) == (400, param)
 

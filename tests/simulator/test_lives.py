@@ -57,7 +57,7 @@ async def test_metadata_decides_how_a_job_ends(
         pytest.param(b'{"messages": "hello"}\n' * 12, "invalid_file_format", "non-empty list", id="no messages"),
     ],
 )
-async def test_validation_finds_what_is_wrong_with_a_file(
+async def test_validation_reports_the_faults_of_a_file(
     client: Client, clock: HandClock, content: bytes, code: str, words: str
 ) -> None:
     _, file = await client.upload(content)
@@ -111,7 +111,7 @@ async def test_a_healthy_job_has_an_empty_error(client: Client) -> None:
     assert {"code": None, "message": None, "param": None} in seen
 
 
-async def test_the_last_words_come_after_the_end_and_several_in_one_second(client: Client, clock: HandClock) -> None:
+async def test_final_events_follow_the_end_and_share_a_second(client: Client, clock: HandClock) -> None:
     job = await client.create()
     clock.move(65)
     assert (await client.job(job["id"]))["status"] == "succeeded"
@@ -125,7 +125,7 @@ async def test_the_last_words_come_after_the_end_and_several_in_one_second(clien
     assert any(event["type"] == "moderation_checks" for event in late)
 
 
-async def test_what_was_told_stays_told_in_the_same_order(client: Client, clock: HandClock) -> None:
+async def test_events_never_change_or_reorder(client: Client, clock: HandClock) -> None:
     job = await client.create()
     told: list[Any] = []
     for second in range(80):
@@ -181,7 +181,7 @@ async def test_a_job_is_cancelled_at_any_moment_of_its_life(client: Client, cloc
     assert (await client.events(job["id"]))[1:] == before
 
 
-async def test_the_truth_is_what_the_api_ends_up_saying(
+async def test_the_ground_truth_equals_the_final_state_of_the_api(
     client: Client, simulation: Simulation, clock: HandClock
 ) -> None:
     for ending in ("success", "server_error", "moderation"):

@@ -32,7 +32,7 @@ async def test_an_odd_job_is_refused(client: Client, field: str, value: object, 
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"a":' + b"[" * 200_000], ids=lambda body: body[:6])
-async def test_a_body_that_is_no_json_object_is_refused(client: Client, body: bytes) -> None:
+async def test_a_body_that_is_not_a_json_object_is_refused(client: Client, body: bytes) -> None:
     status, answer = await client.call("POST", "/fine_tuning/jobs", data=body)
     assert status == 400
     assert answer["error"]["message"].startswith("We could not parse the JSON body")

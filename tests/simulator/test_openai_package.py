@@ -61,7 +61,7 @@ async def test_a_job_is_followed_from_its_creation_to_its_tuned_model(api: Async
     assert said.usage.total_tokens == said.usage.prompt_tokens + said.usage.completion_tokens
 
 
-async def test_paging_walks_through_more_jobs_than_a_page_holds(api: AsyncOpenAI) -> None:
+async def test_paging_covers_more_jobs_than_a_page(api: AsyncOpenAI) -> None:
     file = await api.files.create(file=FILE, purpose="fine-tune")
     made = [(await api.fine_tuning.jobs.create(training_file=file.id, model="gpt-4.1-mini")).id for _ in range(47)]
     first = await api.fine_tuning.jobs.list(limit=20)

@@ -26,7 +26,7 @@ async def test_the_file_of_results_is_a_csv_in_base64(client: Client, clock: Han
     assert (await client.call("GET", f"/files/{done['result_files'][0]}"))[1]["purpose"] == "fine-tune-results"
 
 
-async def test_reinforcement_tells_rewards_and_keeps_the_best_checkpoints(client: Client, clock: HandClock) -> None:
+async def test_reinforcement_reports_rewards_and_keeps_the_best_checkpoints(client: Client, clock: HandClock) -> None:
     line = {"messages": [{"role": "user", "content": "2 + 2?"}], "answer": "4"}
     _, file = await client.upload((json.dumps(line) + "\n").encode() * 12)
     grader = {"type": "string_check", "name": "g", "input": "i", "reference": "r", "operation": "eq"}

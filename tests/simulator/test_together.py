@@ -81,7 +81,9 @@ async def test_the_list_is_everything_in_one_answer_without_events(api: Api, clo
         (Ending.SUCCESS, "completed", "job_complete"),
     ],
 )
-async def test_a_job_ends_as_told(api: Api, clock: HandClock, ending: Ending, status: str, last: str) -> None:
+async def test_a_job_ends_as_its_metadata_says(
+    api: Api, clock: HandClock, ending: Ending, status: str, last: str
+) -> None:
     job_id = api.start(ending=ending)
     clock.move(1000)
     job = await api.get(f"/fine-tunes/{job_id}")
@@ -122,7 +124,7 @@ async def test_strangers_and_unknown_jobs_are_refused(api: Api) -> None:
     assert (status, body["error"]["message"]) == (401, "Invalid API key provided")
 
 
-def test_every_word_is_one_of_the_package(clock: HandClock) -> None:
+def test_every_value_is_in_the_package(clock: HandClock) -> None:
     """The specification lacks `job_user_error`, which the package's own functions know."""
     made = organisations(1, seed=2, providers=("together",))
     jobs = Simulation(made, clock=clock, pace=STEADY, traffic=Traffic(history=60))

@@ -162,13 +162,13 @@ async def test_a_service_account_gets_a_token(api: Api, email: str) -> None:
     assert account.token == api.org.key
 
 
-async def test_an_assertion_that_is_none_is_refused(api: Api) -> None:
+async def test_an_invalid_assertion_is_refused(api: Api) -> None:
     form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": "a.b.c"}
     async with api.session.post(f"{api.base_url}/token", data=form) as answer:
         assert (answer.status, (await answer.json())["error"]) == (400, "invalid_grant")
 
 
-def test_every_word_is_one_of_the_package(clock: HandClock) -> None:
+def test_every_value_is_in_the_package(clock: HandClock) -> None:
     [org] = organisations(1, seed=2, providers=("vertex",))
     simulation = Simulation((org,), clock=clock, pace=STEADY, traffic=Traffic(history=120, under_way=3))
     found = [job_json(job, clock.now) for job in simulation.jobs(org)]

@@ -73,7 +73,7 @@ def unwrapped(client: AsyncOpenAI, got: Got, secret: str) -> UnwrapWebhookEvent:
 
 
 @pytest.mark.parametrize(("provider", "prefix"), [("openai", "/v1"), ("azure", "/azure/openai/v1")])
-async def test_an_end_is_told_by_its_id_alone_and_signed(
+async def test_an_event_has_only_the_id_and_is_signed(
     clock: HandClock, receiver: Receiver, provider: str, prefix: str
 ) -> None:
     async with provided(provider, clock, prefix) as api, AsyncOpenAI(api_key=api.org.key) as client:
@@ -92,7 +92,7 @@ async def test_an_end_is_told_by_its_id_alone_and_signed(
 
 
 @pytest.mark.parametrize("answer", [500, 404, 302], ids=str)
-async def test_what_is_not_taken_comes_again_with_the_same_id(
+async def test_a_rejected_webhook_is_retried_with_the_same_id(
     api: Api, clock: HandClock, receiver: Receiver, answer: int
 ) -> None:
     receiver.answers = [answer]
@@ -132,7 +132,7 @@ async def test_endpoints_are_managed_by_the_package(client: AsyncOpenAI, receive
         await client.webhooks.retrieve(made.id)
 
 
-async def test_an_endpoint_hears_only_of_what_it_asked_for(
+async def test_an_endpoint_receives_only_its_event_types(
     api: Api, client: AsyncOpenAI, clock: HandClock, receiver: Receiver
 ) -> None:
     await client.webhooks.create(name="monitor", url=receiver.url, event_types=["batch.completed"])
@@ -148,13 +148,13 @@ async def test_an_endpoint_hears_only_of_what_it_asked_for(
     [{"event_types": ["job.done"]}, {"event_types": []}, {"url": None}],
     ids=["an unknown type", "none", "no URL"],
 )
-async def test_an_endpoint_that_makes_no_sense_is_refused(client: AsyncOpenAI, change: dict[str, Any]) -> None:
+async def test_an_invalid_endpoint_is_refused(client: AsyncOpenAI, change: dict[str, Any]) -> None:
     asked = {"name": "monitor", "url": "https://example.com", "event_types": ALL, **change}
     with pytest.raises(openai.BadRequestError):
         await client.webhooks.create(**asked)
 
 
-def test_each_end_is_one_event_whenever_one_looks(clock: HandClock) -> None:
+def test_each_end_is_one_event_at_any_time(clock: HandClock) -> None:
     [org] = organisations(1, seed=1)
     simulation = Simulation((org,), clock=clock, pace=STEADY)
     endings = (Ending.SUCCESS, Ending.SERVER_ERROR, Ending.MODERATION, Ending.STALL)

@@ -28,7 +28,7 @@ def with_password_variable(url: str, _folder: Path) -> tuple[str, list[str], dic
 
 
 @pytest.mark.parametrize("known", [with_password_in_url, with_password_file, with_password_variable])
-async def test_tls_and_a_password_let_one_in(
+async def test_tls_and_a_password_are_used(
     tmp_path: Path, known: Callable[[str, Path], tuple[str, list[str], dict[str, str]]]
 ) -> None:
     config = {"tls_server_config": files(tmp_path), "basic_auth_users": {"ann": hashed(PASSWORD)}}
@@ -60,13 +60,13 @@ async def test_tls_and_a_password_let_one_in(
         pytest.param("https://a", ["--ca-file", "/nowhere/x"], "cannot be used", id="no such authorities"),
     ],
 )  # fmt: skip
-async def test_a_server_that_cannot_be_asked_is_explained(url: str, arguments: list[str], told: str) -> None:
+async def test_an_unreachable_server_is_explained(url: str, arguments: list[str], told: str) -> None:
     said = await asked(url, "jobs", *arguments)
     assert (said.exit_code, said.stdout) == (2, "")
     assert told in said.stderr
 
 
-async def test_a_prefix_of_a_proxy_goes_before_every_path() -> None:
+async def test_a_proxys_path_prefix_precedes_every_path() -> None:
     paths = []
 
     def give(request: str) -> bytes:

@@ -59,7 +59,7 @@ async def test_jobs_are_read_through_all_pages_up_to_the_limit(tmp_path: Path) -
     assert some.stderr == "There are older jobs: --limit 0 shows all, --limit 6 twice as many.\n"
 
 
-async def test_jobs_can_be_chosen_and_a_wrong_choice_is_explained_by_the_daemon(tmp_path: Path) -> None:
+async def test_jobs_can_be_filtered_and_an_invalid_filter_is_explained_by_the_daemon(tmp_path: Path) -> None:
     async with site(tmp_path, org(), org("search")) as here:
         await here.keep(tracked(FAILED), tracked(job(id="ftjob-r")))
         failed = await asked(here.port, "jobs", "--status", "failed", "--json")
@@ -97,7 +97,7 @@ async def test_a_job_is_shown_with_its_error_curves_transitions_and_deliveries(t
     assert (whole["id"], whole["error"]["class"], len(whole["events"])) == ("ftjob-f", "provider", 8)
 
 
-async def test_nothing_from_outside_steers_the_terminal(tmp_path: Path) -> None:
+async def test_control_characters_never_reach_the_terminal(tmp_path: Path) -> None:
     hostile = [
         job(id=f"{n}{nasty}", name=nasty, model=nasty, status=Status.FAILED, fine_tuned_model=nasty, url=nasty,
             metadata={nasty: nasty}, error=JobError(code=nasty, message=nasty, param=nasty))
@@ -128,7 +128,7 @@ async def test_nothing_from_outside_steers_the_terminal(tmp_path: Path) -> None:
         assert [char for char in text if not (char.isprintable() or char in "\n\u200d")] == []
 
 
-async def test_an_odd_id_comes_through_as_it_is(tmp_path: Path) -> None:
+async def test_an_odd_id_is_passed_unchanged(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         for odd in ("a/b", "..", ".", "%2e%2e", "ä 🦊", "-x", "a?b#c", "\\"):
             await here.keep(tracked(job(id=odd)))
@@ -179,7 +179,7 @@ async def test_no_such_job_is_exit_code_2(tmp_path: Path, command: str) -> None:
             id="compressed, which was not asked for"),
     ],
 )  # fmt: skip
-async def test_an_answer_that_is_none_is_one_line_and_exit_code_2(given: bytes, told: str) -> None:
+async def test_an_invalid_response_is_one_line_and_exit_code_2(given: bytes, told: str) -> None:
     async with answering(given) as port:
         said = await asked(port, "jobs", "--limit", "0")
     assert (said.exit_code, said.stdout) == (2, "")
@@ -187,27 +187,27 @@ async def test_an_answer_that_is_none_is_one_line_and_exit_code_2(given: bytes, 
     assert said.stderr.count("\n") == 1
 
 
-async def test_an_answer_without_end_is_cut_off() -> None:
+async def test_an_endless_response_is_cut_off() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b" " * (33 << 20)) as port:
         said = await asked(port, "jobs")
     assert "the answer is larger than 32 MiB" in said.stderr
 
 
-def test_who_says_nothing_is_not_waited_for_longer_than_the_deadline() -> None:
+def test_a_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         of = connect(Access(url=f"http://127.0.0.1:{silent.getsockname()[1]}"), {}, timeout=0.1)
         with pytest.raises(AskError, match=r"no answer within 0\.1 s"):
             of.get("/api/v1/jobs/a/b", JobDetails)
 
 
-async def test_where_nobody_listens_it_is_said() -> None:
+async def test_a_refused_connection_is_explained() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
     said = await asked(port, "jobs")
     assert (said.exit_code, said.stderr) == (2, f"Error: http://127.0.0.1:{port}: connection refused\n")
 
 
-async def test_a_newer_daemon_with_words_we_do_not_know_is_understood() -> None:
+async def test_unknown_values_of_a_newer_daemon_are_accepted() -> None:
     newer = {**RUNNING, "status": "dreaming", "colour": "blue", "cost": {"usd": "1.00", "basis": "divined"}}
     async with answering(answer({"data": [newer], "next": None, "more": True})) as port:
         said = await asked(port, "jobs")
@@ -215,7 +215,7 @@ async def test_a_newer_daemon_with_words_we_do_not_know_is_understood() -> None:
     assert {"dreaming", "~$1.00"} <= set(said.stdout.split())
 
 
-async def test_ages_are_of_now() -> None:
+async def test_ages_are_relative_to_now() -> None:
     async with answering(answer({"data": [{**RUNNING, "created_at": "2020-01-01T00:00:00Z"}]})) as port:
         (_, row) = (await asked(port, "jobs")).stdout.splitlines()
     assert int(row.split()[-1].removesuffix("d")) > 2000

@@ -74,13 +74,13 @@ async def test_jobs_are_filtered(arguments: list[str], expected: list[str]) -> N
         pytest.param(["--since", "yesterday"], "should be a duration such as 500ms, 30s, 5m, 6h or 30d", id="no time"),
     ],
 )
-async def test_filters_that_make_no_sense_are_usage_errors(arguments: list[str], expected: str) -> None:
+async def test_invalid_filters_are_usage_errors(arguments: list[str], expected: str) -> None:
     said = await asked(1, "jobs", *arguments)
     assert (said.exit_code, said.stdout) == (2, "")
     assert expected in said.stderr
 
 
-async def test_no_jobs_because_no_organisation_was_reached_is_said_with_the_reason() -> None:
+async def test_an_empty_list_names_unreachable_organisations() -> None:
     unreached = {"org": "research", "up": None, "last_success": None, "trouble": TROUBLE}
 
     def give(request: str) -> bytes:
@@ -92,7 +92,7 @@ async def test_no_jobs_because_no_organisation_was_reached_is_said_with_the_reas
     assert said.stderr == "No organisation was polled successfully yet.\n  research: auth: the key is refused[2J\n"
 
 
-async def test_organisations_are_listed_with_what_is_wrong() -> None:
+async def test_organisations_are_listed_with_their_issues() -> None:
     orgs = [
         {"org": "a", "provider": "openai", "up": True, "last_success": "2020-01-01T00:00:00Z", "labels": {"team": "x"},
          "books": {"trouble": {"reason": "not_eligible", "text": "no admin"}}},
@@ -160,7 +160,7 @@ async def test_costs_are_listed_computed_beside_billed() -> None:
 
 
 @pytest.mark.parametrize("command", ["orgs", "budgets", "models", "costs"])
-async def test_the_real_api_is_understood(tmp_path: Path, command: str) -> None:
+async def test_the_real_api_is_parsed(tmp_path: Path, command: str) -> None:
     async with site(tmp_path, org(), org("search")) as here:
         said, programs = await asked(here.port, command), await asked(here.port, command, "--json")
     assert (said.exit_code, programs.exit_code, said.stderr, programs.stderr) == (0, 0, "", "")
@@ -183,7 +183,7 @@ async def test_a_reload_that_works_is_exit_code_0() -> None:
     assert (said.exit_code, said.stdout, said.stderr) == (0, "Reloaded.\n", "")
 
 
-async def test_a_reload_that_is_not_allowed_says_which_setting_would(tmp_path: Path) -> None:
+async def test_a_disabled_reload_names_the_setting(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         said = await asked(here.port, "reload")
     assert (said.exit_code, said.stdout) == (2, "")

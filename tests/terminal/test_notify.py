@@ -47,7 +47,7 @@ NOTHING_MORE: dict[str, Any] = {
 }
 
 
-async def test_a_test_message_arrives_signed_and_is_no_news(tmp_path: Path) -> None:
+async def test_a_test_message_arrives_signed_and_is_not_stored(tmp_path: Path) -> None:
     async with webhook() as hook:
         for _ in range(2):
             said = await asked(1, "notify", "test", "hook", "--config", config(tmp_path, hook.url))
@@ -60,9 +60,7 @@ async def test_a_test_message_arrives_signed_and_is_no_news(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("status", "told"), [(401, "target: "), (500, "transient: "), (413, "message: ")], ids=["401", "500", "413"]
 )
-async def test_a_message_that_is_not_accepted_is_exit_code_1_with_the_reason(
-    tmp_path: Path, status: int, told: str
-) -> None:
+async def test_a_rejected_message_is_exit_code_1_with_the_reason(tmp_path: Path, status: int, told: str) -> None:
     async with webhook(Inbox(answer=lambda body: web.Response(status=status, text="because"))) as hook:
         said = await asked(1, "notify", "test", "hook", "--config", config(tmp_path, hook.url))
     assert (said.exit_code, said.stdout) == (1, "")
@@ -114,7 +112,7 @@ async def test_a_route_for_a_base_model_is_explained_for_what_was_tuned_from_a_t
     assert said.stdout.splitlines()[2] == "route 2  matches"
 
 
-async def test_routes_are_explained_to_programs(tmp_path: Path) -> None:
+async def test_routes_are_explained_as_json(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         await here.keep(tracked(job(status=Status.FAILED)))
         file = config(tmp_path, "http://127.0.0.1:1/")
@@ -153,7 +151,7 @@ routes:
 SAYING = {"env": "prod", "notify": "slack:#team-nlp everybody", "owner": "ana"}
 
 
-async def test_what_a_job_says_of_its_notification_is_explained(tmp_path: Path) -> None:
+async def test_a_jobs_notify_metadata_is_explained(tmp_path: Path) -> None:
     file = tmp_path / "monitor.yaml"
     file.write_text(JOB_SAYS)
     cost = Cost(basis=Basis.COMPUTED, usd=Decimal(6))
@@ -178,7 +176,7 @@ async def test_what_a_job_says_of_its_notification_is_explained(tmp_path: Path) 
     assert (first["cards"], found["routes"][1]["cards"]) == (["bot#team-nlp"], ["bot"])
 
 
-async def test_what_a_notifier_would_send_is_printed_and_no_secret(tmp_path: Path) -> None:
+async def test_the_message_of_a_notifier_is_printed_without_secrets(tmp_path: Path) -> None:
     file = tmp_path / "monitor.yaml"
     file.write_text(JOB_SAYS)
     async with site(tmp_path) as here:
@@ -224,7 +222,7 @@ routes:
     assert (of_no_job.exit_code, "budget is not an event of a job" in of_no_job.stderr) == (2, True)
 
 
-async def test_a_template_that_fails_for_a_job_shows_the_built_in_words_and_why(tmp_path: Path) -> None:
+async def test_a_failing_template_shows_the_built_in_text_and_the_error(tmp_path: Path) -> None:
     file = tmp_path / "monitor.yaml"
     file.write_text("""organizations:
   - {name: research, provider: openai, api_key: sk-proj-0123456789abcdef}
@@ -260,7 +258,7 @@ async def test_dead_letters_are_listed() -> None:
         assert (await asked(port, "notify", "dead")).stdout == "There are no dead letters.\n"
 
 
-async def test_a_dead_letter_says_what_the_receiver_answered() -> None:
+async def test_a_dead_letter_shows_the_receivers_response() -> None:
     letter = {
         "key": "a/b/3@hook",
         "state": "dead",
@@ -322,9 +320,7 @@ async def test_a_replay_of_nothing_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [("replay", "--since", "1h"), ("dead", "--requeue")], ids=["replay", "requeue"])
-async def test_a_daemon_that_does_not_allow_it_says_which_setting_would(
-    tmp_path: Path, command: tuple[str, ...]
-) -> None:
+async def test_a_disabled_admin_api_names_the_setting(tmp_path: Path, command: tuple[str, ...]) -> None:
     async with site(tmp_path) as here:
         await here.keep(FAILED, told=("ops",))
         await dead_letter_all(here.store)
@@ -343,14 +339,16 @@ async def test_a_daemon_that_does_not_allow_it_says_which_setting_would(
         pytest.param((), "Missing option '--since'", id="nothing"),
     ],
 )
-async def test_a_wrong_wish_is_explained_with_exit_code_2(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+async def test_an_invalid_request_is_explained_with_exit_code_2(
+    tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         said = await asked(here.port, "notify", "replay", *words)
     assert (said.exit_code, said.stdout) == (2, "")
     assert told in said.stderr
 
 
-async def test_letters_beyond_those_that_are_named_are_counted_and_no_text_steers_the_terminal() -> None:
+async def test_unlisted_dead_letters_are_counted_and_control_characters_removed() -> None:
     letters = [{"key": "a/b/1@ops", "title": "x\x1b[2J\u202ey", "new": True}]
     told = {"dry_run": True, "again": 1000, "new": 300, "waiting": 2, "deliveries": letters}
     async with answering(answer({"data": told})) as port:
@@ -362,7 +360,7 @@ async def test_letters_beyond_those_that_are_named_are_counted_and_no_text_steer
     ]
 
 
-async def test_what_changes_something_is_asked_for_by_a_post_without_a_body() -> None:
+async def test_changes_are_posts_without_a_body() -> None:
     requests = []
 
     def give(request: str) -> bytes:

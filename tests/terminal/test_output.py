@@ -78,7 +78,7 @@ def test_a_table_fits_its_terminal(width: int, expected: list[str]) -> None:
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1), st.integers(12, 60))
-def test_a_table_is_no_wider_than_its_terminal_where_all_may_be_cut(rows: list[tuple[str, str]], width: int) -> None:
+def test_a_table_of_flexible_columns_fits_any_terminal(rows: list[tuple[str, str]], width: int) -> None:
     columns = (Column(title="A", least=4), Column(title="B", least=4))
     assert all(cell_len(line) <= width for line in rendered(table(columns, rows, width), width))
 
@@ -110,7 +110,7 @@ def test_without_braille_a_curve_is_drawn_with_stars() -> None:
         pytest.param("latin-1", False, "+ ???? > ~", id="Latin-1"),
     ],
 )
-def test_characters_that_the_output_lacks_are_replaced_by_something_as_wide(
+def test_unencodable_characters_are_replaced_at_equal_width(
     monkeypatch: pytest.MonkeyPatch, encoding: str, plain: bool, expected: str
 ) -> None:
     written = io.BytesIO()
@@ -217,9 +217,7 @@ def test_the_progress_line_never_wraps(share: float, width: int, status: str) ->
         pytest.param({"status": "queued"}, "Running for", None, id="not yet running"),
     ],
 )  # fmt: skip
-def test_times_of_a_job_are_said_only_where_they_mean_something(
-    over: dict[str, Any], label: str, expected: str | None
-) -> None:
+def test_times_of_a_job_are_shown_only_when_meaningful(over: dict[str, Any], label: str, expected: str | None) -> None:
     job = JobDetails(**{"id": "a", "org": "b", "status": "running", "since": NOON - MINUTE, **over})
     lines = [line for part in details(job, [], Console(file=io.StringIO(), width=200), NOON) for line in rendered(part)]
     found = {parts[0]: parts[1] for line in lines if len(parts := re.split(" {2,}", line.strip(), maxsplit=1)) == 2}

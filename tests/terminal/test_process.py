@@ -38,7 +38,7 @@ async def test_ctrl_c_does_not_wait_for_an_answer() -> None:
     assert time.monotonic() - began < 5
 
 
-async def test_a_reader_that_leaves_is_no_error_worth_a_word() -> None:
+async def test_a_closed_pipe_is_silent() -> None:
     def give(request: str) -> bytes:
         return answer({"data": [{"id": "x" * 200, "org": "a", "status": "running"}] * 500, "next": os.urandom(8).hex()})
 
@@ -52,7 +52,7 @@ async def test_a_reader_that_leaves_is_no_error_worth_a_word() -> None:
         assert await process.wait() == 1
 
 
-async def test_a_full_disk_is_said_in_one_line() -> None:
+async def test_a_full_disk_is_reported_in_one_line() -> None:
     async with answering(answer({"data": [], "next": None})) as port:
         full = os.open("/dev/full", os.O_WRONLY)
         process = await started(port, "jobs", stdout=full)
@@ -61,7 +61,7 @@ async def test_a_full_disk_is_said_in_one_line() -> None:
     assert (process.returncode, said) == (2, b"Error: cannot print: No space left on device\n")
 
 
-def test_help_does_not_load_what_asks_or_shows() -> None:
+def test_help_imports_neither_client_nor_tables() -> None:
     code = "import sys; from monitor.cli import main; print(*(m for m in sys.modules if m in %r))"
     heavy = ("aiohttp", "pydantic", "msgspec", "rich", "ssl", "anyio", "monitor.config", "monitor.terminal.client")
     run = subprocess.run([sys.executable, "-c", code % (heavy,)], capture_output=True, text=True, check=True)

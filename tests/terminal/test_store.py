@@ -48,7 +48,7 @@ def test_a_backup_is_made_by_the_daemons_configuration(config: Path, tmp_path: P
     assert "the database itself" in refused.stderr
 
 
-def test_a_copy_says_what_it_copied_and_a_check_what_there_is(config: Path, tmp_path: Path) -> None:
+def test_copy_and_check_report_what_they_found(config: Path, tmp_path: Path) -> None:
     done = run("store", "copy", f"sqlite:///{tmp_path}/monitor.db", f"sqlite:///{tmp_path}/other.db")
     assert done.exit_code == 0
     assert f"{1:>10} job\n" in done.stdout

@@ -114,7 +114,7 @@ async def test_a_lost_daemon_is_reported_once_and_so_is_its_return() -> None:
     assert (again, rest) == ("reconnected", [lost, again])
 
 
-async def test_on_a_terminal_the_last_line_is_written_anew_and_lines_go_above_it() -> None:
+async def test_on_a_terminal_the_progress_line_stays_last() -> None:
     script = [seen("running", 1, progress=0.5), DOWN, seen("running", 2, progress=0.6), seen("succeeded", 6)]
     _, out = await followed(script, force_terminal=True, color_system=None, width=60)
     states = re.split(r"(?:[\r\n]|\x1b\[[0-9;?]*[A-Za-z])+", out)
@@ -133,7 +133,7 @@ async def test_on_a_terminal_the_last_line_is_written_anew_and_lines_go_above_it
         pytest.param([seen("running", 1), GONE], Refused, id="a job that is there no more"),
     ],
 )
-async def test_what_cannot_be_waited_for_ends_it(script: list[bytes], expected: type[AskError]) -> None:
+async def test_an_unwatchable_job_ends_the_command(script: list[bytes], expected: type[AskError]) -> None:
     with pytest.raises(expected):
         await followed(script)
 

@@ -49,7 +49,7 @@ async def states(here: Site) -> dict[str, str]:
         ("/-/replay?since=never", CONTRACT),
     ],
 )
-async def test_nothing_is_changed_where_the_operator_did_not_ask_for_it(tmp_path: Path, path: str, told: str) -> None:
+async def test_without_the_setting_nothing_can_be_changed(tmp_path: Path, path: str, told: str) -> None:
     async with site(tmp_path) as here:
         await here.keep(FAILED, told=("ops",))
         await dead_letter_all(here.store)
@@ -88,7 +88,7 @@ async def test_only_a_post_changes_anything(tmp_path: Path, path: str, method: s
     assert method == "HEAD" or said(answer) == "this address accepts only POST"
 
 
-async def test_a_reload_that_finds_mistakes_says_them(tmp_path: Path) -> None:
+async def test_a_reload_reports_configuration_problems(tmp_path: Path) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         answer = await post(
             here, RELOAD, **{"Sec-Fetch-Site": "same-origin", "Origin": f"http://127.0.0.1:{here.port}"}
@@ -97,7 +97,7 @@ async def test_a_reload_that_finds_mistakes_says_them(tmp_path: Path) -> None:
     assert answer.text.splitlines()[1:] == ["line 1: wrong", "line 2: wrong"]
 
 
-async def test_dead_letters_wait_again_and_are_counted(tmp_path: Path) -> None:
+async def test_dead_letters_are_requeued_and_counted(tmp_path: Path) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops", "chat"))
         await dead_letter_all(here.store)
@@ -107,7 +107,7 @@ async def test_dead_letters_wait_again_and_are_counted(tmp_path: Path) -> None:
         assert await states(here) == dict.fromkeys(("research/ftjob-1/3@ops", "research/ftjob-1/3@chat"), "pending")
 
 
-async def test_a_replay_says_what_is_told_again_and_what_is_new(tmp_path: Path) -> None:
+async def test_a_replay_reports_repeated_and_new_deliveries(tmp_path: Path) -> None:
     of_it = {"org": "research", "job": "ftjob-1", "seq": 3, "type": "finetune.job.failed"}
     again = {**of_it, "key": "research/ftjob-1/3@ops", "notifier": "ops", "title": "ftjob-1 failed", "new": False}
     new = {**of_it, "key": "research/ftjob-1/3@chat", "notifier": "chat", "title": "tone failed", "new": True}
@@ -125,7 +125,7 @@ async def test_a_replay_says_what_is_told_again_and_what_is_new(tmp_path: Path) 
         assert twice == {"dry_run": False, "again": 0, "new": 0, "waiting": 2, "deliveries": []}
 
 
-async def test_one_notifier_alone_is_told_again(tmp_path: Path) -> None:
+async def test_a_replay_can_be_limited_to_one_notifier(tmp_path: Path) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED)
         answer = await post(here, f"{REPLAY}&notifier=chat")
@@ -158,7 +158,7 @@ async def test_one_notifier_alone_is_told_again(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_a_wrong_question_changes_nothing_and_is_explained(tmp_path: Path, path: str, told: str) -> None:
+async def test_an_invalid_request_changes_nothing_and_is_explained(tmp_path: Path, path: str, told: str) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         await here.keep(FAILED, told=("ops",))
         await dead_letter_all(here.store)
@@ -167,6 +167,6 @@ async def test_a_wrong_question_changes_nothing_and_is_explained(tmp_path: Path,
         assert await states(here) == {"research/ftjob-1/3@ops": "dead"}
 
 
-async def test_the_longest_time_is_that_for_which_the_store_remembers(tmp_path: Path) -> None:
+async def test_a_replay_reaches_back_as_far_as_the_retention(tmp_path: Path) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         assert (await post(here, "/-/replay?since=90d")).status == 200

@@ -36,7 +36,7 @@ async def test_jobs_are_listed_newest_first_with_a_cursor_to_the_next_page(tmp_p
         assert seen == [["ftjob-0", "ftjob-1"], ["ftjob-2", "ftjob-3"], ["ftjob-4"]]
 
 
-async def test_a_job_looks_as_in_notifications_and_says_where_it_belongs(tmp_path: Path) -> None:
+async def test_a_job_has_the_fields_of_notifications_and_its_organisation(tmp_path: Path) -> None:
     failed = job(status=Status.FAILED, error=JobError(code="server_error"), metadata={"env": "prod"})
     async with site(tmp_path) as here:
         await here.keep(tracked(failed))
@@ -63,7 +63,7 @@ async def test_a_job_has_a_link_to_its_own_page(tmp_path: Path) -> None:
         pytest.param("?org=search&status=failed", set(), id="by both"),
     ],
 )
-async def test_jobs_can_be_chosen(tmp_path: Path, asked: str, expected: set[str]) -> None:
+async def test_jobs_can_be_filtered(tmp_path: Path, asked: str, expected: set[str]) -> None:
     async with site(tmp_path, org(), org("search")) as here:
         await here.keep(tracked(job(id="a")), tracked(job(id="b", status=Status.FAILED)))
         await here.keep(tracked(job(id="c", org="search")))
@@ -111,7 +111,7 @@ async def test_events_are_listed_newest_first_with_what_they_measured(tmp_path: 
         assert (second["id"], second["metrics"]) == ("ev-1", None)
 
 
-async def test_organisations_say_how_their_watching_goes(tmp_path: Path) -> None:
+async def test_organisations_show_the_state_of_their_polls(tmp_path: Path) -> None:
     trouble = Trouble(reason=Reason.AUTH, text="the key is refused")
     async with site(tmp_path, org(up=False, trouble=trouble, next_poll_at=NOON + SECOND)) as here:
         assert data(await here.get("/api/v1/orgs")) == [
@@ -128,7 +128,7 @@ async def test_organisations_say_how_their_watching_goes(tmp_path: Path) -> None
         ]
 
 
-async def test_deliveries_can_be_chosen_by_state(tmp_path: Path) -> None:
+async def test_deliveries_can_be_filtered_by_state(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         await here.keep(tracked(job(status=Status.FAILED)), told=("chat", "hook"))
         assert {one["notifier"] for one in data(await here.get("/api/v1/deliveries?state=pending"))} == {"chat", "hook"}
@@ -136,7 +136,7 @@ async def test_deliveries_can_be_chosen_by_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("odd", ["a/b", "../../etc", "a%2Fb", "a?b#c", "ä 🦊", "a\\b", '"<x>', "%", ".."], ids=ascii)
-async def test_an_id_may_hold_anything_when_it_comes_percent_encoded(tmp_path: Path, odd: str) -> None:
+async def test_a_percent_encoded_id_may_contain_anything(tmp_path: Path, odd: str) -> None:
     encoded = "".join(f"%{byte:02X}" for byte in odd.encode())
     async with site(tmp_path) as here:
         await here.keep(tracked(job(id=odd)))
@@ -168,7 +168,7 @@ async def test_an_id_may_hold_anything_when_it_comes_percent_encoded(tmp_path: P
         pytest.param("/api/v1/jobs/%3Cscript%3E", 404, id="a hostile address"),
     ],
 )
-async def test_a_bad_question_gets_a_reason_in_json(tmp_path: Path, path: str, status: int) -> None:
+async def test_an_invalid_query_gets_a_json_error(tmp_path: Path, path: str, status: int) -> None:
     async with site(tmp_path) as here:
         answer = await here.get(path)
         assert answer.status == status

@@ -92,7 +92,7 @@ async def test_pages_show_batches_beside_jobs_and_filter_by_kind(tmp_path: Path)
         assert "Expires" in (await here.get("/jobs/research/batch:one")).text
 
 
-async def test_the_api_and_the_commands_tell_them_apart(tmp_path: Path) -> None:
+async def test_the_api_and_the_commands_distinguish_jobs_and_batches(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         await here.keep(tracked(job("one")), tracked(batch()), tracked(batch("two", Status.SUCCEEDED, DONE)))
 

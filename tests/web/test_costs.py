@@ -50,7 +50,7 @@ async def kept(here: Site, model: str = "ft:a") -> None:
     await here.store.costs.record_bill("research", bills, since=TODAY, until=TODAY, now=NOON)
 
 
-async def test_costs_by_day_hold_computed_beside_billed(tmp_path: Path) -> None:
+async def test_costs_by_day_have_computed_and_billed_amounts(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         await kept(here)
         assert data(await here.get("/api/v1/costs")) == [
@@ -66,7 +66,7 @@ async def test_costs_by_day_hold_computed_beside_billed(tmp_path: Path) -> None:
         ]
 
 
-async def test_as_many_days_are_shown_as_are_asked_for(tmp_path: Path) -> None:
+async def test_the_number_of_days_can_be_chosen(tmp_path: Path) -> None:
     async with site(tmp_path, org(), org("search")) as here:
         late = Bill(org="search", project="", line_item="x", day=TODAY - timedelta(days=9), usd=Decimal(1))
         await here.store.costs.record_bill("search", [late], since=late.day, until=TODAY, now=NOON)
@@ -102,7 +102,7 @@ async def test_costs_and_models_come_in_pages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", ["days=0", "days=367", "days=x", "org=nobody", "limit=0", "after=x"])
-async def test_a_question_that_makes_no_sense_is_refused(tmp_path: Path, asked: str) -> None:
+async def test_an_invalid_query_is_refused(tmp_path: Path, asked: str) -> None:
     async with site(tmp_path) as here:
         assert (await here.get(f"/api/v1/costs?{asked}")).status == 400
 
@@ -141,7 +141,7 @@ async def test_a_budget_says_how_full_it_is(tmp_path: Path) -> None:
         ]
 
 
-async def test_the_trouble_of_the_books_is_shown_apart(tmp_path: Path) -> None:
+async def test_issues_of_usage_and_costs_are_shown_separately(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         trouble = Trouble(reason=Reason.AUTH, text="the admin key is refused")
         here.health.billing = {"research": BillingHealth(org="research")}
@@ -159,7 +159,7 @@ async def test_the_trouble_of_the_books_is_shown_apart(tmp_path: Path) -> None:
         assert "the admin key is refused" in Seen((await here.get("/")).text).text
 
 
-async def test_the_page_shows_budgets_the_month_and_what_ends(tmp_path: Path) -> None:
+async def test_the_page_shows_budgets_the_month_and_ending_models(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         assert 'id="money"' not in (await here.get("/")).text
         await kept(here)
@@ -169,7 +169,7 @@ async def test_the_page_shows_budgets_the_month_and_what_ends(tmp_path: Path) ->
             assert word in shown, word
 
 
-async def test_what_has_ended_is_not_shown_as_ending(tmp_path: Path) -> None:
+async def test_models_that_have_ended_are_not_shown_as_ending(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         gone = TunedModel(org="research", id="ft:gone", base=BASE, shutdown=TODAY, listed=True)
         await here.store.costs.replace_models("research", [gone])

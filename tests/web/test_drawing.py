@@ -35,12 +35,12 @@ def test_a_chart_has_round_numbers_at_its_axes_and_both_lines() -> None:
     assert found.rows == (("1", "2.1", "1.9"), ("101", "0.4", "–"))
 
 
-def test_where_nothing_was_measured_nothing_is_drawn() -> None:
+def test_without_measurements_no_chart_is_drawn() -> None:
     assert chart("loss", "Loss", [measured(1)], "train_loss", "valid_loss") is None
     assert spark([measured(1, train_loss=2.0)]) is None
 
 
-def test_a_small_curve_says_what_it_shows() -> None:
+def test_a_sparkline_has_a_text_alternative() -> None:
     assert spark([measured(1, train_reward=0.1), measured(3, train_reward=0.7)]) == (
         "M0 300L1000 0",
         "Reward from 0.1 to 0.7",
@@ -103,7 +103,7 @@ def test_no_job_leaves_its_lane(lives: list[tuple[Status, int | None, int | None
 
 
 @pytest.mark.parametrize("count", [1, 500])
-def test_a_crowd_is_cut_and_counted(count: int) -> None:
+def test_excess_jobs_are_cut_off_and_counted(count: int) -> None:
     found = timeline([tracked(job(f"j{n}", created_at=NOON - MINUTE)) for n in range(count)], NOON, DAY)
     assert found is not None
     (lane,) = found.lanes
@@ -111,7 +111,7 @@ def test_a_crowd_is_cut_and_counted(count: int) -> None:
     assert len(lane.bars) + lane.more == min(count, 300)
 
 
-def test_lanes_are_for_those_who_did_something_of_late_and_the_rest_is_counted() -> None:
+def test_lanes_show_recently_active_organisations_and_count_the_others() -> None:
     past = NOON - 12 * HOUR
     long_over = [
         tracked(job("old", Status.SUCCEEDED, org=f"a{n}", created_at=past, started_at=past, finished_at=past + MINUTE))
@@ -124,7 +124,7 @@ def test_lanes_are_for_those_who_did_something_of_late_and_the_rest_is_counted()
     assert found.more == 5
 
 
-def test_what_was_over_at_first_sight_is_a_mark_where_it_began() -> None:
+def test_a_job_first_seen_ended_is_a_mark_at_its_start() -> None:
     found = timeline([tracked(job("a", Status.FAILED, created_at=NOON - 14 * HOUR))], NOON, DAY)
     assert found is None or [bar.run for lane in found.lanes for bar in lane.bars] == [4.0]
     found = timeline([tracked(job("a", Status.FAILED, created_at=NOON - 40 * MINUTE)), tracked(job("b"))], NOON, DAY)

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.fault("G34", "H02")
         "Monitor.Example.Com.:443",
     ],
 )
-def test_names_that_no_stranger_can_own_are_known(host: str) -> None:
+def test_host_names_that_nobody_else_can_own_are_allowed(host: str) -> None:
     assert known_host(host, frozenset({"monitor.example.com"}))
 
 
@@ -61,12 +61,12 @@ def test_names_that_no_stranger_can_own_are_known(host: str) -> None:
         ":80",
     ],
 )
-def test_names_of_others_are_not_known(host: str) -> None:
+def test_other_host_names_are_not_allowed(host: str) -> None:
     assert not known_host(host, frozenset({"monitor.example.com"}))
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/api/v1/jobs", "/-/ready"])
-async def test_a_rebound_name_sees_nothing(tmp_path: Path, path: str) -> None:
+async def test_dns_rebinding_is_refused(tmp_path: Path, path: str) -> None:
     async with site(tmp_path) as here:
         answer = await here.get(path, headers={"Host": "evil.example.org"})
         assert answer.status == 403
@@ -75,7 +75,7 @@ async def test_a_rebound_name_sees_nothing(tmp_path: Path, path: str) -> None:
         assert (await here.get(path, headers={"Host": "monitor"})).status != 403
 
 
-async def test_the_operator_can_allow_a_name(tmp_path: Path) -> None:
+async def test_the_operator_can_allow_a_host_name(tmp_path: Path) -> None:
     async with site(tmp_path, hosts=frozenset({"Monitor.Example.com"})) as here:
         assert (await here.get("/", headers={"Host": "monitor.example.com"})).status == 200
 
@@ -83,7 +83,7 @@ async def test_the_operator_can_allow_a_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/metrics", "/-/healthy", "/-/ready", "/api/v1/jobs", "/api/v1/jobs?x=1", "/nowhere", "/static/../x"]
 )
-async def test_every_answer_keeps_a_browser_safe(tmp_path: Path, path: str) -> None:
+async def test_every_response_has_security_headers(tmp_path: Path, path: str) -> None:
     async with site(tmp_path) as here:
         headers = (await here.get(path)).headers
     policy = headers["Content-Security-Policy"]
@@ -99,7 +99,7 @@ async def test_every_answer_keeps_a_browser_safe(tmp_path: Path, path: str) -> N
     assert not [name for name in headers if name.lower().startswith("access-control")]
 
 
-async def test_a_hostile_address_is_not_repeated(tmp_path: Path) -> None:
+async def test_a_hostile_path_is_not_echoed(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         answer = await here.get("/%3Cscript%3Ealert(1)%3C/script%3E?%3Cimg%3E=1", headers={"Accept": "text/html"})
     assert (answer.status, answer.text) == (404, "there is nothing at this address\n")
@@ -120,7 +120,7 @@ async def test_a_hostile_address_is_not_repeated(tmp_path: Path) -> None:
         pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", id="two hosts"),
     ],
 )
-async def test_what_is_no_request_is_refused_as_text_and_not_logged(
+async def test_an_invalid_request_gets_a_text_error_and_is_not_logged(
     tmp_path: Path, raw: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with site(tmp_path) as here:
@@ -161,14 +161,14 @@ async def test_a_bug_is_logged_and_answered_in_one_line() -> None:
     assert isinstance(line["exc_info"], KeyError)
 
 
-async def test_a_port_in_use_is_said(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         with pytest.raises(OSError, match="in use"):
             async with serve(web.Application(), "127.0.0.1", here.port):
                 pass
 
 
-async def test_an_open_connection_does_not_hold_up_the_end(tmp_path: Path) -> None:
+async def test_an_open_connection_does_not_delay_shutdown(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     async with site(tmp_path) as here:
         _, idle = await asyncio.open_connection(here.host, here.port)
@@ -181,7 +181,7 @@ async def test_an_open_connection_does_not_hold_up_the_end(tmp_path: Path) -> No
         writer.close()
 
 
-async def test_a_cancelled_server_gives_its_port_back() -> None:
+async def test_a_cancelled_server_releases_its_port() -> None:
     port = 0
     with anyio.move_on_after(0.05) as scope:
         async with serve(web.Application(), "127.0.0.1", 0) as (_, port):

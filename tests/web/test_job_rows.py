@@ -29,7 +29,7 @@ from tests.builders import DAY, HOUR, MINUTE, NOON, job, tracked, trained
         pytest.param("unknown", {}, {"missing": GONE_AFTER, "seq": 2}, "2m ago", id="gone"),
     ],
 )
-def test_a_job_says_how_long_it_has_been_so(
+def test_a_job_shows_how_long_it_has_had_its_status(
     status: str, fields: dict[str, Any], watched: dict[str, Any], words: str | None
 ) -> None:
     row = job_row(tracked(job(status=Status(status), **fields), **watched), NOON)
@@ -46,12 +46,12 @@ def test_a_job_says_how_long_it_has_been_so(
         pytest.param(50, {"started_at": NOON - HOUR}, None, id="that it is half done alone says nothing"),
     ],
 )
-def test_an_active_job_says_when_it_will_be_done(step: int, fields: dict[str, Any], words: str | None) -> None:
+def test_an_active_job_shows_its_expected_finish(step: int, fields: dict[str, Any], words: str | None) -> None:
     row = job_row(tracked(trained(job(**fields), latest=Metrics(step=step, steps=100))), NOON)
     assert (row.finish.words if row.finish is not None else None) == words
 
 
-def test_where_the_provider_does_not_say_the_recent_steps_do() -> None:
+def test_without_the_providers_estimate_recent_steps_are_used() -> None:
     row = job_row(tracked(headway=Headway(finish=NOON + HOUR)), NOON)
     assert row.finish is not None
     assert row.finish.words == "in 1h"
@@ -65,6 +65,6 @@ def test_an_estimate_and_its_range_are_told_apart() -> None:
     assert money(Cost(basis=Basis.UNKNOWN)) == (None, None)
 
 
-def test_a_job_that_is_gone_is_called_so_and_has_no_estimate() -> None:
+def test_a_job_that_is_gone_is_labelled_and_has_no_estimate() -> None:
     row = job_row(tracked(job(status=Status.UNKNOWN, estimated_finish=NOON + HOUR), missing=GONE_AFTER), NOON)
     assert (row.status, row.finish) == ("gone", None)

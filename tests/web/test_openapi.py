@@ -132,7 +132,7 @@ async def test_every_parameter_is_documented(tmp_path: Path, path: str, method: 
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), list(operations()))
-async def test_every_answer_has_its_documented_shape(
+async def test_every_response_matches_its_documented_schema(
     tmp_path: Path, path: str, method: str, operation: dict[str, Any]
 ) -> None:
     content = operation["responses"]["200"]["content"]
@@ -160,15 +160,15 @@ async def test_every_answer_has_its_documented_shape(
         (SCHEMAS["Event"]["properties"]["kind"], EventKind),
     ],
 )
-def test_closed_sets_are_those_of_the_code(documented: dict[str, Any], known: Any) -> None:
+def test_enums_are_those_of_the_code(documented: dict[str, Any], known: Any) -> None:
     assert documented["enum"] == [one.value for one in known]
 
 
-def test_the_largest_page_is_that_of_the_code() -> None:
+def test_the_maximum_page_size_is_that_of_the_code() -> None:
     assert DOCUMENT["components"]["parameters"]["Limit"]["schema"]["maximum"] == MOST_ITEMS
 
 
-def test_a_difference_would_be_seen() -> None:
+def test_a_deviation_from_the_schema_is_detected() -> None:
     budget = {"name": "all", "limit": "10.00", "spent": 9, "ratio": True, "more": 1}
     assert differences(budget, SCHEMAS["Budget"]) == [
         "$.period_end is missing",

@@ -42,7 +42,7 @@ JOBS = (
         pytest.param(PageQuery(org="search", status="failed"), "", id="filters are added up"),
     ],
 )
-def test_what_is_let_through(query: PageQuery, ids: str) -> None:
+def test_which_jobs_pass_a_filter(query: PageQuery, ids: str) -> None:
     assert "".join(one.job.id for one in query.chosen(JOBS)) == ids
 
 
@@ -61,18 +61,18 @@ def test_what_is_let_through(query: PageQuery, ids: str) -> None:
         pytest.param({"anything": "else"}, PageQuery(), id="a parameter that is not known"),
     ],
 )
-def test_an_address_is_understood_as_far_as_it_makes_sense(asked: dict[str, str], query: PageQuery) -> None:
+def test_the_valid_parts_of_a_query_are_used(asked: dict[str, str], query: PageQuery) -> None:
     assert parse_page_query(MultiDict(asked)) == query
 
 
-def test_addresses_say_what_is_out_of_the_ordinary() -> None:
+def test_urls_contain_only_what_differs_from_the_default() -> None:
     assert PageQuery().address() == "."
     assert PageQuery(org="a b", active=2).address(active=3) == "?org=a+b&active=3"
     assert PageQuery(active=2).address(active=1) == "."
 
 
 @pytest.mark.parametrize(("asked", "number", "shown"), [(1, 1, 50), (3, 3, 20), (9, 3, 20)])
-def test_long_tables_come_in_pages(asked: int, number: int, shown: int) -> None:
+def test_long_tables_are_paged(asked: int, number: int, shown: int) -> None:
     jobs: list[Tracked] = [tracked(job(f"j{n}")) for n in range(120)]
     page = page_of(PageQuery(active=asked), "active", jobs)
     assert (page.number, len(page.shown), page.pages, page.total) == (number, shown, 3, 120)

@@ -73,7 +73,7 @@ class Seen(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-async def test_the_page_tells_what_goes_on(tmp_path: Path) -> None:
+async def test_the_page_shows_jobs_and_organisations(tmp_path: Path) -> None:
     latest = Metrics(step=171, steps=400)
     failed = job(
         id="ftjob-9",
@@ -127,7 +127,7 @@ async def test_the_page_says_which_notifiers_reach_nobody(tmp_path: Path) -> Non
     assert "suspended" not in mended
 
 
-async def test_the_page_says_that_its_timeline_has_no_room_for_all_organisations(tmp_path: Path) -> None:
+async def test_the_page_says_how_many_organisations_the_timeline_omits(tmp_path: Path) -> None:
     names = [f"org-{number:02}" for number in range(21)]
     async with site(tmp_path, *(org(name) for name in names)) as here:
         for name in names:
@@ -137,7 +137,7 @@ async def test_the_page_says_that_its_timeline_has_no_room_for_all_organisations
 
 
 @pytest.mark.parametrize(("beyond", "end"), [(0, "x"), (1, "…")])
-async def test_a_sentence_that_is_cut_says_so(tmp_path: Path, beyond: int, end: str) -> None:
+async def test_a_truncated_message_is_marked(tmp_path: Path, beyond: int, end: str) -> None:
     failed = job(status=Status.FAILED, error=JobError(code="invalid_file", message="x" * (300 + beyond)))
     async with site(tmp_path, org()) as here:
         await here.keep(tracked(failed), events=(event("ev-1", message="x" * (500 + beyond)),))
@@ -150,7 +150,7 @@ async def test_a_sentence_that_is_cut_says_so(tmp_path: Path, beyond: int, end: 
 @pytest.mark.parametrize(
     ("path", "status"), [("/jobs/research/nobody", 404), ("/jobs/research/nobody?fragment=1", 200)]
 )
-async def test_a_job_that_is_not_there_has_a_page_with_a_way_back(tmp_path: Path, path: str, status: int) -> None:
+async def test_an_unknown_job_has_a_404_page_with_a_link_back(tmp_path: Path, path: str, status: int) -> None:
     async with site(tmp_path) as here:
         answer = await here.get(path)
     seen = Seen(answer.text)
@@ -264,13 +264,13 @@ async def test_a_search_goes_back_a_bounded_number_of_jobs_at_a_time(tmp_path: P
     assert "ftjob-past-1101" in second.text
 
 
-async def test_a_cursor_that_is_none_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+async def test_an_invalid_cursor_is_ignored(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         await here.keep(past(2))
         assert "past-2" in (await here.get("/?older=nonsense")).text
 
 
-async def test_a_job_that_is_gone_is_not_active_and_is_called_gone(tmp_path: Path) -> None:
+async def test_a_job_that_is_gone_is_labelled_gone_and_not_active(tmp_path: Path) -> None:
     gone = tracked(job("ftjob-9", Status.UNKNOWN, name="lost"), missing=GONE_AFTER, seq=2)
     async with site(tmp_path) as here:
         await here.keep(tracked(job(name="here")), gone)
@@ -282,7 +282,7 @@ async def test_a_job_that_is_gone_is_not_active_and_is_called_gone(tmp_path: Pat
     assert "No active job matches." in answer.text
 
 
-async def test_what_was_over_at_first_sight_has_no_made_up_end(tmp_path: Path) -> None:
+async def test_a_job_first_seen_ended_has_no_invented_end(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         await here.keep(tracked(job(status=Status.FAILED, created_at=NOON - 14 * HOUR)))
         shown = Seen((await here.get("/")).text).text
@@ -355,7 +355,7 @@ async def test_a_scrape_shows_what_is_stored(tmp_path: Path) -> None:
     assert set(series(filtered.text)) == {"finetune_org_up", "finetune_job_status"}
 
 
-async def test_a_scrape_is_compressed_for_who_takes_it(tmp_path: Path) -> None:
+async def test_a_scrape_is_compressed_if_accepted(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         packed = await here.get("/metrics", headers={"Accept-Encoding": "deflate, gzip;q=0.9"})
         plain = await here.get("/metrics", headers={"Accept-Encoding": "identity"})
@@ -382,7 +382,7 @@ def test_gzip_is_used_where_it_is_accepted(header: str, expected: bool) -> None:
     assert accepts_gzip(header) is expected
 
 
-async def test_many_readers_at_once_are_all_answered_while_the_loop_turns(tmp_path: Path) -> None:
+async def test_many_concurrent_scrapes_do_not_block_the_loop(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         await here.keep(*(tracked(job(id=f"ftjob-{n}", created_at=NOON - n * MINUTE)) for n in range(300)))
         async with asyncio.TaskGroup() as group:
@@ -408,14 +408,14 @@ async def test_ready_waits_for_the_first_poll_of_every_organisation(tmp_path: Pa
     ("promised", "words"),
     [(18 * SECOND, ">in 18s</time>"), (-40 * SECOND, ">soon</span>"), (None, ">soon</span>")],
 )
-async def test_the_next_poll_is_never_one_of_the_past(tmp_path: Path, promised: timedelta | None, words: str) -> None:
+async def test_the_next_poll_is_never_in_the_past(tmp_path: Path, promised: timedelta | None, words: str) -> None:
     due = NOON + promised if promised is not None else None
     async with site(tmp_path, org(up=False, next_poll_at=due)) as here:
         [polls] = re.findall(r'<p class="polls">(.*)', (await here.get("/")).text)
         assert words in polls.split(", next")[1]
 
 
-async def test_healthy_fails_when_the_loop_does_not_do_its_rounds(tmp_path: Path) -> None:
+async def test_healthy_fails_when_the_loop_is_stuck(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         assert (await here.get("/-/healthy")).text == "ok\n"
         here.alive = False

@@ -37,7 +37,7 @@ class FakeConnection(server.Connection):
         self.closed = True
 
 
-def test_the_oldest_idle_one_makes_room_and_else_the_oldest() -> None:
+def test_the_oldest_idle_connection_is_closed_first_and_else_the_oldest() -> None:
     crowd = ConnectionLimiter(3)
     busy, idle, newer = FakeConnection(idle=False), FakeConnection(), FakeConnection()
     for one in (busy, idle, newer):
@@ -49,7 +49,7 @@ def test_the_oldest_idle_one_makes_room_and_else_the_oldest() -> None:
     assert [one.closed for one in (busy, newer)] == [True, False]
 
 
-def test_who_has_left_takes_no_room() -> None:
+def test_a_closed_connection_takes_no_room() -> None:
     crowd, here, gone = ConnectionLimiter(2), FakeConnection(), FakeConnection()
     crowd.enter(here)
     crowd.enter(gone)
@@ -60,7 +60,9 @@ def test_who_has_left_takes_no_room() -> None:
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(64, 10), (1024, 250), (1_000_000, 2000), (16, 8), (-1, 2000)])
-def test_readers_get_a_quarter_of_the_descriptors(limit: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_are_limited_to_a_quarter_of_the_descriptors(
+    limit: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _what: (limit, limit))
     assert most_connections() == expected
 
@@ -73,7 +75,7 @@ async def begun(site: Site) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     return reader, writer
 
 
-async def test_half_requests_fill_the_house_and_others_are_answered_all_the_same(
+async def test_incomplete_requests_do_not_keep_others_from_being_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "most_connections", lambda: 8)
@@ -86,7 +88,7 @@ async def test_half_requests_fill_the_house_and_others_are_answered_all_the_same
             writer.close()
 
 
-async def test_a_first_request_has_its_time_and_a_kept_connection_is_left_alone(
+async def test_the_first_request_has_a_deadline_and_a_kept_connection_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "_FIRST_REQUEST", 0.2)
@@ -109,7 +111,7 @@ async def silent(site_port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWr
 
 
 @pytest.mark.fault("P12")
-async def test_connections_that_never_shake_hands_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_without_a_tls_handshake_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     async def ok(_request: web.Request) -> web.Response:
         return web.Response(text="ok")
 
@@ -128,7 +130,7 @@ async def test_connections_that_never_shake_hands_are_counted(monkeypatch: pytes
 
 
 @pytest.mark.fault("P12")
-async def test_what_stands_in_the_way_of_accepting_is_logged_once() -> None:
+async def test_failures_to_accept_are_logged_once() -> None:
     tried = asyncio.Semaphore(0)
 
     class Waiting(SystemClock):
@@ -155,7 +157,7 @@ async def test_every_host_that_may_be_configured_is_listened_on(host: str) -> No
             assert answer.status == 404
 
 
-async def test_an_address_of_somebody_else_is_refused() -> None:
+async def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(OSError, match="annot assign"):
         async with server.serve(web.Application(), "203.0.113.9", 0):
             pass
@@ -165,7 +167,7 @@ LIBRARIES = {"aiohttp", "anyio", "asyncio", "bcrypt", "jinja2", "markupsafe", "m
 
 
 @pytest.mark.parametrize("path", sorted(Path(server.__file__).parent.glob("*.py")), ids=lambda path: path.name)
-def test_no_library_is_held_by_what_it_does_not_offer(path: Path) -> None:
+def test_no_private_attributes_of_libraries_are_used(path: Path) -> None:
     """Private attributes are used only of our own objects, and of library classes only Protocol is extended."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     private = [

@@ -23,7 +23,7 @@ class AnswerMaker:
         return number
 
 
-async def test_who_asks_while_one_is_being_made_gets_the_next_and_shares_it() -> None:
+async def test_callers_during_a_run_share_the_next_result() -> None:
     kitchen, shared = AnswerMaker(), SingleFlight(1)
     first = asyncio.create_task(shared.get("page", kitchen.make))
     await asyncio.sleep(0.01)
@@ -36,7 +36,7 @@ async def test_who_asks_while_one_is_being_made_gets_the_next_and_shares_it() ->
     assert kitchen.made == 2
 
 
-async def test_kinds_are_not_mixed_and_a_failure_is_everybodys_and_not_the_nexts() -> None:
+async def test_keys_are_separate_and_a_failure_reaches_the_callers_of_its_run_only() -> None:
     shared = SingleFlight(1)
     gate = asyncio.Event()
 
@@ -61,7 +61,7 @@ async def test_kinds_are_not_mixed_and_a_failure_is_everybodys_and_not_the_nexts
     assert await shared.get("bad", whole) == "fine"
 
 
-async def test_the_one_who_makes_it_may_go_away() -> None:
+async def test_the_caller_that_started_a_run_may_be_cancelled() -> None:
     kitchen, shared = AnswerMaker(), SingleFlight(1)
     busy = asyncio.create_task(shared.get("other", kitchen.make))
     await asyncio.sleep(0.01)

@@ -72,7 +72,7 @@ async def serving(stream: ChangeStream) -> AsyncIterator[int]:
         yield port
 
 
-async def test_what_is_committed_is_told_at_once(tmp_path: Path) -> None:
+async def test_a_committed_change_is_sent_at_once(tmp_path: Path) -> None:
     async with site(tmp_path) as here, following(here) as heard:
         await here.keep(tracked(job(status=Status.FAILED)), told=("chat",))
         assert await heard.next() == ("job", {"org": "research", "job": "ftjob-1", "status": "failed"})
@@ -83,7 +83,7 @@ async def test_what_is_committed_is_told_at_once(tmp_path: Path) -> None:
         assert await heard.next() == ("org", {"org": "research", "up": False})
 
 
-async def test_more_than_is_remembered_is_told_in_one_word(tmp_path: Path) -> None:
+async def test_a_reader_too_far_behind_gets_a_reset(tmp_path: Path) -> None:
     async with site(tmp_path) as here, following(here) as heard:
         await here.keep(*(tracked(job(f"ftjob-{number}")) for number in range(1200)))
         assert await heard.next() == ("much", {})
@@ -99,7 +99,7 @@ async def test_nasty_names_cannot_forge_an_event(tmp_path: Path, nasty: str) -> 
         assert await heard.next() == ("job", {"org": "research", "job": "ftjob-2", "status": "running"})
 
 
-async def test_too_many_readers_are_told_to_come_later_and_one_who_leaves_makes_room(tmp_path: Path) -> None:
+async def test_excess_readers_get_503_until_one_leaves(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         for _ in range(99):
             here.streams.add(anyio.CancelScope())
@@ -114,13 +114,13 @@ async def test_too_many_readers_are_told_to_come_later_and_one_who_leaves_makes_
         here.streams.clear()
 
 
-async def test_a_reload_ends_streams_so_that_readers_come_in_anew(tmp_path: Path) -> None:
+async def test_a_reload_ends_streams_so_that_readers_reconnect(tmp_path: Path) -> None:
     async with site(tmp_path) as here, following(here) as heard:
         here.health.orgs = dict(here.health.orgs)
         assert await heard.next() is None
 
 
-async def test_streams_end_in_order_and_at_once_when_the_program_does(tmp_path: Path) -> None:
+async def test_streams_end_cleanly_and_at_once_on_shutdown(tmp_path: Path) -> None:
     async with asyncio.timeout(10):
         async with site(tmp_path) as here:
             session = aiohttp.ClientSession()
@@ -131,14 +131,14 @@ async def test_streams_end_in_order_and_at_once_when_the_program_does(tmp_path: 
         await session.close()
 
 
-async def test_a_stream_of_a_stranger_is_refused(tmp_path: Path) -> None:
+async def test_a_stream_without_authorisation_is_refused(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         assert (await here.get("/api/v1/stream", headers={"Host": "evil.example.com"})).status == 403
         assert (await here.get("/api/v1/stream?token=1")).status == 400
         assert (await here.get("/api/v1/stream", method="HEAD")).status == 200
 
 
-async def test_many_readers_ask_the_store_no_more_often_than_one(tmp_path: Path) -> None:
+async def test_many_readers_cost_no_more_queries_than_one(tmp_path: Path) -> None:
     asked, changes = 0, Changes()
     async with site(tmp_path) as here:
 
@@ -163,7 +163,7 @@ async def test_many_readers_ask_the_store_no_more_often_than_one(tmp_path: Path)
         assert asked < 10  # one a second, and those who come at the same time wait for it together
 
 
-async def test_silence_is_filled_and_a_reader_who_does_not_read_is_dropped(tmp_path: Path) -> None:
+async def test_idle_streams_get_heartbeats_and_stalled_readers_are_dropped(tmp_path: Path) -> None:
     changes, streams = Changes(), set[Any]()
     async with site(tmp_path) as here:
 

@@ -141,7 +141,7 @@ async def test_twenty_copies_at_once_and_one_after_a_restart_have_one_effect(tmp
 
 
 @pytest.mark.fault("W09")
-async def test_the_secret_of_one_organisation_is_good_for_its_own_jobs_alone(tmp_path: Path) -> None:
+async def test_a_secret_is_valid_for_the_jobs_of_its_organisation_only(tmp_path: Path) -> None:
     async with webhook_server(tmp_path) as at:
         assert (await at.post(org="product"))[0] == 401
         assert (await at.post(secret=SECRETS["product"], org="product"))[0] == 202
@@ -165,7 +165,7 @@ async def test_the_secret_of_one_organisation_is_good_for_its_own_jobs_alone(tmp
         ({"body": event(type_="fine_tuning.job.brandnew")}, 202, "ignored"),
     ],
 )
-async def test_what_is_not_an_authentic_fresh_end_of_a_job_is_not_stored(
+async def test_only_authentic_fresh_job_events_are_stored(
     tmp_path: Path, made: dict[str, Any], status: int, result: str
 ) -> None:
     async with webhook_server(tmp_path) as at:
@@ -174,7 +174,7 @@ async def test_what_is_not_an_authentic_fresh_end_of_a_job_is_not_stored(
         assert await at.open() == {}
 
 
-async def test_who_has_no_secret_receives_nothing(tmp_path: Path) -> None:
+async def test_without_a_secret_no_webhooks_are_received(tmp_path: Path) -> None:
     async with webhook_server(tmp_path) as at:
         for org in ("elsewhere", "..%2fmetrics", "%00"):
             url = URL(f"http://{at.host}:{at.port}/webhooks/{org}", encoded=True)
@@ -185,7 +185,7 @@ async def test_who_has_no_secret_receives_nothing(tmp_path: Path) -> None:
         assert not at.counted
 
 
-async def test_neither_a_public_name_nor_the_missing_password_keeps_a_webhook_out(tmp_path: Path) -> None:
+async def test_webhooks_need_neither_an_allowed_host_name_nor_the_password(tmp_path: Path) -> None:
     access = AccessRules(users={"ann": "$2b$04$abcdefghijklmnopqrstuuGVfSLJpqfBU5Lm1XoMUeSfAeU5HkQ1K"})
     async with webhook_server(tmp_path, access=access) as at:
         public = {"Host": "monitor.example.com"}
@@ -207,7 +207,7 @@ async def test_a_compressed_body_is_refused_unread(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("W03")
-async def test_a_body_has_256_kib_at_most_whether_it_says_so_or_not(tmp_path: Path) -> None:
+async def test_a_body_is_limited_to_256_kib_with_and_without_content_length(tmp_path: Path) -> None:
     async with webhook_server(tmp_path) as at:
         padded = event()[:-1] + b" " * (tested.LARGEST - len(event())) + b"}"
         assert len(padded) == tested.LARGEST
@@ -228,7 +228,7 @@ async def test_a_body_has_256_kib_at_most_whether_it_says_so_or_not(tmp_path: Pa
     [("Content-Length: 100\r\n", b"{"), ("Transfer-Encoding: chunked\r\n", b"1\r\n{\r\n")],
     ids=["a length", "chunks"],
 )
-async def test_a_body_that_does_not_come_is_not_waited_for(
+async def test_a_body_that_does_not_arrive_times_out(
     tmp_path: Path, head: str, part: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tested, "_DEADLINE", 1.0)
@@ -242,7 +242,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
 
 
 @pytest.mark.fault("W05")
-async def test_bodies_that_break_off_or_lie_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_truncated_and_mislabelled_bodies_are_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tested, "_DEADLINE", 1.0)
     with capture_logs() as logs:
         async with webhook_server(tmp_path) as at:
@@ -262,13 +262,13 @@ async def test_bodies_that_break_off_or_lie_leave_no_trace(tmp_path: Path, monke
 
 
 @pytest.mark.fault("W08")
-async def test_a_store_that_fails_has_the_sender_try_again(tmp_path: Path) -> None:
+async def test_a_failing_store_makes_the_sender_retry(tmp_path: Path) -> None:
     async with webhook_server(tmp_path) as at:
         (tmp_path / "monitor.db").rename(tmp_path / "elsewhere.db")
         assert (await at.post())[0] == 503
 
 
-async def test_a_secret_that_is_replaced_holds_at_once_and_an_unreadable_one_costs_no_webhook(tmp_path: Path) -> None:
+async def test_a_replaced_secret_applies_at_once_and_an_unreadable_one_loses_no_webhook(tmp_path: Path) -> None:
     async with webhook_server(tmp_path) as at:
         file = tmp_path / "secret"
         at.receivers["research"] = Receiver(push=push(), secrets=(Secret(path=file), Secret(path=tmp_path / "old")))
