@@ -164,7 +164,8 @@ class Memo(Generic[T]):
 
     def __init__(self, kind: type[T]) -> None:
         self._known: dict[int, Parsed[T] | bytes | Skip] = {}
-        """By the hash of an item's bytes: packed, where it is sound."""
+        """By the hash of an item's bytes: the packed item; the item itself if fields were dropped from it or it was
+        lightened; or the reason why it was skipped."""
         self._packer = Packer(kind)
         self._secrets = 0
 
@@ -187,7 +188,7 @@ class Memo(Generic[T]):
         return ParsedPage(page, *_collected(found))
 
     def lighten(self, light: Callable[[T], T]) -> None:
-        """Replace each remembered item by what `light` returns for it."""
+        """Replace each packed item by what `light` returns for it, unless that is the item itself."""
         for digest, kept in self._known.items():
             if isinstance(kept, bytes):
                 item = self._packer.unpack(kept)

@@ -93,8 +93,8 @@ class Listing(Generic[T]):
     few: Request | None = None
     """Like `first` with a shorter page, for when few new items are expected; None where all pages have one length."""
     lighten: Callable[[Callable[[T], T]], None] | None = None
-    """Replaces each item that is remembered for the next read by what the function returns for it; None where no items
-    are remembered."""
+    """Replaces each item that is remembered for the next read by what the function returns for it; None if the list
+    remembers no items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,7 +170,7 @@ def notify_render(
 ) -> None:
     """Print what the notifier NAME would send for an event, by the configuration's routes. Sends nothing.
 
-    Standard error says how it would be sent: below a card, held back, with others, by a template.
+    Standard error says how it would be sent: in the thread of a card, held back, combined with others, by a template.
     """
     from monitor import config  # noqa: PLC0415 - see the module's first line
     from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line

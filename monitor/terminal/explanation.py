@@ -1,4 +1,4 @@
-"""Explains routes: which match a job and why others do not, who is notified of what, and how."""
+"""Explains routes: which match a job, why others do not, and who is notified of which event in which way."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Explanation:
     settings: Settings
     tracked: Tracked
     labels: Mapping[str, str]
-    """Of its organisation."""
+    """The labels of the job's organisation."""
     now: datetime
 
     @property
     def lines(self) -> Iterator[Text]:
-        """Every route and whether it matches, then who is notified of each event."""
+        """One line per route with whether it matches, then one per event with its recipients."""
         rules = self.settings.rules
         for number, rule in enumerate(rules, start=1):
             why = mismatches(rule.match, self.tracked.job, self.labels, self.tracked.cost)
@@ -67,13 +67,13 @@ class Explanation:
         }
 
     def routed(self, event: EventType) -> Mapping[str, Recipient]:
-        """Who is notified of this event, if it happens now."""
+        """The recipients of this event, if it happened now, by notifier address."""
         job = at(event, self.tracked.job)
         applies = lambda match: matches(match, job, self.labels, self.tracked.cost)  # noqa: E731 - one use, one line
         return route((event,), self.settings.rules, applies, metadata=job.metadata, now=self.now)
 
     def manners(self, to: str, recipient: Recipient) -> list[str]:
-        """How one recipient gets it, where that is not at once, by itself and in the built-in words."""
+        """What is special about a delivery: card, holding back, combining, template, mention; empty for a plain one."""
         rule, hold = recipient.rule, recipient.hold
         until = hold.until if hold is not None else None
         said = [
@@ -95,7 +95,7 @@ class Explanation:
         return self.settings.rules.index(rule) + 1
 
     def _notes(self, rule: Rule) -> Iterator[str]:
-        """What the job's metadata leads to, how it is sent, and whether the walk ends here."""
+        """What the job's metadata adds, how messages are sent, and whether later routes are skipped."""
         metadata = self.tracked.job.metadata
         if rule.notify_from is not None:
             named, refused = rule.notify_from.read(metadata)
@@ -128,7 +128,7 @@ class Explanation:
                     yield f"  {part:<5}  {inert(text, 300)}"
 
     def _muted(self, mute: MuteTime) -> str:
-        """Its windows as they are configured, what passes, and whether it holds now."""
+        """The configured windows of a mute time, the events that pass, and whether it is active now."""
         windows = ", ".join(
             f"{_days(window.days)} {window.start:%H:%M}–{f'{window.end:%H:%M}' if window.end > time.min else '24:00'}"
             for window in mute.windows
@@ -167,7 +167,7 @@ class Explanation:
 
 
 def at(event: EventType, job: Job) -> Job:
-    """The job as it is when the event happens."""
+    """The job with the status that it has when the event happens."""
     status = STATUS.get(event)
     return replace(job, status=status) if status is not None else job
 
@@ -177,7 +177,7 @@ def _in_order(events: Iterable[EventType]) -> list[EventType]:
 
 
 def _days(days: Iterable[int]) -> str:
-    """`mon–fri`, `sat sun`, `daily`: a run of three days and more by its ends."""
+    """Weekdays as text: `daily`, `sat sun`, or `mon–fri` for a run of three or more."""
     ordered = sorted(days)
     if len(ordered) == len(_DAYS):
         return "daily"

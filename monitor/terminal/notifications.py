@@ -128,7 +128,7 @@ def render(options: Options, settings: Settings, request: RenderRequest) -> None
 
 
 def _together(message: Message, request: RenderRequest) -> Message:
-    """As many of the same kind in one message, as `group_wait` and `mute` make it."""
+    """One message that combines `together` copies, as `group_wait` and `mute` combine notifications."""
     subject, name = message.subject, request.name
     each = [replace(subject, id=f"{subject.id}-{number}") for number in range(1, request.together + 1)]
     return bundle(
@@ -236,8 +236,10 @@ def _notifier(settings: Settings, name: str, session: aiohttp.ClientSession) -> 
 def _rendered(
     settings: Settings, name: str, event: EventType, tracked: Tracked, now: datetime
 ) -> tuple[Message, list[str]]:
-    """The message of a job's event by the route that leads to this notifier, and how it would be sent; without a route,
-    as by `_bare`."""
+    """The message of a job's event by the route that leads to this notifier, and what is special about its delivery.
+
+    Without such a route, the rule is that of `_bare`.
+    """
     labelling = _labelling(settings, tracked.job.org)
     transition, of = moment_of(event, tracked)
     explained = Explanation(settings=settings, tracked=of, labels=labelling.labels, now=now)

@@ -234,7 +234,7 @@ class Passwords:
         return matched
 
     def _check(self, name: bytes, password: bytes) -> bool:
-        import bcrypt  # noqa: PLC0415 - for those who have users
+        import bcrypt  # noqa: PLC0415 - loaded only if users are configured
 
         hashed = self._users.get(name)
         try:

@@ -139,7 +139,7 @@ def ended_at(tracked: Tracked) -> datetime | None:
 
 
 def _since(tracked: Tracked, now: datetime) -> When | None:
-    """How long the job has had its status; `for at least` where it had it at first sight already."""
+    """How long the job has had its status; `for at least` if it already had it when it was first seen."""
     if not tracked.active:
         return when(ended_at(tracked), now)
     job = tracked.job
@@ -147,7 +147,7 @@ def _since(tracked: Tracked, now: datetime) -> When | None:
     if job.status in {Status.VALIDATING, Status.QUEUED} and tracked.seq == 1:
         known_since = job.created_at
     since = min(known_since or tracked.since, now)
-    entered = tracked.ran_at is not None or tracked.seq > 1 + tracked.stalled  # a stall has a number, too
+    entered = tracked.ran_at is not None or tracked.seq > 1 + tracked.stalled  # a stall takes a sequence number, too
     how = "for" if known_since is not None or entered else "for at least"
     return When(words=f"{how} {span(now - since)}", exact=moment(since) or "")
 

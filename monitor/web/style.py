@@ -40,7 +40,7 @@ def render_template(template: str, shown: dict[str, Any], *, fragment: bool) -> 
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
     """Created when first needed. Each template is compiled once."""
-    import jinja2  # noqa: PLC0415 - two megabytes that are for those who look at the page
+    import jinja2  # noqa: PLC0415 - 2 MB that only the status page needs
     from markupsafe import Markup  # noqa: PLC0415 - as above
 
     environment = jinja2.Environment(
