@@ -214,7 +214,7 @@ def _page_of_models(
     day, org, id_ = place(after, tuple[str, str, str]) if after is not None else ("", "", "")
     wanted = {"b_orgs": tuple(orgs), "b_day": "", "b_most": limit + 1}
     key = tuned_model.c.shutdown, tuned_model.c.org, tuned_model.c.id
-    of_one = [tuned_model.c.org == orgs[0]] if len(orgs) == 1 else []  # an index has them in this order
+    of_one = [tuned_model.c.org == orgs[0]] if len(orgs) == 1 else []  # an index gives this order
     rows: list[Any] = []
     if day or after is None:
         rows += connection.execute(ENDING_MODELS.where(sa.tuple_(*key) > (day, org, id_), *of_one), wanted)

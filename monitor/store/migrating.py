@@ -27,9 +27,10 @@ def migrate(connection: sa.Connection) -> None:
 
 
 def _create(connection: sa.Connection) -> str | None:
-    """Create all that the steps make, and return the revision. Alembic would take 0.3 s and 9 MB to run them.
+    """Create the schema of an empty database from a script, and return its revision.
 
-    The script is written by `python -m tests.store.new_database`. If it lacks the last steps, they follow by alembic.
+    Running all migrations with alembic would take 0.3 s and 9 MB. `python -m tests.store.new_database` generates the
+    script; alembic runs the migrations that it does not contain yet.
     """
     for statement in resources.files("monitor.store").joinpath(_NEW).read_text("utf-8").split("\n\n"):
         connection.exec_driver_sql(statement)

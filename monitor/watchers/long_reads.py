@@ -1,5 +1,7 @@
-"""Bounds how many event streams are read to their beginning at the same time, because all of their events are held in
-memory until they are committed: at the first start, thousands of jobs have hundreds of events each.
+"""Limits how many event streams are read to their beginning at the same time.
+
+All of their events are in memory until they are committed, and at the first start thousands of jobs have hundreds of
+events each.
 """
 
 from __future__ import annotations
@@ -14,22 +16,23 @@ import anyio
 
 from monitor.clock import Clock
 
-_MOST: Final = 24
-_LONGEST: Final = 5.0  # seconds for which a turn counts: a server that does not answer keeps nobody else waiting
+_MOST: Final = 24  # concurrent reads
+_LONGEST: Final = 5.0  # seconds after which a read no longer counts, so that a slow server does not delay others
 
 
 @dataclass(slots=True)
 class LongReads:
-    """The turns of the readers of all organisations."""
+    """A limiter for long reads, shared by the readers of all organisations."""
 
     most: int = _MOST
     _begun: deque[float] = field(default_factory=deque)
-    """When each turn that has not ended began, in monotonic seconds, oldest first."""
+    """The starts of the running reads in monotonic seconds, oldest first."""
     _waiting: deque[anyio.Event] = field(default_factory=deque)
+    """The readers that wait for a turn, in the order of their arrival."""
 
     @asynccontextmanager
     async def turn(self, clock: Clock) -> AsyncIterator[None]:
-        """Wait for a turn, and keep it until the context ends. `clock` is the reader's."""
+        """Wait for a turn, and hold it until the context ends. `clock` is that of the reader."""
         while (wait := self._wait(clock.monotonic())) > 0.0:
             ended = anyio.Event()
             self._waiting.append(ended)
@@ -48,6 +51,6 @@ class LongReads:
                 self._waiting.popleft().set()
 
     def _wait(self, now: float) -> float:
-        """Seconds until there may be a turn; 0 if there is one."""
+        """Seconds until a turn may be free; 0 if one is free now."""
         counted = [began for began in self._begun if now - began < _LONGEST]
         return counted[0] + _LONGEST - now if len(counted) >= self.most else 0.0
