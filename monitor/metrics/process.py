@@ -23,8 +23,8 @@ from monitor.metrics.view import View
 
 OTHER: Final = "other"
 TASKS: Final = (
-    "watcher", "reader", "leases", "hints", "models", "costs", "projects", "budgets", "digests", "outages", "courier",
-    "cards", "pruning", "reloading",
+    "watcher", "reader", "leases", "hints", "models", "costs", "projects", "budgets", "digests", "outages",
+    "notifiers", "states", "courier", "cards", "pruning", "reloading",
 )  # fmt: skip
 OPERATIONS: Final = (
     "list_jobs",
