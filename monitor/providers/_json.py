@@ -254,7 +254,7 @@ def _split(response: Response) -> tuple[Object, list[msgspec.Raw]]:
 
 
 def _bounded_parts(response: Response) -> Mapping[str, msgspec.Raw]:
-    """The raw values of a page by their keys. Raises ValueError, before anything is decoded, for a page of too many."""
+    """The raw values of a page by key. Raises ValueError, before anything is decoded, for more than _MOST_VALUES."""
     if response.body.count(b",") > _MOST_VALUES:
         raise ValueError("the page has too many values")
     return _parts(response.body)
