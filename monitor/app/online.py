@@ -11,12 +11,13 @@ import anyio
 from monitor import notifiers
 from monitor import source as sources
 from monitor.app.build import source
-from monitor.app.secondary_watchers import project_source
+from monitor.app.secondary_watchers import deployment_source, project_source
 from monitor.clock import SystemClock
 from monitor.config import Settings
 from monitor.notifiers import SendError
 from monitor.providers.base import NotEligible, SourceError
 from monitor.secret import Redactor
+from monitor.source.deployments import DeploymentSource
 from monitor.source.projects import ProjectSource
 
 
@@ -56,6 +57,11 @@ async def _check(settings: Settings) -> list[Checked]:
             if (discovery := one.provider.discovery) is not None:
                 projects = project_source(discovery, one, sources=asked)
                 tasks.start_soon(_ask, f"projects of {name}", "each has a key", partial(_all_watched, projects), found)
+            if (deployments := one.provider.deployments) is not None:
+                listing = deployment_source(deployments, one)
+                tasks.start_soon(
+                    _ask, f"hosting of {name}", "its deployments can be listed", partial(_listed, listing), found
+                )
         for wanted in settings.notifiers:
             timeout = settings.delivery.timeout.total_seconds()
             notifier = notifiers.build(
@@ -72,6 +78,11 @@ async def _all_watched(projects: ProjectSource) -> None:
     findings += [f"which project {org} belongs to is not known: name its `project`" for org in found.unsure]
     if findings:
         raise NotEligible("; ".join(findings))
+
+
+async def _listed(deployments: DeploymentSource) -> None:
+    """Raises SourceError where the deployments cannot be listed."""
+    await deployments.find()
 
 
 async def _ask(name: str, asked: str, question: Callable[[], Awaitable[None]], found: list[Checked]) -> None:

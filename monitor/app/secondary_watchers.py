@@ -15,13 +15,15 @@ from monitor.domain.health import BillingHealth, Health
 from monitor.domain.notifier_outages import OutagePolicy
 from monitor.domain.pricing import Prices
 from monitor.domain.routing import OrgRef
-from monitor.providers.base import Billing, Discovery
+from monitor.providers.base import Billing, Deployments, Discovery
 from monitor.source import Source
 from monitor.source.billing import BillingSource
+from monitor.source.deployments import DeploymentSource
 from monitor.source.projects import ProjectSource
 from monitor.watchers.budgets import BudgetWatcher
 from monitor.watchers.costs import CostWatcher
 from monitor.watchers.digests import DigestWatcher
+from monitor.watchers.hosting import HostingWatcher
 from monitor.watchers.models import ModelWatcher
 from monitor.watchers.notifiers import NotifierWatcher
 from monitor.watchers.outages import OutageWatcher
@@ -112,6 +114,37 @@ def _of_one(
     if (discovery := source.provider.discovery) is not None:
         projects = project_source(discovery, source, sources=sources)
         yield _projects(settings, projects, services, first=pause * (1 + services.jitter()))
+    if (deployments := source.provider.deployments) is not None:
+        listing = deployment_source(deployments, source)
+        yield _hosting(listing, services, first=pause * (1 + services.jitter()))
+
+
+def deployment_source(deployments: Deployments, source: Source) -> DeploymentSource:
+    """How deployments are listed: at a host of their own, which gets none of the headers and parameters of jobs."""
+    client = replace(
+        source.client,
+        base_url=deployments.base_url,
+        auth=deployments.auth,
+        headers={},
+        query={},
+        own_headers={},
+        header_lines=None,
+        own_query={},
+    )
+    return DeploymentSource(client=client, deployments=deployments)
+
+
+def _hosting(deployments: DeploymentSource, services: Services, *, first: float) -> Task:
+    clock = WatchedClock(services.clock)
+    watcher = HostingWatcher(
+        org=deployments.client.org,
+        deployments=deployments,
+        costs=services.stores.costs,
+        leases=services.stores.leases,
+        clock=clock,
+        jitter=services.jitter,
+    )
+    return Task(kind="hosting", of=deployments.client.org, run=partial(watcher.run, first), clock=clock)
 
 
 def _digests(settings: Settings, orgs: tuple[OrgRef, ...], services: Services, *, first: float) -> Task:

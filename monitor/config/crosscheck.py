@@ -46,6 +46,7 @@ def crosscheck(tree: Mapping[str, Any], sections: Iterable[Section]) -> Iterator
     organizations = [section for section in sections if section.loc[:1] == ("organizations",) and len(section.loc) == 2]
     yield from _same_account(organizations)
     yield from _same_bill(organizations)
+    yield from _same_hosting(organizations)
     yield from _plain_http(tree)
     yield from _unchecked_connections(tree)
 
@@ -234,6 +235,20 @@ def _same_bill(organizations: Sequence[Section]) -> Iterator[Issue]:
                     yield Issue((*section.loc, "admin_key"), text)
                     break
             seen.append((key, account, project, section.loc))
+
+
+def _same_hosting(organizations: Sequence[Section]) -> Iterator[Issue]:
+    """The deployments of one resource are those of one organisation alone: two would count their hosting twice."""
+    seen: dict[tuple[str, ...], Loc] = {}
+    for section in organizations:
+        hosting = section.node.get("hosting")
+        if isinstance(hosting, dict):
+            parts = (hosting.get(name) for name in ("subscription_id", "resource_group", "account"))
+            key = tuple(str(part).lower() for part in parts)
+            if key in seen:
+                text = f"is the same resource as that of organizations.{seen[key][1]}: its hosting would count twice"
+                yield Issue((*section.loc, "hosting"), text)
+            seen.setdefault(key, section.loc)
 
 
 def _account(section: Section) -> tuple[object, ...]:

@@ -7,13 +7,14 @@ computed cost is recorded when they end, which may be days after the bill.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
 from monitor.domain.costs import Bill, TrainingDay, Usage
+from monitor.domain.hosting import Hosting, daily
 from monitor.domain.import_window import SETTLED_AFTER
 
 WINDOW: Final = 30
@@ -47,6 +48,8 @@ class DayCosts:
     """Computed cost of the jobs that ended on the day, as far as they have a price."""
     computed_use: Decimal = Decimal(0)
     """Computed cost of requests to fine-tuned models, as far as they have a price."""
+    computed_hosting: Decimal = Decimal(0)
+    """Computed cost of hosting fine-tuned models."""
     unpriced: int = 0
     """Number of usage records of the day without a price, which are not in `computed_use`."""
     billed_training: Decimal | None = None
@@ -95,6 +98,17 @@ def reconcile(
         for org, day in sorted(days)
         if since <= day <= until
     )
+
+
+def with_hosting(
+    days: Iterable[DayCosts], hostings: Iterable[Hosting], since: date, until: date
+) -> tuple[DayCosts, ...]:
+    """The same days with what hosting cost on each, and the days on which there is nothing else."""
+    found = {(one.org, one.day): one for one in days}
+    for (org, day), usd in daily(hostings, since, until).items():
+        one = found.get((org, day)) or DayCosts(org=org, day=day, settled=until - day >= SETTLED_AFTER)
+        found[org, day] = replace(one, computed_hosting=usd)
+    return tuple(found[place] for place in sorted(found))
 
 
 def _balanced(org: str, day: date, records: _DayRecords, kinds: Kinds, *, settled: bool) -> DayCosts:

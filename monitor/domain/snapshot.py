@@ -75,6 +75,8 @@ class Snapshot:
     """US dollars of computed training cost of this UTC month so far, by organisation."""
     used: Mapping[str, Decimal] = field(default_factory=dict)
     """US dollars of priced requests to fine-tuned models in this UTC month so far, by organisation."""
+    hosted: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    """US dollars of computed hosting cost of this UTC month so far, by organisation and model."""
     models: tuple[TunedModel, ...] = ()
     """Fine-tuned models with a known shutdown, up to MODELS: the next ones first, then the latest of the past."""
     shutdowns: Mapping[date, int] = field(default_factory=dict)

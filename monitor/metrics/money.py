@@ -25,6 +25,15 @@ def _billed(view: View) -> Rows:
     return sums
 
 
+def _hosted(view: View) -> Rows:
+    sums: dict[Labels, float] = {}
+    for (org, model), usd in view.hosted.items():
+        if org in view.health.orgs:
+            labels = (org, view.model_labels(org, model))
+            sums[labels] = sums.get(labels, 0.0) + float(usd)
+    return sums
+
+
 def _reconciled(view: View) -> Rows:
     found: dict[Labels, float] = {}
     for org, billing in view.health.billing.items():
@@ -60,6 +69,13 @@ MONEY: Final[tuple[Family, ...]] = (
         text="The provider's whole bill for the current UTC month so far, in US dollars, not only for fine-tuning.",
         labels=("org", "line_item"),
         rows=_billed,
+    ),
+    Family(
+        name="finetune_hosting_cost_month_dollars",
+        kind="gauge",
+        text="Computed cost of hosting tuned models in the current UTC month, in US dollars.",
+        labels=("org", "model"),
+        rows=_hosted,
     ),
     Family(
         name="finetune_reconciled_cost_dollars",

@@ -23,7 +23,7 @@ from monitor.metrics.view import View
 
 OTHER: Final = "other"
 TASKS: Final = (
-    "watcher", "reader", "leases", "hints", "models", "costs", "projects", "budgets", "digests", "outages",
+    "watcher", "reader", "leases", "hints", "models", "costs", "projects", "hosting", "budgets", "digests", "outages",
     "notifiers", "states", "courier", "cards", "pruning", "reloading",
 )  # fmt: skip
 OPERATIONS: Final = (
@@ -39,6 +39,7 @@ OPERATIONS: Final = (
     "list_usage",
     "list_costs",
     "list_projects",
+    "list_deployments",
     "get_token",
 )
 SKIP_REASONS: Final = frozenset({"not_an_object", "bad_id", "bad_figure", "bad_row", "foreign", "empty", "unstorable"})

@@ -101,6 +101,7 @@ class View:
     """The stored counters by name, each by its label values."""
     backlogs: Mapping[str, Backlog]
     billed: Mapping[tuple[str, str], Decimal]
+    hosted: Mapping[tuple[str, str], Decimal]
     shutdowns: Shutdowns
     ends: tuple[tuple[TunedModel, ...], Mapping[date, int]]
     """The models and numbers from which `shutdowns` was computed."""
@@ -134,6 +135,7 @@ def build_view(snapshot: Snapshot, health: Health, before: View | None = None) -
         sums=sums,
         backlogs={backlog.notifier: backlog for backlog in snapshot.backlogs},
         billed=snapshot.billed,
+        hosted=snapshot.hosted,
         shutdowns=shutdowns,
         ends=ends,
         counters=snapshot.counters,

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from monitor.domain.costs import Bill, Usage
 from monitor.domain.flow import Reason, Trouble
+from monitor.domain.hosting import Deployment
 from monitor.domain.model import Checkpoint, Job, JobEvent, JobKind
 from monitor.domain.naming import UNNAMED, Naming
 from monitor.domain.retirement import ListedModel
@@ -157,6 +158,15 @@ class Discovery:
     projects: Listing[Project]
     answered_for: str
     """The response header, in lower case, that names the project of the API key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployments:
+    """Lists the deployed models, for what hosting costs, at a host that has credentials of its own."""
+
+    base_url: str
+    auth: Auth
+    all: Listing[Deployment]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +316,7 @@ class Provider:
     billing: Billing | None = None
     push: Push | None = None
     discovery: Discovery | None = None
+    deployments: Deployments | None = None
     project: str | None = None
     """The project whose jobs are requested, where the settings name one."""
     naming: Naming = UNNAMED

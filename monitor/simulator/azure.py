@@ -49,6 +49,10 @@ _MESSAGES = {
     "Fine-tuning job started": "Training started.",
     "The job has successfully completed": "Job succeeded.",
 }
+_DEPLOYMENTS = (
+    "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices"
+    "/accounts/{account}/deployments"
+)
 _CODES = {400: "BadRequest", 404: "ResourceNotFound", 405: "MethodNotAllowed", 429: "429"}
 _DENIED = (
     "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an "
@@ -151,6 +155,35 @@ def _issue(form: Mapping[str, str], orgs: Sequence[Org]) -> Any:
     raise ApiError(401, "AADSTS7000215: Invalid client secret provided.", code="invalid_client")
 
 
+def _deployments(call: ApiCall) -> Any:
+    """Azure Resource Manager's list of deployments: each tuned model is deployed under its job's number."""
+    if "api-version" not in call.query:
+        raise ApiError(400, "The api-version query parameter (?api-version=) is required for all requests.")
+    kinds = ("Standard", "GlobalStandard", "DeveloperTier", "ProvisionedManaged")
+    return {"value": [_deployment(job, kinds[int(noise(job.id, "sku") * len(kinds))]) for job in _tuned(call)]}
+
+
+def _tuned(call: ApiCall) -> list[Job]:
+    return call.simulation.tuned_models(call.org)
+
+
+def _deployment(job: Job, kind: str) -> dict[str, Any]:
+    at = datetime.fromtimestamp(job.plan.marks[-1].at, UTC).isoformat()
+    name = f"tuned-{derived(8, job.id, 'deployment')}"
+    return {
+        "id": f"/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a/deployments/{name}",
+        "type": "Microsoft.CognitiveServices/accounts/deployments",
+        "name": name,
+        "sku": {"name": kind, "capacity": 50},
+        "systemData": {"createdAt": at, "createdByType": "User", "lastModifiedAt": at},
+        "properties": {
+            "model": {"format": "OpenAI", "name": job.fine_tuned_model, "version": "1"},
+            "provisioningState": "Succeeded",
+            "versionUpgradeOption": "NoAutoUpgrade",
+        },
+    }
+
+
 def _translated(answer: Answer, dated: bool, call: ApiCall) -> Any:
     if dated and "api-version" not in call.query:
         raise ApiError(404, "Resource not found")
@@ -204,6 +237,7 @@ AZURE = Dialect(
         *_routes("/api/projects/{foundry}/openai/v1", dated=False),
         *_routes("/openai", dated=True),
         *(replace(each, path=f"/openai/v1/dashboard{each.path}") for each in WEBHOOKS),
+        Route("GET", _DEPLOYMENTS, _deployments),
     ),
     authenticate=authenticate,
     error_response=error_response,

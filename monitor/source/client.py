@@ -49,7 +49,7 @@ _LIGHT: Final = 16 * 1024  # bytes as they came: compressed ones can still becom
 _LONGEST_WAIT: Final = 3600.0  # seconds; a server that asks for more is asked again before
 _MARGIN: Final = 300.0  # seconds before its end at which an access token is replaced
 # Without what these ask for jobs are watched all the same: that a server wants no more of them holds up no poll.
-_OPTIONAL: Final = frozenset({"get_file", "get_content", "list_models", "list_projects"})
+_OPTIONAL: Final = frozenset({"get_file", "get_content", "list_models", "list_projects", "list_deployments"})
 _OURS: Final = frozenset({"org", "provider"})  # words of the configuration, whatever a secret looks like
 
 

@@ -12,12 +12,24 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from monitor.domain.costs import Bill, Spending, TokenDollars, TrainingDay, TunedModel, Usage
+from monitor.domain.hosting import Hosting
 from monitor.domain.model import TokenCount
 from monitor.domain.snapshot import MODELS
 from monitor.store import counters
 from monitor.store.database import Database
-from monitor.store.documents import Row, cursor, place, read_spending, read_tracked, to_ms, write
-from monitor.store.schema import bill, chunks, import_state, insert, job, spending, training_day, tuned_model, usage
+from monitor.store.documents import Row, cursor, from_ms, place, read_spending, read_tracked, to_ms, write
+from monitor.store.schema import (
+    bill,
+    chunks,
+    deployment,
+    import_state,
+    insert,
+    job,
+    spending,
+    training_day,
+    tuned_model,
+    usage,
+)
 from monitor.store.values import CostRecords, ImportState, ResultPage, Spent
 
 NANO: Final = 1_000_000_000
@@ -109,6 +121,16 @@ _RECORD_TRAINING: Final = _spending.on_conflict_do_update(
     index_elements=["org", "job"],
     set_={"nanodollars": _spending.excluded.nanodollars, "doc": _spending.excluded.doc},
 )
+_HOSTINGS: Final = (
+    sa.select(deployment)
+    .where(deployment.c.org.in_(_orgs), deployment.c.until > _since)
+    .order_by(deployment.c.org, deployment.c.name, deployment.c.since)
+)
+_hosting = insert(deployment)
+_RECORD_HOSTING: Final = _hosting.on_conflict_do_update(
+    index_elements=["org", "name", "since"],
+    set_={name: _hosting.excluded[name] for name in ("model", "until", "nanodollars")},
+)
 _ADD_MODEL: Final = insert(tuned_model).on_conflict_do_nothing(index_elements=["org", "id"])
 _LISTED: Final = sa.select(tuned_model.c.id).where(tuned_model.c.org == _org, tuned_model.c.listed == 1)
 _DELETE_MODEL: Final = sa.delete(tuned_model).where(tuned_model.c.org == _org, tuned_model.c.id == _id)
@@ -159,6 +181,15 @@ class CostStore:
         if models:
             await self.database.write(_date_models, models)
 
+    async def hostings(self, orgs: Sequence[str], since: datetime | None) -> tuple[Hosting, ...]:
+        """The deployments that were seen after a moment (None: ever)."""
+        return await self.database.read(read_hostings, orgs, since)
+
+    async def record_hosting(self, hostings: Sequence[Hosting]) -> None:
+        """Keep the times for which deployments are known to have existed; a later one replaces an earlier one."""
+        if hostings:
+            await self.database.write(_record_hosting, hostings)
+
     async def tuned_models(self, orgs: Sequence[str]) -> tuple[TunedModel, ...]:
         """The models that jobs have produced and those that the provider lists."""
         return await self.database.read(_read_models, orgs)
@@ -193,6 +224,51 @@ def add_models(connection: sa.Connection, models: Sequence[TunedModel]) -> None:
     """Store the models that jobs have produced. Models that are stored already stay as they are."""
     if models:
         connection.execute(_ADD_MODEL, [_model_row(one) for one in models])
+
+
+def hosted_since(
+    connection: sa.Connection, orgs: Sequence[str], since: datetime, now: datetime
+) -> dict[tuple[str, str], Decimal]:
+    """What hosting cost since a moment, by organisation and model."""
+    found: dict[tuple[str, str], Decimal] = {}
+    for one in read_hostings(connection, orgs, since):
+        key = one.org, one.model
+        found[key] = found.get(key, Decimal(0)) + one.usd(since, now)
+    return found
+
+
+def read_hostings(connection: sa.Connection, orgs: Sequence[str], since: datetime | None) -> tuple[Hosting, ...]:
+    """The deployments of these organisations that were seen after a moment."""
+    return _read_hostings(connection, _from(since, orgs))
+
+
+def _read_hostings(connection: sa.Connection, wanted: Row) -> tuple[Hosting, ...]:
+    return tuple(
+        Hosting(
+            org=row.org,
+            deployment=row.name,
+            model=row.model,
+            since=from_ms(row.since),
+            until=from_ms(row.until),
+            usd_per_hour=_usd(row.nanodollars),
+        )
+        for row in connection.execute(_HOSTINGS, wanted)
+    )
+
+
+def _record_hosting(connection: sa.Connection, hostings: Sequence[Hosting]) -> None:
+    rows = [
+        {
+            "org": one.org,
+            "name": one.deployment,
+            "since": to_ms(one.since),
+            "model": one.model,
+            "until": to_ms(one.until),
+            "nanodollars": _nano(one.usd_per_hour),
+        }
+        for one in hostings
+    ]
+    connection.execute(_RECORD_HOSTING, rows)
 
 
 def ending_models(connection: sa.Connection, orgs: Sequence[str], today: date) -> tuple[TunedModel, ...]:
@@ -301,6 +377,7 @@ def _records(connection: sa.Connection, wanted: Row) -> CostRecords:
         trained=_training_days(connection, wanted),
         usages=tuple(map(_read_usage, connection.execute(_USAGES, wanted))),
         bills=tuple(map(_read_bill, connection.execute(_BILLS, wanted))),
+        hostings=_read_hostings(connection, wanted),
     )
 
 

@@ -227,6 +227,7 @@ def _snapshot(
         billed=costs.billed_month(connection, orgs, today.date()),
         trained=trained,
         used=used,
+        hosted=costs.hosted_since(connection, orgs, datetime(today.year, today.month, 1, tzinfo=UTC), now),
         models=costs.ending_models(connection, orgs, today.date()),
         shutdowns=_by_day(counted.shutdowns),
         backlogs=tuple(

@@ -26,6 +26,7 @@ __all__ = [
     "card",
     "chunks",
     "counter",
+    "deployment",
     "event",
     "hint",
     "import_state",
@@ -251,6 +252,19 @@ usage = sa.Table(
     sa.Column("output_nanodollars", sa.BigInteger),
     sa.Index("usage_day", "day"),
 )
+
+deployment = sa.Table(
+    "deployment",
+    metadata,
+    sa.Column("org", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("since", sa.BigInteger, primary_key=True, autoincrement=False),  # one deleted and made anew is another
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),  # when it was last seen
+    sa.Column("nanodollars", sa.BigInteger, nullable=False),  # per hour
+    sa.Index("deployment_until", "org", "until"),
+)
+"""Deployments of tuned models that cost by the hour."""
 
 bill = sa.Table(
     "bill",

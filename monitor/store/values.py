@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from monitor.domain.costs import Bill, Spending, TrainingDay, Usage
 from monitor.domain.flow import Tracked, Transition
+from monitor.domain.hosting import Hosting
 from monitor.domain.news import Card, Delivery, Subject
 
 T = TypeVar("T")
@@ -157,3 +158,4 @@ class CostRecords:
     trained: tuple[TrainingDay, ...] = ()
     usages: tuple[Usage, ...] = ()
     bills: tuple[Bill, ...] = ()
+    hostings: tuple[Hosting, ...] = ()

@@ -318,6 +318,7 @@ class Amounts(Answer, frozen=True, kw_only=True):
 
     training: Decimal | None = None
     use: Decimal | None = None
+    hosting: Decimal | None = None
     other: Decimal | None = None
 
 

@@ -85,6 +85,7 @@ _COSTS: Final = (
     Column(title="BILLED", right=True),
     Column(title="INFERENCE", right=True),
     Column(title="BILLED", right=True),
+    Column(title="HOSTING", right=True, spare=3),
     Column(title="OTHER BILLED", right=True, spare=2),
     Column(title="NOTE", least=8, spare=1),
 )
@@ -271,6 +272,7 @@ def _cost_row(of: DailyCosts) -> Row:
         money(of.billed.training),
         money(of.computed.use),
         money(of.billed.use),
+        money(of.computed.hosting) if of.computed.hosting else "",
         money(of.billed.other),
         ", ".join(notes),
     )

@@ -20,7 +20,7 @@ from monitor.domain.flow import Tracked, Transition, Trouble
 from monitor.domain.health import BillingHealth, BudgetState, Health, OrgHealth
 from monitor.domain.model import JobEvent, JobKind, Status
 from monitor.domain.money import dollars
-from monitor.domain.reconcile import DayCosts, reconcile
+from monitor.domain.reconcile import DayCosts, reconcile, with_hosting
 from monitor.domain.render import headway_view, job_view, moment
 from monitor.providers import line_item_kind
 from monitor.store import CostStore, DeliverySummary, JobFile, Reader, ResultPage
@@ -103,6 +103,7 @@ class ApiRoutes:
 
         def encode() -> bytes:
             daily = reconcile(found.trained, found.usages, found.bills, since, today, kinds=line_item_kind)
+            daily = with_hosting(daily, found.hostings, since, today)
             return page(query.paged(daily, lambda one: (-one.day.toordinal(), one.org), given), day_costs)
 
         return await self._json(encode)
@@ -249,7 +250,11 @@ def day_costs(of: DayCosts) -> dict[str, Any]:
         "org": of.org,
         "day": of.day.isoformat(),
         "settled": of.settled,
-        "computed": {"training": dollars(of.computed_training), "use": dollars(of.computed_use)},
+        "computed": {
+            "training": dollars(of.computed_training),
+            "use": dollars(of.computed_use),
+            "hosting": dollars(of.computed_hosting),
+        },
         "billed": {
             "training": _money(of.billed_training),
             "use": _money(of.billed_inference),

@@ -105,6 +105,7 @@ def build_view(
         "dead": [_dead_letter(one, snapshot) for one in extras.dead],
         "budgets": [_budget(one, snapshot) for one in sorted(health.budgets, key=lambda one: -one.spent / one.limit)],
         "costs": list(_costs(snapshot, health)),
+        "hosting": bool(snapshot.hosted),
         **_shutdowns(snapshot),
     }
 
@@ -224,20 +225,30 @@ def _budget(one: BudgetState, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _costs(snapshot: Snapshot, health: Health) -> Iterable[dict[str, Any]]:
-    """Each organisation's costs of this month, where any are known: three figures that are never added up."""
-    billed: dict[str, Decimal] = {}
-    for (org, _), usd in snapshot.billed.items():
-        billed[org] = billed.get(org, Decimal(0)) + usd
+    """Each organisation's costs of this month, where any are known: figures that are never added up."""
+    billed, hosted = _by_org(snapshot.billed), _by_org(snapshot.hosted)
     for org in health.orgs:
         imports = health.billing.get(org)
         trouble = imports.trouble if imports is not None else None
-        figures = {"computed": snapshot.trained.get(org), "usage": snapshot.used.get(org), "billed": billed.get(org)}
+        figures = {
+            "computed": snapshot.trained.get(org),
+            "usage": snapshot.used.get(org),
+            "hosting": hosted.get(org),
+            "billed": billed.get(org),
+        }
         if trouble is not None or any(usd is not None for usd in figures.values()):
             yield {
                 "org": clean(org, 64),
                 "trouble": clean(trouble.text, 300) if trouble is not None else None,
                 **{name: None if usd is None else rounded(usd) for name, usd in figures.items()},
             }
+
+
+def _by_org(amounts: Mapping[tuple[str, str], Decimal]) -> Mapping[str, Decimal]:
+    sums: dict[str, Decimal] = {}
+    for (org, _), usd in amounts.items():
+        sums[org] = sums.get(org, Decimal(0)) + usd
+    return sums
 
 
 def _shutdowns(snapshot: Snapshot) -> dict[str, Any]:

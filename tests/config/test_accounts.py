@@ -66,6 +66,18 @@ def test_one_admin_key_for_projects_that_are_not_named_would_count_the_bill_twic
     assert "name the `project` of each" in problem
 
 
+HOSTING = "hosting: {subscription_id: s, resource_group: g, account: %s, token_file: /t}"
+
+
+def test_the_hosting_of_one_resource_is_that_of_one_organisation(folder: Folder) -> None:
+    first, second = (f"api_key: k{n}, base_url: 'https://r{n}.openai.azure.com/openai/v1', " for n in (1, 2))
+    folder.write(BOTH.format("azure", first + HOSTING % "r", second + HOSTING % "R"))
+    [problem] = folder.problems()
+    assert "organizations.1.hosting: is the same resource as that of organizations.0" in problem
+    folder.write(BOTH.format("azure", first + HOSTING % "r1", second + HOSTING % "r2"))
+    assert len(folder.load().organizations) == 2
+
+
 @pytest.mark.fault("P20")
 @pytest.mark.parametrize("piece", ["sUPD8ILPZIo2LaLaSw", "AbCdEfGhIjKlMnOp", "a1b2c3", "sk-Proj", "xoxb-12-ab"])
 def test_a_piece_of_a_secret_that_became_a_key_is_not_shown(folder: Folder, piece: str) -> None:

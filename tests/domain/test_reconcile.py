@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from monitor.domain.costs import Bill, TokenDollars, TrainingDay, Usage
+from monitor.domain.hosting import Hosting
 from monitor.domain.model import TokenCount
-from monitor.domain.reconcile import DayCosts, Drift, LineItemKind, drift
+from monitor.domain.reconcile import DayCosts, Drift, LineItemKind, drift, with_hosting
 from monitor.domain.reconcile import reconcile as _reconcile
 from monitor.providers import line_item_kind
 
 TODAY = date(2026, 11, 22)
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 OLD = TODAY - 5 * DAY
 TRAINING, INPUT = "gpt-4o-mini-2024-07-18 fine-tuning training", "ft-gpt-4o-mini-2024-07-18, input"
 
@@ -152,3 +154,15 @@ def test_what_was_computed_before_the_first_bill_is_no_drift() -> None:
 def test_a_late_bill_of_a_settled_day_counts_with_the_days_around_it() -> None:
     found = drifts(trained("5", OLD), trained("7", OLD + DAY), bill("12", TRAINING, OLD))
     assert found[LineItemKind.TRAINING].usd == 0
+
+
+def test_hosting_is_added_to_its_days_and_to_days_that_have_nothing_else() -> None:
+    noon = datetime(OLD.year, OLD.month, OLD.day, 12, tzinfo=UTC)
+    hosting = Hosting(
+        org="research", deployment="d", model="m", since=noon, until=noon + 24 * HOUR, usd_per_hour=Decimal(2)
+    )
+    days = reconcile([trained("1")], [], [], OLD, TODAY)
+    first, second = with_hosting(days, [hosting], OLD, TODAY)
+    assert (first.day, first.computed_training, first.computed_hosting) == (OLD, Decimal(1), Decimal(24))
+    assert second == DayCosts(org="research", day=OLD + DAY, settled=True, computed_hosting=Decimal(24))
+    assert with_hosting(days, [], OLD, TODAY) == days

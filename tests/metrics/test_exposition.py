@@ -172,6 +172,7 @@ def full() -> tuple[str, str]:
         asked, estimate, tracked(ended, cost=cost, verdict=WORSE), counters=sums, backlogs=backlogs,
         unpriced={("research", MINI): 1},
         billed={("research", "ft-gpt-4o, input"): Decimal(1)},
+        hosted={("research", MINI): Decimal(1)},
         models=(TunedModel(org="research", id="ft:a", base=MINI, shutdown=NOON.date()),),
         shutdowns={NOON.date(): 1},
     )  # fmt: skip

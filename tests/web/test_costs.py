@@ -14,9 +14,10 @@ import pytest
 from monitor.domain.costs import Bill, Spending, TokenDollars, TunedModel, Usage
 from monitor.domain.flow import Change, Reason, Trouble
 from monitor.domain.health import BillingHealth, BudgetState
+from monitor.domain.hosting import Hosting
 from monitor.domain.model import Method, TokenCount
 from monitor.domain.snapshot import WatchState
-from tests.builders import DAY, NOON, job, tracked
+from tests.builders import DAY, HOUR, NOON, job, tracked
 from tests.web.site import Answer, Site, org, site
 from tests.web.test_pages import NASTY, Seen
 
@@ -58,7 +59,7 @@ async def test_costs_by_day_have_computed_and_billed_amounts(tmp_path: Path) -> 
                 "org": "research",
                 "day": "2026-11-22",
                 "settled": False,
-                "computed": {"training": "2.40", "use": "0.30"},
+                "computed": {"training": "2.40", "use": "0.30", "hosting": "0.00"},
                 "billed": {"training": "2.50", "use": "0.25", "other": "1.00"},
                 "unpriced": 0,
                 "unknown_line_items": ["storage"],
@@ -123,6 +124,26 @@ async def test_models_are_listed_by_their_end(tmp_path: Path) -> None:
             "listed": False,
         }
         assert (second["id"], second["shutdown_date"], second["days_left"]) == ("ft:0", None, None)
+
+
+async def test_hosting_is_a_cost_of_its_own(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        await kept(here)
+        assert "Hosting" not in (await here.get("/")).text
+        hosted = Hosting(
+            org="research", deployment="d", model=BASE, since=NOON - HOUR, until=NOON, usd_per_hour=Decimal("1.70")
+        )
+        await here.store.costs.record_hosting([hosted])
+        (first, *_) = data(await here.get("/api/v1/costs"))
+        assert first["computed"]["hosting"] == "1.70"
+        shown = Seen((await here.get("/")).text).text
+        for word in ("Hosting, computed", "$1.70"):
+            assert word in shown, word
+        scrape = (await here.get("/metrics")).text
+        lines = [line for line in scrape.splitlines() if line.startswith("finetune_hosting_cost_month_dollars")]
+        (line,) = lines
+        assert f'model="{BASE}"' in line
+        assert line.endswith(" 1.7")
 
 
 async def test_a_budget_says_how_full_it_is(tmp_path: Path) -> None:

@@ -225,9 +225,21 @@ CREATE TABLE training_day (
 	PRIMARY KEY (org, day)
 )
 
+CREATE TABLE deployment (
+	org TEXT NOT NULL,
+	name TEXT NOT NULL,
+	since BIGINT NOT NULL,
+	model TEXT NOT NULL,
+	until BIGINT NOT NULL,
+	nanodollars BIGINT NOT NULL,
+	PRIMARY KEY (org, name, since)
+)
+
 CREATE INDEX bill_day ON bill (org, day)
 
 CREATE INDEX card_due ON card (notifier, due_at)
+
+CREATE INDEX deployment_until ON deployment (org, until)
 
 CREATE INDEX hint_age ON hint (at)
 
@@ -287,6 +299,6 @@ CREATE TRIGGER tuned_model_insert_counted AFTER INSERT ON tuned_model FOR EACH R
 
 CREATE TRIGGER tuned_model_update_counted AFTER UPDATE OF org, shutdown ON tuned_model FOR EACH ROW WHEN (coalesce(OLD.org, '') <> coalesce(NEW.org, '') OR coalesce(OLD.shutdown, '') <> coalesce(NEW.shutdown, '')) BEGIN INSERT INTO total (org, kind, name, number) SELECT OLD.org, 'shutdown', OLD.shutdown, -1 WHERE true AND OLD.shutdown IS NOT NULL ON CONFLICT (org, kind, name) DO UPDATE SET number = total.number + excluded.number; INSERT INTO total (org, kind, name, number) SELECT NEW.org, 'shutdown', NEW.shutdown, 1 WHERE true AND NEW.shutdown IS NOT NULL ON CONFLICT (org, kind, name) DO UPDATE SET number = total.number + excluded.number; END
 
-INSERT INTO alembic_version VALUES ('0013')
+INSERT INTO alembic_version VALUES ('0014')
 
 INSERT INTO progress VALUES (1, 0)
