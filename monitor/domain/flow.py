@@ -185,6 +185,11 @@ class Standing(Protocol):
         """As in `Tracked`."""
         ...
 
+    @property
+    def unmeasured(self) -> bool:
+        """As in `Tracked`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracked:
@@ -236,6 +241,11 @@ class Tracked:
     def in_question(self) -> bool:
         """Whether the last poll did not find the job, or contradicted the status with which it ended."""
         return self.missing > 0 or self.doubt is not None
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether the job is active and has a training file whose size is not known."""
+        return self.active and self.size is None and self.job.training_file is not None
 
     @property
     def gone(self) -> bool:

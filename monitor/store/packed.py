@@ -18,7 +18,7 @@ _UNPACKED: Final = 256  # unpacked jobs in the cache, for all organisations: a p
 class _PackedJob:
     """A packed job with its standing, which can be read without unpacking it."""
 
-    __slots__ = ("gone", "ids", "in_question", "packed", "status", "summary_only")
+    __slots__ = ("gone", "ids", "in_question", "packed", "status", "summary_only", "unmeasured")
 
     def __init__(self, tracked: Tracked, packer: Packer[Tracked]) -> None:
         self.packed = packer.pack(replace(tracked, recent_ids=NONE_YET))
@@ -27,6 +27,7 @@ class _PackedJob:
         self.gone = tracked.gone
         self.in_question = tracked.in_question
         self.summary_only = tracked.summary_only
+        self.unmeasured = tracked.unmeasured
 
     @property
     def active(self) -> bool:

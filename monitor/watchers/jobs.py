@@ -111,11 +111,12 @@ class JobWatcher:
 
         Raises SourceError when nothing was seen, StoreError when nothing was stored.
         """
+        began = self.clock.monotonic()
         known = await self._known()
         if known is None:
             self.accounts.asked(self.source.org)
             return None
-        recheck = self.state.recheck(known.jobs, self.clock.monotonic())
+        recheck = self.state.recheck(known.jobs, began)
         settled = not recheck and self.state.agreed == known.version
         seen = None
         try:
@@ -123,19 +124,20 @@ class JobWatcher:
         finally:
             self.accounts.asked(self.source.org, seen.account if seen is not None else None)
         changes: Sequence[Change] = ()
-        if seen.quiet and not known.first_sight and not self._jumped(now):
-            self.state.committed(seen, self.clock.monotonic())
+        if seen.quiet and not known.first_sight and not self.state.jump(now, began):
+            self.state.committed(seen, began)
             self._note(None, listed=True)
         else:
-            changes = await self.commit(replace(seen, settled_until=self.state.settled_until))
+            changes = await self.commit(replace(seen, settled_until=self.state.settled_until), began)
         if not (settled and seen.quiet):
             self.state.agree(seen, changes, await self.store.known(self.source.org))
         return changes
 
     async def read_events_once(self, now: datetime, jobs: Sequence[str]) -> Sequence[Change] | None:
         """One step: read the event streams of these jobs. None when another replica holds the lease."""
+        began = self.clock.monotonic()
         known = await self._known()
-        return await self.commit(await self.source.tail(known, jobs, now)) if known is not None else None
+        return await self.commit(await self.source.tail(known, jobs, now), began) if known is not None else None
 
     async def read_file_once(self) -> Sequence[Change] | None:
         """One step: read one training file for the estimate of its jobs. None when none is wanted now."""
@@ -180,10 +182,6 @@ class JobWatcher:
             self.state.watched = known, kinds, found
         return found
 
-    def _jumped(self, now: datetime) -> bool:
-        """Whether the wall clock was set since the last poll."""
-        return bool(self.state.jump(now, self.clock.monotonic()))
-
     async def _ours(self) -> bool:
         """Whether this replica polls it now; where it has too many organisations, another one does in its place."""
         leases, org = self.store.leases, self.source.org
@@ -194,18 +192,21 @@ class JobWatcher:
             return False
         return True
 
-    async def commit(self, seen: Observation) -> Sequence[Change]:
-        """Decide on what was seen, and commit that: the oldest jobs first, a bounded number at a time."""
+    async def commit(self, seen: Observation, began: float | None = None) -> Sequence[Change]:
+        """Decide on what was seen, and commit that: the oldest jobs first, a bounded number at a time.
+
+        `began` is the monotonic time of `seen.at`, which may be minutes ago: only so a clock that was set is detected.
+        """
+        began = self.clock.monotonic() if began is None else began
         changes = []
         async with self.state.committing, self.accounts.turn(self.source.org):
             seen = await self._without_theirs(seen)
-            monotonic = self.clock.monotonic()
-            seen = replace(seen, shift=self.state.jump(seen.at, monotonic))
+            seen = replace(seen, shift=self.state.jump(seen.at, began))
             refused: dict[str, Unstorable] = {}
             for part in slices(seen):
                 done = await self._commit_part(part, refused)
                 changes += done if part is seen else [one.outline() for one in done]
-            self.state.committed(seen, monotonic)
+            self.state.committed(seen, began)
         self._note(seen.trouble, listed=seen.listed)
         self._refused(seen, refused)
         return changes

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitor.domain.flow import Known, Tracked
+from monitor.domain.flow import Known, Tracked, standings
 from monitor.domain.model import TrainingSize
 from monitor.domain.pricing import Rates, rate_of
 
@@ -62,8 +62,8 @@ class Sizes:
 
 def wanted(known: Known, rates: Rates) -> dict[str, Reading]:
     """The files of active jobs that are priced by tokens and whose size is unknown, by job id, newest job first."""
-    lacking = (one for one in known.jobs.values() if one.size is None and one.job.training_file is not None)
-    newest = sorted((one for one in lacking if one.active), key=lambda one: one.since, reverse=True)
+    lacking = [known.jobs[id_] for id_, one in standings(known.jobs) if one.unmeasured]
+    newest = sorted(lacking, key=lambda one: one.since, reverse=True)
     return {
         one.job.id: (one.job.training_file, one.job.model)
         for one in newest

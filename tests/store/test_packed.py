@@ -64,7 +64,10 @@ STEPS = st.lists(st.tuples(st.lists(JOBS, max_size=4), st.sets(st.integers(0, 5)
 
 
 def stood(jobs: dict[str, Tracked] | PackedJobs) -> dict[str, tuple[object, ...]]:
-    return {id_: (one.status, one.summary_only, one.gone, one.active, one.in_question) for id_, one in standings(jobs)}
+    return {
+        id_: (one.status, one.summary_only, one.gone, one.active, one.in_question, one.unmeasured)
+        for id_, one in standings(jobs)
+    }
 
 
 @settings(max_examples=40)

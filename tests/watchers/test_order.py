@@ -29,7 +29,20 @@ from monitor.watchers.jobs import JobWatcher
 from monitor.watchers.state import PollState
 from tests import builders as b
 from tests.builders import on
-from tests.source.servers import Api, Handler, answering, body, hang, history, job, refusal, serving, source, stream
+from tests.source.servers import (
+    Api,
+    Handler,
+    answering,
+    body,
+    hang,
+    history,
+    job,
+    listing,
+    refusal,
+    serving,
+    source,
+    stream,
+)
 from tests.watchers.books import NOON, Enough, Time
 
 TOLD = Rule(on=on("appeared", "succeeded", "failed"), notify=("n",))
@@ -287,6 +300,24 @@ async def test_a_first_sight_of_1200_jobs_is_stored_in_slices_the_oldest_first(t
         assert (known.version, len(known.final), known.horizon) == (3, 1200, NOON - timedelta(milliseconds=1))
         assert await of.poll(30) == []
         assert await of.told() == []
+
+
+async def test_a_list_that_takes_a_minute_to_read_is_no_clock_that_was_set(tmp_path: Path) -> None:
+    time = Time()
+
+    async def slow(request: web.BaseRequest) -> web.StreamResponse:
+        time.move(59.0)
+        return web.Response(body=listing(job("ftjob-1", seed=len(seen))))
+
+    seen: list[datetime] = []
+    async with watched(tmp_path, job("ftjob-1"), time=time, faults={"jobs": slow}) as of:
+        for _ in range(3):
+            assert await of.watcher.poll_once(time.now()) is not None
+            seen.append((await of.tracked()).since)
+            time.move(10.0)
+        del of.api.faults["jobs"]
+        assert await of.watcher.poll_once(time.now()) is not None
+        assert seen == [(await of.tracked()).since] * 3
 
 
 def follow(state: PollState, monotonic: float, *jobs: Tracked) -> None:
