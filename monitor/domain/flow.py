@@ -330,7 +330,7 @@ BELIEVED_AFTER = 3
 """Polls that must contradict the final status of a job before the new status is believed."""
 DOUBT_GAP = timedelta(seconds=30)
 """The least time between two such polls: a gateway's cache or a stale replica may answer with an old status."""
-SLICE = 500
+SLICE = 250
 """The most jobs in one commit, which bounds memory and the size of a transaction."""
 
 

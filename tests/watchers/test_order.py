@@ -290,14 +290,14 @@ async def test_a_first_sight_of_1200_jobs_is_stored_in_slices_the_oldest_first(t
     async with watched(tmp_path, *history(1200)) as of:
         changes = await of.watcher.poll_once(of.time.now())
         assert changes is not None
-        assert [len(change.transitions) for change in changes] == [SLICE, SLICE, 200]
-        assert [change.tracked for change in changes] == [(), (), ()]  # what is stored is not kept in memory as well
-        assert [change.horizon is not None for change in changes] == [False, False, True]
+        assert [len(change.transitions) for change in changes] == [*[SLICE] * 4, 200]
+        assert not any(change.tracked for change in changes)  # what is stored is not kept in memory as well
+        assert [change.horizon is not None for change in changes] == [*[False] * 4, True]
         oldest = [one.job for change in changes for one in change.transitions]
         assert oldest == [f"ftjob-{number}" for number in range(1, 1201)]
         assert {one.kind for change in changes for one in change.transitions} == {TransitionKind.BASELINE}
         known = await of.store.jobs.known("research")
-        assert (known.version, len(known.final), known.horizon) == (3, 1200, NOON - timedelta(milliseconds=1))
+        assert (known.version, len(known.final), known.horizon) == (5, 1200, NOON - timedelta(milliseconds=1))
         assert await of.poll(30) == []
         assert await of.told() == []
 
