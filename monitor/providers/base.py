@@ -162,7 +162,7 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployments:
-    """Lists the deployed models, for what hosting costs, at a host that has credentials of its own."""
+    """The list of deployed models, from which hosting costs are computed. Its host has its own credentials."""
 
     base_url: str
     auth: Auth
