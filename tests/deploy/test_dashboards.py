@@ -88,6 +88,15 @@ def test_the_queries_of_a_panel_can_be_told_apart(panel: dict[str, Any]) -> None
         assert panel["options"]["legend"]["showLegend"]
 
 
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_a_bar_has_room_for_its_name_and_its_value(path: Path) -> None:
+    for panel in dashboard(path)["panels"]:
+        if panel["type"] == "bargauge":
+            options = panel["options"]
+            assert options["namePlacement"] == "top"
+            assert options["minVizHeight"] >= options["text"]["titleSize"] * 1.5 + options["text"]["valueSize"]
+
+
 @pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.values[0]["type"] == "table"])  # type: ignore[index] # every parameter is a panel's dict
 def test_every_answer_of_a_table_is_a_column_with_a_title(panel: dict[str, Any]) -> None:
     (options,) = (step["options"] for step in panel["transformations"] if step["id"] == "organize")

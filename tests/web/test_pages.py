@@ -305,6 +305,17 @@ async def test_a_job_page_has_its_history_and_notifications_before_the_events(tm
         assert words in Seen(answer).text
 
 
+@pytest.mark.parametrize(("name", "shown"), [("support", 1), ("", 0)])
+async def test_a_job_page_has_the_id_below_the_title_only_where_the_title_is_a_name(
+    tmp_path: Path, name: str, shown: int
+) -> None:
+    async with site(tmp_path) as here:
+        await here.keep(tracked(job(name=name)))
+        answer = (await here.get("/jobs/research/ftjob-1")).text
+    assert f"<h1><bdi>{name or 'ftjob-1'}</bdi></h1>" in answer
+    assert answer.count('<p class="id"><bdi>ftjob-1</bdi>') == shown
+
+
 async def test_the_policy_names_the_digest_of_the_very_style_on_the_page(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         answer = await here.get("/")

@@ -118,7 +118,7 @@ def bars(
     panel.thresholds(steps(*colours)).color_scheme(
         dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS)
     ).display_mode(looks.BarGaugeDisplayMode.BASIC).orientation(looks.VizOrientation.HORIZONTAL)
-    panel.value_mode(looks.BarGaugeValueMode.TEXT).show_unfilled(True).min_viz_height(16).min_viz_width(8)
+    panel.value_mode(looks.BarGaugeValueMode.TEXT).show_unfilled(True).min_viz_height(40).min_viz_width(8)
     panel.name_placement(looks.BarGaugeNamePlacement.TOP)
     panel.text(common.VizTextDisplayOptions().title_size(13).value_size(14))
     panel.sizing(looks.BarGaugeSizing.AUTO).reduce_options(_latest()).min(0)
