@@ -183,8 +183,9 @@ class JsonLines:
 def progress(job: Job, events: Sequence[Event], width: int, now: datetime) -> Table:
     """A job on one line: its status, a progress bar, and the most important parts that fit."""
     style, sign = status_style(job.status, stalled=job.stalled)
-    status = f"{sign} {inert(job.status, 40)}"
-    room, bar = width - 1 - cell_len(status), _BAR[0] if job.progress is not None else 0
+    status = Text(f"{sign} {inert(job.status, 40)}", style, no_wrap=True)
+    status.truncate(width - 1, overflow="ellipsis")
+    room, bar = width - 1 - status.cell_len, _BAR[0] if job.progress is not None else 0
     parts = list[str]()
     for part in _parts(job, events, now):
         # The first part is more important than the bar.
@@ -192,7 +193,7 @@ def progress(job: Job, events: Sequence[Event], width: int, now: datetime) -> Ta
             parts.append(part)
             room -= cell_len(part) + 2
     line = Table.grid(padding=(0, 2, 0, 0))
-    cells: list[RenderableType] = [Text(status, style, no_wrap=True, overflow="ellipsis")]
+    cells: list[RenderableType] = [status]
     if job.progress is not None and room - 2 >= bar:
         wide = min(room - 2, _BAR[1])
         cells.append(ProgressBar(1.0, job.progress, width=wide, complete_style=style, finished_style=style))

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -198,6 +198,8 @@ def test_without_progress_the_line_says_for_how_long(job: Job, expected: str) ->
 
 
 @given(st.floats(0, 1), st.integers(20, 200), st.text(max_size=30))
+@example(0.0, 20, "a status of a newer provider")
+@example(0.0, 20, "訓" * 30)
 def test_the_progress_line_never_wraps(share: float, width: int, status: str) -> None:
     job = running(progress=share, status=status, stalled=True)
     (shown,) = rendered(progress(job, [measured(1, train_loss=1e300)], width, NOON), width)
