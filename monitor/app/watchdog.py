@@ -15,7 +15,7 @@ from monitor.log import get_logger
 
 log = get_logger()
 
-_TICK: Final = 0.5  # seconds
+_TICK: Final = 1.0  # seconds
 _TICK_OVERDUE: Final = 10.0  # seconds without a tick after which the event loop counts as blocked
 _STUCK_AFTER: Final = 180.0  # seconds without using its clock after which a loop counts as stuck: polls take up to 60 s
 

@@ -25,7 +25,7 @@ from monitor.domain.flow import (
     Transition,
     TransitionKind,
 )
-from monitor.domain.model import Job, JobEvent, JobKind, Status
+from monitor.domain.model import Cost, Job, JobEvent, JobKind, Status
 from monitor.domain.news import CardChange, Delivery
 from monitor.domain.pricing import EMPTY, Prices, batch_price, estimate, price, shutdown
 from monitor.domain.render import Labelling, build_delivery
@@ -70,7 +70,7 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
         org=known.org,
         based_on=known.version,
         at=seen.at,
-        tracked=tuple(step.now for step in steps if step.now != stored.jobs.get(step.now.job.id, step.was)),
+        tracked=tuple(step.now for step in steps if _differs(step.now, stored.jobs.get(step.now.job.id, step.was))),
         events=tuple(event for step in steps for event in step.events),
         transitions=tuple(step.transition for step in steps if step.transition is not None),
         deliveries=tuple(delivery for step in steps for delivery in _deliveries(step, policy)),
@@ -82,6 +82,10 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
         more=known.first_sight and not whole,
         completes=known.partial and whole,
     )
+
+
+def _differs(now: Tracked, was: Tracked | None) -> bool:
+    return now is not was and now != was
 
 
 def slices(seen: Observation) -> Iterator[Observation]:
@@ -212,8 +216,10 @@ def _steps(known: Known, seen: Observation, history: frozenset[str], stall_after
             yield _Step(was=was, now=now, transition=transition)
         elif id_ in reads:
             step = _step(known, was.job, reads[id_], seen, stall_after)
-            # events do not show whether the provider still has the job
-            yield replace(step, now=replace(step.now, missing=was.missing, doubt=was.doubt))
+            if step.now.missing != was.missing or step.now.doubt != was.doubt:
+                # events do not show whether the provider still has the job
+                step = replace(step, now=replace(step.now, missing=was.missing, doubt=was.doubt))
+            yield step
         elif seen.shift or id_ in seen.sizes:
             yield _Step(was=was, now=was, transition=None)
 
@@ -272,12 +278,15 @@ def _with_cost(step: _Step, prices: Prices) -> _Step:
         return step
     if job.status.final:
         batch = job.kind is JobKind.BATCH
-        cost = batch_price(job, prices) if batch else price(job, prices.training, settled=now.finalized)
-        return replace(step, now=replace(now, cost=cost))
+        return _costing(step, batch_price(job, prices) if batch else price(job, prices.training, settled=now.finalized))
     estimated = None
     if not now.gone and job.kind is JobKind.FINE_TUNING:
         estimated = estimate(job, now.size, prices.training, paused=now.paused, naming=prices.naming)
-    return replace(step, now=replace(now, cost=estimated))
+    return _costing(step, estimated)
+
+
+def _costing(step: _Step, cost: Cost | None) -> _Step:
+    return step if step.now.cost == cost else replace(step, now=replace(step.now, cost=cost))
 
 
 def _with_verdict(step: _Step, seen: Observation) -> _Step:

@@ -78,7 +78,7 @@ def episode(
     same episode. `ahead` is how far the local clock is ahead of the provider's.
     """
     now = _with_promise(now, at)
-    reason = stall_reason(_vitals(now, ahead), at, silence=stall_after, queue=usual.queue)
+    reason = stall_reason(_vitals(now, ahead, at, stall_after), at, silence=stall_after, queue=usual.queue)
     if was.stall is not None and was.stall.reason is StallReason.QUEUED and now.job.status is Status.QUEUED:
         reason = StallReason.QUEUED  # the usual wait has grown meanwhile, but the job still waits
     if reason is None and not was.stalled:
@@ -100,8 +100,11 @@ def _with_promise(now: Tracked, at: datetime) -> Tracked:
     return now if promise == before.promise else replace(now, headway=replace(before, promise=promise))
 
 
-def _vitals(tracked: Tracked, ahead: timedelta) -> Vitals:
+def _vitals(tracked: Tracked, ahead: timedelta, at: datetime, stall_after: StallAfter) -> Vitals:
     progress, (step, steps) = tracked.headway or Headway(), _steps(tracked.job)
+    limit = stall_after.get(tracked.job.status)
+    # Most jobs have just taken a step: how long their steps take does not matter then.
+    late = limit is not None and progress.step_at is not None and at - progress.step_at > limit
     return Vitals(
         status=tracked.job.status,
         active_at=tracked.alive_at,
@@ -109,8 +112,8 @@ def _vitals(tracked: Tracked, ahead: timedelta) -> Vitals:
         step=step,
         steps=steps or None,
         step_at=progress.step_at,
-        step_seconds=progress.rate.step_seconds,
-        longest_wait=progress.rate.longest_wait,
+        step_seconds=progress.rate.step_seconds if late else None,
+        longest_wait=progress.rate.longest_wait if late else None,
         promise=progress.promise,
     )
 

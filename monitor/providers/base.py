@@ -91,8 +91,6 @@ class Listing(Generic[T]):
     first: Request
     read: Callable[[Request, Response], Page[T]]
     """Parse the response to the request for a page. Raises SourceError."""
-    few: Request | None = None
-    """Like `first` with a shorter page, for when few new items are expected; None where all pages have one length."""
     lighten: Callable[[Callable[[T], T]], None] | None = None
     """Replaces each item that is remembered for the next read by what the function returns for it; None if the list
     remembers no items."""
@@ -302,9 +300,9 @@ class Provider:
     """Headers that are sent with every request; never secrets."""
     query: Mapping[str, str] = field(default_factory=dict)
     """Query parameters that are sent with every request; never secrets."""
-    events: Callable[[str, Container[str]], Listing[JobEvent]] | None = None
+    events: Callable[[str, Container[str], bool], Listing[JobEvent]] | None = None
     """The event stream of a fine-tuning job by the job's id, where events whose ids are in the container may be left
-    out.
+    out, and the first page may be short where few others are expected.
 
     Reading it raises NotFound where the job has no such stream.
     """

@@ -171,7 +171,8 @@ def _estimate(item: Object) -> datetime | None:
     return began + timedelta(seconds=seconds)
 
 
-def _events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEvent]:
+def _events(org: str, job_id: str, known: Container[str], _few: bool) -> Listing[JobEvent]:
+    # All events are on one page, however few are new.
     first = Request(operation="list_events", path=f"/fine-tunes/{quote(job_id, safe='')}/events")
     return Listing(first=first, read=partial(_read_events, org, job_id, known))
 

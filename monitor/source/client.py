@@ -90,6 +90,8 @@ class Client:
     """Told how many items of an answer were left out, and why."""
     limits: Limits = field(default_factory=Limits)
     _token: _Token = field(default_factory=_Token, init=False, repr=False)
+    _waiters: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
+    """By the secrets that are used now, who must not be asked where a server asks for a pause."""
 
     async def call(self, call: Call[T]) -> T:
         """The answer, understood. Raises SourceError."""
@@ -98,9 +100,11 @@ class Client:
     async def answer(self, request: Request) -> Answer:
         """The answer as it came. Raises SourceError when there is none."""
         secrets = self._secrets()
-        everybody = self._waiting(secrets)
-        waiting = f"{everybody}/optional" if request.operation in _OPTIONAL else everybody
-        until = max(self.transport.waits.get(name, 0.0) for name in {everybody, waiting})
+        everybody = waiting = self._waiting(secrets)
+        until = self.transport.waits.get(everybody, 0.0)
+        if request.operation in _OPTIONAL:
+            waiting = f"{everybody}/optional"
+            until = max(until, self.transport.waits.get(waiting, 0.0))
         if (left := until - self.clock.monotonic()) > 0:
             raise RateLimited(f"the server asked to be left alone for another {left:.0f} s", retry_after=left)
         if (token := await self._access(secrets)) is not None:
@@ -214,7 +218,9 @@ class Client:
             return text
         return self._text(name, self.secrets[name])
 
-    def _own_headers(self) -> dict[str, str]:
+    def _own_headers(self) -> Mapping[str, str]:
+        if not self.own_headers and self.header_lines is None:
+            return {}
         own = {name: self._text(f"header {name}", secret) for name, secret in self.own_headers.items()}
         if self.header_lines is None:
             return own
@@ -227,8 +233,15 @@ class Client:
 
     def _waiting(self, secrets: Mapping[str, str]) -> str:
         """Who must not be asked: this server, with these credentials."""
-        identity = "\n".join((str(URL(self.base_url).origin()), *(f"{name}={text}" for name, text in secrets.items())))
-        return hashlib.sha256(identity.encode()).hexdigest()
+        texts = tuple(secrets.values())
+        if (waiting := self._waiters.get(texts)) is None:
+            identity = "\n".join(
+                (str(URL(self.base_url).origin()), *(f"{name}={text}" for name, text in secrets.items()))
+            )
+            waiting = hashlib.sha256(identity.encode()).hexdigest()
+            self._waiters.clear()
+            self._waiters[texts] = waiting
+        return waiting
 
     def _asked_wait(self, answer: Answer) -> float | None:
         """The seconds that the server asks for."""

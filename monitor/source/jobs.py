@@ -355,9 +355,7 @@ class Source:
         # In which order a stream comes shows in all of its events; only then what is known may be left out.
         newest_first = of.order is Order.NEWEST_FIRST
         left_out = wanted.recent if newest_first and not wanted.whole else ()
-        listing = events(wanted.job, left_out)
-        if left_out and of.few and listing.few is not None:
-            listing = replace(listing, first=listing.few)
+        listing = events(wanted.job, left_out, bool(left_out) and of.few)
         try:
             whole = await self._events(wanted, listing, of, found)
         except Endless as error:

@@ -213,9 +213,11 @@ class JobWatcher:
 
     async def _without_theirs(self, seen: Observation) -> Observation:
         """Without the jobs that another organisation of the same account has already: two keys may see the same."""
+        if not seen.jobs or seen.account is None:
+            return seen
         known = await self.store.known(self.source.org)
-        fresh = set(seen.ids) - known.jobs.keys() - known.final.keys()
-        if not fresh or seen.account is None:
+        fresh = {id_ for id_ in seen.ids if id_ not in known.jobs and id_ not in known.final}
+        if not fresh:
             return seen
         await self.accounts.known(self.source.org)
         found = await self.store.holders(self.accounts.others(self.source.org), fresh - self.state.elsewhere.keys())

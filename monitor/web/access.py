@@ -86,8 +86,8 @@ class AccessControl:
         return "http" if self.context is None else "https"
 
     async def watch(self, clock: Clock) -> None:
-        """Check the files every second, forever."""
-        while True:
+        """Check the files every second, forever; return where there are none."""
+        while self._access.files:
             await clock.sleep(_CHECK_EVERY)
             await self.refresh()
 

@@ -41,7 +41,7 @@ def read_job(answer: Response, of: Provider = OPENAI, job_id: str = "ftjob-1") -
 def read_events(answer: Response, known: Container[str] = (), of: Provider = OPENAI) -> Page[JobEvent]:
     """Parse a page of events."""
     assert of.events is not None
-    pages = of.events("ftjob-1", known)
+    pages = of.events("ftjob-1", known, False)
     return pages.read(pages.first, answer)
 
 

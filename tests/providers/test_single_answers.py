@@ -51,7 +51,7 @@ def test_of_an_event_of_together_that_is_known_only_the_time_is_read() -> None:
     events = vendor("together").events
     assert events is not None
     event = {"hash": "h-1", "created_at": "2026-11-27T05:00:00Z", "message": "Step 1", "type": "JOB_START"}
-    pages = events("ft-1", {"h-1"})
+    pages = events("ft-1", {"h-1"}, False)
     [seen] = pages.read(pages.first, response({"data": [event]})).items
     assert (seen.id, seen.at, seen.message) == ("h-1", AT, "")
 
@@ -110,7 +110,7 @@ def test_a_service_accounts_key_signs_for_a_token_and_nothing_else_does() -> Non
 def test_an_event_of_together_without_hash_and_message_is_none() -> None:
     events = vendor("together").events
     assert events is not None
-    pages = events("ft-1", ())
+    pages = events("ft-1", (), False)
     assert pages.read(pages.first, response({"data": [{"type": "JOB_START"}]})).skipped == {"empty": 1}
 
 

@@ -53,7 +53,7 @@ async def walked(poll: Poll, read: Read) -> int:
     return count
 
 
-@given(new=st.integers(0, 60), old=st.integers(1, 60), size=st.integers(1, 25))
+@given(new=st.integers(0, 60), old=st.integers(1, 60), size=st.integers(2, 25))
 async def test_all_new_jobs_are_found_in_as_many_pages_as_they_fill(new: int, old: int, size: int) -> None:
     jobs = dated(new + old)
     poll = Poll(known=b.known(final={job.id: job.status for job in jobs[new:]}), now=NOON, lookback=timedelta(days=30))

@@ -15,7 +15,7 @@ from monitor.providers.base import Call, Files, JobList, Listing, Malformed, Not
 from monitor.providers.openai import events as _events
 from monitor.providers.openai.batches import batch_list
 from monitor.providers.openai.jobs import Origin, parse_job
-from monitor.providers.openai.shape import FEW, RULES, first_page, read_page
+from monitor.providers.openai.shape import FEW, LIMIT, RULES, first_page, read_page
 
 _JOBS: Final = "/fine_tuning/jobs"
 _NO_EVENTS: Final = frozenset({404, 405, 410, 501})  # answers of servers that copy the API without event streams
@@ -37,14 +37,13 @@ def _job_list(origin: Origin, *, copied: bool) -> JobList:
     )
 
 
-def events(org: str, job_id: str, known: Container[str] = ()) -> Listing[JobEvent]:
-    """The event stream of one job; events whose ids are in `known` are left out."""
+def events(org: str, job_id: str, known: Container[str] = (), few: bool = False) -> Listing[JobEvent]:
+    """The event stream of one job; events whose ids are in `known` are left out, and of `few` others the first page is
+    short.
+    """
     path = f"{_JOBS}/{quote(job_id, safe='')}/events"
-    return Listing(
-        first=first_page("list_events", path),
-        few=first_page("list_events", path, limit=FEW),
-        read=partial(_read_events, org, job_id, known),
-    )
+    first = first_page("list_events", path, limit=FEW if few else LIMIT)
+    return Listing(first=first, read=partial(_read_events, org, job_id, known))
 
 
 def checkpoints(job_id: str) -> Listing[Checkpoint]:
