@@ -253,7 +253,9 @@ def _known_step(was: Tracked, found: Job, read: EventsRead | None, seen: Observa
     if read is not None and transition is None:  # without its events, nobody knows whether a job is stalled
         now, transition = episode(was, now, at, stall_after, usual, ahead)
     contradicts = was.job.status.final and found.status is not was.job.status and transition is None
-    now = replace(now, doubt=doubted(was, found, at) if contradicts and not was.corrected else None)
+    doubt = doubted(was, found, at) if contradicts and not was.corrected else None
+    if now.doubt != doubt:
+        now = replace(now, doubt=doubt)
     if now.finalized and job.started_at is None and now.ran_at is not None:  # the provider will not be asked again
         now = replace(now, job=replace(job, started_at=now.ran_at))
     known_ids = was.recent_ids.lookup()

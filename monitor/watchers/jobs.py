@@ -92,11 +92,13 @@ class JobWatcher:
             wait = self._until(due)
             await self._record(self.clock.now() + timedelta(seconds=wait))
             await self.state.poll.wait(self.clock, wait)
+            if self.gate is not None:  # whoever was not polled yet goes first, but a server that hangs holds up nobody
+                await self.gate.wait(self.clock, self.pace.interval)
 
     async def read(self) -> None:
         """Read event streams and training files for ever, as they fall due: in turn, so that neither starves."""
         if self.gate is not None:
-            await self.gate.wait()
+            await self.gate.wait(self.reader_clock)
         while True:
             if self._down():
                 await self.reader_clock.sleep(self._rest())

@@ -9,7 +9,7 @@ from typing import Final
 
 import anyio
 
-from monitor.clock import Nudge
+from monitor.clock import Clock, Nudge
 from monitor.domain.flow import SETTLE_AFTER, Change, Known, Observation, Reason, Tracked, Trouble, standings
 from monitor.domain.model import JobKind, Status
 from monitor.domain.stall import Usual
@@ -183,7 +183,7 @@ class PollState:
 
 @dataclass(slots=True)
 class StartGate:
-    """Delays less urgent work at the start until every organisation was polled once."""
+    """Delays second polls and all less urgent work at the start until every organisation was polled once."""
 
     waiting: set[str]
     """Organisations that were not polled yet."""
@@ -201,7 +201,7 @@ class StartGate:
         if not self.waiting:
             self._opened.set()
 
-    async def wait(self) -> None:
-        """Wait until the gate is open, but at most `patience` seconds."""
-        with anyio.move_on_after(self.patience):
-            await self._opened.wait()
+    async def wait(self, clock: Clock, seconds: float | None = None) -> None:
+        """Wait until the gate is open, but at most so many seconds, or `patience`."""
+        if not self._opened.is_set():
+            await clock.wait(self._opened, self.patience if seconds is None else seconds)

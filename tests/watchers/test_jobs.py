@@ -26,6 +26,7 @@ from monitor.simulator import Simulation, organisations, serve
 from monitor.source import transport
 from monitor.store import Stores, opened
 from monitor.watchers.jobs import JobWatcher
+from monitor.watchers.state import StartGate
 from tests.builders import event
 from tests.fakes import Waits, another_replica
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
@@ -311,6 +312,17 @@ async def test_the_loop_is_brisk_with_active_jobs_and_calm_without(tmp_path: Pat
         await loop(of, 2)
         assert of.time.naps[3] == 30
         assert of.watcher.state.up is True
+
+
+async def test_a_second_poll_waits_for_the_first_of_others_but_no_longer_than_an_interval(tmp_path: Path) -> None:
+    gate = StartGate({"research", "another"})
+    async with watched(tmp_path, gate=gate) as of:
+        await of.create(metadata={"simulate": "stuck_queue"})
+        await loop(of, 4)
+        assert of.time.naps == [0.0, 30.0, 30.0, 30.0], "first, due, held, due"
+        gate.passed(["another"])
+        await loop(of, 3)
+        assert of.time.naps[4:] == [0.0, 30.0, 30.0], "first, due, due"
 
 
 async def said(of: Watched) -> WatchState | None:
