@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import sqrt
-from struct import Struct
+from struct import Struct, pack
 from typing import Final
 
 Sample = tuple[datetime, int]
@@ -59,7 +59,7 @@ class StepRate:
             marks.append(_mark(newest))
             if len(marks) > _MOST:
                 marks, stride = marks[::2], 2 * stride
-        packed = b"".join(_MARK.pack(*mark) for mark in marks)
+        packed = pack(f"<{2 * len(marks)}q", *chain.from_iterable(marks))
         return StepRate(marks=packed, newest=newest, stride=stride, warm_from=warm_from)
 
     def reset(self) -> StepRate:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from struct import Struct
 from typing import Final
 
 RECENT: Final = 112
@@ -12,6 +14,7 @@ _SPARE: Final = RECENT - 100  # ids beyond those of a page, for events that come
 _LONGEST: Final = 2000  # the largest page of which all ids are kept
 _BYTES: Final = 6  # bytes of a hash
 _MASK: Final = (1 << 8 * _BYTES) - 1
+_HASH: Final = Struct(f"{_BYTES}s")
 
 
 class KnownIds:
@@ -74,7 +77,7 @@ def _hash(id_: object) -> bytes:
 
 
 def _hashes(packed: bytes) -> Iterator[bytes]:
-    return (packed[at : at + _BYTES] for at in range(0, len(packed), _BYTES))
+    return chain.from_iterable(_HASH.iter_unpack(packed))
 
 
 def _most(span: int) -> int:
