@@ -129,8 +129,8 @@ def _fields(figures: Object) -> dict[str, Any]:
         "valid_reward": number(sub(figures.get("scores"), "valid_reward_mean")),
     }
     for name, field in _FIGURES.items():
-        value = number(figures.get(name))
-        if value is not None:
+        raw = figures.get(name)  # most are absent
+        if raw is not None and (value := number(raw)) is not None:
             found[field] = value
     if "train_loss" not in found and not_finite(figures.get("train_loss")):
         found["lost"] = True
