@@ -94,8 +94,13 @@ _BILLED: Final = (
     .group_by(bill.c.org, bill.c.line_item)
     .order_by(bill.c.org, bill.c.line_item)
 )
-_trained = sa.select(training_day).where(training_day.c.org.in_(_orgs), training_day.c.day >= _since)
-_TRAINED: Final = _trained.order_by(training_day.c.org, training_day.c.day)
+_of_days = training_day.c.org.in_(_orgs) & (training_day.c.day >= _since)
+_DAYS: Final = sa.select(training_day).where(_of_days).order_by(training_day.c.org, training_day.c.day)
+_TRAINED: Final = (
+    sa.select(training_day.c.org, sa.func.sum(training_day.c.dollars), sa.func.sum(training_day.c.nanodollars))
+    .where(_of_days)
+    .group_by(training_day.c.org)
+)
 _USED: Final = (
     sa.select(usage.c.org, *(part for name in _PRICES for part in _sums(usage.c[name])))
     .where(usage.c.org.in_(_orgs), usage.c.day >= _day)
@@ -325,14 +330,18 @@ def computed_since(
     connection: sa.Connection, orgs: Sequence[str], since: datetime
 ) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
     """The computed cost of training and of priced usage since a moment, in US dollars by organisation."""
-    trained: dict[str, Decimal] = {}
-    for one in _training_days(connection, _from(since, orgs)):
-        trained[one.org] = trained.get(one.org, Decimal(0)) + one.usd
-    return trained, _by_org(connection.execute(_USED, _from(since, orgs)))
+    wanted = _from(since, orgs)
+    trained = connection.execute(_TRAINED, _in_days(wanted))
+    return _by_org(trained), _by_org(connection.execute(_USED, wanted))
+
+
+def _in_days(wanted: Row) -> Row:
+    """The same parameters with the moment as a day."""
+    return {**wanted, "b_since": wanted["b_since"] // _MS_A_DAY}
 
 
 def _training_days(connection: sa.Connection, wanted: Row) -> tuple[TrainingDay, ...]:
-    rows = connection.execute(_TRAINED, {**wanted, "b_since": wanted["b_since"] // _MS_A_DAY})
+    rows = connection.execute(_DAYS, _in_days(wanted))
     return tuple(
         TrainingDay(org=row.org, day=_EPOCH + timedelta(days=row.day), usd=row.dollars + _usd(row.nanodollars))
         for row in rows

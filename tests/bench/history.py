@@ -33,9 +33,9 @@ _KEYED = {
 """Tables, and the columns that name a row's job."""
 
 
-async def seed(url: str, *, orgs: int, jobs: int) -> None:
-    """Write the past into an empty store. Jobs ended between two days and two months ago."""
-    copies = COPIES if jobs >= orgs * COPIES else 1
+async def seed(url: str, *, orgs: int, jobs: int, copies: int = COPIES) -> None:
+    """Write the past into an empty store. Jobs ended between two days and two months ago, some on every day."""
+    copies = copies if jobs >= 20 * orgs * copies else 1
     of_each = jobs // copies // orgs
     async with opened(url, clock=SystemClock()) as store:
         now = datetime.now(UTC)

@@ -23,7 +23,7 @@ from monitor.store.reader import ACTIVE, NEWEST_JOBS
 from monitor.store.schema import job as job_table
 from monitor.store.schema import tuned_model
 from monitor.store.totals import KEPT
-from tests.bench.history import COPIES, seed
+from tests.bench.history import seed
 from tests.builders import DAY, NOON, job, tracked
 from tests.store.conftest import Opening, Sql
 from tests.store.samples import change, ended
@@ -31,6 +31,8 @@ from tests.store.test_books import spending
 from tests.store.test_listing import plan_of
 
 ORGS = ("a", "b")
+JOBS = 200
+"""Of the seeded store."""
 TODAY = NOON.date()
 
 COUNTED = """
@@ -138,17 +140,17 @@ async def test_a_snapshot_has_the_models_that_end_next_before_those_that_ended_a
 async def test_a_seeded_store_has_as_many_jobs_as_it_should_each_with_what_its_end_left(
     opening: Opening, url: str
 ) -> None:
-    await seed(url, orgs=2, jobs=2 * COPIES)
+    await seed(url, orgs=2, jobs=JOBS, copies=5)
     async with opening() as store:
         now = datetime.now(UTC)
         seen = await store.reader.snapshot(now, orgs=["o0", "o1"], job_retention=DAY, max_jobs=10)
-        assert (seen.jobs, sum(seen.counts.values())) == ((), 2 * COPIES)
+        assert (seen.jobs, sum(seen.counts.values())) == ((), JOBS)
         listed = await store.reader.jobs(limit=500)
-        assert len({one.job.id for one in listed.items}) == 2 * COPIES, "each document is of its own job"
-        assert len(await store.costs.tuned_models(["o0", "o1"])) == 2 * COPIES
-        assert len((await store.reader.deliveries(state="sent", limit=500)).items) == 2 * COPIES
+        assert len({one.job.id for one in listed.items}) == JOBS, "each document is of its own job"
+        assert len(await store.costs.tuned_models(["o0", "o1"])) == JOBS
+        assert len((await store.reader.deliveries(state="sent", limit=500)).items) == JOBS
         records = await store.costs.records(now - 90 * DAY, ["o0", "o1"])
-        assert sum(one.usd for one in records.trained) == Decimal("2.40") * 2 * COPIES
+        assert sum(one.usd for one in records.trained) == Decimal("2.40") * JOBS
 
 
 @pytest.mark.parametrize(
