@@ -23,6 +23,7 @@ from monitor.domain.training import fold, in_order, measured
 
 GONE: Final = "gone"
 _WAITING: Final = frozenset({Status.VALIDATING, Status.QUEUED})
+_SKEW: Final = timedelta(minutes=1)  # the provider's clock may be behind, and its times are in whole seconds
 
 
 def enriched(job: Job, was: Tracked | None, read: EventsRead | None, at: datetime) -> Job:
@@ -121,8 +122,16 @@ def moved(was: Tracked, job: Job, at: datetime) -> Transition | None:
         before=before,
         after=after,
         resumed=before is Status.PAUSED and after in (Status.QUEUED, Status.VALIDATING, Status.RUNNING),
-        restarted=before is Status.PAUSED or was.started_at is not None,
+        restarted=before is Status.PAUSED or (was.started_at is not None and not _starts(was, after)),
     )
+
+
+def _starts(was: Tracked, after: Status) -> bool:
+    """Whether a waiting job runs for the first time though its start is known: events may report it before the list
+    shows the job as running. A start from before it waited is an earlier one."""
+    start = was.job.started_at
+    waited = was.job.status in _WAITING and was.ran_at is None
+    return waited and after is Status.RUNNING and start is not None and start >= was.since - _SKEW
 
 
 def vanished(was: Tracked, at: datetime) -> tuple[Tracked, Transition | None]:

@@ -148,7 +148,11 @@ def test_the_provider_s_start_is_believed_before_the_events() -> None:
         pytest.param({"status": Status.PAUSED}, Status.VALIDATING, True, True, id="is validated again"),
         pytest.param({"status": Status.PAUSED}, F, False, True, id="fails out of the pause"),
         pytest.param({"status": Status.PAUSED}, Status.CANCELLING, False, True, id="is cancelled out of the pause"),
-        pytest.param({"status": Q, "started_at": NOON}, R, False, True, id="starts for the second time"),
+        pytest.param({"status": Q, "started_at": NOON - HOUR}, R, False, True, id="starts for the second time"),
+        pytest.param(
+            {"status": Q, "started_at": NOON}, R, False, False, id="starts, as its events said before the list"
+        ),
+        pytest.param({"status": Q, "started_at": NOON}, F, False, True, id="fails after a start of which events told"),
         pytest.param({"status": Q}, R, False, False, id="starts"),
     ],
 )
