@@ -54,6 +54,8 @@ class Size:
     cycles: int = 6
     """Measured in a round, after a first one that is not: all that falls due at the default cadences does in six."""
     rounds: int = 2
+    page_cycles: int = 24
+    """Polls of each page: P5."""
     latency: float = 0.15
     series: int = 100_000
     producers: int = 500
@@ -75,12 +77,13 @@ class Size:
 
 FULL = Size()
 QUICK = Size(
-    orgs=10, interval=1.5, rounds=1, many_orgs=50, growth=(), history=((10_000, 1.2),), asked=30, ends=300, pushes=2000,
-    many=(100, 100, 10.0, 20.0), tracked=(10, 40), databases=("sqlite",),
+    orgs=6, interval=1.0, rounds=1, page_cycles=6, many_orgs=40, growth=(), history=((10_000, 1.2),), asked=30,
+    ends=300, pushes=2000, many=(100, 50, 5.0, 10.0), tracked=(10, 40), databases=("sqlite",),
 )  # fmt: skip
 TINY = Size(
-    orgs=3, jobs=120, active=2, interval=2.0, cycles=2, rounds=1, series=4000, producers=20, many_orgs=4, growth=(5,),
-    history=((300, 1.2),), asked=5, ends=20, pushes=100, many=(5, 20, 2.0, 4.0), tracked=(10, 3), databases=("sqlite",),
+    orgs=3, jobs=120, active=2, interval=2.0, cycles=2, rounds=1, page_cycles=4, series=4000, producers=20, many_orgs=4,
+    growth=(5,), history=((300, 1.2),), asked=5, ends=20, pushes=100, many=(5, 20, 2.0, 4.0), tracked=(10, 3),
+    databases=("sqlite",),
 )  # fmt: skip
 
 
@@ -177,7 +180,7 @@ def beside(size: Size) -> Iterator[Figure]:
 
 def pages(size: Size) -> Iterator[Figure]:
     """P5: the CPU of one polled page of 100 jobs, changed and unchanged, with no event stream to read."""
-    shape = Size(orgs=size.orgs, jobs=100, active=1, interval=1.0, cycles=max(4 * size.cycles, 4), latency=0.02)
+    shape = Size(orgs=size.orgs, jobs=100, active=1, interval=1.0, cycles=size.page_cycles, latency=0.02)
     found: dict[str, float] = {}
     for name, changing in (("unchanged", False), ("changed", True)):
         one = measure(
