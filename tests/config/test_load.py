@@ -42,7 +42,7 @@ def test_one_organisation_is_enough_and_everything_else_has_its_documented_defau
             "external_url": None,
             "enable_lifecycle": False,
         },
-        "delivery": {"timeout": "15s", "retry_base": "5s", "retry_max": "10m", "max_age": "3d"},
+        "delivery": {"timeout": "15s", "retry_base": "5s", "retry_max": "10m", "max_age": "3d", "down_after": "15m"},
         "outbound": {"public_only": False},
         "metrics": {"job_retention": "1d", "max_jobs": 5000},
         "notifiers": [],
