@@ -16,6 +16,8 @@ import aiohttp
 import pytest
 
 from monitor.simulator import Simulation, Traffic, organisations, serve
+from monitor.simulator import configuration as simulated
+from monitor.simulator.azure import entra
 from tests.e2e.daemon import running, until
 from tests.e2e.receivers import webhook
 from tests.e2e.test_story import BRISK, configuration, rounds
@@ -96,6 +98,20 @@ routes: [{{notify: [hook, gone]}}]
     assert lines[4] == "projects of good: which project bad belongs to is not known: name its `project`"
     assert KEY not in out
     assert hook.bodies == []
+
+
+async def test_check_online_lists_deployments_where_hosting_is_configured(tmp_path: Path) -> None:
+    (org,) = orgs = organisations(1, providers=("azure",))
+    async with serve(Simulation(orgs)) as base_url:
+        azure = f"{base_url.removesuffix('/v1')}/azure"
+        hosting = {"subscription_id": "s", "resource_group": "g", "account": "a", "base_url": azure}
+        entry = {**simulated(org, base_url, tmp_path), "entra": {**entra(org), "authority": azure}}
+        del entry["api_key"]
+        file = tmp_path / "monitor.yaml"
+        file.write_text(json.dumps({"organizations": [{**entry, "hosting": hosting}]}))
+        code, out, _ = await command("check", "--config", str(file), "--online")
+    assert f"hosting of {org.name}: good (its deployments can be listed)" in out.splitlines()
+    assert code == 0
 
 
 async def test_schema_is_a_json_schema() -> None:
