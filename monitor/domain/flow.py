@@ -77,6 +77,8 @@ class Observation:
     jobs: Sequence[Job] = ()
     """The jobs as the provider listed or returned them, without duplicates and without what their events show."""
     reads: tuple[EventsRead, ...] = ()
+    unread: frozenset[str] = frozenset()
+    """Jobs whose event streams were to be read and were not requested: the provider wants a pause, or time was up."""
     missing: frozenset[str] = frozenset()
     """Ids of active jobs for which the provider answers 404."""
     sizes: Mapping[str, TrainingSize] = field(default_factory=dict)

@@ -189,7 +189,7 @@ class Source:
         streams = [stream(known.jobs[job_id]) for job_id in job_ids if job_id in known.jobs]
         async with self._in_time(poll):
             await self._each(poll, streams, self._read_stream)
-        return poll.observation(self.org)
+        return replace(poll.observation(self.org), unread=frozenset(one.job for one in streams) - poll.begun)
 
     async def check(self) -> None:
         """Ask for one page of each job list. Raises SourceError."""
@@ -345,6 +345,7 @@ class Source:
 
     async def _read_stream(self, poll: Poll, wanted: Stream) -> None:
         """Read an event stream to what is known, or to its end."""
+        poll.begun.add(wanted.job)
         events = self.provider.events
         memory, now = self._memory, self.client.clock.monotonic()
         if events is None or kind_of(wanted.job) is JobKind.BATCH or (now < memory.streams_after and not wanted.recent):

@@ -119,6 +119,8 @@ class Poll:
     listing: bool = True
     """Whether it reads the job lists; otherwise event streams alone."""
     reads: list[EventsRead] = field(default_factory=list)
+    begun: set[str] = field(default_factory=set)
+    """Jobs whose event streams were asked for, whatever the answer was."""
     missing: set[str] = field(default_factory=set)
     unchanged: bool = False
     """The lists say what they said before, with which what is known agrees."""

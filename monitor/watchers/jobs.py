@@ -139,7 +139,11 @@ class JobWatcher:
         """One step: read the event streams of these jobs. None when another replica holds the lease."""
         began = self.clock.monotonic()
         known = await self._known()
-        return await self.commit(await self.source.tail(known, jobs, now), began) if known is not None else None
+        if known is None:
+            return None
+        seen = await self.source.tail(known, jobs, now)
+        self.state.tried(seen.unread, self.reader_clock.monotonic())  # they are due as before
+        return await self.commit(seen, began)
 
     async def read_file_once(self) -> Sequence[Change] | None:
         """One step: read one training file for the estimate of its jobs. None when none is wanted now."""

@@ -302,6 +302,14 @@ async def test_where_few_events_were_new_the_next_page_is_short_and_what_it_does
     assert api.limits == [100, 100, 20, 20, 100, 100]
 
 
+async def test_streams_that_were_not_asked_for_because_of_a_pause_are_named() -> None:
+    api = Api(events={"ftjob-1": stream(1)}, faults={"jobs/ftjob-2/events": answering(lambda: refusal(429))})
+    jobs = [f"ftjob-{n}" for n in range(1, 6)]
+    seen = await tail(api, b.known(*map(tracked, jobs)), *jobs, limits={"concurrency": 1})
+    assert set(read(seen)) == {"ftjob-1"}
+    assert seen.unread == {"ftjob-3", "ftjob-4", "ftjob-5"}
+
+
 async def test_what_events_tell_arrives() -> None:
     told = [event("ev-1", message="Fine-tuning job started"), event("ev-0", data={"step": 3}, type="metrics")]
     seen = await tail(Api(events={"ftjob-1": told}), b.known(tracked("ftjob-1")), "ftjob-1")

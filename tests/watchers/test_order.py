@@ -199,6 +199,19 @@ async def test_a_stream_is_read_every_minute_though_the_polls_come_every_29_seco
     assert reads == [60.0 * number for number in range(17)]
 
 
+async def test_streams_that_a_pause_has_kept_from_being_read_are_due_as_before(tmp_path: Path) -> None:
+    jobs = [job(f"ftjob-{n}") for n in range(9)]
+    refused = {f"jobs/ftjob-{n}/events": answering(lambda: refusal(429, Retry_After="20")) for n in range(9)}
+    async with watched(tmp_path, *jobs, faults=refused) as of:
+        await of.polls()
+        began = of.time.monotonic()
+        await of.reads()
+        asked = {path.split("/")[1] for _, path in of.api.times if path.endswith("/events")}
+        waiting = {id_ for id_, due in of.watcher.state.streams_due.items() if due > began + 30}
+        assert waiting >= asked, "what was asked for waits an interval"
+        assert len(waiting) <= 5, "and the others do not"
+
+
 async def test_a_stream_that_cannot_be_read_is_tried_every_minute(tmp_path: Path) -> None:
     async with watched(tmp_path, job(), faults={EVENTS: answering(lambda: refusal(500))}) as of:
         await of.polls()
