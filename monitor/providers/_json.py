@@ -227,7 +227,9 @@ def unknown(known: Container[str], response: Response, parse: Parser[T]) -> Pars
             return None
         fresh = [index for index, id_ in enumerate(ids) if id_ not in known]
         envelope, raws = _split(response) if fresh else (_envelope(parts), [])
-        found = [_parse_raw(raws[index], response, parse) for index in fresh]
+        raws = [raws[index] for index in fresh]
+        # Secrets are looked for in all of them at once, since most of their words are the same.
+        found = response.scrub(tuple(_parse(raw, parse) for raw in raws), b",".join(map(bytes, raws)))
     except (ValueError, KeyError, RecursionError):
         return None
     page = RawPage(
@@ -266,11 +268,13 @@ def _envelope(parts: Mapping[str, msgspec.Raw]) -> Object:
 
 def _parse_raw(raw: msgspec.Raw, response: Response, parse: Parser[T]) -> Parsed[T] | Skip:
     """Parse one item and remove our secrets from it."""
-    item = msgspec.json.decode(raw)
-    if not isinstance(item, dict):
-        return "not_an_object"
-    found: Parsed[T] | Skip = response.scrub(parse(item), bytes(raw))
+    found: Parsed[T] | Skip = response.scrub(_parse(raw, parse), bytes(raw))
     return found
+
+
+def _parse(raw: msgspec.Raw, parse: Parser[T]) -> Parsed[T] | Skip:
+    item = msgspec.json.decode(raw)
+    return parse(item) if isinstance(item, dict) else "not_an_object"
 
 
 class _Identified(msgspec.Struct):
