@@ -62,6 +62,7 @@ _WORDS: Final = {
 _CARD_LOST: Final = frozenset({"channel_is_archived", "channel_not_found", "is_archived"})
 _ENDS: Final = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED})
 _KINDS: Final = {word: kind for kind, words in _WORDS.items() for word in words.split()}
+_REFUSING: Final = re.compile(r"\W{0,20}(error|failed|failure|denied|forbidden|unauthorized)\b", re.IGNORECASE)
 _FAILED: Final = ("error", "fail", "failed", "failure")
 _WORD: Final = re.compile(r"[a-z][a-z_]{1,60}")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -388,7 +389,7 @@ def _error(answer: HttpAnswer) -> str | None:
     first = found.group() if (found := re.match(r"[a-z][a-z_]{1,60}(?=\W|$)", text)) else ""
     if first in _KINDS or (answer.status >= 400 and "_" in first and first == text):
         return first
-    return None
+    return "" if answer.status < 400 and _REFUSING.match(text) else None
 
 
 def _refusal(answer: HttpAnswer, word: str, now: datetime) -> SendError:
