@@ -34,6 +34,7 @@ from monitor.store import opened
 
 log = get_logger()
 
+_SWITCH: Final = 0.001  # seconds; with 5 ms, threads that decode large answers slow each read of a socket down
 _GARBAGE: Final = 5_000  # objects between two collections, where Python's 700 take a twentieth of a poll
 
 
@@ -64,6 +65,7 @@ async def run(
         bound = await stack.enter_async_context(web.serve(app, listen.host, listen.port, control.context))
         address = f"{control.scheme}://{Address(*bound)}"
         log.info("listening", address=address)
+        sys.setswitchinterval(_SWITCH)
         gc.set_threshold(_GARBAGE)
         gc.freeze()  # collections skip what is loaded now, so that they block the event loop for less time
         listening(address)
