@@ -29,6 +29,7 @@ _LINKS: Final = ("Page", "Link")
 """The monitor's own page, and the provider's."""
 _WIDTHS: Final = (40, 100)
 _LONGEST: Final = 2000
+_LABEL: Final = 24  # columns: the longest of our own labels has 21
 _PIPE_BYTES: Final = 4096  # as many bytes as a pipe that polls as writable takes without blocking (PIPE_BUF)
 
 
@@ -117,7 +118,7 @@ def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = 
     head = f"{sign} {title:<{room + 2}} "
     lines = [f"\x1b[1;{code}m{head}\x1b[0m\x1b[2m{at}\x1b[0m" if colour else f"{head}{at}"]
     lines += [f"\x1b[1;{code}m  {rest}\x1b[0m" if colour else f"  {rest}" for rest in more]
-    rows = [(line(label, 20), line(value, _LONGEST)) for label, value in message.facts]
+    rows = [(line(label, _LABEL), line(value, _LONGEST)) for label, value in message.facts]
     rows += [
         (label, clean(text, _LONGEST))
         for label, text in (("Error", message.error), ("Hint" if message.facts else "Text", message.hint))

@@ -91,6 +91,11 @@ def test_no_text_can_steer_a_terminal_or_leave_the_card(title: str, value: str, 
     assert max(map(len, text.split("\n"))) <= width
 
 
+def test_the_longest_of_our_own_labels_is_not_cut() -> None:
+    one = message(facts=(("Final validation loss", "0.7021"),))
+    assert "  Final validation loss  0.7021\n" in card(one, attempt(), width=60)
+
+
 def test_links_stay_whole_and_both_pages_are_named() -> None:
     page = f"http://127.0.0.1:10877/jobs/research/{'a' * 80}"
     lines = card(message(monitor_url=page), attempt(), width=60).split("\n")
