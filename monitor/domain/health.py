@@ -66,11 +66,6 @@ class Health:
     """Empty until they are first computed."""
 
     @property
-    def ready(self) -> bool:
-        """Whether every organisation was polled at least once."""
-        return not self.waiting
-
-    @property
     def waiting(self) -> tuple[str, ...]:
         """The organisations that have not been polled yet."""
         return tuple(name for name, org in self.orgs.items() if org.up is None)

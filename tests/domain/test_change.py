@@ -357,3 +357,9 @@ def test_only_what_has_ended_has_an_end() -> None:
     assert tracked().ended_at is None
     assert tracked(job(status=F), seq=1).ended_at is None, "it was over when we came"
     assert tracked(job(status=F), seq=2, since=NOON).ended_at == NOON
+
+
+def test_the_outline_of_an_outline_is_itself() -> None:
+    outline = job(metadata={"team": "search"}).outline()
+    assert outline.outline() is outline
+    assert outline.metadata == {}

@@ -12,7 +12,7 @@ from monitor.domain.flow import Transition, TransitionKind
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, JobError, Metrics, Status
 from monitor.domain.news import EventType, Severity, job_subject
 from monitor.domain.pricing import format_cost
-from monitor.domain.render import Labelling, job_view, moment, payload, render, span
+from monitor.domain.render import Labelling, best_model, job_view, moment, payload, render, span
 from monitor.domain.stall import Stall, StallReason, Usual
 from monitor.domain.triage import triage
 from monitor.domain.verdict import Verdict, VerdictKind
@@ -368,3 +368,17 @@ def test_what_the_curve_says_is_told() -> None:
     assert (told["kind"], told["text"], told["since_step"], told["best_step"]) == (
         "overfits", "Overfits since step 40.", 40, 40,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("step", "checkpoint", "text"),
+    [
+        (240, "ft:m:ckpt-240", "step 240, checkpoint ft:m:ckpt-240"),
+        (1_240, None, "step 1,240"),
+        (None, "ft:m:ckpt-240", "checkpoint ft:m:ckpt-240"),
+        (None, None, None),
+    ],
+)
+def test_what_is_better_than_the_last_model(step: int | None, checkpoint: str | None, text: str | None) -> None:
+    verdict = Verdict(kind=VerdictKind.OVERFITS, text="Overfits.", best_step=step, best_checkpoint=checkpoint)
+    assert best_model(verdict) == text
