@@ -12,7 +12,7 @@ from monitor.app.watchdog import WatchedClock
 from monitor.clock import Clock
 from monitor.config import Settings
 from monitor.domain.health import BillingHealth, Health
-from monitor.domain.notifier_outages import OutagePolicy
+from monitor.domain.notifier_outages import OutagePolicy, subscribed
 from monitor.domain.pricing import Prices
 from monitor.domain.routing import OrgRef
 from monitor.providers.base import Billing, Deployments, Discovery
@@ -76,7 +76,7 @@ def secondary_watchers(
         clock=clock,
     )
     yield Task(kind="outages", of="all", run=outages.run, clock=clock)
-    if settings.notifiers:
+    if settings.notifiers and subscribed(settings.rules):
         yield _notifiers(settings, services)
     if any(one.forgets_after is not None for one in settings.notifiers):
         yield _states(settings, services)

@@ -117,6 +117,12 @@ class Subject:
         start = f"{self.key}/"
         return max((int(id_.removeprefix(start)) for id_ in ids if id_.startswith(start)), default=0)
 
+    def outage_since(self, notified: Mapping[str, str | None]) -> datetime | None:
+        """The moment stored with its latest news if that has an odd number, which announces an outage; else None."""
+        seq = self.last_seq(notified)
+        at = notified.get(f"{self.key}/{seq}") if seq % 2 else None
+        return datetime.fromisoformat(at) if at is not None else None
+
     def type_of(self, event: EventType) -> str:
         """The `type` of a message, such as `finetune.job.failed`."""
         return _TYPE.get(event) or f"finetune.{self.kind}.{event}"

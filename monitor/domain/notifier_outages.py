@@ -64,10 +64,12 @@ def notifier_subject(name: str) -> Subject:
 
 def down_since(name: str, notified: Mapping[str, str | None]) -> datetime | None:
     """Since when a notifier is announced as down; None where it is not."""
-    subject = notifier_subject(name)
-    seq = subject.last_seq(notified)
-    at = notified.get(f"{subject.key}/{seq}") if seq % 2 else None
-    return datetime.fromisoformat(at) if at is not None else None
+    return notifier_subject(name).outage_since(notified)
+
+
+def subscribed(rules: Iterable[Rule]) -> list[Rule]:
+    """The rules that announce outages of notifiers: those without conditions, since a notifier has no organisation."""
+    return [rule for rule in rules if rule.on.intersection(_EVENTS) and rule.match == Match()]
 
 
 def notifier_news(
@@ -86,7 +88,7 @@ def notifier_news(
     notifier belongs to no organisation; never to the notifier itself, nor to those that are `down` as well. While some
     rule is on either, it is numbered though it has no recipient.
     """
-    wanted = [rule for rule in rules if rule.on.intersection(_EVENTS) and rule.match == Match()]
+    wanted = subscribed(rules)
     name, lost = backlog.name, down_since(backlog.name, notified)
     begun = backlog.down_since(policy.patience) if lost is None else None
     accepted = backlog.last_delivered if lost is not None else None

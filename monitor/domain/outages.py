@@ -86,10 +86,7 @@ def outage_news(
 
 def unseen_since(org: str, notified: Mapping[str, str | None]) -> datetime | None:
     """The last success of an organisation that was announced as down; None if it is up or never succeeded."""
-    subject = outage_subject(org)
-    seq = subject.last_seq(notified)
-    at = notified.get(f"{subject.key}/{seq}") if seq % 2 else None
-    return datetime.fromisoformat(at) if at is not None else None
+    return outage_subject(org).outage_since(notified)
 
 
 def _message(
