@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -199,6 +200,13 @@ def _hidden(secret: str) -> Iterator[str]:
         if part:
             yield part
             yield unquote(part)
+    if token:
+        yield _as_sent(unquote(token), unquote(url.password or ""))
+
+
+def _as_sent(user: str, password: str) -> str:
+    """The credentials of a URL in the spelling of the header that they are sent in, which anybody can read."""
+    return b64encode(f"{user}:{password}".encode()).decode().rstrip("=")
 
 
 def _extent(text: str, at: int, secret: str, start: int) -> tuple[int, int]:

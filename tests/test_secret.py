@@ -109,6 +109,12 @@ def test_a_short_secret_is_masked_as_a_whole_and_a_tiny_one_is_too_common_to_loo
         pytest.param(
             "https://abcdefghijkl@example.com/", "user abcdefghijkl", f"user {MASK}", id="a token before the host"
         ),
+        pytest.param(
+            "https://ana:p%40ss%C3%A9-1234@example.com/",
+            "headers: Basic YW5hOnBAc3PDqS0xMjM0",
+            f"headers: Basic {MASK}",
+            id="user and password, as they are sent",
+        ),
         pytest.param("https://example.com/#abcdefghijkl", "abcdefghijkl", MASK, id="the fragment"),
         pytest.param("http://[broken-abcdefgh", "[broken-abcdefgh", MASK, id="what only looks like a URL"),
         pytest.param("abcdefghijkl://mnop", "abcdefghijkl://mnop", MASK, id="a key with a colon and slashes"),

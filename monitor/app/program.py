@@ -82,10 +82,13 @@ class Program:
                 return self._refused([str(problem) for problem in error.problems])
             except (ValueError, OSError) as error:
                 return self._refused([str(error)])
+            muted = self.settings.routes and not settings.routes
             self.settings, self.prices = settings, prices
             self.receivers = receivers(settings, self.services.redactor)
             self.adopt(settings)
             warn(warnings)
+            if muted:  # what an editor or a full disk has left of a file may be valid
+                log.warning("config.warning", problem="routes: there were some and none is left: nobody is notified")
             self.services.process.reloaded(True, self.services.clock.now())
             log.info("config.reloaded", organizations=len(settings.organizations))
             self._generation.cancel()

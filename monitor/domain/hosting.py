@@ -63,7 +63,7 @@ def observe(org: str, known: Iterable[Hosting], found: Iterable[Deployment], now
             continue
         was = latest.get(seen.name)
         if was is not None and _same(was, seen, now):
-            yield replace(was, until=max(was.until, now), usd_per_hour=seen.usd_per_hour)
+            yield replace(was, until=now, usd_per_hour=seen.usd_per_hour)
         else:
             since = min(seen.created_at or now, now)
             yield Hosting(

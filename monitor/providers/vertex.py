@@ -266,7 +266,7 @@ def _tokens(item: Object, epochs: int | None) -> int | None:
     stats = item.get("tuningDataStats")
     found = (whole(sub(stats, name, "totalBillableTokenCount")) for name in _STATISTICS)
     tokens = next((each for each in found if each is not None), None)
-    return tokens * epochs if tokens is not None and epochs is not None else None
+    return whole(tokens * epochs) if tokens is not None and epochs is not None else None
 
 
 def _steps(item: Object) -> Metrics:

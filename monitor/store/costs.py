@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -37,6 +37,7 @@ NANO: Final = 1_000_000_000
 _KINDS: Final = ("input", "cached_input", "output")
 _PRICES: Final = tuple(f"{kind}_nanodollars" for kind in _KINDS)
 _FIGURES: Final = (*_KINDS, *_PRICES)
+_LARGEST: Final = 2**63 - 1  # what a column holds
 _BILLS_KEPT: Final = timedelta(days=400)  # more than a year, so that a month can be compared with a year ago
 _ALWAYS: Final = -(2**62)  # milliseconds: a moment before all others
 _EPOCH: Final = date(1970, 1, 1)
@@ -410,9 +411,12 @@ def _record_bill(
 ) -> None:
     connection.execute(_CLEAR_BILLS, {"b_org": org, "b_day": since.isoformat(), "b_until": until.isoformat()})
     connection.execute(_OLD_BILLS, {"b_org": org, "b_day": (now - _BILLS_KEPT).date().isoformat()})
-    amounts = defaultdict[tuple[str, str, str], int](int)
+    amounts: dict[tuple[str, str, str], int] = {}
     for one in bills:
-        amounts[one.project, one.line_item, one.day.isoformat()] += _nano(one.usd)
+        key = one.project, one.line_item, one.day.isoformat()
+        amount = _sum(amounts.get(key, 0), _nano(one.usd))
+        if amount is not None:  # what would make a line implausible is left out of it
+            amounts[key] = amount
     rows = [
         {"org": org, "project": project, "line_item": item, "day": day, "nanodollars": amount}
         for (project, item, day), amount in amounts.items()
@@ -470,7 +474,9 @@ def _growth(was: Row, now: Row) -> Iterator[tuple[tuple[str, str], int]]:
 
 
 def _sum(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else one + other
+    """The sum; None if one is unknown, or if no column holds it: parts that make sense may be many."""
+    total = None if one is None or other is None else one + other
+    return total if total is not None and abs(total) <= _LARGEST else None
 
 
 def _usage_row(one: Usage) -> Row:

@@ -73,10 +73,10 @@ class CostWatcher:
         start = first_day(today, self.lookback)
         usage = next_window(imported.usage_until, today, start, days=_USAGE_DAYS)
         bills = next_window(imported.bill_until, today, start, days=_BILL_DAYS)
-        failure = None
+        failure: SourceError | Unstorable | None = None
         try:
             await self._usage(usage)
-        except (ProviderUnavailable, Malformed) as error:  # the bill may be readable even so
+        except (ProviderUnavailable, Malformed, Unstorable) as error:  # the bill may be readable even so
             failure = error
         await self._bills(bills, now)
         if failure is not None:

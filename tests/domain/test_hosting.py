@@ -51,7 +51,7 @@ def hosted(since: timedelta, until: timedelta = timedelta(0), **over: Any) -> Ho
             [hosted(DAY, MINUTE)], [seen(usd_per_hour=Decimal(2))], [hosted(DAY, usd_per_hour=Decimal(2))],
             id="another price",
         ),
-        pytest.param([hosted(DAY, -MINUTE)], [seen()], [hosted(DAY, -MINUTE)], id="the clock went back"),
+        pytest.param([hosted(DAY, -300 * DAY)], [seen()], [hosted(DAY)], id="a clock that was ahead has set nothing"),
     ],
 )  # fmt: skip
 def test_what_is_known_of_a_deployment_goes_on(

@@ -288,6 +288,19 @@ def test_excess_line_items_are_merged_and_the_sum_stays() -> None:
     assert (rest.usd, rest.project, skipped) == (Decimal(sum(range(1000))) / 8, "", 0)
 
 
+def test_rows_whose_sum_makes_no_sense_are_counted_and_not_added() -> None:
+    found, skipped = bills(*(billed(9_990_000 + n, quantity=n) for n in range(1000)), billed(-1, "credit"))
+    assert ([(line.line_item[:6], line.usd) for line in found], skipped) == (
+        [("credit", Decimal(-1)), ("ft-gpt", Decimal(9_990_000))],
+        999,
+    )
+
+
+def test_excess_line_items_whose_sum_makes_no_sense_are_counted_and_left_out() -> None:
+    found, skipped = bills(*(billed(9_990_000, f"item {n}") for n in range(3000)))
+    assert (len(found), skipped) == (2000, 1000)
+
+
 def test_of_too_many_models_the_most_used_are_kept() -> None:
     found, skipped = usages(*(used(f"ft:base:o::{n:04}", output_tokens=n) for n in range(2100)))
     assert (len(found), skipped) == (2000, 100)

@@ -250,6 +250,13 @@ def test_a_vertex_job_is_parsed_from_proto_json() -> None:
     assert (job.training.latest, job.metadata) == (Metrics(step=300, steps=300), {"team": "search"})
 
 
+def test_tokens_and_epochs_of_a_vertex_job_whose_product_makes_no_sense_are_no_trained_tokens() -> None:
+    job = sample("vertex")["job"]
+    spec = {"hyperParameters": {"epochCount": str(10**15)}}
+    stats = {"supervisedTuningDataStats": {"totalBillableTokenCount": str(10**15)}}
+    assert one("vertex", job | {"supervisedTuningSpec": spec, "tuningDataStats": stats}).trained_tokens is None
+
+
 def test_a_vertex_job_waiting_for_capacity_is_queued() -> None:
     job = one("vertex", sample("vertex")["waiting"])
     assert (job.status, job.raw_status, job.started_at) == (Status.QUEUED, "WAITING_FOR_CAPACITY", None)

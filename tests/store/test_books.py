@@ -98,6 +98,22 @@ async def test_rows_of_one_place_in_one_import_are_added_up(opening: Opening) ->
         ]
 
 
+async def test_parts_of_a_day_that_make_no_sense_together_hold_up_nothing(opening: Opening) -> None:
+    dearest = 10_000_000_00
+    async with opening() as store:
+        parts = [used(cents=dearest) for _ in range(1000)]
+        await store.costs.record_usage("research", [*parts, used(project="p2", cents=1)], until=TODAY)
+        found = {one.project: one.usd for one in (await store.costs.spent(None, ALL)).usages}
+        assert found["p1"] is None
+        assert found["p2"] is not None
+        lines = [*(billed("10000000") for _ in range(1000)), billed("2", item="other")]
+        await store.costs.record_bill("research", lines, since=TODAY, until=TODAY, now=NOON)
+        kept = {one.line_item: one.usd for one in (await store.costs.records(NOON, ALL)).bills}
+        assert kept.pop("other") == 2
+        assert all(usd < Decimal(2**63) / 10**9 for usd in kept.values())
+        assert await store.costs.imported("research") == ImportState(usage_until=TODAY, bill_until=TODAY)
+
+
 async def test_a_bill_read_again_replaces_its_days_and_no_others(opening: Opening) -> None:
     async with opening() as store:
         early, late = TODAY - timedelta(days=3), TODAY

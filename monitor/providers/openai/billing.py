@@ -6,7 +6,7 @@ platform.openai.com/docs/api-reference/usage
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -220,17 +220,26 @@ def _bills(org: str, day: date, rows: Iterable[Object]) -> tuple[tuple[Bill, ...
             skipped += 1
             continue
         key = (identifier(row.get("project_id")) or "", text(row.get("line_item"), _LONGEST_LINE) or _UNNAMED)
-        sums[key] = sums.get(key, Decimal(0)) + usd
-    return tuple(_lines(org, day, sums)), skipped
+        total = sums.get(key, Decimal(0)) + usd
+        if abs(total) > _MOST_DOLLARS:
+            skipped += 1
+            continue
+        sums[key] = total
+    bills, left_out = _lines(org, day, sums)
+    return bills, skipped + left_out
 
 
-def _lines(org: str, day: date, sums: Mapping[tuple[str, str], Decimal]) -> Iterator[Bill]:
+def _lines(org: str, day: date, sums: Mapping[tuple[str, str], Decimal]) -> tuple[tuple[Bill, ...], int]:
+    """The lines of a day, and how many of the smallest were left out because their sum makes no sense."""
     kept = set(nlargest(_MOST_ROWS, sums, key=lambda key: (abs(sums[key]), key)))
-    for project, line_item in sorted(kept):
-        yield Bill(org=org, project=project, line_item=line_item, day=day, usd=sums[project, line_item])
-    if len(sums) > len(kept):
-        rest = sum((usd for key, usd in sums.items() if key not in kept), Decimal(0))
-        yield Bill(org=org, project="", line_item=_REST, day=day, usd=rest)
+    lines = {key: sums[key] for key in sorted(kept)}
+    rest = [usd for key, usd in sums.items() if key not in kept]
+    total = sum(rest, Decimal(0))
+    plausible = abs(total) <= _MOST_DOLLARS
+    if rest and plausible:
+        lines["", _REST] = lines.get(("", _REST), Decimal(0)) + total
+    bills = (Bill(org=org, project=key[0], line_item=key[1], day=day, usd=usd) for key, usd in lines.items())
+    return tuple(bills), 0 if plausible else len(rest)
 
 
 def _usd(amount: object) -> Decimal | None:
