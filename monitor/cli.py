@@ -94,7 +94,10 @@ def run(file: Path, listen: str | None, log_format: str | None, log_level: str |
 @config_option
 @click.option("--online", is_flag=True, help="Also ask each provider and each notifier whether its credentials work.")
 def check(file: Path, online: bool) -> None:
-    """Validate a configuration and print each problem on a line. Exit codes: 0 good, 1 problems, 2 unreadable."""
+    """Validate a configuration, and print each problem on a line.
+
+    Exit codes: 0 good, 1 problems, 2 unreadable.
+    """
     from monitor import config  # noqa: PLC0415 - see the module's first line
 
     settings, warnings = or_exit(file, lambda: config.examine(file, config.environ()))
@@ -116,7 +119,10 @@ def check(file: Path, online: bool) -> None:
 @click.option("--speed", type=_SPEED, default=1.0, show_default=True, help="How fast simulated jobs run.")
 @_listen_option("127.0.0.1:10877", "The address of the page and the metrics.")
 def demo(seconds: float | None, speed: float, listen: str) -> None:
-    """Run the daemon with simulated organisations, and print its notifications in this terminal."""
+    """Run the daemon on simulated organisations, without any key.
+
+    Its notifications are printed in this terminal.
+    """
     from monitor.demo import start  # noqa: PLC0415 - see the module's first line
 
     sys.exit(start(seconds=seconds, speed=speed, listen=listen))
@@ -152,7 +158,7 @@ def demo(seconds: float | None, speed: float, listen: str) -> None:
     "--json", "as_json", is_flag=True, help="Print each organisation as an entry of the configuration, in JSON."
 )
 def simulate(listen: str, as_json: bool, **options: Any) -> None:
-    """Serve the simulated fine-tuning APIs for any client, without the daemon.
+    """Serve simulated fine-tuning APIs for any client.
 
     Prints a line for each organisation: name, provider, base URL, key, and what else its configuration needs.
     """
@@ -179,9 +185,10 @@ def simulate(listen: str, as_json: bool, **options: Any) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all bad lines and warnings.")
 def estimate(file: str, model: str, epochs: int | None, method: str | None, provider: str, as_json: bool) -> None:
-    """Check a training FILE (JSONL, - for standard input) and report its tokens and the cost of training on it.
+    """Check a training FILE and estimate the cost of training on it.
 
-    Exit codes: 0 good (perhaps with warnings), 1 bad lines, 2 unreadable or not trainable.
+    FILE is JSONL; - is standard input. Exit codes: 0 good (perhaps with warnings), 1 bad lines, 2 unreadable or not
+    trainable.
     """
     from monitor.clock import SystemClock  # noqa: PLC0415 - see the module's first line
     from monitor.domain.model import Method  # noqa: PLC0415 - see the module's first line

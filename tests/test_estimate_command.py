@@ -117,7 +117,7 @@ def test_every_bad_line_is_told_with_its_number_and_reason(file: Path) -> None:
 
 def test_fewer_than_ten_examples_are_an_error(file: Path) -> None:
     file.write_bytes(line("one") + line("two"))
-    assert "error: the file has 2 example(s), but must have at least 10" in estimated(file, "--model", "gpt-4o", code=1)
+    assert "error: the file has 2 examples, but must have at least 10" in estimated(file, "--model", "gpt-4o", code=1)
 
 
 def test_an_unknown_model_has_tokens_and_no_price_and_is_no_fault(file: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_method_that_is_given_decides_the_format(file: Path) -> None:
         pytest.param(
             b'{"prompt": "a", "completion": "b"}\n',
             "gpt-4o-mini",
-            "the file is in the completion format, where chat or preference is expected; convert it: jq -c '{messages:",
+            "the file is in the completion format, where the chat or preference format is expected; convert it: jq -c",
             id="prompt and completion for a chat model",
         ),
         pytest.param(
@@ -181,7 +181,9 @@ def test_a_method_that_is_given_decides_the_format(file: Path) -> None:
             "each line is a ShareGPT conversation: convert it: jq -c '{messages: [(.conversations // ",
             id="ShareGPT",
         ),
-        pytest.param(line("a"), "babbage-002", "is in the chat format, where completion is expected", id="a chat"),
+        pytest.param(
+            line("a"), "babbage-002", "is in the chat format, where the completion format is expected", id="a chat"
+        ),
         pytest.param(
             b'[{"messages": []}]\n', "gpt-4o", "is a JSON array, not one example a line; convert it: jq", id="array"
         ),
@@ -299,7 +301,7 @@ def test_the_conversion_that_is_named_makes_a_good_file(tmp_path: Path, line: st
 def test_a_file_without_a_good_example_has_no_prices(file: Path) -> None:
     file.write_bytes(b'{"messages": [{"role": "user", "content": "a"}]}\n' * 12)
     report = estimated(file, "--model", "gpt-4o", code=1)
-    assert "error: the file has 0 example(s), but must have at least 10" in report
+    assert "error: the file has 0 examples, but must have at least 10" in report
     assert "$" not in report
     assert "Traceback" not in report
 

@@ -74,8 +74,8 @@ async def _check(settings: Settings) -> list[Checked]:
 async def _all_watched(projects: ProjectSource) -> None:
     """Raise SourceError if a project has no key in the configuration, or if it is unknown whether it has."""
     found = await projects.find()
-    findings = [f"{project.name} ({project.id}) has no key here" for project in found.unwatched]
-    findings += [f"which project {org} belongs to is not known: name its `project`" for org in found.unsure]
+    findings = [f"{project.name} ({project.id}) has no key in the configuration" for project in found.unwatched]
+    findings += [f"it is not known to which project {org} belongs: set its `project`" for org in found.unsure]
     if findings:
         raise NotEligible("; ".join(findings))
 

@@ -1,11 +1,11 @@
-"""Builds the watchers of everything but jobs: models, projects, costs, outages, digests and budgets."""
+"""Builds the watchers of everything but jobs, such as models, costs, outages and budgets."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final, Protocol
 
 from monitor.app.build import OrgPrices, Services
 from monitor.app.watchdog import WatchedClock
@@ -48,56 +48,45 @@ class Task:
     """The clock of this loop alone, by which the watchdog observes it."""
 
 
+class _Watcher(Protocol):
+    """A watcher as its task runs it."""
+
+    def run(self, first: float = 0.0) -> Coroutine[Any, Any, None]:
+        """Watch for ever, beginning in `first` seconds."""
+
+
+def _task(kind: str, of: str, services: Services, build: Callable[[Clock], _Watcher], *, first: float = 0.0) -> Task:
+    """The task of one watcher, which gets a clock of its own and begins in `first` seconds."""
+    clock = WatchedClock(services.clock)
+    return Task(kind=kind, of=of, run=partial(build(clock).run, first), clock=clock)
+
+
 def secondary_watchers(
     settings: Settings, prices: OrgPrices, services: Services, sources: Mapping[str, Source]
 ) -> Iterator[Task]:
     """The loops that watch anything but jobs. `sources` are those of the organisations by name."""
     orgs = tuple(
         OrgRef(
-            org=one.name,
-            provider=one.provider,
-            was=one.was,
-            labels=one.labels,
-            naming=sources[one.name].provider.naming,
+            org=configured.name,
+            provider=configured.provider,
+            was=configured.was,
+            labels=configured.labels,
+            naming=sources[configured.name].provider.naming,
         )
-        for one in settings.organizations
+        for configured in settings.organizations
     )
     pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())
     for org in orgs:
         yield from _of_one(settings, org, prices, services, sources)
-    clock = WatchedClock(services.clock)
-    outages = OutageWatcher(
-        page=settings.server.url,
-        orgs=orgs,
-        reader=services.stores.reader,
-        rules=settings.rules,
-        outbox=services.stores.outbox,
-        leases=services.stores.leases,
-        clock=clock,
-    )
-    yield Task(kind="outages", of="all", run=outages.run, clock=clock)
+    yield _outages(settings, orgs, services)
     if settings.notifiers and subscribed(settings.rules):
         yield _notifiers(settings, services)
-    if any(one.forgets_after is not None for one in settings.notifiers):
+    if any(notifier.forgets_after is not None for notifier in settings.notifiers):
         yield _states(settings, services)
     if settings.digests:
         yield _digests(settings, orgs, services, first=pause)
     if settings.budgets:
-        clock = WatchedClock(services.clock)
-        budgets = BudgetWatcher(
-            page=settings.server.url,
-            budgets=settings.limits,
-            orgs=orgs,
-            rules=settings.rules,
-            costs=services.stores.costs,
-            outbox=services.stores.outbox,
-            leases=services.stores.leases,
-            clock=clock,
-            health=services.health,
-            jitter=services.jitter,
-            interval=min(_BUDGETS_EVERY, settings.poll.interval.total_seconds()),
-        )
-        yield Task(kind="budgets", of="all", run=partial(budgets.run, pause), clock=clock)
+        yield _budgets(settings, orgs, services, first=pause)
 
 
 def _of_one(
@@ -109,8 +98,8 @@ def _of_one(
     pause = min(_AFTER_JOBS, settings.poll.interval.total_seconds())
     yield _models(settings, org, org_prices, services, source=source, first=pause * (1 + services.jitter()))
     if (billing := source.provider.billing) is not None:
-        asking = billing_source(billing, source)
-        yield _costs(settings, asking, org_prices, services, first=pause * (1 + services.jitter()))
+        bill = billing_source(billing, source)
+        yield _costs(settings, bill, org_prices, services, first=pause * (1 + services.jitter()))
     if (discovery := source.provider.discovery) is not None:
         projects = project_source(discovery, source, sources=sources)
         yield _projects(settings, projects, services, first=pause * (1 + services.jitter()))
@@ -120,7 +109,7 @@ def _of_one(
 
 
 def deployment_source(deployments: Deployments, source: Source) -> DeploymentSource:
-    """How deployments are listed: at a host of their own, which gets none of the headers and parameters of jobs."""
+    """The source of deployments, at a host of its own, which gets none of the headers and parameters of jobs."""
     client = replace(
         source.client,
         base_url=deployments.base_url,
@@ -132,63 +121,6 @@ def deployment_source(deployments: Deployments, source: Source) -> DeploymentSou
         own_query={},
     )
     return DeploymentSource(client=client, deployments=deployments)
-
-
-def _hosting(deployments: DeploymentSource, services: Services, *, first: float) -> Task:
-    clock = WatchedClock(services.clock)
-    watcher = HostingWatcher(
-        org=deployments.client.org,
-        deployments=deployments,
-        costs=services.stores.costs,
-        leases=services.stores.leases,
-        clock=clock,
-        jitter=services.jitter,
-    )
-    return Task(kind="hosting", of=deployments.client.org, run=partial(watcher.run, first), clock=clock)
-
-
-def _digests(settings: Settings, orgs: tuple[OrgRef, ...], services: Services, *, first: float) -> Task:
-    clock = WatchedClock(services.clock)
-    digests = DigestWatcher(
-        page=settings.server.url,
-        digests=tuple(one.digest for one in settings.digests),
-        orgs=orgs,
-        costs=services.stores.costs,
-        reader=services.stores.reader,
-        outbox=services.stores.outbox,
-        leases=services.stores.leases,
-        clock=clock,
-    )
-    return Task(kind="digests", of="all", run=partial(digests.run, first), clock=clock)
-
-
-def _notifiers(settings: Settings, services: Services) -> Task:
-    clock, patience = WatchedClock(services.clock), settings.delivery.down_after
-    notifiers = NotifierWatcher(
-        notifiers={one.name: one.was for one in settings.notifiers},
-        rules=settings.rules,
-        outbox=services.stores.outbox,
-        leases=services.stores.leases,
-        clock=clock,
-        policy=OutagePolicy(patience=patience, monitor_url=settings.server.url),
-        interval=min(_NOTIFIERS_EVERY, patience.total_seconds()),
-    )
-    first = min(_NOTIFIERS_EVERY, patience.total_seconds()) + settings.delivery.timeout.total_seconds()
-    return Task(kind="notifiers", of="all", run=partial(notifiers.run, first), clock=clock)
-
-
-def _states(settings: Settings, services: Services) -> Task:
-    clock = WatchedClock(services.clock)
-    states = StateWatcher(
-        forgets_after={one.name: one.forgets_after for one in settings.notifiers if one.forgets_after is not None},
-        orgs=frozenset(org.name for org in settings.organizations),
-        notifiers=frozenset(one.name for one in settings.notifiers),
-        reader=services.stores.reader,
-        outbox=services.stores.outbox,
-        leases=services.stores.leases,
-        clock=clock,
-    )
-    return Task(kind="states", of="all", run=partial(states.run, _STATES_AFTER), clock=clock)
 
 
 def billing_source(billing: Billing, jobs: Source) -> BillingSource:
@@ -203,7 +135,8 @@ def project_source(discovery: Discovery, jobs: Source, *, sources: Mapping[str, 
     `sources` are those of all organisations by name.
     """
     client = replace(jobs.client, auth=discovery.auth, headers=discovery.headers)
-    same_server = {name: one for name, one in sources.items() if one.provider.base_url == jobs.provider.base_url}
+    base_url = jobs.provider.base_url
+    same_server = {name: source for name, source in sources.items() if source.provider.base_url == base_url}
     return ProjectSource(client=client, discovery=discovery, watching=same_server)
 
 
@@ -218,47 +151,149 @@ def refresh_billing(health: Health, settings: Settings) -> None:
 def _models(
     settings: Settings, org: OrgRef, prices: Prices, services: Services, *, source: Source, first: float
 ) -> Task:
-    clock = WatchedClock(services.clock)
-    models = ModelWatcher(
-        page=settings.server.url,
-        source=source,
-        org=org,
-        rules=settings.rules,
-        prices=prices,
-        costs=services.stores.costs,
-        outbox=services.stores.outbox,
-        leases=services.stores.leases,
-        clock=clock,
-        jitter=services.jitter,
-        interval=settings.poll.models_interval.total_seconds(),
-    )
-    return Task(kind="models", of=org.org, run=partial(models.run, first), clock=clock)
+    def watcher(clock: Clock) -> ModelWatcher:
+        return ModelWatcher(
+            page=settings.server.url,
+            source=source,
+            org=org,
+            rules=settings.rules,
+            prices=prices,
+            costs=services.stores.costs,
+            outbox=services.stores.outbox,
+            leases=services.stores.leases,
+            clock=clock,
+            jitter=services.jitter,
+            interval=settings.poll.models_interval.total_seconds(),
+        )
 
-
-def _projects(settings: Settings, projects: ProjectSource, services: Services, *, first: float) -> Task:
-    clock = WatchedClock(services.clock)
-    watcher = ProjectWatcher(
-        org=projects.client.org,
-        projects=projects,
-        clock=clock,
-        jitter=services.jitter,
-        interval=settings.poll.models_interval.total_seconds(),
-    )
-    return Task(kind="projects", of=projects.client.org, run=partial(watcher.run, first), clock=clock)
+    return _task("models", org.org, services, watcher, first=first)
 
 
 def _costs(settings: Settings, billing: BillingSource, prices: Prices, services: Services, *, first: float) -> Task:
-    clock = WatchedClock(services.clock)
-    costs = CostWatcher(
-        billing=billing,
-        store=services.stores.costs,
-        watching=services.stores.jobs,
-        leases=services.stores.leases,
-        prices=prices,
-        interval=settings.poll.costs_interval.total_seconds(),
-        clock=clock,
-        health=services.health.billing[billing.org],
-        jitter=services.jitter,
-        lookback=settings.poll.lookback,
-    )
-    return Task(kind="costs", of=billing.org, run=partial(costs.run, first), clock=clock)
+    def watcher(clock: Clock) -> CostWatcher:
+        return CostWatcher(
+            billing=billing,
+            store=services.stores.costs,
+            watching=services.stores.jobs,
+            leases=services.stores.leases,
+            prices=prices,
+            interval=settings.poll.costs_interval.total_seconds(),
+            clock=clock,
+            health=services.health.billing[billing.org],
+            jitter=services.jitter,
+            lookback=settings.poll.lookback,
+        )
+
+    return _task("costs", billing.org, services, watcher, first=first)
+
+
+def _projects(settings: Settings, projects: ProjectSource, services: Services, *, first: float) -> Task:
+    org = projects.client.org
+
+    def watcher(clock: Clock) -> ProjectWatcher:
+        interval = settings.poll.models_interval.total_seconds()
+        return ProjectWatcher(org=org, projects=projects, clock=clock, jitter=services.jitter, interval=interval)
+
+    return _task("projects", org, services, watcher, first=first)
+
+
+def _hosting(deployments: DeploymentSource, services: Services, *, first: float) -> Task:
+    org = deployments.client.org
+
+    def watcher(clock: Clock) -> HostingWatcher:
+        return HostingWatcher(
+            org=org,
+            deployments=deployments,
+            costs=services.stores.costs,
+            leases=services.stores.leases,
+            clock=clock,
+            jitter=services.jitter,
+        )
+
+    return _task("hosting", org, services, watcher, first=first)
+
+
+def _outages(settings: Settings, orgs: tuple[OrgRef, ...], services: Services) -> Task:
+    def watcher(clock: Clock) -> OutageWatcher:
+        return OutageWatcher(
+            page=settings.server.url,
+            orgs=orgs,
+            reader=services.stores.reader,
+            rules=settings.rules,
+            outbox=services.stores.outbox,
+            leases=services.stores.leases,
+            clock=clock,
+        )
+
+    return _task("outages", "all", services, watcher)
+
+
+def _notifiers(settings: Settings, services: Services) -> Task:
+    patience = settings.delivery.down_after
+    interval = min(_NOTIFIERS_EVERY, patience.total_seconds())
+
+    def watcher(clock: Clock) -> NotifierWatcher:
+        return NotifierWatcher(
+            notifiers={notifier.name: notifier.was for notifier in settings.notifiers},
+            rules=settings.rules,
+            outbox=services.stores.outbox,
+            leases=services.stores.leases,
+            clock=clock,
+            policy=OutagePolicy(patience=patience, monitor_url=settings.server.url),
+            interval=interval,
+        )
+
+    first = interval + settings.delivery.timeout.total_seconds()
+    return _task("notifiers", "all", services, watcher, first=first)
+
+
+def _states(settings: Settings, services: Services) -> Task:
+    notifiers = {notifier.name: notifier.forgets_after for notifier in settings.notifiers}
+
+    def watcher(clock: Clock) -> StateWatcher:
+        return StateWatcher(
+            forgets_after={name: after for name, after in notifiers.items() if after is not None},
+            orgs=frozenset(org.name for org in settings.organizations),
+            notifiers=frozenset(notifiers),
+            reader=services.stores.reader,
+            outbox=services.stores.outbox,
+            leases=services.stores.leases,
+            clock=clock,
+        )
+
+    return _task("states", "all", services, watcher, first=_STATES_AFTER)
+
+
+def _digests(settings: Settings, orgs: tuple[OrgRef, ...], services: Services, *, first: float) -> Task:
+    def watcher(clock: Clock) -> DigestWatcher:
+        return DigestWatcher(
+            page=settings.server.url,
+            digests=tuple(configured.digest for configured in settings.digests),
+            orgs=orgs,
+            costs=services.stores.costs,
+            reader=services.stores.reader,
+            outbox=services.stores.outbox,
+            leases=services.stores.leases,
+            clock=clock,
+        )
+
+    return _task("digests", "all", services, watcher, first=first)
+
+
+def _budgets(settings: Settings, orgs: tuple[OrgRef, ...], services: Services, *, first: float) -> Task:
+    def watcher(clock: Clock) -> BudgetWatcher:
+        return BudgetWatcher(
+            page=settings.server.url,
+            budgets=settings.limits,
+            orgs=orgs,
+            rules=settings.rules,
+            costs=services.stores.costs,
+            outbox=services.stores.outbox,
+            leases=services.stores.leases,
+            clock=clock,
+            health=services.health,
+            jitter=services.jitter,
+            interval=min(_BUDGETS_EVERY, settings.poll.interval.total_seconds()),
+        )
+
+    return _task("budgets", "all", services, watcher, first=first)

@@ -88,7 +88,8 @@ def _file_issues(section: Section, name: str) -> Iterator[Issue]:
 def _file_problem(section: Section, name: str, path: Path) -> str | None:
     text = _read(path)
     if isinstance(text, FileNotFoundError):
-        return "the file does not exist"
+        # The folder is named only where it exists: what stands here by mistake may be the secret itself.
+        return f"there is no such file in {path.parent}" if path.parent.is_dir() else "there is no such file or folder"
     if isinstance(text, OSError):
         return f"the file cannot be read ({text.strerror or type(text).__name__})"
     if isinstance(text, ValueError):

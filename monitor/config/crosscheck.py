@@ -184,10 +184,10 @@ def _no_other_notifier(tree: Mapping[str, Any]) -> Iterator[Issue]:
     routes = [route for route in _mappings(tree, "routes") if "notifier_down" in _words(route.get("on"))]
     for at, route in enumerate(_items(tree, "routes")):
         if route in routes and route.get("match"):
-            text = "a notifier belongs to no organisation: a route with `match` gets no notifier_down"
+            text = "notifiers belong to no organisation: a route with `match` gets no notifier_down"
             yield Issue(("routes", at, "match"), text, warning=True)
         elif route in routes and len({name for one in routes for name in _words(one.get("notify"))}) == 1:
-            text = "notifier_down goes to one notifier alone: that it is down itself, nobody is told"
+            text = "only one notifier gets notifier_down: if that one is down, nobody is notified"
             yield Issue(("routes", at, "notify"), text, warning=True)
 
 

@@ -149,7 +149,7 @@ class _Reader:
             name, where = str(key.value), (*loc, str(key.value))
             if name in own:
                 self.places[where] = _start(key)
-                self._issue(where, "this key is here twice")
+                self._issue(where, "duplicate key")
             self.places[where] = _start(key)
             own[name] = self.value(value, where, depth + 1)
         return merged | own

@@ -182,7 +182,7 @@ def check(example: Example, rules: Rules) -> None:
         if seen is None or (seen is Format.TEXT and rules.format in _CHATS):
             raise BadExample(f"has no {_SOUGHT.get(rules.format) or shown(*_required(rules))}")
         if seen is not rules.format and {seen, rules.format} != _CHATS:
-            raise BadExample(f"is in the {seen} format, where {rules.format} is expected")
+            raise BadExample(f"is in the {seen} format, where the {rules.format} format is expected")
     _CHECKS[rules.schema](example, rules)
 
 

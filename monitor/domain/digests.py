@@ -130,7 +130,7 @@ def _facts(
     estimates = sum((one.cost.usd for one in period.active if one.cost is not None and one.cost.usd), Decimal(0))
     yield "Running", f"{_count(len(period.active), 'job')}" + (f", about {whole(estimates)}" if estimates else "")
     for day, model in _stopping(period.models, times.end)[:_SHOWN]:
-        yield "Stops soon", f"{model.id} ({model.org}) on {spoken_day(day)}"
+        yield "Shutdown soon", f"{model.id} ({model.org}) on {spoken_day(day)}"
 
 
 def _failures(ended: Iterable[Tracked]) -> dict[FailureClass, list[Tracked]]:

@@ -123,7 +123,7 @@ def _budget_message(budget: Budget, counted: Sum, threshold: Decimal, span: Span
     return Message(
         type=subject.type_of(EventType.BUDGET),
         at=now,
-        title=f"Budget {budget.name} is at {part:,} % ({amounts})",
+        title=f"Budget {budget.name} is at {part:,}% ({amounts})",
         severity=Severity.BAD if threshold >= 1 else Severity.WARNING,
         subject=subject,
         event_type=EventType.BUDGET,
@@ -134,7 +134,7 @@ def _budget_message(budget: Budget, counted: Sum, threshold: Decimal, span: Span
 
 def _budget_facts(budget: Budget, counted: Sum, threshold: Decimal, span: Span) -> Iterator[tuple[str, str]]:
     yield "Period", span.id
-    yield "Threshold", f"{(threshold * 100).normalize():,f} %"
+    yield "Threshold", f"{(threshold * 100).normalize():,f}%"
     yield "Finished jobs", whole(counted.computed)
     yield "Active jobs", f"about {whole(counted.estimated)}" if counted.estimated else "none"
     if budget.include_usage:
@@ -198,12 +198,12 @@ def _shutdown_messages(
 
 def _shutdown_message(org: OrgRef, retirement: Retirement, models: list[TunedModel], now: datetime) -> Message:
     which = "A fine-tuned model" if len(models) == 1 else f"{len(models):,} fine-tuned models"
-    stop = "stops" if len(models) == 1 else "stop"
+    verb = "shuts" if len(models) == 1 else "shut"
     subject = shutdown_subject(org.org, retirement.day)
     return Message(
         type=subject.type_of(EventType.SHUTDOWN),
         at=now,
-        title=f"{which} of {org.org} {stop} on {spoken_day(retirement.day)}, {_left(retirement.days_left)}",
+        title=f"{which} of {org.org} {verb} down on {spoken_day(retirement.day)}, {_left(retirement.days_left)}",
         severity=Severity.BAD if retirement.days_left <= _NEAR else Severity.WARNING,
         subject=subject,
         event_type=EventType.SHUTDOWN,

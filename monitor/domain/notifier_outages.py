@@ -1,4 +1,4 @@
-"""News of a notifier that accepts nothing for a while, and that it does again: told by the others."""
+"""News of a notifier that is down, and that it is up again. The other notifiers deliver it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from monitor.domain.routing import Match, Rule, address, route
 
 _EVENTS: Final = (EventType.NOTIFIER_UP, EventType.NOTIFIER_DOWN)  # by the number of the news: odd is down
 _LOOK_AT: Final = (
-    "Look at its address, its credential and its server, and try it: finetune-monitor notify test {name}. What waits "
-    "goes out by itself once it works."
+    "Check its address, credentials and server, and test it with: finetune-monitor notify test {name}. Pending "
+    "notifications go out by themselves once it works."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifierBacklog:
-    """What waits for one notifier, by the clock of the store."""
+    """What is pending for one notifier, by the clock of the store."""
 
     name: str
     at: datetime
@@ -109,7 +109,9 @@ def _message(backlog: NotifierBacklog, subject: Subject, event: EventType, since
     return Message(
         type=subject.type_of(event),
         at=backlog.at,
-        title=f"Notifications to {name} go out again" if up else f"Notifications to {name} are not getting through",
+        title=f"Notifications to {name} are getting through again"
+        if up
+        else f"Notifications to {name} are not getting through",
         severity=Severity.GOOD if up else Severity.BAD,
         subject=subject,
         event_type=event,

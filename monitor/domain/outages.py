@@ -26,13 +26,13 @@ _WHY: Final = {
 _HINTS: Final = {
     Reason.AUTH: "Give the organisation a working key: a key file is read again at the next poll.",
     Reason.NOT_ELIGIBLE: (
-        "Ask the provider to open fine-tuning to this organisation, or take it out of the configuration."
+        "Ask the provider to enable fine-tuning for this organisation, or remove it from the configuration."
     ),
     Reason.RATE_LIMITED: (
-        "Something else uses up the limit of this key: give the monitor a key of its own, or let it poll less often."
+        "Something else uses up the limit of this key: give the monitor a key of its own, or poll less often."
     ),
 }
-_ELSE: Final = "Look at the provider's status page. The monitor goes on trying, and announces what it has missed."
+_ELSE: Final = "Check the provider's status page. The monitor keeps trying, and announces what it has missed."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

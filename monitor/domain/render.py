@@ -35,28 +35,28 @@ _VERB: Final = {
     EventType.GONE: "is gone from the provider",
 }
 _VALIDATING: Final = (
-    "Look at the job at the provider: its training file is being checked. A large file takes long. A job that "
-    "nothing happens to can be cancelled and created again."
+    "Its training file is still being validated, which takes long for a large one. Look at the job at the provider; "
+    "if nothing happens, cancel it and create it again."
 )
 _GONE: Final = (
-    "It was deleted at the provider, or the key is of another project now. It counts for nothing until it is seen "
-    "again."
+    "It was deleted at the provider, or the key now belongs to another project. Until it is seen again, it is left "
+    "out of all counts and sums."
 )
 _ADVICE: Final = {
     StallReason.QUEUED: (
-        "Look at the provider's status page, and at how many jobs of this organisation are running: beyond the "
-        "provider's limit, jobs wait for each other."
+        "Check the provider's status page, and how many jobs of this organisation are running: jobs beyond the "
+        "provider's limit wait for each other."
     ),
     StallReason.SILENT: (
-        "Look at the job's events at the provider and at the provider's status page. If other jobs with this model "
-        "make progress, only this job hangs."
+        "Check the job's events at the provider, and the provider's status page. If other jobs with this model make "
+        "progress, only this one hangs."
     ),
     StallReason.NO_STEP: (
-        "Look at the last events of the job: an evaluation or a checkpoint that never ends holds up all steps. If "
-        "other jobs with this model make no progress either, the cause is at the provider."
+        "Check the job's latest events: an evaluation or a checkpoint that never ends holds up every step. If other "
+        "jobs with this model make no progress either, the cause is at the provider."
     ),
     StallReason.SLIPPING: (
-        "Look at the time between steps. If other jobs with this model have slowed down too, the cause is at the "
+        "Check the time between steps. If other jobs with this model have slowed down too, the cause is at the "
         "provider; otherwise it is a long evaluation or many checkpoints."
     ),
 }
@@ -266,19 +266,19 @@ def stall_facts(tracked: Tracked, stall: Stall, at: datetime) -> Iterator[tuple[
     yield "Stalled since", f"{clock_time(stall.since, at)}, for {span(max(at - stall.since, timedelta(0)))}"
     match stall.reason:
         case StallReason.QUEUED:
-            yield "Why", "it waits longer than usual"
+            yield "Why", "it has been queued for longer than usual"
         case StallReason.SILENT:
             yield "Why", "no sign of life"
         case StallReason.NO_STEP:
-            of = f" of {latest.steps:,}" if latest.steps else ""
-            yield "Why", f"step {latest.step:,}{of} does not advance" if latest.step is not None else "no progress"
+            total = f" of {latest.steps:,}" if latest.steps else ""
+            yield "Why", f"stuck at step {latest.step:,}{total}" if latest.step is not None else "no progress"
         case StallReason.SLIPPING:
-            promised = f": it was {clock_time(stall.promised, at)}" if stall.promised is not None else ""
-            yield "Why", f"its expected finish slips{promised}"
+            promised = f" (first: {clock_time(stall.promised, at)})" if stall.promised is not None else ""
+            yield "Why", f"its expected finish keeps moving back{promised}"
     if stall.reason is StallReason.QUEUED and usual.queue is not None:
-        yield "Usual", f"19 of 20 of the last {usual.queued} jobs with this model waited {span(usual.queue)} at most"
+        yield "Usual", f"95% of the last {usual.queued} jobs with this model waited {span(usual.queue)} at most"
     elif usual.run is not None:
-        yield "Usual", f"the last {usual.ran} jobs with this model ran {span(usual.run)} (median)"
+        yield "Usual", f"the last {usual.ran} jobs with this model ran for {span(usual.run)} (median)"
 
 
 def _hint(tracked: Tracked, event: EventType) -> str | None:

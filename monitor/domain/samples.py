@@ -23,7 +23,8 @@ from monitor.domain.stall import Stall, StallReason, Usual
 from monitor.domain.verdict import Verdict, VerdictKind
 
 NOW: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
-_URL: Final = "https://monitor.example.com"
+URL: Final = "https://monitor.example.com"
+"""The web interface that samples link to unless another is given."""
 _ORG: Final = OrgRef(org="research", provider="openai", labels={"team": "search"})
 STATUS: Final = {
     EventType.STARTED: Status.RUNNING,
@@ -62,18 +63,19 @@ _BARE: Final = Job(
 )
 
 
-def samples(event: EventType) -> Iterator[Message]:
+def samples(event: EventType, *, monitor_url: str = URL) -> Iterator[Message]:
     """Messages of an event type as they would be sent: one with all possible facts, one with as few as possible."""
+    labelling = Labelling(labels=_ORG.labels, monitor_url=monitor_url)
     if event is EventType.PROGRESS:
-        yield render_card(JOB, Labelling(labels=_ORG.labels, monitor_url=_URL), NOW)
+        yield render_card(JOB, labelling, NOW)
         yield render_card(Tracked(job=_BARE, seq=3, since=NOW), Labelling(), NOW)
         return
     if event in OF_JOBS:
-        yield render(*moment_of(event, JOB), event, Labelling(labels=_ORG.labels, monitor_url=_URL))
+        yield render(*moment_of(event, JOB), event, labelling)
         yield render(*moment_of(event, Tracked(job=_BARE, seq=3, since=NOW)), event, Labelling())
         return
     rule = Rule(on=frozenset({event}), notify=("sample",))
-    for news in _notices(event, rule):
+    for news in _notices(event, rule, monitor_url):
         yield from (delivery.message for delivery in news.deliveries)
 
 
@@ -88,11 +90,13 @@ def moment_of(event: EventType, tracked: Tracked) -> tuple[Transition, Tracked]:
     if event is EventType.STALLED and tracked is JOB:
         then = replace(then, stalled=True, stall=_STALL)
     kind = _KINDS.get(event, TransitionKind.MOVED)
-    before = None if event is EventType.APPEARED else Status.RUNNING
+    before = _BEFORE.get(event, Status.RUNNING)
     transition = Transition(org=job.org, job=job.id, seq=then.seq, at=NOW, kind=kind, before=before, after=job.status)
     return transition, then
 
 
+_BEFORE: Final = {EventType.APPEARED: None, EventType.STARTED: Status.QUEUED, EventType.RESUMED: Status.PAUSED}
+"""The status before an event, where the job was not running."""
 _KINDS: Final = {EventType(kind.value): kind for kind in TransitionKind if kind.value in set(EventType)}
 """The kinds of transitions whose event type has the same name."""
 _STALL: Final = Stall(
@@ -107,21 +111,21 @@ _VERDICT: Final = Verdict(
 )
 
 
-def _notices(event: EventType, rule: Rule) -> Iterator[News]:
+def _notices(event: EventType, rule: Rule, page: str) -> Iterator[News]:
     match event:
         case EventType.BUDGET:
             budget = Budget(name="sample", amount=Decimal(500), period=Period.MONTH)
             to = {"sample": Recipient(event=event, rule=rule)}
             counted, span = Sum(computed=Decimal(430)), period_of(Period.MONTH, NOW)
-            news = budget_news(budget, counted, span, recipients=to, notified={}, now=NOW, page=_URL)
+            news = budget_news(budget, counted, span, recipients=to, notified={}, now=NOW, page=page)
             yield from () if news is None else (news,)
         case EventType.SHUTDOWN:
             day = (NOW + timedelta(days=7)).date()
             ids = ("ft:gpt-4o-mini-2024-07-18:org::a", "ft:gpt-4o-mini-2024-07-18:org::b")
             models = [TunedModel(org="research", id=id_, base="gpt-4o-mini-2024-07-18", shutdown=day) for id_ in ids]
-            yield from shutdown_news(_ORG, models, rules=(rule,), notified=(), now=NOW, page=_URL)
+            yield from shutdown_news(_ORG, models, rules=(rule,), notified=(), now=NOW, page=page)
         case EventType.NOTIFIER_DOWN | EventType.NOTIFIER_UP:
-            yield from _notifier_outages(event, rule)
+            yield from _notifier_outages(event, rule, page)
         case _:
             up = event is EventType.ORG_UP
             trouble = Trouble(reason=Reason.AUTH, text="401: the key is refused")
@@ -129,15 +133,15 @@ def _notices(event: EventType, rule: Rule) -> Iterator[News]:
             key, hour_ago = f"{outage_subject('research').key}/1", moment(NOW - timedelta(hours=1))
             full = replace(health, up_since=NOW, ended={Status.SUCCEEDED: 2, Status.FAILED: 1})
             for seen, last in ((full, hour_ago), (replace(health, trouble=None, last_success=None), None)):
-                news = outage_news(seen, (rule,), {key: last} if up else {}, NOW, page=_URL)
+                news = outage_news(seen, (rule,), {key: last} if up else {}, NOW, page=page)
                 yield from () if news is None else (news,)
 
 
-def _notifier_outages(event: EventType, rule: Rule) -> Iterator[News]:
+def _notifier_outages(event: EventType, rule: Rule, page: str) -> Iterator[News]:
     hour_ago, up = NOW - timedelta(hours=1), event is EventType.NOTIFIER_UP
     notified = {f"{notifier_subject('ops').key}/1": hour_ago.isoformat()} if up else {}
     bare = NotifierBacklog(name="ops", at=NOW, waiting=1, failing_since=hour_ago, last_delivered=NOW if up else None)
     full = replace(bare, waiting=12, reason="unauthorized", answer="403 invalid_token")
     for backlog in (full if up else replace(full, last_delivered=NOW - timedelta(hours=2)), bare):
-        news = notifier_news(backlog, (rule,), notified, policy=OutagePolicy(monitor_url=_URL), now=NOW)
+        news = notifier_news(backlog, (rule,), notified, policy=OutagePolicy(monitor_url=page), now=NOW)
         yield from () if news is None else (news,)

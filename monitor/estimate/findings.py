@@ -118,7 +118,8 @@ class Findings:
     def refusal(self) -> str | None:
         """Why the provider would reject the file as a whole, although it is readable; None where it would not."""
         if self.examples < self.rules.fewest:
-            return f"the file has {self.examples:,} example(s), but must have at least {self.rules.fewest:,}"
+            counted = "1 example" if self.examples == 1 else f"{self.examples:,} examples"
+            return f"the file has {counted}, but must have at least {self.rules.fewest:,}"
         if self.rules.most is not None and self.examples > self.rules.most:
             return f"the file has {self.examples:,} examples, but may have at most {self.rules.most:,}"
         return None
@@ -195,5 +196,5 @@ def _wrong_format(seen: Format, rows: tuple[Rules, ...]) -> str | None:
     formats = list(dict.fromkeys(rules.format for rules in rows))
     if seen in formats:
         return None
-    wanted = f"the file is in the {seen} format, where {' or '.join(formats)} is expected"
+    wanted = f"the file is in the {seen} format, where the {' or '.join(formats)} format is expected"
     return f"{wanted}; convert it: {TO_CHAT}" if seen is Format.COMPLETION and Format.CHAT in formats else wanted

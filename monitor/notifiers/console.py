@@ -17,7 +17,7 @@ from monitor.domain.news import Message, Severity
 from monitor.domain.text import clean, line
 from monitor.notifiers.base import Attempt, FailureKind, Receipt, SendError
 from monitor.notifiers.settings import ChannelSettings, Connections
-from monitor.notifiers.text import safe_link
+from monitor.notifiers.text import labelled_once, safe_link
 
 _STYLE: Final = {
     Severity.GOOD: ("✔", "32"),
@@ -128,7 +128,7 @@ def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = 
     rows += [(label, link) for label, link in zip(_LINKS, links, strict=True) if link is not None]
     rows += [("Note", "may be a repeat")] if attempt.repeated else []
     margin = max((len(label) for label, _ in rows), default=0)
-    for label, text in rows:
+    for label, text in labelled_once(rows):
         lines += _row(label, text, margin=margin, width=width, colour=colour)
     return "\n".join(lines) + "\n\n"
 

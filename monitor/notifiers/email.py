@@ -26,7 +26,7 @@ from monitor.domain.text import line
 from monitor.notifiers.address import objection
 from monitor.notifiers.base import EVIDENCE, Attempt, FailureKind, Receipt, SendError
 from monitor.notifiers.settings import ChannelSettings, Connections
-from monitor.notifiers.text import Shown, show
+from monitor.notifiers.text import Shown, labelled_once, show
 from monitor.secret import Redactor, Secret
 
 _PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
@@ -193,7 +193,7 @@ class EmailNotifier:
         """A connection to the first address that answers, none of them one that is refused."""
         port = self.settings.port or _PORTS[self.settings.tls]
         found = await anyio.getaddrinfo(self.settings.host, port, type=socket.SOCK_STREAM)
-        failed: OSError = OSError("the host name has no address")
+        failed: OSError = OSError("the host name does not resolve")
         for family, kind, protocol, _, address in found:
             plain = self.settings.tls == "none"
             problem = objection(str(address[0]), plain=plain, public_only=self.public_only)
@@ -272,7 +272,7 @@ def compose(message: Message, attempt: Attempt, *, sender: str, to: tuple[str, .
 def _html(shown: Shown) -> str:
     title = escape(shown.title)
     head = f'<a href="{escape(shown.link)}">{title}</a>' if shown.link is not None else title
-    rows = (*shown.facts, *shown.rows)
+    rows = labelled_once((*shown.facts, *shown.rows))
     cells = "".join(
         f'<tr><td style="{_LABELS}">{escape(label)}</td><td><bdi>{escape(value)}</bdi></td></tr>'
         for label, value in rows

@@ -42,7 +42,7 @@ from monitor.secret import Redactor, Secret
 
 USER_AGENT: Final = f"finetune-monitor/{__version__}"
 _PATIENCE: Final = 50
-NO_EDITS: Final = "it keeps no cards: what was posted there cannot be edited"
+NO_EDITS: Final = "it has no cards: its messages cannot be edited"
 
 # The connector gets addresses, not URLs: this carries the scheme of the request that is being connected.
 _PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
@@ -260,7 +260,7 @@ def _unanswered(error: Exception, *, sent: bool) -> SendError:
     if isinstance(error, aiohttp.ClientSSLError):
         return SendError(FailureKind.TRANSIENT, "tls", f"TLS failed: {type(error).__name__}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return SendError(FailureKind.TRANSIENT, "unreachable", "the host name has no address")
+        return SendError(FailureKind.TRANSIENT, "unreachable", "the host name does not resolve")
     code = (refused.errno if refused is not None else None) or 0  # asyncio's own words repeat the address
     text = os.strerror(code).lower() if code in errno.errorcode else type(error).__name__
     return SendError(FailureKind.TRANSIENT, "unreachable", f"cannot connect: {text}"[:200])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -86,6 +86,14 @@ def show(message: Message, attempt: Attempt) -> Shown:
         id=id_,
         note=REPEAT if attempt.repeated else "",
     )
+
+
+def labelled_once(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The rows of a table, with an empty label where the row above has the same."""
+    above = ""
+    for label, value in rows:
+        yield "" if label == above else label, value
+        above = label
 
 
 def units(text: str) -> int:

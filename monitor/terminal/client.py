@@ -21,7 +21,7 @@ import click
 import msgspec
 
 from monitor.domain.text import line
-from monitor.terminal.access import Access, BadServer, Server, server
+from monitor.terminal.access import URL, Access, BadServer, Server, server
 from monitor.terminal.answers import Answer, Page, Single
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ Json = dict[str, Any]
 _LARGEST: Final = 32 << 20
 _PAGE: Final = 500  # the largest page of the API
 _PATIENCE: Final = 120.0  # seconds for a POST: enqueueing ten thousand deliveries takes a while
+NOBODY_LISTENS: Final = f"Is the daemon running? --server or {URL} names another address."
 _REFUSALS: Final = frozenset({400, 401, 403, 404, 421})
 
 
@@ -39,6 +40,14 @@ class AskError(click.ClickException):
     """The daemon did not answer, or not as expected; a retry may succeed. The text is safe to show."""
 
     exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def format_message(self) -> str:
+        """The text, and what to do about it where that is known."""
+        return f"{self.message}. {self.hint}" if self.hint else self.message
 
 
 class Refused(AskError):
@@ -140,7 +149,8 @@ class Daemon:
         except http.client.HTTPException:
             raise self._error("the answer is not HTTP") from None
         except OSError as error:
-            raise self._error((error.strerror or type(error).__name__).lower()) from None
+            hint = NOBODY_LISTENS if isinstance(error, ConnectionRefusedError) else ""
+            raise self._error((error.strerror or type(error).__name__).lower(), hint=hint) from None
         except UnicodeError:
             raise self._error("the server's host name is not valid") from None
 
@@ -174,8 +184,8 @@ class Daemon:
         kind = Refused if status in _REFUSALS else AskError
         return self._error(text or f"HTTP {status}", kind)
 
-    def _error(self, text: str, kind: type[AskError] = AskError) -> AskError:
-        return kind(f"{self.server.address}: {text}")
+    def _error(self, text: str, kind: type[AskError] = AskError, *, hint: str = "") -> AskError:
+        return kind(f"{self.server.address}: {text}", hint)
 
 
 def connect(access: Access, environ: Mapping[str, str], *, timeout: float = 10.0) -> Daemon:

@@ -23,7 +23,7 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
 
 
 _limit_option = click.option(
-    "--limit", type=click.IntRange(0), default=50, show_default=True, help="The largest number of items; 0 for all."
+    "--limit", type=click.IntRange(0), default=50, show_default=True, help="Show at most this many; 0 for all."
 )
 
 
@@ -49,7 +49,7 @@ def jobs(options: Options, limit: int, **wanted: Any) -> None:
 @job_arguments
 @daemon_options
 def job(options: Options, org: str, job_id: str) -> None:
-    """Show one job: facts, error, loss curves, transitions, notifications."""
+    """Show a job: details, error, loss curves, notifications."""
     from monitor.terminal import job  # noqa: PLC0415 - see the module's first line
 
     job.show(options, org, job_id)
@@ -77,7 +77,7 @@ def orgs(options: Options) -> None:
 @click.command()
 @daemon_options
 def budgets(options: Options) -> None:
-    """List the budgets and what was spent of them."""
+    """List the budgets, and how much of them is spent."""
     from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
 
     listings.budgets(options)
@@ -88,7 +88,7 @@ def budgets(options: Options) -> None:
 @_limit_option
 @daemon_options
 def models(options: Options, org: str | None, limit: int) -> None:
-    """List the fine-tuned models with their shutdown dates, the earliest first."""
+    """List the fine-tuned models by shutdown date, the earliest first."""
     from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
 
     listings.models(options, org, limit or None)
@@ -99,7 +99,10 @@ def models(options: Options, org: str | None, limit: int) -> None:
 @click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True, help="How far back.")
 @daemon_options
 def costs(options: Options, org: str | None, days: int) -> None:
-    """List daily costs: computed from prices, and billed where the provider publishes them."""
+    """List the costs of each day, computed and billed.
+
+    Computed costs come from prices, billed ones from the provider, where it publishes its bill.
+    """
     from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
 
     listings.costs(options, org, days)
@@ -108,9 +111,10 @@ def costs(options: Options, org: str | None, days: int) -> None:
 @click.command()
 @daemon_options
 def reload(options: Options) -> None:
-    """Make the daemon reload its configuration. Needs server.enable_lifecycle there; SIGHUP always works.
+    """Make the daemon reload its configuration.
 
-    Exit 0 reloaded, 1 the configuration has problems and nothing was changed, 2 no answer.
+    Needs server.enable_lifecycle in its configuration; SIGHUP always works. Exit 0 reloaded, 1 the configuration has
+    problems and nothing was changed, 2 no answer.
     """
     from monitor.terminal import listings  # noqa: PLC0415 - see the module's first line
 
@@ -139,7 +143,10 @@ def notify_test(name: str, file: Path) -> None:
 @config_option
 @daemon_options
 def notify_explain(options: Options, org: str, job_id: str, file: Path) -> None:
-    """Show which routes of the configuration match a job, why others do not, and who is notified of what."""
+    """Show which routes match a job, and who is notified of what.
+
+    The routes are those of the configuration file. Of one that does not match, the reason is given.
+    """
     from monitor import config  # noqa: PLC0415 - see the module's first line
     from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
 
@@ -156,21 +163,22 @@ def notify_explain(options: Options, org: str, job_id: str, file: Path) -> None:
     show_default=True,
     help="The event to render.",
 )
-@click.option("--job", nargs=2, metavar="ORG JOB", help="A job of the daemon; by default an example.")
+@click.option("--job", nargs=2, metavar="ORG JOB", help="A job that the daemon knows; by default an example.")
 @click.option(
     "--together",
     type=click.IntRange(1, 50),
     default=1,
-    help="How many of them in one message, as `group_wait` combines them.",
+    help="How many to combine in one message, as `group_wait` does.",
 )
 @config_option
 @daemon_options
 def notify_render(
     options: Options, name: str, event: str, job: tuple[str, str] | None, together: int, file: Path
 ) -> None:
-    """Print what the notifier NAME would send for an event, by the configuration's routes. Sends nothing.
+    """Print what the notifier NAME would send for an event.
 
-    Standard error says how it would be sent: in the thread of a card, held back, combined with others, by a template.
+    The routes are those of the configuration file. Nothing is sent. Standard error says how it would be sent: in the
+    thread of a card, held back, combined with others, by a template.
     """
     from monitor import config  # noqa: PLC0415 - see the module's first line
     from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
@@ -186,10 +194,11 @@ def notify_render(
 @click.option("--dry-run", is_flag=True, help="Only list what would be sent.")
 @daemon_options
 def notify_replay(options: Options, since: str, notifier: str | None, dry_run: bool) -> None:
-    """Replay the transitions since then by the daemon's current routes. Needs server.enable_lifecycle there.
+    """Send stored transitions again, by the daemon's current routes.
 
     Deliveries that were sent or are dead letters are sent again with the same key and content; pending ones are left
-    alone. Routes and notifiers that were added since receive theirs for the first time.
+    alone. Routes and notifiers that were added since receive theirs for the first time. Needs server.enable_lifecycle
+    in the daemon's configuration.
     """
     from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
 
@@ -197,10 +206,13 @@ def notify_replay(options: Options, since: str, notifier: str | None, dry_run: b
 
 
 @notify.command("dead")
-@click.option("--requeue", is_flag=True, help="Requeue them all; needs server.enable_lifecycle at the daemon.")
+@click.option("--requeue", is_flag=True, help="Requeue them all; needs server.enable_lifecycle of the daemon.")
 @daemon_options
 def notify_dead(options: Options, requeue: bool) -> None:
-    """List the dead letters, newest first: notifications that are not retried any more."""
+    """List the dead letters, newest first.
+
+    A dead letter is a notification that is not retried any more.
+    """
     from monitor.terminal import notifications  # noqa: PLC0415 - see the module's first line
 
     notifications.dead(options, requeue=requeue)

@@ -42,7 +42,7 @@ _STALLS: Final = {
     "queued": "queued longer than usual",
     "silent": "no sign of life",
     "no_step": "no step",
-    "slipping": "its end slips",
+    "slipping": "its expected finish keeps moving back",
 }
 _STATES: Final = {"sent": GOOD, "pending": BUSY, "dead": BAD}
 _TRANSITIONS: Final = (

@@ -51,6 +51,17 @@ _REPLAYED: Final = (
 )
 
 
+_CONSEQUENCES: Final = {
+    FailureKind.RATE: "a notification would be sent when the receiver allows it",
+    FailureKind.TRANSIENT: "a notification would be retried",
+    FailureKind.AMBIGUOUS: "a notification would be sent once more, marked as a possible repeat",
+    FailureKind.TARGET: "the notifier would be suspended, and its notifications kept",
+    FailureKind.MESSAGE: "a notification would become a dead letter",
+    FailureKind.CARD: "a card would be posted anew",
+    FailureKind.CRASH: "a notification would be retried a few times",
+}
+"""What the daemon does with a notification for which an attempt fails like this."""
+_UNROUTED: Final = "no route sends this there; if one did, it would look like this"
 _SAMPLE_CARD: Final = Card(place="C0SAMPLE", reference="1700000000.000001")
 
 
@@ -66,23 +77,23 @@ def test(settings: Settings, name: str) -> bool:
         anyio.run(_send, settings, name, SystemClock().now())
     except SendError as error:
         answer = f": {inert(error.answer, 300)}" if error.answer else ""
-        click.echo(f"{name}: not accepted ({error.kind}: {error.reason}): {error}{answer}", err=True)
+        click.echo(f"{name}: not accepted: {error}{answer} ({_CONSEQUENCES[error.kind]})", err=True)
         return False
     click.echo(f"{name}: accepted")
     return True
 
 
 def explain(options: Options, settings: Settings, org: str, job_id: str) -> None:
-    """Print which of the configuration's routes match a job of the daemon, and who is notified of which event."""
+    """Print which routes of the configuration match a job of the daemon, and who is notified of which event."""
     found, _ = connect(options.access, environ()).get(job_path(org, job_id), JobDetails)
-    labels = {one.name: one.labels for one in settings.organizations}.get(org, {})
+    labels = {configured.name: configured.labels for configured in settings.organizations}.get(org, {})
     now = SystemClock().now()
-    of = Explanation(settings=settings, tracked=_tracked(found, now), labels=labels, now=now)
+    explanation = Explanation(settings=settings, tracked=_tracked(found, now), labels=labels, now=now)
     if options.as_json:
-        click.echo(json.dumps(of.view))
+        click.echo(json.dumps(explanation.view))
         return
     out = console(ascii_only=options.ascii)
-    for text in of.lines:
+    for text in explanation.lines:
         out.print(text, soft_wrap=True)
 
 
@@ -122,7 +133,8 @@ def render(options: Options, settings: Settings, request: RenderRequest) -> None
     if request.together > 1:
         message = _together(message, request)
     try:
-        click.echo(anyio.run(_preview, settings, request.name, message, now, event is EventType.PROGRESS))
+        text = anyio.run(_preview, settings, request.name, message, now, event is EventType.PROGRESS)
+        click.echo(text.rstrip("\n"))
     except SendError as error:
         raise click.ClickException(f"{request.name}: {error}") from None
 
@@ -159,8 +171,8 @@ def replay(options: Options, *, since: str, notifier: str | None, dry_run: bool)
     if more := replayed.again + replayed.new - len(replayed.deliveries):
         out.print(f"and {more:,} more")
     out.print(
-        f"{'Would be queued' if dry_run else 'Queued'} again: {replayed.again:,}, for the first time: "
-        f"{replayed.new:,}. Already pending: {replayed.waiting:,}."
+        f"{'Would be sent' if dry_run else 'Queued'}: {replayed.again:,} again, {replayed.new:,} for the first time; "
+        f"{replayed.waiting:,} are pending anyway."
     )
 
 
@@ -228,7 +240,7 @@ def _notifier(settings: Settings, name: str, session: aiohttp.ClientSession) -> 
     wanted = next((one for one in settings.notifiers if one.name == name), None)
     if wanted is None:
         known = ", ".join(one.name for one in settings.notifiers) or "none"
-        raise NoSuchNotifier(f"{inert(name)}: no such notifier; known are: {known}")
+        raise NoSuchNotifier(f"no notifier is named {inert(name)}; the configuration has: {known}")
     timeout, public_only = settings.delivery.timeout.total_seconds(), settings.outbound.public_only
     return notifiers.build(wanted, session=session, redactor=Redactor(), timeout=timeout, public_only=public_only)
 
@@ -250,7 +262,7 @@ def _rendered(
         return render_card(tracked, labelling, now, template), []
     recipient = routed.get(to, Recipient(event=event, rule=_bare(settings, name, event)))
     message = build_delivery(transition, of, to=to, recipient=recipient, labelling=labelling).message
-    return message, explained.manners(to, recipient) if to in routed else ["no route brings this event there"]
+    return message, explained.manners(to, recipient) if to in routed else [_UNROUTED]
 
 
 def _labelling(settings: Settings, org: str) -> Labelling:
@@ -260,7 +272,7 @@ def _labelling(settings: Settings, org: str) -> Labelling:
 
 def _example(settings: Settings, name: str, event: EventType) -> Message:
     """The message of an event that is not about a job, from an example."""
-    message = next(samples(event))
+    message = next(samples(event, monitor_url=settings.server.url))
     rule = _bare(settings, name, event)
     return address(message.subject, 3, name, Recipient(event=event, rule=rule), message).message
 

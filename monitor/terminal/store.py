@@ -18,7 +18,10 @@ T = TypeVar("T")
 @config_option
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 def backup(file: Path, target: Path) -> None:
-    """Write a consistent copy of the SQLite database to FILE, also while the daemon runs. Exit 0 if done, else 1."""
+    """Write a consistent copy of the SQLite database to FILE.
+
+    The daemon may run meanwhile. Exit 0 if done, else 1.
+    """
     from monitor.store import maintenance  # noqa: PLC0415 - imported here so that --help is fast
 
     size = _or_fail(lambda: maintenance.backup(_url(file), target))
@@ -34,14 +37,16 @@ def store() -> None:
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 def copy(source: str, target: str) -> None:
-    """Copy a whole database to another, empty one: sqlite:///FILE or postgresql://USER@HOST/DATABASE.
+    """Copy a whole database to another, empty one.
 
-    The daemon must not run meanwhile. A daemon that continues with the copy repeats no notification. Exit 0 if done,
-    else 1.
+    FROM and TO are sqlite:///FILE or postgresql://USER@HOST/DATABASE. The daemon must not run meanwhile. A daemon that
+    continues with the copy repeats no notification. Exit 0 if done, else 1.
     """
     from monitor.store import maintenance  # noqa: PLC0415 - as above
 
-    _show(_or_fail(lambda: maintenance.copy(source, target)))
+    counts = _or_fail(lambda: maintenance.copy(source, target))
+    _show(counts)
+    click.echo(f"Copied and compared: {sum(counts.values()):,} rows.", err=True)
 
 
 @store.command()
@@ -54,7 +59,9 @@ def check(file: Path) -> None:
     _show(counts)
     for line in damaged:
         click.echo(f"Error: {line}", err=True)
-    sys.exit(1 if damaged else 0)
+    if damaged:
+        sys.exit(1)
+    click.echo(f"Intact: {sum(counts.values()):,} rows, all of which can be read.", err=True)
 
 
 def accept(url: str) -> None:

@@ -21,7 +21,10 @@ _url_option = click.option(
 
 @click.group()
 def webhooks() -> None:
-    """Manage the provider's webhooks, which the daemon receives at /webhooks/ORG."""
+    """Manage the webhooks by which a provider reports ends of jobs.
+
+    The daemon receives them at /webhooks/ORG.
+    """
 
 
 @webhooks.command("list")
@@ -31,8 +34,11 @@ def list_(file: Path, org: str) -> None:
     """List the endpoints: id, URL, event types. Exit 1 if the provider refuses, 2 if it cannot be asked."""
     from monitor.app import endpoints  # noqa: PLC0415 - imported here so that --help is fast
 
-    for each in _or_fail(file, lambda settings: endpoints.listed(settings, org)):
+    found = _or_fail(file, lambda settings: endpoints.listed(settings, org))
+    for each in found:
         click.echo(f"{each.id}  {each.url}  {','.join(each.event_types)}")
+    if not found:
+        click.echo(f"{org} has no webhook endpoints. `webhooks register` creates one.", err=True)
 
 
 @webhooks.command()
@@ -40,9 +46,9 @@ def list_(file: Path, org: str) -> None:
 @_org_option
 @_url_option
 def register(file: Path, org: str, url: str | None) -> None:
-    """Register URL for the ends of jobs and print the signing secret, which the provider shows only once.
+    """Register URL for the ends of jobs, and print its secret.
 
-    Exit 1 if the provider refuses, 2 if it cannot be asked.
+    The provider shows the signing secret only once. Exit 1 if the provider refuses, 2 if it cannot be asked.
     """
     from monitor.app import endpoints  # noqa: PLC0415 - as above
 
@@ -54,9 +60,9 @@ def register(file: Path, org: str, url: str | None) -> None:
 @_org_option
 @_url_option
 def rotate(file: Path, org: str, url: str | None) -> None:
-    """Get a new signing secret for URL and print it. The old secret stays valid for 24 hours.
+    """Get a new signing secret for URL, and print it.
 
-    Exit 1 if the provider refuses, 2 if it cannot be asked.
+    The old secret stays valid for 24 hours. Exit 1 if the provider refuses, 2 if it cannot be asked.
     """
     from monitor.app import endpoints  # noqa: PLC0415 - as above
 

@@ -1,22 +1,18 @@
-"""Watches the deployments of one organisation's tuned models, whose hosting costs by the hour."""
+"""Watches the deployments of one organisation's fine-tuned models, whose hosting is charged by the hour."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from monitor.clock import Clock
-from monitor.domain.flow import Trouble
 from monitor.domain.hosting import observe
-from monitor.log import get_logger
-from monitor.providers.base import SourceError
 from monitor.source.deployments import DeploymentSource
 from monitor.store import CostStore, Leases
 from monitor.watchers.repeat import repeat
 from monitor.watchers.retries import ListRetries
-
-log = get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +26,19 @@ class HostingWatcher:
     clock: Clock
     jitter: Callable[[], float]
     interval: float = 600.0
-    """Seconds between two requests: what is deleted in between is charged up to the request before."""
-    _retries: ListRetries = field(default_factory=ListRetries)
+    """Seconds between two lists. A deployment that is deleted in between counts up to the earlier one."""
+    _retries: ListRetries = field(
+        default_factory=partial(ListRetries, failed="deployments.not_listed", recovered="deployments.listed_again")
+    )
 
     async def run(self, first: float = 0.0) -> None:
-        """Watch forever, starting `first` seconds from now."""
+        """List the deployments for ever, beginning in `first` seconds."""
         await repeat(self._step, self.clock, first=first, org=self.org, watcher="hosting")
 
     async def read_once(self, now: datetime) -> None:
-        """List the deployments and extend their hosting up to now; nothing when another replica holds the lease.
+        """List the deployments and extend their hosting up to now, unless another replica holds the lease.
 
-        Raises SourceError when the list was not read whole, StoreError when it was not stored.
+        Raises SourceError if the list could not be read completely, and StoreError if it could not be stored.
         """
         if not await self.leases.take(self.org):
             return
@@ -49,14 +47,5 @@ class HostingWatcher:
         await self.costs.record_hosting(tuple(observe(self.org, known, found, now)))
 
     async def _step(self) -> float:
-        trouble: Trouble | None = None
-        try:
-            await self.read_once(self.clock.now())
-        except SourceError as error:
-            trouble = error.trouble
-            if self._retries.failed():
-                log.warning("deployments.not_listed", org=self.org, reason=trouble.reason, error=trouble.text)
-        else:
-            if failures := self._retries.worked():
-                log.info("deployments.listed_again", org=self.org, failures=failures)
-        return self._retries.delay(self.interval, trouble, self.jitter())
+        read = partial(self.read_once, self.clock.now())
+        return await self._retries.attempt(read, org=self.org, interval=self.interval, jitter=self.jitter)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from monitor.clock import Clock
-from monitor.domain.flow import Trouble
 from monitor.domain.notices import shutdown_news
 from monitor.domain.pricing import Prices
 from monitor.domain.retirement import inventory, with_shutdown_dates
 from monitor.domain.routing import OrgRef, Rule
 from monitor.log import get_logger
-from monitor.providers.base import AuthFailed, NotFound, SourceError
+from monitor.providers.base import AuthFailed, NotFound
 from monitor.source import Source
 from monitor.source.models import listed_models
 from monitor.store import CostStore, Leases, Outbox
@@ -30,7 +30,12 @@ _OFTEN: Final = 3600.0  # seconds between two checks for shutdowns: days pass, a
 class _Memory:
     """The state between two steps."""
 
-    retries: ListRetries = field(default_factory=ListRetries)
+    # A key that may not list models, or a missing list, is not retried early: models are also known from jobs.
+    retries: ListRetries = field(
+        default_factory=partial(
+            ListRetries, failed="models.not_listed", recovered="models.listed_again", lasting=(AuthFailed, NotFound)
+        )
+    )
     due: float = 0.0
     """When to read the list again, in monotonic seconds."""
 
@@ -90,25 +95,5 @@ class ModelWatcher:
 
     async def _list(self) -> float:
         """Read the list. Returns the seconds until it is to be read again. Raises StoreError."""
-        trouble: Trouble | None = None
-        try:
-            await self.list_once()
-        except (AuthFailed, NotFound) as error:
-            # The key may not list models, or there is no list. This will not change soon, so that it is not retried
-            # early; models are also known from jobs.
-            self._failed(error)
-        except SourceError as error:
-            self._failed(error)
-            trouble = error.trouble
-        else:
-            self._succeeded()
-        return self._memory.retries.delay(self.interval, trouble, self.jitter())
-
-    def _succeeded(self) -> None:
-        if failures := self._memory.retries.worked():
-            log.info("models.listed_again", org=self.org.org, failures=failures)
-
-    def _failed(self, error: SourceError) -> None:
-        if self._memory.retries.failed():
-            trouble = error.trouble
-            log.warning("models.not_listed", org=self.org.org, reason=trouble.reason, error=trouble.text)
+        retries, org = self._memory.retries, self.org.org
+        return await retries.attempt(self.list_once, org=org, interval=self.interval, jitter=self.jitter)

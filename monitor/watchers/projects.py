@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from monitor.clock import Clock
-from monitor.domain.flow import Trouble
 from monitor.log import get_logger
-from monitor.providers.base import SourceError
-from monitor.source.projects import Projects, ProjectSource
+from monitor.source.projects import ProjectSource
 from monitor.watchers.repeat import repeat
 from monitor.watchers.retries import ListRetries
 
@@ -18,7 +17,9 @@ log = get_logger()
 
 @dataclass(slots=True)
 class _Memory:
-    retries: ListRetries = field(default_factory=ListRetries)
+    retries: ListRetries = field(
+        default_factory=partial(ListRetries, failed="projects.not_listed", recovered="projects.listed_again")
+    )
     unwatched: dict[str, str] = field(default_factory=dict)
     """Names of the reported projects by id."""
     unsure: frozenset[str] = frozenset()
@@ -42,27 +43,17 @@ class ProjectWatcher:
         await repeat(self._step, self.clock, first=first, org=self.org, watcher="projects")
 
     async def _step(self) -> float:
-        memory, trouble = self._memory, None
-        try:
-            self._report(await self.projects.find())
-        except SourceError as error:
-            trouble = self._failed(error)
-        else:
-            memory.retries.worked()
-        return memory.retries.delay(self.interval, trouble, self.jitter())
+        retries = self._memory.retries
+        return await retries.attempt(self._read, org=self.org, interval=self.interval, jitter=self.jitter)
 
-    def _failed(self, error: SourceError) -> Trouble:
-        if self._memory.retries.failed():
-            log.warning("projects.not_listed", org=self.org, reason=error.trouble.reason, error=error.trouble.text)
-        return error.trouble
-
-    def _report(self, found: Projects) -> None:
-        """Log what has changed since the last read."""
-        memory, unwatched = self._memory, {project.id: project.name for project in found.unwatched}
+    async def _read(self) -> None:
+        """Read the list, and log what has changed since it was last read. Raises SourceError."""
+        projects, memory = await self.projects.find(), self._memory
+        unwatched = {project.id: project.name for project in projects.unwatched}
         for id_ in unwatched.keys() - memory.unwatched.keys():
             log.warning("project.not_watched", org=self.org, project=id_, name=unwatched[id_])
         for id_ in memory.unwatched.keys() - unwatched.keys():
             log.info("project.watched", org=self.org, project=id_, name=memory.unwatched[id_])
-        for org in frozenset(found.unsure) - memory.unsure:
-            log.warning("project.not_known", org=org, hint="name its `project`: its answers do not")
-        memory.unwatched, memory.unsure = unwatched, frozenset(found.unsure)
+        for org in frozenset(projects.unsure) - memory.unsure:
+            log.warning("project.not_known", org=org, hint="set its `project`: the provider's answers do not name it")
+        memory.unwatched, memory.unsure = unwatched, frozenset(projects.unsure)

@@ -17,7 +17,7 @@ from monitor.web.guard import Handler, refusal
 
 _OWN_SITES: Final = ("same-origin", "none")
 _FLAGS: Final = ("true", "false")
-_OFF: Final = "server.enable_lifecycle is not set"
+LIFECYCLE_OFF: Final = "this needs server.enable_lifecycle: true in the daemon's configuration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def changing(allowed: AdminActions | None, change: Change, *, otherwise: str = "
 
     async def answer(request: web.Request) -> web.Response:
         if allowed is None:
-            return refusal(request.path, 403, f"{_OFF}{otherwise}")
+            return refusal(request.path, 403, f"{LIFECYCLE_OFF}{otherwise}")
         if _from_another_site(request):
             return refusal(request.path, 403, "pages of other sites may not do this")
         return await change(allowed, request)

@@ -30,7 +30,8 @@ pytestmark = pytest.mark.fault("G24", "F03")
         pytest.param("api_key: sk-0\n    api_key_file: good", "give either api_key or api_key_file", id="both ways"),
         pytest.param("api_key: 12345678", "api_key: should be text; put it in quotes", id="a number"),
         pytest.param("labels: {}", "api_key: is required (api_key or api_key_file)", id="no way"),
-        pytest.param("api_key_file: absent", "api_key_file: the file does not exist", id="no file"),
+        pytest.param("api_key_file: absent", "api_key_file: there is no such file in /", id="no file"),
+        pytest.param("api_key_file: a/b", "api_key_file: there is no such file or folder", id="no folder"),
         pytest.param("api_key_file: .", "api_key_file: the secret's file is not a plain file", id="a folder"),
         pytest.param("api_key_file: ''", "api_key_file: the secret's file is not a plain file", id="no file name"),
         pytest.param('api_key_file: "a\\0b"', "api_key_file: the name of the file is invalid", id="a NUL in its name"),
@@ -101,6 +102,6 @@ def test_each_of_several_secret_files_is_looked_at_in_the_folder_of_the_configur
     good = folder.secret("good", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     hook = "{name: ops, type: webhook, url: 'https://ops.example.com/hook', secret_file: [good, %s]}"
     folder.write(f"{ORGANIZATION}routes: [{{notify: ops}}]\nnotifiers:\n  - {hook % 'absent'}")
-    assert folder.problems() == ["4:89 notifiers.0.secret_file.1: the file does not exist"]
+    assert folder.problems() == [f"4:89 notifiers.0.secret_file.1: there is no such file in {folder.path}"]
     folder.write(f"{ORGANIZATION}routes: [{{notify: ops}}]\nnotifiers:\n  - {hook % 'good'}")
     assert folder.load().notifiers[0].model_dump()["secret_file"] == (good, good)

@@ -111,13 +111,13 @@ def test_this_is_an_example(example: dict[str, Any], form: Format) -> None:
         pytest.param(
             {"prompt": "a", "completion": "b"},
             Format.CHAT,
-            "is in the completion format, where chat is",
+            "is in the completion format, where the chat format is",
             id="mixed formats",
         ),
         pytest.param(
             chat(QUESTION, ANSWER),
             Format.PREFERENCE,
-            "is in the chat format, where preference is",
+            "is in the chat format, where the preference format is",
             id="a chat among pairs",
         ),
         pytest.param(chat(), Format.CHAT, '"messages" is an empty list', id="no message"),

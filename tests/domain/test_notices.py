@@ -83,7 +83,7 @@ def test_what_became_known_after_a_period_has_ended_is_notified_for_a_day() -> N
     found = budget_news(BUDGET, counted, before, recipients=OPS, notified={}, now=first)
     assert found is not None
     assert found.id == "budget:search/2026-11/1000"
-    assert found.deliveries[0].message.title == "Budget search is at 102 % ($510 of $500 in 2026-11)"
+    assert found.deliveries[0].message.title == "Budget search is at 102% ($510 of $500 in 2026-11)"
 
 
 def test_a_clock_set_back_and_forth_tells_nothing_twice() -> None:
@@ -150,10 +150,10 @@ def test_a_budget_s_message_has_the_three_sums_apart() -> None:
         "budget",
         Severity.WARNING,
     )
-    assert message.title == "Budget search is at 82 % ($410 of $500 this month)"
+    assert message.title == "Budget search is at 82% ($410 of $500 this month)"
     assert message.facts == (
         ("Period", "2026-11"),
-        ("Threshold", "80 %"),
+        ("Threshold", "80%"),
         ("Finished jobs", "$300.25"),
         ("Active jobs", "about $99.75"),
         ("Model usage", "$10"),
@@ -183,10 +183,10 @@ def test_a_budget_s_message_has_the_three_sums_apart() -> None:
 @pytest.mark.parametrize(
     ("amount", "spent", "period", "title"),
     [
-        pytest.param("500", "499.999", "month", "at 99 % ($500 of $500 this month)", id="nearly all is not all"),
-        pytest.param("1500", "12345.6", "day", "at 823 % ($12,345.60 of $1,500 today)", id="far over"),
-        pytest.param("0.002", "0.001", "week", "at 50 % ($0.001 of $0.002 this week)", id="parts of a cent"),
-        pytest.param("1e9", "1e9", "total", "at 100 % ($1,000,000,000 of $1,000,000,000 in all)", id="all there is"),
+        pytest.param("500", "499.999", "month", "at 99% ($500 of $500 this month)", id="nearly all is not all"),
+        pytest.param("1500", "12345.6", "day", "at 823% ($12,345.60 of $1,500 today)", id="far over"),
+        pytest.param("0.002", "0.001", "week", "at 50% ($0.001 of $0.002 this week)", id="parts of a cent"),
+        pytest.param("1e9", "1e9", "total", "at 100% ($1,000,000,000 of $1,000,000,000 in all)", id="all there is"),
     ],
 )
 def test_amounts_are_said_as_people_say_them(amount: str, spent: str, period: str, title: str) -> None:
@@ -243,7 +243,7 @@ def test_a_day_is_told_in_one_message_with_all_its_models() -> None:
         "shutdown",
         Severity.WARNING,
     )
-    assert message.title == "12 fine-tuned models of research stop on 14 January 2027, in 52 days"
+    assert message.title == "12 fine-tuned models of research shut down on 14 January 2027, in 52 days"
     assert [value for label, value in message.facts if label == "Model"] == [model.id for model in models(12)]
     assert json.loads(message.data) == {
         "org": "research",
@@ -296,7 +296,7 @@ def test_of_more_models_than_a_message_holds_receivers_get_the_number() -> None:
 def test_the_nearer_the_worse(left: int, title: str, severity: Severity) -> None:
     [notice] = ends(models(1), left)
     message = notice.deliveries[0].message
-    assert message.title == f"A fine-tuned model of research stops on 14 January 2027, {title}"
+    assert message.title == f"A fine-tuned model of research shuts down on 14 January 2027, {title}"
     assert message.severity is severity
 
 

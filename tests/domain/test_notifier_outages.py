@@ -135,7 +135,7 @@ def test_the_words_of_an_outage_and_of_its_end() -> None:
     assert told is not None
     up = told.deliveries[0].message
     assert (up.type, up.event_type, up.severity) == ("finetune.notifier.up", "notifier_up", Severity.GOOD)
-    assert (up.title, up.error, up.hint) == ("Notifications to ops go out again", None, None)
+    assert (up.title, up.error, up.hint) == ("Notifications to ops are getting through again", None, None)
     assert dict(up.facts)["Down for"].startswith("19m")
     assert dict(up.facts)["Still waiting"] == "none"
     assert json.loads(up.data)["notifier"]["reason"] is None

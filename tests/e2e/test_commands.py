@@ -95,7 +95,7 @@ routes: [{{notify: [hook, gone]}}]
     ]  # fmt: skip
     assert lines[1] == "notifier hook: good (it answers; no message was sent)"
     assert lines[3] == "organisation good: good (its jobs can be listed)"
-    assert lines[4] == "projects of good: which project bad belongs to is not known: name its `project`"
+    assert lines[4] == "projects of good: it is not known to which project bad belongs: set its `project`"
     assert KEY not in out
     assert hook.bodies == []
 

@@ -70,11 +70,14 @@ async def test_an_end_is_told_again_with_the_same_id_and_the_same_content_once(t
         code, said = await here.notify("replay", "--since", "1h", "--dry-run")
         assert (code, said.splitlines()[-1]) == (
             0,
-            "Would be queued again: 1, for the first time: 0. Already pending: 0.",
+            "Would be sent: 1 again, 0 for the first time; 0 are pending anyway.",
         )
         assert len(hook.ids) == 1
         code, said = await here.notify("replay", "--since", "1h")
-        assert (code, said.splitlines()[-1]) == (0, "Queued again: 1, for the first time: 0. Already pending: 0.")
+        assert (code, said.splitlines()[-1]) == (
+            0,
+            "Queued: 1 again, 0 for the first time; 0 are pending anyway.",
+        )
         assert said.splitlines()[1].split() == [hook.ids[0], "yes", "tone", "succeeded"]
         await until(lambda: len(hook.ids) > 1)
         await here.settled("sent", 1)
@@ -138,5 +141,5 @@ async def test_without_the_setting_both_commands_are_refused(tmp_path: Path) -> 
         for command_ in (("replay", "--since", "1h"), ("dead", "--requeue")):
             assert await here.notify(*command_) == (
                 2,
-                f"Error: {here.daemon.url}: server.enable_lifecycle is not set\n",
+                f"Error: {here.daemon.url}: this needs server.enable_lifecycle: true in the daemon's configuration\n",
             )

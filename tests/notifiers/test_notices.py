@@ -48,9 +48,9 @@ def shown_in_slack(message: Message) -> str:
 
 def test_a_budget_in_the_terminal() -> None:
     assert card(budget(), attempt(), width=80) == (
-        "▲ Budget search is at 82 % ($410 of $500 this month)        2026-11-23 09:30:00Z\n"
+        "▲ Budget search is at 82% ($410 of $500 this month)         2026-11-23 09:30:00Z\n"
         "  Period         2026-11\n"
-        "  Threshold      80 %\n"
+        "  Threshold      80%\n"
         "  Finished jobs  $300\n"
         "  Active jobs    about $110\n"
         "\n"
@@ -60,11 +60,12 @@ def test_a_budget_in_the_terminal() -> None:
 def test_a_shutdown_in_the_terminal_is_told_to_its_last_word() -> None:
     lines = card(shutdown(12), attempt(), width=80).splitlines()
     assert lines[:3] == [
-        "▲ 12 fine-tuned models of research stop on 14 January       2026-11-23 09:30:00Z",
-        "  2027, in 52 days",
+        "▲ 12 fine-tuned models of research shut down on 14          2026-11-23 09:30:00Z",
+        "  January 2027, in 52 days",
         "  Base model  gpt-4o-mini-2024-07-18: 12 models",
     ]
-    assert sum(line.startswith("  Model") for line in lines) == 12
+    assert sum(line.startswith("  Model ") for line in lines) == 1, "a label is not repeated in each row"
+    assert sum("ft:" in line for line in lines) == 12
     assert all(len(line) <= 80 for line in lines)
 
 
@@ -76,7 +77,7 @@ def in_slack(message: Message) -> list[str]:
 
 def test_a_budget_in_slack_is_one_line_of_figures_and_leads_to_no_job() -> None:
     title, facts = in_slack(budget())
-    assert title == "*⚠️ Budget search is at 82 % ($410 of $500 this month)*"
+    assert title == "*⚠️ Budget search is at 82% ($410 of $500 this month)*"
     assert "*Finished jobs* $300 · *Active jobs* about $110" in facts
     assert "At the provider" not in shown_in_slack(budget())
 
@@ -84,7 +85,7 @@ def test_a_budget_in_slack_is_one_line_of_figures_and_leads_to_no_job() -> None:
 def test_a_shutdown_in_slack_lists_its_models_as_code() -> None:
     title, facts, models, hint = in_slack(shutdown(40))
     assert "Before that day, fine-tune a base model that remains" in hint
-    assert title.startswith("*⚠️ 40 fine-tuned models of research stop on 14 January 2027, in 52 days")
+    assert title.startswith("*⚠️ 40 fine-tuned models of research shut down on 14 January 2027, in 52 days")
     assert "*Base model* gpt-4o-mini-2024-07-18: 40 models" in facts
     listed = models.splitlines()
     assert listed[0].startswith("*Model* `ft:gpt-4o-mini-2024-07-18:acme:bbb")

@@ -130,20 +130,20 @@ def jobs() -> Iterator[Scene]:
     yield Scene(name="paused", message=_told(EventType.PAUSED, _tracked(_job(status=Status.PAUSED))))
     yield Scene(name="resumed", message=_told(EventType.RESUMED, running, before=Status.PAUSED))
     no_step = _stalled(StallReason.NO_STEP)
-    yield Scene(
-        name="stalled: its step does not advance", message=_told(EventType.STALLED, no_step, TransitionKind.STALLED)
-    )
+    yield Scene(name="stalled: no step", message=_told(EventType.STALLED, no_step, TransitionKind.STALLED))
     silent = _stalled(StallReason.SILENT)
     yield Scene(name="stalled: no sign of life", message=_told(EventType.STALLED, silent, TransitionKind.STALLED))
     slipping = _stalled(StallReason.SLIPPING, headway=Headway(finish=NOW + timedelta(hours=3)))
-    yield Scene(name="stalled: its end slips", message=_told(EventType.STALLED, slipping, TransitionKind.STALLED))
-    waiting = _stalled(StallReason.QUEUED, status=Status.QUEUED)
     yield Scene(
-        name="stalled: it waits for too long", message=_told(EventType.STALLED, waiting, TransitionKind.STALLED)
+        name="stalled: its expected finish keeps moving back",
+        message=_told(EventType.STALLED, slipping, TransitionKind.STALLED),
     )
+    waiting = _stalled(StallReason.QUEUED, status=Status.QUEUED)
+    yield Scene(name="stalled: queued for too long", message=_told(EventType.STALLED, waiting, TransitionKind.STALLED))
     checked = _stalled(StallReason.SILENT, status=Status.VALIDATING)
     yield Scene(
-        name="stalled: its file is being validated", message=_told(EventType.STALLED, checked, TransitionKind.STALLED)
+        name="stalled while its file is being validated",
+        message=_told(EventType.STALLED, checked, TransitionKind.STALLED),
     )
     yield Scene(name="moving", message=_told(EventType.MOVING, running, TransitionKind.MOVING))
     yield Scene(name="gone", message=_told(EventType.GONE, replace(running, missing=9), TransitionKind.GONE))
@@ -154,7 +154,7 @@ def ends() -> Iterator[Scene]:
     yield Scene(name="succeeded", message=_told(EventType.SUCCEEDED, _tracked(_ended(Status.SUCCEEDED))))
     last = Training(latest=Metrics(step=560, steps=560, train_loss=0.2104, valid_loss=0.9312))
     poor = _tracked(replace(_ended(Status.SUCCEEDED), training=last), verdict=VERDICT)
-    yield Scene(name="succeeded, and overfits", message=_told(EventType.SUCCEEDED, poor))
+    yield Scene(name="succeeded, but overfits", message=_told(EventType.SUCCEEDED, poor))
     error = JobError(
         code="server_error", message="The job failed due to an internal error.", failure=FailureClass.PROVIDER
     )
@@ -168,12 +168,10 @@ def ends() -> Iterator[Scene]:
     )
     invalid = _tracked(_ended(Status.FAILED, started_at=None, training=Training(), error=file))
     mentioned = replace(_told(EventType.FAILED, invalid, before=Status.VALIDATING), mention="<@U012AB3CD>")
-    yield Scene(
-        name="failed, with a mention, and the answer to an earlier attempt was lost", message=mentioned, repeated=True
-    )
+    yield Scene(name="failed, with a mention, after an earlier response was lost", message=mentioned, repeated=True)
     yield Scene(name="cancelled", message=_told(EventType.CANCELLED, _tracked(_ended(Status.CANCELLED))))
     corrected = _told(EventType.SUCCEEDED, _tracked(_ended(Status.SUCCEEDED)), TransitionKind.CORRECTED, Status.FAILED)
-    yield Scene(name="succeeded: an earlier end is corrected", message=corrected)
+    yield Scene(name="succeeded, as a correction", message=corrected)
     yield Scene(name="succeeded: a batch", message=_told(EventType.SUCCEEDED, _tracked(_batch(Status.SUCCEEDED))))
     template = MessageTemplate(
         name="short",
@@ -207,14 +205,14 @@ def _batch(status: Status) -> Job:
 def others() -> Iterator[Scene]:
     """What is of no single job."""
     budget = Budget(name="search", amount=Decimal(500), period=Period.MONTH)
-    for spent, name in ((410, "budget at 80 %"), (512, "budget used up")):
+    for spent, name in ((410, "budget at 80%"), (512, "budget used up")):
         counted = Sum(computed=Decimal(spent) - Decimal("32.50"), estimated=Decimal("32.50"), unknown_jobs=1)
         told = budget_news(
             budget, counted, period_of(budget.period, NOW), recipients=budget_recipients(budget, (ORG,), (RULE,)),
             notified={}, now=NOW, page=URL,
         )  # fmt: skip
         yield Scene(name=name, message=_only(told))
-    for days, name in ((30, "models that stop in 30 days"), (0, "models that stop today")):
+    for days, name in ((30, "shutdown in 30 days"), (0, "shutdown today")):
         for told in shutdown_news(ORG, _models(days), rules=(RULE,), notified=(), now=NOW, page=URL):
             yield Scene(name=name, message=_only(told))
     trouble = Trouble(reason=Reason.AUTH, text="401: Incorrect API key provided: sk-…4f2a.")
@@ -316,13 +314,13 @@ def many() -> Iterator[Scene]:
         )
         for number in range(1, 13)
     ]
-    yield Scene(name="twelve jobs that end together", message=_together(ended))
+    yield Scene(name="twelve jobs that ended together", message=_together(ended))
     trouble = Trouble(reason=Reason.UNAVAILABLE, text="503: upstream connect error")
     orgs = [OrgRef(org=name, provider="openai") for name in ("research", "growth", "legal", "search", "support", "lab")]
     down = OrgHealthChange(org=ORG, up=False, last_success=NOW - timedelta(minutes=16), trouble=trouble)
     downs = [_only(outage_news(replace(down, org=org), (RULE,), {}, NOW, page=URL)) for org in orgs]
-    yield Scene(name="one provider is down for six organisations", message=_together(downs))
-    yield Scene(name="what was held back in the night", message=_together([ended[0], ended[2], downs[0]]))
+    yield Scene(name="a provider is down for six organisations", message=_together(downs))
+    yield Scene(name="held back during the night", message=_together([ended[0], ended[2], downs[0]]))
 
 
 def _together(messages: list[Message]) -> Message:

@@ -67,7 +67,8 @@ class _Code:
     @property
     def about(self) -> str:
         """The page's first sentence."""
-        return f"Every message as `{self.name}` has it, made by `make messages` from the code."
+        setting = "format: cloudevents" if self.name == "cloudevents" else f"type: {self.name}"
+        return f"Every message of a notifier with `{setting}`. `make messages` generates this page from the code."
 
 
 _TITLES: Final = {

@@ -92,7 +92,7 @@ _COLUMNS: Final[Mapping[str, Callable[[Provider], str]]] = {
     "training files": lambda of: _mark(of.files is not None),
     "shutdown dates": lambda of: _mark(of.models is not None),
     "webhooks": _push,
-    "use, bill": lambda of: _mark(of.billing is not None),
+    "usage, bill": lambda of: _mark(of.billing is not None),
     "projects": lambda of: _mark(of.discovery is not None),
     "cost of a job": _cost,
     "`estimate`": lambda of: _mark(of.name in CHECKED),

@@ -16,7 +16,7 @@ import pytest
 from monitor.domain.model import Basis, Cost, EventKind, JobError, Metrics, Status
 from monitor.terminal.access import Access
 from monitor.terminal.answers import JobDetails
-from monitor.terminal.client import AskError, connect
+from monitor.terminal.client import NOBODY_LISTENS, AskError, connect
 from tests.builders import MINUTE, NOON, event, job, measured, tracked, trained
 from tests.faults.hostile_words import NASTY
 from tests.terminal.asked import answer, answering, asked
@@ -204,7 +204,10 @@ async def test_a_refused_connection_is_explained() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
     said = await asked(port, "jobs")
-    assert (said.exit_code, said.stderr) == (2, f"Error: http://127.0.0.1:{port}: connection refused\n")
+    assert (said.exit_code, said.stderr) == (
+        2,
+        f"Error: http://127.0.0.1:{port}: connection refused. {NOBODY_LISTENS}\n",
+    )
 
 
 async def test_unknown_values_of_a_newer_daemon_are_accepted() -> None:

@@ -187,7 +187,7 @@ async def test_a_disabled_reload_names_the_setting(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         said = await asked(here.port, "reload")
     assert (said.exit_code, said.stdout) == (2, "")
-    assert "server.enable_lifecycle is not set" in said.stderr
+    assert "needs server.enable_lifecycle" in said.stderr
 
 
 async def test_the_configuration_may_be_named_by_the_environment(tmp_path: Path) -> None:

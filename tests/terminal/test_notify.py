@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from monitor.domain.model import Basis, Cost, Status
+from monitor.web.admin import LIFECYCLE_OFF
 from tests.builders import job, tracked
 from tests.e2e.receivers import SIGNING, Inbox, webhook
 from tests.terminal.asked import answer, answering, asked
@@ -58,20 +59,21 @@ async def test_a_test_message_arrives_signed_and_is_not_stored(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [(401, "target: "), (500, "transient: "), (413, "message: ")], ids=["401", "500", "413"]
+    ("status", "consequence"), [(401, "suspended"), (500, "retried"), (413, "dead letter")], ids=["401", "500", "413"]
 )
-async def test_a_rejected_message_is_exit_code_1_with_the_reason(tmp_path: Path, status: int, told: str) -> None:
+async def test_a_rejected_message_is_exit_code_1_with_the_reason(tmp_path: Path, status: int, consequence: str) -> None:
     async with webhook(Inbox(answer=lambda body: web.Response(status=status, text="because"))) as hook:
         said = await asked(1, "notify", "test", "hook", "--config", config(tmp_path, hook.url))
     assert (said.exit_code, said.stdout) == (1, "")
-    assert said.stderr.startswith(f"hook: not accepted ({told}")
-    assert said.stderr.endswith(f"the receiver answered {status}: because\n")
+    answer, _, then = said.stderr.rpartition(" (")
+    assert answer == f"hook: not accepted: the receiver answered {status}: because"
+    assert consequence in then
     assert hook.url not in said.stderr
 
 
 async def test_an_unknown_notifier_is_exit_code_2_and_the_known_are_named(tmp_path: Path) -> None:
     said = await asked(1, "notify", "test", "pager", "--config", config(tmp_path, "http://127.0.0.1:1/"))
-    assert (said.exit_code, said.stderr) == (2, "Error: pager: no such notifier; known are: hook, out\n")
+    assert (said.exit_code, said.stderr) == (2, "Error: no notifier is named pager; the configuration has: hook, out\n")
 
 
 async def test_routes_are_explained_for_a_real_job(tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ async def test_the_message_of_a_notifier_is_printed_without_secrets(tmp_path: Pa
     assert {"channel", "ts", "blocks", "attachments"} <= set(card)
     assert "█████████░░░░░░░░░░░ 45%" in card["text"]
     none = await asked(1, "notify", "render", "out", "--event", "progress", "--config", str(file))
-    assert (none.exit_code, "keeps no cards" in none.stderr) == (1, True)
+    assert (none.exit_code, "has no cards" in none.stderr) == (1, True)
     pager = await asked(1, "notify", "render", "pager", "--event", "stalled", "--config", str(file))
     assert "has stalled" in json.loads(pager.stdout)["payload"]["summary"]
     assert "0123456789abcdef" not in pager.stdout
@@ -306,17 +308,20 @@ async def test_a_replay_is_listed_and_counted_and_a_dry_run_changes_nothing(tmp_
         ["research/ftjob-1/3@ops", "yes", "ftjob-1", "failed"],
         ["research/ftjob-1/3@chat", "no", "tone", "failed"],
     ]
-    assert dry.stdout.splitlines()[3:] == ["Would be queued again: 1, for the first time: 1. Already pending: 0."]
+    assert dry.stdout.splitlines()[3:] == ["Would be sent: 1 again, 1 for the first time; 0 are pending anyway."]
     (line,) = one.stdout.splitlines()
     assert [letter["key"] for letter in json.loads(line)["deliveries"]] == ["research/ftjob-1/3@ops"]
-    assert both.stdout.splitlines()[-1] == "Queued again: 0, for the first time: 1. Already pending: 1."
+    assert both.stdout.splitlines()[-1] == "Queued: 0 again, 1 for the first time; 1 are pending anyway."
     assert {dry.exit_code, one.exit_code, both.exit_code} == {0}
 
 
 async def test_a_replay_of_nothing_is_one_line(tmp_path: Path) -> None:
     async with site(tmp_path, changes=admin_actions) as here:
         said = await asked(here.port, "notify", "replay", "--since", "500ms")
-    assert (said.exit_code, said.stdout) == (0, "Queued again: 0, for the first time: 0. Already pending: 0.\n")
+    assert (said.exit_code, said.stdout) == (
+        0,
+        "Queued: 0 again, 0 for the first time; 0 are pending anyway.\n",
+    )
 
 
 @pytest.mark.parametrize("command", [("replay", "--since", "1h"), ("dead", "--requeue")], ids=["replay", "requeue"])
@@ -327,7 +332,7 @@ async def test_a_disabled_admin_api_names_the_setting(tmp_path: Path, command: t
         said = await asked(here.port, "notify", *command)
         assert await states(here) == {"research/ftjob-1/3@ops": "dead"}
     assert (said.exit_code, said.stdout) == (2, "")
-    assert said.stderr == f"Error: http://127.0.0.1:{here.port}: server.enable_lifecycle is not set\n"
+    assert said.stderr == f"Error: http://127.0.0.1:{here.port}: {LIFECYCLE_OFF}\n"
 
 
 @pytest.mark.parametrize(
@@ -356,7 +361,7 @@ async def test_unlisted_dead_letters_are_counted_and_control_characters_removed(
     assert [re.sub(" +", " ", line).rstrip() for line in said.stdout.splitlines()[1:]] == [
         "a/b/1@ops no x[2Jy",
         "and 1,299 more",
-        "Would be queued again: 1,000, for the first time: 300. Already pending: 2.",
+        "Would be sent: 1,000 again, 300 for the first time; 2 are pending anyway.",
     ]
 
 
@@ -442,6 +447,6 @@ async def test_a_card_and_a_group_are_rendered_as_they_would_be_sent(tmp_path: P
     assert "3 jobs" in json.loads(group.stdout)["text"]
     assert group.stderr == "bot: in the thread of its card; with others within 30s; template short\n"
     none = await asked(1, "notify", "render", "out", "--event", "failed", "--config", str(file))
-    assert none.stderr == "out: no route brings this event there\n"
+    assert none.stderr == "out: no route sends this there; if one did, it would look like this\n"
     both = await asked(1, "notify", "render", "bot", "--event", "progress", "--together", "3", "--config", str(file))
     assert (both.exit_code, "a card is about one job" in both.stderr) == (2, True)

@@ -219,7 +219,7 @@ async def test_the_message_is_sealed_when_it_is_decided(opening: Opening) -> Non
         await watcher(store).check_once(NOON)
         claimed = await store.outbox.claim("ops", owner="me", limit=5, lease=timedelta(minutes=1))
         [message] = [one.delivery.message for one in claimed]
-        assert message.title == "Budget search is at 82 % ($410 of $500 this month)"
+        assert message.title == "Budget search is at 82% ($410 of $500 this month)"
         assert json.loads(message.data)["budget"]["spent"] == "410.00"
 
 

@@ -148,6 +148,6 @@ async def test_a_digest_says_what_ended_failed_cost_runs_and_stops(tmp_path: Pat
         ("Failed: provider", "f-9 (research), f-7 (research), f-5 (research) and 1 more"),
         ("Cost", "$120.50, $107 in the period before"),
         ("Running", "1 job, about $40"),
-        ("Stops soon", "ft:m (research) on 20 December 2026"),
+        ("Shutdown soon", "ft:m (research) on 20 December 2026"),
     )
     assert json.loads(message.data)["cost_before"] == "107.00"

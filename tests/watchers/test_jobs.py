@@ -226,7 +226,7 @@ async def test_a_queue_longer_than_that_of_the_last_jobs_is_told_with_what_is_us
         change = await of.read(job)
         assert [one.kind for one in change.transitions] == [TransitionKind.STALLED]
         facts = dict(change.deliveries[0].message.facts)
-        assert facts["Usual"] == "19 of 20 of the last 20 jobs with this model waited 5m at most"
+        assert facts["Usual"] == "95% of the last 20 jobs with this model waited 5m at most"
 
 
 @pytest.mark.parametrize("reachable", [True, False], ids=["named", "not to be had"])

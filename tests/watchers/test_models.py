@@ -137,7 +137,8 @@ async def test_twelve_fine_tunes_in_three_organisations_are_three_notices_with_t
         listed = {one["org"]: sorted(model["id"] for model in one["models"]) for one in messages}
         mine = sorted([model.id for model in await of.store.costs.tuned_models([of.one.org.org])])
     assert [one["title"] for one in sorted(messages, key=lambda one: str(one["org"]))] == [
-        f"4 fine-tuned models of {org} stop on 14 January 2027, in 52 days" for org in ("research", "search", "support")
+        f"4 fine-tuned models of {org} shut down on 14 January 2027, in 52 days"
+        for org in ("research", "search", "support")
     ]
     assert all(len(models) == 4 for models in listed.values())
     assert listed["research"] == mine

@@ -15,7 +15,7 @@ from tests.web.site import Answer, Site, admin_actions, site
 
 RELOAD, REQUEUE, REPLAY = "/-/reload", "/-/requeue", "/-/replay?since=24h"
 FAILED = tracked(job(status=Status.FAILED, name="tone"), seq=3)
-CONTRACT = "server.enable_lifecycle is not set"
+CONTRACT = "this needs server.enable_lifecycle: true in the daemon's configuration"
 
 
 async def post(here: Site, path: str, **headers: str) -> Answer:

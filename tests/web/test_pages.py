@@ -133,7 +133,7 @@ async def test_the_page_says_how_many_organisations_the_timeline_omits(tmp_path:
         for name in names:
             await here.keep(tracked(job(org=name, created_at=NOON - MINUTE)))
         answer = Seen((await here.get("/")).text).text
-    assert "and 1 more organisation: choose one above to see its lane" in answer
+    assert "And 1 more organisation: choose one above to see its lane" in answer
 
 
 @pytest.mark.parametrize(("beyond", "end"), [(0, "x"), (1, "…")])
