@@ -33,6 +33,13 @@ _over = (
     .exists()
 )
 _OPEN: Final = sa.select(hint.c.org, hint.c.job).where(hint.c.settled == 0).limit(_MOST)
+_ORGS: Final = sa.select(hint.c.org).where(hint.c.settled == 0).distinct()
+_OPEN_OF: Final = (
+    sa.select(hint.c.org, hint.c.job)
+    .where(hint.c.settled == 0, hint.c.org == sa.bindparam("b_org", type_=sa.Text))
+    .order_by(hint.c.at.desc(), hint.c.id)
+    .limit(sa.bindparam("b_most", type_=sa.Integer))
+)
 _done = (hint.c.settled == 0) & (_over | (hint.c.at < _before))
 _DONE: Final = sa.select(sa.literal(1)).select_from(hint).where(_done).limit(1)
 _SETTLE: Final = sa.update(hint).where(_done).values(settled=1)
@@ -85,8 +92,13 @@ def _settle(connection: sa.Connection, before: int) -> None:
 
 
 def _open(connection: sa.Connection) -> Mapping[str, frozenset[str]]:
+    rows = connection.execute(_OPEN).all()
+    if len(rows) == _MOST:  # each organisation gets its share, so that the many hints of one hide no other's
+        orgs = connection.execute(_ORGS).scalars().all()
+        share = max(_MOST // len(orgs), 1)
+        rows = [row for org in orgs for row in connection.execute(_OPEN_OF, {"b_org": org, "b_most": share})]
     found: dict[str, set[str]] = defaultdict(set)
-    for org, job_id in connection.execute(_OPEN):
+    for org, job_id in rows:
         found[org].add(job_id)
     return {org: frozenset(jobs) for org, jobs in found.items()}
 

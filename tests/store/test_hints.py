@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 import anyio
 import pytest
@@ -55,6 +56,15 @@ async def test_a_job_that_is_seen_to_be_over_is_not_looked_for_any_more(opening:
         assert await store.hints.open(NOON) == {"research": {"ftjob-1"}}
         await store.jobs.commit(change(1, tracked=(ended(),)))
         assert await store.hints.open(NOON) == {}
+
+
+@pytest.mark.fault("G12")
+async def test_many_hints_of_one_organisation_hide_no_others(opening: Opening) -> None:
+    async with opening() as store:
+        await accepted(store, *(f"wh-{number}" for number in range(1100)), org="busy")
+        await store.hints.accept("busy", "wh-last", "ftjob-2", NOON + timedelta(seconds=1))
+        await store.hints.accept("quiet", "wh-1", "ftjob-1", NOON)
+        assert await store.hints.open(NOON) == {"busy": {"ftjob-1", "ftjob-2"}, "quiet": {"ftjob-1"}}
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
