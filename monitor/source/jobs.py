@@ -86,6 +86,8 @@ class _Memory:
     streams_after: float = 0.0
     """Monotonic seconds until which no stream is asked for."""
     revisits: Revisits = field(default_factory=Revisits)
+    readings: int = 0
+    """How often the lists were read and not found as they were before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,11 @@ class Source:
     def org(self) -> str:
         """The organisation, as the configuration names it."""
         return self.client.org
+
+    @property
+    def reading(self) -> int:
+        """The number of the last reading of the lists. An unchanged list has the number of the reading it equals."""
+        return self._memory.readings
 
     async def observe(
         self, known: Known, now: datetime, recheck: Collection[str] = (), *, settled: bool = False
@@ -231,6 +238,7 @@ class Source:
         return same
 
     async def _list(self, poll: Poll) -> None:
+        self._memory.readings += 1
         memories = self._memory.lists
         memories += (_ListMemory() for _ in self.provider.jobs[len(memories) :])
         reads = []

@@ -119,7 +119,7 @@ class JobWatcher:
             self.accounts.asked(self.source.org)
             return None
         recheck = self.state.recheck(known.jobs, began)
-        settled = not recheck and self.state.agreed == known.version
+        settled = not recheck and self.state.agreed == (known.version, self.source.reading)
         seen = None
         try:
             seen = await self.source.observe(known, now, recheck | self.state.doubted, settled=settled)
@@ -132,7 +132,7 @@ class JobWatcher:
         else:
             changes = await self.commit(replace(seen, settled_until=self.state.settled_until), began)
         if not (settled and seen.quiet):
-            self.state.agree(seen, changes, await self.store.known(self.source.org))
+            self.state.agree(seen, changes, await self.store.known(self.source.org), self.source.reading)
         return changes
 
     async def read_events_once(self, now: datetime, jobs: Sequence[str]) -> Sequence[Change] | None:

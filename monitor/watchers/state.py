@@ -57,8 +57,9 @@ class PollState:
     """When to read the event stream of a job next, by job id."""
     doubted: set[str] = field(default_factory=set)
     """Finalized jobs whose final status the provider contradicts."""
-    agreed: int | None = None
-    """The version of the known state that agrees with the lists as they were last read; None if it does not."""
+    agreed: tuple[int, int] | None = None
+    """The version of the known state, and the number of the reading of the lists that it agrees with; None if it agrees
+    with none. What was read and could not be stored leaves the version behind, and so agrees with no later reading."""
     elsewhere: dict[str, str] = field(default_factory=dict)
     """The organisation of the same account that a job belongs to, by id of a job that this key sees as well."""
     unstorable: set[str] = field(default_factory=set)
@@ -154,18 +155,21 @@ class PollState:
             self._gone[id_] = (monotonic + wait, wait)
         return due
 
-    def agree(self, seen: Observation, changes: Iterable[Change], known: Known) -> None:
-        """Note after a poll whether the known state agrees with the lists, so that an unchanged list can be skipped."""
+    def agree(self, seen: Observation, changes: Iterable[Change], known: Known, reading: int) -> None:
+        """Note after a poll whether the known state agrees with this reading of the lists, so that lists that are still
+        the same can be skipped.
+        """
         moved = any(change.transitions for change in changes)
         whole = seen.listed and seen.complete and seen.trouble is None and not known.first_sight and not moved
         odd = seen.missing or self.doubted or self.unstorable
         open_ = any(one.in_question or one.summary_only for _, one in standings(known.jobs))
-        self.agreed = known.version if whole and not odd and not open_ else None
+        self.agreed = (known.version, reading) if whole and not odd and not open_ else None
 
     def changed(self, known: Known, change: Change) -> None:
         """Note a committed change. The known state still agrees with the lists unless there was a transition."""
-        agrees = self.agreed == known.version and not change.transitions
-        self.agreed = known.version + 1 if agrees else None
+        version, reading = self.agreed or (None, 0)
+        agrees = version == known.version and not change.transitions
+        self.agreed = (known.version + 1, reading) if agrees else None
 
     def disputed(self, seen: Observation, known: Known) -> Iterator[str]:
         """The ids of finalized jobs that are listed with another status, or that are doubted since an earlier poll."""

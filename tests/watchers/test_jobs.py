@@ -24,7 +24,7 @@ from monitor.metrics.process import ProcessMetrics
 from monitor.secret import Secret
 from monitor.simulator import Simulation, organisations, serve
 from monitor.source import transport
-from monitor.store import Stores, opened
+from monitor.store import JobStore, Stores, StoreUnavailable, opened
 from monitor.watchers.jobs import JobWatcher
 from monitor.watchers.state import StartGate
 from tests.builders import event
@@ -281,6 +281,28 @@ async def test_an_unchanged_poll_writes_nothing(tmp_path: Path) -> None:
         assert changes is not None
         assert all(change.empty for change in changes)
         assert (await of.store.jobs.known("research")).version == version
+
+
+async def test_an_end_that_was_read_but_not_stored_is_stored_by_the_next_poll_though_the_list_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_store: JobStore, _change: Change) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    async with watched(tmp_path) as of:
+        shown = {"object": "fine_tuning.job", "id": "ftjob-1", "model": "gpt-4o-mini", "created_at": int(NOON) - 60}
+        answer = {"object": "list", "data": [shown], "has_more": False}
+        of.faults["jobs"] = lambda: web.json_response(answer)
+        await of.poll()
+        shown["status"] = "running"
+        for _ in range(3):  # the last one finds the list unchanged, and skips it
+            await of.poll()
+        shown["status"] = "succeeded"
+        with monkeypatch.context() as patch:
+            patch.setattr(JobStore, "commit", refuse)
+            with pytest.raises(StoreUnavailable):
+                await of.poll()
+        assert await of.poll() == [(TransitionKind.MOVED, Status.SUCCEEDED)]
 
 
 async def test_somebody_else_s_lease_is_respected(tmp_path: Path) -> None:
