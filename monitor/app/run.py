@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -10,7 +9,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from types import FrameType
-from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import anyio
@@ -33,9 +31,6 @@ from monitor.secret import Redactor
 from monitor.store import opened
 
 log = get_logger()
-
-_SWITCH: Final = 0.001  # seconds; with 5 ms, threads that decode large answers slow each read of a socket down
-_GARBAGE: Final = 5_000  # objects between two collections, where Python's 700 take a twentieth of a poll
 
 
 async def run(
@@ -65,9 +60,7 @@ async def run(
         bound = await stack.enter_async_context(web.serve(app, listen.host, listen.port, control.context))
         address = f"{control.scheme}://{Address(*bound)}"
         log.info("listening", address=address)
-        sys.setswitchinterval(_SWITCH)
-        gc.set_threshold(_GARBAGE)
-        gc.freeze()  # collections skip what is loaded now, so that they block the event loop for less time
+        memory.tune_interpreter()
         listening(address)
         tasks.start_soon(services.watchdog.run)
         tasks.start_soon(supervise, "listening", services.stores.listen, services.clock)

@@ -22,6 +22,7 @@ import anyio
 from anyio import to_thread
 from prometheus_client import generate_latest
 
+from monitor.app.memory import tune_interpreter
 from monitor.clock import SystemClock
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Metrics, Status, Training
@@ -125,4 +126,5 @@ if __name__ == "__main__":
     parser.add_argument("--series", type=int, default=100_000)
     parser.add_argument("--producers", type=int, default=500)
     given = parser.parse_args()
+    tune_interpreter()
     json.dump({"scrape": scrape(given.series), "commits": commits(given.producers)}, sys.stdout)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
+import math
+import socket
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from tests.faults.hostile import Hostile, served
 from tests.faults.machine import stopwatch
 
 INTERVAL = 0.3
+PATIENCE = 20.0  # seconds for an answer of `/-/healthy`
 SLACK = 1.0  # seconds beyond an interval that are tolerated
 
 
@@ -44,7 +47,7 @@ class WatchedDaemon:
     hook: Inbox
     told: list[Told] = field(default_factory=list)
     answers: list[float] = field(default_factory=list)
-    """The duration of each `/-/healthy`, in seconds."""
+    """The duration of each `/-/healthy`, in seconds; infinite where it said no or nothing."""
     rss: int = 0
     """The largest resident size of the process, in MB."""
 
@@ -131,12 +134,8 @@ async def watched(
         }  # fmt: skip
         async with running(folder, settings, environ=environ or {}) as daemon:
             found = WatchedDaemon(apis={api.name: api for api in apis}, daemon=daemon, hook=hook, told=told)
-            watching = asyncio.create_task(_watch(found))
-            try:
+            with _probing(found):
                 yield found
-            finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
     _proper(found)
 
 
@@ -163,30 +162,44 @@ def _proper(seen: WatchedDaemon) -> None:
     assert max(seen.answers, default=0.0) < 1.0, f"G20: /-/healthy took {max(seen.answers):.2f} s"
 
 
-async def _watch(seen: WatchedDaemon) -> None:
-    while True:
-        if not seen.daemon.process_ended:
-            assert seen.daemon.process is not None
-            took = stopwatch(seen.daemon.process.pid)
-            try:
-                assert await _healthy(seen.daemon.url), "not healthy"
-            except (OSError, EOFError):
-                pass  # it is being stopped or started
-            else:
-                seen.answers.append(took())
-            seen.rss = max(seen.rss, memory(seen.daemon))
-        await asyncio.sleep(0.05)
-
-
-async def _healthy(url: str) -> bool:
-    """GET /-/healthy on a new connection."""
-    place = urlsplit(url)
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+@contextmanager
+def _probing(seen: WatchedDaemon) -> Iterator[None]:
+    """Asks `/-/healthy` and reads the memory all the time, in a thread: a held loop of the tests counts for nothing."""
+    done = threading.Event()
+    thread = threading.Thread(target=_probe, args=(seen, done), daemon=True)
+    thread.start()
     try:
-        writer.write(f"GET /-/healthy HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\n\r\n".encode())
-        return b"200 OK" in await reader.readline()
+        yield
     finally:
-        writer.close()
+        done.set()
+        thread.join(PATIENCE + 5)
+
+
+def _probe(seen: WatchedDaemon, done: threading.Event) -> None:
+    while not done.wait(0.05):
+        process = seen.daemon.process
+        if process is None or seen.daemon.process_ended:
+            continue
+        took = stopwatch(process.pid)
+        try:
+            status = _healthy(seen.daemon.url)
+        except TimeoutError:
+            seen.answers.append(math.inf)
+            continue
+        except OSError:
+            continue  # it is being stopped or started
+        if status:
+            seen.answers.append(took() if b" 200 " in status else math.inf)
+        seen.rss = max(seen.rss, memory(seen.daemon))
+
+
+def _healthy(url: str) -> bytes:
+    """GET /-/healthy on a new connection. Returns the status line; empty if the connection was closed before."""
+    place = urlsplit(url)
+    with socket.create_connection((str(place.hostname), place.port or 80), PATIENCE) as connection:
+        connection.sendall(f"GET /-/healthy HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\n\r\n".encode())
+        with connection.makefile("rb") as answer:
+            return answer.readline()
 
 
 def memory(daemon: Daemon) -> int:
