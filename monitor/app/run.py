@@ -80,7 +80,7 @@ def _shown(program: Program, access_control: web.AccessControl) -> web.Web:
     def limits() -> web.ReaderLimits:
         metrics = program.settings.metrics
         return web.ReaderLimits(
-            job_retention=metrics.job_retention,
+            job_retention=min(metrics.job_retention, program.settings.store.retention),
             max_jobs=metrics.max_jobs,
             monitor_url=program.settings.server.url,
         )

@@ -120,7 +120,8 @@ _job = insert(job)
 _JOB: Final = _job.on_conflict_do_update(
     index_elements=["org", "id"],
     set_={
-        name: _job.excluded[name] for name in ("status", "model", "created_at", "ended_at", "finalized", "basis", "doc")
+        name: _job.excluded[name]
+        for name in ("status", "model", "created_at", "ended_at", "finalized", "basis", "doc", "version")
     },
 )
 _EVENT: Final = insert(event).on_conflict_do_nothing(index_elements=["org", "job", "id"])
@@ -347,7 +348,7 @@ def _write(connection: sa.Connection, changes: Sequence[Change], now: int) -> bo
     horizons = [{"b_org": one.org, "b_horizon": to_ms_up(one.horizon)} for one in changes if one.horizon is not None]
     _execute(connection, _ADVANCE, advanced)
     _execute(connection, _RAISE_HORIZON, horizons)
-    _execute(connection, _JOB, (_job_row(one) for change in changes for one in change.tracked))
+    _execute(connection, _JOB, (_job_row(one, change.based_on + 1) for change in changes for one in change.tracked))
     _execute(connection, _EVENT, (_event_row(one) for change in changes for one in change.events))
     _execute(connection, _TRANSITION, (_transition_row(one) for change in changes for one in change.transitions))
     enqueued = enqueue(connection, (one for change in changes for one in change.deliveries), now)
@@ -362,7 +363,7 @@ def _write(connection: sa.Connection, changes: Sequence[Change], now: int) -> bo
     return bool(enqueued)
 
 
-def _job_row(tracked: Tracked) -> Row:
+def _job_row(tracked: Tracked, version: int) -> Row:
     one = tracked.job
     ended_at = (one.finished_at or one.created_at or tracked.since) if one.status.final else tracked.since
     trained = one.status is Status.SUCCEEDED and one.kind is JobKind.FINE_TUNING
@@ -376,6 +377,7 @@ def _job_row(tracked: Tracked) -> Row:
         "finalized": int(tracked.finalized),
         "basis": tracked.cost.basis.value if tracked.cost is not None and trained else None,
         "doc": write_tracked(tracked),
+        "version": version,
     }
 
 

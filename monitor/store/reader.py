@@ -31,19 +31,16 @@ from monitor.store.documents import (
     transition_of,
 )
 from monitor.store.outbox import of_job
-from monitor.store.schema import CHUNK, PENDING, chunks, event, is_batch, job, outbox, transition, watch
+from monitor.store.schema import PENDING, chunks, event, is_batch, job, outbox, transition, watch
+from monitor.store.shown import ShownJobs
 from monitor.store.values import DeliverySummary, JobFile, ResultPage, outward_key
 
 T = TypeVar("T")
 
 # The concatenation makes SQLite use the index of ends: by organisation it would read all jobs of each.
 _of_orgs = job.c.org.concat("").in_(sa.bindparam("b_orgs", type_=sa.Text, expanding=True))
-_active = job.c.ended_at.is_(None)
 _ended = job.c.ended_at >= sa.bindparam("b_since", type_=sa.BigInteger)
 _most = sa.bindparam("b_most", type_=sa.Integer)
-_jobs = sa.select(job.c.org, job.c.id, job.c.doc).limit(_most)
-ACTIVE: Final = _jobs.where(_of_orgs, _active).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
-ENDED: Final = _jobs.where(_of_orgs, _ended).order_by(job.c.created_at.desc(), job.c.org, job.c.id)
 _status = job.c.status.concat("")  # for the same reason: the index of statuses has all jobs
 ENDED_SINCE: Final = (
     sa.select(_status, sa.func.count())
@@ -51,7 +48,6 @@ ENDED_SINCE: Final = (
     .group_by(_status)
     .order_by(sa.func.count().desc(), _status)
 )
-SHOWN: Final = sa.select(sa.func.count()).select_from(job).where(_of_orgs, _active | _ended)
 # A held delivery waits only from the end of its hold.
 _waits_since = sa.case((outbox.c.hold.is_(None), outbox.c.created_at), else_=outbox.c.due_at)
 _BACKLOGS: Final = (
@@ -98,10 +94,6 @@ _AT: Final = sa.select(event.c.pos, event.c.org, event.c.job, event.c.doc).where
     event.c.kind == EventKind.METRICS.value,
 )
 
-Decoded = dict[Place, tuple[int, Tracked]]
-"""Decoded jobs with the hashes of their documents. Jobs that have not changed since the last snapshot are not decoded
-again."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
@@ -109,7 +101,7 @@ class Reader:
 
     database: Database
     changes: Changes
-    _decoded: Decoded = field(default_factory=dict, init=False, repr=False)
+    _shown: list[ShownJobs] = field(default_factory=lambda: [ShownJobs()], init=False, repr=False)
     """The jobs of the last snapshot."""
 
     @property
@@ -122,9 +114,7 @@ class Reader:
     ) -> Snapshot:
         """A snapshot of these organisations. At most `max_jobs` jobs are in it."""
         since = now - job_retention
-        seen, decoded = await self.database.read(_snapshot, now, tuple(orgs), since, max_jobs, self._decoded.copy())
-        self._decoded.clear()
-        self._decoded.update(decoded)
+        seen, self._shown[0] = await self.database.read(_snapshot, now, tuple(orgs), since, max_jobs, self._shown[0])
         return seen
 
     async def watching(self, orgs: Sequence[str]) -> Mapping[str, WatchState]:
@@ -208,18 +198,16 @@ class Reader:
 
 
 def _snapshot(
-    connection: sa.Connection, now: datetime, orgs: Sequence[str], since: datetime, max_jobs: int, decoded: Decoded
-) -> tuple[Snapshot, Decoded]:
-    shown: Row = {"b_orgs": orgs, "b_since": to_ms(since)}
-    jobs = _shown(connection, shown, max_jobs, decoded)
-    total = connection.execute(SHOWN, shown).scalar_one()
+    connection: sa.Connection, now: datetime, orgs: Sequence[str], since: datetime, max_jobs: int, shown: ShownJobs
+) -> tuple[Snapshot, ShownJobs]:
+    shown = shown.refreshed(connection, orgs, to_ms(since), max_jobs)
     counted = totals.read(connection, orgs)
     today = now.astimezone(UTC)
     trained, used = costs.computed_since(connection, orgs, datetime(today.year, today.month, 1, tzinfo=UTC))
     seen = Snapshot(
         at=now,
-        jobs=tuple(tracked for _, tracked in jobs.values()),
-        dropped=total - len(jobs),
+        jobs=shown.tracked,
+        dropped=shown.dropped,
         counts={(org, Status(word)): number for (org, word), number in counted.jobs.items()},
         batches={(org, Status(word)): number for (org, word), number in counted.batches.items()},
         unpriced=counted.unpriced,
@@ -236,7 +224,7 @@ def _snapshot(
         ),
         watching=_watching(connection, orgs),
     )
-    return seen, jobs
+    return seen, shown
 
 
 def _by_day(shutdowns: Mapping[tuple[str, str], int]) -> dict[date, int]:
@@ -267,16 +255,6 @@ def _watch_state(row: Any) -> WatchState:
         last_success=maybe_moment(row.last_success),
         next_poll=maybe_moment(row.next_poll),
     )
-
-
-def _shown(connection: sa.Connection, shown: Row, max_jobs: int, decoded: Decoded) -> Decoded:
-    jobs: Decoded = {}
-    for query in (ACTIVE, ENDED):
-        wanted = {**shown, "b_most": max_jobs - len(jobs)}
-        for org, id_, doc in connection.execute(query, wanted, execution_options={"yield_per": CHUNK}):
-            before, digest = decoded.get((org, id_)), hash(doc)
-            jobs[org, id_] = before if before is not None and before[0] == digest else (digest, read_tracked(doc))
-    return jobs
 
 
 def _listing(

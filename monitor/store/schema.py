@@ -89,6 +89,7 @@ job = sa.Table(
     sa.Column("stub", sa.Integer, nullable=False, server_default="0"),  # past its retention, kept to stay known
     sa.Column("basis", sa.Text),  # the basis of the cost of a fine-tuning job that succeeded
     sa.Column("doc", sa.Text, nullable=False),  # Tracked
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="0"),  # of the organisation, when it was written
     sa.Index("job_listing", "created_at", "org", "id"),
     sa.Index("job_model", "org", "model", "created_at"),
     sa.Index("job_status", "org", "status", "created_at", "id"),
@@ -96,6 +97,7 @@ job = sa.Table(
     sa.Index("job_finalized", "org", "finalized", "id", "status"),  # covers the query for finished jobs at the start
     sa.Index("job_ended", "ended_at"),
     sa.Index("job_of_org", "org", "created_at", "id"),
+    sa.Index("job_version", "org", "version"),
 )
 
 # By the id, which is in every index. Without LIKE, which ignores case in SQLite.

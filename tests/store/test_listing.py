@@ -16,8 +16,9 @@ from sqlalchemy.dialects import sqlite
 from monitor.domain.flow import Tracked
 from monitor.domain.model import Status
 from monitor.store import BadCursor, Stores, opened
-from monitor.store.reader import ENDED, ENDED_SINCE, FINISHED, SHOWN
+from monitor.store.reader import ENDED_SINCE, FINISHED
 from monitor.store.schema import job as job_table
+from monitor.store.shown import ENDED, SHOWN
 from tests.builders import NOON, SECOND, event, job, tracked
 from tests.store.conftest import Opening
 from tests.store.samples import StillClock, change, delivery, ids, letters

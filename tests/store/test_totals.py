@@ -19,9 +19,10 @@ from monitor.domain.snapshot import MODELS
 from monitor.store import Stores
 from monitor.store.costs import ENDED_MODELS, ENDING_MODELS, UNENDING_MODELS
 from monitor.store.jobs import FINISHED
-from monitor.store.reader import ACTIVE, NEWEST_JOBS
+from monitor.store.reader import NEWEST_JOBS
 from monitor.store.schema import job as job_table
 from monitor.store.schema import tuned_model
+from monitor.store.shown import ACTIVE
 from monitor.store.totals import KEPT
 from tests.bench.history import seed
 from tests.builders import DAY, NOON, job, tracked

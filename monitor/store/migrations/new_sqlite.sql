@@ -28,7 +28,7 @@ CREATE TABLE job (
 	finalized INTEGER NOT NULL,
 	stub INTEGER DEFAULT '0' NOT NULL,
 	basis TEXT,
-	doc TEXT NOT NULL,
+	doc TEXT NOT NULL, version BIGINT DEFAULT '0' NOT NULL,
 	PRIMARY KEY (org, id)
 )
 
@@ -259,6 +259,8 @@ CREATE INDEX job_of_org ON job (org, created_at, id)
 
 CREATE INDEX job_status ON job (org, status, created_at, id)
 
+CREATE INDEX job_version ON job (org, version)
+
 CREATE INDEX notice_topic ON notice (topic)
 
 CREATE INDEX outbox_bundle ON outbox (bundle)
@@ -299,6 +301,6 @@ CREATE TRIGGER tuned_model_insert_counted AFTER INSERT ON tuned_model FOR EACH R
 
 CREATE TRIGGER tuned_model_update_counted AFTER UPDATE OF org, shutdown ON tuned_model FOR EACH ROW WHEN (coalesce(OLD.org, '') <> coalesce(NEW.org, '') OR coalesce(OLD.shutdown, '') <> coalesce(NEW.shutdown, '')) BEGIN INSERT INTO total (org, kind, name, number) SELECT OLD.org, 'shutdown', OLD.shutdown, -1 WHERE true AND OLD.shutdown IS NOT NULL ON CONFLICT (org, kind, name) DO UPDATE SET number = total.number + excluded.number; INSERT INTO total (org, kind, name, number) SELECT NEW.org, 'shutdown', NEW.shutdown, 1 WHERE true AND NEW.shutdown IS NOT NULL ON CONFLICT (org, kind, name) DO UPDATE SET number = total.number + excluded.number; END
 
-INSERT INTO alembic_version VALUES ('0014')
+INSERT INTO alembic_version VALUES ('0015')
 
 INSERT INTO progress VALUES (1, 0)
