@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import anyio
 import sqlalchemy as sa
 
 from monitor.domain.decide import evolve
@@ -175,9 +177,13 @@ class JobStore:
     changes: Changes
     _known: dict[str, tuple[int, Known]] = field(default_factory=dict, init=False, repr=False)
     """A cache of known states by organisation, each with the term of the lease during which it is valid."""
+    _committing: dict[str, anyio.Event] = field(default_factory=dict, init=False, repr=False)
+    """By organisation of which a change is being committed, what is set when that is done."""
 
     async def known(self, org: str) -> Known:
         """The known state of an organisation. It is cached while this replica holds the lease."""
+        while (committed := self._committing.get(org)) is not None:  # soon it is known without reading it
+            await committed.wait()
         term = self.leases.term(org)
         found = self._known.get(org)
         if found is not None and found[0] == term:
@@ -214,10 +220,11 @@ class JobStore:
             if state is not None:
                 await self.record(state)
             return
-        before = self._known.pop(change.org, None)  # outdated, even if the commit fails
-        await self.database.write_each(self._commit, (change, state))
-        if before is not None and before[0] == self.leases.term(change.org) and before[1].version == change.based_on:
-            self._remember(before[0], _evolved(before[1], change))
+        with self._outdated(change.org) as before:
+            await self.database.write_each(self._commit, (change, state))
+            current = before is not None and before[0] == self.leases.term(change.org)
+            if before is not None and current and before[1].version == change.based_on:
+                self._remember(before[0], _evolved(before[1], change))
         self.changes.jobs(change.tracked)
         self.changes.enqueued(len(change.deliveries))
 
@@ -240,6 +247,19 @@ class JobStore:
             self._known.clear()
         await self.database.compact()
         return total
+
+    @contextmanager
+    def _outdated(self, org: str) -> Iterator[tuple[int, Known] | None]:
+        """Forget the known state, even if the commit fails, and make whoever wants it wait for the commit. Yields what
+        was known.
+        """
+        committed = self._committing[org] = anyio.Event()
+        try:
+            yield self._known.pop(org, None)
+        finally:
+            if self._committing.get(org) is committed:
+                del self._committing[org]
+            committed.set()
 
     def _remember(self, term: int | None, known: Known) -> None:
         newest = self._known.get(known.org)

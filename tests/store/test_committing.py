@@ -276,3 +276,12 @@ async def test_an_event_is_stored_once_however_often_it_is_read(opening: Opening
         listed = (await store.reader.events("research", "ftjob-1")).items
     assert listed == (event("z", level="warn"), measured(1, train_loss=0.5), event("a"))
     assert listed[1].kind is EventKind.METRICS
+
+
+async def test_who_asks_during_a_commit_learns_what_it_makes_known(opening: Opening) -> None:
+    async with opening() as store, anyio.create_task_group() as tasks:
+        assert await store.jobs.leases.take("research")
+        assert (await store.jobs.known("research")).version == 0
+        tasks.start_soon(store.jobs.commit, change(tracked=(tracked(),)))
+        await anyio.lowlevel.checkpoint()
+        assert (await store.jobs.known("research")).version == 1
