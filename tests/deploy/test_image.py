@@ -117,7 +117,11 @@ def test_its_bill_of_materials_is_what_the_lock_says() -> None:
     bill = json.loads(made)
     assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", __version__)
     parts = {re.sub(r"[-_.]+", "-", part["name"].lower()): part["version"] for part in bill["components"]}
-    locked = dict(re.findall(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    locked = dict(
+        re.findall(
+            r"^([a-z0-9][a-z0-9._-]*)(?:\[[^]]*])?==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+        )
+    )
     assert parts.items() <= locked.items()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert {re.split(r"[<>=]", need)[0].replace(".", "-") for need in project["dependencies"]} <= parts.keys()
