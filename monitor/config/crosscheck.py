@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Final
@@ -21,6 +22,12 @@ _ON_CARDS: Final = {EventType.PROGRESS, EventType.STALLED, EventType.SUCCEEDED, 
 _PARTS: Final = ("title", "text", "body")  # the parts of a template
 _KEYS: Final = ("api_key", "access_key_id")  # settings that identify an account
 _NAMED: Final = ("organization", "project", "account", "region")  # settings that select a part of an account
+_RESOURCE: Final = re.compile(
+    r"https://(?P<name>[a-z0-9-]+)\.(?:openai|services\.ai|cognitiveservices)\.azure\.com\.?(?::443)?"
+    r"(?:/+api/+projects/+(?P<project>[^/?#]+))?(?:[/?#]|$)",
+    re.IGNORECASE,
+)
+"""The address of an Azure resource, or of a Foundry project in it. All three hosts are the same resource."""
 _PRIVATE: Final = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".svc", ".test", ".private")
 
 
@@ -203,16 +210,42 @@ def _unrouted_budgets(tree: Mapping[str, Any]) -> Iterator[Issue]:
 
 
 def _same_account(organizations: Sequence[Section]) -> Iterator[Issue]:
-    """Organisations with the same account, whose jobs would be counted and announced twice."""
-    first: dict[tuple[object, ...], Loc] = {}
+    """Organisations with the same account, whose jobs would be counted and announced twice.
+
+    That is the same key at the same address, or an address that names the same jobs, whatever the key is.
+    """
+    by_key: dict[tuple[object, ...], Loc] = {}
+    by_address: dict[tuple[object, ...], Loc] = {}
     for section in organizations:
         where = _account(section)
         keys = {key for name in _KEYS if name in section.model.model_fields for key in known_secrets(section, name)}
-        for key in sorted(keys):
-            earlier = first.setdefault((key, *where), section.loc)
-            if earlier != section.loc:
-                yield Issue(section.loc, f"has the same key, address and project as organizations.{earlier[1]}")
-                break
+        if (earlier := _earlier(by_key, section, [(key, *where) for key in sorted(keys)])) is not None:
+            yield Issue(section.loc, f"has the same key, address and project as organizations.{earlier[1]}")
+        elif (earlier := _earlier(by_address, section, _resources(section))) is not None:
+            yield Issue(section.loc, f"lists the same jobs as organizations.{earlier[1]}, whatever its key is")
+
+
+def _earlier(first: dict[tuple[object, ...], Loc], section: Section, found: Iterable[tuple[object, ...]]) -> Loc | None:
+    """The first section that had one of these; `first` learns them."""
+    earlier = [loc for one in found if (loc := first.setdefault(one, section.loc)) != section.loc]
+    return earlier[0] if earlier else None
+
+
+def _resources(section: Section) -> Iterator[tuple[object, ...]]:
+    """What the addresses of an organisation name at vendors where that alone decides which jobs are listed."""
+    node, provider = section.node, section.node.get("provider")
+    if provider == "azure":
+        address = node.get("endpoint", node.get("base_url"))
+        found = _RESOURCE.match(address) if isinstance(address, str) else None
+        if found is not None:
+            yield "azure", found["name"].lower(), found["project"] or ""
+    elif node.get("base_url") is not None:  # a gateway may decide by the key
+        return
+    elif provider == "fireworks":
+        yield "fireworks", _setting(section, "account")
+    elif provider == "vertex" and isinstance(node.get("locations"), list):
+        project = _setting(section, "project")
+        yield from ((provider, project, str(location)) for location in dict.fromkeys(map(str, node["locations"])))
 
 
 def _same_bill(organizations: Sequence[Section]) -> Iterator[Issue]:

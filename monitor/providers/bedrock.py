@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, Literal
@@ -183,7 +183,7 @@ def _lists(of: _Account) -> tuple[JobList, ...]:
 
 
 def _read_jobs(of: _Account, request: Request, response: Response) -> Page[Job]:
-    return _PAGES.read(request, response, partial(_parse_job, of, listed=True))
+    return _of_account(_PAGES.read(request, response, partial(_parse_job, of, listed=True)))
 
 
 def _job(of: _Account, job_id: str) -> Call[Job]:
@@ -232,7 +232,13 @@ def _parse_job(of: _Account, item: Object, *, listed: bool = False) -> Parsed[Jo
 
 
 def _read_batches(of: _Account, request: Request, response: Response) -> Page[Job]:
-    return _BATCH_PAGES.read(request, response, partial(_parse_batch, of))
+    return _of_account(_BATCH_PAGES.read(request, response, partial(_parse_batch, of)))
+
+
+def _of_account(page: Page[Job]) -> Page[Job]:
+    """The page with the AWS account that the ARNs of its jobs name: other credentials may be of the same account."""
+    parts = (job.id.removeprefix(BATCH_PREFIX).split(":") for job in page.items)
+    return replace(page, account=next((part[4] for part in parts if len(part) > 5 and part[4]), None))
 
 
 def _batch(of: _Account, batch_id: str) -> Call[Job]:

@@ -37,10 +37,66 @@ def test_the_same_account_is_refused_however_it_is_spelt(
     assert folder.problems() == ["3:5 organizations.1: has the same key, address and project as organizations.0"]
 
 
+R1 = "https://r.openai.azure.com/openai/v1"
+PROJECT = "https://r.services.ai.azure.com/api/projects/%s/openai/v1"
+
+
+@pytest.mark.fault("P10", "G24")
+@pytest.mark.parametrize(
+    ("provider", "first", "second"),
+    [
+        pytest.param("azure", f"api_key: k1, base_url: '{R1}'", f"api_key: k2, base_url: '{R1}'", id="its second key"),
+        pytest.param(
+            "azure",
+            f"api_key: k1, base_url: '{R1}'",
+            "token_file: /t, endpoint: 'https://R.cognitiveservices.azure.com', api_version: 2024-10-21",
+            id="another name of its host",
+        ),
+        pytest.param(
+            "azure",
+            f"api_key: k1, base_url: '{PROJECT % 'p'}'",
+            f"api_key: k2, base_url: '{PROJECT % 'p'}/'",
+            id="a project of Foundry",
+        ),
+        pytest.param(
+            "vertex",
+            "token_file: /t1, project: p, locations: [us-central1]",
+            "metadata: true, project: p, locations: [europe-west4, us-central1]",
+            id="a location in common",
+        ),
+        pytest.param("fireworks", "api_key: k1, account: a", "api_key: k2, account: a", id="an account"),
+    ],
+)
+def test_addresses_of_the_same_jobs_are_refused_whatever_the_keys_are(
+    folder: Folder, provider: str, first: str, second: str
+) -> None:
+    folder.write(BOTH.format(provider, first, second))
+    [problem] = [problem for problem in folder.problems() if "file" not in problem]
+    assert problem == "3:5 organizations.1: lists the same jobs as organizations.0, whatever its key is"
+
+
 @pytest.mark.parametrize(
     ("provider", "first", "second"),
     [
         pytest.param("openai", "api_key: k1", "api_key: k2", id="another key"),
+        pytest.param(
+            "azure",
+            f"api_key: k1, base_url: '{PROJECT % 'p'}'",
+            f"api_key: k2, base_url: '{PROJECT % 'q'}'",
+            id="two projects of Foundry",
+        ),
+        pytest.param(
+            "azure",
+            "api_key: k1, base_url: 'https://gateway.example/openai/v1'",
+            "api_key: k2, base_url: 'https://gateway.example/openai/v1'",
+            id="a gateway, which decides by the key",
+        ),
+        pytest.param(
+            "vertex",
+            "metadata: true, project: p, locations: [us-central1]",
+            "metadata: true, project: p, locations: [europe-west4]",
+            id="another location",
+        ),
         pytest.param("openai", "api_key: k1, project: p1", "api_key: k1, project: p2", id="another project"),
         pytest.param("openai", "api_key: k1", "api_key: k1, base_url: 'https://x.example/v1'", id="another server"),
         pytest.param("fireworks", "api_key: k1, account: a1", "api_key: k1, account: a2", id="another account"),

@@ -269,6 +269,16 @@ def test_a_cancelled_vertex_job_has_an_error_too() -> None:
     assert (job.status, job.error.code, job.method) == (Status.CANCELLED, "CANCELLED", Method.UNKNOWN)
 
 
+def test_the_account_is_the_one_that_the_arns_of_bedrocks_jobs_name() -> None:
+    pages = vendor("bedrock").jobs[0].pages
+    arn = "arn:aws:bedrock:us-east-1:123456789012:model-customization-job/x"
+    found = [
+        pages.read(pages.first, response({"modelCustomizationJobSummaries": [{"jobArn": id_}]})).account
+        for id_ in (arn, "no arn")
+    ]
+    assert found == ["123456789012", None]
+
+
 def test_an_empty_list_at_vertex_is_an_empty_object() -> None:
     pages = vendor("vertex").jobs[0].pages
     assert pages.read(pages.first, response({})).items == ()
