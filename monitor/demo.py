@@ -71,7 +71,7 @@ async def _demo(*, seconds: float | None, speed: float, listen: str, redactor: R
                 await app.run(
                     settings, read_again=lambda: (settings, ()), redactor=redactor, listening=partial(_greet, settings)
                 )
-    click.echo("The demo is over.")
+    click.echo("The demo has ended.")
 
 
 def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, speed: float) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _greet(settings: Settings, address: str) -> None:
     names = ", ".join(f"{org.name} ({org.provider})" for org in settings.organizations)
     click.echo(f"The page is      {address}/")
     click.echo(f"The metrics are  {address}/metrics")
-    click.echo(f"Watching {names}: simulated organisations, whose jobs take seconds. Ctrl-C ends it.\n")
+    click.echo(f"Watching simulated organisations whose jobs take seconds: {names}. Press Ctrl-C to stop.\n")
 
 
 def _cannot_start(errors: str) -> None:

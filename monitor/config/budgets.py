@@ -54,7 +54,7 @@ class BudgetSettings(Part):
     amount: Amount
     """The amount in US dollars."""
     period: Literal["day", "week", "month", "total"] = "month"
-    """The calendar period in UTC. A week begins on Monday; `total` never begins anew."""
+    """The calendar period in UTC. A week begins on Monday; `total` never ends."""
     thresholds: Annotated[tuple[Threshold, ...], Field(min_length=1, max_length=20), AfterValidator(_thresholds)] = (
         Decimal("0.5"),
         Decimal("0.8"),

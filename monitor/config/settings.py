@@ -59,7 +59,7 @@ class PollSettings(Part):
 class StallSettings(Part):
     """How long a job may show no activity, or no new step while it runs, before it counts as stalled.
 
-    A running job also counts as stalled if its expected finish slips by more than half of the remaining time.
+    A running job also counts as stalled if its expected finish moves back by more than half of the remaining time.
     """
 
     validating: Annotated[Duration, AfterValidator(between("100ms", "365d"))] = timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""Keeps the cards of one notifier up to date: claim a due card, render its job's present state, edit the message."""
+"""Keeps the cards of one notifier up to date: claim a due card, render its job's current state, edit the message."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CardMetrics(Protocol):
         """Count an update. The result is `edited`, `reposted`, `abandoned` or `failed`."""
 
     def template_failed(self, template: str) -> None:
-        """A card has the built-in words, because its template failed."""
+        """Count a card that was shown with the built-in text because its template failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +156,7 @@ class CardEditor:
         return True
 
     def _rendered(self, claimed: ClaimedCard, tracked: Tracked) -> Message:
-        """In the words of its route's template; in the built-in ones where that fails."""
+        """The card by its route's template, or with the built-in text if there is none or it fails."""
         labelling = self.labellings.get(tracked.job.org, Labelling())
         to = self.notifier.name + (claimed.channel or "")
         template = card_template(tracked, to, self.rules, labelling.labels)
@@ -174,7 +174,7 @@ class CardEditor:
         elif claimed.card is None or await self.store.lose(claimed):
             await self._repost(claimed, message, replace(attempt, repeated=claimed.posts > 1))
         else:
-            self._gave_up(claimed)
+            self._report_abandoned(claimed)
 
     async def _edited(self, card: Card, message: Message, attempt: Attempt) -> bool:
         """Edit a card. Returns False if it is gone or too old to be edited. Raises SendError."""
@@ -252,10 +252,10 @@ class CardEditor:
         return tracked.job.status.final and self.clock.now() - tracked.since > self.policy.max_age
 
     async def _abandon(self, claimed: ClaimedCard) -> None:
-        self._gave_up(claimed)
+        self._report_abandoned(claimed)
         await self.store.abandon(claimed)
 
-    def _gave_up(self, claimed: ClaimedCard) -> None:
+    def _report_abandoned(self, claimed: ClaimedCard) -> None:
         self.metrics.card(self.notifier.name, "abandoned")
         log.warning("card.abandoned", card=claimed.key)
 

@@ -1,4 +1,4 @@
-"""The health of a target: well, failing, or suspended because it permanently rejects. Each change is logged once."""
+"""The health of a target: healthy, failing, or suspended because it rejects everything. Changes are logged once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monitor.notifiers.base import FailureKind, SendError
 log = structlog.get_logger(__name__)
 
 FIRST_PROBE: Final = 60.0
-"""Seconds until the first probe of a suspended target: an ingress that is being rolled out may answer 404 so long."""
+"""Seconds until the first probe of a suspended target. An ingress may answer 404 for that long during a rollout."""
 LAST_PROBE: Final = 3600.0
 """The longest wait between two probes in seconds. Waits double up to it."""
 _SLOW_DOWN_AFTER: Final = 3  # failed deliveries

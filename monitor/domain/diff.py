@@ -19,7 +19,7 @@ from monitor.domain.flow import (
     TransitionKind,
 )
 from monitor.domain.model import Batch, Job, Metrics, Status, Training
-from monitor.domain.training import fold, in_order, measured
+from monitor.domain.training import fold, in_order, with_metrics
 
 GONE: Final = "gone"
 _WAITING: Final = frozenset({Status.VALIDATING, Status.QUEUED})
@@ -34,7 +34,7 @@ def enriched(job: Job, was: Tracked | None, read: EventsRead | None, at: datetim
     """
     training = was.job.training if was is not None else job.training
     if job.training.latest != Metrics():
-        training = measured(training, job.training.latest)  # some vendors report steps and losses in the job itself
+        training = with_metrics(training, job.training.latest)  # some vendors report steps and losses in the job itself
     if read is not None:
         before = replace(training, loop_seconds=0.0, counted_step=0, timed_steps=0) if read.whole else training
         training = fold(before, in_order(read.events))

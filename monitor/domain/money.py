@@ -15,9 +15,11 @@ def dollars(usd: Decimal) -> str:
 
 
 def rounded(usd: Decimal) -> str:
-    """The amount rounded to cents: `$1,234.50`, `-$2.40`. Amounts below one cent are exact: `$0.0012`."""
+    """The amount rounded to cents: `$1,234.50`, `-$2.40`. Amounts below one cent have two digits: `$0.0012`."""
     sign, usd = ("-" if usd < 0 else ""), abs(usd)
-    return f"{sign}${usd.quantize(CENT):,}" if usd >= CENT or not usd else f"{sign}${dollars(usd)}"
+    if usd >= CENT or not usd:
+        return f"{sign}${usd.quantize(CENT):,}"
+    return f"{sign}${dollars(usd.quantize(Decimal(1).scaleb(usd.adjusted() - 1)))}"
 
 
 def whole(usd: Decimal) -> str:

@@ -1,4 +1,4 @@
-"""What a job's events say of its training: folded into one value, however often and in whatever order they come."""
+"""Folds a job's events into the state of its training, however often and in whatever order they come."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def in_order(events: Iterable[JobEvent]) -> tuple[JobEvent, ...]:
-    """Oldest first. Events share seconds, so that within one the provider's order (newest first) decides."""
-    placed = sorted(enumerate(events), key=lambda place: (place[1].at or _LONG_AGO, -place[0]))
-    return tuple(event for _, event in placed)
+    """The events, oldest first. Those of the same second are reversed, because providers list the newest first."""
+    numbered = sorted(enumerate(events), key=lambda pair: (pair[1].at or _LONG_AGO, -pair[0]))
+    return tuple(event for _, event in numbered)
 
 
 def fold(training: Training, events: Iterable[JobEvent]) -> Training:
-    """What is known after these events, oldest first, given what was known before.
+    """The training after these events, which are sorted oldest first.
 
-    Events of a busy job come by the hundred: they are gathered in plain variables, and one value is made at the end.
+    Busy jobs have hundreds of new events: they are folded in local variables, and one value is built at the end.
     """
-    last, started, figures = training.last_event_at, training.started_at, []
+    last, started, measured = training.last_event_at, training.started_at, []
     for event in events:
         if event.metrics is not None:
-            figures.append(event.metrics)
+            measured.append(event.metrics)
         if event.at is None:
             continue
         last = event.at if last is None or event.at > last else last
         if event.kind is EventKind.STARTED:
             started = event.at if started is None or event.at < started else started
-    if not figures:
+    if not measured:
         if last == training.last_event_at and started == training.started_at:
             return training
         return replace(training, last_event_at=last, started_at=started)
-    seconds, counted, timed = _counted(training, figures)
+    seconds, counted, timed = _step_times(training, measured)
     return replace(
         training,
         last_event_at=last,
@@ -47,19 +47,19 @@ def fold(training: Training, events: Iterable[JobEvent]) -> Training:
         loop_seconds=seconds,
         counted_step=counted,
         timed_steps=timed,
-        latest=_latest(training.latest, counted, figures),
+        latest=_latest(training.latest, counted, measured),
     )
 
 
-def measured(training: Training, metrics: Metrics) -> Training:
-    """What is known after a measurement that is no event."""
+def with_metrics(training: Training, metrics: Metrics) -> Training:
+    """The training after a measurement that does not come from an event."""
     return replace(training, latest=_latest(training.latest, training.counted_step, (metrics,)))
 
 
-def _counted(training: Training, measured: Sequence[Metrics]) -> tuple[float, int, int]:
-    """The seconds of all steps, the last step, and how many steps have their seconds.
+def _step_times(training: Training, measured: Sequence[Metrics]) -> tuple[float, int, int]:
+    """The seconds of all steps so far, the last counted step, and the number of steps whose seconds are known.
 
-    Of a step that is reported twice, in words and in figures, what has its seconds counts.
+    A step may be reported twice, as text and as metrics: the report with its seconds counts.
     """
     seconds, counted, timed = training.loop_seconds, training.counted_step, training.timed_steps
     for metrics in sorted(measured, key=lambda metrics: (metrics.step or 0, metrics.loop_seconds is None)):
@@ -71,7 +71,7 @@ def _counted(training: Training, measured: Sequence[Metrics]) -> tuple[float, in
 
 
 def _latest(before: Metrics, counted: int, measured: Sequence[Metrics]) -> Metrics:
-    """The newest value of each figure; one that is of no step is of the last."""
+    """The newest value of each figure. One without a step belongs to the last counted step."""
     values, lost = [getattr(before, name) for name in _FIGURES], before.lost
     for metrics in sorted(measured, key=lambda metrics: metrics.step or 0):
         newer = (metrics.step if metrics.step is not None else counted) >= (values[_STEP] or 0)
@@ -81,5 +81,5 @@ def _latest(before: Metrics, counted: int, measured: Sequence[Metrics]) -> Metri
         if newer and (metrics.lost or metrics.train_loss is not None):
             lost = metrics.lost
     if lost:
-        values[_LOSS] = None  # that of an earlier step is not the newest
+        values[_LOSS] = None  # the newest loss was not a number; that of an earlier step is out of date
     return Metrics(**dict(zip(_FIGURES, values, strict=True)), lost=lost)

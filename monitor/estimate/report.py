@@ -158,7 +158,8 @@ def _ends(quote: Quote, today: date) -> Iterator[str]:
 def _notes(findings: Findings) -> Iterator[str]:
     notes = []
     if findings.images:
-        notes.append(f"{findings.images:,} image(s) are not counted: their tokens depend on their size.")
+        what = "1 image is" if findings.images == 1 else f"{findings.images:,} images are"
+        notes.append(f"{what} not counted: the tokens of an image depend on its size.")
     if findings.rules.format is Format.PREFERENCE:
         notes.append("Both answers and the prompt are counted once; how pairs are billed is not published.")
     if notes:

@@ -1,4 +1,4 @@
-"""The channels that messages go out by: one file each, and the union of their settings."""
+"""The notification channels: one file each, and the union of their settings."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def build(
     stream: TextIO | None = None,
     public_only: bool = False,
 ) -> Notifier:
-    """The notifier of some settings; `timeout` is for one request, in seconds, `stream` for the console (stdout).
+    """The notifier with these settings. `timeout` is the limit of one request in seconds; `stream` is the console's.
 
-    `public_only` is for those that do not use the session, which has it from its own making.
+    `public_only` applies to notifiers that do not use the session, which was created with that setting itself.
     """
     connections = Connections(
         session=session, redactor=redactor, timeout=timeout, stream=stream or sys.stdout, public_only=public_only

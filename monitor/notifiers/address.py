@@ -1,4 +1,4 @@
-"""Which peer addresses a notification may go to, in every spelling of an address."""
+"""The addresses to which notifications may be sent, in every spelling."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _METADATA: Final = frozenset({ip_address("fd00:ec2::254"), ip_address("100.100.1
 
 
 def url_problem(url: str) -> str | None:
-    """What is wrong with a target's URL, without showing it; None where it may be used."""
+    """Why a target's URL cannot be used, without showing it; None if it can."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -32,7 +32,7 @@ def url_problem(url: str) -> str | None:
 
 
 def objection(host: str, *, plain: bool, public_only: bool = False) -> str | None:
-    """Why nothing may be sent to this IP address (`plain`: without TLS); None where it may. Raises ValueError."""
+    """Why nothing may be sent to this IP address (`plain`: without TLS); None if it may. Raises ValueError."""
     spellings = tuple(_spellings(ip_address(host)))
     if any(map(_forbidden, spellings)):
         return "link-local, metadata, multicast and unspecified addresses are refused"
@@ -51,7 +51,7 @@ def _forbidden(address: Address) -> bool:
 
 
 def _spellings(address: Address) -> Iterator[Address]:
-    """The address itself, then the IPv4 addresses that it carries inside."""
+    """The address itself, then the IPv4 addresses that are embedded in it."""
     yield address
     if isinstance(address, IPv4Address) or address.is_loopback or address.is_unspecified:
         return

@@ -1,7 +1,7 @@
-"""Any service that Apprise knows (https://appriseit.com/services/), by its URL. Needs the extra `apprise`.
+"""Any service that Apprise supports (https://appriseit.com/services/), by its URL. Needs the extra `apprise`.
 
-Apprise makes its own requests: it takes proxies from the environment and checks no address, so that a configuration
-with `outbound.public_only` may have none. Redirects are not followed. It says whether a message was taken, and not why.
+Apprise makes its own requests. It uses proxies from the environment and does not check addresses, so it is not allowed
+with `outbound.public_only`. It follows no redirects. It reports whether a message was accepted, but not why it was not.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TYPES: Final = {
 
 
 def _service(url: str) -> Any:
-    """Apprise's plugin for a URL. Raises ValueError, which does not show it."""
+    """Apprise's plugin for a URL. Raises ValueError, without the URL."""
     if find_spec("apprise") is None:
         raise ValueError("needs Apprise: install finetune-monitor[apprise]")
     import apprise  # noqa: PLC0415 - an extra, and slow to import
@@ -49,24 +49,24 @@ def _known(value: SecretStr) -> SecretStr:
 
 
 class AppriseSettings(ChannelSettings):
-    """Any of the services that Apprise knows."""
+    """Any service that Apprise supports."""
 
     required_secrets: ClassVar[tuple[str, ...]] = ("url",)
 
     type: Literal["apprise"]
     url: Annotated[SecretStr, AfterValidator(_known)] | None = None
-    """Apprise's own, such as `ntfys://ntfy.example.com/topic`; it holds the credentials."""
+    """An Apprise URL, such as `ntfys://ntfy.example.com/topic`; it contains the credentials."""
     url_file: Path | None = None
 
     def notifier(self, connections: Connections) -> AppriseNotifier:
-        """The sender by Apprise."""
+        """A notifier that sends with Apprise."""
         (url,) = self.secrets(connections.redactor)["url"]
         return AppriseNotifier(name=self.name, url=url, timeout=connections.timeout, lane=f"apprise:{self.name}")
 
 
 @dataclass(slots=True, kw_only=True)
 class AppriseNotifier:
-    """One service. What it says no to is tried again: nobody knows why it did."""
+    """One service. Every failure is retried, because its reason is unknown."""
 
     name: str
     url: Secret
@@ -78,12 +78,12 @@ class AppriseNotifier:
     one_at_a_time: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
 
     def preview(self, message: Message, attempt: Attempt) -> str:
-        """The title and the text, cut to what the service takes. Raises SendError."""
+        """The title and the text, shortened to the limits of the service. Raises SendError."""
         service = self._open()
         return "\n".join(texts(message, attempt, title=service.title_maxlen, body=service.body_maxlen))
 
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
-        """Deliver it, cut to what the service takes. Raises SendError."""
+        """Deliver the message, shortened to the limits of the service. Raises SendError."""
         service = await self._run(self._open)
         title, body = texts(message, attempt, title=service.title_maxlen, body=service.body_maxlen)
         notify = partial(service.notify, title=title, body=body, notify_type=_TYPES[message.severity])
@@ -92,7 +92,7 @@ class AppriseNotifier:
         return Receipt()
 
     async def check(self) -> None:
-        """Whether Apprise knows the URL; it cannot be asked more without a message. Raises SendError."""
+        """Check whether Apprise accepts the URL; nothing else can be checked without a message. Raises SendError."""
         await self._run(self._open)
 
     def _open(self) -> Any:
@@ -108,7 +108,7 @@ class AppriseNotifier:
 
 
 def texts(message: Message, attempt: Attempt, *, title: int, body: int) -> tuple[str, str]:
-    """The title and the body in so many characters; a service without titles takes all of it as the body."""
+    """The title and the body, with at most so many characters. Without titles, the body contains everything."""
     shown = show(message, attempt)
     lines = [*shown.lines, *filter(None, (shown.link,))]
     if title <= 0:

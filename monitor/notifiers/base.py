@@ -1,4 +1,4 @@
-"""What a channel is: it dresses a message as a request and says what the answer means. Nothing here does I/O."""
+"""The interface of channels: they turn a message into a request, and judge the answer. Nothing here does I/O."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from monitor.domain.news import Card, Message
 from monitor.domain.retry_after import retry_after
 
 ANSWER_BYTES: Final = 4096
-"""As much of an answer is read, unless a channel needs more of it."""
+"""How much of an answer is read, unless a channel needs more."""
 EVIDENCE: Final = 300
-"""Characters of an answer that are kept with a dead letter."""
+"""How many characters of an answer are kept with a dead letter."""
 
 
 class FailureKind(StrEnum):
     """What a failed attempt means for the delivery and its target."""
 
     RATE = "rate"
-    """The target asks us to wait; not counted as a failure."""
+    """The target asks us to wait. Does not count as a failure."""
     TRANSIENT = "transient"
-    """Try again with growing back-off, for as long as `delivery.max_age` allows."""
+    """Retry with backoff, for as long as `delivery.max_age` allows."""
     AMBIGUOUS = "ambiguous"
-    """It may have arrived."""
+    """The message may have arrived."""
     TARGET = "target"
-    """The credential or the address is refused: suspend the target and keep its deliveries."""
+    """The credentials or the address are rejected: suspend the target and keep its deliveries."""
     MESSAGE = "message"
-    """The answer is known to concern this one message: it becomes a dead letter, those behind it go out."""
+    """This message is rejected, and no other: it becomes a dead letter, and those behind it are sent."""
     CARD = "card"
-    """An edit is refused because the card is gone or too old: post anew."""
+    """The card is gone or too old to be edited: post another."""
     CRASH = "crash"
-    """This program failed to dress or send it: transient, with a small attempt cap."""
+    """Rendering or sending the message raised an unexpected exception: retry, but only a few times."""
 
 
 class SendError(Exception):
-    """An attempt that failed. `reason` is a short closed word for metrics; the text is safe to show and bounded."""
+    """A failed attempt. `reason` is one of a closed set, for metrics; the text is bounded and has no secrets."""
 
     def __init__(self, kind: FailureKind, reason: str, text: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(text or reason)
@@ -47,39 +47,39 @@ class SendError(Exception):
         self.reason = reason
         self.retry_after = retry_after
         self.status: int | None = None
-        """The HTTP or SMTP status of the answer, where there was one."""
+        """The HTTP or SMTP status of the answer, if there was one."""
         self.answer = ""
         """The beginning of the answer, redacted: at most 300 characters on one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """Which try this is, and when: what a channel needs beside the message."""
+    """One attempt to send a message: what a channel needs to know besides the message itself."""
 
     key: str
     """The delivery key, which is the receiver's idempotency key."""
     at: datetime
     number: int = 1
     repeated: bool = False
-    """The answer to an earlier try was lost, so that this may be a second copy."""
+    """Whether the answer to an earlier attempt was lost, so that this may be a duplicate."""
     card: Card | None = None
-    """The card that it goes below, where the channel knows such a place."""
+    """The card to which the message is a reply, if the channel has threads."""
     plain: bool = False
-    """The receiver refused how the message was dressed: send the bare text, where the channel knows such a form."""
+    """Whether to send plain text, because the receiver has rejected the formatted message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What the receiver said of an accepted message: enough to find it again for an edit."""
+    """The receiver's answer to an accepted message: what is needed to edit it later."""
 
     reference: str | None = None
-    """The message's id at the receiver, where it has one (Slack's `ts`)."""
+    """The message's id at the receiver, if it has one (Slack's `ts`)."""
     place: str | None = None
-    """Where it stands there (the id of Slack's channel)."""
+    """The message's location (the id of Slack's channel)."""
 
     @property
     def card(self) -> Card | None:
-        """The message as one that can be edited; None where the receiver did not say enough for that."""
+        """The message as a card that can be edited; None if the receiver did not return its id and location."""
         if self.place is None or self.reference is None:
             return None
         return Card(place=self.place, reference=self.reference)
@@ -87,38 +87,38 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """One request, all of it as values."""
+    """An HTTP request as a value."""
 
     url: str
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "POST"
     limit: int = ANSWER_BYTES
-    """How many bytes of the answer are read."""
+    """The number of bytes of the answer to read."""
     card_lost: frozenset[str] = frozenset()
-    """The reasons of a refusal that say that the card of this request is gone, with its channel or without."""
+    """Error reasons which mean, for this request, that its card is gone, perhaps together with its channel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
-    """What a target answered."""
+    """The answer of a target."""
 
     status: int
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
-    """The beginning, at most as long as was asked for."""
+    """The beginning of the body, up to the limit of the request."""
     lost: bool = False
-    """Whether the body broke off before that, with the connection or at the deadline."""
+    """Whether the body is incomplete, because the connection broke or the deadline passed."""
 
     @property
     def text(self) -> str:
-        """The body as text, without white space around it."""
+        """The body as text, without surrounding white space."""
         return self.body.decode("utf-8", "replace").strip()
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """The body's JSON object; empty where it has none."""
+        """The body's JSON object; empty if it is none."""
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -127,27 +127,27 @@ class HttpAnswer:
 
     @property
     def html(self) -> bool:
-        """Whether this is a page for people: a portal's or a proxy's, and not the receiver's own answer."""
+        """Whether this is a page for people, from a proxy or a login portal and not from the receiver itself."""
         return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
 
     @property
     def document(self) -> bool:
-        """Whether this is a whole page. Flask, Django and PHP call every answer HTML, a plain `ok` too."""
+        """Whether the body is a complete page. Flask, Django and PHP label every answer as HTML, even a plain `ok`."""
         return _DOCUMENT.match(self.body) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A picture to be shown below a card."""
+    """A picture to show below a card."""
 
     name: str
-    """Of the file."""
+    """The file name."""
     title: str
     content: bytes
 
 
 Steps = Generator[HttpRequest, HttpAnswer, None]
-"""Several requests, each made of the answers before it. Raises SendError where one of them is refused."""
+"""Several requests, each built from the answers before it. Raises SendError if one of them fails."""
 
 
 @runtime_checkable
@@ -160,57 +160,57 @@ class PictureChannel(Protocol):
 
 
 class Channel(Protocol):
-    """One channel with its credentials. Pure: it neither waits nor reads a file or a clock."""
+    """One channel with its credentials. It is pure: it neither waits nor reads files or clocks."""
 
     def post(self, message: Message, attempt: Attempt) -> HttpRequest:
         """The request that delivers the message."""
         ...
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> HttpRequest | None:
-        """The request that makes an earlier message say this; None where the channel cannot edit."""
+        """The request that replaces the content of an earlier message; None if the channel cannot edit."""
         ...
 
     def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
-        """What the answer to `post` or `edit` means."""
+        """Judge the answer to `post` or `edit`."""
         ...
 
     def probe(self) -> HttpRequest:
-        """A request that asks whether the receiver works, without a message."""
+        """A request that shows whether the receiver works, without sending a message."""
         ...
 
     def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
-        """What the answer to `probe` means; None is well."""
+        """Judge the answer to `probe`; None if the receiver works."""
         ...
 
 
 class Notifier(Protocol):
-    """One configured target of one channel, with its I/O."""
+    """A configured target, with its I/O."""
 
     name: str
     lane: str
-    """Notifiers with the same lane share one rate limit (one Slack channel)."""
+    """Notifiers with the same lane, such as one Slack channel, share a rate limit."""
     min_gap: float
-    """Seconds between two messages of a lane."""
+    """The least number of seconds between two messages of a lane."""
     idempotent: bool
-    """The receiver knows the delivery key; otherwise an ambiguous attempt is repeated at most once."""
+    """Whether the receiver recognises duplicates by the delivery key. If not, an ambiguous attempt is repeated once."""
 
     def preview(self, message: Message, attempt: Attempt) -> str:
-        """What `send` would send, for people. Raises SendError."""
+        """What `send` would send, as text. Raises SendError."""
 
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
-        """Deliver it. Raises SendError."""
+        """Deliver the message. Raises SendError."""
         ...
 
     async def check(self) -> None:
-        """Ask whether the credentials work, without a message. Raises SendError."""
+        """Check whether the credentials work, without sending a message. Raises SendError."""
         ...
 
 
 def judge_status(answer: HttpAnswer, now: datetime) -> Receipt | SendError:
-    """What an answer means by its status alone: the table that every HTTP channel stands on.
+    """Judge an answer by its status alone, as most HTTP channels do.
 
-    A 4xx is no verdict on the message: while a secret, a route or a policy is rolled out, receivers answer 400, 402
-    or 451 to what they take a minute later. Only 413 concerns the message; 401, 403, 404 and 410 concern the target.
+    Most 4xx are retried, because receivers answer 400, 402 or 451 to valid messages while a secret, a route or a policy
+    is being rolled out. Only 413 concerns the message; 401, 403, 404 and 410 concern the target.
     """
     status, wait = answer.status, retry_after(answer.headers, now)
     text = f"the receiver answered {status}"
@@ -220,7 +220,7 @@ def judge_status(answer: HttpAnswer, now: datetime) -> Receipt | SendError:
         return SendError(FailureKind.RATE, "rate_limited", text, retry_after=wait)
     if status >= 500 or status in {408, 425}:
         return SendError(FailureKind.TRANSIENT, "server_error", text, retry_after=wait)
-    if status < 400:  # a maintenance page goes away again; an address that has moved is for the operator to fix
+    if status < 400:  # a maintenance page disappears again; an address that has moved has to be fixed by the operator
         return SendError(FailureKind.TRANSIENT, "redirect", f"{text}: redirects are not followed", retry_after=wait)
     if status == 404 and answer.html:  # an ingress that has no route yet
         return SendError(FailureKind.TRANSIENT, "not_found", f"{text} with a page", retry_after=wait)
@@ -241,5 +241,5 @@ _REFUSALS: Final = {
 
 
 def json_body(content: object) -> bytes:
-    """JSON as a request's body: UTF-8, in which a lone surrogate cannot be, and never NaN."""
+    """The content as JSON in UTF-8. Lone surrogates are replaced; NaN raises ValueError."""
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")

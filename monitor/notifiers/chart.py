@@ -1,4 +1,4 @@
-"""The curve of a job's losses as a picture (PNG), drawn with Pillow: the extra `charts`."""
+"""Draws the loss curve of a job as a PNG with Pillow. Needs the extra `charts`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]
 
-_SCALE: Final = 2  # drawn at twice its size and made smaller: smooth lines
+_SCALE: Final = 2  # drawn at twice the size and scaled down, for smooth lines
 _WIDTH, _HEIGHT = 720, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 48, 40
 _INK, _FAINT, _PAPER = "#1d1c1d", "#e4e4e7", "#ffffff"
 _COLOURS: Final = ("#3b76d6", "#e0822b")
 _TICKS: Final = 5
 _MOST: Final = 2000
-"""Points of a line: more cannot be told apart."""
+"""The most points of a line: more could not be distinguished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,12 @@ class PlottedLine:
 
 
 def available() -> bool:
-    """Whether pictures can be drawn here."""
+    """Whether Pillow is installed."""
     return find_spec("PIL") is not None
 
 
 def draw(title: str, lines: Sequence[PlottedLine]) -> bytes:
-    """The lines over the steps, as PNG. They have at least one point in all."""
+    """The chart of the lines as PNG. They have at least one point in total."""
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - an extra
 
     image = Image.new("RGB", (_WIDTH * _SCALE, _HEIGHT * _SCALE), _PAPER)
@@ -84,13 +84,13 @@ def _legend(pen: ImageDraw.ImageDraw, title: str, lines: Sequence[PlottedLine]) 
 
 
 def _ends(values: Sequence[float]) -> Point:
-    """The least and the most, which are never the same."""
+    """The smallest and the largest value, made different if they are the same."""
     least, most = min(values), max(values)
     return (least, most) if most > least else (least - 0.5, most + 0.5)
 
 
 def _ticks(least: float, most: float) -> list[float]:
-    """A few round values, of which the first and the last have everything between them."""
+    """A few round values, from one below the smallest to one above the largest."""
     rough = (most - least) / _TICKS
     unit = 10 ** floor(log10(rough))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)

@@ -26,20 +26,20 @@ _STYLE: Final = {
     Severity.BAD: ("✖", "31"),
 }
 _LINKS: Final = ("Page", "Link")
-"""The monitor's own page, and the provider's."""
+"""The labels of the links to the monitor's page and to the provider's."""
 _WIDTHS: Final = (40, 100)
 _LONGEST: Final = 2000
-_LABEL: Final = 24  # columns: the longest of our own labels has 21
+_LABEL: Final = 24  # columns; the longest built-in label has 21
 _PIPE_BYTES: Final = 4096  # as many bytes as a pipe that polls as writable takes without blocking (PIPE_BUF)
 
 
 class ConsoleSettings(ChannelSettings):
-    """Prints to the terminal."""
+    """Prints messages to the terminal."""
 
     type: Literal["console"]
 
     def notifier(self, connections: Connections) -> ConsoleNotifier:
-        """A card printer on the console's stream."""
+        """A notifier that prints to the console's stream."""
         return ConsoleNotifier(
             name=self.name,
             stream=connections.stream,
@@ -50,33 +50,33 @@ class ConsoleSettings(ChannelSettings):
 
 @dataclass(slots=True, kw_only=True)
 class ConsoleNotifier:
-    """A text stream, one card per message."""
+    """A text stream, to which each message is printed as a card."""
 
     name: str
     stream: TextIO
     timeout: float
-    """Seconds to wait for a reader that does not read."""
+    """Seconds to wait while the reader of the stream does not read."""
     lane: str
     min_gap: float = 0.0
     idempotent: bool = True
     one_at_a_time: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
-    """Cards are not torn apart, and a blocked reader holds one thread."""
+    """Keeps cards whole, and limits a blocked reader to one thread."""
 
     def preview(self, message: Message, attempt: Attempt) -> str:
-        """What it would print, without colours."""
+        """The text of the card, without colours."""
         return card(message, attempt, width=_width(self.stream), colour=False)
 
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
-        """Print it. Raises SendError where the stream is closed or nobody reads it."""
+        """Print the message. Raises SendError if the stream is closed or nobody reads it."""
         text = card(message, attempt, width=_width(self.stream), colour=_is_terminal(self.stream))
         with anyio.move_on_after(2 * self.timeout) as waiting:
             await anyio.to_thread.run_sync(self._print, text, limiter=self.one_at_a_time, abandon_on_cancel=True)
         if waiting.cancelled_caught:
-            raise SendError(FailureKind.TRANSIENT, "blocked", "the terminal takes no output")
+            raise SendError(FailureKind.TRANSIENT, "blocked", "the terminal accepts no output")
         return Receipt()
 
     async def check(self) -> None:
-        """Ask whether there is a stream to print to. Raises SendError."""
+        """Check whether the stream is open. Raises SendError."""
         if self.stream.closed:
             raise SendError(FailureKind.TARGET, "closed", "the output is closed")
 
@@ -96,21 +96,21 @@ class ConsoleNotifier:
             raise SendError(FailureKind.TRANSIENT, "closed", f"cannot print: {type(error).__name__}") from None
 
     def _write_descriptor(self, descriptor: int, text: bytes) -> None:
-        """Write only what fits: a thread that blocks in a write could not be ended, nor the program."""
+        """Write only as much as fits. A thread that blocks in a write could not be stopped, nor could the program."""
         poll, begun = select.poll(), False
         try:
             poll.register(descriptor, select.POLLOUT)
             while text:
                 if not poll.poll(self.timeout * 1000):
                     kind = FailureKind.AMBIGUOUS if begun else FailureKind.TRANSIENT
-                    raise SendError(kind, "blocked", "the terminal takes no output")
+                    raise SendError(kind, "blocked", "the terminal accepts no output")
                 text, begun = text[os.write(descriptor, text[:_PIPE_BYTES]) :], True
         except (OSError, ValueError) as error:
             raise SendError(FailureKind.TRANSIENT, "closed", f"cannot print: {type(error).__name__}") from None
 
 
 def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = False) -> str:
-    """The message as lines of at most `width` characters, but for links; nothing in it steers a terminal."""
+    """The message as lines of at most `width` characters (except for links), without terminal control characters."""
     sign, code = _STYLE[message.severity]
     at = message.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     room = width - len(at) - 5
@@ -135,7 +135,7 @@ def card(message: Message, attempt: Attempt, *, width: int = 80, colour: bool = 
 
 def _row(label: str, text: str, *, margin: int, width: int, colour: bool) -> list[str]:
     room = max(width - margin - 4, 10)
-    cut = label not in _LINKS  # a link that is broken leads nowhere
+    cut = label not in _LINKS  # a broken link could not be followed
     wrapped = [
         part
         for piece in text.split("\n")

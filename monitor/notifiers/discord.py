@@ -30,7 +30,7 @@ _TITLE: Final = 256
 _NAME: Final = 256
 _VALUE: Final = 1024
 _FIELDS: Final = 25
-_INLINE: Final = 20  # a third of an embed's width: ids are longer, and would be broken
+_INLINE: Final = 20  # a third of an embed's width; longer values such as ids would be broken
 _FOOTER: Final = 300
 _DESCRIPTION: Final = 3000
 _SUM: Final = 6000
@@ -43,12 +43,12 @@ _CODES: Final = {
     **dict.fromkeys((10003, 10015, 50001, 50013, 50027, 220001), FailureKind.TARGET),
     **dict.fromkeys((50006, 50035, 50109), FailureKind.MESSAGE),
     10008: FailureKind.CARD,
-    30046: FailureKind.RATE,  # a message of more than an hour may only be edited so often
+    30046: FailureKind.RATE,  # messages older than an hour have a limit of edits
 }
 
 
 class DiscordSettings(HttpSettings):
-    """A channel in Discord, by a webhook of it."""
+    """A channel in Discord, by its webhook."""
 
     required_secrets: ClassVar[tuple[str, ...]] = ("webhook_url",)
     idempotent: ClassVar[bool] = False
@@ -57,19 +57,19 @@ class DiscordSettings(HttpSettings):
 
     type: Literal["discord"]
     webhook_url: SecretUrl | None = None
-    """With `?thread_id=…` for a thread or a post of a forum."""
+    """Append `?thread_id=…` for a thread or a forum post."""
     webhook_url_file: Path | None = None
     mode: Literal["card", "messages"] = "card"
-    """`card`: the first message of each job is edited in place to its end; what is news is posted besides.
-    `messages`: none is edited."""
+    """`card`: the first message of each job is edited in place until the job ends; further events are posted as well.
+    `messages`: no message is edited."""
 
     @property
     def keeps_cards(self) -> bool:
-        """Unless the settings say otherwise."""
+        """Whether each job has a card: yes, except with `mode: messages`."""
         return self.mode == "card"
 
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> DiscordChannel:
-        """The webhook with its present address."""
+        """The channel with the current URL of its webhook."""
         return DiscordChannel(url=secrets["webhook_url"][0])
 
 
@@ -80,34 +80,34 @@ class DiscordChannel:
     url: str = field(repr=False)
 
     def post(self, message: Message, attempt: Attempt) -> HttpRequest:
-        """An embed, or bare text. With `wait`, Discord says whether it was saved, and its id."""
+        """The request for an embed, or for plain text. With `wait`, Discord returns the id of the saved message."""
         return self._request("", payload(message, attempt), method="POST")
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> HttpRequest:
-        """The webhook's own message anew. Files that are not listed would be taken away; there are none."""
+        """The request that replaces a message of the webhook."""
         content = {"content": None, "embeds": [], **payload(message, attempt)}
         return self._request(f"/messages/{card.reference}", content, method="PATCH")
 
     def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
-        """By Discord's error code, where the answer has one that is known, else by the status."""
-        said = answer.fields
-        code = said.get("code")
+        """Judge an answer by Discord's error code if that is known, otherwise by the status."""
+        fields = answer.fields
+        code = fields.get("code")
         kind = _CODES.get(code) if isinstance(code, int) and 400 <= answer.status < 500 else None
         if kind is not None and answer.status != 429:
             return SendError(kind, f"code_{code}", f"Discord answered {answer.status}: code {code}")
         verdict = judge_status(answer, now)
         if isinstance(verdict, SendError):
             return verdict
-        id_, place = said.get("id"), said.get("channel_id")
+        id_, place = fields.get("id"), fields.get("channel_id")
         known = isinstance(id_, str) and isinstance(place, str) and id_.isdigit() and place.isdigit()
         return Receipt(reference=id_, place=place) if known else Receipt()
 
     def probe(self) -> HttpRequest:
-        """The webhook itself."""
+        """A request for the webhook itself."""
         return HttpRequest(url=self.url, method="GET")
 
     def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
-        """It exists, or the answer says why it cannot be used."""
+        """Judge the answer like any other."""
         verdict = self.judge(answer, now)
         return verdict if isinstance(verdict, SendError) else None
 
@@ -120,7 +120,7 @@ class DiscordChannel:
 
 
 def payload(message: Message, attempt: Attempt) -> dict[str, Any]:
-    """What the webhook takes. Nobody is pinged whatever the text says."""
+    """The content for the webhook. It pings nobody, whatever the text contains."""
     shown = show(message, attempt)
     quiet: dict[str, Any] = {"allowed_mentions": {"parse": []}}
     if attempt.plain:
@@ -141,14 +141,14 @@ def payload(message: Message, attempt: Attempt) -> dict[str, Any]:
 
 
 def _description(shown: Shown) -> str:
-    """The error as a block of code, in which nothing is formatted, and the hint below it."""
+    """The error as a code block, in which nothing is formatted, and the hint below it."""
     hint = _text(shown.hint, 1000, break_lines=True)
     error = cut(shown.error.replace("`", "ˋ"), _DESCRIPTION - units(hint) - 10)
     return "\n".join(filter(None, (f"```\n{error}\n```" if error else "", hint)))
 
 
 def _fields(shown: Shown, room: int) -> Iterator[dict[str, Any]]:
-    """As many as there is room for; only whole ones."""
+    """As many whole fields as fit."""
     facts = [(label, _text(value, _VALUE), units(value) <= _INLINE) for label, value in shown.facts]
     lists = [(label, _text("\n".join(values), _VALUE, break_lines=True), False) for label, values in shown.lists]
     for label, value, inline in [*facts, *lists][:_FIELDS]:
@@ -160,11 +160,11 @@ def _fields(shown: Shown, room: int) -> Iterator[dict[str, Any]]:
 
 
 def _footer(shown: Shown) -> str:
-    """Footers are shown as they are."""
+    """The id and the note. Discord does not format footers."""
     return cut(" · ".join(filter(None, (shown.id, shown.note))), _FOOTER)
 
 
 def _text(text: str, limit: int, *, break_lines: bool = False) -> str:
-    """Text that Discord neither formats nor links."""
+    """The text, escaped so that Discord neither formats nor links it."""
     kept = text if break_lines else re.sub(r"\s+", " ", text)
     return cut(kept.replace("://", ":\u200b//"), limit, _MARKDOWN)

@@ -1,4 +1,4 @@
-"""E-mail by SMTP: text and HTML, the messages of one job in one thread."""
+"""E-mail by SMTP, as text and HTML, with one thread per job."""
 
 from __future__ import annotations
 
@@ -51,25 +51,25 @@ MailAddress = Annotated[str, AfterValidator(_one_address)]
 
 
 class EmailSettings(ChannelSettings):
-    """E-mail, by a mail server that takes it from us."""
+    """E-mail by SMTP."""
 
     type: Literal["email"]
     host: str = Field(min_length=1, max_length=253)
     port: int | None = Field(default=None, ge=1, le=65535)
     """587 with STARTTLS, 465 with TLS, 25 without."""
     tls: Literal["starttls", "tls", "none"] = "starttls"
-    """`starttls` and `tls` are required of the server, with a good certificate; `none` is for private networks only."""
+    """With `starttls` and `tls`, the server needs a valid certificate; `none` is for private networks only."""
     ca_file: Path | None = None
-    """The authorities to trust instead of the system's."""
+    """A PEM file with the authorities to trust instead of the system's."""
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
     sender: MailAddress
-    """`From`; its domain is also that of the message ids."""
+    """The `From` address; its domain is also used in message ids."""
     to: tuple[MailAddress, ...] = Field(min_length=1, max_length=100)
 
     @model_validator(mode="after")
-    def _logs_in_whole(self) -> EmailSettings:
+    def _credentials_are_complete(self) -> EmailSettings:
         if (self.username is None) != (self.password is None and self.password_file is None):
             raise ValueError("username and password (or password_file) go together")
         if self.username is not None and self.tls == "none":
@@ -77,7 +77,7 @@ class EmailSettings(ChannelSettings):
         return self
 
     def notifier(self, connections: Connections) -> EmailNotifier:
-        """The sender of mails by this server."""
+        """A notifier that sends through this server."""
         password = self.secrets(connections.redactor)["password"]
         return EmailNotifier(
             name=self.name,
@@ -92,7 +92,7 @@ class EmailSettings(ChannelSettings):
 
 @dataclass(slots=True, kw_only=True)
 class EmailNotifier:
-    """One mail server and those it sends to."""
+    """A mail server and the recipients."""
 
     name: str
     settings: EmailSettings
@@ -106,11 +106,11 @@ class EmailNotifier:
     idempotent: bool = False
 
     def preview(self, message: Message, attempt: Attempt) -> str:
-        """The mail with its headers."""
+        """The message with its headers."""
         return compose(message, attempt, sender=self.settings.sender, to=self.settings.to).as_string()
 
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
-        """Deliver it to the recipients that the server takes. Raises SendError where it takes none."""
+        """Deliver the message to the recipients that the server accepts. Raises SendError if it accepts none."""
         mail = compose(message, attempt, sender=self.settings.sender, to=self.settings.to)
         begun = False
         try:
@@ -124,7 +124,7 @@ class EmailNotifier:
         return Receipt(reference=mail["Message-ID"])
 
     async def check(self) -> None:
-        """Connect and log in, without a message. Raises SendError."""
+        """Connect and log in, without sending a message. Raises SendError."""
         try:
             async with self._connected() as server:
                 await server.noop()
@@ -145,7 +145,7 @@ class EmailNotifier:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[aiosmtplib.SMTP]:
-        """A dialogue that has TLS and a login, where they are wanted, and ends at the deadline."""
+        """An SMTP session, with TLS and login if configured, which ends at the deadline."""
         wanted = self.settings
         context = await anyio.to_thread.run_sync(self._context)
         with anyio.fail_after(self.timeout):
@@ -190,7 +190,7 @@ class EmailNotifier:
             raise SendError(FailureKind.TRANSIENT, "secret", text) from None
 
     async def _dial(self) -> socket.socket:
-        """A connection to the first address that answers, none of them one that is refused."""
+        """A connection to the first address that answers. Raises SendError if an address is not allowed."""
         port = self.settings.port or _PORTS[self.settings.tls]
         found = await anyio.getaddrinfo(self.settings.host, port, type=socket.SOCK_STREAM)
         failed: OSError = OSError("the host name does not resolve")
@@ -221,10 +221,10 @@ class EmailNotifier:
 
 
 def judge(error: Exception, *, begun: bool) -> SendError:
-    """What a failed dialogue means; `begun` once the message's text was on its way.
+    """The meaning of a failed session. `begun` says whether the content of the message was already being sent.
 
-    4yz passes (grey lists): https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1. 5yz is of the login, the sender or
-    the recipients, which are the same for every message, or of the text, where only its size is a verdict on this one.
+    4yz is transient (https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1). 5yz concerns the login, the sender or the
+    recipients, which are the same for every message, or the content, of which only the size concerns this message.
     """
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         error = error.recipients[0]
@@ -234,7 +234,9 @@ def judge(error: Exception, *, begun: bool) -> SendError:
         return SendError(FailureKind.AMBIGUOUS, "answer_lost", "the mail server's answer was lost")
     if isinstance(error, ssl.SSLError):
         return SendError(FailureKind.TRANSIENT, "tls", f"TLS failed: {type(error).__name__}")
-    return SendError(FailureKind.TRANSIENT, "unreachable", f"no dialogue with the mail server: {type(error).__name__}")
+    return SendError(
+        FailureKind.TRANSIENT, "unreachable", f"the session with the mail server failed: {type(error).__name__}"
+    )
 
 
 def _refused(error: aiosmtplib.SMTPResponseException) -> SendError:
@@ -251,7 +253,7 @@ def _refused(error: aiosmtplib.SMTPResponseException) -> SendError:
 
 
 def compose(message: Message, attempt: Attempt, *, sender: str, to: tuple[str, ...]) -> EmailMessage:
-    """The mail. Every attempt has the same id, and all mails of one subject refer to the same root."""
+    """The message as e-mail. Every attempt has the same id, and all messages about a subject refer to the same root."""
     shown, mail = show(message, attempt), EmailMessage()
     domain = parseaddr(sender)[1].rpartition("@")[2]
     root = _id(f"subject {message.subject.key}", domain)
@@ -301,6 +303,6 @@ def _address(value: str) -> Address:
 
 
 def _literal(peer: socket.socket) -> str:
-    """Our address as EHLO takes it: the name of a container would say nothing."""
+    """Our address as an EHLO literal, because the host name of a container means nothing to the server."""
     host = str(peer.getsockname()[0])
     return f"[IPv6:{host}]" if ":" in host else f"[{host}]"

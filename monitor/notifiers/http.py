@@ -1,7 +1,7 @@
-"""One request to a target: a deadline, a bounded answer, no redirects, no proxies, no way round the address rules.
+"""HTTP requests to targets, with a deadline and a bounded answer, no redirects or proxies, to allowed addresses only.
 
-`HttpNotifier` is the only place where channels meet the network: it reads the secrets, sends what the channel dressed,
-asks the channel what the answer means, and redacts what it keeps of it.
+`HttpNotifier` is the only place where HTTP channels reach the network: it reads the secrets, sends the channel's
+request, lets the channel judge the answer, and redacts what is kept of it.
 """
 
 from __future__ import annotations
@@ -41,36 +41,36 @@ from monitor.notifiers.base import (
 from monitor.secret import Redactor, Secret
 
 USER_AGENT: Final = f"finetune-monitor/{__version__}"
-_PATIENCE: Final = 50
+_UNPROBED_AFTER: Final = 50  # attempts, about eight hours, after which a repeat is sent without a probe
 NO_EDITS: Final = "it has no cards: its messages cannot be edited"
 
-# The connector gets addresses, not URLs: this carries the scheme of the request that is being connected.
+# The scheme of the request that is being connected: the connector is only given addresses.
 _PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
 
 
 class AddressRefused(OSError):
-    """The peer's real address is one that notifications never go to."""
+    """The peer's IP address is one to which notifications are never sent."""
 
 
 @dataclass(slots=True)
-class _Flight:
-    """How far a request got: what was never sent cannot have arrived."""
+class _Progress:
+    """How far a request has come. A request that was not sent cannot have arrived."""
 
     sent: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class HttpNotifier:
-    """One target of a channel that speaks HTTP."""
+    """A target that is reached by HTTP."""
 
     name: str
     connect: Callable[[Mapping[str, tuple[str, ...]]], Channel]
-    """The channel with the present texts of `secrets`."""
+    """Returns the channel with the current texts of `secrets`."""
     secrets: Mapping[str, tuple[Secret, ...]]
     session: aiohttp.ClientSession
     redact: Redactor
     timeout: float
-    """Seconds for one request, all of it."""
+    """Seconds for a whole request."""
     lane: str
     min_gap: float = 0.0
     idempotent: bool = True
@@ -87,28 +87,28 @@ class HttpNotifier:
         return self.redact(edited.body.decode())
 
     async def send(self, message: Message, attempt: Attempt) -> Receipt:
-        """Deliver it, as bare text where its dress is refused and the channel has such a form. Raises SendError.
+        """Deliver the message, as plain text if the formatted one is rejected. Raises SendError.
 
-        A target that knows no delivery key is asked first whether it works before it gets the one repeat that a lost
-        answer allows: during an outage the repeat would be spent in vain. Some receivers take no question well; after
-        so many attempts (about eight hours) it is sent all the same.
+        After a lost answer, a target that does not recognise duplicates gets the message only once more. It is probed
+        first, so that the repeat is not wasted during an outage. Since some receivers reject every probe, the repeat is
+        sent without one after many attempts.
         """
         channel = self._channel()
-        if attempt.repeated and not self.idempotent and attempt.number < _PATIENCE:
+        if attempt.repeated and not self.idempotent and attempt.number < _UNPROBED_AFTER:
             await self._probe(channel, attempt.at)
-        return await self._dressed_or_bare(channel, partial(channel.post, message), attempt)
+        return await self._formatted_or_plain(channel, partial(channel.post, message), attempt)
 
     async def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
-        """Let a card say this. Raises SendError: of the kind CARD where it can be edited no more."""
+        """Replace the content of a card. Raises SendError, of kind CARD if it can no longer be edited."""
         channel = self._channel()
-        await self._dressed_or_bare(channel, partial(channel.edit, card, message), attempt)
+        await self._formatted_or_plain(channel, partial(channel.edit, card, message), attempt)
 
     async def check(self) -> None:
-        """Ask whether the credentials work, without a message. Raises SendError."""
+        """Check whether the credentials work, without sending a message. Raises SendError."""
         await self._probe(self._channel(), datetime.min.replace(tzinfo=UTC))
 
     async def attach(self, card: Card, picture: Picture) -> None:
-        """Show a picture below a card, where the channel can. Raises SendError."""
+        """Show a picture below a card, if the channel supports pictures. Raises SendError."""
         channel = self._channel()
         if not isinstance(channel, PictureChannel):
             return
@@ -123,31 +123,34 @@ class HttpNotifier:
             except SendError as error:
                 raise self._evidence(error, answer) from None
 
-    async def _dressed_or_bare(
-        self, channel: Channel, dress: Callable[[Attempt], HttpRequest | None], attempt: Attempt
+    async def _formatted_or_plain(
+        self, channel: Channel, build: Callable[[Attempt], HttpRequest | None], attempt: Attempt
     ) -> Receipt:
-        dressed = dress(attempt)
-        if dressed is None:
+        """Send the formatted request, and the plain one if the message is rejected. Raises SendError."""
+        formatted = build(attempt)
+        if formatted is None:
             raise SendError(FailureKind.CARD, "no_edits", NO_EDITS)
         try:
-            return await self._exchange(channel, dressed, attempt.at)
+            return await self._exchange(channel, formatted, attempt.at)
         except SendError as error:
             if error.kind is not FailureKind.MESSAGE:
                 raise
-            bare = dress(replace(attempt, plain=True))
-            if bare is None or bare == dressed:
+            plain = build(replace(attempt, plain=True))
+            if plain is None or plain == formatted:
                 raise
-        return await self._exchange(channel, bare, attempt.at)
+        return await self._exchange(channel, plain, attempt.at)
 
     def _channel(self) -> Channel:
         try:
-            return self.connect({name: tuple(one.read() for one in group) for name, group in self.secrets.items()})
+            return self.connect(
+                {name: tuple(secret.read() for secret in group) for name, group in self.secrets.items()}
+            )
         except (OSError, ValueError) as error:
             text = f"a secret cannot be read: {type(error).__name__}"
             raise SendError(FailureKind.TRANSIENT, "secret", text) from None
 
     async def _probe(self, channel: Channel, now: datetime) -> None:
-        """Raises SendError where the target does not work; never as ambiguous, since no message was sent."""
+        """Raises SendError if the target does not work; never as ambiguous, since no message was sent."""
         try:
             answer = await post(self.session, channel.probe(), timeout=self.timeout)
         except SendError as error:
@@ -166,25 +169,25 @@ class HttpNotifier:
         if verdict.reason in outgoing.card_lost:
             verdict.kind = FailureKind.CARD
         if verdict.kind is FailureKind.TRANSIENT and answer.status >= 500 and not self.idempotent:
-            verdict.kind = FailureKind.AMBIGUOUS  # a gateway's 502 or 504 says nothing of what is behind it
+            verdict.kind = FailureKind.AMBIGUOUS  # after a gateway's 502 or 504, the message may have arrived
         raise self._evidence(verdict, answer)
 
     def _evidence(self, error: SendError, answer: HttpAnswer) -> SendError:
-        """The error with what the target said, so that a dead letter can be understood."""
-        text = self.redact(answer.text[: 8 * EVIDENCE])  # before it is cut to size: a part of a secret could be left
-        seen = SendError(error.kind, error.reason, self.redact(str(error)), retry_after=error.retry_after)
-        seen.status, seen.answer = answer.status, line(text, EVIDENCE)
-        return seen
+        """The error with the status and the beginning of the answer, which a dead letter shows."""
+        text = self.redact(answer.text[: 8 * EVIDENCE])  # before it is shortened, which could leave a part of a secret
+        explained = SendError(error.kind, error.reason, self.redact(str(error)), retry_after=error.retry_after)
+        explained.status, explained.answer = answer.status, line(text, EVIDENCE)
+        return explained
 
 
 def session(*, public_only: bool = False) -> aiohttp.ClientSession:
-    """The client session of all outgoing notifications: nothing from the environment, no cookies, checked peers.
+    """The client session of all notifications: no cookies, nothing from the environment, and only allowed addresses.
 
-    With `public_only`, private and loopback addresses are refused as well, by whatever name they are reached.
-    A connection is used once: on a kept one that has died meanwhile nobody could say whether a message arrived.
+    With `public_only`, private and loopback addresses are refused too, whatever their host name. Each connection is
+    used once: on a kept-alive one that has died, it would be unknown whether a message has arrived.
     """
     trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(_departed)
+    trace.on_request_headers_sent.append(_note_sent)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True, socket_factory=partial(_guarded_socket, public_only), limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -197,8 +200,8 @@ def session(*, public_only: bool = False) -> aiohttp.ClientSession:
 
 
 async def post(client: aiohttp.ClientSession, outgoing: HttpRequest, *, timeout: float) -> HttpAnswer:
-    """Send it once and read the answer's beginning. Raises SendError where no answer came; its text names no URL."""
-    flight = _Flight()
+    """Send a request once and read the beginning of the answer. Raises SendError, without the URL, if none came."""
+    progress = _Progress()
     plain = _PLAIN.set(_scheme(outgoing.url) == "http")
     try:
         async with client.request(
@@ -208,7 +211,7 @@ async def post(client: aiohttp.ClientSession, outgoing: HttpRequest, *, timeout:
             headers=outgoing.headers,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=timeout),
-            trace_request_ctx=flight,
+            trace_request_ctx=progress,
         ) as answer:
             start, lost = await _beginning(answer, outgoing.limit)
             return HttpAnswer(
@@ -218,13 +221,13 @@ async def post(client: aiohttp.ClientSession, outgoing: HttpRequest, *, timeout:
                 lost=lost,
             )
     except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-        raise _unanswered(error, sent=flight.sent) from None  # the cause's text may show the URL
+        raise _unanswered(error, sent=progress.sent) from None  # the cause's text may show the URL
     finally:
         _PLAIN.reset(plain)
 
 
 def _scheme(url: str) -> str:
-    """Raises SendError unless it is http or https: aiohttp would take `ws://` for a plain request."""
+    """The URL's scheme. Raises SendError unless it is http or https: aiohttp would accept `ws://`."""
     try:
         scheme = urlsplit(url).scheme
     except ValueError:
@@ -235,7 +238,7 @@ def _scheme(url: str) -> str:
 
 
 async def _beginning(answer: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
-    """The body's first bytes, and whether it broke off there. The status counts even where the body fails."""
+    """The body's first bytes, and whether the rest was lost. The status counts even if the body is incomplete."""
     read = bytearray()
     try:
         while len(read) < limit and (chunk := await answer.content.read(limit - len(read))):
@@ -246,7 +249,7 @@ async def _beginning(answer: aiohttp.ClientResponse, limit: int) -> tuple[bytes,
 
 
 def _unanswered(error: Exception, *, sent: bool) -> SendError:
-    """What it means that no answer came."""
+    """The meaning of a missing answer."""
     refused = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
     if isinstance(refused, AddressRefused):
         return SendError(FailureKind.TARGET, "address_refused", str(refused))
@@ -261,19 +264,19 @@ def _unanswered(error: Exception, *, sent: bool) -> SendError:
         return SendError(FailureKind.TRANSIENT, "tls", f"TLS failed: {type(error).__name__}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return SendError(FailureKind.TRANSIENT, "unreachable", "the host name does not resolve")
-    code = (refused.errno if refused is not None else None) or 0  # asyncio's own words repeat the address
+    code = (refused.errno if refused is not None else None) or 0  # the text of asyncio's errors contains the address
     text = os.strerror(code).lower() if code in errno.errorcode else type(error).__name__
     return SendError(FailureKind.TRANSIENT, "unreachable", f"cannot connect: {text}"[:200])
 
 
-async def _departed(
+async def _note_sent(
     _client: aiohttp.ClientSession, context: SimpleNamespace, _sent: aiohttp.TraceRequestHeadersSentParams
 ) -> None:
     context.trace_request_ctx.sent = True
 
 
 def _guarded_socket(public_only: bool, target: tuple[Any, ...]) -> socket.socket:
-    """The socket for one resolved address, literal or not: the last moment at which the real peer can be refused."""
+    """The socket for one resolved address: the last moment at which the actual peer can be refused."""
     family, kind, protocol, _, peer = target
     reason = objection(str(ip_address(peer[0])), plain=_PLAIN.get(), public_only=public_only)
     if reason is not None:

@@ -40,7 +40,7 @@ _RESOLVES: Final = frozenset(
         *(EventType.APPEARED, EventType.ORG_UP, EventType.NOTIFIER_UP),
     }
 )
-"""What ends an incident, or is none: PagerDuty drops a `resolve` without one."""
+"""Events that end an incident, or do not start one: PagerDuty ignores a `resolve` without an incident."""
 
 
 class PagerDutySettings(HttpSettings):
@@ -64,23 +64,23 @@ class PagerDutySettings(HttpSettings):
 
     @property
     def groups_by_itself(self) -> bool:
-        """By the incident's key."""
+        """PagerDuty groups by the incident's key."""
         return True
 
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> PagerDutyChannel:
-        """The service with its present integration key."""
+        """The channel with the current integration key."""
         return PagerDutyChannel(routing_key=secrets["routing_key"][0], api_url=self.api_url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagerDutyChannel:
-    """One service. Its dedup key makes sending again safe."""
+    """One service. Thanks to the dedup key, duplicates are harmless."""
 
     routing_key: str = field(repr=False)
     api_url: str
 
     def post(self, message: Message, attempt: Attempt) -> HttpRequest:
-        """`trigger` or `resolve`, with the job as the incident's key."""
+        """The request that triggers or resolves the incident of the message's subject."""
         resolves = message.event_type in _RESOLVES
         event: dict[str, Any] = {"event_action": "resolve" if resolves else "trigger", "dedup_key": dedup_key(message)}
         if not resolves:
@@ -88,10 +88,10 @@ class PagerDutyChannel:
         return self._request(event)
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
-        """An incident is updated by further events, never edited."""
+        """None: an incident is updated by further events."""
 
     def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
-        """A 400 lists what is wrong: with the integration key, or else with this event."""
+        """Judge an answer. A 400 lists what is wrong: the integration key, or otherwise this event."""
         errors = answer.fields.get("errors")
         if answer.status != 400 or not isinstance(errors, list):
             return judge_status(answer, now)
@@ -100,11 +100,11 @@ class PagerDutyChannel:
         return SendError(FailureKind.MESSAGE, "message_refused", "PagerDuty refuses this event")
 
     def probe(self) -> HttpRequest:
-        """Resolves what does not exist, which PagerDuty accepts and drops."""
+        """A request that resolves an incident which does not exist: PagerDuty accepts and ignores it."""
         return self._request({"event_action": "resolve", "dedup_key": "finetune-monitor/check"})
 
     def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
-        """As of any event."""
+        """Judge the answer like that to any event."""
         verdict = self.judge(answer, now)
         return verdict if isinstance(verdict, SendError) else None
 
@@ -117,15 +117,15 @@ class PagerDutyChannel:
 
 
 def dedup_key(message: Message) -> str:
-    """The subject of the message, so that all news of one job is one incident; hashed where it is too long."""
+    """The key of the subject, so that all events of a job belong to one incident; hashed if it is too long."""
     key = message.subject.key.encode("ascii", "backslashreplace").decode()
     return key if len(key) <= _KEY else f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _details(message: Message, attempt: Attempt) -> dict[str, Any]:
     shown = show(message, attempt)
-    told = {"error": shown.error, "hint": shown.hint, "id": shown.id, "note": shown.note}
-    details = {**dict(shown.facts), **{label: list(values) for label, values in shown.lists}, **told}
+    texts = {"error": shown.error, "hint": shown.hint, "id": shown.id, "note": shown.note}
+    details = {**dict(shown.facts), **{label: list(values) for label, values in shown.lists}, **texts}
     links = [("Open", shown.link), ("At the provider", shown.vendor_link)]
     return {
         "client": "finetune-monitor",

@@ -1,4 +1,4 @@
-"""What the settings of all notifiers have in common: a name, secrets as text or file, and the notifier they build."""
+"""The common part of all notifier settings: a name, secrets as text or file, and the notifier they build."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from monitor.secret import Redactor, Secret, is_secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connections:
-    """What a notifier reaches the world by."""
+    """The connections that notifiers share."""
 
     session: aiohttp.ClientSession
     redactor: Redactor
     timeout: float
     """Seconds for one request."""
     stream: TextIO
-    """Where the console prints."""
+    """The stream to which `console` prints."""
     public_only: bool = False
-    """Refuse every address that is not public. The session knows it by itself."""
+    """Whether to refuse every address that is not public. The session is created with this setting as well."""
 
 
 class ChannelSettings(BaseModel):
-    """The base of one channel's settings."""
+    """The base of the settings of all channels."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, defer_build=True
     )
 
     required_secrets: ClassVar[tuple[str, ...]] = ()
-    """Secrets of which the text or the file must be given."""
+    """Secrets that must be given, as text or as file."""
 
     type: str
     name: str = Field(pattern=NAME)
     """The `notifier` label and the end of every delivery key; unique."""
     was: str | None = Field(default=None, pattern=NAME)
-    """Its name before it was renamed: what waits under that is sent by this one, with the keys it has."""
+    """The former name. Deliveries that are pending under it are sent by this notifier, with unchanged keys."""
 
     @property
     def keeps_cards(self) -> bool:
-        """Whether each job has one message there that is edited in place."""
+        """Whether each job has one message, which is edited in place."""
         return False
 
     @property
@@ -61,28 +61,28 @@ class ChannelSettings(BaseModel):
 
     @property
     def groups_by_itself(self) -> bool:
-        """Whether its receiver groups what it gets, so that it gets each message alone."""
+        """Whether the receiver groups messages itself, so that it gets each one separately."""
         return False
 
     @property
     def forgets_after(self) -> timedelta | None:
-        """After how long it takes a state for over that is not sent again; None where what was sent stays."""
+        """The time after which the receiver considers a state over unless it is sent again; None if it never does."""
         return None
 
     def notifier(self, connections: Connections) -> Notifier:
-        """What sends by these settings."""
+        """The notifier with these settings."""
         raise NotImplementedError
 
     def secrets(self, redactor: Redactor) -> Mapping[str, tuple[Secret, ...]]:
-        """Every secret that also exists as a file, by its name; the redactor learns these and all others.
+        """The secrets that can also be given as files, by name. These and all others are added to the redactor.
 
-        Raises ValueError where a required one is not given.
+        Raises ValueError if a required one is missing.
         """
         fields = type(self).model_fields
         for name in fields:
             value = getattr(self, name)
-            named = value if isinstance(value, Mapping) else {"secret": value}
-            redactor.add(text for key, each in named.items() for text in _texts(each) if is_secret(key, text))
+            by_name = value if isinstance(value, Mapping) else {"secret": value}
+            redactor.add(text for key, part in by_name.items() for text in _texts(part) if is_secret(key, text))
         found = {name: tuple(self._secret(name, redactor)) for name in fields if f"{name}_file" in fields}
         for name in self.required_secrets:
             if not found[name]:
@@ -97,21 +97,21 @@ class ChannelSettings(BaseModel):
 
 
 class HttpSettings(ChannelSettings):
-    """The base of the settings of channels that speak HTTP."""
+    """The base of the settings of HTTP channels."""
 
     idempotent: ClassVar[bool] = True
-    """The receiver knows the delivery key and drops what it has."""
+    """Whether the receiver recognises duplicates by the delivery key."""
     min_gap: ClassVar[float] = 0.0
-    """Seconds between two messages to one target, by the vendor's rate limit."""
+    """The least number of seconds between two messages to one target, from the vendor's rate limit."""
     shared: ClassVar[tuple[str, ...]] = ()
-    """The settings that distinguish one rate-limited target from another; none where each notifier is its own."""
+    """The settings that identify a target with a rate limit; empty if every notifier is a target of its own."""
 
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> Channel:
-        """The channel with the present texts of its secrets, by their names."""
+        """The channel with the current texts of its secrets, which are given by name."""
         raise NotImplementedError
 
     def notifier(self, connections: Connections) -> Notifier:
-        """The channel behind the guarded session."""
+        """A notifier that uses the guarded session."""
         secrets = self.secrets(connections.redactor)
         return HttpNotifier(
             name=self.name,
@@ -135,31 +135,31 @@ class HttpSettings(ChannelSettings):
         if name not in secrets:
             return getattr(self, name)
         try:
-            return [one.read() for one in secrets[name]]
-        except (OSError, ValueError):  # not there yet: its place tells it apart from others too
+            return [secret.read() for secret in secrets[name]]
+        except (OSError, ValueError):  # not there yet: its path identifies the target as well
             return getattr(self, f"{name}_file")
 
 
 def check_text(model: type[BaseModel], name: str, text: str) -> None:
-    """Raises ValueError, without the text, where this setting of a model would refuse it."""
+    """Raises ValueError, without the text, if this setting of a model would reject it."""
     try:
         _adapter(model, name).validate_python(text)
     except ValidationError as error:
-        flaws = error.errors(include_input=False, include_url=False)
-        # Of a union all branches complain; the one that came as far as our own rule knows best.
-        own = [str(flaw["ctx"]["error"]) for flaw in flaws if flaw["type"] == "value_error"]
-        raise ValueError(next(iter(own), flaws[0]["msg"])) from None
+        errors = error.errors(include_input=False, include_url=False)
+        # In a union, every branch reports an error: prefer the one from a validator of our own.
+        own = [str(each["ctx"]["error"]) for each in errors if each["type"] == "value_error"]
+        raise ValueError(next(iter(own), errors[0]["msg"])) from None
 
 
 @cache
 def _adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
     field = model.model_fields[name]
-    kind: Any = field.annotation  # an annotation is no type to mypy
+    kind: Any = field.annotation  # for mypy, an annotation is not a type
     return TypeAdapter(Annotated[kind, *field.metadata] if field.metadata else kind)
 
 
 def _texts(value: object) -> Iterator[str]:
-    """The secret texts in a setting, also those of a list or a mapping."""
+    """The secret texts in a setting, including those in lists and mappings."""
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, Mapping):
@@ -176,4 +176,4 @@ def _checked_url(value: SecretStr) -> SecretStr:
 
 
 SecretUrl = Annotated[SecretStr, AfterValidator(_checked_url)]
-"""The URL of a target, which is a secret by itself."""
+"""The URL of a target, which is a secret."""

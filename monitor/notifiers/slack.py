@@ -1,8 +1,7 @@
 """Slack by incoming webhook or bot token: https://docs.slack.dev/reference/methods/chat.postMessage.
 
-The SDK dresses the message within Block Kit's limits (https://docs.slack.dev/reference/block-kit); the request is ours,
-because its clients follow redirects, take proxies from the environment, read answers of any size and log the webhook's
-URL.
+Messages are built with the SDK's Block Kit models (https://docs.slack.dev/reference/block-kit). Its clients are not
+used, because they follow redirects, use proxies from the environment, read answers of any size and log webhook URLs.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from monitor.notifiers.text import Shown, cut, show, units, unlinked
 if TYPE_CHECKING:
     from slack_sdk.models.blocks import Block, MarkdownTextObject
 
-_API_ANSWER_BYTES: Final = 256 * 1024  # chat.postMessage answers with the whole message
+_API_ANSWER_BYTES: Final = 256 * 1024  # chat.postMessage returns the whole message
 
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors and
 # https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors
@@ -67,15 +66,15 @@ _FAILED: Final = ("error", "fail", "failed", "failure")
 _WORD: Final = re.compile(r"[a-z][a-z_]{1,60}")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
-# What Slack would format, or take for an emoji, in its own markup.
+# Characters that Slack would format, and colons that it would take for an emoji.
 _EMOJI: Final = re.compile(r":(?=[\w+-]+:)")
 _MARKS: Final = _ENTITIES | {mark: f"{mark}\u200b" for mark in "*_~`"}
 _IDS: Final = frozenset({"Model", "Fine-tuned model"})
-"""What says by itself what it is, in the line of facts."""
+"""Facts that are shown without a label, because their values speak for themselves."""
 _CODES: Final = _IDS | {"Best checkpoint"}
 
-# In UTF-16 units after escaping. With two links of at most 1,000 the sum over all blocks stays below 12,000: Slack
-# refuses somewhat more with `msg_blocks_too_long` (https://github.com/slackapi/bolt-js/issues/2509).
+# Limits in UTF-16 units after escaping. With two links of at most 1,000, all blocks together stay below 12,000: Slack
+# rejects slightly larger messages with `msg_blocks_too_long` (https://github.com/slackapi/bolt-js/issues/2509).
 _TITLE: Final = 400
 _FACTS: Final = 1500
 _LIST: Final = 2900
@@ -101,61 +100,61 @@ _UNTOUCHED: Final = {
 
 def _no_url(token: SecretStr) -> SecretStr:
     if "://" in token.get_secret_value():
-        raise ValueError("is a URL and no token; an incoming webhook's is called webhook_url")
+        raise ValueError("is a URL, not a token; the URL of an incoming webhook goes into webhook_url")
     return token
 
 
 class SlackSettings(HttpSettings):
-    """A channel in Slack: an incoming webhook, or a bot's token and a channel."""
+    """A Slack channel, by an incoming webhook, or by a bot's token and the channel's name."""
 
-    # Slack knows no idempotency key, so a message whose answer was lost is sent once more at most. It takes one message
-    # per second and channel: https://docs.slack.dev/apis/web-api/rate-limits
+    # Slack has no idempotency key, so that a message is repeated at most once after a lost answer. It accepts one
+    # message per second and channel: https://docs.slack.dev/apis/web-api/rate-limits
     idempotent: ClassVar[bool] = False
     min_gap: ClassVar[float] = 1.0
     shared: ClassVar[tuple[str, ...]] = ("webhook_url", "token", "channel")
 
     type: Literal["slack"]
     webhook_url: SecretUrl | None = None
-    """Any host: gateways and Mattermost too."""
+    """Its host may be any, such as a gateway or Mattermost."""
     webhook_url_file: Path | None = None
     token: Annotated[SecretStr, AfterValidator(_no_url)] | None = None
     token_file: Path | None = None
     channel: str | None = Field(default=None, min_length=1, max_length=100)
-    """`#name` or, better, the channel's id, which survives a renaming."""
+    """`#name` or, better, the channel's id, which does not change when the channel is renamed."""
     api_url: str = "https://slack.com/api/"
-    """Of a gateway."""
+    """The base URL of the Web API, to be changed for a gateway."""
     mode: Literal["card", "messages"] = "card"
-    """`card`: one message for each job, edited in place, and what happens to the job in its
-    thread. `messages`: one message for each notification. An incoming webhook can do no more than that."""
+    """`card`: one message per job, edited in place, with further events in its thread. `messages`: one message per
+    notification; with an incoming webhook, that is the only mode."""
 
     @model_validator(mode="after")
     def _one_way(self) -> SlackSettings:
         by_webhook = self.webhook_url is not None or self.webhook_url_file is not None
         by_token = self.token is not None or self.token_file is not None
         if by_webhook == by_token:
-            raise ValueError("give either webhook_url (or webhook_url_file), or token (or token_file) and channel")
+            raise ValueError("give either webhook_url (or webhook_url_file), or token (or token_file) with channel")
         if by_token and self.channel is None:
             raise ValueError('a token needs a channel, in quotes: "#general" (without them, # begins a comment)')
         if by_webhook and self.channel is not None:
             raise ValueError("channel goes with token; an incoming webhook has its own")
         if by_webhook and self.mode == "card" and "mode" in self.model_fields_set:
-            raise ValueError("mode: card needs a token: what an incoming webhook posts cannot be edited")
+            raise ValueError("mode: card needs a token: messages of an incoming webhook cannot be edited")
         if (problem := url_problem(self.api_url)) is not None:
             raise ValueError(f"api_url {problem}")
         return self
 
     @property
     def keeps_cards(self) -> bool:
-        """By token, unless the settings say otherwise."""
+        """Whether each job has a card: yes with a token, except with `mode: messages`."""
         return self.channel is not None and self.mode == "card"
 
     @property
     def shows_pictures(self) -> bool:
-        """Below cards."""
+        """Whether pictures can be shown: yes, below cards."""
         return self.keeps_cards
 
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> SlackChannel:
-        """The channel with what opens it now: its webhook's URL or its bot's token."""
+        """The channel with its current credentials: the URL of its webhook or the token of its bot."""
         return SlackChannel(
             webhook_url=next(iter(secrets["webhook_url"]), None),
             token=next(iter(secrets["token"]), None),
@@ -166,7 +165,7 @@ class SlackSettings(HttpSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlackChannel:
-    """One channel of Slack, or of what speaks like it: Mattermost, Rocket.Chat, Zulip, relays."""
+    """One channel of Slack, or of a compatible receiver: Mattermost, Rocket.Chat, Zulip, relays."""
 
     webhook_url: str | None = field(repr=False)
     token: str | None = field(repr=False)
@@ -174,8 +173,8 @@ class SlackChannel:
     api_url: str
 
     def post(self, message: Message, attempt: Attempt) -> HttpRequest:
-        """The message with blocks, or as bare text for receivers that refuse them: in the thread of its card, and the
-        end of a job in the channel too."""
+        """The request for a message, with blocks or as plain text. It goes to the thread of its card, if there is one,
+        and the end of a job also to the channel."""
         content = payload(message, attempt)
         if attempt.card is not None:
             thread = {"channel": attempt.card.place, "thread_ts": attempt.card.reference}
@@ -184,7 +183,7 @@ class SlackChannel:
         return self._request("chat.postMessage", content | ({"channel": message.channel} if message.channel else {}))
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> HttpRequest | None:
-        """`chat.update` by token. It keeps what is left out: empty lists take the blocks off."""
+        """The request to `chat.update`, with a token. Blocks that are left out would stay: empty lists remove them."""
         if self.token is None:
             return None
         content = {"blocks": [], "attachments": [], **payload(message, attempt)}
@@ -193,52 +192,55 @@ class SlackChannel:
         return self._request("chat.update", content | there, card_lost=_CARD_LOST)
 
     def attach(self, card: Card, picture: Picture) -> Steps:
-        """Where to, the bytes, and in which thread: https://docs.slack.dev/messaging/working-with-files#upload.
+        """Get an upload URL, upload the picture and share it: https://docs.slack.dev/messaging/working-with-files#upload.
 
-        The scope is `files:write`. The address for the bytes is Slack's to choose, and gets no token.
+        This needs the scope `files:write`. Slack chooses the upload URL, to which the token is not sent.
         """
         length = str(len(picture.content))
-        told = yield self._form("files.getUploadURLExternal", {"filename": picture.name, "length": length})
-        self._accept(told)
-        url, file = told.fields.get("upload_url"), told.fields.get("file_id")
+        granted = yield self._form("files.getUploadURLExternal", {"filename": picture.name, "length": length})
+        self._accept(granted)
+        url, file = granted.fields.get("upload_url"), granted.fields.get("file_id")
         if not isinstance(url, str) or not isinstance(file, str) or url_problem(url) is not None:
-            raise SendError(FailureKind.MESSAGE, "no_upload_url", "Slack named no address to send a file to")
+            raise SendError(FailureKind.MESSAGE, "no_upload_url", "Slack returned no upload URL")
         stored = yield HttpRequest(url=url, headers={"Content-Type": "image/png"}, body=picture.content)
         if stored.status != 200:
             self._accept(stored)
-            raise SendError(FailureKind.TRANSIENT, "not_stored", f"Slack answered {stored.status} to the file")
+            raise SendError(FailureKind.TRANSIENT, "not_stored", f"Slack answered {stored.status} to the upload")
         shared = {"files": [{"id": file, "title": picture.title}], "thread_ts": card.reference}
         self._accept((yield self._request("files.completeUploadExternal", {"channel_id": card.place, **shared})))
 
     def _accept(self, answer: HttpAnswer) -> None:
-        """Raises SendError."""
+        """Raises SendError if the answer is an error."""
         verdict = self.judge(answer, datetime.min.replace(tzinfo=UTC))
         if isinstance(verdict, SendError):
             raise verdict
 
     def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
-        """What the answer means. Errors of the Web API come with status 200 too.
+        """Judge an answer. The Web API reports errors with status 200 too.
 
-        Receivers that are not Slack acknowledge in their own words (204, nothing, JSON): what is no error is delivered.
+        Receivers other than Slack acknowledge in various ways (204, an empty body, JSON): a 2xx without an error counts
+        as delivered.
         """
         word = _error(answer)
         if word is not None and answer.status < 500 and answer.status != 429:
             return _refusal(answer, word, now)
         if not 200 <= answer.status < 300:
             return judge_status(answer, now)
-        if answer.document:  # a portal's page, which posted nothing
-            return SendError(FailureKind.TRANSIENT, "not_slack", f"a page answered {answer.status}, and not Slack")
+        if answer.document:  # a login portal's page: nothing was posted
+            return SendError(
+                FailureKind.TRANSIENT, "not_slack", f"a web page answered {answer.status} instead of Slack"
+            )
         if answer.lost:
             return SendError(FailureKind.AMBIGUOUS, "answer_lost", "the answer broke off")
-        said = answer.fields
-        return Receipt(reference=_short(said.get("ts")), place=_short(said.get("channel")))
+        fields = answer.fields
+        return Receipt(reference=_short(fields.get("ts")), place=_short(fields.get("channel")))
 
     def probe(self) -> HttpRequest:
-        """`auth.test` by token. A webhook is sent an empty text, which is refused where the address is right."""
+        """A request to `auth.test` with a token. A webhook gets an empty text, which it rejects if its URL is valid."""
         return self._request("auth.test", {"text": ""})
 
     def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
-        """A webhook that misses a text, in whatever words, is alive."""
+        """Judge the answer. A webhook that rejects the missing text works."""
         verdict = self.judge(answer, now)
         if isinstance(verdict, Receipt):
             return None
@@ -258,24 +260,24 @@ class SlackChannel:
         )
 
     def _form(self, method: str, fields: Mapping[str, str]) -> HttpRequest:
-        """A call whose arguments Slack takes as a form alone."""
+        """A request to a method whose arguments must be sent as a form."""
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": f"Bearer {self.token}"}
         url = f"{self.api_url.rstrip('/')}/{method}"
         return HttpRequest(url=url, headers=headers, body=urlencode(fields).encode())
 
 
 def payload(message: Message, attempt: Attempt) -> dict[str, Any]:
-    """The message for an incoming webhook or chat.postMessage (which needs the channel too).
+    """The message for an incoming webhook or chat.postMessage, without the channel.
 
-    Where there are blocks, `text` is what notifications and receivers without Block Kit show; `attempt.plain` leaves
-    the blocks out.
+    `text` is shown in desktop notifications and by receivers without Block Kit. With `attempt.plain`, there are no
+    blocks.
     """
     shown = show(message, attempt)
-    mention = message.mention  # the operator's words: the only ones that may ping anybody
+    mention = message.mention  # from the configuration: the only text that may mention anybody
     content: dict[str, Any] = {"text": " ".join(filter(None, (mention, _fallback(shown)))), **_UNTOUCHED}
     if attempt.plain:
         return content
-    from slack_sdk.models.blocks import SectionBlock  # noqa: PLC0415 - two megabytes that are for those who use Slack
+    from slack_sdk.models.blocks import SectionBlock  # noqa: PLC0415 - two megabytes, only needed with Slack
 
     details = [block.to_dict() for block in _details(shown)]
     return {
@@ -291,7 +293,7 @@ def _title(shown: Shown) -> str:
 
 
 def _details(shown: Shown) -> Iterator[Block]:
-    """One line of facts, then what is long: lists, the error, the hint; and where to look further."""
+    """A line of facts, then lists, the error and the hint, and a line with the id and the provider's link."""
     from slack_sdk.models.blocks import ContextBlock, PlainTextObject, SectionBlock  # noqa: PLC0415 - as above
 
     if shown.facts:
@@ -318,7 +320,7 @@ def _context(shown: Shown) -> Iterator[str]:
 
 
 def _fact(label: str, value: str) -> str:
-    """Ids without a label: they say by themselves what they are."""
+    """A fact with its label, except for models, which need none."""
     shown = _value(label, value)
     return shown if label in _IDS else f"{_label(label)} {shown}"
 
@@ -328,12 +330,12 @@ def _label(label: str) -> str:
 
 
 def _value(label: str, value: str) -> str:
-    """Ids as code."""
+    """The value, as code if it is an id."""
     return _code(value) if label in _CODES else _inert(value, 500)
 
 
 def _joined(parts: Iterable[str], separator: str, limit: int) -> str:
-    """As many whole parts as there is room for: markup is never cut."""
+    """As many whole parts as fit, so that markup is never cut."""
     kept, room, left = [], limit - 20, 0
     for part in parts:
         room -= units(part) + len(separator)
@@ -351,12 +353,12 @@ def _markup(text: str) -> MarkdownTextObject:
 
 
 def _inert(text: str, limit: int) -> str:
-    """Text that Slack neither formats nor links: a zero-width space takes the meaning from a mark."""
+    """Text that Slack neither formats nor links: a zero-width space disables each mark."""
     return cut(_EMOJI.sub("\\g<0>\u200b", text), limit, _MARKS) or ELLIPSIS
 
 
 def _code(text: str) -> str:
-    """Text in which nothing is formatted, and which can be copied as it is."""
+    """Text as code: nothing in it is formatted, and it can be copied."""
     shown = cut(text.replace("`", "'"), _CONTEXT, _ENTITIES) or ELLIPSIS
     return f"`{shown}`"
 
@@ -366,20 +368,20 @@ def _href(link: str | None) -> str:
 
 
 def _fallback(shown: Shown) -> str:
-    """All of it as lines of text, for readers that show no blocks."""
+    """The whole message as lines of text, for receivers without Block Kit."""
     text = cut("\n".join(map(unlinked, shown.lines)), 20_000, _ENTITIES)
     return f"{text}\n<{_href(shown.link)}>" if shown.link is not None else text
 
 
 def _error(answer: HttpAnswer) -> str | None:
-    """The word of the error in an answer; empty for an error in other words, None where there is none."""
-    said = answer.fields
-    if said:
-        word = said.get("error")
+    """The error code in an answer; empty for an error without a code, None if there is no error."""
+    fields = answer.fields
+    if fields:
+        word = fields.get("error")
         bad = (
-            any(said.get(name) for name in ("error", "errors", "errcode"))
-            or any(said.get(name) is False for name in ("ok", "success"))
-            or any(said.get(name) in _FAILED for name in ("result", "status"))
+            any(fields.get(name) for name in ("error", "errors", "errcode"))
+            or any(fields.get(name) is False for name in ("ok", "success"))
+            or any(fields.get(name) in _FAILED for name in ("result", "status"))
         )
         named = isinstance(word, str) and _WORD.fullmatch(word)
         if named or (bad and answer.status < 400):
@@ -393,10 +395,10 @@ def _error(answer: HttpAnswer) -> str | None:
 
 
 def _refusal(answer: HttpAnswer, word: str, now: datetime) -> SendError:
-    """What an error's word means. A word that nobody knows is not blamed on the message: it stays and waits."""
+    """The meaning of an error code. An unknown code suspends the target, so that the message is kept."""
     known = "restricted_action" if word.startswith("restricted_action") else word
     kind = _KINDS.get(known)
-    text = line(f"Slack answered {answer.status}: {word or 'an error in other words'}", 200)
+    text = line(f"Slack answered {answer.status}: {word or 'an error without a code'}", 200)
     wait = retry_after(answer.headers, now)
     return SendError(kind or FailureKind.TARGET, known if kind else "other", text, retry_after=wait)
 

@@ -23,8 +23,8 @@ from monitor.notifiers.base import (
 from monitor.notifiers.settings import HttpSettings, SecretUrl
 from monitor.notifiers.text import Shown, cut, show, units
 
-# Workflows answers 202 before it checks the card, and drops what is larger than about 28 KB. These are UTF-16 units,
-# of which UTF-8 makes at most three bytes each: with links and structure the sum stays below 21 KB.
+# A Workflow answers 202 before it checks the card, and drops cards of more than about 28 KB. These limits are in UTF-16
+# units, each of which takes at most three bytes in UTF-8: with links and structure, a card stays below 21 KB.
 _TITLE: Final = 300
 _FACTS: Final = 1000
 _LIST: Final = 1200
@@ -49,7 +49,7 @@ _CODES: Final = {
 
 
 class TeamsSettings(HttpSettings):
-    """A channel or chat in Microsoft Teams, by a Workflow that waits for webhooks."""
+    """A channel or chat in Microsoft Teams, by a Workflow that is triggered by webhooks."""
 
     required_secrets: ClassVar[tuple[str, ...]] = ("webhook_url",)
     idempotent: ClassVar[bool] = False
@@ -58,31 +58,31 @@ class TeamsSettings(HttpSettings):
 
     type: Literal["teams"]
     webhook_url: SecretUrl | None = None
-    """What the Workflow's trigger shows; whoever knows it can post."""
+    """The URL of the Workflow's trigger; anyone who knows it can post."""
     webhook_url_file: Path | None = None
 
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> TeamsChannel:
-        """The Workflow with its present address."""
+        """The channel with the current URL of the Workflow."""
         return TeamsChannel(url=secrets["webhook_url"][0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeamsChannel:
-    """One Workflow. Its answer says that it was started, and nothing of the card."""
+    """One Workflow. Its answer says whether it was started, but not whether the card was accepted."""
 
     url: str = field(repr=False)
 
     def post(self, message: Message, attempt: Attempt) -> HttpRequest:
-        """The card as the one attachment of a message."""
+        """The request for a message with the card as its only attachment."""
         card = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None}
         content = {"type": "message", "attachments": [{**card, "content": adaptive_card(message, attempt)}]}
         return HttpRequest(url=self.url, headers={"Content-Type": "application/json"}, body=json_body(content))
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
-        """A Workflow does not say what it posted."""
+        """None: a Workflow does not return the id of the message."""
 
     def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
-        """By the status, and by the error codes of Logic Apps."""
+        """Judge an answer by the error codes of Logic Apps, otherwise by the status."""
         error = answer.fields.get("error")
         code = error.get("code") if isinstance(error, dict) else None
         kind = _CODES.get(code) if isinstance(code, str) and 400 <= answer.status < 500 else None
@@ -91,18 +91,18 @@ class TeamsChannel:
         return SendError(kind, "refused", f"the Workflow answered {answer.status}: {code}")
 
     def probe(self) -> HttpRequest:
-        """Every POST would start the Workflow: this asks whether its host can be reached."""
+        """A request that shows whether the host can be reached. Every POST would start the Workflow."""
         return HttpRequest(url=self.url, method="OPTIONS")
 
     def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
-        """Any answer but a broken gateway's, since Workflows know no OPTIONS."""
+        """Judge the answer: any but a broken gateway's is good, since Workflows do not support OPTIONS."""
         verdict = judge_status(answer, now)
         broken = answer.status >= 500 or answer.status in {410, 429}
         return verdict if broken and isinstance(verdict, SendError) else None
 
 
 def adaptive_card(message: Message, attempt: Attempt) -> dict[str, Any]:
-    """Version 1.5. Text from outside stands in TextRuns only, which know no Markdown and no mentions."""
+    """The card, version 1.5. Text from outside is only in TextRuns, which support neither Markdown nor mentions."""
     shown = show(message, attempt)
     links = [("Open", shown.link), ("At the provider", shown.vendor_link)]
     actions = [{"type": "Action.OpenUrl", "title": title, "url": link} for title, link in links if link is not None]
@@ -129,7 +129,7 @@ def _body(shown: Shown, colour: str) -> Iterator[dict[str, Any]]:
 
 
 def _rows(rows: Sequence[tuple[str, str]], room: int) -> Iterator[dict[str, Any]]:
-    """A line for each, as many as there is room for."""
+    """A line for each row, as many as fit."""
     for number, (label, value) in enumerate(rows):
         text = cut(f"{label}: {value}", _ROW)
         room -= units(text)
@@ -140,7 +140,7 @@ def _rows(rows: Sequence[tuple[str, str]], room: int) -> Iterator[dict[str, Any]
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """As many whole ones as there is room for, each with its label in bold."""
+    """As many whole facts as fit, with their labels in bold."""
     room = _FACTS
     for number, (label, value) in enumerate(facts[:_MOST_FACTS]):
         room -= units(label) + units(value)
@@ -155,5 +155,5 @@ def _text(text: str, limit: int, *, spacing: str = "default", **style: Any) -> d
 
 
 def _run(text: str, limit: int, **style: Any) -> dict[str, Any]:
-    """Braces are kept apart, since `{{DATE(…)}}` is rendered even here."""
+    """A run of text. Double braces are separated, because `{{DATE(…)}}` would be rendered."""
     return {"type": "TextRun", "text": cut(re.sub(r"{(?={)", "{\u200b", text), limit) or "…", **style}

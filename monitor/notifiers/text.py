@@ -1,4 +1,4 @@
-"""What every channel shows of a message, and text for other people's formats: escaped, and cut between characters."""
+"""The parts of a message that every channel shows, and text for their formats: escaped, and shortened safely."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ _NOTHING: Final[Mapping[str, str]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A message as people read it, in no format yet: bounded, without invisible characters, nothing twice."""
+    """A message as people read it, before formatting: bounded, without invisible characters or repetitions."""
 
     title: str
-    """With its sign and the organisation."""
+    """The title with a sign for its severity, and with the organisation."""
     headline: str
     """The same without the sign."""
     facts: tuple[tuple[str, str], ...]
-    """Label and value, each on one line, without what the title and the id say already."""
+    """Labels and values, each a single line, without those that the title and the id contain."""
     lists: tuple[tuple[str, tuple[str, ...]], ...]
-    """The labels that come with several values (the models of a shutdown), and all of a digest or of many messages."""
+    """Labels with several values, such as the models of a shutdown; for digests and groups, all facts."""
     error: str
     hint: str
     link: str | None
-    """Our own page of the subject, else the vendor's."""
+    """The monitor's page of the subject, otherwise the vendor's."""
     vendor_link: str | None
-    """The vendor's page, where `link` is ours."""
+    """The vendor's page, if `link` is the monitor's."""
     id: str
-    """The provider's id of the job or batch; empty where it is of none."""
+    """The provider's id of the job or batch; empty for other subjects."""
     note: str
-    """That it may be a repeat; empty otherwise."""
+    """A note that this may be a repeat; otherwise empty."""
 
     @property
     def rows(self) -> tuple[tuple[str, str], ...]:
-        """The lists with a label for each value."""
+        """The lists as rows, with a label for each value."""
         return tuple((label, value) for label, values in self.lists for value in values)
 
     @property
     def lines(self) -> list[str]:
-        """All of it but the links, for receivers that take nothing but text."""
+        """Everything except the links, for receivers of plain text."""
         rows = [f"{label}: {value}" for label, value in (*self.facts, *self.rows)]
         return list(filter(None, [self.title, *rows, self.error, self.hint, self.id, self.note]))
 
 
 def show(message: Message, attempt: Attempt) -> Shown:
-    """The one place where channels look at what a message is made of."""
+    """The parts of a message. This is the only place where channels take a message apart."""
     subject = message.subject
     of_job, of_many = subject.kind in (SubjectKind.JOB, SubjectKind.BATCH), subject.kind in _OF_MANY
     id_ = line(subject.id.removeprefix(_BATCH), 2 * _LABEL) if of_job else ""
@@ -97,12 +97,12 @@ def labelled_once(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def units(text: str) -> int:
-    """The length in UTF-16 units: at least that in code points, so that either count of a receiver is kept."""
+    """The length in UTF-16 units, which is at least that in code points, so that it fits however a receiver counts."""
     return len(text) + sum(char > "\uffff" for char in text)
 
 
 def cut(text: str, limit: int, escapes: Mapping[str, str] = _NOTHING) -> str:
-    """The text with its characters escaped, in at most `limit` UTF-16 units: whole characters and whole escapes."""
+    """The text, escaped and shortened to `limit` UTF-16 units, without splitting characters or escapes."""
     kept: list[str] = []
     room = limit
     for char in text:
@@ -115,16 +115,16 @@ def cut(text: str, limit: int, escapes: Mapping[str, str] = _NOTHING) -> str:
 
 
 def unlinked(text: str) -> str:
-    """Without what a receiver that formats by itself (Mattermost) would take for a mention or a link."""
+    """The text without mentions and links, for receivers that would detect them (Mattermost)."""
     for sign in ("@", "://", "www.", "]("):
         text = text.replace(sign, f"{sign}\u200b")
     return text
 
 
 def safe_link(link: str | None, *also: str) -> str | None:
-    """The link, with what would end it elsewhere (`|`, `<`, `>`, `"`) percent-encoded; None unless it is plain https.
+    """The link with `|`, `<`, `>` and `"`, which end links in some formats, percent-encoded; None unless it is https.
 
-    `also` names other schemes that are allowed: our own page may be on plain http in somebody's network.
+    `also` names other schemes that are allowed: the monitor's own page may be served by plain http.
     """
     if link is None or not link.isascii() or not link.isprintable() or len(link) > _LONGEST_URL:
         return None
@@ -139,7 +139,7 @@ def safe_link(link: str | None, *also: str) -> str | None:
 
 
 def _shortened(kept: list[str], limit: int) -> str:
-    """Make room for the sign that something is missing."""
+    """The kept characters, shortened to make room for an ellipsis."""
     size = sum(map(units, kept))
     while kept and size + len(ELLIPSIS) > limit:
         size -= units(kept.pop())

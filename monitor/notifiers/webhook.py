@@ -1,4 +1,4 @@
-"""Standard Webhooks to any receiver: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"""
+"""Sends Standard Webhooks to any receiver: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ from monitor.notifiers.base import Attempt, HttpAnswer, HttpRequest, Receipt, Se
 from monitor.notifiers.settings import HttpSettings, SecretUrl
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_OURS: Final = ("webhook-", "content-", "transfer-encoding", "connection", "host", "expect", "upgrade", "te", "trailer")
+_RESERVED: Final = (
+    "webhook-",
+    "content-",
+    "transfer-encoding",
+    "connection",
+    "host",
+    "expect",
+    "upgrade",
+    "te",
+    "trailer",
+)
 
 
 _SHORTEST: Final = 16  # bytes of a signing key: fewer can be guessed
@@ -35,7 +45,7 @@ SigningSecret = Annotated[SecretStr, AfterValidator(_signing)]
 
 
 class WebhookSettings(HttpSettings):
-    """Signed JSON to a URL of yours, in the format of Standard Webhooks."""
+    """Signed JSON to a URL of your own, in the format of Standard Webhooks."""
 
     required_secrets: ClassVar[tuple[str, ...]] = ("url",)
 
@@ -43,26 +53,26 @@ class WebhookSettings(HttpSettings):
     url: SecretUrl | None = None
     url_file: Path | None = None
     secret: SigningSecret | tuple[SigningSecret, ...] | None = None
-    """Signs what is sent; with several, each signs, so that receivers can change from one to the next."""
+    """Signs the requests. Several secrets each add a signature, so that receivers can switch from one to the next."""
     secret_file: Path | tuple[Path, ...] | None = None
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
     """Added to every request; the values are treated as secrets."""
     format: Literal["standard", "cloudevents"] = "standard"
-    """Of the body: Standard Webhooks', or CloudEvents 1.0 in structured mode; both are signed alike."""
+    """The format of the body: Standard Webhooks, or CloudEvents 1.0 in structured mode. Both are signed."""
 
     @field_validator("headers")
     @classmethod
     def _can_be_sent(cls, value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
-        for name, one in value.items():
-            if not _TOKEN.fullmatch(name) or name.lower().startswith(_OURS):
-                raise ValueError("a header's name is not allowed here")
-            text = one.get_secret_value()
+        for name, secret in value.items():
+            if not _TOKEN.fullmatch(name) or name.lower().startswith(_RESERVED):
+                raise ValueError("the name of this header is not allowed")
+            text = secret.get_secret_value()
             if not text.isascii() or not text.isprintable():
-                raise ValueError("a header's value is plain ASCII on one line")
+                raise ValueError("the value of a header must be ASCII on one line")
         return value
 
     def open(self, secrets: Mapping[str, tuple[str, ...]]) -> WebhookChannel:
-        """The receiver with its present URL and signing secrets."""
+        """The channel with the current URL and signing secrets."""
         return WebhookChannel(
             url=secrets["url"][0],
             keys=secrets["secret"],
@@ -73,7 +83,7 @@ class WebhookSettings(HttpSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookChannel:
-    """One receiver. It knows the delivery key, so that sending again is safe."""
+    """One receiver. It recognises duplicates by the delivery key."""
 
     url: str = field(repr=False)
     keys: tuple[str, ...] = field(repr=False)
@@ -81,7 +91,7 @@ class WebhookChannel:
     cloudevents: bool = False
 
     def post(self, message: Message, attempt: Attempt) -> HttpRequest:
-        """The signed body, with the operator's headers beside ours."""
+        """The signed request, with the configured headers."""
         as_event = self.cloudevents and message.body is None
         content = cloudevent(message, attempt) if as_event else body(message)
         headers = {**self.headers, **signed(content, attempt, self.keys)}
@@ -90,26 +100,26 @@ class WebhookChannel:
         return HttpRequest(url=self.url, body=content, headers=headers)
 
     def edit(self, card: Card, message: Message, attempt: Attempt) -> None:
-        """A webhook sends events, which are never edited."""
+        """None: events are never edited."""
 
     def judge(self, answer: HttpAnswer, now: datetime) -> Receipt | SendError:
-        """What the answer means, by its status alone. The body is the receiver's business."""
+        """Judge an answer by its status alone, whatever its body says."""
         return judge_status(answer, now)
 
     def probe(self) -> HttpRequest:
-        """Whether it takes our signature cannot be asked without a message: this asks whether it can be reached."""
+        """A request that shows whether the receiver can be reached. Signatures cannot be checked without a message."""
         return HttpRequest(url=self.url, method="OPTIONS")
 
     def judge_probe(self, answer: HttpAnswer, now: datetime) -> SendError | None:
-        """Only 410 says that it wants no more messages: what is not signed, or no POST, may well be refused."""
+        """Judge the answer: only a 410 is a refusal, because receivers may well reject what is unsigned or no POST."""
         verdict = judge_status(answer, now)
         return verdict if isinstance(verdict, SendError) and answer.status == 410 else None
 
 
 def body(message: Message) -> bytes:
-    """The request's body, the same at every attempt: `data` goes in as it is stored, never decoded and written anew.
+    """The body of the request, or the one that a template has rendered.
 
-    A template's own body goes out as it is, signed like any other.
+    It is the same on every attempt, because `data` is inserted as it was stored.
     """
     if message.body is not None:
         return message.body.encode("utf-8", "replace")
@@ -119,7 +129,7 @@ def body(message: Message) -> bytes:
 
 
 def cloudevent(message: Message, attempt: Attempt) -> bytes:
-    """The same as a CloudEvent: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md."""
+    """The same content as a CloudEvent: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md."""
     context = {
         "specversion": "1.0",
         "id": _header(attempt.key),
@@ -133,12 +143,12 @@ def cloudevent(message: Message, attempt: Attempt) -> bytes:
 
 
 def _header(key: str) -> str:
-    """A job's id comes from outside: what may not stand in a header is percent-encoded."""
+    """The key as the value of a header: ids come from outside, so forbidden characters are percent-encoded."""
     return quote(key, safe="!#$&'()*+,/:;=?@[]~", errors="replace")
 
 
 def signed(content: bytes, attempt: Attempt, keys: Iterable[str]) -> dict[str, str]:
-    """The headers of one attempt; its time and signatures are fresh."""
+    """The headers of one attempt, with its own time and signatures."""
     at: datetime = attempt.at.astimezone(UTC).replace(microsecond=0)
     key = _header(attempt.key)
     headers = {
@@ -146,5 +156,5 @@ def signed(content: bytes, attempt: Attempt, keys: Iterable[str]) -> dict[str, s
         "webhook-timestamp": str(int(at.timestamp())),
         "content-type": "application/json",
     }
-    signatures = [Webhook(one).sign(key, at, content.decode()) for one in keys]
+    signatures = [Webhook(secret).sign(key, at, content.decode()) for secret in keys]
     return headers | ({"webhook-signature": " ".join(signatures)} if signatures else {})

@@ -118,13 +118,13 @@ class Organization(BaseModel):
     name: OrgName
     """The `org` label of metrics and notifications; unique."""
     was: FormerNames = ()
-    """Names that it had before: what was notified under one is not notified again, and its costs still count."""
+    """Former names. What was announced under them is not announced again, and their costs still count."""
     labels: Labels = Field(default_factory=dict)
     """Labels for aggregates, notifications and routes, such as the team."""
     headers: Headers = Field(default_factory=dict)
-    """Headers that are sent with every request, such as those that a gateway asks for; their values may be secrets."""
+    """Headers that are sent with every request, for example for a gateway. Their values may be secrets."""
     headers_file: Path | None = None
-    """A file with more of them, `Name: value` on each line, read again whenever it changes."""
+    """A file with more headers, one `Name: value` per line. It is re-read when it changes."""
     query: Query = Field(default_factory=dict)
     """Parameters that are sent with every request; their values may be secrets."""
     watch: tuple[JobKind, ...] = Field(default=(JobKind.FINE_TUNING,), min_length=1)
@@ -171,4 +171,4 @@ class KeyedOrganization(Organization):
     api_key: SecretStr | None = None
     """The API key. It needs to read fine-tuning jobs, and files where costs are to be estimated; nothing else."""
     api_key_file: Path | None = None
-    """A file with the API key, read again whenever it changes."""
+    """A file with the API key, re-read when it changes."""

@@ -69,7 +69,7 @@ class EntraSettings(BaseModel):
     client_secret: SecretStr | None = None
     """The client secret of the application."""
     client_secret_file: Path | None = None
-    """A file with the client secret, read again whenever it changes."""
+    """A file with the client secret, re-read when it changes."""
     authority: BaseUrl = _AUTHORITY
     """The authority that issues tokens; another one for other clouds."""
     scope: str = Field(default=_SCOPE, min_length=1, max_length=256)
@@ -77,7 +77,7 @@ class EntraSettings(BaseModel):
 
 
 class HostingSettings(BaseModel):
-    """The resource as Azure Resource Manager names it, whose deployments of tuned models cost by the hour."""
+    """The resource in Azure Resource Manager whose deployments of fine-tuned models are charged by the hour."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
@@ -88,7 +88,7 @@ class HostingSettings(BaseModel):
     account: str = Field(pattern=_ID)
     """The name of the resource."""
     dollars_per_hour: Decimal = Field(default=Decimal("1.70"), ge=0, le=10_000)
-    """The price of a deployed tuned model per hour, in US dollars."""
+    """The price of a deployed fine-tuned model per hour, in US dollars."""
     token_file: Path | None = None
     """A file with an access token for Resource Manager that another program keeps fresh; by default, `entra`."""
     base_url: BaseUrl = _MANAGEMENT
@@ -111,13 +111,13 @@ class AzureSettings(PushedOrganization):
     api_key: SecretStr | None = None
     """A key of the resource."""
     api_key_file: Path | None = None
-    """A file with the key, read again whenever it changes."""
+    """A file with the key, re-read when it changes."""
     entra: EntraSettings | None = None
     """Instead of a key: an application of Entra ID."""
     token_file: Path | None = None
     """Instead of a key: a file with an access token that another program keeps fresh."""
     hosting: HostingSettings | None = None
-    """Where to list the deployments of tuned models, for what their hosting costs."""
+    """Where deployments of fine-tuned models are listed, to compute the cost of hosting them."""
 
     @model_validator(mode="after")
     def _check_alternatives(self) -> AzureSettings:

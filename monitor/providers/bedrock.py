@@ -102,7 +102,7 @@ class BedrockSettings(Organization):
     """A Bedrock API key; it needs bedrock:ListModelCustomizationJobs and bedrock:GetModelCustomizationJob, for batches
     bedrock:ListModelInvocationJobs and bedrock:GetModelInvocationJob."""
     api_key_file: Path | None = None
-    """A file with the key, read again whenever it changes."""
+    """A file with the key, re-read when it changes."""
     access_key_id: SecretStr | None = None
     """Instead of an API key: an IAM access key, with which requests are signed (Signature Version 4)."""
     access_key_id_file: Path | None = None
@@ -114,7 +114,7 @@ class BedrockSettings(Organization):
     session_token: SecretStr | None = None
     """The session token, for temporary credentials."""
     session_token_file: Path | None = None
-    """A file with the session token, read again whenever it changes."""
+    """A file with the session token, re-read when it changes."""
 
     @model_validator(mode="after")
     def _check_alternatives(self) -> BedrockSettings:

@@ -1,4 +1,4 @@
-"""Reads an organisation's usage and bill at its provider: whole ranges of days, or nothing of them."""
+"""Reads an organisation's usage and bill at its provider, for complete ranges of days or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Dated(Protocol):
 
     @property
     def day(self) -> date:
-        """The UTC day it is of."""
+        """The UTC day."""
         ...
 
 
@@ -38,7 +38,7 @@ class BillingSource:
     client: Client
     billing: Billing
     deadline: float = 60.0
-    """Seconds for one range of days, all its pages."""
+    """Seconds for all pages of one range of days."""
     _skipped: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -47,23 +47,23 @@ class BillingSource:
         return self.client.org
 
     async def usage(self, since: date, until: date) -> tuple[Usage, ...]:
-        """What tuned models were used for from one day to another, both of them whole; without prices.
+        """The usage of fine-tuned models from one day to another, both inclusive, without prices.
 
-        Raises SourceError, and nothing may be concluded of any of the days then.
+        Raises SourceError, after which nothing is known about any of the days.
         """
         return within(await self._whole("usage", self.billing.usage(since, until)), since, until)
 
     async def bills(self, since: date, until: date) -> tuple[Bill, ...]:
-        """What was billed from one day to another, both of them whole. Raises SourceError as `usage` does."""
+        """The bill from one day to another, both inclusive. Raises SourceError like `usage`."""
         return within(await self._whole("bill", self.billing.bill(since, until)), since, until)
 
     async def check(self, day: date) -> None:
-        """Ask for usage and bill of one day. Raises SourceError."""
+        """Request usage and bill of one day. Raises SourceError."""
         await self.usage(day, day)
         await self.bills(day, day)
 
     async def _whole(self, name: str, listing: Listing[Bucket[T]]) -> tuple[T, ...]:
-        """Every page. A bucket that comes again was restated: the last one counts."""
+        """The items of all pages. If a bucket is repeated, the last one counts."""
         buckets: dict[datetime, Bucket[T]] = {}
         skipped, request, asked = 0, listing.first, set[Request]()
         with anyio.move_on_after(self.deadline) as scope:
@@ -80,15 +80,15 @@ class BillingSource:
                 request = page.next
         if scope.cancelled_caught:
             raise TimedOut(f"the {name} did not arrive within {self.deadline:g} s")
-        raise Malformed(f"the pages of the {name} lead nowhere")
+        raise Malformed(f"the pages of the {name} have no end")
 
     def _note(self, name: str, skipped: int) -> None:
-        """Say it once, and again when it becomes more."""
+        """Log skipped rows once, and again when there are more."""
         if skipped > self._skipped.get(name, 0):
             log.warning("costs.not_understood", org=self.org, section=name, rows=skipped)
         self._skipped[name] = skipped
 
 
 def within(items: Iterable[T], since: date, until: date) -> tuple[T, ...]:
-    """The items of these days: servers that take no end return more."""
+    """The items of these days. Servers without an end parameter return more."""
     return tuple(item for item in items if since <= item.day <= until)

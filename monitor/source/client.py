@@ -1,5 +1,6 @@
-"""How one organisation is asked: at its pace, with its credentials, and every failure is a SourceError that shows no
-secret.
+"""Makes the requests of one organisation, with its credentials and rate limit.
+
+Every failure is a SourceError without secrets.
 """
 
 from __future__ import annotations
@@ -45,60 +46,60 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-_LIGHT: Final = 16 * 1024  # bytes as they came: compressed ones can still become a thousand times as many
-_LONGEST_WAIT: Final = 3600.0  # seconds; a server that asks for more is asked again before
-_MARGIN: Final = 300.0  # seconds before its end at which an access token is replaced
-# Without what these ask for jobs are watched all the same: that a server wants no more of them holds up no poll.
+_LIGHT: Final = 16 * 1024  # bytes as received; decompressed, they can be a thousand times as many
+_LONGEST_WAIT: Final = 3600.0  # seconds, even if a server asks for more
+_MARGIN: Final = 300.0  # seconds before its expiry at which an access token is replaced
+# Operations that polls do not need: a rate limit for them does not delay polls.
 _OPTIONAL: Final = frozenset({"get_file", "get_content", "list_models", "list_projects", "list_deployments"})
-_OURS: Final = frozenset({"org", "provider"})  # words of the configuration, whatever a secret looks like
+_OURS: Final = frozenset({"org", "provider"})  # fields from the configuration, which are never redacted
 
 
 @dataclass(slots=True)
 class _Token:
-    """The present access token."""
+    """The current access token."""
 
     text: str = ""
     until: float = -math.inf
-    """Monotonic seconds."""
+    """When it is to be replaced, in monotonic seconds."""
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """One organisation's requests."""
+    """Makes the requests of one organisation."""
 
     org: str
     base_url: str
     auth: Auth
     secrets: Mapping[str, Secret]
-    """By the names of the settings that they come from."""
+    """The secrets by the names of their settings."""
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     own_headers: Mapping[str, Secret] = field(default_factory=dict)
-    """What the operator wants to be sent besides, and instead."""
+    """Configured headers, which are added and take precedence."""
     header_lines: Secret | None = None
-    """The same from a file, `Name: value` on each line."""
+    """A file with more of them, one `Name: value` per line."""
     own_query: Mapping[str, Secret] = field(default_factory=dict)
     transport: Transport
     limiter: AsyncLimiter
-    """The organisation's budget of requests."""
+    """The rate limit of the organisation's requests."""
     redact: Redactor
     clock: Clock
     count: Callable[[str, str], None]
-    """Told the operation and the status code of each request; `timeout` or `error` where there was none."""
+    """Called with the operation and the status code of each request, or with `timeout` or `error`."""
     skip: Callable[[str, int], None] = lambda reason, items: None
-    """Told how many items of an answer were left out, and why."""
+    """Called with the reason and the number of items that were left out of an answer."""
     limits: Limits = field(default_factory=Limits)
     _token: _Token = field(default_factory=_Token, init=False, repr=False)
     _waiters: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
-    """By the secrets that are used now, who must not be asked where a server asks for a pause."""
+    """The key in `transport.waits`, by the current secrets."""
 
     async def call(self, call: Call[T]) -> T:
-        """The answer, understood. Raises SourceError."""
+        """Make a request and parse the answer. Raises SourceError."""
         return await self.understood(await self.answer(call.request), call.read)
 
     async def answer(self, request: Request) -> Answer:
-        """The answer as it came. Raises SourceError when there is none."""
+        """Make a request and return the raw answer. Raises SourceError if there is none."""
         secrets = self._secrets()
         everybody = waiting = self._waiting(secrets)
         until = self.transport.waits.get(everybody, 0.0)
@@ -106,7 +107,7 @@ class Client:
             waiting = f"{everybody}/optional"
             until = max(until, self.transport.waits.get(waiting, 0.0))
         if (left := until - self.clock.monotonic()) > 0:
-            raise RateLimited(f"the server asked to be left alone for another {left:.0f} s", retry_after=left)
+            raise RateLimited(f"the server asked for a pause, which lasts another {left:.0f} s", retry_after=left)
         if (token := await self._access(secrets)) is not None:
             secrets = {**secrets, "token": token}
         answer = await self._send(request, secrets)
@@ -117,7 +118,7 @@ class Client:
         return answer
 
     async def understood(self, answer: Answer, read: Callable[[Response], T]) -> T:
-        """What an answer means. Raises SourceError, with the wait that the server asks for."""
+        """Parse an answer. Raises SourceError, with the wait that the server asks for."""
         try:
             if len(answer.body) > _LIGHT:
                 return await self._in_thread(lambda: self._read(answer, self._inflated(answer), read))
@@ -131,11 +132,11 @@ class Client:
             raise type(error)(self.redact(str(error)), retry_after=wait) from None
 
     async def page(self, request: Request, read: Callable[[Request, Response], Page[T]]) -> Page[T]:
-        """A page of a list. Raises SourceError."""
+        """Request a page of a list. Raises SourceError."""
         return self.counted(await self.call(Call(request=request, read=lambda response: read(request, response))))
 
     def counted(self, page: Page[T]) -> Page[T]:
-        """The page, once what is missing in it is counted."""
+        """Count the items that were left out of a page, and return it."""
         for reason, items in page.skipped.items():
             self.skip(reason, items)
         return page
@@ -152,19 +153,19 @@ class Client:
             secrets=self.redact.version,
         )
         found = read(response)
-        if isinstance(found, (bytes, int, Token)):  # what nobody is shown: a training file, an access token
+        if isinstance(found, (bytes, int, Token)):  # never shown to anybody: a training file, a size, an access token
             return found
         return found if isinstance(found, Page) and found.scrubbed else self._scrubbed(found, body)
 
     def _scrubbed(self, found: T, raw: bytes) -> T:
-        """What was read from these bytes, without our secrets."""
+        """The value that was read from these bytes, without secrets."""
         return scrubbed(found, self.redact) if self.redact.suspects(raw) else found
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self.transport.decode_limiter)
 
     async def _send(self, request: Request, secrets: Mapping[str, str] | None) -> Answer:
-        """Make the request, signed where there are secrets."""
+        """Make the request; with `secrets`, it is authenticated."""
         try:
             url = self._url(request, own=secrets is not None)
         except ValueError:
@@ -193,7 +194,7 @@ class Client:
         return url.with_query(params) if params else url
 
     async def _access(self, secrets: Mapping[str, str]) -> str | None:
-        """The access token, a new one where the last is over; None where none is needed. Raises SourceError."""
+        """The access token, renewed if necessary; None if none is needed. Raises SourceError."""
         token = self._token
         if self.clock.monotonic() < token.until:
             return token.text
@@ -232,7 +233,7 @@ class Client:
         return _read(secret, _SPOKEN.get(name, name), printable=True)
 
     def _waiting(self, secrets: Mapping[str, str]) -> str:
-        """Who must not be asked: this server, with these credentials."""
+        """The key in `transport.waits` of this server with these credentials."""
         texts = tuple(secrets.values())
         if (waiting := self._waiters.get(texts)) is None:
             identity = "\n".join(
@@ -244,7 +245,7 @@ class Client:
         return waiting
 
     def _asked_wait(self, answer: Answer) -> float | None:
-        """The seconds that the server asks for."""
+        """The seconds that the server asks to wait, up to an hour; None if it does not."""
         wait = retry_after(answer.headers, self.clock.now(), cap=math.inf)
         if wait is not None and wait > _LONGEST_WAIT:
             log.warning("retry_after.capped", org=self.org, asked=wait, waits=_LONGEST_WAIT)
@@ -266,12 +267,12 @@ def _read(secret: Secret, name: str, *, printable: bool) -> str:
     except ValueError:
         raise AuthFailed(f"the {name} is empty, or its file is not text") from None
     if printable and not (text.isascii() and text.isprintable() and (" " not in text or name.startswith(_WITH_BLANKS))):
-        raise AuthFailed(f"the {name} has characters that no key has")
+        raise AuthFailed(f"the {name} contains invalid characters")
     return text
 
 
 def header_lines(text: str) -> dict[str, str]:
-    """Headers, `Name: value` on each line. Raises AuthFailed."""
+    """Parse headers, one `Name: value` per line. Raises AuthFailed."""
     found: dict[str, str] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         name, colon, value = (part.strip() for part in line.partition(":"))
@@ -282,12 +283,12 @@ def header_lines(text: str) -> dict[str, str]:
 
 
 def _laborious(body: bytes) -> bool:
-    """Whether reading it would hold the event loop for longer than others should wait: far more than 100 jobs."""
+    """Whether parsing would block the event loop for too long, as with far more than 100 jobs."""
     return len(body) > 256 * 1024 or body.count(b"{") > 2_000
 
 
 def scrubbed(value: T, redact: Redactor) -> T:
-    """A value with all texts of the provider redacted; the same object where that changes nothing."""
+    """The value with all texts of the provider redacted; the same object if nothing changes."""
     return cast("T", _scrubbed(value, redact))
 
 
@@ -299,7 +300,7 @@ def _scrubbed(value: object, redact: Redactor) -> object:
         return value if all(map(is_, items, value)) else items
     if isinstance(value, dict):
         return {redact(key): _scrubbed(item, redact) for key, item in value.items()} if value else value
-    if isinstance(value, Request):  # the cursor is for the server, not for people
+    if isinstance(value, Request):  # cursors are sent to the server and never shown
         return value
     if is_dataclass(value) and not isinstance(value, type):
         olds = ((each.name, getattr(value, each.name)) for each in fields(value) if each.name not in _OURS)

@@ -21,7 +21,7 @@ class DeploymentSource:
     deployments: Deployments
 
     async def find(self) -> tuple[Deployment, ...]:
-        """Request the whole list. Raises SourceError; nothing may be concluded of any deployment then."""
+        """Read the whole list. Raises SourceError, after which nothing is known about any deployment."""
         found: dict[str, Deployment] = {}
         listing = self.deployments.all
 
@@ -31,7 +31,7 @@ class DeploymentSource:
         with anyio.move_on_after(60.0) as scope:
             async with aclosing(pages(read, listing.first, most=self.client.limits.max_pages)) as walk:
                 async for _, page in walk:
-                    found.update({one.name: one for one in page.items})
+                    found.update({deployment.name: deployment for deployment in page.items})
         if scope.cancelled_caught:
             raise TimedOut("the deployments were not listed within a minute")
         return tuple(found.values())

@@ -1,4 +1,4 @@
-"""Finds out how much a training file holds: counted in its content where that may be read, else by its length."""
+"""Measures a training file: counts the tokens of its content if it can be read, otherwise guesses by its length."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from monitor.source.client import Client
 from monitor.source.jobs import Source
 
 LONGEST: Final = 5.0
-"""Seconds of counting: the next poll and the program's end wait for it."""
+"""The longest time for counting in seconds: the next poll and the end of the program wait for it."""
 
 
 async def training_size(source: Source, file_id: str, model: str, *, longest: float = LONGEST) -> TrainingSize:
-    """How much there is to train in one epoch, by at most two requests and so many seconds of counting.
+    """The size of one epoch, with at most two requests and `longest` seconds of counting.
 
-    A content that is too large, refused, no training file or too slow to count leaves a guess by the file's length.
-    Raises SourceError where not even that is known.
+    If the content is too large, refused, invalid or too slow to count, the size is guessed from the file's length.
+    Raises SourceError if the length is not known either.
     """
     files, client = source.provider.files, source.client
     if files is None:
@@ -40,7 +40,7 @@ async def _counted(client: Client, content: Call[bytes], base: str, longest: flo
     except SourceError:
         return None
     async with client.transport.file_limiter:
-        # Shielded, because else a file that takes longer than there is time between two polls is begun again for ever.
+        # Shielded: otherwise counting a file that takes longer than the time between two polls would restart for ever.
         with anyio.move_on_after(longest, shield=True):
             return await anyio.to_thread.run_sync(measure, read, base, anyio.from_thread.check_cancelled)
     return None

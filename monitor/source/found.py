@@ -1,4 +1,4 @@
-"""The jobs that a poll has found: as they are while they are few, and packed when there are thousands."""
+"""The jobs that a poll has found: plain objects while there are few, packed when there are thousands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class FoundJob:
-    """A job, with the part of it that is needed while the others are still being looked for."""
+    """A job, with the fields that are needed during the poll."""
 
     __slots__ = ("_kept", "created_at", "status", "summary_only")
 
@@ -61,14 +61,14 @@ class FoundJobs:
         return self._jobs.items()
 
     def chosen(self, ids: Sequence[str]) -> Sequence[Job]:
-        """The jobs with these ids: those of one commit as they are, more of them as a PackedSequence."""
+        """The jobs with these ids: a tuple if they fit into one commit, otherwise a PackedSequence."""
         if len(ids) <= SLICE:
             return tuple(self[id_] for id_ in ids)
         return PackedSequence({id_: self._jobs[id_] for id_ in ids}, self._packer)
 
 
 class PackedSequence(ManyJobs):
-    """Jobs, oldest first, each unpacked when it is asked for."""
+    """Jobs, oldest first, each unpacked when it is accessed."""
 
     def __init__(self, jobs: dict[str, FoundJob], packer: Packer[Job]) -> None:
         self._jobs = jobs
@@ -81,8 +81,8 @@ class PackedSequence(ManyJobs):
         return self._jobs.keys()
 
     def without(self, ids: Collection[str]) -> ManyJobs:
-        """Those that have other ids."""
-        return PackedSequence({id_: one for id_, one in self._jobs.items() if id_ not in ids}, self._packer)
+        """The jobs with other ids."""
+        return PackedSequence({id_: found for id_, found in self._jobs.items() if id_ not in ids}, self._packer)
 
     def __len__(self) -> int:
         return len(self._order)

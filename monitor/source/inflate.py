@@ -1,4 +1,4 @@
-"""Undoes a body's compression, and stops where it grows beyond its bound."""
+"""Decompresses a body, up to a limit."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Final
 from monitor.providers.base import Malformed
 
 ENCODINGS: Final = "gzip, deflate"
-_GZIP: Final = 31  # zlib's window bits that ask for a gzip header
+_GZIP: Final = 31  # the window bits of zlib for data with a gzip header
 _ZLIB: Final = 15
 _RAW: Final = -15
-_PIECE: Final = 16 * 1024  # bytes at a time: inflated at once, a bomb takes several times its bound
-_MOST_MEMBERS: Final = 16  # one is usual; each costs a copy of the rest, so that thousands would cost quadratic time
+_PIECE: Final = 16 * 1024  # bytes at a time: in one go, a bomb would need several times the limit
+_MOST_MEMBERS: Final = 16  # usually one; each copies the rest, so that thousands would take quadratic time
 
 
 def inflate(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body without its Content-Encoding. Raises Malformed when it is broken or larger than `limit` bytes."""
+    """The body without its Content-Encoding. Raises Malformed if it is invalid or larger than `limit` bytes."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return body
@@ -25,11 +25,11 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
     if encoding == "deflate":
         # Servers disagree whether "deflate" has zlib's header, as RFC 9110 says, or none.
         return _member(body, _ZLIB if body[:1] == b"\x78" else _RAW, limit)[0]
-    raise Malformed("the answer is compressed in a way that was not asked for")
+    raise Malformed("the answer has a compression that was not requested")
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:
-    """All members of a gzip file, one after the other; zeros behind them are padding."""
+    """All members of a gzip file. Zeros after them are padding."""
     parts = b""
     for _ in range(_MOST_MEMBERS):
         part, body = _member(body, _GZIP, limit - len(parts))
@@ -40,7 +40,7 @@ def _gunzip(body: bytes, limit: int) -> bytes:
 
 
 def _member(body: bytes, window: int, limit: int) -> tuple[bytes, bytes]:
-    """One compressed stream inflated, and what follows it."""
+    """One decompressed stream, and the bytes after it."""
     stream, inflated, at = zlib.decompressobj(window), bytearray(), 0
     while not stream.eof and at < len(body):
         try:
@@ -48,7 +48,7 @@ def _member(body: bytes, window: int, limit: int) -> tuple[bytes, bytes]:
         except zlib.error:
             raise Malformed("the compressed answer is broken") from None
         if len(inflated) > limit:
-            inflated.clear()  # the traceback holds it for longer than there is memory for many
+            inflated.clear()  # it would otherwise live as long as the traceback
             raise Malformed(f"the answer is larger than {limit} bytes when inflated")
         at += _PIECE
     if not stream.eof:

@@ -1,4 +1,4 @@
-"""Polls one organisation: its job lists, what is missing in them, and event streams."""
+"""Polls one organisation: reads its job lists, jobs that are missing in them, and event streams."""
 
 from __future__ import annotations
 
@@ -27,52 +27,52 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-_REFUSED: Final = frozenset({400, 404, 410, 422})  # what servers say to a cursor whose item is gone
-_REFUSALS: Final = 3  # polls in a row, after which it is believed that more is not to be had
-_KEPT: Final = 1024 * 1024  # bytes of a page that is kept to be compared
-_FEW_EVENTS: Final = 12  # that were new at a reading, after which the next one asks for a short page first
-_NO_STREAMS: Final = 3  # jobs in a row without an event stream, after which none is asked for
-_AGAIN: Final = 3600.0  # seconds until one is asked for again
+_REFUSED: Final = frozenset({400, 404, 410, 422})  # answers of servers to a cursor whose item is gone
+_REFUSALS: Final = 3  # polls with refused cursors in a row, after which the readable pages count as the whole list
+_KEPT: Final = 1024 * 1024  # bytes: the largest page that is kept for comparison
+_FEW_EVENTS: Final = 12  # new events of a read up to which the next one begins with a short page
+_NO_STREAMS: Final = 3  # jobs in a row without an event stream, after which none is requested
+_AGAIN: Final = 3600.0  # seconds until one is requested again
 
 
 @dataclass(slots=True)
 class _ListMemory:
-    """What is remembered of a job list from one poll to the next."""
+    """The state of a job list between two polls."""
 
     start: Request | None = None
-    """Where a list that comes oldest first continues; None for its first page."""
+    """The request at which a list with the oldest job first continues; None for its first page."""
     order: Order = Order.UNKNOWN
     request: Request | None = None
     answer: Answer | None = None
     page: Page[Job] | None = None
-    """The page that was read first, as it last came, and what it meant, where it is not quick to find out again."""
+    """The last first page: its request, its answer, and the parsed page unless the provider remembers the items."""
     ahead: Answer | None = None
-    """The answer to that request, asked for once more to see whether it is the same, and not read yet."""
+    """The newest answer to that request, which was compared with `answer` but not parsed yet."""
     alone: bool = False
-    """Whether no other page was read with it."""
+    """Whether that page was the only one that was read."""
     provider_now: datetime | None = None
-    """When the last answer was made, by the provider's clock."""
+    """The time of the last answer by the provider's clock."""
     answered_at: float = 0.0
-    """When it came, in monotonic seconds."""
+    """When that answer arrived, in monotonic seconds."""
     finals: int = 0
-    """The number of finalized jobs when outlines were last made of them."""
+    """The number of finalized jobs when they were last reduced to outlines."""
     skipped: int = 0
     refused: int = 0
-    """Polls in a row in which the server refused its own cursors."""
+    """The number of consecutive polls in which the server refused its own cursors."""
 
 
 @dataclass(slots=True)
 class _StreamMemory:
-    """What is remembered of an event stream from one reading to the next."""
+    """The state of an event stream between two reads."""
 
     start: Request | None = None
-    """Where a stream that comes oldest first continues; None for its first page."""
+    """The request at which a stream with the oldest event first continues; None for its first page."""
     order: Order = Order.UNKNOWN
     digest: bytes = b""
     ids: RecentIds = NONE_YET
-    """The page that was read first, as it last came, and events on it that may not be stored."""
+    """A digest of the last first page, and the ids of its events, which may not be stored yet."""
     few: bool = False
-    """Whether few new events are to be expected, by the last reading."""
+    """Whether few new events are expected, judging by the last read."""
     span: int = 0
     """The number of events that a read goes through to find the new ones."""
 
@@ -82,9 +82,9 @@ class _Memory:
     lists: list[_ListMemory] = field(default_factory=list)
     streams: dict[str, _StreamMemory] = field(default_factory=dict)
     without_stream: set[str] = field(default_factory=set)
-    """Jobs without an event stream, since there was last one."""
+    """Jobs without an event stream, since a stream was last found."""
     streams_after: float = 0.0
-    """Monotonic seconds until which no stream is asked for."""
+    """No stream is requested before this moment, in monotonic seconds."""
     revisits: Revisits = field(default_factory=Revisits)
     readings: int = 0
     """How often the lists were read and not found as they were before."""
@@ -92,19 +92,19 @@ class _Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One organisation at its provider: what is to be seen there."""
+    """Reads the jobs of one organisation at its provider."""
 
     client: Client
     provider: Provider
     lookback: timedelta
-    """How far back ended jobs are taken at first sight."""
+    """How far back ended jobs are read at first sight."""
     deadline: float = 60.0
-    """Seconds for one poll, all of it."""
+    """Seconds for a whole poll."""
     _memory: _Memory = field(default_factory=_Memory, init=False, repr=False)
 
     @property
     def kinds(self) -> frozenset[JobKind]:
-        """What is watched."""
+        """The kinds of jobs that are watched."""
         return frozenset(each.kind for each in self.provider.jobs)
 
     @property
@@ -122,13 +122,12 @@ class Source:
     ) -> Observation:
         """Read the job lists, and the active jobs that are missing in them.
 
-        `settled`: what is known agrees with the lists as they were read last. Where they say the same again, byte for
-        byte, there is nothing to report then, and nothing is read.
+        `settled` says that the known state agrees with the lists as they were last read. If they are unchanged, byte
+        for byte, nothing is parsed or reported. `recheck` names gone jobs that are requested again, and finalized ones
+        that are reported even if their status is unchanged.
 
-        `recheck` names gone jobs that are asked for again, and finalized ones that are reported whatever the list says.
-
-        Raises SourceError when no list was read: nothing may be concluded then. What went wrong after that is the
-        observation's trouble, and what it has is sound.
+        Raises SourceError if no list was read, from which nothing can be concluded. A later failure becomes the trouble
+        of the observation, whose contents are valid all the same.
         """
         self._lighten(known)
         poll = Poll(known=known, now=now, lookback=self.lookback, recheck=frozenset(recheck))
@@ -152,7 +151,7 @@ class Source:
 
     @asynccontextmanager
     async def _in_time(self, poll: Poll) -> AsyncIterator[None]:
-        """Break a poll off at its deadline; what it has seen by then stands."""
+        """End a poll at its deadline, and keep what it has found by then."""
         deadline = asyncio.timeout(self.deadline)
         try:
             async with deadline:
@@ -163,12 +162,13 @@ class Source:
             poll.late(self.deadline)
 
     def has_read(self, job_id: str) -> bool:
-        """Whether this process has read the event stream of a job, so that only new events are to be expected."""
+        """Whether this process has read the event stream of a job before, so that only new events are to be read."""
         return job_id in self._memory.streams
 
     def _lighten(self, known: Known) -> None:
-        """Keep only outlines of the remembered jobs that are finalized, which most are: as long as they are listed
-        unchanged, nothing else of them is used.
+        """Reduce remembered jobs that are finalized to outlines, to save memory.
+
+        Most jobs are, and nothing else of them is used while they are listed unchanged.
         """
         outlines: dict[str, Job] = {}
 
@@ -187,7 +187,7 @@ class Source:
                 memory.page = replace(memory.page, items=tuple(map(light, memory.page.items)))
 
     async def tail(self, known: Known, job_ids: Sequence[str], now: datetime) -> Observation:
-        """Read event streams alone: those of ended jobs to their beginning. Jobs that are not known are left out."""
+        """Read only event streams, those of ended jobs to their beginning. Unknown jobs are left out."""
         poll = Poll(known=known, now=now, lookback=self.lookback, listing=False)
         for memory in self._memory.lists:
             if memory.provider_now is not None:
@@ -196,38 +196,36 @@ class Source:
         streams = [stream(known.jobs[job_id]) for job_id in job_ids if job_id in known.jobs]
         async with self._in_time(poll):
             await self._each(poll, streams, self._read_stream)
-        return replace(poll.observation(self.org), unread=frozenset(one.job for one in streams) - poll.begun)
+        unread = frozenset(wanted.job for wanted in streams) - poll.begun
+        return replace(poll.observation(self.org), unread=unread)
 
     async def check(self) -> None:
-        """Ask for one page of each job list. Raises SourceError."""
+        """Request one page of each job list. Raises SourceError."""
         for wanted in self.provider.jobs:
             await self.client.page(wanted.pages.first, wanted.pages.read)
 
     async def checkpoints(self, job_id: str) -> tuple[Checkpoint, ...]:
-        """The states of a job's model that were kept, the newest ones; none where the provider does not list them.
-
-        Raises SourceError.
-        """
+        """The newest checkpoints of a job; none if the provider does not list them. Raises SourceError."""
         if self.provider.checkpoints is None:
             return ()
         listing = self.provider.checkpoints(job_id)
         return (await self.client.page(listing.first, listing.read)).items
 
     async def _unchanged(self, poll: Poll) -> bool:
-        """Whether all that was read of the lists is, byte for byte, what it was."""
+        """Whether the lists are the same as at the last poll, byte for byte."""
         wanted, memories = self.provider.jobs, self._memory.lists
         if len(memories) < len(wanted) or not all(memory.alone for memory in memories):
             return False
         same = True
-        for one, memory in zip(wanted, memories, strict=True):
+        for job_list, memory in zip(wanted, memories, strict=True):
             if memory.request is None or memory.answer is None:
                 return False
             try:
-                memory.ahead = await self._continued(memory.request, one.pages.first)
+                memory.ahead = await self._continued(memory.request, job_list.pages.first)
             except SourceError as error:
                 if len(wanted) == 1 and not isinstance(error, CursorRefused):
                     raise
-                return False  # of several lists, one that fails keeps no other from being read
+                return False  # one of several lists has failed: the others are read as usual
             same = same and memory.ahead.same(memory.answer)
             memory.provider_now, memory.answered_at = memory.ahead.date, self.client.clock.monotonic()
             poll.by_provider(memory.provider_now)
@@ -247,7 +245,7 @@ class Source:
             await self._list_one(poll, wanted, memory, reads[-1])
             poll.by_provider(memory.provider_now)
         poll.all_listed(reads)
-        if poll.absent():  # who is asked for alone has to be, however little the list changes
+        if poll.absent():  # absent jobs have to be requested at the next poll too, even if the lists do not change
             for memory in memories:
                 memory.alone = False
 
@@ -275,14 +273,15 @@ class Source:
         read.reached = read.reached or read.error is None
 
     def _broken(self, poll: Poll, memory: _ListMemory, read: ListRead, error: SourceError) -> None:
-        """What it means that a list was not read to its end."""
+        """Note an error that ended the reading of a list."""
         memory.start = None
-        if read.reached:  # behind what is known: the jobs that are not found there are asked for one by one
+        if read.reached:  # the error concerns pages after known jobs; absent jobs are requested one by one
             if not isinstance(error, Endless):
                 poll.note(error)
         elif isinstance(error, PagingRefused):
             memory.refused += 1
-            # What is reported now, no later poll goes behind: a server that has only a bad moment is asked again.
+            # Later polls do not go beyond the jobs that are reported now, so a server with a passing fault gets
+            # another chance first.
             accepted = poll.first or memory.refused >= _REFUSALS
             poll.endless(read, error) if accepted else poll.broken_off(read, error)
         elif isinstance(error, Endless):
@@ -291,7 +290,7 @@ class Source:
             poll.broken_off(read, error)
 
     async def _jobs(self, listing: Listing[Job], memory: _ListMemory, start: Request, request: Request) -> Page[Job]:
-        """A page of jobs. An answer that is the same as the last one to the first request is not read again."""
+        """A page of jobs. If the first page is unchanged, it is not parsed again."""
         ahead, memory.ahead = memory.ahead, None
         asked = ahead is not None and request == memory.request
         answer = ahead if ahead is not None and asked else await self._continued(request, listing.first)
@@ -309,27 +308,27 @@ class Source:
             if memory.answer is None or listing.lighten is None:
                 memory.finals = 0
             memory.request, memory.answer = (request, answer) if kept else (None, None)
-            memory.page = page if kept and listing.lighten is None else None  # who remembers the items needs no page
+            memory.page = page if kept and listing.lighten is None else None  # `lighten`: the provider keeps the items
         return page
 
     async def _find(self, poll: Poll, job_id: str) -> None:
-        """Ask for a job that is not on its list."""
+        """Request a job that is not on its list."""
         for wanted in self._lists(job_id):
             try:
                 job = await self.client.call(wanted.one(provider_id(job_id)))
             except NotFound:
                 continue
             if job.id != job_id:
-                raise Malformed("asked for one job, the server answered with another")
+                raise Malformed("the server answered with another job than the requested one")
             poll.found(job)
             return
         poll.missing.add(job_id)
 
     async def _revisit(self, poll: Poll, job_id: str) -> None:
-        """Ask for an active job that is on its list: where it has got on, the list is behind."""
+        """Request an active job by itself. If its status differs from the list, the list is out of date."""
         for wanted in self._lists(job_id):
             if wanted.revisited:
-                with suppress(NotFound, Malformed):  # who has a list need not show one job
+                with suppress(NotFound, Malformed):  # not every server can show a single job
                     found = await self.client.call(wanted.one(provider_id(job_id)))
                     if found.id == job_id:
                         agrees = found.status is poll.status(job_id)
@@ -338,21 +337,21 @@ class Source:
                             poll.jobs[job_id] = found
 
     async def _detail(self, poll: Poll, job: Job) -> None:
-        """Ask for a job that is over, whose list does not say how it ended. What fails is asked again later."""
+        """Request an ended job whose list does not say how it ended. After a failure, it is requested again later."""
         for wanted in self._lists(job.id):
             try:
                 found = await self.client.call(wanted.one(job.provider_id))
-            except NotFound:  # there is nothing more to be had
+            except NotFound:  # the server has no details
                 found = replace(job, summary_only=False)
             if found.id == job.id and found.status is job.status:
                 poll.jobs[job.id] = found
 
     def _lists(self, job_id: str) -> Iterator[JobList]:
-        """The lists that may have a job."""
+        """The lists that may contain a job."""
         return (each for each in self.provider.jobs if each.kind is kind_of(job_id))
 
     async def _read_stream(self, poll: Poll, wanted: Stream) -> None:
-        """Read an event stream to what is known, or to its end."""
+        """Read an event stream up to known events, or to its end."""
         poll.begun.add(wanted.job)
         events = self.provider.events
         memory, now = self._memory, self.client.clock.monotonic()
@@ -360,18 +359,18 @@ class Source:
             poll.reads.append(wanted.read({}, whole=True))
             return
         found: dict[str, JobEvent] = {}
-        of = memory.streams.setdefault(wanted.job, _StreamMemory())
-        # In which order a stream comes shows in all of its events; only then what is known may be left out.
-        newest_first = of.order is Order.NEWEST_FIRST
+        last = memory.streams.setdefault(wanted.job, _StreamMemory())
+        # Known events may only be left out once the order of the stream is known.
+        newest_first = last.order is Order.NEWEST_FIRST
         left_out = wanted.recent if newest_first and not wanted.whole else ()
-        listing = events(wanted.job, left_out, bool(left_out) and of.few)
+        listing = events(wanted.job, left_out, bool(left_out) and last.few)
         try:
-            whole = await self._events(wanted, listing, of, found)
+            whole = await self._events(wanted, listing, last, found)
         except Endless as error:
             poll.note(error)
-            whole = wanted.whole  # more cannot be had: an ended job has to be settled some time
+            whole = wanted.whole  # no more can be read, and an ended job has to be finalized at some point
         except NotFound:
-            # Copies of the API may have no event streams; but one that was there does not go away.
+            # Copies of the API may have no event streams, but an existing stream does not disappear.
             if wanted.recent:
                 raise
             whole = True
@@ -380,17 +379,17 @@ class Source:
                 memory.streams_after = now + _AGAIN
         else:
             memory.without_stream.clear()
-        read = wanted.read(found, whole=whole, order=of.order, span=of.span)
-        of.few = len(read.events) <= _FEW_EVENTS
+        read = wanted.read(found, whole=whole, order=last.order, span=last.span)
+        last.few = len(read.events) <= _FEW_EVENTS
         poll.reads.append(read)
 
     async def _events(
-        self, wanted: Stream, listing: Listing[JobEvent], of: _StreamMemory, found: dict[str, JobEvent]
+        self, wanted: Stream, listing: Listing[JobEvent], memory: _StreamMemory, found: dict[str, JobEvent]
     ) -> bool:
-        """Collect the events of a stream. True when it was read to its end, False when to what is known."""
-        start = of.start if wanted.recent and not wanted.whole else None
-        fetch = partial(self._events_page, listing, of, wanted, start or listing.first)
-        order, last, end, met, passed = of.order, None, start, False, 0
+        """Collect the events of a stream. Returns True if it was read to its end, False if up to known events."""
+        start = memory.start if wanted.recent and not wanted.whole else None
+        fetch = partial(self._events_page, listing, memory, wanted, start or listing.first)
+        order, last, end, reached_known, passed = memory.order, None, start, False, 0
         walk = pages(fetch, listing.first, most=self.client.limits.max_event_pages, start=start)
         async with aclosing(walk):
             async for request, page in walk:
@@ -401,34 +400,34 @@ class Source:
                 passed = max(passed, events) if order is Order.NEWEST_FIRST else passed + events
                 for event in page.items:
                     found.setdefault(event.id, event)
-                of.order, of.span = order, max(of.span, passed)
+                memory.order, memory.span = order, max(memory.span, passed)
                 if page is _UNCHANGED:
                     return False
-                met = met or page.known > 0 or _known(wanted, page.items)
-                if not wanted.whole and order is Order.NEWEST_FIRST and met:
+                reached_known = reached_known or page.known > 0 or _known(wanted, page.items)
+                if not wanted.whole and order is Order.NEWEST_FIRST and reached_known:
                     return False
-        of.start = end if order is Order.OLDEST_FIRST else None
-        return wanted.whole or (start is None and not met)
+        memory.start = end if order is Order.OLDEST_FIRST else None
+        return wanted.whole or (start is None and not reached_known)
 
     async def _events_page(
-        self, listing: Listing[JobEvent], of: _StreamMemory, wanted: Stream, start: Request, request: Request
+        self, listing: Listing[JobEvent], memory: _StreamMemory, wanted: Stream, start: Request, request: Request
     ) -> Page[JobEvent]:
-        """A page of events; `_UNCHANGED` where it is the first, as it was, and all that was on it is known."""
+        """A page of events; `_UNCHANGED` if it is the first page, is unchanged, and has only known events."""
         answer = await self._continued(request, listing.first)
         if request != start:
             return await self._understood(request, answer, listing.read)
         digest = _digest(request, answer.body)
-        if digest == of.digest and not wanted.whole and wanted.recent.hold(of.ids):
-            of.ids = NONE_YET
+        if digest == memory.digest and not wanted.whole and wanted.recent.hold(memory.ids):
+            memory.ids = NONE_YET
             return _UNCHANGED
         page = await self._understood(request, answer, listing.read)
-        settled = page.next is None or of.order is Order.NEWEST_FIRST
-        of.digest = digest if settled else b""
-        of.ids = RecentIds.of((event.id for event in page.items), len(page.items)) if settled else NONE_YET
+        settled = page.next is None or memory.order is Order.NEWEST_FIRST
+        memory.digest = digest if settled else b""
+        memory.ids = RecentIds.of((event.id for event in page.items), len(page.items)) if settled else NONE_YET
         return page
 
     async def _each(self, poll: Poll, items: Iterable[T], work: Callable[[Poll, T], Awaitable[None]]) -> None:
-        """Do this for every item, a few at a time, for as long as the provider bears it."""
+        """Call `work` for every item, a few at a time, until the poll is halted. Errors are noted."""
         wanted = list(items)
         if not wanted:
             return
@@ -448,7 +447,7 @@ class Source:
                 group.start_soon(worker)
 
     async def _continued(self, request: Request, first: Request) -> Answer:
-        """The answer to a request for a page. Raises CursorRefused where the server does not know where to continue."""
+        """The answer to a request for a page. Raises CursorRefused if the server does not know the cursor."""
         answer = await self.client.answer(request)
         if request != first and answer.status in _REFUSED:
             raise CursorRefused(f"{answer.status}: the server does not know where to continue")
@@ -461,10 +460,10 @@ class Source:
 
 
 def _digest(request: Request, body: bytes) -> bytes:
-    """What tells one answer from another: to keep them whole would take megabytes."""
-    told = hashlib.blake2b(f"{request.path} {request.params}\n".encode(), digest_size=16)
-    told.update(body)
-    return told.digest()
+    """A digest of an answer. Keeping whole answers would take megabytes."""
+    digest = hashlib.blake2b(f"{request.path} {request.params}\n".encode(), digest_size=16)
+    digest.update(body)
+    return digest.digest()
 
 
 _UNCHANGED: Final[Page[JobEvent]] = Page(items=())
@@ -475,7 +474,7 @@ def _known(wanted: Stream, events: Sequence[JobEvent]) -> bool:
 
 
 def _order(order: Order, last: datetime | None, events: Sequence[JobEvent]) -> Order:
-    """By the times of the events; where these say nothing, such as in a burst of one second, by their steps."""
+    """The order by the times of the events; if these are all the same, as in a burst of a second, by their steps."""
     found = order.with_times([last, *(event.at for event in events)])
     if found is not Order.UNKNOWN:
         return found

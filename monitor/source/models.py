@@ -13,10 +13,10 @@ from monitor.source.walk import pages
 
 
 async def listed_models(source: Source) -> tuple[ListedModel, ...]:
-    """Every model on the list, base models among them; none where the vendor has no such list.
+    """All listed models, including base models; none if the vendor has no such list.
 
-    Raises SourceError when it was not read to its end: of half a list nothing can be said to be missing. NotFound is
-    that of a server without such a list.
+    Raises SourceError if the list could not be read to its end, since nothing can be said to be missing from a partial
+    one, and NotFound if the server has no such list.
     """
     listing, client, found = source.provider.models, source.client, dict[str, ListedModel]()
     if listing is None:

@@ -1,4 +1,4 @@
-"""What one poll of an organisation has brought so far, and what is still to be asked. Pure: no I/O."""
+"""The state of a poll in progress: what it has found, and what is still to be requested. It does no I/O."""
 
 from __future__ import annotations
 
@@ -22,45 +22,49 @@ from monitor.providers.base import (
 from monitor.source.found import FoundJobs
 from monitor.source.walk import Order
 
-_PATIENCE: Final = 3  # failures of the server in one poll, after which it is left alone until the next
+_MOST_FAILURES: Final = 3  # failures of the server after which a poll makes no more requests
 _SKEW: Final = timedelta(days=1)
-_FEW: Final = 10  # jobs that are asked for one by one
-_REVISIT_EVERY: Final = 10  # polls
-_REVISIT_SELDOM: Final = 40  # polls, where the list has always been right
-_SOUND: Final = 20  # jobs that were as their list had them, after which half as many are asked for
+_FEW: Final = 10  # absent jobs that are requested one by one rather than by another page
+_REVISIT_EVERY: Final = 10  # polls between two requests for the same job, at first
+_REVISIT_AT_MOST: Final = 40  # polls, if the list has always been right
+_AGREEING: Final = 20  # jobs in a row that were as listed, after which the interval doubles
 _REVISITED: Final = 4  # jobs in one poll
 
 
 @dataclass(slots=True)
 class Revisits:
-    """Whose turn it is to be asked for alone: each active job once in ten polls at most, and few in one poll.
+    """Decides which active jobs to request one by one: each at most every tenth poll, and few in one poll.
 
-    The longer a server's list has been right about all who were asked for, the more seldom that is.
+    The longer the list has been right about all of them, the less often that is done.
     """
 
     turns: dict[str, int] = field(default_factory=dict)
-    """By job, the number of the poll in which it is asked for."""
+    """The number of the poll in which a job is requested next, by job id."""
     agreed: int = 0
-    """How many in a row were as their list has them."""
+    """How many jobs in a row were as listed."""
     _poll: int = 0
     _next: int = 0
-    """The poll in which the next turn is."""
+    """The number of the next poll in which any job is requested."""
 
     def due(self, active: Callable[[], Collection[str]], *, same: bool = False) -> list[str]:
-        """The jobs whose turn it is in this poll, those that wait longest first. `same`: the active ones are who they
-        were."""
+        """The jobs to request in this poll, those that have waited longest first.
+
+        `same` says that the active jobs are those of the last call, so that `active` need not be called.
+        """
         self._poll += 1
         if same and self._poll < self._next:
             return []
         self.turns = {job: self.turns.get(job, self._poll + _REVISIT_EVERY - 1) for job in active()}
         waiting = (job for job, turn in self.turns.items() if turn <= self._poll)
         turn = sorted(waiting, key=self.turns.__getitem__)[:_REVISITED]
-        self.turns |= dict.fromkeys(turn, self._poll + min(_REVISIT_EVERY << self.agreed // _SOUND, _REVISIT_SELDOM))
+        self.turns |= dict.fromkeys(
+            turn, self._poll + min(_REVISIT_EVERY << self.agreed // _AGREEING, _REVISIT_AT_MOST)
+        )
         self._next = min(self.turns.values(), default=self._poll + 1)
         return turn
 
     def answered(self, *, agrees: bool) -> None:
-        """Who was asked for is as its list has it, or is not."""
+        """Note whether a requested job was as listed."""
         self.agreed = self.agreed + 1 if agrees else 0
 
 
@@ -70,14 +74,14 @@ class Stream:
 
     job: str
     recent: KnownIds = field(default_factory=lambda: KnownIds(b""))
-    """Events that are known: older ones are, too."""
+    """The known recent events. Everything older is known as well."""
     whole: bool = False
-    """Whether to read it to its beginning, whatever is known."""
+    """Whether to read the stream to its beginning, even if events are known."""
 
     def read(
         self, events: Mapping[str, JobEvent], *, whole: bool, order: Order = Order.NEWEST_FIRST, span: int = 0
     ) -> EventsRead:
-        """What the reading of it brought, newest first: everything, or what is not known. `span`: of so many."""
+        """The result of a read, newest first: all events if `whole`, otherwise the unknown ones of `span`."""
         found = [event for event in events.values() if whole or event.id not in self.recent]
         if order is Order.OLDEST_FIRST:
             found.reverse()
@@ -86,17 +90,17 @@ class Stream:
 
 @dataclass(slots=True, kw_only=True)
 class ListRead:
-    """The reading of one job list in this poll."""
+    """The progress of reading one job list in this poll."""
 
     order: Order = Order.UNKNOWN
     reached: bool = False
-    """It was read to what is known, or to the lookback, or to wherever it led."""
+    """Whether it was read up to known jobs, to the lookback, or to its end."""
     error: SourceError | None = None
-    """What broke the reading off: between the jobs it found and those that are known there may be others."""
+    """Why reading ended early. There may be unknown jobs between those that were found and the known ones."""
     _last: datetime | None = None
 
     def take(self, page: Page[Job]) -> datetime | None:
-        """What a page says about the list's order; the oldest time so far, where it is sorted by time."""
+        """Note the order of a page. Returns the oldest time so far, if the list is sorted newest first."""
         times = [job.created_at for job in page.items]
         self.order = self.order.with_times([self._last, *times])
         self._last = next((at for at in reversed(times) if at is not None), self._last)
@@ -112,50 +116,50 @@ class Poll:
     lookback: timedelta
     jobs: FoundJobs = field(default_factory=FoundJobs)
     recheck: frozenset[str] = frozenset()
-    """Jobs that are gone from the provider and are asked for again; and ended ones whose end is in doubt."""
+    """Gone jobs that are requested again, and ended ones whose end is in doubt."""
     provider_now: datetime | None = None
-    """The time by the provider's clock."""
+    """The time of the provider's clock."""
     account: str | None = None
     listing: bool = True
-    """Whether it reads the job lists; otherwise event streams alone."""
+    """Whether it reads the job lists; otherwise it only reads event streams."""
     reads: list[EventsRead] = field(default_factory=list)
     begun: set[str] = field(default_factory=set)
-    """Jobs whose event streams were asked for, whatever the answer was."""
+    """Jobs whose event streams were requested, successfully or not."""
     missing: set[str] = field(default_factory=set)
     unchanged: bool = False
-    """The lists say what they said before, with which what is known agrees."""
+    """Whether the lists are the same as at the last poll, and agree with the known state."""
     listed: bool = False
-    """All job lists were read, each as far as it led."""
+    """Whether all job lists were read, as far as possible."""
     complete: bool = True
-    """Each was read to its end, or to where it is known."""
+    """Whether each list was read to its end, or to known jobs."""
     halted: bool = False
-    """The provider wants no more requests now."""
+    """Whether no more requests may be made in this poll."""
     failures: int = 0
     error: SourceError | None = None
     _lists: dict[str, ListRead] = field(default_factory=dict)
-    """By job, the list that has it."""
+    """The list on which a job was found, by job id."""
     _sought: int | None = None
-    """How many jobs were absent when it was last worth another page."""
+    """The number of absent jobs when another page was last requested to find them."""
 
     @property
     def first(self) -> bool:
-        """Whether the first sight of this organisation is not stored whole yet."""
+        """Whether the first sight of the organisation is not completely stored yet."""
         return self.known.first_sight
 
     def by_provider(self, date: datetime | None) -> None:
-        """The provider says what time it is.
+        """Note the provider's time.
 
-        Where that is more than a day from our own, one of both is no clock to go by. The earlier one is taken: what
-        ends after it is news, and a clock that was ahead once must not silence what ends until it was right.
+        If it differs from ours by more than a day, one of the clocks is wrong. The earlier one is used: ends after it
+        are news, and a clock that was once ahead must not suppress the announcement of later ends.
         """
         if date is not None:
             self.provider_now = date if abs(date - self.now) <= _SKEW else min(date, self.now)
 
     def take(self, read: ListRead, page: Page[Job]) -> bool:
-        """Add a page of a list. True when all that lies behind it is known.
+        """Add a page of a list. Returns whether everything on the following pages is known.
 
-        That can only be said of a list that is sorted; any other is read to its end. So is every list at first sight,
-        because jobs that are still active may be older than the lookback.
+        That is only possible if the list is sorted; otherwise it is read to its end. At first sight every list is,
+        since active jobs may be older than the lookback.
         """
         oldest = read.take(page)
         self.account = self.account or page.account
@@ -163,25 +167,26 @@ class Poll:
             if self.first:
                 if not job.status.final or not self._older(job.created_at):
                     self.found(job, read)
-            elif not read.reached or job.id in self.known.jobs:  # behind what is known nothing is news
+            elif not read.reached or job.id in self.known.jobs:  # after known jobs, no job is new
                 self.found(job, read)
         if self.first:
             read.reached = read.reached or (oldest is not None and self._older(oldest))
             return False
-        return oldest is not None and self._known_territory(page, oldest)
+        return oldest is not None and self._all_known_after(page, oldest)
 
     def _older(self, created: datetime | None) -> bool:
         """Whether a job is from before the lookback."""
         return created is not None and created < (self.provider_now or self.now) - self.lookback
 
-    def _known_territory(self, page: Page[Job], oldest: datetime) -> bool:
+    def _all_known_after(self, page: Page[Job], oldest: datetime) -> bool:
+        """Whether a sorted list has no unknown jobs after this page, whose oldest job was created at `oldest`."""
         horizon = self.known.horizon
         if horizon is not None and oldest <= horizon and all(job.status.final for job in page.items):
             return True
         return any(job.id in self.known.jobs or job.id in self.known.final for job in page.items)
 
     def found(self, job: Job, read: ListRead | None = None) -> None:
-        """Add a job. Seen twice, it is as it was first (newer answers come first), but an end is an end."""
+        """Add a job. Of several reports the first one, which is newer, counts, unless a later one is an end."""
         before = self.jobs.get(job.id)
         if before is None or (job.status.final and not before.status.final):
             self.jobs[job.id] = job
@@ -189,23 +194,23 @@ class Poll:
                 self._lists[job.id] = read
 
     def note(self, error: SourceError) -> None:
-        """Remember what stopped us from seeing more; the worst counts."""
+        """Note an error, of which the gravest is reported, and stop making requests if necessary."""
         grave = isinstance(error, (AuthFailed, NotEligible, RateLimited))
         if self.error is None or (grave and not self.halted):
             self.error = error
         self.failures += isinstance(error, ProviderUnavailable)
-        self.halted = self.halted or grave or self.failures >= _PATIENCE
+        self.halted = self.halted or grave or self.failures >= _MOST_FAILURES
 
     def broken_off(self, read: ListRead, error: SourceError) -> None:
-        """The reading of a list ended in an error: what is known of the jobs that were found is sound.
+        """Note that reading a list ended with an error.
 
-        The others are not reported before the reading succeeds: once they are known, none would go behind them, to
-        those that this one did not reach.
+        Of the jobs that were found, only the known ones are reported. If new ones were, later polls would stop at them,
+        and never reach the jobs behind them that this poll did not see.
         """
         read.error, self.complete = error, False
 
     def endless(self, read: ListRead, error: SourceError) -> None:
-        """The list led nowhere. What it gave is all there is."""
+        """Note that the list has no proper end. The jobs that were found count as the whole list."""
         if self.jobs:
             read.reached, self.complete = True, False
             self.note(error)
@@ -213,10 +218,10 @@ class Poll:
             self.broken_off(read, error)
 
     def all_listed(self, reads: Sequence[ListRead]) -> None:
-        """The lists were read. Raises the error of one where nothing can be concluded without it.
+        """Note that all lists were read. Raises the error of a list if nothing can be concluded without it.
 
-        That is where no list could be read; and at first sight, where one will be there soon. A list that is refused,
-        or is none, does not keep the others from being watched.
+        That is so if no list could be read, and at first sight also if a list failed that may be readable soon. A list
+        that is refused or does not exist does not keep the others from being watched.
         """
         errors = [read.error for read in reads if read.error is not None]
         passing = [error for error in errors if isinstance(error, (ProviderUnavailable, RateLimited))]
@@ -228,7 +233,7 @@ class Poll:
         self.halted = self.halted or bool(passing) or len(reads) == len(errors) > 0
 
     def late(self, deadline: float) -> None:
-        """Time is up. Raises TimedOut where the list was not read."""
+        """Note that the deadline has passed. Raises TimedOut if no list was read."""
         error = TimedOut(f"the poll took longer than {deadline:g} s")
         if self.listing and not self.listed and (self.first or not self.jobs):
             raise error
@@ -240,7 +245,7 @@ class Poll:
         self.note(error)
 
     def absent(self) -> list[str]:
-        """Active jobs that were not listed, and gone ones that are to be asked for again."""
+        """Active jobs that were not listed, and gone ones that are to be requested again."""
         return [
             id_
             for id_, one in standings(self.known.jobs)
@@ -248,7 +253,7 @@ class Poll:
         ]
 
     def summaries(self) -> list[Job]:
-        """Jobs that are over and of which nobody has said yet how they ended, those among them that were not listed."""
+        """Ended jobs whose list does not say how they ended, including those that were not listed."""
         known = self.known.jobs
         bare = {id_ for id_, one in self.jobs.items() if one.summary_only}
         reported = (self.jobs[id_] for id_ in self._reported() if id_ in bare)
@@ -257,24 +262,24 @@ class Poll:
         return [*listed, *others]
 
     def _end_known(self, job: Job) -> bool:
-        """Whether it is known already how a job ended."""
+        """Whether it is already known how a job ended."""
         was = self.known.jobs.get(job.id)
         return was is not None and was.job.status is job.status and not was.job.summary_only
 
     def active(self) -> list[str]:
-        """Jobs that are known, and listed as active."""
+        """Known jobs that are listed as active."""
         if self.unchanged:
             return [id_ for id_, one in standings(self.known.jobs) if one.active]
         return [id_ for id_, one in self.jobs.items() if not one.status.final and id_ in self.known.jobs]
 
     def status(self, job_id: str) -> Status:
-        """Where a job that is known stands: as it is listed."""
+        """The status of a known job, by its list if it was listed."""
         return (self.jobs.get(job_id) or self.known.jobs[job_id]).status
 
     def another(self) -> bool:
-        """Whether one more page of the list is cheaper than to ask for each job that is absent.
+        """Whether another page of the list is cheaper than requesting each absent job.
 
-        Behind what is known there is nothing new. But who follows hundreds of jobs finds them there by the hundred.
+        The pages after known jobs have nothing new, but with hundreds of active jobs, many of these are found there.
         """
         absent = len(self.absent())
         fruitful = self._sought is None or absent < self._sought - 1
@@ -289,11 +294,11 @@ class Poll:
                 yield id_
 
     def _settled(self, id_: str, status: Status) -> bool:
-        """Whether nothing is asked about the job any more, and the list says the same of it as before."""
+        """Whether the job is finalized with this status, and need not be reported again."""
         return self.known.final.get(id_) is status and id_ not in self.recheck
 
     def observation(self, org: str) -> Observation:
-        """What was seen, as a value."""
+        """The result of the poll."""
         return Observation(
             org=org,
             at=self.now,
@@ -309,5 +314,5 @@ class Poll:
 
 
 def stream(was: Tracked) -> Stream:
-    """The event stream of a job that we know: of an ended one all of it, because nothing will follow."""
+    """The event stream of a known job. For an ended one it is read completely, because nothing will follow."""
     return Stream(job=was.job.id, recent=was.recent_ids.lookup(), whole=was.job.status.final)

@@ -1,4 +1,4 @@
-"""Finds out which projects of an organisation at its provider nobody watches: no configured key is theirs."""
+"""Finds the projects of an organisation at its provider that are not watched, because no configured key is theirs."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from monitor.source.walk import pages
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projects:
-    """What was found out."""
+    """The result of a search for projects."""
 
     unwatched: tuple[Project, ...]
     unsure: tuple[str, ...]
-    """Organisations of the configuration of which it is not known which project they are."""
+    """Configured organisations whose project is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectSource:
-    """The projects of one organisation, and the keys of all that are asked at the same place."""
+    """The projects of one organisation, and the sources of all organisations at the same server."""
 
     client: Client
-    """With the admin key."""
+    """A client with the admin key."""
     discovery: Discovery
     watching: Mapping[str, Source]
-    """By name, the organisations of the configuration whose keys may be of these projects."""
+    """The configured organisations whose keys may belong to these projects, by name."""
 
     async def find(self) -> Projects:
-        """Ask for the projects, and for the project of each key that does not say its own. Raises SourceError."""
+        """List the projects, and find the project of each key that is not configured with one. Raises SourceError."""
         with anyio.move_on_after(60.0) as scope:
             projects = await self._projects()
             watched = {org: await self._project(source) for org, source in self.watching.items()}
         if scope.cancelled_caught:
             raise TimedOut("the projects were not listed within a minute")
-        held = set(watched.values())
+        with_key = set(watched.values())
+        unwatched = (found for found in projects.values() if not found.archived and found.id not in with_key)
         return Projects(
-            unwatched=tuple(each for each in projects.values() if not each.archived and each.id not in held),
+            unwatched=tuple(unwatched),
             unsure=tuple(org for org, project in watched.items() if project is None),
         )
 
@@ -59,7 +60,7 @@ class ProjectSource:
         return found
 
     async def _project(self, source: Source) -> str | None:
-        """By its configuration, or by what its answers are signed with."""
+        """The project of a key, by the configuration or a header of its answers; None if unknown."""
         if source.provider.project is not None:
             return source.provider.project
         try:

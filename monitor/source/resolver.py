@@ -1,4 +1,4 @@
-"""Asks the system for addresses in a way that no name that hangs can hold up another."""
+"""Resolves host names with the system's resolver, so that a name that hangs delays no other."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 
 class Resolver(AbstractResolver):
-    """Asks the system, each time in a thread of its own: names that hang hold up no other name, nor the program's end.
+    """Resolves each name in a thread of its own. Names that hang delay neither others nor the end of the program.
 
-    There are never more threads than names: aiohttp asks for a name once at a time, and remembers it for 10 s.
+    There are never more threads than names, because aiohttp resolves a name once at a time and caches it for 10 s.
     """
 
     async def resolve(
@@ -46,16 +46,16 @@ class Resolver(AbstractResolver):
         return await answer
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there is nothing to close."""
 
 
 def addresses(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    """What the system's resolver says. Blocks. Raises OSError."""
+    """The addresses of a host by the system's resolver. Blocks. Raises OSError."""
     infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG)
     return [
         ResolveResult(
             hostname=host,
-            host=_spelled(address),
+            host=_numeric(address),
             port=int(address[1]),
             family=kind,
             proto=proto,
@@ -65,7 +65,7 @@ def addresses(host: str, port: int, family: socket.AddressFamily) -> list[Resolv
     ]
 
 
-def _spelled(address: tuple[Any, ...]) -> str:
-    """A link-local address needs its zone, which is in a field of its own."""
+def _numeric(address: tuple[Any, ...]) -> str:
+    """The address as text, with the zone of a link-local one, which is in a separate field."""
     zone = len(address) > 3 and address[3]
     return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0] if zone else str(address[0])

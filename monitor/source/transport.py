@@ -1,8 +1,10 @@
-"""One request over HTTP: bounded in time and size, never redirected, its failures in words that are safe to show."""
+"""HTTP requests, bounded in time and size, without redirects, and with errors that are safe to show."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import resource
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -39,40 +41,42 @@ _FAILURES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientPayloadError, "the answer broke off"),
 )
 
+_WITHOUT_REASON: Final = (aiohttp.ClientSSLError, aiohttp.ClientConnectorDNSError)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one organisation's answers may cost."""
+    """The limits of an organisation's requests."""
 
     timeout: float = 30.0
     """Seconds for one request, from connecting to the last byte."""
     max_bytes: int = 8 * 1024 * 1024
-    """Of one answer, as sent and as inflated."""
+    """The largest answer, both compressed and decompressed."""
     max_pages: int = 200
-    """Of the job list in one look."""
+    """The most pages of a job list in one poll."""
     max_event_pages: int = 50
-    """Of one job's event stream in one look."""
+    """The most pages of an event stream in one read."""
     concurrency: int = 4
-    """Requests in flight for jobs and event streams."""
+    """The most concurrent requests for jobs and event streams."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer as it came, still compressed."""
+    """An answer as received, still compressed."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Names in lower case; the values of a repeated one are joined by commas."""
+    """The headers, with names in lower case; the values of repeated ones are joined by commas."""
     body: bytes = b""
 
     @property
     def encoding(self) -> str:
-        """How the body is compressed; empty when it is not."""
+        """The encoding of the body; empty if it is not compressed."""
         return self.headers.get("content-encoding", "")
 
     @property
     def date(self) -> datetime | None:
-        """When it was made, by the server's clock; None where it does not say."""
+        """The time of the answer by the server's clock; None if it does not give one."""
         try:
             date = parsedate_to_datetime(self.headers["date"])
         except (KeyError, ValueError):
@@ -80,42 +84,43 @@ class Answer:
         return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
     def same(self, other: Answer) -> bool:
-        """Whether it says the same, byte for byte."""
+        """Whether both are the same, byte for byte."""
         return (self.status, self.encoding, self.body) == (other.status, other.encoding, other.body)
 
 
 @dataclass(slots=True)
 class MemoryBudget:
-    """What the answers of all servers together may take, so that many hostile ones cost no more than a few."""
+    """The memory for large answers of all servers together, so that many hostile ones need no more than a few."""
 
     left: int = 48 * 1024 * 1024
-    """Bytes for what is large of answers."""
+    """The bytes that are left for the parts of answers beyond 256 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """The program's one way to the providers, and what all requests of it share."""
+    """The connections to all providers, and what their requests share."""
 
     session: aiohttp.ClientSession
     memory: MemoryBudget = field(default_factory=MemoryBudget)
     decode_limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))
-    """Threads in which large answers are read."""
+    """The threads that parse large answers."""
     file_limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
-    """Of training files that are counted: it takes so long that answers must not wait for it."""
+    """The thread that counts training files, which takes so long that answers must not wait for it."""
     waits: dict[str, float] = field(default_factory=dict)
-    """Until when, in monotonic seconds, a server wants no requests with a key; by a digest of both."""
+    """Until when a server accepts no requests with some credentials, in monotonic seconds, by a digest of both."""
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Gives no connection on which something came that was not asked for: it would answer the next request, and
-    every later one on that connection would get the answer of the one before it.
+    """Never reuses a connection on which an unsolicited response has arrived.
+
+    That response would be taken for the answer to the next request, and so on for every later one.
     """
 
     async def connect(self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout) -> Any:
-        """A connection that is clean. Raises aiohttp's errors."""
+        """A connection without unsolicited data. Raises aiohttp's errors."""
         while True:
             connection = await super().connect(req, traces, timeout)
-            # Where a release of aiohttp has no such word, the connection is taken as it is.
+            # If a release of aiohttp has no such attribute, the connection is used without this check.
             if not getattr(connection.protocol, "should_close", False):
                 return connection
             connection.close()
@@ -123,10 +128,10 @@ class _Connector(aiohttp.TCPConnector):
 
 @asynccontextmanager
 async def transport(*, proxy: str | None = None, hosts: int = 1) -> AsyncIterator[Transport]:
-    """The transport, until the end of the context. It takes nothing from the environment, and keeps no cookies.
+    """The transport, which is closed with the context. It uses nothing from the environment, and no cookies.
 
-    Where there are more `hosts` to ask than half of the connections that there may be, none is kept for a next request:
-    aiohttp does not count those that are idle.
+    Connections are not kept alive if there are more `hosts` than half of the allowed connections, because aiohttp does
+    not count idle ones.
     """
     most = connections()
     keeping: dict[str, Any] = {"force_close": True} if hosts > most // 2 else {"keepalive_timeout": _IDLE}
@@ -150,7 +155,7 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
 
 
 def connections() -> int:
-    """How many there may be, so that the program keeps descriptors for itself."""
+    """The most connections, so that descriptors are left for the rest of the program."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(min(_CONNECTIONS, (descriptors - _OWN) // 2), 8) if descriptors > 0 else _CONNECTIONS
 
@@ -158,9 +163,9 @@ def connections() -> int:
 async def exchange(
     of: Transport, url: URL, headers: Mapping[str, str], limits: Limits, *, method: str = "GET", body: bytes = b""
 ) -> Answer:
-    """One answer to its end. Raises SourceError.
+    """Make a request and read the whole answer. Raises SourceError.
 
-    A connection that turns out to be dead is replaced once; aiohttp does that for every GET.
+    If a kept-alive connection turns out to be dead, aiohttp replaces it once for every GET.
     """
     try:
         async with (
@@ -204,7 +209,7 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _failure(error: Exception) -> SourceError:
-    """What went wrong, without the error's own text: that may hold headers and addresses."""
+    """The SourceError for an error of aiohttp, without that error's text, which may contain headers and addresses."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         why = getattr(error.certificate_error, "verify_message", "")
         return ProviderUnavailable(f"the certificate is refused: {why}"[:200])
@@ -213,4 +218,13 @@ def _failure(error: Exception) -> SourceError:
     if not isinstance(error, (aiohttp.ClientError, OSError)):
         return Malformed("the request cannot be made: is base_url right?")
     texts = (words for kind, words in _FAILURES if isinstance(error, kind))
-    return ProviderUnavailable(next(texts, f"the request failed: {type(error).__name__}"))
+    text = next(texts, f"the request failed: {type(error).__name__}")
+    return ProviderUnavailable(f"{text}{_system_reason(error)}")
+
+
+def _system_reason(error: Exception) -> str:
+    """Why the system could not connect, such as `: connection refused`; empty where it does not say."""
+    if not isinstance(error, aiohttp.ClientConnectorError) or isinstance(error, _WITHOUT_REASON):
+        return ""
+    code = error.os_error.errno or 0
+    return f": {os.strerror(code).lower()}" if code in errno.errorcode else ""

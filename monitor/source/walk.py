@@ -1,4 +1,4 @@
-"""Walks the pages of a list that may be wrong about itself, and always comes to an end."""
+"""Walks the pages of a list, and always terminates, even if the server's paging is wrong."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from monitor.providers.base import Malformed, Page, Request
 
 
 class Identified(Protocol):
-    """What a list has: a job, an event or a model."""
+    """An item of a list, such as a job, an event or a model."""
 
     @property
     def id(self) -> str:
-        """Unique in its list."""
+        """The id, unique in its list."""
         ...
 
 
@@ -24,19 +24,19 @@ T = TypeVar("T", bound=Identified)
 
 
 class CursorRefused(Malformed):
-    """The server does not know the item after which we asked it to continue."""
+    """The server does not know the item after which the list should continue."""
 
 
 class Endless(Malformed):
-    """The list leads nowhere: what was read of it is all that this server gives."""
+    """The list has no proper end: no more can be read from this server."""
 
 
 class PagingRefused(Endless):
-    """The server refuses cursors that it gave itself: now, or always."""
+    """The server refuses its own cursors, for the moment or always."""
 
 
 class Order(Enum):
-    """In which order a list comes, as far as it was read."""
+    """The order of a list, as far as it was read."""
 
     UNKNOWN = "unknown"
     NEWEST_FIRST = "newest first"
@@ -44,7 +44,7 @@ class Order(Enum):
     MIXED = "mixed"
 
     def with_times(self, times: Sequence[datetime | None]) -> Order:
-        """What is known of it once these were read, too, the last of those before them first."""
+        """The order after reading items with these times, which begin with the last one before them."""
         known = [at for at in times if at is not None]
         falls = any(later < earlier for earlier, later in pairwise(known))
         rises = any(later > earlier for earlier, later in pairwise(known))
@@ -58,10 +58,10 @@ class Order(Enum):
 async def pages(
     read: Callable[[Request], Awaitable[Page[T]]], first: Request, *, most: int, start: Request | None = None
 ) -> AsyncGenerator[tuple[Request, Page[T]]]:
-    """The pages of a list with the requests that brought them, to its end; from `start` on, where that is given.
+    """The pages of a list with their requests, from the first one or from `start` to the end.
 
-    A refused cursor starts it again from the first page, once. Raises Endless for a cursor that comes again, a page
-    that brings nothing new where more was promised, and after `most` pages.
+    After a refused cursor, the walk starts again from the first page, once. Raises Endless if a cursor is repeated, if
+    a page has nothing new although more was promised, and after `most` pages.
     """
     request = start or first
     seen: set[Request] = set()
@@ -77,7 +77,7 @@ async def pages(
             continue
         fresh = {item.id for item in page.items} - ids
         if page.guessed and ids and not fresh:
-            return  # nobody said that there is more: the server knows no cursors
+            return  # the next page was only guessed, and the server does not support cursors
         yield request, page
         seen.add(request)
         if page.next is None and not page.stuck:

@@ -1,4 +1,4 @@
-"""What waits for a notifier, whether it accepted anything lately, and which states it was told of last."""
+"""Reads what is pending for a notifier, when it last accepted something, and which lasting states it was sent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LAST_FAILURE: Final = (
 _LAST_SENT: Final = sa.select(sa.func.max(outbox.c.settled_at)).where(outbox.c.state == SENT, _of)
 
 _LATEST: Final = timedelta(days=7) // timedelta(milliseconds=1)
-"""A state that was not sent again for so long, since nothing ran, is not taken up."""
+"""A state that has not been sent for this time, because the monitor was down, is not sent again."""
 _later = outbox.alias("later")
 _LASTING: Final = (
     sa.select(outbox.c.key, outbox.c.subject_kind, outbox.c.org, outbox.c.subject_id, outbox.c.seq, outbox.c.message)
@@ -43,7 +43,7 @@ _LASTING: Final = (
         outbox.c.settled_at.between(
             sa.bindparam("b_from", type_=sa.BigInteger), sa.bindparam("b_to", type_=sa.BigInteger)
         ),
-        # text from outside may look so, too: what is found is read
+        # Texts from outside may contain this as well, so the messages that are found are decoded and checked.
         sa.or_(*(outbox.c.message.contains(f'"event_type":"{event}"', autoescape=True) for event in LASTING)),
         ~sa.select(sa.literal(1))
         .where(
@@ -61,7 +61,7 @@ _LASTING: Final = (
 
 
 def read_lasting(connection: sa.Connection, now: int, notifier: str, older: int) -> tuple[Delivery, ...]:
-    """The last deliveries of their subjects that say that a state has begun, sent so many milliseconds ago or more."""
+    """Deliveries that announced a state, are the last of their subject and at least `older` milliseconds old."""
     found = []
     for row in connection.execute(_LASTING, {"b_notifier": notifier, "b_from": now - _LATEST, "b_to": now - older}):
         subject = subject_of(row)
@@ -75,9 +75,9 @@ def read_lasting(connection: sa.Connection, now: int, notifier: str, older: int)
 def read_backlogs(
     connection: sa.Connection, now: int, notifiers: Sequence[str], *, down: Sequence[str]
 ) -> dict[str, NotifierBacklog]:
-    """Of those among the notifiers for which something fails, and of those that are `down`, what there is to say.
+    """The backlogs of those notifiers for which a delivery is failing, and of those that are `down`.
 
-    Only of these the rows that were sent are looked at: there are many, and few have a trouble.
+    Sent deliveries are only read for these, because there are many, while few notifiers fail.
     """
     found: dict[str, Any] = {row.notifier: row for row in connection.execute(_WAITING, {"b_notifiers": notifiers})}
     failing = [name for name, row in found.items() if row.failing_since is not None]

@@ -48,8 +48,8 @@ class Explanation:
         yield Text("" if rules else "There are no routes.\n")
         wide = max(map(len, OF_JOBS))
         for event in OF_JOBS:
-            told = [self._told(to, recipient) for to, recipient in self.routed(event).items()]
-            yield Text.assemble(f"{event:<{wide}}  ", ", ".join(told) or ("nobody", "dim"))
+            shown = [self._shown(to, recipient) for to, recipient in self.routed(event).items()]
+            yield Text.assemble(f"{event:<{wide}}  ", ", ".join(shown) or ("nobody", "dim"))
 
     @property
     def view(self) -> dict[str, Any]:
@@ -73,19 +73,19 @@ class Explanation:
         return route((event,), self.settings.rules, applies, metadata=job.metadata, now=self.now)
 
     def manners(self, to: str, recipient: Recipient) -> list[str]:
-        """What is special about a delivery: card, holding back, combining, template, mention; empty for a plain one."""
+        """How a delivery differs from a plain message: card, held back, combined, template, mention."""
         rule, hold = recipient.rule, recipient.hold
         until = hold.until if hold is not None else None
-        said = [
+        possible = [
             (rule.keeps_card(to), "in the thread of its card"),
             (until is not None, f"held back until {clock_time(until or self.now, self.now)}"),
             (hold is not None and bool(hold.wait), f"with others within {format_duration(rule.group_wait)}"),
             (rule.template is not None, f"template {rule.template.name if rule.template is not None else ''}"),
             (recipient.mention is not None, f"mentions {inert(recipient.mention)}"),
         ]
-        return [text for holds, text in said if holds]
+        return [text for applies, text in possible if applies]
 
-    def _told(self, to: str, recipient: Recipient) -> str:
+    def _shown(self, to: str, recipient: Recipient) -> str:
         manners = self.manners(to, recipient)
         if not manners:
             return inert(to)
@@ -108,22 +108,22 @@ class Explanation:
             yield f"metadata {inert(rule.mention_from.key)} mentions {inert(mention) if mention else 'nobody'}"
         yield from self._rules_of_sending(rule)
         if rule.last:
-            yield "where it matches, later routes are not considered"
+            yield "if it matches, later routes are not considered"
 
     def _rules_of_sending(self, rule: Rule) -> Iterator[str]:
         if kept := [to for to in rule.addresses(self.tracked.job.metadata) if rule.keeps_card(to)]:
-            yield f"one message for each job, edited in place: {', '.join(map(inert, kept))}"
+            yield f"one message per job, edited in place: {', '.join(map(inert, kept))}"
         if rule.group_wait:
             alone = [name for name in rule.notify if name in rule.alone]
-            but = f", but for {', '.join(alone)}, which group by themselves" if alone else ""
+            but = f", except to {', '.join(alone)}, which do their own grouping" if alone else ""
             wait = format_duration(rule.group_wait)
             yield f"notifications to one notifier within {wait} are sent as one message{but}"
         for mute in rule.mutes:
             yield f"muted during {mute.name}: {self._muted(mute)}"
         if rule.template is not None:
             yield f"rendered with the template {rule.template.name}:"
-            of = self.settings.templates[rule.template.name]
-            for part, text in (("title", of.title), ("text", of.text), ("body", of.body)):
+            template = self.settings.templates[rule.template.name]
+            for part, text in (("title", template.title), ("text", template.text), ("body", template.body)):
                 if text is not None:
                     yield f"  {part:<5}  {inert(text, 300)}"
 
@@ -133,7 +133,7 @@ class Explanation:
             f"{_days(window.days)} {window.start:%H:%M}–{f'{window.end:%H:%M}' if window.end > time.min else '24:00'}"
             for window in mute.windows
         )
-        passing = f", but for {' '.join(_in_order(mute.passing))}" if mute.passing else ""
+        passing = f", except {' '.join(_in_order(mute.passing))}" if mute.passing else ""
         ends = mute.ends(self.now)
         now = f"now, until {clock_time(ends, self.now)}" if ends is not None else "not now"
         return f"{windows} ({mute.zone.key}){passing}; {now}"

@@ -204,7 +204,7 @@ def _no_success(daemon: Daemon, org: str | None) -> str:
     if not asked or any(one.last_success is not None for one in asked):
         return ""
     problems = [f"  {inert(one.org)}: {problem(one.trouble)}" for one in asked if one.trouble is not None]
-    return "\n".join(["No organisation was polled successfully yet.", *problems])
+    return "\n".join(["No organisation has been polled successfully yet.", *problems])
 
 
 def _job_row(job: Job, now: datetime) -> Row:

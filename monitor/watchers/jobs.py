@@ -1,7 +1,7 @@
-"""Watches the fine-tuning jobs of one organisation: poll, decide, commit, wait; and beside it, read what takes longer.
+"""Watches the fine-tuning jobs of one organisation: poll, decide, commit, wait.
 
-The list is committed as soon as it is read, so that no end waits for the event streams of others. Streams and training
-files are read by a second loop, which never holds up a poll.
+The list of jobs is committed as soon as it is read, so that no end waits for the event streams of other jobs. Streams
+and training files are read by a second loop, which never delays a poll.
 """
 
 from __future__ import annotations
@@ -36,49 +36,49 @@ from monitor.watchers.state import PollState, StartGate
 
 log = get_logger()
 
-_RECORD_EVERY: Final = 90.0  # seconds between two lines in the store that say the same of how watching goes
-_BATCH: Final = 24  # event streams read in one step; one that is read to its beginning counts for some
-_WHOLE: Final = 12
-_MANY: Final = 100  # jobs that are decided on the event loop; more, in a thread
-_STORE_RETRY: Final = 5.0
-_IDLE: Final = 60.0  # seconds between two looks for something to read, where nothing is planned
+_RECORD_EVERY: Final = 90.0  # seconds after which an unchanged watch state is stored again
+_STREAMS: Final = 24  # event streams that are read in one step
+_LONG_STREAM: Final = 12  # as how many of them one counts that has to be read to its beginning
+_DECIDED_ON_LOOP: Final = 100  # jobs; more are decided in a thread
+_STORE_RETRY: Final = 5.0  # seconds
+_IDLE: Final = 60.0  # the longest wait in seconds of a loop that has nothing planned
 _CHECKPOINTS: Final = 5.0  # seconds for which an end waits for the names of checkpoints
-_USUAL: Final = 600.0  # seconds for which it is known how long jobs take
-_BREATH: Final = 1.0  # seconds until an organisation that is down is checked again
+_USUAL: Final = 600.0  # seconds for which the usual duration of jobs is cached
+_DOWN_CHECK: Final = 1.0  # seconds after which the reader checks again whether the organisation is still down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobWatcher:
-    """One organisation's jobs. Several organisations are several of these, and none waits for another."""
+    """Watches one organisation's jobs. Each organisation has a watcher of its own, and none waits for another."""
 
     source: Source
     store: JobStore
     policy: Policy
     pace: Pace
     events_interval: float
-    """Seconds between two readings of an active job's event stream."""
+    """Seconds between two reads of an active job's event stream."""
     clock: Clock
-    """Of the polls; see `reader_clock`."""
+    """The clock of the poll loop."""
     reader_clock: Clock
-    """Of the loop that reads streams and files, so that each loop is seen to come round."""
+    """The clock of the loop that reads streams and files. The watchdog observes each loop by its own clock."""
     process: ProcessMetrics
     jitter: Callable[[], float]
     gate: StartGate | None = None
     long_reads: LongReads = field(default_factory=LongReads)
     """Shared by all organisations."""
     accounts: Accounts = field(default_factory=Accounts)
-    """What is known of the keys of all organisations."""
+    """Which organisations share an account. Shared by all organisations."""
     state: PollState = field(default_factory=PollState)
     sizes: Sizes = field(default_factory=Sizes)
 
     async def run(self, first: float = 0.0) -> None:
-        """Poll for ever, `first` seconds from now on."""
+        """Poll for ever, beginning in `first` seconds."""
         due = self.clock.monotonic() + first
         await self.clock.sleep(first)
         while True:
             while (pause := self.state.not_before - self.clock.monotonic()) > 0:  # the reader may have met a limit
                 await self.clock.sleep(pause)
-            if not await self._ours():
+            if not await self._is_leased():
                 await self.state.acquired.wait(self.clock, _IDLE)
                 due = self.clock.monotonic()
                 continue
@@ -89,29 +89,29 @@ class JobWatcher:
             self.process.poll_began(late=started - max(due, self.state.not_before))
             await self._poll()
             due = self._next(started, active=await self._plan())
-            wait = self._until(due)
+            wait = self._seconds_until(due)
             await self._record(self.clock.now() + timedelta(seconds=wait))
             await self.state.poll.wait(self.clock, wait)
-            if self.gate is not None:  # whoever was not polled yet goes first, but a server that hangs holds up nobody
+            if self.gate is not None:  # first polls come before second ones, but a server that hangs delays no other
                 await self.gate.wait(self.clock, self.pace.interval)
 
     async def read(self) -> None:
-        """Read event streams and training files for ever, as they fall due: in turn, so that neither starves."""
+        """Read event streams and training files for ever, when they are due: in turn, so that neither starves."""
         if self.gate is not None:
             await self.gate.wait(self.reader_clock)
         while True:
-            if self._down():
-                await self.reader_clock.sleep(self._rest())
+            if self._must_pause():
+                await self.reader_clock.sleep(self._reader_wait())
                 continue
             streams = await self._read_streams()
-            file = not self._down() and await self._read_file()
+            file = not self._must_pause() and await self._read_file()
             if not streams and not file:
-                await self.state.work.wait(self.reader_clock, self._rest())
+                await self.state.work.wait(self.reader_clock, self._reader_wait())
 
     async def poll_once(self, now: datetime) -> Sequence[Change] | None:
-        """One step: read the list and commit it, in slices. None when another replica holds the lease.
+        """One step: read the list and commit it, in slices. Returns None if another replica holds the lease.
 
-        Raises SourceError when nothing was seen, StoreError when nothing was stored.
+        Raises SourceError if the list could not be read, and StoreError if nothing could be stored.
         """
         began = self.clock.monotonic()
         known = await self._known()
@@ -136,17 +136,17 @@ class JobWatcher:
         return changes
 
     async def read_events_once(self, now: datetime, jobs: Sequence[str]) -> Sequence[Change] | None:
-        """One step: read the event streams of these jobs. None when another replica holds the lease."""
+        """One step: read the event streams of these jobs. Returns None if another replica holds the lease."""
         began = self.clock.monotonic()
         known = await self._known()
         if known is None:
             return None
         seen = await self.source.tail(known, jobs, now)
-        self.state.tried(seen.unread, self.reader_clock.monotonic())  # they are due as before
+        self.state.tried(seen.unread, self.reader_clock.monotonic())  # those that a pause kept from being read are due
         return await self.commit(seen, began)
 
     async def read_file_once(self) -> Sequence[Change] | None:
-        """One step: read one training file for the estimate of its jobs. None when none is wanted now."""
+        """One step: read one training file, for the estimates of its jobs. Returns None if none is to be read now."""
         known = await self._known()
         if known is None:
             return None
@@ -156,12 +156,15 @@ class JobWatcher:
             if reading is None:
                 return None
             if not await self._measure(reading):
-                return ()  # it is tried again later; the next file may be read now
+                return ()  # this file is tried again later; the next one may be read now
         sizes = self.sizes.known(lacking)
         return await self.commit(Observation(org=known.org, at=self.clock.now(), listed=False, sizes=sizes))
 
     async def _measure(self, reading: Reading) -> bool:
-        """Whether the file could be read. A refusal is no trouble: the jobs can still be watched."""
+        """Read a training file and keep its size. Returns whether that worked.
+
+        A failure does not count as a failed poll, because the jobs can still be watched.
+        """
         file, model = reading
         try:
             self.sizes.keep(reading, await training_size(self.source, file, model))
@@ -176,49 +179,50 @@ class JobWatcher:
         return True
 
     async def _known(self) -> Known | None:
-        """What we know, if it is ours to poll."""
+        """The known state of the watched jobs; None if another replica holds the lease."""
         return await self._watched() if await self.store.leases.take(self.source.org) else None
 
     async def _watched(self) -> Known:
-        """What we know of the kinds that are watched."""
+        """The known state of the job kinds that are watched."""
         known, kinds = await self.store.known(self.source.org), self.source.kinds
-        of, wanted, found = self.state.watched or (None, kinds, known)
-        if of is not known or wanted != kinds:
-            found = known.of(kinds)
-            self.state.watched = known, kinds, found
-        return found
+        cached_from, cached_kinds, watched = self.state.watched or (None, kinds, known)
+        if cached_from is not known or cached_kinds != kinds:
+            watched = known.of(kinds)
+            self.state.watched = known, kinds, watched
+        return watched
 
-    async def _ours(self) -> bool:
-        """Whether this replica polls it now; where it has too many organisations, another one does in its place."""
+    async def _is_leased(self) -> bool:
+        """Whether this replica is to poll the organisation. One with too many hands the lease over to another."""
         leases, org = self.store.leases, self.source.org
-        with suppress(StoreUnavailable):  # the poll meets it again, and says so
+        with suppress(StoreUnavailable):  # the poll will fail too, and report it
             if not await leases.hand_over(org) and await leases.take(org):
                 return True
-            self._passed()
+            self._pass_gate()
             return False
         return True
 
     async def commit(self, seen: Observation, began: float | None = None) -> Sequence[Change]:
-        """Decide on what was seen, and commit that: the oldest jobs first, a bounded number at a time.
+        """Decide on an observation and commit the changes: the oldest jobs first, a bounded number at a time.
 
-        `began` is the monotonic time of `seen.at`, which may be minutes ago: only so a clock that was set is detected.
+        `began` is the monotonic time of `seen.at`, which may be minutes ago. A change of the wall clock in between is
+        detected by it.
         """
         began = self.clock.monotonic() if began is None else began
         changes = []
         async with self.state.committing, self.accounts.turn(self.source.org):
-            seen = await self._without_theirs(seen)
+            seen = await self._without_shared(seen)
             seen = replace(seen, shift=self.state.jump(seen.at, began))
             refused: dict[str, Unstorable] = {}
             for part in slices(seen):
-                done = await self._commit_part(part, refused)
-                changes += done if part is seen else [one.outline() for one in done]
+                committed = await self._commit_part(part, refused)
+                changes += committed if part is seen else [change.outline() for change in committed]
             self.state.committed(seen, began)
         self._note(seen.trouble, listed=seen.listed)
         self._refused(seen, refused)
         return changes
 
-    async def _without_theirs(self, seen: Observation) -> Observation:
-        """Without the jobs that another organisation of the same account has already: two keys may see the same."""
+    async def _without_shared(self, seen: Observation) -> Observation:
+        """The observation without jobs that already belong to another organisation of the same account."""
         if not seen.jobs or seen.account is None:
             return seen
         known = await self.store.known(self.source.org)
@@ -226,17 +230,17 @@ class JobWatcher:
         if not fresh:
             return seen
         await self.accounts.known(self.source.org)
-        found = await self.store.holders(self.accounts.others(self.source.org), fresh - self.state.elsewhere.keys())
-        for other in sorted(set(found.values()) - set(self.state.elsewhere.values())):
-            jobs = sum(holder == other for holder in found.values())
+        holders = await self.store.holders(self.accounts.others(self.source.org), fresh - self.state.elsewhere.keys())
+        for other in sorted(set(holders.values()) - set(self.state.elsewhere.values())):
+            jobs = sum(holder == other for holder in holders.values())
             log.warning("org.sees_jobs_of_another", org=self.source.org, other=other, jobs=jobs)
-        self.state.elsewhere |= found
+        self.state.elsewhere |= holders
         return seen.without(self.state.elsewhere.keys()) if self.state.elsewhere else seen
 
     async def _commit_part(self, part: Observation, refused: dict[str, Unstorable]) -> list[Change]:
-        """Decide on a part and commit it: job by job where the store refuses one, so that it keeps no other back.
+        """Decide on a part and commit it; if the store refuses a job, commit job by job, so that the others are stored.
 
-        `refused` learns the jobs that cannot be stored.
+        Jobs that cannot be stored are added to `refused`.
         """
         known = await self.store.known(self.source.org)
         curves = await self._curves(list(_ended(part, known)))
@@ -246,7 +250,7 @@ class JobWatcher:
         try:
             return [await self._commit_change(change, part, known)]
         except Unstorable:
-            return [one async for one in self._commit_singles(singles(part, change), refused)]
+            return [single async for single in self._commit_singles(singles(part, change), refused)]
 
     async def _commit_singles(
         self, parts: Iterable[tuple[str | None, Observation]], refused: dict[str, Unstorable]
@@ -262,7 +266,7 @@ class JobWatcher:
 
     async def _commit_change(self, change: Change, seen: Observation, known: Known) -> Change:
         if not change.empty:
-            hinted = self.state.hinted  # of before the commit, which closes them
+            hinted = self.state.hinted  # read before the commit, which removes the hints of ended jobs
             await self.store.commit(change)
             self.state.changed(known, change)
             report(change, now=self.clock.now(), process=self.process, unknown_statuses=self.state.unknown_statuses)
@@ -272,7 +276,7 @@ class JobWatcher:
         return change
 
     def _refused(self, seen: Observation, refused: Mapping[str, Unstorable]) -> None:
-        """Count, and log once, the jobs that cannot be stored. Raises Unstorable where the list held no other."""
+        """Count, and log once, the jobs that cannot be stored. Raises Unstorable if no listed job could be stored."""
         org, judged = self.source.org, set(seen.ids) | seen.missing
         for id_ in refused.keys() - self.state.unstorable:
             log.error("job.unstorable", org=org, job=id_, error=str(refused[id_]))
@@ -285,48 +289,50 @@ class JobWatcher:
             raise next(iter(refused.values()))
 
     async def _curves(self, ended: Sequence[str]) -> Mapping[str, Sequence[JobEvent]]:
-        """What was measured of jobs that have just ended; with their checkpoints, where one of them may be preferred.
+        """The metrics events of jobs that have just ended, with their checkpoints if an earlier step may be better.
 
-        Events name checkpoints some seconds after the end only, which is too late for the notification of it.
+        The checkpoints are requested, because events name them only some seconds after the end, which is too late for
+        the notification.
         """
         curves = dict(await self.store.curves(self.source.org, ended))
         with anyio.move_on_after(_CHECKPOINTS):
             for id_ in [id_ for id_ in ended if wants_checkpoints(curves.get(id_, ()))]:
                 try:
-                    kept = await self.source.checkpoints(id_)
+                    checkpoints = await self.source.checkpoints(id_)
                 except SourceError as error:
                     log.info("checkpoints.not_read", org=self.source.org, job=id_, error=str(error))
                     _release_frames(error)
                     break
-                curves[id_] = [*curves[id_], *(_as_event(self.source.org, id_, one) for one in kept)]
+                events = (_as_event(self.source.org, id_, checkpoint) for checkpoint in checkpoints)
+                curves[id_] = [*curves[id_], *events]
         return curves
 
     async def _usual(self, seen: Observation, known: Known) -> Mapping[str, Usual]:
-        """How long the last jobs took, by the models of active fine-tuning jobs whose events were read."""
+        """How long recent jobs took, by the models of active fine-tuning jobs whose events were read."""
         now, jobs = self.clock.monotonic(), (known.jobs.get(read.job) for read in seen.reads)
-        models = {one.job.model for one in jobs if one is not None and one.active and one.job.batch is None}
-        good = {model: found for model, found in self.state.usual.items() if found[0] > now}
-        if old := models - good.keys():
-            found = await self.store.usual(self.source.org, old)
-            good |= {model: (now + _USUAL, usual) for model, usual in found.items()}
-        self.state.usual = good
-        return {model: good[model][1] for model in models}
+        models = {was.job.model for was in jobs if was is not None and was.active and was.job.batch is None}
+        cached = {model: (expiry, usual) for model, (expiry, usual) in self.state.usual.items() if expiry > now}
+        if missing := models - cached.keys():
+            stored = await self.store.usual(self.source.org, missing)
+            cached |= {model: (now + _USUAL, usual) for model, usual in stored.items()}
+        self.state.usual = cached
+        return {model: cached[model][1] for model in models}
 
     async def _disputed(self, seen: Observation, known: Known) -> Mapping[str, Tracked]:
-        """What is stored of ended jobs that the provider says otherwise of now."""
+        """The stored state of ended jobs that the provider now lists with another status."""
         ids = frozenset(self.state.disputed(seen, known))
         self.state.doubted |= ids
         return await self.store.stored(self.source.org, ids)
 
     async def _decide(self, known: Known, seen: Observation) -> Change:
-        """Where there is much to decide, in a thread: it takes 50 µs for each job."""
-        if len(seen.jobs) <= _MANY:
+        """The change; for many jobs it is computed in a thread, since each takes 50 µs."""
+        if len(seen.jobs) <= _DECIDED_ON_LOOP:
             return decide(known, seen, self.policy)
         return await anyio.to_thread.run_sync(decide, known, seen, self.policy)
 
     async def _poll(self) -> None:
         started = self.clock.monotonic()
-        with self._troubles():
+        with self._noting_trouble():
             try:
                 if await self.poll_once(self.clock.now()) is not None:
                     self._succeeded()
@@ -334,36 +340,37 @@ class JobWatcher:
                 self.state.up = False
                 raise
             except (Unstorable, StoreUnavailable):
-                self.state.up = False  # what is not stored is not watched
+                self.state.up = False  # an organisation whose jobs cannot be stored is not watched
                 raise
         self.process.polled(self.source.org, self.clock.monotonic() - started)
-        self._passed()
+        self._pass_gate()
 
-    def _passed(self) -> None:
+    def _pass_gate(self) -> None:
+        """Let others be polled again: this organisation has had its first poll."""
         if self.gate is not None:
             self.gate.passed((self.source.org,))
 
     async def _read_streams(self) -> bool:
-        """Read a few event streams that are due; whether there were any."""
+        """Read a few event streams that are due. Returns whether there were any."""
         started = self.reader_clock.monotonic()
-        jobs = list(self._batch(self.state.next_streams(started, _BATCH)))
+        jobs = list(self._batch(self.state.next_streams(started, _STREAMS)))
         if not jobs:
             return False
-        # Before they are read: what a poll plans meanwhile, such as the last events of a job that ends, comes sooner.
-        # Also what could not be read waits: the interval is how often it is tried.
+        # The next reads are planned before these ones are made, so that a poll in between can plan earlier ones, as for
+        # the last read of an ended job. Failed reads wait as well: the interval is that of attempts.
         self.state.tried(jobs, slot(started + self.events_interval, self.events_interval))
         long = any(map(self._is_long, jobs))
         async with self.long_reads.turn(self.reader_clock) if long else nullcontext():
-            with self._troubles():
+            with self._noting_trouble():
                 await self.read_events_once(self.clock.now(), jobs)
         await self._plan()
         return True
 
     def _batch(self, due: Sequence[str]) -> Iterator[str]:
         """The first of these streams, as many as are read in one step."""
-        room = _BATCH
+        room = _STREAMS
         for id_ in due:
-            room -= _WHOLE if self._is_long(id_) else 1
+            room -= _LONG_STREAM if self._is_long(id_) else 1
             if room < 0:
                 return
             yield id_
@@ -375,52 +382,55 @@ class JobWatcher:
         return was is None or was.job.status.final or not self.source.has_read(job_id)
 
     async def _read_file(self) -> bool:
-        """Read a training file that is due; whether there was any."""
+        """Read a training file that is due. Returns whether there was any."""
         changes = None
-        with self._troubles():
+        with self._noting_trouble():
             changes = await self.read_file_once()
         return changes is not None
 
     @contextmanager
-    def _troubles(self) -> Iterator[None]:
-        """Remember what goes wrong, for the pace and for the operator."""
+    def _noting_trouble(self) -> Iterator[None]:
+        """Note what fails inside, for the pace of polls and for the operator."""
         try:
             yield
         except SourceError as error:
             self._note(error.trouble, listed=False)
             _release_frames(error)
-        except (Stale, Unstorable) as error:  # another replica was first; or a value that no database takes
+        except (Stale, Unstorable) as error:  # another replica has committed, or a value cannot be stored
             self._note(Trouble(reason=Reason.MALFORMED, text=str(error)), listed=False)
         except StoreUnavailable as error:
             self.state.store.failed(error, org=self.source.org)
 
-    def _down(self) -> bool:
-        """Whether the organisation is left alone by the reader: its list fails, or it wants a pause."""
+    def _must_pause(self) -> bool:
+        """Whether the reader makes no requests, because polls fail or the provider has asked for a pause."""
         return self.state.up is False or self.state.paused or self.state.store.failing
 
-    def _rest(self) -> float:
+    def _reader_wait(self) -> float:
         """Seconds until there may be something to read."""
         now = self.reader_clock.monotonic()
-        if self._down():
-            return max(self.state.not_before - now, _BREATH)
+        if self._must_pause():
+            return max(self.state.not_before - now, _DOWN_CHECK)
         due = min(self.state.streams_due.values(), default=now + _IDLE)
         return min(max(due - now, 0.0), _IDLE)
 
-    def _until(self, due: float) -> float:
-        """Seconds to the next poll: when it is due, but not before the provider wants another request."""
+    def _seconds_until(self, due: float) -> float:
+        """Seconds until the next poll: when it is due, but not before the provider accepts another request."""
         return max(max(due, self.state.not_before) - self.clock.monotonic(), 0.0)
 
     async def _record(self, next_poll: datetime) -> None:
-        """Keep how watching goes for all readers: when that changes, else now and then. Only its holder may."""
+        """Store the watch state, which every replica shows: when it changes, otherwise every 90 seconds.
+
+        Only the holder of the lease may do that.
+        """
         state, org, monotonic = self.state, self.source.org, self.clock.monotonic()
         if state.up is None or self.store.leases.term(org) is None:
             return
-        said = state.up, state.trouble.reason if state.trouble is not None else None
-        known, at = state.recorded or (None, monotonic)
-        if known == said and monotonic - at < _RECORD_EVERY:
+        current = state.up, state.trouble.reason if state.trouble is not None else None
+        recorded, at = state.recorded or (None, monotonic)
+        if recorded == current and monotonic - at < _RECORD_EVERY:
             return
         state.recorded = None
-        with suppress(Stale, StoreUnavailable, Unstorable):  # the next poll tries again, and says what is wrong
+        with suppress(Stale, StoreUnavailable, Unstorable):  # the next poll tries again, and reports what is wrong
             await self.store.record(
                 WatchState(
                     org=org,
@@ -432,10 +442,10 @@ class JobWatcher:
                     next_poll=next_poll,
                 )
             )
-            state.recorded = said, monotonic
+            state.recorded = current, monotonic
 
     async def _plan(self) -> bool:
-        """Plan the reading of event streams; whether there is a job that is not finalized."""
+        """Plan reads of event streams. Returns whether there is a job that is not finalized."""
         if self.store.leases.term(self.source.org) is None:
             self.state.streams_due.clear()
             self.state.planned = None
@@ -453,7 +463,7 @@ class JobWatcher:
         return bool(self.state.streams_due)
 
     def _next(self, started: float, *, active: bool) -> float:
-        """When the poll after this one is due."""
+        """When the next poll is due, in monotonic seconds."""
         if self.state.store.failing:
             return started + min(_STORE_RETRY, self.pace.interval)
         trouble = self.state.trouble if self.state.paused or not self.state.up else None
@@ -474,7 +484,7 @@ class JobWatcher:
             self.state.failures = 0
 
     def _note(self, trouble: Trouble | None, *, listed: bool) -> None:
-        """Remember what went wrong, count it, and log it when it is something new."""
+        """Note and count a failure, and log it if its reason is new. After a complete list, the trouble is over."""
         if trouble is None:
             if listed:
                 self.state.trouble = None
@@ -490,7 +500,7 @@ class JobWatcher:
 
 
 def _ended(seen: Observation, known: Known) -> Iterator[str]:
-    """The jobs that have succeeded since they were seen last."""
+    """The jobs that have succeeded since the last poll."""
     for job in seen.jobs:
         was = known.jobs.get(job.id)
         if job.status is Status.SUCCEEDED and was is not None and not was.job.status.final:
@@ -498,7 +508,7 @@ def _ended(seen: Observation, known: Known) -> Iterator[str]:
 
 
 def _as_event(org: str, job: str, checkpoint: Checkpoint) -> JobEvent:
-    """A checkpoint as the events will tell of it."""
+    """A checkpoint in the form of the event that will report it."""
     return JobEvent(
         org=org,
         job=job,
@@ -512,7 +522,7 @@ def _as_event(org: str, job: str, checkpoint: Checkpoint) -> JobEvent:
 
 
 def _release_frames(error: BaseException | None) -> None:
-    """Free what the frames of a failure hold: whole answers, which else stay until the next collection of garbage."""
+    """Free the local variables of an error's frames. They hold whole responses until the next garbage collection."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__

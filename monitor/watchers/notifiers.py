@@ -1,4 +1,4 @@
-"""Watches whether the notifiers accept what they are sent, and announces by the others those that do not."""
+"""Watches whether notifiers accept their deliveries, and announces those that are down through the others."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
-_NAME: Final = ":notifiers"  # no organisation's name has a colon
+_NAME: Final = ":notifiers"  # the name of its lease; no organisation's name contains a colon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifierWatcher:
-    """All notifiers, by what became of their deliveries."""
+    """Watches all notifiers by the outcomes of their deliveries."""
 
     notifiers: Mapping[str, str | None]
-    """By name, the name that each had before."""
+    """The former name of each notifier, by name."""
     rules: tuple[Rule, ...]
     outbox: Outbox
     leases: Leases
@@ -35,11 +35,11 @@ class NotifierWatcher:
     """Seconds between two checks."""
 
     async def run(self, first: float = 0.0) -> None:
-        """Check for ever, `first` seconds from now on: after a start, couriers try first what waited."""
+        """Check for ever, beginning in `first` seconds, so that couriers first try what is pending."""
         await repeat(self._step, self.clock, first=first, watcher="notifiers")
 
     async def check_once(self, now: datetime) -> tuple[str, ...]:
-        """One step; gives the ids of the news it made. Raises StoreError."""
+        """One step. Returns the ids of the announced news. Raises StoreError."""
         former = [(_topic(was), _topic(name)) for name, was in self.notifiers.items() if was is not None]
         notified = await self.outbox.notified([_topic(name) for name in self.notifiers], former)
         announced = {name for name in self.notifiers if down_since(name, notified) is not None}

@@ -1,4 +1,4 @@
-"""Sends states again that last, to receivers that take for over what they are not told again (Alertmanager)."""
+"""Sends states that last again, for receivers that consider a state over unless it is repeated (Alertmanager)."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from monitor.watchers.repeat import repeat
 
 log = get_logger()
 
-_NAME: Final = ":states"  # no organisation's name has a colon
-_EARLY: Final = 2  # a state is sent again after half of the time that it is kept
-_LOOKS: Final = 8  # in that time
+_NAME: Final = ":states"  # the name of its lease; no organisation's name contains a colon
+_RESENDS: Final = 2  # how often a state is sent within the time after which the receiver forgets it
+_CHECKS: Final = 8  # how often states are checked within that time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateWatcher:
-    """The states that each of these notifiers was told of last."""
+    """Watches the lasting states that were sent to some notifiers."""
 
     forgets_after: Mapping[str, timedelta]
-    """By the notifier's name."""
+    """The time after which the receiver of a notifier forgets a state, by the notifier's name."""
     orgs: frozenset[str]
-    """Those that are watched."""
+    """The organisations that are watched."""
     notifiers: frozenset[str]
-    """All of them."""
+    """All notifiers."""
     reader: Reader
     outbox: Outbox
     leases: Leases
     clock: Clock
 
     async def run(self, first: float = 0.0) -> None:
-        """Look for ever, `first` seconds from now on."""
+        """Check for ever, beginning in `first` seconds."""
         await repeat(self._step, self.clock, first=first, watcher="states")
 
     async def check_once(self, now: datetime) -> int:
-        """One step; how many deliveries wait again. Raises StoreError."""
+        """One step: send lasting states again that are due. Returns the number of deliveries. Raises StoreError."""
         count = 0
-        for name, kept in self.forgets_after.items():
-            found = await self.outbox.lasting(name, kept / _EARLY)
-            lasting = [one for one in found if await self._lasts(one, now)]
+        for name, forgets_after in self.forgets_after.items():
+            due = await self.outbox.lasting(name, forgets_after / _RESENDS)
+            lasting = [delivery for delivery in due if await self._lasts(delivery, now)]
             if lasting and await self.leases.take(_NAME):
                 count += await self.outbox.resend(lasting)
         return count
 
-    async def _lasts(self, told: Delivery, now: datetime) -> bool:
-        """Whether it is still so."""
-        subject, event = told.subject, told.message.event_type
+    async def _lasts(self, delivery: Delivery, now: datetime) -> bool:
+        """Whether the state that a delivery has announced still lasts."""
+        subject, event = delivery.subject, delivery.message.event_type
         if event is EventType.NOTIFIER_DOWN:
             name = subject.id.partition("/")[0]
             return name in self.notifiers and down_since(name, await self.outbox.notified([subject.topic])) is not None
@@ -70,4 +70,4 @@ class StateWatcher:
     async def _step(self) -> float:
         if count := await self.check_once(self.clock.now()):
             log.info("states.sent_again", count=count)
-        return min(self.forgets_after.values()).total_seconds() / _LOOKS
+        return min(self.forgets_after.values()).total_seconds() / _CHECKS

@@ -136,7 +136,7 @@ def test_a_bomb_of_aliases_is_refused(folder: Folder) -> None:
         ),
         pytest.param(
             "notifiers: [{name: a, type: slack, token: 'https://hooks.slack.com/x', channel: a}]",
-            "notifiers.0.token: is a URL and no token",
+            "notifiers.0.token: is a URL, not a token",
             id="a webhook as token",
         ),
         pytest.param("notifiers: [{name: a}]", "notifiers.0.type: is required", id="no channel"),

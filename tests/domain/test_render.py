@@ -313,6 +313,7 @@ def test_times_are_told_in_utc() -> None:
         ("2.405", Basis.COMPUTED, "$2.40"),
         ("0.01", Basis.COMPUTED, "$0.01"),
         ("0.0096", Basis.COMPUTED, "$0.0096"),
+        ("0.007371", Basis.COMPUTED, "$0.0074"),
         ("0", Basis.COMPUTED, "$0.00"),
         ("12", Basis.ESTIMATED, "about $12.00"),
         (None, Basis.UNKNOWN, "unknown"),

@@ -114,7 +114,7 @@ async def test_an_error_on_any_page_is_an_error(
                 await read(MONTH[0], TODAY)
             if error is RateLimited:
                 assert raised.value.retry_after == 7
-                with pytest.raises(RateLimited, match="left alone"):
+                with pytest.raises(RateLimited, match="asked for a pause"):
                     await read(MONTH[0], TODAY)
                 source.client.transport.waits.clear()
             assert len(await read(MONTH[0], TODAY)) == len(MONTH)

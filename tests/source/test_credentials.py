@@ -131,7 +131,7 @@ async def test_a_wait_holds_for_all_that_use_the_key_and_for_nobody_else() -> No
             await one.check()
         assert first.value.retry_after == 30
         for waiting in (one, same):
-            with pytest.raises(RateLimited, match="left alone") as later:
+            with pytest.raises(RateLimited, match="asked for a pause") as later:
                 await waiting.check()
             assert later.value.retry_after is not None
             assert 29 < later.value.retry_after <= 30

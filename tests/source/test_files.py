@@ -82,6 +82,6 @@ async def test_that_files_are_to_wait_holds_up_no_poll_and_that_jobs_are_holds_u
             await asked.source.observe(NEVER, NOON)
         asked.counted.clear()
         for refused in (asked.source.observe(NEVER, NOON), training_size(asked.source, "file-2", MODEL)):
-            with pytest.raises(RateLimited, match="left alone"):
+            with pytest.raises(RateLimited, match="asked for a pause"):
                 await refused
         assert asked.counted == []

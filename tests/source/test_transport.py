@@ -170,7 +170,8 @@ async def test_a_reset_connection_is_a_failed_look() -> None:
 async def test_nobody_there_and_no_such_host_are_failed_looks() -> None:
     async with speaking(saying()) as url:
         pass
-    assert type(await failed_look(url)) is ProviderUnavailable
+    refused = await failed_look(url)
+    assert (type(refused), str(refused)) == (ProviderUnavailable, "cannot connect: connection refused")
     assert type(await failed_look("http://nobody.invalid/v1")) is ProviderUnavailable
 
 

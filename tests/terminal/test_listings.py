@@ -89,7 +89,7 @@ async def test_an_empty_list_names_unreachable_organisations() -> None:
     async with answering(give) as port:
         said = await asked(port, "jobs")
     assert said.stdout == "No job matches.\n"
-    assert said.stderr == "No organisation was polled successfully yet.\n  research: auth: the key is refused[2J\n"
+    assert said.stderr == "No organisation has been polled successfully yet.\n  research: auth: the key is refused[2J\n"
 
 
 async def test_organisations_are_listed_with_their_issues() -> None:

@@ -169,8 +169,8 @@ async def test_a_jobs_notify_metadata_is_explained(tmp_path: Path) -> None:
         "  metadata notify names bot#team-nlp",
         "  not allowed: everybody",
         "  metadata owner mentions <@U012AB3CD>",
-        "  one message for each job, edited in place: bot#team-nlp",
-        "  where it matches, later routes are not considered",
+        "  one message per job, edited in place: bot#team-nlp",
+        "  if it matches, later routes are not considered",
     ]
     assert (found["recipients"]["failed"], found["recipients"]["stalled"]) == (["bot#team-nlp"], ["bot", "pager"])
     first = found["routes"][0]
@@ -413,10 +413,10 @@ async def test_cards_groups_mutes_and_templates_are_explained_whole(tmp_path: Pa
         command = ("notify", "explain", "research", "ftjob-1", "--config", str(file))
         said = (await asked(here.port, *command)).stdout.splitlines()
         found = json.loads((await asked(here.port, *command, "--json")).stdout)
-    assert said[2] == "  one message for each job, edited in place: bot"
+    assert said[2] == "  one message per job, edited in place: bot"
     grouped = "notifications to one notifier within 30s are sent as one message"
-    assert said[3] == f"  {grouped}, but for pager, which group by themselves"
-    windows = "mon–wed sat 00:00–24:00, thu fri sun 00:00–24:00 (Europe/Berlin), but for failed; now, until "
+    assert said[3] == f"  {grouped}, except to pager, which do their own grouping"
+    windows = "mon–wed sat 00:00–24:00, thu fri sun 00:00–24:00 (Europe/Berlin), except failed; now, until "
     assert said[4].startswith(f"  muted during always: {windows}")
     assert said[5:8] == [
         "  rendered with the template short:",

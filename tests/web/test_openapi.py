@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -30,6 +31,11 @@ TYPES: Final[dict[str, set[type]]] = {
     "string": {str}, "integer": {int}, "number": {int, float}, "boolean": {bool}, "null": {type(None)},
     "object": {dict}, "array": {list},
 }  # fmt: skip
+
+
+def test_its_licence_is_that_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert DOCUMENT["info"]["license"]["identifier"] == project["license"]
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -95,7 +95,7 @@ async def test_the_page_shows_jobs_and_organisations(tmp_path: Path) -> None:
     seen = Seen(answer.text)
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     for words in (
-        "1 of 2 organisations is failing: search",
+        "Organisations failing, 1 of 2: search",
         "The key is refused.",
         "support",
         "running stalled",

@@ -56,7 +56,7 @@ class OpenAISettings(KeyedOrganization, PushedOrganization):
     admin_key_file: Path | None = None
     """A file with the admin key."""
     discover: DiscoverSettings | None = None
-    """What to look for with the admin key; nothing by default."""
+    """What to discover with the admin key; nothing by default."""
 
     @model_validator(mode="after")
     def _discoverable(self) -> OpenAISettings:

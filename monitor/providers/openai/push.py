@@ -76,7 +76,7 @@ class PushedOrganization(Organization):
     webhook_secret: SigningSecrets = ()
     """The signing secret of the provider's webhooks to `/webhooks/{name}`; several while it is being rotated."""
     webhook_secret_file: SecretFiles = ()
-    """A file with the signing secret, read again whenever it changes; or several."""
+    """A file with the signing secret, or several files. They are re-read when they change."""
 
     def signing_secrets(self) -> tuple[tuple[str | None, Path | None], ...]:
         """The configured signing secrets, each as `(text, None)` or `(None, path of its file)`."""
