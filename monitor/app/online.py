@@ -52,13 +52,13 @@ async def _check(settings: Settings) -> list[Checked]:
             org.name: source(settings, org, transport=asking, clock=clock, redactor=redactor)
             for org in settings.organizations
         }
-        for name, one in asked.items():
-            tasks.start_soon(_ask, f"organisation {name}", "its jobs can be listed", one.check, found)
-            if (discovery := one.provider.discovery) is not None:
-                projects = project_source(discovery, one, sources=asked)
+        for name, jobs in asked.items():
+            tasks.start_soon(_ask, f"organisation {name}", "its jobs can be listed", jobs.check, found)
+            if (discovery := jobs.provider.discovery) is not None:
+                projects = project_source(discovery, jobs, sources=asked)
                 tasks.start_soon(_ask, f"projects of {name}", "each has a key", partial(_all_watched, projects), found)
-            if (deployments := one.provider.deployments) is not None:
-                listing = deployment_source(deployments, one)
+            if (deployments := jobs.provider.deployments) is not None:
+                listing = deployment_source(deployments, jobs)
                 tasks.start_soon(
                     _ask, f"hosting of {name}", "its deployments can be listed", partial(_listed, listing), found
                 )

@@ -151,11 +151,16 @@ class Program:
                     tasks.start_soon(self._keep, "watcher", watcher.source.org, loop, watcher.clock)
                     tasks.start_soon(self._keep, "reader", watcher.source.org, watcher.read, watcher.reader_clock)
                 for task in secondary_watchers(settings, prices, services, by_org):
-                    tasks.start_soon(self._keep, task.kind, task.of, task.run, task.clock)
+                    tasks.start_soon(self._keep, task.kind, task.scope, task.run, task.clock)
                 pruning = partial(prune, services.stores.jobs, services.clock, settings.store.retention)
                 restarted = partial(services.process.restarted, "pruning")
                 tasks.start_soon(supervise, "pruning", pruning, services.clock, restarted)
-                names = [name for one in settings.notifiers for name in (one.name, one.was) if name is not None]
+                names = [
+                    name
+                    for notifier in settings.notifiers
+                    for name in (notifier.name, notifier.was)
+                    if name is not None
+                ]
                 orphans = partial(warn_of_orphans, services.stores.outbox, names, services.clock)
                 tasks.start_soon(supervise, "orphans", orphans, services.clock, restarted)
         finally:
@@ -175,9 +180,9 @@ class Program:
             if self._left.get(key) is left:
                 del self._left[key]
 
-    async def _keep(self, kind: str, of: str, loop: Callable[[], Awaitable[None]], clock: Clock) -> None:
+    async def _keep(self, kind: str, scope: str, loop: Callable[[], Awaitable[None]], clock: Clock) -> None:
         """Supervise a loop, count its restarts, and let the watchdog observe it."""
-        name, services = f"{kind} of {of}", self.services
+        name, services = f"{kind} of {scope}", self.services
         with services.watchdog.watching(name, clock):
             await supervise(name, loop, clock, partial(services.process.restarted, kind))
 

@@ -41,7 +41,7 @@ class Task:
     """A loop to keep running."""
 
     kind: str
-    of: str
+    scope: str
     """The organisation, or `all`."""
     run: Callable[[], Awaitable[None]]
     clock: Clock
@@ -55,10 +55,10 @@ class _Watcher(Protocol):
         """Watch for ever, beginning in `first` seconds."""
 
 
-def _task(kind: str, of: str, services: Services, build: Callable[[Clock], _Watcher], *, first: float = 0.0) -> Task:
+def _task(kind: str, scope: str, services: Services, build: Callable[[Clock], _Watcher], *, first: float = 0.0) -> Task:
     """The task of one watcher, which gets a clock of its own and begins in `first` seconds."""
     clock = WatchedClock(services.clock)
-    return Task(kind=kind, of=of, run=partial(build(clock).run, first), clock=clock)
+    return Task(kind=kind, scope=scope, run=partial(build(clock).run, first), clock=clock)
 
 
 def secondary_watchers(

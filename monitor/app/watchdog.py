@@ -87,7 +87,7 @@ class Watchdog:
         try:
             yield
         finally:
-            self._loops = [one for one in self._loops if one is not watched]
+            self._loops = [loop for loop in self._loops if loop is not watched]
 
     async def run(self) -> None:
         """Tick for ever, and log which loops become stuck and which are active again."""

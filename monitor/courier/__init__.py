@@ -183,8 +183,8 @@ class Courier:
             try:
                 with shield:
                     async with anyio.create_task_group() as group:
-                        for one in claimed:
-                            group.start_soon(self._deliver, one, probe)
+                        for delivery in claimed:
+                            group.start_soon(self._deliver, delivery, probe)
             finally:
                 done.set()
 

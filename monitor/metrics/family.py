@@ -69,16 +69,16 @@ class Family:
                 lines.append(f"{self.name}{_braces(labels)} {float(value)!r}\n")
         return lines
 
-    def _histogram(self, labels: Mapping[str, str], of: Distribution) -> list[str]:
+    def _histogram(self, labels: Mapping[str, str], distribution: Distribution) -> list[str]:
         bounds = [*map(str, self.bounds), INFINITY]
-        counts = list(accumulate(of.counts))
+        counts = list(accumulate(distribution.counts))
         lines = [
             f"{self.name}_bucket{_braces({**labels, 'le': bound})} {float(count)!r}\n"
             for bound, count in zip(bounds, counts, strict=True)
         ]
         text = _braces(labels)
         lines.append(f"{self.name}_count{text} {float(counts[-1])!r}\n")
-        lines.append(f"{self.name}_sum{text} {of.sum!r}\n")
+        lines.append(f"{self.name}_sum{text} {distribution.sum!r}\n")
         return lines
 
 

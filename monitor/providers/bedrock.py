@@ -128,12 +128,12 @@ class BedrockSettings(Organization):
 
     def vendor(self) -> Provider:
         """Build the provider for this account and region."""
-        of = _Account(self.name, self.region)
+        account = _Account(self.name, self.region)
         return Provider(
             name="bedrock",
             base_url=self.base_url or f"https://bedrock.{self.region}.amazonaws.com",
             auth=self._auth(),
-            jobs=tuple(each for each in _lists(of) if each.kind in self.watch),
+            jobs=tuple(each for each in _lists(account) if each.kind in self.watch),
             seller="bedrock" if self.base_url is None else None,
         )
 
@@ -171,31 +171,31 @@ _BATCH_PAGES: Final = TokenPages(
 )
 
 
-def _lists(of: _Account) -> tuple[JobList, ...]:
+def _lists(account: _Account) -> tuple[JobList, ...]:
     return (
-        JobList(pages=Listing(first=_FIRST, read=partial(_read_jobs, of)), one=partial(_job, of)),
+        JobList(pages=Listing(first=_FIRST, read=partial(_read_jobs, account)), one=partial(_job, account)),
         JobList(
-            pages=Listing(first=_FIRST_BATCHES, read=partial(_read_batches, of)),
-            one=partial(_batch, of),
+            pages=Listing(first=_FIRST_BATCHES, read=partial(_read_batches, account)),
+            one=partial(_batch, account),
             kind=JobKind.BATCH,
         ),
     )
 
 
-def _read_jobs(of: _Account, request: Request, response: Response) -> Page[Job]:
-    return _of_account(_PAGES.read(request, response, partial(_parse_job, of, listed=True)))
+def _read_jobs(account: _Account, request: Request, response: Response) -> Page[Job]:
+    return _of_account(_PAGES.read(request, response, partial(_parse_job, account, listed=True)))
 
 
-def _job(of: _Account, job_id: str) -> Call[Job]:
+def _job(account: _Account, job_id: str) -> Call[Job]:
     request = Request(operation="get_job", path=f"{_JOBS}/{quote(job_id, safe='')}")
-    return Call(request=request, read=partial(_read_job, of))
+    return Call(request=request, read=partial(_read_job, account))
 
 
-def _read_job(of: _Account, response: Response) -> Job:
-    return single(response, partial(_parse_job, of), named_by="ARN", rules=_RULES)
+def _read_job(account: _Account, response: Response) -> Job:
+    return single(response, partial(_parse_job, account), named_by="ARN", rules=_RULES)
 
 
-def _parse_job(of: _Account, item: Object, *, listed: bool = False) -> Parsed[Job] | Skip:
+def _parse_job(account: _Account, item: Object, *, listed: bool = False) -> Parsed[Job] | Skip:
     """Parse a job from the list, or from its own answer, which also has error, epochs and losses.
 
     End time, error and result are ignored while a job is not in a final status: some servers give them early.
@@ -208,7 +208,7 @@ def _parse_job(of: _Account, item: Object, *, listed: bool = False) -> Parsed[Jo
     created, succeeded = moment(item.get("creationTime")), status is Status.SUCCEEDED
     training = sub(item, "statusDetails", "trainingDetails")
     job = Job(
-        org=of.org,
+        org=account.org,
         id=job_id,
         provider="bedrock",
         model=_base(item.get("baseModelArn")),
@@ -226,13 +226,13 @@ def _parse_job(of: _Account, item: Object, *, listed: bool = False) -> Parsed[Jo
         error=_error(item) if status is Status.FAILED else None,
         training=Training(latest=_losses(item) if succeeded else Metrics()),
         summary_only=listed and status.final,
-        url=f"{of.console_url}custom-models",
+        url=f"{account.console_url}custom-models",
     )
     return Parsed(job, int(unreadable(item.get("creationTime"), created)))
 
 
-def _read_batches(of: _Account, request: Request, response: Response) -> Page[Job]:
-    return _of_account(_BATCH_PAGES.read(request, response, partial(_parse_batch, of)))
+def _read_batches(account: _Account, request: Request, response: Response) -> Page[Job]:
+    return _of_account(_BATCH_PAGES.read(request, response, partial(_parse_batch, account)))
 
 
 def _of_account(page: Page[Job]) -> Page[Job]:
@@ -241,16 +241,16 @@ def _of_account(page: Page[Job]) -> Page[Job]:
     return replace(page, account=next((part[4] for part in parts if len(part) > 5 and part[4]), None))
 
 
-def _batch(of: _Account, batch_id: str) -> Call[Job]:
+def _batch(account: _Account, batch_id: str) -> Call[Job]:
     request = Request(operation="get_batch", path=f"{_BATCH}/{quote(batch_id, safe='')}")
-    return Call(request=request, read=partial(_read_batch, of))
+    return Call(request=request, read=partial(_read_batch, account))
 
 
-def _read_batch(of: _Account, response: Response) -> Job:
-    return single(response, partial(_parse_batch, of), what="batch", named_by="ARN", rules=_RULES)
+def _read_batch(account: _Account, response: Response) -> Job:
+    return single(response, partial(_parse_batch, account), what="batch", named_by="ARN", rules=_RULES)
 
 
-def _parse_batch(of: _Account, item: Object) -> Parsed[Job] | Skip:
+def _parse_batch(account: _Account, item: Object) -> Parsed[Job] | Skip:
     """Parse a batch. The list is as complete as a single answer; neither has tokens or the start time."""
     batch_id = identifier(item.get("jobArn"), limit=1024)
     if batch_id is None:
@@ -258,7 +258,7 @@ def _parse_batch(of: _Account, item: Object) -> Parsed[Job] | Skip:
     word = text(item.get("status"), 64) or ""
     status, created = BATCH_STATUSES.get(word, Status.UNKNOWN), moment(item.get("submitTime"))
     job = Job(
-        org=of.org,
+        org=account.org,
         id=BATCH_PREFIX + batch_id,
         provider="bedrock",
         model=_base(item.get("modelId")),
@@ -269,7 +269,7 @@ def _parse_batch(of: _Account, item: Object) -> Parsed[Job] | Skip:
         created_at=created,
         finished_at=moment(item.get("endTime")) if status.final else None,
         error=_batch_error(word, item),
-        url=f"{of.console_url}batch-inference",
+        url=f"{account.console_url}batch-inference",
         batch=Batch(
             endpoint=text(item.get("modelInvocationType"), 64),
             total=whole(item.get("totalRecordCount")),

@@ -91,28 +91,28 @@ class _Collection:
         return f"/accounts/{self.account}/{self.name}"
 
 
-def _list(of: _Collection) -> JobList:
+def _list(collection: _Collection) -> JobList:
     # The default order is by name, where the newest jobs could be on any page.
     params = (("pageSize", "200"), ("orderBy", "create_time desc"))
-    first = Request(operation="list_jobs", path=of.path, params=params)
-    return JobList(pages=Listing(first=first, read=partial(_read_jobs, of)), one=partial(_job, of))
+    first = Request(operation="list_jobs", path=collection.path, params=params)
+    return JobList(pages=Listing(first=first, read=partial(_read_jobs, collection)), one=partial(_job, collection))
 
 
-def _read_jobs(of: _Collection, request: Request, response: Response) -> Page[Job]:
-    pages = TokenPages(key=of.name, next_key="nextPageToken", next_parameter="pageToken", optional=True)
-    return pages.read(request, response, partial(_parse_job, of))
+def _read_jobs(collection: _Collection, request: Request, response: Response) -> Page[Job]:
+    pages = TokenPages(key=collection.name, next_key="nextPageToken", next_parameter="pageToken", optional=True)
+    return pages.read(request, response, partial(_parse_job, collection))
 
 
-def _job(of: _Collection, job_id: str) -> Call[Job]:
-    request = Request(operation="get_job", path=f"{of.path}/{quote(job_id, safe='')}")
-    return Call(request=request, read=partial(_read_job, of))
+def _job(collection: _Collection, job_id: str) -> Call[Job]:
+    request = Request(operation="get_job", path=f"{collection.path}/{quote(job_id, safe='')}")
+    return Call(request=request, read=partial(_read_job, collection))
 
 
-def _read_job(of: _Collection, response: Response) -> Job:
-    return single(response, partial(_parse_job, of), named_by="name")
+def _read_job(collection: _Collection, response: Response) -> Job:
+    return single(response, partial(_parse_job, collection), named_by="name")
 
 
-def _parse_job(of: _Collection, item: Object) -> Parsed[Job] | Skip:
+def _parse_job(collection: _Collection, item: Object) -> Parsed[Job] | Skip:
     name = text(item.get("name"), 512) or ""
     job_id = job_identifier(name.rpartition("/")[2])
     if job_id is None:
@@ -123,11 +123,11 @@ def _parse_job(of: _Collection, item: Object) -> Parsed[Job] | Skip:
     config = item if "baseModel" in item else item.get("trainingConfig")
     created = moment(item.get("createTime"))
     job = Job(
-        org=of.org,
+        org=collection.org,
         id=job_id,
         provider="fireworks",
         model=text(sub(config, "baseModel"), 256) or "unknown",
-        method=LISTS[of.name],
+        method=LISTS[collection.name],
         status=status,
         raw_status=word,
         name=text(item.get("displayName"), 128),

@@ -191,29 +191,29 @@ class _Location:
         return f"https://console.cloud.google.com/vertex-ai/studio/tuning?project={quote(self.project, safe='')}"
 
 
-def _list(of: _Location) -> JobList:
-    first = Request(operation="list_jobs", path=of.path, params=(("pageSize", "100"),))
-    return JobList(pages=Listing(first=first, read=partial(_read_jobs, of)), one=partial(_job, of))
+def _list(location: _Location) -> JobList:
+    first = Request(operation="list_jobs", path=location.path, params=(("pageSize", "100"),))
+    return JobList(pages=Listing(first=first, read=partial(_read_jobs, location)), one=partial(_job, location))
 
 
 _PAGES: Final = TokenPages(key="tuningJobs", next_key="nextPageToken", next_parameter="pageToken", optional=True)
 
 
-def _read_jobs(of: _Location, request: Request, response: Response) -> Page[Job]:
+def _read_jobs(location: _Location, request: Request, response: Response) -> Page[Job]:
     """Parse a page. An empty list is answered as `{}`."""
-    return _PAGES.read(request, response, partial(_parse_job, of))
+    return _PAGES.read(request, response, partial(_parse_job, location))
 
 
-def _job(of: _Location, job_id: str) -> Call[Job]:
-    request = Request(operation="get_job", path=f"{of.path}/{quote(job_id, safe='')}")
-    return Call(request=request, read=partial(_read_job, of))
+def _job(location: _Location, job_id: str) -> Call[Job]:
+    request = Request(operation="get_job", path=f"{location.path}/{quote(job_id, safe='')}")
+    return Call(request=request, read=partial(_read_job, location))
 
 
-def _read_job(of: _Location, response: Response) -> Job:
-    return single(response, partial(_parse_job, of), named_by="name")
+def _read_job(location: _Location, response: Response) -> Job:
+    return single(response, partial(_parse_job, location), named_by="name")
 
 
-def _parse_job(of: _Location, item: Object) -> Parsed[Job] | Skip:
+def _parse_job(location: _Location, item: Object) -> Parsed[Job] | Skip:
     job_id = job_identifier((text(item.get("name"), 1024) or "").rpartition("/")[2])
     if job_id is None:
         return "bad_id"
@@ -223,7 +223,7 @@ def _parse_job(of: _Location, item: Object) -> Parsed[Job] | Skip:
     epochs = whole(sub(chosen, "epochCount"))
     figures: dict[str, Any] = {"created_at": moment(item.get("createTime"))}
     job = Job(
-        org=of.org,
+        org=location.org,
         id=job_id,
         provider="vertex",
         model=text(item.get("baseModel"), 256) or "unknown",
@@ -242,7 +242,7 @@ def _parse_job(of: _Location, item: Object) -> Parsed[Job] | Skip:
         error=job_error(item.get("error")),
         metadata=pairs(item.get("labels")),
         training=Training(latest=_steps(item)),
-        url=of.page_url,
+        url=location.page_url,
         **figures,
     )
     return Parsed(job, int(unreadable(item.get("createTime"), job.created_at)))

@@ -248,17 +248,19 @@ class Poll:
         """Active jobs that were not listed, and gone ones that are to be requested again."""
         return [
             id_
-            for id_, one in standings(self.known.jobs)
-            if id_ not in self.jobs and (one.active or id_ in self.recheck)
+            for id_, standing in standings(self.known.jobs)
+            if id_ not in self.jobs and (standing.active or id_ in self.recheck)
         ]
 
     def summaries(self) -> list[Job]:
         """Ended jobs whose list does not say how they ended, including those that were not listed."""
         known = self.known.jobs
-        bare = {id_ for id_, one in self.jobs.items() if one.summary_only}
+        bare = {id_ for id_, found in self.jobs.items() if found.summary_only}
         reported = (self.jobs[id_] for id_ in self._reported() if id_ in bare)
         listed = [job for job in reported if not self._end_known(job)]
-        others = [known[id_].job for id_, one in standings(known) if id_ not in self.jobs and one.summary_only]
+        others = [
+            known[id_].job for id_, standing in standings(known) if id_ not in self.jobs and standing.summary_only
+        ]
         return [*listed, *others]
 
     def _end_known(self, job: Job) -> bool:
@@ -269,8 +271,8 @@ class Poll:
     def active(self) -> list[str]:
         """Known jobs that are listed as active."""
         if self.unchanged:
-            return [id_ for id_, one in standings(self.known.jobs) if one.active]
-        return [id_ for id_, one in self.jobs.items() if not one.status.final and id_ in self.known.jobs]
+            return [id_ for id_, standing in standings(self.known.jobs) if standing.active]
+        return [id_ for id_, found in self.jobs.items() if not found.status.final and id_ in self.known.jobs]
 
     def status(self, job_id: str) -> Status:
         """The status of a known job, by its list if it was listed."""
@@ -287,10 +289,10 @@ class Poll:
         return fruitful and absent > _FEW
 
     def _reported(self) -> Iterator[str]:
-        for id_, one in self.jobs.items():
+        for id_, found in self.jobs.items():
             read = self._lists.get(id_)
             whole = read is None or read.error is None
-            if id_ in self.known.jobs or (whole and not self._settled(id_, one.status)):
+            if id_ in self.known.jobs or (whole and not self._settled(id_, found.status)):
                 yield id_
 
     def _settled(self, id_: str, status: Status) -> bool:

@@ -161,7 +161,7 @@ def connections() -> int:
 
 
 async def exchange(
-    of: Transport, url: URL, headers: Mapping[str, str], limits: Limits, *, method: str = "GET", body: bytes = b""
+    shared: Transport, url: URL, headers: Mapping[str, str], limits: Limits, *, method: str = "GET", body: bytes = b""
 ) -> Answer:
     """Make a request and read the whole answer. Raises SourceError.
 
@@ -170,9 +170,9 @@ async def exchange(
     try:
         async with (
             asyncio.timeout(limits.timeout),
-            of.session.request(method, url, headers=headers, data=body or None, allow_redirects=False) as response,
+            shared.session.request(method, url, headers=headers, data=body or None, allow_redirects=False) as response,
         ):
-            read = await _body(response, limits.max_bytes, of.memory)
+            read = await _body(response, limits.max_bytes, shared.memory)
             return Answer(status=response.status, headers=_lower(response.headers), body=read)
     except TimeoutError:
         raise TimedOut(f"no complete answer within {limits.timeout:g} s") from None

@@ -190,9 +190,9 @@ class CardStore:
         found = connection.execute(_due, {"b_notifier": notifier, "b_now": now}).first()
         if found is None:
             return None
-        of = _named(subject_of(found)) | {"b_notifier": notifier, "b_channel": found.channel}
-        edited_at = connection.execute(_EDITED_AT, of).scalar()
-        [row] = connection.execute(_CLAIM, of | {"b_now": now, "b_owner": owner, "b_due_at": now + lease})
+        parameters = _named(subject_of(found)) | {"b_notifier": notifier, "b_channel": found.channel}
+        edited_at = connection.execute(_EDITED_AT, parameters).scalar()
+        [row] = connection.execute(_CLAIM, parameters | {"b_now": now, "b_owner": owner, "b_due_at": now + lease})
         doc = connection.execute(_DOC, {"b_org": row.org, "b_id": row.subject_id}).scalar()
         return ClaimedCard(
             subject=subject_of(row),
@@ -231,9 +231,9 @@ class CardStore:
 
 
 def find_card(connection: sa.Connection, delivery: Delivery, notifier: str) -> Card | None:
-    """The card of a delivery's subject and channel under the notifier's present name; None if there is none yet."""
-    of = _named(delivery.subject) | {"b_notifier": notifier, "b_channel": delivery.message.channel or ""}
-    found = connection.execute(_FIND, of).first()
+    """The card of a delivery's subject and channel under the notifier's current name; None if there is none yet."""
+    parameters = _named(delivery.subject) | {"b_notifier": notifier, "b_channel": delivery.message.channel or ""}
+    found = connection.execute(_FIND, parameters).first()
     return Card(place=found.place, reference=found.reference) if found is not None else None
 
 
@@ -270,12 +270,12 @@ def touch_cards(connection: sa.Connection, changes: Sequence[CardChange], now: i
     everywhere: list[Row] = []
     some: list[Row] = []
     for change in changes:
-        of = _named(change.subject) | {"b_now": now}
+        row = _named(change.subject) | {"b_now": now}
         if change.addresses is None:
-            everywhere.append(of)
+            everywhere.append(row)
         else:
             named = (address.partition("#") for address in sorted(change.addresses))
-            some += (of | {"b_notifier": notifier, "b_channel": sign + channel} for notifier, sign, channel in named)
+            some += (row | {"b_notifier": notifier, "b_channel": sign + channel} for notifier, sign, channel in named)
     for statement, rows in ((_TOUCH, everywhere), (_TOUCH_ONE, some)):
         if rows:
             connection.execute(statement, rows)

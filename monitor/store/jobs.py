@@ -452,12 +452,12 @@ def _perhaps_long(changes: Iterable[Change]) -> Iterator[Place]:
 
 
 def _thin(connection: sa.Connection, org: str, job_id: str) -> None:
-    of = {"b_org": org, "b_id": job_id}
-    if connection.execute(_COUNT, of).scalar_one() <= MOST:
+    parameters = {"b_org": org, "b_id": job_id}
+    if connection.execute(_COUNT, parameters).scalar_one() <= MOST:
         return
     marks = [
         Mark(pos=pos, step=step, measured=kind == EventKind.METRICS)
-        for pos, step, kind in connection.execute(_MARKS, of)
+        for pos, step, kind in connection.execute(_MARKS, parameters)
     ]
     connection.execute(_DELETE_EVENT, [{"b_pos": pos} for pos in sorted(superfluous(marks))])
 

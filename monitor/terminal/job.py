@@ -124,10 +124,10 @@ def failure(error: JobError) -> str:
     return f"{inert(error.code, 80) or 'no reason given'}{f' ({kind})' if kind else ''}"
 
 
-def change(of: Transition) -> Text:
+def change(transition: Transition) -> Text:
     """A transition in words, such as `running → failed`, with the sign and colour of its status."""
-    style, sign = status_style(of.after, stalled=of.kind in ("stalled", "gone"))
-    return Text(f"{sign} {_change(of)}", style)
+    style, sign = status_style(transition.after, stalled=transition.kind in ("stalled", "gone"))
+    return Text(f"{sign} {_change(transition)}", style)
 
 
 def latest(events: Sequence[Event]) -> Metrics | None:
@@ -153,9 +153,9 @@ def run_time(job: Job, now: datetime) -> str:
     return ""
 
 
-def _change(of: Transition) -> str:
-    after = inert(of.after, 40)
-    match of.kind:
+def _change(transition: Transition) -> str:
+    after = inert(transition.after, 40)
+    match transition.kind:
         case "stalled":
             return f"{after}, stalled"
         case "gone":
@@ -167,7 +167,11 @@ def _change(of: Transition) -> str:
         case "appeared":
             return f"appeared: {after}"
         case _:
-            return f"{inert(of.before, 40)} → {after}" if of.before and of.before != of.after else after
+            return (
+                f"{inert(transition.before, 40)} → {after}"
+                if transition.before and transition.before != transition.after
+                else after
+            )
 
 
 def _facts(job: Job, events: Sequence[Event], now: datetime) -> Iterator[tuple[str, str]]:
@@ -236,19 +240,19 @@ def _error_facts(error: JobError) -> Iterator[tuple[str, str]]:
             yield label, clean(text, _LONGEST)
 
 
-def _transition_row(of: Transition) -> tuple[str | Text, ...]:
-    return str(of.seq), clock_time(of.observed_at), change(of)
+def _transition_row(transition: Transition) -> tuple[str | Text, ...]:
+    return str(transition.seq), clock_time(transition.observed_at), change(transition)
 
 
-def _delivery_row(of: Delivery) -> tuple[str | Text, ...]:
+def _delivery_row(delivery: Delivery) -> tuple[str | Text, ...]:
     return (
-        inert(of.notifier),
-        str(of.seq),
-        Text(inert(of.state, 40), _STATES.get(of.state, "")),
-        str(of.attempts),
-        clock_time(of.settled_at or of.due_at or of.created_at),
-        inert(of.title),
-        inert(": ".join(filter(None, (of.reason, of.answer))), 400),
+        inert(delivery.notifier),
+        str(delivery.seq),
+        Text(inert(delivery.state, 40), _STATES.get(delivery.state, "")),
+        str(delivery.attempts),
+        clock_time(delivery.settled_at or delivery.due_at or delivery.created_at),
+        inert(delivery.title),
+        inert(": ".join(filter(None, (delivery.reason, delivery.answer))), 400),
     )
 
 

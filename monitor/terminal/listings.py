@@ -250,30 +250,30 @@ def _budget_row(budget: Budget, now: datetime) -> Row:
     )
 
 
-def _model_row(of: TunedModel) -> Row:
-    style = "" if of.days_left is None else BAD if of.days_left <= 0 else ODD if of.days_left <= 30 else ""
+def _model_row(model: TunedModel) -> Row:
+    style = "" if model.days_left is None else BAD if model.days_left <= 0 else ODD if model.days_left <= 30 else ""
     return (
-        inert(of.org),
-        inert(of.id),
-        inert(of.base_model),
-        Text(f"{inert(of.shutdown_date)}{_days_left(of.days_left)}", style),
-        "" if of.listed else "deleted",
+        inert(model.org),
+        inert(model.id),
+        inert(model.base_model),
+        Text(f"{inert(model.shutdown_date)}{_days_left(model.days_left)}", style),
+        "" if model.listed else "deleted",
     )
 
 
-def _cost_row(of: DailyCosts) -> Row:
-    notes = ["bill not final"] if not of.settled else []
-    if of.unpriced:
-        notes.append(f"{of.unpriced} jobs unpriced" if of.unpriced > 1 else "1 job unpriced")
+def _cost_row(day: DailyCosts) -> Row:
+    notes = ["bill not final"] if not day.settled else []
+    if day.unpriced:
+        notes.append(f"{day.unpriced} jobs unpriced" if day.unpriced > 1 else "1 job unpriced")
     return (
-        inert(of.day),
-        inert(of.org),
-        money(of.computed.training),
-        money(of.billed.training),
-        money(of.computed.use),
-        money(of.billed.use),
-        money(of.computed.hosting) if of.computed.hosting else "",
-        money(of.billed.other),
+        inert(day.day),
+        inert(day.org),
+        money(day.computed.training),
+        money(day.billed.training),
+        money(day.computed.use),
+        money(day.billed.use),
+        money(day.computed.hosting) if day.computed.hosting else "",
+        money(day.billed.other),
         ", ".join(notes),
     )
 

@@ -176,35 +176,35 @@ def replay(options: Options, *, since: str, notifier: str | None, dry_run: bool)
     )
 
 
-def _tracked(of: answers.Job, now: datetime) -> Tracked:
+def _tracked(details: answers.Job, now: datetime) -> Tracked:
     """The job as a value of the domain, with the fields that routes match and messages show."""
     job = Job(
-        org=of.org,
-        id=of.id,
-        provider=of.provider,
-        model=of.model,
-        base_model=of.base_model,
-        method=_member(Method, of.method, Method.UNKNOWN),
-        status=_member(Status, of.status, Status.UNKNOWN),
-        name=of.name,
-        fine_tuned_model=of.fine_tuned_model,
-        created_at=of.created_at,
-        started_at=of.started_at,
-        finished_at=of.finished_at,
-        estimated_finish=of.estimated_finish,
-        reported_progress=of.progress,
-        trained_tokens=of.trained_tokens,
-        error=_error(of.error) if of.error is not None else None,
-        metadata=of.metadata,
-        url=of.url,
-        batch=of.batch.batch if of.batch is not None else None,
+        org=details.org,
+        id=details.id,
+        provider=details.provider,
+        model=details.model,
+        base_model=details.base_model,
+        method=_member(Method, details.method, Method.UNKNOWN),
+        status=_member(Status, details.status, Status.UNKNOWN),
+        name=details.name,
+        fine_tuned_model=details.fine_tuned_model,
+        created_at=details.created_at,
+        started_at=details.started_at,
+        finished_at=details.finished_at,
+        estimated_finish=details.estimated_finish,
+        reported_progress=details.progress,
+        trained_tokens=details.trained_tokens,
+        error=_error(details.error) if details.error is not None else None,
+        metadata=details.metadata,
+        url=details.url,
+        batch=details.batch.batch if details.batch is not None else None,
     )
-    return Tracked(job=job, seq=1, since=now, last_activity_at=now, cost=of.cost.cost)
+    return Tracked(job=job, seq=1, since=now, last_activity_at=now, cost=details.cost.cost)
 
 
-def _error(of: answers.JobError) -> JobError:
-    cls = _member(FailureClass, of.cls or "", FailureClass.UNKNOWN)
-    return JobError(code=of.code, message=of.message, failure=cls, hint=of.hint)
+def _error(error: answers.JobError) -> JobError:
+    cls = _member(FailureClass, error.cls or "", FailureClass.UNKNOWN)
+    return JobError(code=error.code, message=error.message, failure=cls, hint=error.hint)
 
 
 def _member(kind: type[_Enum], word: str, otherwise: _Enum) -> _Enum:
@@ -212,19 +212,19 @@ def _member(kind: type[_Enum], word: str, otherwise: _Enum) -> _Enum:
     return kind(word) if word in {*kind} else otherwise
 
 
-def _dead_row(of: answers.Delivery) -> tuple[str | Text, ...]:
+def _dead_row(delivery: answers.Delivery) -> tuple[str | Text, ...]:
     return (
-        inert(of.key, 500),
-        str(of.attempts),
-        clock_time(of.settled_at),
-        Text(inert(of.reason), BAD),
-        inert(of.answer, 300),
-        inert(of.title),
+        inert(delivery.key, 500),
+        str(delivery.attempts),
+        clock_time(delivery.settled_at),
+        Text(inert(delivery.reason), BAD),
+        inert(delivery.answer, 300),
+        inert(delivery.title),
     )
 
 
-def _replayed_row(of: answers.Delivery) -> tuple[str | Text, ...]:
-    return inert(of.key, 500), "no" if of.new else "yes", inert(of.title)
+def _replayed_row(delivery: answers.Delivery) -> tuple[str | Text, ...]:
+    return inert(delivery.key, 500), "no" if delivery.new else "yes", inert(delivery.title)
 
 
 async def _send(settings: Settings, name: str, now: datetime) -> None:
@@ -253,16 +253,16 @@ def _rendered(
     Without such a route, the rule is that of `_bare`.
     """
     labelling = _labelling(settings, tracked.job.org)
-    transition, of = moment_of(event, tracked)
-    explained = Explanation(settings=settings, tracked=of, labels=labelling.labels, now=now)
-    routed = explained.routed(event)
+    transition, then = moment_of(event, tracked)
+    explanation = Explanation(settings=settings, tracked=then, labels=labelling.labels, now=now)
+    routed = explanation.routed(event)
     to = next((address for address in routed if address.partition("#")[0] == name), name)
     if event is EventType.PROGRESS:
         template = card_template(tracked, to, settings.rules, labelling.labels)
         return render_card(tracked, labelling, now, template), []
     recipient = routed.get(to, Recipient(event=event, rule=_bare(settings, name, event)))
-    message = build_delivery(transition, of, to=to, recipient=recipient, labelling=labelling).message
-    return message, explained.manners(to, recipient) if to in routed else [_UNROUTED]
+    message = build_delivery(transition, then, to=to, recipient=recipient, labelling=labelling).message
+    return message, explanation.manners(to, recipient) if to in routed else [_UNROUTED]
 
 
 def _labelling(settings: Settings, org: str) -> Labelling:

@@ -117,9 +117,9 @@ def moment(at: datetime, now: datetime) -> str:
     return f"{clock_time(at)}, {from_now(at, now)}"
 
 
-def pairs(of: Mapping[str, str]) -> str:
+def pairs(mapping: Mapping[str, str]) -> str:
     """Up to 50 key-value pairs on one line."""
-    return ", ".join(f"{inert(key, 80)}: {inert(value)}" for key, value in list(of.items())[:50])
+    return ", ".join(f"{inert(key, 80)}: {inert(value)}" for key, value in list(mapping.items())[:50])
 
 
 def money(usd: Decimal | None) -> str:

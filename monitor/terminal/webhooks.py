@@ -52,7 +52,8 @@ def register(file: Path, org: str, url: str | None) -> None:
     """
     from monitor.app import endpoints  # noqa: PLC0415 - as above
 
-    _show_secret(_or_fail(file, lambda settings: endpoints.register(settings, org, url)))
+    endpoint = _or_fail(file, lambda settings: endpoints.register(settings, org, url))
+    _show_secret(endpoint, "Set this secret as the organisation's webhook_secret:")
 
 
 @webhooks.command()
@@ -66,7 +67,8 @@ def rotate(file: Path, org: str, url: str | None) -> None:
     """
     from monitor.app import endpoints  # noqa: PLC0415 - as above
 
-    _show_secret(_or_fail(file, lambda settings: endpoints.rotate(settings, org, url)))
+    endpoint = _or_fail(file, lambda settings: endpoints.rotate(settings, org, url))
+    _show_secret(endpoint, "List this secret before the old one in webhook_secret, and remove that after 24 hours:")
 
 
 def _or_fail(file: Path, ask: Callable[[Any], T]) -> T:
@@ -86,12 +88,10 @@ def _or_fail(file: Path, ask: Callable[[Any], T]) -> T:
         sys.exit(1)
 
 
-def _show_secret(endpoint: Any) -> None:
+def _show_secret(endpoint: Any, advice: str) -> None:
     """Print only the secret on standard output, so that it can be redirected to a file."""
     if endpoint.secret is None:
         click.echo(f"Error: the provider returned no signing secret for {endpoint.id}", err=True)
         sys.exit(1)
-    click.echo(
-        f"{endpoint.id} sends to {endpoint.url}. Set this secret as the organisation's webhook_secret:", err=True
-    )
+    click.echo(f"{endpoint.id} sends to {endpoint.url}. {advice}", err=True)
     click.echo(endpoint.secret)

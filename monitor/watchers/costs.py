@@ -89,17 +89,17 @@ class CostWatcher:
         models = await self.store.tuned_models([org])
         shared = frozenset(model.id for model in models if model.shared)
         priced = await _in_thread_if_large(
-            lambda: [self._priced(one, shared=one.model in shared) for one in found], size=len(found)
+            lambda: [self._priced(usage, shared=usage.model in shared) for usage in found], size=len(found)
         )
         await self.store.record_usage(org, priced, until=wanted.until)
-        for model in {one.model for one in priced if one.usd is None} - self._unpriced:
+        for model in {usage.model for usage in priced if usage.usd is None} - self._unpriced:
             self._unpriced.add(model)
             log.warning("usage.unpriced", org=org, model=model)
 
-    def _priced(self, one: Usage, *, shared: bool) -> Usage:
+    def _priced(self, usage: Usage, *, shared: bool) -> Usage:
         """The usage with its cost at the price of its day, if that is known."""
-        usd = use_cost(one.model, one.day, one.tokens, self.prices, batch=one.batch, shared=shared)
-        return replace(one, usd=usd)
+        usd = use_cost(usage.model, usage.day, usage.tokens, self.prices, batch=usage.batch, shared=shared)
+        return replace(usage, usd=usd)
 
     async def _bills(self, wanted: ImportWindow, now: datetime) -> None:
         found = await self.billing.bills(wanted.since, wanted.until)

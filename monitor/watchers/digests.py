@@ -61,7 +61,7 @@ class DigestWatcher:
         due = [(digest, times_of(digest, now)) for digest in self.digests]
         marks = [baseline(digest, times.end) for digest, times in due]
         notified = await self.outbox.notified([mark.subject.topic for mark in marks])
-        missing = [one for one, mark in zip(due, marks, strict=True) if mark.id not in notified]
+        missing = [issue for issue, mark in zip(due, marks, strict=True) if mark.id not in notified]
         if not missing or not await self.leases.take(_NAME):
             return ()
         known = {id_.partition("/")[0] for id_ in notified}
@@ -69,7 +69,7 @@ class DigestWatcher:
             await self._news(digest, times, known=digest_subject(digest, times.end).topic in known, now=now)
             for digest, times in missing
         ]
-        sent = frozenset(one.id for one in news if one.deliveries)
+        sent = frozenset(issue.id for issue in news if issue.deliveries)
         return tuple(id_ for id_ in await self.outbox.announce(news) if id_ in sent)
 
     async def _step(self) -> float:
@@ -96,8 +96,8 @@ class DigestWatcher:
         after: str | None = None
         while True:
             page = await self.reader.finished_before(times.end, limit=_PAGE, after=after)
-            within = [one for one in page.items if (one.ended_at or one.since) >= times.start]
-            found += (one for one in within if one.job.status.final)
+            within = [tracked for tracked in page.items if (tracked.ended_at or tracked.since) >= times.start]
+            found += (tracked for tracked in within if tracked.job.status.final)
             after = page.next
             if after is None or len(within) < len(page.items):
                 return found

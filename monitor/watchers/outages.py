@@ -52,7 +52,7 @@ class OutageWatcher:
             outage_news(await self._whole(change, notified), self.rules, notified, now, page=self.page)
             for change in changes
         ]
-        news = [one for one in found if one is not None]
+        news = [item for item in found if item is not None]
         if not news or not await self.leases.take(_NAME):
             return ()
         return await self.outbox.announce(news)

@@ -19,8 +19,8 @@ _LISTED: Final = 50  # transitions that are logged singly; the rest is summarise
 
 def new_ends(change: Change) -> list[str]:
     """The ids of jobs that have ended, without those of a baseline."""
-    news = (one for one in change.transitions if one.kind is not TransitionKind.BASELINE)
-    return [one.job for one in news if one.after.final]
+    news = (transition for transition in change.transitions if transition.kind is not TransitionKind.BASELINE)
+    return [transition.job for transition in news if transition.after.final]
 
 
 def report(change: Change, *, now: datetime, process: ProcessMetrics, unknown_statuses: set[str]) -> None:

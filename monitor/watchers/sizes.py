@@ -62,12 +62,12 @@ class Sizes:
 
 def wanted(known: Known, rates: Rates) -> dict[str, Reading]:
     """The files of active jobs that are priced by tokens and whose size is unknown, by job id, newest job first."""
-    lacking = [known.jobs[id_] for id_, one in standings(known.jobs) if one.unmeasured]
-    newest = sorted(lacking, key=lambda one: one.since, reverse=True)
+    lacking = [known.jobs[id_] for id_, standing in standings(known.jobs) if standing.unmeasured]
+    newest = sorted(lacking, key=lambda tracked: tracked.since, reverse=True)
     return {
-        one.job.id: (one.job.training_file, one.job.model)
-        for one in newest
-        if one.job.training_file is not None and _by_tokens(one, rates)
+        tracked.job.id: (tracked.job.training_file, tracked.job.model)
+        for tracked in newest
+        if tracked.job.training_file is not None and _by_tokens(tracked, rates)
     }
 
 

@@ -116,10 +116,10 @@ class PollState:
         The stream of a job that is new or has changed its status comes before those that are merely due.
         """
         due: dict[str, float] = {}
-        for id_, one in standings(jobs):
-            status = one.status
+        for id_, standing in standings(jobs):
+            status = standing.status
             changed = self._statuses.get(id_) is not status
-            if one.active:
+            if standing.active:
                 at = self.streams_due.get(id_, monotonic)
                 due[id_] = min(at, monotonic - interval) if changed else at
             elif status.final:
@@ -129,7 +129,7 @@ class PollState:
                 else:
                     due[id_] = self.streams_due[id_]
         self.streams_due = due
-        self._statuses = {id_: one.status for id_, one in standings(jobs)}
+        self._statuses = {id_: standing.status for id_, standing in standings(jobs)}
         if any(at <= monotonic for at in due.values()):
             self.work()
 
@@ -146,7 +146,7 @@ class PollState:
         """The gone jobs for which the provider is to be asked again now. Intervals double up to an hour."""
         first, longest = _GONE_RETRY
         if jobs is not self._gone_among:
-            gone = (id_ for id_, one in standings(jobs) if one.gone and not one.status.final)
+            gone = (id_ for id_, standing in standings(jobs) if standing.gone and not standing.status.final)
             self._gone = {id_: self._gone.get(id_, (monotonic + first, first)) for id_ in gone}
             self._gone_among = jobs
         due = frozenset(id_ for id_, (at, _) in self._gone.items() if at <= monotonic)
@@ -162,7 +162,7 @@ class PollState:
         moved = any(change.transitions for change in changes)
         whole = seen.listed and seen.complete and seen.trouble is None and not known.first_sight and not moved
         odd = seen.missing or self.doubted or self.unstorable
-        open_ = any(one.in_question or one.summary_only for _, one in standings(known.jobs))
+        open_ = any(standing.in_question or standing.summary_only for _, standing in standings(known.jobs))
         self.agreed = (known.version, reading) if whole and not odd and not open_ else None
 
     def changed(self, known: Known, change: Change) -> None:
@@ -180,7 +180,7 @@ class PollState:
 
     def judged(self, seen: Observation, known: Known, change: Change) -> None:
         """Update `doubted`. A doubt ends if the provider agrees again, is believed, or no longer knows the job."""
-        stored = {one.job.id: one for one in change.tracked}
+        stored = {tracked.job.id: tracked for tracked in change.tracked}
         doubtful = {id_ for id_, was in seen.disputed.items() if stored.get(id_, was).doubt is not None}
         self.doubted = (self.doubted - seen.disputed.keys() - seen.missing) & known.final.keys() | doubtful
 

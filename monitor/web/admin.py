@@ -58,26 +58,26 @@ def add_admin_actions(router: web.UrlDispatcher, allowed: AdminActions | None) -
     router.add_post("/-/replay", changing(allowed, _replay))
 
 
-async def _reload(of: AdminActions, _request: web.Request) -> web.Response:
-    problems = await of.reload()
+async def _reload(actions: AdminActions, _request: web.Request) -> web.Response:
+    problems = await actions.reload()
     if not problems:
         return web.Response(text="reloaded\n")
     lines = ["nothing was changed, because the configuration has problems:", *problems]
     return web.Response(text="".join(f"{line}\n" for line in lines), status=500)
 
 
-async def _requeue(of: AdminActions, request: web.Request) -> web.Response:
+async def _requeue(actions: AdminActions, request: web.Request) -> web.Response:
     query.only(request.query)
-    return api.answered(api.encoded({"requeued": await of.requeue()}))
+    return api.answered(api.encoded({"requeued": await actions.requeue()}))
 
 
-async def _replay(of: AdminActions, request: web.Request) -> web.Response:
-    wanted = _replay_request(of, request.query)
-    replayed = await of.replay(wanted)
+async def _replay(actions: AdminActions, request: web.Request) -> web.Response:
+    wanted = _replay_request(actions, request.query)
+    replayed = await actions.replay(wanted)
     return api.answered(await to_thread.run_sync(lambda: api.encoded(_replayed_view(wanted, replayed))))
 
 
-def _replay_request(of: AdminActions, parameters: query.Parameters) -> ReplayRequest:
+def _replay_request(actions: AdminActions, parameters: query.Parameters) -> ReplayRequest:
     """Parse the parameters of a replay. Raises InvalidQuery.
 
     `since` is limited by the retention: it is not known who was notified of an older transition, so it could be sent a
@@ -88,11 +88,13 @@ def _replay_request(of: AdminActions, parameters: query.Parameters) -> ReplayReq
         since = duration(given.get("since"))
     except ValueError as error:
         raise query.InvalidQuery(f"since {error}") from None
-    if since > of.retention():
-        raise query.InvalidQuery(f"since must be at most {format_duration(of.retention())}, which is store.retention")
+    if since > actions.retention():
+        raise query.InvalidQuery(
+            f"since must be at most {format_duration(actions.retention())}, which is store.retention"
+        )
     return ReplayRequest(
         since=since,
-        notifier=query.choice(given, "notifier", of.notifiers()),
+        notifier=query.choice(given, "notifier", actions.notifiers()),
         dry_run=query.choice(given, "dry_run", _FLAGS) == "true",
     )
 

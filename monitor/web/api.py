@@ -174,62 +174,62 @@ def job_file(file: JobFile, health: Health, now: datetime, monitor_url: str = ""
     }
 
 
-def transition(of: Transition) -> View:
+def transition(entry: Transition) -> View:
     """A transition as in notifications."""
     return {
-        "id": of.id,
-        "seq": of.seq,
-        "kind": of.kind,
-        "from": of.before,
-        "to": of.after,
-        "observed_at": moment(of.at),
+        "id": entry.id,
+        "seq": entry.seq,
+        "kind": entry.kind,
+        "from": entry.before,
+        "to": entry.after,
+        "observed_at": moment(entry.at),
     }
 
 
-def event(of: JobEvent) -> View:
+def event(job_event: JobEvent) -> View:
     """One event of a job, with its metrics."""
-    metrics = asdict(of.metrics) if of.metrics is not None else {}
+    metrics = asdict(job_event.metrics) if job_event.metrics is not None else {}
     return {
-        "id": of.id,
-        "at": moment(of.at),
-        "level": of.level,
-        "kind": of.kind,
-        "message": of.message,
+        "id": job_event.id,
+        "at": moment(job_event.at),
+        "level": job_event.level,
+        "kind": job_event.kind,
+        "message": job_event.message,
         "metrics": {name: value for name, value in metrics.items() if value is not None and value is not False} or None,
-        "checkpoint": asdict(of.checkpoint) if of.checkpoint is not None else None,
+        "checkpoint": asdict(job_event.checkpoint) if job_event.checkpoint is not None else None,
     }
 
 
-def delivery(of: DeliverySummary) -> View:
+def delivery(summary: DeliverySummary) -> View:
     """A delivery without its content."""
     return {
-        "key": of.key,
-        "notifier": of.notifier,
-        "org": of.org,
-        "job": of.job,
-        "seq": of.seq,
-        "type": of.type,
-        "title": of.title,
-        "state": of.state,
-        "attempts": of.attempts,
-        "created_at": moment(of.created_at),
-        "due_at": moment(of.due_at),
-        "settled_at": moment(of.settled_at),
-        "reason": of.reason,
-        "answer": of.answer,
+        "key": summary.key,
+        "notifier": summary.notifier,
+        "org": summary.org,
+        "job": summary.job,
+        "seq": summary.seq,
+        "type": summary.type,
+        "title": summary.title,
+        "state": summary.state,
+        "attempts": summary.attempts,
+        "created_at": moment(summary.created_at),
+        "due_at": moment(summary.due_at),
+        "settled_at": moment(summary.settled_at),
+        "reason": summary.reason,
+        "answer": summary.answer,
     }
 
 
-def organisation(of: OrgHealth, imports: BillingHealth | None) -> View:
+def organisation(health: OrgHealth, imports: BillingHealth | None) -> View:
     """The health of an organisation and, where they are imported, of its billed costs."""
     return {
-        "org": of.org,
-        "provider": of.provider,
-        "labels": dict(of.labels),
-        "up": of.up,
-        "last_success": moment(of.last_success),
-        "next_poll_at": moment(of.next_poll_at),
-        "trouble": _trouble(of.trouble),
+        "org": health.org,
+        "provider": health.provider,
+        "labels": dict(health.labels),
+        "up": health.up,
+        "last_success": moment(health.last_success),
+        "next_poll_at": moment(health.next_poll_at),
+        "trouble": _trouble(health.trouble),
         "books": None
         if imports is None
         else {
@@ -244,47 +244,47 @@ def _trouble(trouble: Trouble | None) -> Mapping[str, str] | None:
     return None if trouble is None else {"reason": trouble.reason, "text": trouble.text}
 
 
-def day_costs(of: DayCosts) -> dict[str, Any]:
+def day_costs(day: DayCosts) -> dict[str, Any]:
     """The costs of one day. Money is decimal text; null where nothing was billed."""
     return {
-        "org": of.org,
-        "day": of.day.isoformat(),
-        "settled": of.settled,
+        "org": day.org,
+        "day": day.day.isoformat(),
+        "settled": day.settled,
         "computed": {
-            "training": dollars(of.computed_training),
-            "use": dollars(of.computed_use),
-            "hosting": dollars(of.computed_hosting),
+            "training": dollars(day.computed_training),
+            "use": dollars(day.computed_use),
+            "hosting": dollars(day.computed_hosting),
         },
         "billed": {
-            "training": _money(of.billed_training),
-            "use": _money(of.billed_inference),
-            "other": _money(of.billed_other),
+            "training": _money(day.billed_training),
+            "use": _money(day.billed_inference),
+            "other": _money(day.billed_other),
         },
-        "unpriced": of.unpriced,
-        "unknown_line_items": list(of.unknown),
+        "unpriced": day.unpriced,
+        "unknown_line_items": list(day.unknown),
     }
 
 
-def tuned_model(of: TunedModel, now: datetime) -> dict[str, Any]:
+def tuned_model(model: TunedModel, now: datetime) -> dict[str, Any]:
     """A tuned model and its shutdown date."""
     return {
-        "org": of.org,
-        "id": of.id,
-        "base_model": of.base,
-        "shutdown_date": of.shutdown.isoformat() if of.shutdown is not None else None,
-        "days_left": (of.shutdown - now.date()).days if of.shutdown is not None else None,
-        "listed": of.listed,
+        "org": model.org,
+        "id": model.id,
+        "base_model": model.base,
+        "shutdown_date": model.shutdown.isoformat() if model.shutdown is not None else None,
+        "days_left": (model.shutdown - now.date()).days if model.shutdown is not None else None,
+        "listed": model.listed,
     }
 
 
-def budget(of: BudgetState) -> dict[str, Any]:
+def budget(state: BudgetState) -> dict[str, Any]:
     """A budget and what was spent of it."""
     return {
-        "name": of.name,
-        "limit": dollars(of.limit),
-        "spent": dollars(of.spent),
-        "ratio": float(round(of.spent / of.limit, 4)),
-        "period_end": moment(of.period_end),
+        "name": state.name,
+        "limit": dollars(state.limit),
+        "spent": dollars(state.spent),
+        "ratio": float(round(state.spent / state.limit, 4)),
+        "period_end": moment(state.period_end),
     }
 
 

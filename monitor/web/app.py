@@ -130,56 +130,56 @@ async def _each(batches: Iterable[bytes]) -> AsyncIterator[bytes]:
         yield batch
 
 
-def application(of: Web) -> web.Application:
+def application(site: Web) -> web.Application:
     """Build the aiohttp application with its routes and middlewares."""
-    middlewares = [shaped, guarded(of.hosts), of.access.middleware()]
+    middlewares = [shaped, guarded(site.hosts), site.access.middleware()]
     app = web.Application(middlewares=middlewares, client_max_size=1024)
-    app.on_response_prepare.append(harden(lambda: of.access.headers))
-    app.router.add_get("/metrics", of.metrics)
-    app.router.add_get("/-/healthy", of.healthy)
-    app.router.add_get("/-/ready", of.ready)
-    add_admin_actions(app.router, of.actions)
-    _add_pages(app.router, of)
-    _add_api(app.router, of)
-    if of.webhooks is not None:
-        of.webhooks.add_to(app.router)
+    app.on_response_prepare.append(harden(lambda: site.access.headers))
+    app.router.add_get("/metrics", site.metrics)
+    app.router.add_get("/-/healthy", site.healthy)
+    app.router.add_get("/-/ready", site.ready)
+    add_admin_actions(app.router, site.actions)
+    _add_pages(app.router, site)
+    _add_api(app.router, site)
+    if site.webhooks is not None:
+        site.webhooks.add_to(app.router)
     stream = ChangeStream(
-        changes=of.reader.changes,
-        health=of.health,
-        read_health=of.read_health,
-        access=of.access,
-        clock=of.clock,
-        following=of.following,
+        changes=site.reader.changes,
+        health=site.health,
+        read_health=site.read_health,
+        access=site.access,
+        clock=site.clock,
+        following=site.following,
     )
     app.router.add_get("/api/v1/stream", stream.follow)
     app.on_shutdown.append(stream.close)
     return app
 
 
-def _add_pages(router: web.UrlDispatcher, of: Web) -> None:
+def _add_pages(router: web.UrlDispatcher, site: Web) -> None:
     pages = PageRoutes(
-        reader=of.reader,
-        health=of.health,
-        read_snapshot=of.read_snapshot,
-        window=lambda: of.limits().job_retention,
-        now=of.clock.now,
-        suspended=lambda: of.process.suspended,
-        shared=of.shared,
-        threads=of.threads,
+        reader=site.reader,
+        health=site.health,
+        read_snapshot=site.read_snapshot,
+        window=lambda: site.limits().job_retention,
+        now=site.clock.now,
+        suspended=lambda: site.process.suspended,
+        shared=site.shared,
+        threads=site.threads,
     )
     router.add_get("/", pages.status)
     router.add_get(f"/jobs/{_JOB}", pages.job)
 
 
-def _add_api(router: web.UrlDispatcher, of: Web) -> None:
+def _add_api(router: web.UrlDispatcher, site: Web) -> None:
     api = ApiRoutes(
-        reader=of.reader,
-        costs_store=of.costs,
-        health=of.health,
-        read_health=of.read_health,
-        clock=of.clock,
-        monitor_url=lambda: of.limits().monitor_url,
-        threads=of.threads,
+        reader=site.reader,
+        costs_store=site.costs,
+        health=site.health,
+        read_health=site.read_health,
+        clock=site.clock,
+        monitor_url=lambda: site.limits().monitor_url,
+        threads=site.threads,
     )
     router.add_get("/api/v1/jobs", api.jobs)
     router.add_get(f"/api/v1/jobs/{_JOB}", api.job)

@@ -90,7 +90,7 @@ def test_every_operation_and_every_task_has_a_label_of_its_own() -> None:
     operations = found_in("providers", r'(?:operation=|first_page\()"(\w+)"')
     assert len(operations) > 10
     assert operations - set(OPERATIONS) == {"list_webhooks"}  # which only a command asks for
-    tasks = found_in("app", r'Task\(kind="(\w+)"')
+    tasks = found_in("app", r'_task\("(\w+)"')
     assert len(tasks) > 4
     assert tasks <= set(TASKS)
 
