@@ -216,7 +216,7 @@ def schema() -> None:
 def _settings(
     file: Path, *, listen: str | None, log_format: str | None, log_level: str | None
 ) -> tuple[Settings, tuple[LocatedIssue, ...]]:
-    """The present configuration with the overrides of the command line. Raises ConfigError and OSError."""
+    """The current configuration with the overrides of the command line. Raises ConfigError and OSError."""
     from monitor import config  # noqa: PLC0415 - see the module's first line
 
     settings, warnings = config.examine(file, config.environ())

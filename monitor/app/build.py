@@ -261,7 +261,7 @@ def _labelling(settings: Settings, org: OrganizationSettings) -> Labelling:
 
 
 def access(file: Path | None) -> AccessRules:
-    """The access rules of the present web configuration file. Raises ValueError or OSError."""
+    """The access rules of the current web configuration file. Raises ValueError or OSError."""
     if file is None:
         return AccessRules()
     try:

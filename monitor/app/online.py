@@ -81,7 +81,7 @@ async def _all_watched(projects: ProjectSource) -> None:
 
 
 async def _listed(deployments: DeploymentSource) -> None:
-    """Raises SourceError where the deployments cannot be listed."""
+    """Raises SourceError if the deployments cannot be listed."""
     await deployments.find()
 
 

@@ -29,7 +29,7 @@ log = get_logger()
 _SPREAD = 0.02  # seconds between the first polls of two organisations: a dozen to a slot, and their next polls, too
 
 Read = Callable[[], tuple[Settings, tuple[LocatedIssue, ...]]]
-"""Reads the present configuration. Returns the settings and warnings."""
+"""Reads the current configuration. Returns the settings and warnings."""
 
 
 def warn(warnings: tuple[LocatedIssue, ...]) -> None:
@@ -40,7 +40,7 @@ def warn(warnings: tuple[LocatedIssue, ...]) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class Program:
-    """Runs watchers and couriers by the present settings. A reload replaces these; the services stay.
+    """Runs watchers and couriers by the current settings. A reload replaces these; the services stay.
 
     The tasks that run by the same settings are called a generation.
     """
@@ -53,7 +53,7 @@ class Program:
     adopt: Callable[[Settings], None]
     """Called with new settings, for what they change outside of the tasks (logging)."""
     receivers: Mapping[str, Receiver] = field(init=False)
-    """The present receivers of provider webhooks, by organisation."""
+    """The current receivers of provider webhooks, by organisation."""
     _generation: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _reading: anyio.Lock = field(default_factory=anyio.Lock)
     _left: dict[tuple[str, str], anyio.Event] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class Program:
         return await replaying.requeue(self.services.stores.outbox)
 
     async def replay(self, request: ReplayRequest) -> Replayed:
-        """Redeliver stored transitions by the present configuration. Raises StoreError."""
+        """Redeliver stored transitions by the current configuration. Raises StoreError."""
         prices = OrgPrices(settings=self.settings, published=self.prices)
         policies = {
             org.name: policy(self.settings, org, prices.of(org.vendor(), org.name))

@@ -154,7 +154,7 @@ def _fault(line: bytes) -> str:
 
 
 def format_of(example: Example) -> Format | None:
-    """The format, as implied by keys that no other format has; None where no key implies one.
+    """The format, as implied by keys that no other format has; None if no key implies one.
 
     Chats and reinforcement prompts both have `messages`. A chat ends with the assistant's answer; without one, keys
     that no chat has are for the grader of a reinforcement prompt.

@@ -113,7 +113,7 @@ class Measure:
     low: int
     high: int
     examples: int | None
-    """None where only the size of the file is known."""
+    """None if only the size of the file is known."""
     exact: bool
     """Whether they were counted with the model's own vocabulary; `low` and `high` then equal `tokens`."""
 

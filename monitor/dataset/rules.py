@@ -304,6 +304,6 @@ _LIMITS: Final = (
 
 
 def example_limit(model: str) -> int | None:
-    """The maximum number of tokens per example, beyond which training truncates it; None where it is unknown."""
+    """The maximum number of tokens per example, beyond which training truncates it; None if it is unknown."""
     base = base_model(model)
     return next((limit for family, limit in _LIMITS if base.startswith(family)), None)

@@ -46,7 +46,7 @@ _BYTES: Final = {Vocabulary.O200K: (4.1, 4.4), Vocabulary.CL100K: (3.9, 2.6), No
 
 
 def vocabulary_of(model: str) -> Vocabulary | None:
-    """The vocabulary of a base model, snapshot, alias or `ft:` model; None where it is unknown."""
+    """The vocabulary of a base model, snapshot, alias or `ft:` model; None if it is unknown."""
     base = base_model(model)
     matches = [(len(family), vocabulary) for family, vocabulary in _FAMILIES if base.startswith(family)]
     return max(matches)[1] if matches else None

@@ -70,7 +70,7 @@ class BudgetRecords:
     usages: tuple[Usage, ...] = ()
 
     def renamed(self, orgs: Iterable[OrgRef]) -> BudgetRecords:
-        """The same records under the present names of the organisations.
+        """The same records under the current names of the organisations.
 
         A record that exists under a former and the present name counts once.
         """
@@ -121,7 +121,7 @@ def period_of(period: Period, now: datetime) -> Span:
 
 
 def periods(period: Period, now: datetime) -> tuple[Span, ...]:
-    """The periods to check now: the present one, preceded on its first day by the one before.
+    """The periods to check now: the current one, preceded on its first day by the one before.
 
     Costs may become known up to a day after they arose.
     """
@@ -138,7 +138,7 @@ def since(budgets: Iterable[Budget], now: datetime) -> datetime | None:
 def add_up(budget: Budget, costs: BudgetRecords, orgs: Iterable[OrgRef], span: Span, *, now: datetime) -> Sum:
     """What counts against a budget in a period. Costs of organisations that are not in `orgs` are left out.
 
-    The computed cost of a job counts in the period in which the job ended, an estimate in full in the present one.
+    The computed cost of a job counts in the period in which the job ended, an estimate in full in the current one.
     """
     known = {org.org: org for org in orgs}
     present = span == period_of(budget.period, now)

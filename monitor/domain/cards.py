@@ -1,4 +1,4 @@
-"""Cards: one message per job and channel, edited in place so that it shows the job's present state.
+"""Cards: one message per job and channel, edited in place so that it shows the job's current state.
 
 A delivery is an event: it is rendered once, and sent in order and at least once. A card is state: each edit renders
 the newest stored state of the job.
@@ -86,7 +86,7 @@ def _event(tracked: Tracked) -> EventType:
 
 
 def _seen(tracked: Tracked) -> Transition:
-    """The transition to its present status. The status before is not known any more."""
+    """The transition to its current status. The status before is not known any more."""
     job, kind = tracked.job, TransitionKind.STALLED if tracked.stalled else TransitionKind.MOVED
     return Transition(
         org=job.org, job=job.id, seq=tracked.seq, at=tracked.since, kind=kind, before=None, after=job.status

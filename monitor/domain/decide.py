@@ -193,7 +193,7 @@ def _history(known: Known, seen: Observation, lookback: timedelta) -> tuple[froz
 
 
 def _before_its_second(now: datetime) -> datetime:
-    """The last millisecond before the present second.
+    """The last millisecond before the current second.
 
     Providers give ends in whole seconds, so that a job that ended in this second may have ended after the poll.
     """

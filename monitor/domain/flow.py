@@ -201,7 +201,7 @@ class Tracked:
     seq: int
     """Number of the last transition, counted from 1."""
     since: datetime
-    """When the job was first seen in its present status."""
+    """When the job was first seen in its current status."""
     last_activity_at: datetime | None = None
     """The last activity: on the local clock if it was observed, otherwise as the provider gives it, if it does."""
     ran_at: datetime | None = None
@@ -353,7 +353,7 @@ class Known:
 
     @property
     def first_sight(self) -> bool:
-        """Whether the organisation is seen for the first time: its present jobs are a baseline and not news."""
+        """Whether the organisation is seen for the first time: its current jobs are a baseline and not news."""
         return self.version == 0 or self.partial
 
     def of(self, kinds: Container[JobKind]) -> Known:

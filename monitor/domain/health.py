@@ -51,7 +51,7 @@ class BillingHealth:
     """How many imports have failed in a row."""
     next_read_at: datetime | None = None
     drifts: tuple[Drift, ...] = ()
-    """Billed and computed costs of the settled days of the last month; empty where nothing was billed."""
+    """Billed and computed costs of the settled days of the last month; empty if nothing was billed."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -21,7 +21,7 @@ class Deployment:
     model: str
     created_at: datetime | None = None
     usd_per_hour: Decimal | None = None
-    """What it costs per hour, in US dollars; None where it is not charged by the hour."""
+    """What it costs per hour, in US dollars; None if it is not charged by the hour."""
 
     @property
     def id(self) -> str:

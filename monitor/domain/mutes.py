@@ -47,7 +47,7 @@ class MuteTime:
     """Event types that are sent at once even so."""
 
     def ends(self, now: datetime) -> datetime | None:
-        """When news of this moment may be sent: the end of the present windows, or None outside of all windows.
+        """When news of this moment may be sent: the end of the current windows, or None outside of all windows.
 
         A window that begins before the end of another one prolongs it.
         """

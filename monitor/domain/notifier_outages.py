@@ -24,22 +24,23 @@ class NotifierBacklog:
 
     name: str
     at: datetime
-    """When this was so."""
+    """The time of this state."""
     waiting: int = 0
-    """Deliveries that are not held back."""
+    """The number of pending deliveries that are not held back."""
     failing_since: datetime | None = None
-    """When the oldest of those that failed at least once was enqueued; None where none did."""
+    """When the oldest pending delivery that has failed at least once was enqueued; None if none has."""
     reason: str | None = None
     """Why the last attempt failed."""
     answer: str | None = None
-    """What the target answered to it, redacted."""
+    """The answer of the target to that attempt, redacted."""
     last_delivered: datetime | None = None
-    """When it accepted something last; None where it never has."""
+    """When the target last accepted something; None if it never has."""
 
     def down_since(self, patience: timedelta) -> datetime | None:
-        """Since when it accepts nothing, where that is longer than `patience` and something fails as long; else None.
+        """Since when the notifier is down; None if it is not.
 
-        A delivery that fails for itself while others go out is no trouble of the notifier: it has its own end.
+        It is down if it has accepted nothing for `patience`, while a delivery has been failing for as long. A delivery
+        that fails while others are accepted does not make it down.
         """
         if self.failing_since is None:
             return None
@@ -49,12 +50,12 @@ class NotifierBacklog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutagePolicy:
-    """What the operator wants of notifiers that are down."""
+    """How outages of notifiers are announced."""
 
     patience: timedelta = timedelta(minutes=15)
-    """For how long a notifier accepts nothing before it is announced: most faults pass."""
+    """How long a notifier is down before that is announced, since most faults pass soon."""
     monitor_url: str = ""
-    """Where our own page is, without a trailing slash; empty where that is not known."""
+    """The URL of the web interface without a trailing slash; if empty, messages have no link to it."""
 
 
 def notifier_subject(name: str) -> Subject:
@@ -63,7 +64,7 @@ def notifier_subject(name: str) -> Subject:
 
 
 def down_since(name: str, notified: Mapping[str, str | None]) -> datetime | None:
-    """Since when a notifier is announced as down; None where it is not."""
+    """Since when a notifier is announced as down; None if it is not."""
     return notifier_subject(name).outage_since(notified)
 
 
@@ -81,12 +82,12 @@ def notifier_news(
     down: Collection[str] = (),
     now: datetime,
 ) -> News | None:
-    """That the notifier is down, where the last news was that it is up or there was none; and the reverse.
+    """News that the notifier is down, or up again; None if that has not changed since the last news.
 
-    The news is numbered, so that a restart knows which was the last: `notified` has the ids of earlier news, and of an
-    outage its beginning. It goes to the rules on `notifier_down` or `notifier_up` that have no conditions, since a
-    notifier belongs to no organisation; never to the notifier itself, nor to those that are `down` as well. While some
-    rule is on either, it is numbered though it has no recipient.
+    `notified` maps the ids of earlier news to the beginning of their outage. The news goes by the rules with
+    `notifier_down` or `notifier_up` and without conditions, since a notifier belongs to no organisation, but never to
+    the notifier itself or to those that are `down` as well. If there is such a rule, the news is recorded even without
+    a recipient.
     """
     wanted = subscribed(rules)
     name, lost = backlog.name, down_since(backlog.name, notified)

@@ -1,4 +1,4 @@
-"""Replays: which stored transitions are redelivered, by the present routes."""
+"""Replays: which stored transitions are redelivered, by the current routes."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Replayed:
 
 
 def plan(pasts: Iterable[Past], policies: Mapping[str, Policy], notifier: str | None = None) -> Plan:
-    """The plan to redeliver some transitions by the present routes, to all notifiers or to one.
+    """The plan to redeliver some transitions by the current routes, to all notifiers or to one.
 
     Stored deliveries are sent again with the same key and content. Missing ones are rendered as `decide` would have
     rendered them. Transitions of organisations without a policy, which are no longer watched, are left out.

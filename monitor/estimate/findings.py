@@ -107,7 +107,7 @@ class Findings:
     """Probable mistakes, and the first 10,000 lines that equal an earlier one."""
     duplicates: int
     unusable: str | None
-    """Why the file cannot be used for this model at all; None where it can."""
+    """Why the file cannot be used for this model at all; None if it can."""
 
     @property
     def examples(self) -> int:
@@ -116,7 +116,7 @@ class Findings:
 
     @property
     def refusal(self) -> str | None:
-        """Why the provider would reject the file as a whole, although it is readable; None where it would not."""
+        """Why the provider would reject the file as a whole, although it is readable; None if it would not."""
         if self.examples < self.rules.fewest:
             counted = "1 example" if self.examples == 1 else f"{self.examples:,} examples"
             return f"the file has {counted}, but must have at least {self.rules.fewest:,}"

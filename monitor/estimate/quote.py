@@ -58,7 +58,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateRequest:
-    """The user's request; None where an option was not given."""
+    """The user's request; None if an option was not given."""
 
     model: str
     provider: str = "openai"

@@ -26,7 +26,7 @@ def token_call(url: str, form: Mapping[str, str]) -> Call[Token]:
 
 
 def read_token(response: Response) -> Token:
-    """Parse a token response. Raises AuthFailed where the credentials are refused, and other SourceErrors."""
+    """Parse a token response. Raises AuthFailed if the credentials are refused, and other SourceErrors."""
     if response.status in (400, 401, 403):
         try:
             granted(response, what="token")

@@ -1,4 +1,4 @@
-"""Parses single JSON values of vendors: the result is bounded, finite and clean, or None where it makes no sense."""
+"""Parses single JSON values of vendors: the result is bounded, finite and clean, or None if it makes no sense."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def identifier(value: object, limit: int = 256) -> str | None:
 
 
 def job_identifier(value: object, limit: int = 256) -> str | None:
-    """The id of a fine-tuning job; None where it starts like our ids of batches."""
+    """The id of a fine-tuning job; None if it starts like our ids of batches."""
     found = identifier(value, limit)
     return found if found is None or kind_of(found) is JobKind.FINE_TUNING else None
 
 
 def cursor(value: object) -> str | None:
-    """A pagination cursor, returned to its server as it came; None where a URL cannot hold it."""
+    """A pagination cursor, returned to its server as it came; None if a URL cannot hold it."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     words = str(value)
@@ -91,7 +91,7 @@ def whole(value: object, *, least: int = 1) -> int | None:
 
 
 def moment(value: object) -> datetime | None:
-    """Parse a time, truncated to milliseconds, as we store it. None where there is none.
+    """Parse a time, truncated to milliseconds, as we store it. None if there is none.
 
     Accepts Unix seconds, milli-, micro- and nanoseconds as numbers or text (the coarsest unit that gives a time
     before the year 2200), ISO 8601 with any number of fractional digits, and HTTP dates. A time without a zone is
@@ -152,7 +152,7 @@ def hyperparameters(*sources: object) -> dict[str, str]:
 
 
 def sub(value: object, *path: str) -> Any:
-    """The value at a path of keys through nested objects; None where a key is missing."""
+    """The value at a path of keys through nested objects; None if a key is missing."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value

@@ -173,7 +173,7 @@ class Hint:
 
     id: str
     job: str | None
-    """The provider's job id, with our prefix for batches; None where the webhook is about something else."""
+    """The provider's job id, with our prefix for batches; None if the webhook is about something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +198,7 @@ class WebhookEndpoints:
     register: Callable[[str], Call[WebhookEndpoint]]
     """Register an endpoint by URL."""
     rotate: Callable[[str], Call[WebhookEndpoint]] | None = None
-    """Rotate the secret of an endpoint by its id; None where the vendor cannot."""
+    """Rotate the secret of an endpoint by its id; None if the vendor cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +208,7 @@ class Push:
     verify: Callable[[Mapping[str, str], bytes, tuple[str, ...], datetime], Hint]
     """Verify headers (names in lower case) and body against the signing secrets and the time. Raises PushRefused."""
     endpoints: WebhookEndpoints | None = None
-    """None where the vendor has no API for endpoints."""
+    """None if the vendor has no API for endpoints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +229,7 @@ class Auth(Protocol):
         ...
 
     def grant(self, secrets: Mapping[str, str], now: datetime) -> Call[Token] | None:
-        """The request for an access token; None where none is needed."""
+        """The request for an access token; None if none is needed."""
         ...
 
     def headers(self, secrets: Mapping[str, str], request: Outgoing, now: datetime) -> Mapping[str, str]:
@@ -304,13 +304,13 @@ class Provider:
     """The event stream of a fine-tuning job by the job's id, where events whose ids are in the container may be left
     out, and the first page may be short where few others are expected.
 
-    Reading it raises NotFound where the job has no such stream.
+    Reading it raises NotFound if the job has no such stream.
     """
     checkpoints: Callable[[str], Listing[Checkpoint]] | None = None
-    """The checkpoints of a job by the job's id. Reading it raises NotFound where there are none."""
+    """The checkpoints of a job by the job's id. Reading it raises NotFound if there are none."""
     files: Files | None = None
     models: Listing[ListedModel] | None = None
-    """The models of the organisation. Reading it raises NotFound where there is no such list."""
+    """The models of the organisation. Reading it raises NotFound if there is no such list."""
     billing: Billing | None = None
     push: Push | None = None
     discovery: Discovery | None = None

@@ -223,7 +223,7 @@ def _failure(error: Exception) -> SourceError:
 
 
 def _system_reason(error: Exception) -> str:
-    """Why the system could not connect, such as `: connection refused`; empty where it does not say."""
+    """Why the system could not connect, such as `: connection refused`; empty if it does not say."""
     if not isinstance(error, aiohttp.ClientConnectorError) or isinstance(error, _WITHOUT_REASON):
         return ""
     code = error.os_error.errno or 0

@@ -141,7 +141,7 @@ class CardStore:
     database: Database
 
     async def claim(self, notifier: str, *, owner: str, lease: timedelta) -> ClaimedCard | None:
-        """Claim the card that has been due for longest, with the present state of its job; None if none is due."""
+        """Claim the card that has been due for longest, with the current state of its job; None if none is due."""
         return await self.database.write(self._claim, notifier, owner, max(lease, EDIT_GAP) // _MS)
 
     async def next_due(self, notifier: str) -> timedelta | None:

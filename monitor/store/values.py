@@ -64,7 +64,7 @@ class ClaimedCard:
     shown: str | None
     """The hash of what it shows; see `appearance`."""
     tracked: Tracked | None
-    """The present state of its job; None if the job is deleted, or if the card was posted too often."""
+    """The current state of its job; None if the job is deleted, or if the card was posted too often."""
     owner: str
     attempts: int
     """The number of this attempt since the last successful edit, from 1."""

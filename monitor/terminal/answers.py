@@ -184,7 +184,7 @@ class Job(Answer, frozen=True, kw_only=True):
         return "gone" if self.gone else self.status
 
     def run_time(self, now: datetime) -> timedelta | None:
-        """How long it ran or has been running; None where its start is unknown."""
+        """How long it ran or has been running; None if its start is unknown."""
         if self.run_seconds is not None:
             return timedelta(seconds=self.run_seconds)
         if self.started_at is None or self.ended:

@@ -230,7 +230,7 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
 
 
 def _message(body: bytes) -> str | None:
-    """The message of an error of the API; None where the body is no such error."""
+    """The message of an error of the API; None if the body is no such error."""
     try:
         message = msgspec.json.decode(body)["error"]["message"]
         return line(message, 300) if isinstance(message, str) else None

@@ -24,12 +24,12 @@ _SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 def organisations(access: Access) -> list[Offer]:
-    """The names of the daemon's organisations; empty where it does not answer."""
+    """The names of the daemon's organisations; empty if it does not answer."""
     return _offers(access, lambda daemon: [(one.org, "") for one, _ in daemon.list("/api/v1/orgs", Org)])
 
 
 def job_ids(access: Access, org: str | None) -> list[Offer]:
-    """The newest jobs of an organisation with their status and name; empty where the daemon does not answer."""
+    """The newest jobs of an organisation with their status and name; empty if the daemon does not answer."""
 
     def ask(daemon: Daemon) -> list[Offer]:
         jobs = daemon.pages("/api/v1/jobs", Job, {"org": org}, most=_OFFERED)

@@ -108,7 +108,7 @@ def model(job: Job) -> str:
 
 
 def cost(job: Job) -> str:
-    """`$2.40`, `about $2.40`, `about $2.40 (between $2.10 and $2.90)`; empty where the cost is unknown."""
+    """`$2.40`, `about $2.40`, `about $2.40 (between $2.10 and $2.90)`; empty if the cost is unknown."""
     return format_cost(job.cost.cost) if job.cost.usd is not None else ""
 
 
@@ -131,13 +131,13 @@ def change(transition: Transition) -> Text:
 
 
 def latest(events: Sequence[Event]) -> Metrics | None:
-    """The metrics of the highest step; None where no event has any."""
+    """The metrics of the highest step; None if no event has any."""
     measured = [event.metrics for event in events if event.metrics is not None and event.metrics.step is not None]
     return max(measured, key=lambda metrics: metrics.step or 0, default=None)
 
 
 def step(events: Sequence[Event]) -> str:
-    """`step 420 of 1,000`; empty where no event has metrics."""
+    """`step 420 of 1,000`; empty if no event has metrics."""
     metrics = latest(events)
     if metrics is None or metrics.step is None:
         return ""

@@ -228,7 +228,7 @@ def _replayed_row(delivery: answers.Delivery) -> tuple[str | Text, ...]:
 
 
 async def _send(settings: Settings, name: str, now: datetime) -> None:
-    """Send a test message once. Raises NoSuchNotifier, and SendError where it is not accepted."""
+    """Send a test message once. Raises NoSuchNotifier, and SendError if it is not accepted."""
     async with notifiers.session(public_only=settings.outbound.public_only) as session:
         # Each test has a key of its own, since receivers drop messages whose key they have seen.
         attempt = Attempt(key=f"test/{now:%Y%m%dT%H%M%S.%f}/1@{name}", at=now)

@@ -128,7 +128,7 @@ def money(usd: Decimal | None) -> str:
 
 
 def problem(trouble: Trouble | None) -> str:
-    """Why something fails: `auth: HTTP 401 …`; empty where nothing does."""
+    """Why something fails: `auth: HTTP 401 …`; empty if nothing does."""
     if trouble is None:
         return ""
     return ": ".join(filter(None, (inert(trouble.reason, 40), inert(trouble.text, 300))))

@@ -204,7 +204,7 @@ def progress(job: Job, events: Sequence[Event], width: int, now: datetime) -> Ta
 
 
 def remaining(job: Job, now: datetime) -> timedelta | None:
-    """The expected remaining time of a running job; negative where it is overdue, None where there is none."""
+    """The expected remaining time of a running job; negative where it is overdue, None if there is none."""
     if job.status != "running" or job.progress == 1 or job.estimated_finish is None:
         return None
     return job.estimated_finish - now

@@ -152,7 +152,7 @@ class AccessControl:
 
 
 def _refused(current: AccessRules, new: AccessRules) -> str | None:
-    """Why new rules cannot replace the current ones; None where they can.
+    """Why new rules cannot replace the current ones; None if they can.
 
     A file without users is rejected where there were some: an editor may have truncated it, or the disk is full, and
     nobody must get in without a password by that.

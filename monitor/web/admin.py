@@ -39,7 +39,7 @@ Change = Callable[[AdminActions, web.Request], Awaitable[web.Response]]
 
 
 def changing(allowed: AdminActions | None, change: Change, *, otherwise: str = "") -> Handler:
-    """The handler of a POST that changes something. `allowed` is None where the operator has not enabled it."""
+    """The handler of a POST that changes something. `allowed` is None if the operator has not enabled it."""
 
     async def answer(request: web.Request) -> web.Response:
         if allowed is None:

@@ -59,7 +59,7 @@ class Web:
     hosts: frozenset[str] = frozenset()
     """Host names that are accepted besides those of `guard.known_host`."""
     actions: AdminActions | None = None
-    """The actions of the admin endpoints; None where they are disabled."""
+    """The actions of the admin endpoints; None if they are disabled."""
     webhooks: Webhooks | None = None
     """The receiver of providers' webhooks."""
     access: AccessControl = field(default_factory=AccessControl)

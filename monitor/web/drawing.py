@@ -70,7 +70,7 @@ class Chart:
 
 
 def chart(id: str, title: str, events: Sequence[JobEvent], *fields: str) -> Chart | None:  # noqa: A002 - an element's id
-    """A chart of these fields of the metrics, training first and validation second; None where they have no value."""
+    """A chart of these fields of the metrics, training first and validation second; None if they have no value."""
     measured = sorted(_by_step(events).items())
     measurements = [(step, tuple(_drawable(getattr(one, field)) for field in fields)) for step, one in measured]
     measurements = _spread(
@@ -209,7 +209,7 @@ class Timeline:
 
 
 def timeline(jobs: Sequence[Tracked], now: datetime, longest: timedelta) -> Timeline | None:
-    """A timeline of the newest of these jobs, reaching back at most `longest`; None where there are none."""
+    """A timeline of the newest of these jobs, reaching back at most `longest`; None if there are none."""
     newest = sorted(jobs, key=_begin, reverse=True)[:_MOST_BARS]
     if not newest:
         return None

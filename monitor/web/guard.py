@@ -77,7 +77,7 @@ def known_host(host: str, allowed: frozenset[str]) -> bool:
 
 
 def _name(host: str) -> str | None:
-    """The host without its port, in lower case; None where it is malformed."""
+    """The host without its port, in lower case; None if it is malformed."""
     if host.startswith("["):
         address, bracket, rest = host[1:].partition("]")
         good = bool(bracket) and (not rest or (rest[0] == ":" and rest[1:].isdigit()))

@@ -127,7 +127,7 @@ def status(tracked: Tracked) -> str:
 def ended_at(tracked: Tracked) -> datetime | None:
     """When a final or gone job ended.
 
-    Where the provider gives no time, it is when we saw the end. None where the job was final already at first sight,
+    Where the provider gives no time, it is when we saw the end. None if the job was final already at first sight,
     unless we saw it soon after its creation.
     """
     job = tracked.job
@@ -169,7 +169,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def finish(tracked: Tracked, now: datetime) -> When | None:
-    """When an active job will finish, by the provider's estimate or its pace of steps; None where that is unknown."""
+    """When an active job will finish, by the provider's estimate or its pace of steps; None if that is unknown."""
     done = tracked.job.progress
     if done is not None and done >= 1:
         return When(words="finishing")
@@ -202,7 +202,7 @@ def https(url: str | None) -> str | None:
 
 
 def money(cost: Cost | None) -> tuple[str | None, str | None]:
-    """The cost and, for an estimate, its range; None where it is unknown."""
+    """The cost and, for an estimate, its range; None if it is unknown."""
     if cost is None or cost.usd is None:
         return None, None
     if cost.low is None or cost.high is None:

@@ -149,8 +149,8 @@ class EarlierJobs:
 
     shown: tuple[Tracked, ...] = ()
     newest: str | None = None
-    """The URL of the newest of them; None where these are the newest."""
+    """The URL of the newest of them; None if these are the newest."""
     older: str | None = None
-    """The URL of the next older page; None where there is none."""
+    """The URL of the next older page; None if there is none."""
     until: datetime | None = None
     """How far back the search went, where it ended early."""

@@ -70,7 +70,7 @@ def whole(given: Mapping[str, str], name: str, *, otherwise: int, most: int) -> 
 
 
 def choice(given: Mapping[str, str], name: str, known: Collection[Word]) -> Word | None:
-    """One value of a closed set; None where it is not given. Raises InvalidQuery."""
+    """One value of a closed set; None if it is not given. Raises InvalidQuery."""
     text = given.get(name)
     if text is None:
         return None

@@ -175,7 +175,7 @@ def _org(org: OrgHealth, snapshot: Snapshot, active: int) -> dict[str, Any]:
 
 
 def _every(org: OrgHealth, now: datetime) -> str | None:
-    """How often a healthy organisation is polled, to 5 s (1 s up to 10 s); None where the last success is too old.
+    """How often a healthy organisation is polled, to 5 s (1 s up to 10 s); None if the last success is too old.
 
     Shown instead of the last success, which is stored only every 90 seconds while nothing changes, and would suggest
     that polls are that rare.

@@ -36,7 +36,7 @@ class Receiver:
     secrets: tuple[Secret, ...]
 
     def verify(self, headers: Mapping[str, str], body: bytes, clock: Clock) -> Hint:
-        """Verify a webhook. Raises PushRefused, and StoreError where no signing secret can be read."""
+        """Verify a webhook. Raises PushRefused, and StoreError if no signing secret can be read."""
         texts = tuple(filter(None, map(_text, self.secrets)))
         if not texts:
             raise StoreError("the signing secrets cannot be read")

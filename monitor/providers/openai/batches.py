@@ -129,7 +129,7 @@ def _details(item: Object) -> Batch:
 def _tokens(usage: object, completed: int | None) -> TokenCount | None:
     """The tokens of a batch.
 
-    None where they are unknown: of old batches, and where both counts are 0 despite answers.
+    None if they are unknown: of old batches, and where both counts are 0 despite answers.
     """
     read, written = whole(sub(usage, "input_tokens"), least=0), whole(sub(usage, "output_tokens"), least=0)
     if read is None or written is None or (read + written == 0 and completed):

@@ -115,7 +115,7 @@ def _params(
 
 
 def _page(request: Request, response: Response) -> Page[_Rows]:
-    """Parse a page into buckets of rows. Raises Malformed where a bucket has no date or no results."""
+    """Parse a page into buckets of rows. Raises Malformed if a bucket has no date or no results."""
     if response.status in (404, 410):
         raise Malformed(f"{response.status}: this server has no usage and no costs; is base_url right?")
     if (error := refusal(response, one=False, rules=RULES)) is not None:
@@ -185,7 +185,7 @@ def _usages(org: str, day: date, rows: Iterable[Object]) -> tuple[tuple[Usage, .
 def _tokens(row: Object) -> TokenCount | None:
     """The token counts of a row, whose `input_tokens` include the cached ones.
 
-    None where a count is missing or absurd.
+    None if a count is missing or absurd.
     """
     every, output = whole(row.get("input_tokens"), least=0), whole(row.get("output_tokens"), least=0)
     cached = whole(row.get("input_cached_tokens") or 0, least=0)

@@ -82,7 +82,7 @@ def _read_job(origin: Origin, response: Response) -> Job:
 
 
 def _read_events(org: str, job_id: str, known: Container[str], request: Request, response: Response) -> Page[JobEvent]:
-    """Parse a page of events. Raises SourceError; NotFound where the server has no such stream.
+    """Parse a page of events. Raises SourceError; NotFound if the server has no such stream.
 
     Gateways without event streams may still answer 200: Portkey returns a job whose id is `events`.
     """

@@ -19,7 +19,7 @@ _NO_LIST: Final = frozenset({404, 405, 410, 501})  # answers of servers that cop
 
 
 def read(request: Request, response: Response) -> Page[ListedModel]:
-    """Parse a page. Raises SourceError; NotFound where the server has no such list.
+    """Parse a page. Raises SourceError; NotFound if the server has no such list.
 
     OpenAI answers with a single page of any length and ignores cursors, so a next page is requested only where
     `has_more` is true.

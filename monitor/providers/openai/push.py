@@ -151,7 +151,7 @@ def _event(body: bytes) -> dict[str, Any]:
 def push(
     path: str | None = "/webhook_endpoints", *, rotates: bool = True, watch: Container[JobKind] = _FINE_TUNING
 ) -> Push:
-    """The provider's webhooks. `path` is the list of registered endpoints; None where the vendor has no API for it."""
+    """The provider's webhooks. `path` is the list of registered endpoints; None if the vendor has no API for it."""
     check = partial(verify, watch=watch)
     if path is None:
         return Push(verify=check)
