@@ -91,7 +91,7 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
         },
         "stall": {"running": f"{max(int(6000 / speed), 100)}ms"},
         "store": {"url": f"sqlite:///{folder / 'monitor.db'}"},
-        "server": {"listen": listen},
+        "server": {"listen": listen, "enable_lifecycle": True},  # so that every command can be tried
         "notifiers": [{"name": "terminal", "type": "console"}],
         "routes": [
             {"on": _EVENT_TYPES, "notify": ["terminal"]},
