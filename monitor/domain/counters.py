@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
@@ -13,6 +13,10 @@ from monitor.domain.flow import CounterIncrement, Tracked
 from monitor.domain.model import Batch, Job, JobKind, Status, TokenCount
 from monitor.domain.triage import triage
 
+MOST_NAMES: Final[Mapping[str, int]] = {"model": 1000, "endpoint": 20}
+"""How many names from outside have stored counters of their own per organisation, by label."""
+OTHER_NAME: Final = "other"
+"""The name under which all others are counted."""
 _NANO: Final = Decimal(1_000_000_000)
 Labels = tuple[tuple[str, str], ...]
 
