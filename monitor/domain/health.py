@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from monitor.domain.flow import Trouble
 from monitor.domain.reconcile import Drift
 from monitor.domain.snapshot import WatchState
+
+_STORED_LATE: Final = timedelta(minutes=2)  # an unchanged poll's success is stored late; see `WatchState`
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +28,19 @@ class OrgHealth:
     last_success: datetime | None = None
     trouble: Trouble | None = None
     next_poll_at: datetime | None = None
+
+
+def poll_interval(last_success: datetime | None, next_poll_at: datetime | None, now: datetime) -> timedelta | None:
+    """How often a healthy organisation is polled, to 5 s (1 s up to 10 s); None if unknown or if a success is overdue.
+
+    It is shown instead of the last success, which is stored only every 90 seconds while nothing changes, and would
+    suggest that polls are that rare.
+    """
+    if last_success is None or next_poll_at is None:
+        return None
+    interval = max(next_poll_at - last_success, timedelta(seconds=1))
+    rounded = timedelta(seconds=5) if interval > timedelta(seconds=10) else timedelta(seconds=1)
+    return round(interval / rounded) * rounded if now - last_success <= interval + _STORED_LATE else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

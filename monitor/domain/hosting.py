@@ -1,4 +1,4 @@
-"""Computes what the hosting of tuned models costs: the time for which each was deployed, times a price per hour."""
+"""Computes the cost of hosting fine-tuned models: the time for which each was deployed, times a price per hour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metric families of money besides training: usage, bills and budgets; and of shutdowns of tuned models."""
+"""Metric families of money besides training: usage, bills and budgets; and of shutdowns of fine-tuned models."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ MONEY: Final[tuple[Family, ...]] = (
     Family(
         name="finetune_hosting_cost_month_dollars",
         kind="gauge",
-        text="Computed cost of hosting tuned models in the current UTC month, in US dollars.",
+        text="Computed cost of hosting fine-tuned models in the current UTC month, in US dollars.",
         labels=("org", "model"),
         rows=_hosted,
     ),

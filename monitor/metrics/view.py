@@ -72,7 +72,7 @@ class JobSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shutdowns:
-    """When tuned models are shut down."""
+    """When fine-tuned models are shut down."""
 
     rows: Mapping[tuple[str, str, str], float]
     """Unix times by organisation, model and base model."""

@@ -129,12 +129,12 @@ class Bucket(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Billing:
-    """Usage of tuned models and billed costs per day (UTC), for ranges of days that include both ends."""
+    """Usage of fine-tuned models and billed costs per day (UTC), for ranges of days that include both ends."""
 
     auth: Auth
     headers: Mapping[str, str]
     usage: Callable[[date, date], Listing[Bucket[Usage]]]
-    """The usage of tuned models, without prices."""
+    """The usage of fine-tuned models, without prices."""
     bill: Callable[[date, date], Listing[Bucket[Bill]]]
 
 

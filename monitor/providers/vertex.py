@@ -187,7 +187,7 @@ class _Location:
 
     @property
     def page_url(self) -> str:
-        """The page of the tuned models in Google's console."""
+        """The page of the fine-tuned models in Google's console."""
         return f"https://console.cloud.google.com/vertex-ai/studio/tuning?project={quote(self.project, safe='')}"
 
 

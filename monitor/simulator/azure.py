@@ -76,10 +76,10 @@ def status_word(job: Job, now: float, *, dated: bool) -> str:
 def job_json(shown: Mapping[str, Any], job: Job, now: float, *, dated: bool) -> dict[str, Any]:
     """Convert OpenAI's JSON of a job to Azure's."""
     status = job.plan.status(now)
-    mended = {key: value for key, value in shown.items() if key not in ("usage_metrics", "shared_with_openai")}
+    common = {key: value for key, value in shown.items() if key not in ("usage_metrics", "shared_with_openai")}
     if dated:
-        del mended["user_provided_suffix"], mended["metadata"]
-    return mended | {
+        del common["user_provided_suffix"], common["metadata"]
+    return common | {
         "status": status_word(job, now, dated=dated),
         "organization_id": None,
         "result_files": shown["result_files"] or None,

@@ -266,7 +266,7 @@ deployment = sa.Table(
     sa.Column("nanodollars", sa.BigInteger, nullable=False),  # per hour
     sa.Index("deployment_until", "org", "until"),
 )
-"""Deployments of tuned models that cost by the hour."""
+"""Deployments of fine-tuned models that cost by the hour."""
 
 bill = sa.Table(
     "bill",
@@ -309,7 +309,7 @@ total = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),  # a status, a status, a model, a day
     sa.Column("number", sa.BigInteger, nullable=False),
 )
-"""How many there are: jobs and batches by status, ended jobs of unknown cost by model, tuned models by last day."""
+"""Counts of jobs and batches by status, ended jobs of unknown cost by model, and fine-tuned models by last day."""
 
 training_day = sa.Table(
     "training_day",

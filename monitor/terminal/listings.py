@@ -14,6 +14,7 @@ import click
 from rich.text import Text
 
 from monitor.clock import SystemClock
+from monitor.domain.health import poll_interval
 from monitor.domain.model import Status
 from monitor.domain.render import span
 from monitor.domain.routing import Match, names
@@ -59,7 +60,7 @@ _ORGS: Final = (
     Column(title="ORG", least=12),
     Column(title="PROVIDER", spare=2),
     Column(title="STATE"),
-    Column(title="LAST SUCCESS", right=True),
+    Column(title="POLLED"),
     Column(title="NEXT POLL", right=True, spare=3),
     Column(title="LABELS", least=12, spare=4),
     Column(title="PROBLEM", least=20),
@@ -232,11 +233,19 @@ def _org_row(org: Org, now: datetime) -> Row:
         inert(org.org),
         inert(org.provider, 40),
         Text(*state),
-        f"{age(org.last_success, now)} ago" if org.last_success is not None else "never",
-        _in(org.next_poll_at, now),
+        _polled(org, now),
+        _in(org.next_poll_at, now) if not org.up else "",
         pairs(org.labels),
         "; ".join(filter(None, (problem(org.trouble), f"billed costs: {records}" if records else ""))),
     )
+
+
+def _polled(org: Org, now: datetime) -> str:
+    """How often a healthy organisation is polled; otherwise when it was last polled successfully."""
+    interval = poll_interval(org.last_success, org.next_poll_at, now) if org.up else None
+    if interval is not None:
+        return f"every {span(interval)}"
+    return f"{age(org.last_success, now)} ago" if org.last_success is not None else "never"
 
 
 def _budget_row(budget: Budget, now: datetime) -> Row:

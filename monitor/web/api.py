@@ -109,7 +109,7 @@ class ApiRoutes:
         return await self._json(encode)
 
     async def models(self, request: web.Request) -> web.Response:
-        """GET /api/v1/models: the tuned models, those with the earliest shutdown first."""
+        """GET /api/v1/models: the fine-tuned models, those with the earliest shutdown first."""
         given = query.only(request.query, "org", "limit", "after")
         listing = await self.costs_store.models(
             self._orgs(given), limit=query.limit(given, query.PAGE), after=given.get("after")
@@ -266,7 +266,7 @@ def day_costs(day: DayCosts) -> dict[str, Any]:
 
 
 def tuned_model(model: TunedModel, now: datetime) -> dict[str, Any]:
-    """A tuned model and its shutdown date."""
+    """A fine-tuned model and its shutdown date."""
     return {
         "org": model.org,
         "id": model.id,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Tracked
-from monitor.domain.health import BudgetState, Health, OrgHealth
+from monitor.domain.health import BudgetState, Health, OrgHealth, poll_interval
 from monitor.domain.model import Status
 from monitor.domain.money import rounded
 from monitor.domain.render import moment, span
@@ -25,7 +25,6 @@ from monitor.web.style import render_template
 _MOST_MODELS: Final = 200
 _MOST_SHUTDOWNS: Final = 10
 _SOON: Final = 30  # days
-_STORED_LATE: Final = timedelta(minutes=2)  # an unchanged poll's success is stored late; see `WatchState`
 
 Sparks = Mapping[tuple[str, str], tuple[str, str] | None]
 
@@ -175,16 +174,9 @@ def _org(org: OrgHealth, snapshot: Snapshot, active: int) -> dict[str, Any]:
 
 
 def _every(org: OrgHealth, now: datetime) -> str | None:
-    """How often a healthy organisation is polled, to 5 s (1 s up to 10 s); None if the last success is too old.
-
-    Shown instead of the last success, which is stored only every 90 seconds while nothing changes, and would suggest
-    that polls are that rare.
-    """
-    if not org.up or org.last_success is None or org.next_poll_at is None:
-        return None
-    interval = max(org.next_poll_at - org.last_success, timedelta(seconds=1))
-    rounded = timedelta(seconds=5) if interval > timedelta(seconds=10) else timedelta(seconds=1)
-    return span(round(interval / rounded) * rounded) if now - org.last_success <= interval + _STORED_LATE else None
+    """How often a healthy organisation is polled; None if that is not known."""
+    interval = poll_interval(org.last_success, org.next_poll_at, now) if org.up else None
+    return span(interval) if interval is not None else None
 
 
 def _notifiers(snapshot: Snapshot, health: Health, suspended: frozenset[str]) -> list[dict[str, Any]]:

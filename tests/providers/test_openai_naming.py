@@ -95,5 +95,5 @@ def test_that_training_was_closed_to_the_organisation_is_explained() -> None:
     assert closed.cls is FailureClass.PERMISSION
     assert "may not create new jobs any more" in closed.hint
     assert "from 2027-01-06 on" in closed.hint
-    assert "Its jobs and tuned models can still be read." in closed.hint
+    assert "Its jobs and fine-tuned models can still be read." in closed.hint
     assert triage(job(error={"code": "permission_denied"}).error).hint != closed.hint

@@ -108,6 +108,18 @@ async def test_organisations_are_listed_with_their_issues() -> None:
     assert [json.loads(line) for line in programs.stdout.splitlines()] == orgs
 
 
+async def test_of_a_healthy_organisation_the_interval_is_shown_and_not_the_last_stored_success() -> None:
+    success = SystemClock().now() - timedelta(seconds=80)
+    times = {"last_success": success.isoformat(), "next_poll_at": (success + timedelta(seconds=30)).isoformat()}
+    healthy = {"org": "a", "provider": "openai", "up": True, **times}
+    async with answering(answer({"data": [healthy], "next": None})) as port:
+        head, row = (await asked(port, "orgs")).stdout.splitlines()
+    assert (head.split(), row.split()) == (
+        ["ORG", "PROVIDER", "STATE", "POLLED"],
+        ["a", "openai", "up", "every", "30s"],
+    )
+
+
 async def test_budgets_are_listed_with_their_share() -> None:
     budget = {"name": "search", "limit": "500.00", "spent": "1234.5", "ratio": 2.469, "period_end": None}
     async with answering(answer({"data": [budget], "next": None})) as port:

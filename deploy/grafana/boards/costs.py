@@ -1,4 +1,4 @@
-"""The dashboard of costs: computed, estimated, billed; use of tuned models; budgets; unpriced jobs."""
+"""The dashboard of costs: computed, estimated, billed; use of fine-tuned models; budgets; unpriced jobs."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def line_item_kind(line_item: str) -> LineItemKind:
 
 
 def usage(org: str, project: str | None, since: date, until: date) -> Listing[Bucket[Usage]]:
-    """The daily usage of tuned models by model, project and batch; of `project` only, where one is given."""
+    """The daily usage of fine-tuned models by model, project and batch; of `project` only, where one is given."""
     params = _params(since, until, project, most=_USAGE_DAYS, by=("model", "project_id", "batch"))
     first = Request(operation="list_usage", path="/organization/usage/completions", params=params)
     return Listing(first=first, read=partial(_read_usage, org))
@@ -156,7 +156,7 @@ def _plain_values(row: Object) -> frozenset[tuple[str, object]]:
 
 
 def _usages(org: str, day: date, rows: Iterable[Object]) -> tuple[tuple[Usage, ...], int]:
-    """The day's usage of tuned models, and how many rows were skipped as unreadable or beyond `_MOST_ROWS`."""
+    """The day's usage of fine-tuned models, and how many rows were skipped as unreadable or beyond `_MOST_ROWS`."""
     found: dict[tuple[str, str, bool], TokenCount] = {}
     skipped = 0
     for row in rows:

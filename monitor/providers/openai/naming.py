@@ -38,7 +38,7 @@ FAILURES: Final[Mapping[str, FailureClass]] = {
 _HINTS: Final[Mapping[str, str]] = {
     "training_not_available": (
         "OpenAI is closing fine-tuning: this organisation may not create new jobs any more, and from 2027-01-06 on "
-        "nobody may. Its jobs and tuned models can still be read."
+        "nobody may. Its jobs and fine-tuned models can still be read."
     ),
 }
 
@@ -79,7 +79,7 @@ NAMING: Final = Naming(
 
 
 def base_model(model: str) -> str:
-    """The base model of a tuned model's name; any other name is returned as it is."""
+    """The base model of a fine-tuned model's name; any other name is returned as it is."""
     return NAMING.base_model(model)
 
 
