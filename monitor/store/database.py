@@ -136,7 +136,7 @@ class Readers:
             found = await to_thread.run_sync(transact, limiter=self._limiter)
         except BadCursor:
             raise
-        except UnicodeEncodeError as error:
+        except (UnicodeEncodeError, sa.exc.DataError) as error:  # of what is looked for, such as NUL at PostgreSQL
             raise Unstorable("no database holds such text") from error
         except (sa.exc.SQLAlchemyError, StoreError) as error:
             self.healthy = False

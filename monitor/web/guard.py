@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from monitor.log import get_logger
-from monitor.store import BadCursor, StoreError
+from monitor.store import BadCursor, StoreError, Unstorable
 from monitor.web.query import InvalidQuery, NoSuchObject
 
 log = get_logger()
@@ -40,7 +40,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _UNKNOWN_HOST: Final = "this Host is not allowed: use an IP address, or add the name to server.hosts"
 _JSON: Final = ("/api/", "/-/requeue", "/-/replay")
 _ALLOW: Final = "Allow"
-_STATUS: Final[Mapping[type[Exception], int]] = {InvalidQuery: 400, BadCursor: 400, NoSuchObject: 404, StoreError: 503}
+_STATUS: Final[Mapping[type[Exception], int]] = {
+    InvalidQuery: 400,
+    BadCursor: 400,
+    Unstorable: 400,
+    NoSuchObject: 404,
+    StoreError: 503,
+}
 _TEXTS: Final = {404: "there is nothing at this address", 405: "this address accepts only GET and HEAD"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -262,10 +263,12 @@ async def test_an_event_with_an_absurd_step_is_stored_as_it_was_told(opening: Op
         assert (await store.reader.events("research", "ftjob-1")).items == (measured(2**70),)
 
 
-async def test_what_no_database_can_hold_is_not_found_and_harms_nothing(opening: Opening) -> None:
+async def test_what_no_database_can_hold_is_not_found_and_harms_nothing(opening: Opening, kind: str) -> None:
     async with opening() as store:
         with pytest.raises(Unstorable):
             await store.reader.job("research", "\ud800")
+        with pytest.raises(Unstorable) if kind == "postgresql" else nullcontext():
+            assert await store.reader.job("research", "\0") is None
         assert store.database.healthy
 
 
