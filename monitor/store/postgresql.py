@@ -29,6 +29,7 @@ _TRIES: Final = 3  # attempts of a transaction that conflicts with others
 _LISTEN_RETRY: Final = 10.0  # seconds
 _CHANNEL: Final = "finetune_monitor"
 _SCHEMA_LOCK: Final = 0x66696E65  # the number of an advisory lock ("fine"); all programs of a database share them
+_UTF8: Final = "UTF8"
 _CONNECT: Final[dict[str, Any]] = {
     "connect_timeout": 5,
     # No prepared statements: with pgbouncer before 1.21, the next client of a server connection would not have them.
@@ -39,7 +40,9 @@ _CONNECT: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
     "application_name": "finetune-monitor",
+    "client_encoding": _UTF8,
 }
+_ENCODING: Final = sa.text("SHOW server_encoding")
 # Set per transaction: a pooler rejects them as connection parameters, and session settings leak to the next client.
 _LIMITS: Final = sa.text(
     "SELECT set_config('statement_timeout', '20s', true), set_config('lock_timeout', '5s', true),"
@@ -145,6 +148,9 @@ class PostgresqlDatabase:
         """Migrate the database to the present schema, while no replica writes. Raises StoreError."""
         try:
             with self._engine.begin() as connection:
+                encoding = connection.scalar(_ENCODING)
+                if encoding != _UTF8:  # a job whose name has other letters could not be stored
+                    raise StoreError(f"the database is encoded in {encoding}: create it WITH ENCODING 'UTF8'")
                 connection.execute(_EXCLUDE)
                 migrate(connection)
         except sa.exc.SQLAlchemyError as error:

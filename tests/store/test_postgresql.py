@@ -9,7 +9,8 @@ import anyio
 import pytest
 import sqlalchemy as sa
 
-from monitor.store import StoreUnavailable, Unstorable
+from monitor.clock import SystemClock
+from monitor.store import StoreError, StoreUnavailable, Unstorable, opened
 from tests.builders import job, tracked
 from tests.store.conftest import Opening, Server, Sql
 from tests.store.samples import change, full
@@ -103,6 +104,15 @@ async def test_of_two_transactions_that_wait_for_each_other_one_is_done_again(op
         tasks.start_soon(store.database.write, touch, "b", "a")
     assert len(tries) == 3
     assert [row.until for row in sql("SELECT until FROM replica WHERE name IN ('a', 'b')")] == [2, 2]
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_that_cannot_hold_every_name_is_refused(server: Server, encoding: str) -> None:
+    name = f"narrow_{encoding.lower()}"
+    server.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    with pytest.raises(StoreError, match=f"encoded in {encoding}: create it WITH ENCODING 'UTF8'"):
+        async with opened(server.url(name), clock=SystemClock()):
+            pass
 
 
 @pytest.mark.parametrize(
