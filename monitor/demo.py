@@ -48,6 +48,7 @@ _EVENT_TYPES: Final = [
 ]  # fmt: skip
 _LATER: Final = "20s"
 """The `group_wait` of what is known at the start: shutdowns and spent budgets are announced after the first jobs."""
+_BY_MAKE: Final = ' (make demo ARGS="--listen HOST:PORT")'
 
 
 def start(*, seconds: float | None, speed: float, listen: str) -> int:
@@ -119,4 +120,5 @@ def _greet(settings: Settings, address: str) -> None:
 
 
 def _cannot_start(errors: str) -> None:
-    click.echo(f"cannot start: {errors}", err=True)
+    by_make = _BY_MAKE if errors.endswith(app.OTHER_ADDRESS) else ""
+    click.echo(f"cannot start: {errors}{by_make}", err=True)

@@ -6,6 +6,7 @@ import errno
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 import anyio
 
@@ -17,7 +18,10 @@ from monitor.config import LocatedIssue, Settings
 from monitor.secret import Redactor
 from monitor.store import StoreError
 
-__all__ = ["exit_code", "run", "start"]
+__all__ = ["OTHER_ADDRESS", "exit_code", "run", "start"]
+
+OTHER_ADDRESS: Final = "choose another address with --listen HOST:PORT"
+"""The advice where the address is in use."""
 
 
 def start(settings: Settings, warnings: tuple[LocatedIssue, ...], read_again: Read) -> int:
@@ -57,7 +61,7 @@ def exit_code(main: Callable[[], Awaitable[None]], report: Callable[[str], None]
 def _reason(error: BaseException) -> str:
     """The text of an error, with advice if there is any."""
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f'{error.strerror}; choose another address with --listen HOST:PORT (make demo ARGS="--listen HOST:PORT")'
+        return f"{error.strerror}; {OTHER_ADDRESS}"
     return str(error)
 
 
