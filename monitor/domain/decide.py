@@ -34,6 +34,7 @@ from monitor.domain.stall import Usual
 from monitor.domain.training import in_order
 from monitor.domain.verdict import Verdict, judge
 
+_ANY_CLOCK: Final = timedelta(days=1)  # by which the clocks of one provider may differ
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 _HORIZON_STEP: Final = timedelta(hours=1)
 
@@ -179,7 +180,7 @@ def _history(known: Known, seen: Observation, lookback: timedelta) -> tuple[froz
     ends = {
         job.id: end
         for job in seen.jobs
-        if job.status.final and job.id not in known.jobs and (end := job.finished_at or job.created_at) is not None
+        if job.status.final and job.id not in known.jobs and (end := _end(job, now)) is not None
     }
     if known.first_sight:
         old = frozenset(id_ for id_, end in ends.items() if end < now - lookback)
@@ -190,6 +191,14 @@ def _history(known: Known, seen: Observation, lookback: timedelta) -> tuple[froz
     horizon = max(limits)
     moved = known.horizon is None or horizon - known.horizon >= _HORIZON_STEP
     return frozenset(id_ for id_, end in ends.items() if end <= horizon), horizon if moved else None
+
+
+def _end(job: Job, now: datetime) -> datetime | None:
+    """When a job ended, as far as its times make sense: an end long before the creation does not."""
+    end, created = job.finished_at, job.created_at
+    if end is None or (created is not None and end < created - _ANY_CLOCK and created <= now + _ANY_CLOCK):
+        return created
+    return end
 
 
 def _before_its_second(now: datetime) -> datetime:

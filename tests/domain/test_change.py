@@ -225,6 +225,14 @@ def test_history_is_what_ended_before_the_lookback_and_what_is_active_never_is()
         pytest.param({"finished_at": NOON + SECOND}, [TransitionKind.APPEARED], id="it ended later: no end is missed"),
         pytest.param({"created_at": NOON - DAY}, [], id="without an end, its creation tells"),
         pytest.param({"created_at": None}, [TransitionKind.APPEARED], id="without any time it is news"),
+        pytest.param(
+            {"created_at": NOON + SECOND, "finished_at": NOON - 9000 * DAY},
+            [TransitionKind.APPEARED],
+            id="an end years before the creation is none",
+        ),
+        pytest.param(
+            {"created_at": NOON + 9000 * DAY, "finished_at": NOON - HOUR}, [], id="nor is a creation in the far future"
+        ),
     ],
 )
 def test_what_nobody_knew_is_news_by_its_end(over: dict[str, Any], kinds: list[TransitionKind]) -> None:
