@@ -278,7 +278,7 @@ def _record_hosting(connection: sa.Connection, hostings: Sequence[Hosting]) -> N
 
 
 def ending_models(connection: sa.Connection, orgs: Sequence[str], today: date) -> tuple[TunedModel, ...]:
-    """The models of which the last day is known, at most MODELS: those that end next, then those that ended last."""
+    """At most MODELS models with a known shutdown: the next ones first, then those that were shut down last."""
     wanted = {"b_orgs": tuple(orgs), "b_day": today.isoformat(), "b_most": MODELS}
     rows = list(connection.execute(ENDING_MODELS, wanted))
     if len(rows) < MODELS:
@@ -415,7 +415,7 @@ def _record_bill(
     for one in bills:
         key = one.project, one.line_item, one.day.isoformat()
         amount = _sum(amounts.get(key, 0), _nano(one.usd))
-        if amount is not None:  # what would make a line implausible is left out of it
+        if amount is not None:  # an amount that would make the sum implausible is left out
             amounts[key] = amount
     rows = [
         {"org": org, "project": project, "line_item": item, "day": day, "nanodollars": amount}
@@ -473,9 +473,9 @@ def _growth(was: Row, now: Row) -> Iterator[tuple[tuple[str, str], int]]:
         yield ("usage_nanodollars", labels), (now[price] or 0) - (was.get(price) or 0)
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
-    """The sum; None if one is unknown, or if no column holds it: parts that make sense may be many."""
-    total = None if one is None or other is None else one + other
+def _sum(first: int | None, second: int | None) -> int | None:
+    """The sum; None if a part is unknown, or if the sum does not fit into a column."""
+    total = None if first is None or second is None else first + second
     return total if total is not None and abs(total) <= _LARGEST else None
 
 

@@ -20,9 +20,9 @@ _ADD: Final = _insert.on_conflict_do_update(
     set_={"amount": _low % LOW, "carry": counter.c.carry + _insert.excluded.carry + _low // LOW},
 )
 _MODEL: Final = "model"
-_FEW: Final = 100  # models of an organisation: fewer are all named, in whatever order they come
+_FEW: Final = 100  # models of an organisation: up to this number, their order does not matter
 _KEPT: Final = tuple(MOST_NAMES)
-"""The metrics of the rows that tell which names of an organisation have counters of their own, such as `model`.
+"""The metrics of the rows that record which names of an organisation have counters of their own, such as `model`.
 
 Their values number them in the order in which they became known.
 """
@@ -51,7 +51,7 @@ def add(connection: sa.Connection, amounts: Mapping[tuple[str, str], int]) -> No
 
 
 def _bounded(connection: sa.Connection, amounts: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], int]:
-    """The amounts by the labels that they are counted under, and the names that are counted from now on."""
+    """The amounts by the labels under which they are counted, with rows for names that get counters from now on."""
     given = {labels: dict(read_labels(labels)) for labels in {labels for _, labels in amounts}}
     names = {
         (label, of["org"], of[label])
@@ -103,11 +103,11 @@ def read(connection: sa.Connection, orgs: Sequence[str]) -> Sequence[CounterIncr
         elif row.metric not in _KEPT and of.get("org") in shown:
             found.append(one)
     if max(places.values(), default=0) > _FEW:
-        found.sort(key=lambda one: _place(one, places))
+        found.sort(key=lambda increment: _place(increment, places))
     return found
 
 
-def _place(one: CounterIncrement, places: Mapping[tuple[str, str], int]) -> int:
-    """The number of its model; 0 where it has none."""
-    of = dict(one.labels)
-    return places.get((of.get("org", ""), of.get(_MODEL, "")), 0)
+def _place(increment: CounterIncrement, places: Mapping[tuple[str, str], int]) -> int:
+    """The number of the counter's model; 0 if it has none."""
+    labels = dict(increment.labels)
+    return places.get((labels.get("org", ""), labels.get(_MODEL, "")), 0)

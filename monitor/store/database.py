@@ -60,7 +60,7 @@ class Database(Protocol):
     async def write_together(
         self, work: Callable[[sa.Connection, Sequence[Item]], Sequence[T | StoreError]], item: Item
     ) -> T:
-        """The same for work that waits for nobody's locks: many items may then share a transaction everywhere."""
+        """Like `write_each`, for work that waits for no locks, so that items may always share a transaction."""
         ...
 
     async def read(self, work: Callable[[sa.Connection, *Ts], T], *args: *Ts) -> T:
@@ -80,7 +80,7 @@ class Database(Protocol):
         ...
 
     async def inspect(self) -> None:
-        """Finish looking whether the database is sound, where the start has put that off."""
+        """Finish the integrity check, if it was postponed at the start."""
         ...
 
     async def compact(self) -> None:
@@ -89,7 +89,7 @@ class Database(Protocol):
 
 
 class FailingWrites:
-    """The kinds of writes that fail at present, by the names of their work functions.
+    """The kinds of writes that currently fail, by the names of their work functions.
 
     A failure is over when the same kind succeeds, or if the kind was not tried for 20 seconds and another kind has
     written something: a write that an operator requested may never be repeated. A write that finds nothing to change
@@ -136,7 +136,10 @@ class Readers:
             found = await to_thread.run_sync(transact, limiter=self._limiter)
         except BadCursor:
             raise
-        except (UnicodeEncodeError, sa.exc.DataError) as error:  # of what is looked for, such as NUL at PostgreSQL
+        except (
+            UnicodeEncodeError,
+            sa.exc.DataError,
+        ) as error:  # caused by a parameter, such as one with NUL on PostgreSQL
             raise Unstorable("no database holds such text") from error
         except (sa.exc.SQLAlchemyError, StoreError) as error:
             self.healthy = False

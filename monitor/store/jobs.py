@@ -178,11 +178,11 @@ class JobStore:
     _known: dict[str, tuple[int, Known]] = field(default_factory=dict, init=False, repr=False)
     """A cache of known states by organisation, each with the term of the lease during which it is valid."""
     _committing: dict[str, anyio.Event] = field(default_factory=dict, init=False, repr=False)
-    """By organisation of which a change is being committed, what is set when that is done."""
+    """An event that is set at the end of the running commit, by organisation."""
 
     async def known(self, org: str) -> Known:
         """The known state of an organisation. It is cached while this replica holds the lease."""
-        while (committed := self._committing.get(org)) is not None:  # soon it is known without reading it
+        while (committed := self._committing.get(org)) is not None:  # the commit will leave the state in the cache
             await committed.wait()
         term = self.leases.term(org)
         found = self._known.get(org)
@@ -250,8 +250,9 @@ class JobStore:
 
     @contextmanager
     def _outdated(self, org: str) -> Iterator[tuple[int, Known] | None]:
-        """Forget the known state, even if the commit fails, and make whoever wants it wait for the commit. Yields what
-        was known.
+        """Remove the known state from the cache during a commit, and yield it. Other readers wait for the commit.
+
+        If the commit fails, the state is read again.
         """
         committed = self._committing[org] = anyio.Event()
         try:

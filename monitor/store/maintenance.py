@@ -139,7 +139,7 @@ def _tables() -> Iterator[sa.Table]:
 
 @contextmanager
 def _uncounted(writing: sa.Connection) -> Iterator[None]:
-    """Have no trigger count what is written, as its numbers are copied too.
+    """Disable the triggers that count rows, because the counts are copied too.
 
     In PostgreSQL a million rows would change one number a million times in a transaction, each time slower.
     """
@@ -195,7 +195,7 @@ def _reading(url: str) -> Iterator[sa.Connection]:
 
 @contextmanager
 def _writing(url: str) -> Iterator[sa.Connection]:
-    """A transaction on a database that is migrated to the present schema."""
+    """A transaction on a database that is migrated to the current schema."""
     with _connection(url, change=True) as connection:
         migrate(connection)
         yield connection
