@@ -426,8 +426,9 @@ class JobWatcher:
         if state.up is None or self.store.leases.term(org) is None:
             return
         current = state.up, state.trouble.reason if state.trouble is not None else None
-        recorded, at = state.recorded or (None, monotonic)
-        if recorded == current and monotonic - at < _RECORD_EVERY:
+        recorded, at, due = state.recorded or (None, monotonic, next_poll)
+        # The clock may have been set since: readers would take a poll as overdue that is not.
+        if recorded == current and max(monotonic - at, abs(next_poll - due).total_seconds()) < _RECORD_EVERY:
             return
         state.recorded = None
         with suppress(Stale, StoreUnavailable, Unstorable):  # the next poll tries again, and reports what is wrong
@@ -442,7 +443,7 @@ class JobWatcher:
                     next_poll=next_poll,
                 )
             )
-            state.recorded = current, monotonic
+            state.recorded = current, monotonic, next_poll
 
     async def _plan(self) -> bool:
         """Plan reads of event streams. Returns whether there is a job that is not finalized."""

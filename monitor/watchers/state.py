@@ -36,8 +36,8 @@ class PollState:
     up: bool | None = None
     """Whether the last poll succeeded and was stored; None before the first one."""
     last_success: datetime | None = None
-    recorded: tuple[tuple[bool | None, Reason | None], float] | None = None
-    """The watch state that was stored last, and when."""
+    recorded: tuple[tuple[bool | None, Reason | None], float, datetime] | None = None
+    """The watch state that was stored last, when, and the next poll that it named."""
     store: StoreTrouble = field(default_factory=StoreTrouble)
     unknown_statuses: set[str] = field(default_factory=set)
     """Statuses outside the provider's table that were already logged."""

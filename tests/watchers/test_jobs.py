@@ -380,6 +380,20 @@ async def test_how_watching_goes_is_in_the_store_when_it_changes_and_else_every_
         assert down.since > first.since
 
 
+async def test_after_the_clock_was_set_the_store_says_at_once_how_watching_goes(tmp_path: Path) -> None:
+    async with watched(tmp_path) as of:
+        await of.create(metadata={"simulate": "stuck_queue"})
+        await loop(of, 2)
+        of.time.hand.move(1000 * 86_400)
+        before = await said(of)
+        assert before is not None
+        assert not before.current(of.time.now())
+        await loop(of, 2)
+        after = await said(of)
+        assert after is not None
+        assert after.current(of.time.now())
+
+
 async def test_a_replica_that_lost_its_lease_says_nothing_of_how_watching_goes(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         await loop(of, 2)
