@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from monitor.config.parts import JobMatch, Part, Words
+from monitor.config.parts import JobMatch, Part, Words, countable
 from monitor.domain.budgets import Budget, Period
 from monitor.domain.text import NAME
 
@@ -37,6 +37,7 @@ Amount = Annotated[
     Decimal,
     BeforeValidator(_exact),
     Field(gt=0, le=1_000_000_000),
+    AfterValidator(countable),
     _number(exclusiveMinimum=0, maximum=1_000_000_000),
 ]
 Threshold = Annotated[Decimal, BeforeValidator(_exact), Field(gt=0, le=10), _number(exclusiveMinimum=0, maximum=10)]

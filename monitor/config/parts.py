@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from decimal import Decimal
+from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from monitor.domain.routing import Match
+
+_LEAST: Final = Decimal("1e-9")
 
 
 class Part(BaseModel):
@@ -26,6 +29,13 @@ class Part(BaseModel):
 def listed(value: object) -> object:
     """Accept a single text in place of a list with one item."""
     return [value] if isinstance(value, str) else value
+
+
+def countable(amount: Decimal) -> Decimal:
+    """Refuse an amount below a nano-dollar, which is what costs are counted in: its percentages have no end."""
+    if 0 < amount < _LEAST:
+        raise ValueError("should be at least 1e-9")
+    return amount
 
 
 Word = Annotated[str, Field(min_length=1, max_length=256)]

@@ -10,9 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from monitor.config.parts import Part
+from monitor.config.parts import Part, countable
 from monitor.config.reading import document, validated
 from monitor.domain.model import Method
 from monitor.domain.pricing import ModelEnd, Prices, Rate, Rates, TokenPrices, TokenRate
@@ -25,7 +25,7 @@ def _exact(value: object) -> object:
     return str(value) if isinstance(value, float) else value
 
 
-Dollars = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, le=1_000_000)]
+Dollars = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, le=1_000_000), AfterValidator(countable)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Confidence = Literal["A", "B", "C"]
 

@@ -70,6 +70,9 @@ def test_a_name_and_an_amount_are_enough(folder: Folder) -> None:
         pytest.param("name: a, amount: .nan", "2:21 budgets.0.amount: should be a number", id="no number"),
         pytest.param("name: a, amount: .inf", "2:21 budgets.0.amount: should be a number", id="without end"),
         pytest.param("name: a, amount: 1e30", "2:21 budgets.0.amount: should be less than", id="more than there is"),
+        pytest.param(
+            "name: a, amount: '1e-5000'", "2:21 budgets.0.amount: should be at least 1e-9", id="less than is counted"
+        ),
         pytest.param("name: a, amount: 5, period: year", "2:32 budgets.0.period: should be", id="another period"),
         pytest.param("name: a, amount: 5, thresholds: []", "thresholds: should not be empty", id="no threshold"),
         pytest.param(

@@ -160,6 +160,7 @@ def test_an_override_comes_first_for_use_and_ends_too_and_hides_only_what_it_say
     [
         pytest.param(("per_million: 0.1", "per_milion: 0.1"), "per_milion: unknown key; did you mean", id="a typo"),
         pytest.param(("per_million: 0.1", "per_million: -1"), "greater than or equal to 0", id="a negative price"),
+        pytest.param(("per_million: 0.1", "per_million: '1e-5000'"), "should be at least 1e-9", id="an absurd price"),
         pytest.param(("per_million: 0.1", "per_million: .nan"), "per_million: should be", id="not a number"),
         pytest.param(("per_million: 0.1, ", ""), "give either per_million or per_hour", id="no price"),
         pytest.param(
