@@ -41,7 +41,22 @@ def test_a_model_has_a_name_and_perhaps_an_end() -> None:
 
 @pytest.mark.parametrize(
     "said",
-    [None, "", "soon", "2027-1-14", "2027-02-30", "20270114", "2027-01-14T00:00:00Z", 1799884800, True, {}, ["x"]],
+    [
+        None,
+        "",
+        "soon",
+        "2027-1-14",
+        "2027-02-30",
+        "20270114",
+        "2027-01-14T00:00:00Z",
+        1799884800,
+        True,
+        {},
+        ["x"],
+        "0001-01-01",
+        "1970-01-01",
+        "9999-12-31",
+    ],
 )
 def test_an_invalid_date_is_no_end(said: object) -> None:
     assert read_models(answer({"id": "m", "shutdown_date": said})).items == (ListedModel(id="m"),)

@@ -63,10 +63,5 @@ def _moment_day(value: object) -> date | None:
 
 
 def _day(value: object) -> date | None:
-    """Parse `YYYY-MM-DD`; None for anything else."""
-    if not isinstance(value, str) or not _DAY.fullmatch(value):
-        return None
-    try:
-        return date.fromisoformat(value)
-    except ValueError:
-        return None
+    """Parse `YYYY-MM-DD`; None for anything else, and for the dates by which servers say that there is none."""
+    return _moment_day(value) if isinstance(value, str) and _DAY.fullmatch(value) else None
