@@ -192,6 +192,11 @@ class Standing(Protocol):
         """As in `Tracked`."""
         ...
 
+    @property
+    def known_events(self) -> int:
+        """As in `Tracked`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracked:
@@ -248,6 +253,11 @@ class Tracked:
     def unmeasured(self) -> bool:
         """Whether the job is active and has a training file whose size is not known."""
         return self.active and self.size is None and self.job.training_file is not None
+
+    @property
+    def known_events(self) -> int:
+        """The number of its latest events whose ids are known."""
+        return len(self.recent_ids)
 
     @property
     def gone(self) -> bool:
@@ -313,6 +323,10 @@ class KeptJobs(Mapping[str, Tracked]):
         """The standing of every job by id, without building the jobs."""
 
     @abstractmethod
+    def standing(self, id_: str) -> Standing | None:
+        """The standing of one job, without building it; None if there is no such job."""
+
+    @abstractmethod
     def of(self, kinds: Container[JobKind]) -> Mapping[str, Tracked]:
         """The jobs of these kinds."""
 
@@ -320,6 +334,11 @@ class KeptJobs(Mapping[str, Tracked]):
 def standings(jobs: Mapping[str, Tracked]) -> Iterable[tuple[str, Standing]]:
     """The standing of every job by id, without building jobs that are in a compact form."""
     return jobs.standings() if isinstance(jobs, KeptJobs) else jobs.items()
+
+
+def standing(jobs: Mapping[str, Tracked], id_: str) -> Standing | None:
+    """The standing of one job, without building it if it is in a compact form; None if there is no such job."""
+    return jobs.standing(id_) if isinstance(jobs, KeptJobs) else jobs.get(id_)
 
 
 GONE_AFTER = 3

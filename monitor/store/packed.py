@@ -34,6 +34,11 @@ class _PackedJob:
         """Whether the job is neither over nor gone from the provider."""
         return not self.status.final and not self.gone
 
+    @property
+    def known_events(self) -> int:
+        """The number of its latest events whose ids are known."""
+        return len(RecentIds(self.ids))
+
 
 class PackedJobs(KeptJobs):
     """The packed jobs of one organisation, by id."""
@@ -70,6 +75,10 @@ class PackedJobs(KeptJobs):
     def standings(self) -> Iterable[tuple[str, Standing]]:
         """The standing of every job, by id."""
         return self._jobs.items()
+
+    def standing(self, id_: str) -> Standing | None:
+        """The standing of one job; None if there is no such job."""
+        return self._jobs.get(id_)
 
     def of(self, kinds: Container[JobKind]) -> PackedJobs:
         """The jobs of these kinds."""

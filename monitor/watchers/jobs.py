@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from monitor.clock import Clock
 from monitor.domain.decide import Policy, decide, singles, slices, wants_checkpoints
-from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Trouble
+from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Trouble, standing
 from monitor.domain.model import Checkpoint, EventKind, JobEvent, Status
 from monitor.domain.pace import Pace, next_delay, relaxed, slot
 from monitor.domain.snapshot import WatchState
@@ -31,7 +31,7 @@ from monitor.store import JobStore, Stale, StoreUnavailable, Unstorable
 from monitor.watchers.accounts import Accounts
 from monitor.watchers.long_reads import LongReads
 from monitor.watchers.report import new_ends, report
-from monitor.watchers.sizes import Reading, Sizes, wanted
+from monitor.watchers.sizes import Reading, Sizes
 from monitor.watchers.state import PollState, StartGate
 
 log = get_logger()
@@ -150,7 +150,7 @@ class JobWatcher:
         known = await self._known()
         if known is None:
             return None
-        lacking = wanted(known, self.policy.prices.training)
+        lacking = self.sizes.wanted(known, self.policy.prices.training)
         if not self.sizes.known(lacking):
             reading = self.sizes.due(lacking, self.reader_clock.monotonic())
             if reading is None:
@@ -359,7 +359,7 @@ class JobWatcher:
         # The next reads are planned before these ones are made, so that a poll in between can plan earlier ones, as for
         # the last read of an ended job. Failed reads wait as well: the interval is that of attempts.
         self.state.tried(jobs, slot(started + self.events_interval, self.events_interval))
-        long = any(map(self._is_long, jobs))
+        long = any(self._weight(job_id) == _LONG_STREAM for job_id in jobs)
         async with self.long_reads.turn(self.reader_clock) if long else nullcontext():
             with self._noting_trouble():
                 await self.read_events_once(self.clock.now(), jobs)
@@ -370,16 +370,18 @@ class JobWatcher:
         """The first of these streams, as many as are read in one step."""
         room = _STREAMS
         for id_ in due:
-            room -= _LONG_STREAM if self._is_long(id_) else 1
+            room -= self._weight(id_)
             if room < 0:
                 return
             yield id_
 
-    def _is_long(self, job_id: str) -> bool:
-        """Whether an event stream may have to be read to its beginning."""
+    def _weight(self, job_id: str) -> int:
+        """For how many short event streams one counts that may have to be read to its beginning."""
         known = self.state.planned
-        was = known.jobs.get(job_id) if known is not None else None
-        return was is None or was.job.status.final or not self.source.has_read(job_id)
+        was = standing(known.jobs, job_id) if known is not None else None
+        if was is None or not self.source.has_read(job_id):
+            return _LONG_STREAM
+        return min(1 + was.known_events // _SHORT_STREAM, _LONG_STREAM) if was.status.final else 1
 
     async def _read_file(self) -> bool:
         """Read a training file that is due. Returns whether there was any."""
@@ -503,9 +505,10 @@ class JobWatcher:
 def _ended(seen: Observation, known: Known) -> Iterator[str]:
     """The jobs that have succeeded since the last poll."""
     for job in seen.jobs:
-        was = known.jobs.get(job.id)
-        if job.status is Status.SUCCEEDED and was is not None and not was.job.status.final:
-            yield job.id
+        if job.status is Status.SUCCEEDED:
+            was = standing(known.jobs, job.id)
+            if was is not None and not was.status.final:
+                yield job.id
 
 
 def _as_event(org: str, job: str, checkpoint: Checkpoint) -> JobEvent:

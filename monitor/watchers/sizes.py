@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
-from monitor.domain.flow import Known, Tracked, standings
+from monitor.domain.flow import Known, Standing, Tracked, standings
 from monitor.domain.model import TrainingSize
 from monitor.domain.pricing import Rates, rate_of
 
@@ -19,6 +20,15 @@ Reading = tuple[str, str]
 """The id of a training file, and the model whose tokenizer counts its tokens."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What to read for an unmeasured job. The file and the model of a job stay the same once they are known."""
+
+    standing: Standing
+    since: datetime
+    reading: Reading | None
+
+
 @dataclass(slots=True)
 class Sizes:
     """The training files that one watcher has read or failed to read. It need not survive a restart."""
@@ -28,6 +38,19 @@ class Sizes:
     read: dict[Reading, TrainingSize] = field(default_factory=dict)
     _tries: dict[Reading, tuple[int, float]] = field(default_factory=dict)
     """The number of refusals, and when to try again in monotonic seconds."""
+    _wanted: dict[str, _Wanted] = field(default_factory=dict)
+    """By job. It may stay for as long as a file cannot be read, and is looked at after every reading of events."""
+
+    def wanted(self, known: Known, rates: Rates) -> dict[str, Reading]:
+        """The files of active jobs that are priced by tokens and whose size is unknown, by job id, newest job first."""
+        before, self._wanted = self._wanted, {}
+        for id_, standing in standings(known.jobs):
+            if standing.unmeasured:
+                kept = before.get(id_)
+                current = kept is not None and (kept.reading is not None or kept.standing is standing)
+                self._wanted[id_] = kept if kept is not None and current else _want(standing, known.jobs[id_], rates)
+        newest = sorted(self._wanted.items(), key=lambda item: item[1].since, reverse=True)
+        return {id_: wanted.reading for id_, wanted in newest if wanted.reading is not None}
 
     def known(self, wanted: Mapping[str, Reading]) -> dict[str, TrainingSize]:
         """The sizes that were already read, by job id."""
@@ -60,15 +83,10 @@ class Sizes:
         return tries < _TRIES and monotonic >= due
 
 
-def wanted(known: Known, rates: Rates) -> dict[str, Reading]:
-    """The files of active jobs that are priced by tokens and whose size is unknown, by job id, newest job first."""
-    lacking = [known.jobs[id_] for id_, standing in standings(known.jobs) if standing.unmeasured]
-    newest = sorted(lacking, key=lambda tracked: tracked.since, reverse=True)
-    return {
-        tracked.job.id: (tracked.job.training_file, tracked.job.model)
-        for tracked in newest
-        if tracked.job.training_file is not None and _by_tokens(tracked, rates)
-    }
+def _want(standing: Standing, tracked: Tracked, rates: Rates) -> _Wanted:
+    file, model = tracked.job.training_file, tracked.job.model
+    read = file is not None and _by_tokens(tracked, rates)
+    return _Wanted(standing, tracked.since, (file, model) if read and file is not None else None)
 
 
 def _by_tokens(tracked: Tracked, rates: Rates) -> bool:

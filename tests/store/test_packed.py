@@ -65,7 +65,7 @@ STEPS = st.lists(st.tuples(st.lists(JOBS, max_size=4), st.sets(st.integers(0, 5)
 
 def stood(jobs: dict[str, Tracked] | PackedJobs) -> dict[str, tuple[object, ...]]:
     return {
-        id_: (one.status, one.summary_only, one.gone, one.active, one.in_question, one.unmeasured)
+        id_: (one.status, one.summary_only, one.gone, one.active, one.in_question, one.unmeasured, one.known_events)
         for id_, one in standings(jobs)
     }
 
