@@ -39,6 +39,7 @@ log = get_logger()
 _RECORD_EVERY: Final = 90.0  # seconds after which an unchanged watch state is stored again
 _STREAMS: Final = 24  # event streams that are read in one step
 _LONG_STREAM: Final = 12  # as how many of them one counts that has to be read to its beginning
+_SHORT_STREAM: Final = 8  # events of an ended job that count for as much as a stream that is read to what is known
 _DECIDED_ON_LOOP: Final = 100  # jobs; more are decided in a thread
 _STORE_RETRY: Final = 5.0  # seconds
 _IDLE: Final = 60.0  # the longest wait in seconds of a loop that has nothing planned
