@@ -16,6 +16,7 @@ from monitor.providers.base import Malformed, Response
 T = TypeVar("T")
 
 _MOST_ITEMS: Final = 10_000
+_REMEMBERED: Final = 500  # items of a list
 _MOST_VALUES: Final = 400_000  # 8 MiB of `[],[],` would become 200 MB of objects; a real page of that size has 150 000
 _BOM: Final = b"\xef\xbb\xbf"
 _LONGEST_INTEGER: Final = 30  # digits; Python refuses to parse 4300 and more
@@ -156,7 +157,7 @@ class ParsedPage(NamedTuple, Generic[T]):
 
 
 class Memo(Generic[T]):
-    """Remembers the parsed items of the page as it was read last, since few items change between two reads.
+    """Remembers the parsed items of the list as it was read last, since few items change between two reads.
 
     Comparing an item's bytes costs a hundredth of parsing it. The bytes are compared by `hash`, which Python keys anew
     in each process, so nobody can construct two items that collide.
@@ -166,20 +167,23 @@ class Memo(Generic[T]):
         self._known: dict[int, Parsed[T] | bytes | Skip] = {}
         """By the hash of an item's bytes: the packed item; the item itself if fields were dropped from it or it was
         lightened; or the reason why it was skipped."""
+        self._before: dict[int, Parsed[T] | bytes | Skip] = {}
+        """What was read before the present first page, and has not been met again."""
         self._packer = Packer(kind)
         self._secrets = 0
 
-    def page(self, response: Response, parse: Parser[T]) -> ParsedPage[T] | None:
-        """Parse only the items that were not on the page before: a `FastPath`."""
+    def page(self, response: Response, parse: Parser[T], *, first: bool = True) -> ParsedPage[T] | None:
+        """Parse only the items that were not on the list before: a `FastPath`. With `first`, the list begins anew."""
         if response.secrets != self._secrets:  # items that were parsed before may hold a secret that is new
-            self._known, self._secrets = {}, response.secrets
+            self._known, self._before, self._secrets = {}, {}, response.secrets
         try:
             envelope, raws = _split(response)
             last = msgspec.json.decode(raws[-1]) if raws else {}
             if not isinstance(last, dict) or (raws and cursor(last.get("id")) is None):
                 return None  # the plain way takes the cursor of the next page from an earlier item
-            before, self._known = self._known, {}
-            found = [self._read(raw, before, response, parse) for raw in raws]
+            if first:
+                self._before, self._known = self._known, {}
+            found = [self._read(raw, response, parse) for raw in raws]
         except (ValueError, KeyError, RecursionError):  # msgspec's errors are ValueErrors
             return None
         page = RawPage(
@@ -195,15 +199,9 @@ class Memo(Generic[T]):
                 if (lighter := light(item)) is not item:
                     self._known[digest] = Parsed(lighter)
 
-    def _read(
-        self,
-        raw: msgspec.Raw,
-        before: Mapping[int, Parsed[T] | bytes | Skip],
-        response: Response,
-        parse: Parser[T],
-    ) -> Parsed[T] | Skip:
+    def _read(self, raw: msgspec.Raw, response: Response, parse: Parser[T]) -> Parsed[T] | Skip:
         digest = hash(bytes(raw))
-        kept = before.get(digest)
+        kept = self._before.pop(digest, None)
         found: Parsed[T] | Skip
         if isinstance(kept, bytes):
             found = Parsed(self._packer.unpack(kept))
@@ -214,7 +212,8 @@ class Memo(Generic[T]):
             kept = found
             if isinstance(found, Parsed) and not found.left_out:
                 kept = self._packer.pack(found.item)
-        self._known[digest] = kept
+        if len(self._known) < _REMEMBERED:
+            self._known[digest] = kept
         return found
 
 

@@ -65,15 +65,32 @@ def test_new_events_are_parsed_the_same_by_the_fast_path(page: Any, known: froze
     assert without(fast_path, known) == without(plain, known)
 
 
-@given(st.lists(PAGES, min_size=2, max_size=4))
+@given(st.lists(st.tuples(PAGES, st.booleans()), min_size=2, max_size=4))
 @settings(max_examples=60)
 def test_a_mostly_cached_page_is_parsed_the_same_as_without_the_cache(pages: Any) -> None:
     memo, of = Memo(Job), partial(parse_job, Origin(org="o", provider="openai"))
-    for page in pages:
-        plain, fast_path = read(body(page), of, None), read(body(page), of, memo.page)
+    for page, first in pages:
+        plain, fast_path = read(body(page), of, None), read(body(page), of, partial(memo.page, first=first))
         assert without(fast_path, frozenset()) == without(plain, frozenset())
         if not isinstance(plain, str) and not isinstance(fast_path, str):
             assert fast_path.skipped == plain.skipped
+
+
+def test_what_was_on_any_page_of_a_list_is_not_parsed_again_when_the_list_is_read_again() -> None:
+    memo, parsed = Memo(Job), list[Any]()
+
+    def of(item: Any) -> Any:
+        parsed.append(item["id"])
+        return parse_job(Origin(org="o", provider="openai"), item)
+
+    for changed in ("a1", "b2"):
+        pages = [[{"id": f"{page}{number}"} for number in range(3)] for page in "ab"]
+        for items in pages:
+            for item in items:
+                item["status"] = "failed" if item["id"] == changed else "running"
+            first = items is pages[0]
+            read(body({"data": items, "has_more": first}), of, partial(memo.page, first=first))
+    assert parsed == ["a0", "a1", "a2", "b0", "b1", "b2", "a1", "b2"], "as their status changed"
 
 
 def test_a_new_secret_clears_the_parsed_item_cache() -> None:

@@ -29,7 +29,7 @@ from monitor.providers._values import identifier, moment, pairs, sub, text, unre
 from monitor.providers.base import Call, JobList, Listing, Page, Request, Response
 from monitor.providers.openai.jobs import Origin
 from monitor.providers.openai.naming import FAILURES, NAMING
-from monitor.providers.openai.shape import RULES, first_page, read_page
+from monitor.providers.openai.shape import RULES, first_page, is_first, read_page
 
 STATUSES: Final[Mapping[str, Status]] = {
     "validating": Status.VALIDATING,
@@ -68,7 +68,13 @@ def batch_list(origin: Origin) -> JobList:
 
 
 def _read_page(origin: Origin, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
-    return read_page(request, response, partial(_parse_batch, origin), one=False, fast_path=memo.page)
+    return read_page(
+        request,
+        response,
+        partial(_parse_batch, origin),
+        one=False,
+        fast_path=partial(memo.page, first=is_first(request)),
+    )
 
 
 def _batch(origin: Origin, batch_id: str) -> Call[Job]:

@@ -15,7 +15,7 @@ from monitor.providers.base import Call, Files, JobList, Listing, Malformed, Not
 from monitor.providers.openai import events as _events
 from monitor.providers.openai.batches import batch_list
 from monitor.providers.openai.jobs import Origin, parse_job
-from monitor.providers.openai.shape import FEW, LIMIT, RULES, first_page, read_page
+from monitor.providers.openai.shape import FEW, LIMIT, RULES, first_page, is_first, read_page
 
 _JOBS: Final = "/fine_tuning/jobs"
 _NO_EVENTS: Final = frozenset({404, 405, 410, 501})  # answers of servers that copy the API without event streams
@@ -62,7 +62,9 @@ def _checkpoint(item: Object) -> Parsed[Checkpoint] | Skip:
 
 
 def _read_jobs(origin: Origin, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
-    return read_page(request, response, partial(parse_job, origin), one=False, fast_path=memo.page)
+    return read_page(
+        request, response, partial(parse_job, origin), one=False, fast_path=partial(memo.page, first=is_first(request))
+    )
 
 
 def _job(origin: Origin, job_id: str) -> Call[Job]:

@@ -60,6 +60,11 @@ def first_page(operation: str, path: str, *, limit: int = LIMIT) -> Request:
     return Request(operation=operation, path=path, params=(("limit", str(limit)),))
 
 
+def is_first(request: Request) -> bool:
+    """Whether a request is for the first page of a list."""
+    return all(name != "after" for name, _ in request.params)
+
+
 def read_page(
     request: Request,
     response: Response,
