@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
@@ -71,6 +72,31 @@ async def test_they_are_given_back_every_minute() -> None:
             if len(slept) == 3:
                 raise Stop
 
-    with pytest.raises(Stop):
-        await memory.keep_trim(Twice())
+    try:
+        with pytest.raises(Stop):
+            await memory.keep_small(Twice())
+    finally:
+        gc.unfreeze()
     assert slept == [60.0] * 3
+
+
+FORGOTTEN = """
+import gc, weakref
+from monitor.app import memory
+class Ring:
+    pass
+ring = Ring()
+ring.itself = ring
+alive = weakref.ref(ring)
+memory.collect(everything=False)
+assert gc.get_count()[2] == 0 and len(gc.get_objects()) < 1_000 < gc.get_freeze_count()
+del ring
+gc.collect()
+assert alive() is not None, "what has survived is visited by no later collection"
+memory.collect(everything=True)
+assert alive() is None, "but for the one of everything"
+"""
+
+
+def test_what_has_survived_a_collection_is_visited_only_by_those_of_everything() -> None:
+    subprocess.run([sys.executable, "-c", FORGOTTEN], check=True)

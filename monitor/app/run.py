@@ -65,7 +65,7 @@ async def run(
         tasks.start_soon(services.watchdog.run)
         tasks.start_soon(supervise, "listening", services.stores.listen, services.clock)
         tasks.start_soon(supervise, "inspection", services.stores.database.inspect, services.clock)
-        tasks.start_soon(supervise, "memory", partial(memory.keep_trim, services.clock), services.clock)
+        tasks.start_soon(supervise, "memory", partial(memory.keep_small, services.clock), services.clock)
         tasks.start_soon(supervise, "web configuration", partial(control.watch, services.clock), services.clock)
         reloads = partial(hangup.reload, program)
         tasks.start_soon(
