@@ -16,14 +16,16 @@ from anyio import to_thread
 from monitor.clock import Clock
 
 _TRIM_EVERY: Final = 60.0  # seconds
-_FULL_COLLECTION: Final = 60  # minutes
+_COLLECT_EVERY: Final = 60  # minutes
 # Parameters of mallopt in glibc's malloc.h:
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
 _LARGE: Final = 128 * 1024  # bytes
 _SWITCH: Final = 0.001  # seconds; with 5 ms, threads that decode large answers slow each read of a socket down
-_GARBAGE: Final = 5_000  # objects between two collections, where Python's 700 take a twentieth of a poll
+# Objects between two collections of new ones (Python's 700 take a twentieth of a poll), how many of these there are
+# between two of those that survived one, and, never reached, of these between two full ones.
+_GARBAGE: Final = (3_000, 4, 1_000_000_000)
 
 
 def configure_malloc() -> None:
@@ -39,33 +41,28 @@ def configure_malloc() -> None:
 
 
 def tune_interpreter() -> None:
-    """Make threads block the event loop for less time, and collections too: these skip all that is loaded by now."""
+    """Make threads block the event loop for less time, and collections of garbage too.
+
+    A collection takes a microsecond for each object it visits. Small ones visit what is new, and none what is loaded by
+    now; a full one visits what is known of every job, and happens once an hour (`keep_small`).
+    """
     sys.setswitchinterval(_SWITCH)
-    gc.set_threshold(_GARBAGE)
+    gc.set_threshold(*_GARBAGE)
     gc.freeze()
 
 
 async def keep_small(clock: Clock) -> None:
-    """Trim the heap every minute, and keep full collections of garbage from blocking the event loop.
+    """Trim the heap every minute, and collect all garbage every hour.
 
     Short bursts (many jobs, the pages of a snapshot) leave free pages between small blocks that stay allocated. glibc
-    would keep these pages: 16 MB after half an hour of changing load.
-
-    A full collection visits every object: 50 ms with 10,000 known jobs, half a second with 100,000. So whatever has
-    survived a minute is left out of later ones, and only once an hour everything is visited.
+    would keep these pages: 16 MB after half an hour of changing load. Garbage in cycles is rare here: some hundred
+    objects a minute, from connections that failed.
     """
     for minute in itertools.count(1):
         await clock.sleep(_TRIM_EVERY)
         await to_thread.run_sync(trim)
-        collect(everything=minute % _FULL_COLLECTION == 0)
-
-
-def collect(*, everything: bool) -> None:
-    """Collect garbage among the objects of the last minute, or among all, and leave the others out from then on."""
-    if everything:
-        gc.unfreeze()
-    gc.collect(2 if everything else 1)
-    gc.freeze()
+        if minute % _COLLECT_EVERY == 0:
+            gc.collect()
 
 
 def trim() -> None:
