@@ -48,6 +48,7 @@ def tune_interpreter() -> None:
     """
     sys.setswitchinterval(_SWITCH)
     gc.set_threshold(*_GARBAGE)
+    gc.enable()  # a start has no use for it
     gc.freeze()
 
 
