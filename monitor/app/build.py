@@ -194,6 +194,7 @@ def policy(settings: Settings, org: OrganizationSettings, prices: Prices) -> Pol
         rules=settings.rules,
         prices=prices,
         lookback=settings.poll.lookback,
+        place=org.place,
     )
 
 

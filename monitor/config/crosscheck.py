@@ -15,13 +15,12 @@ from monitor.config.templates import TemplateSource, problem
 from monitor.domain.news import EventType
 from monitor.domain.routing import DEFAULT_ON
 from monitor.domain.samples import samples
-from monitor.providers import canonical
+from monitor.providers import SELECTING, canonical
 
 _ON_CARDS: Final = {EventType.PROGRESS, EventType.STALLED, EventType.SUCCEEDED, EventType.FAILED, EventType.CANCELLED}
 """The event types that a card may show, whatever its route is on."""
 _PARTS: Final = ("title", "text", "body")  # the parts of a template
 _KEYS: Final = ("api_key", "access_key_id")  # settings that identify an account
-_NAMED: Final = ("organization", "project", "account", "region")  # settings that select a part of an account
 _RESOURCE: Final = re.compile(
     r"https://(?P<name>[a-z0-9-]+)\.(?:openai|services\.ai|cognitiveservices)\.azure\.com\.?(?::443)?"
     r"(?:/+api/+projects/+(?P<project>[^/?#]+))?(?:[/?#]|$)",
@@ -286,7 +285,7 @@ def _same_hosting(organizations: Sequence[Section]) -> Iterator[Issue]:
 
 def _account(section: Section) -> tuple[object, ...]:
     """The properties that identify an account besides its key."""
-    named = (_setting(section, name) for name in _NAMED)
+    named = (_setting(section, name) for name in SELECTING)
     return (section.node.get("provider"), _address(section), *named)
 
 

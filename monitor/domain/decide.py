@@ -48,6 +48,8 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     prices: Prices = EMPTY
     lookback: timedelta = timedelta(days=30)
+    place: str | None = None
+    """What names the jobs that are listed; see `Known.place`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class _Step:
 
 def decide(known: Known, seen: Observation, policy: Policy) -> Change:
     """Everything that one poll changes, as one value to commit. The same arguments give the same change."""
-    stored, known = known, _shifted(known, seen.shift)
+    stored, known = known, _shifted(known.at(policy.place), seen.shift)
     whole = seen.last and seen.listed  # reading event streams alone does not complete a first sight
     history, horizon = _history(known, seen, policy.lookback)
     found = _steps(known, seen, history, policy.stall_after)
@@ -82,6 +84,7 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
         horizon=horizon,
         more=known.first_sight and not whole,
         completes=known.partial and whole,
+        place=policy.place if policy.place != stored.place else None,
     )
 
 
@@ -149,6 +152,7 @@ def evolve(known: Known, change: Change) -> Known:
         final=final,
         horizon=change.horizon or known.horizon,
         partial=change.more,
+        place=change.place or known.place,
     )
 
 

@@ -369,11 +369,18 @@ class Known:
     """Unknown jobs that ended at or before this moment, on the provider's clock, are history and not news."""
     partial: bool = False
     """Whether only a part of the first sight is stored. The rest of it is history too."""
+    place: str | None = None
+    """What names the jobs that were listed: provider, address, account, project. None if that was never stored."""
 
     @property
     def first_sight(self) -> bool:
         """Whether the organisation is seen for the first time: its current jobs are a baseline and not news."""
         return self.version == 0 or self.partial
+
+    def at(self, place: str | None) -> Known:
+        """The same for what is listed there: if other jobs were listed before, these are seen for the first time."""
+        moved = place is not None and self.place is not None and place != self.place
+        return replace(self, partial=True) if moved and not self.partial else self
 
     def of(self, kinds: Container[JobKind]) -> Known:
         """The same without jobs of kinds that are no longer watched, which stay stored unchanged."""
@@ -444,6 +451,8 @@ class Change:
     """Whether further changes of the same first sight follow."""
     completes: bool = False
     """Whether it completes a first sight of which a part was stored before."""
+    place: str | None = None
+    """The new `Known.place`; None if it stays."""
 
     def outline(self) -> Change:
         """A copy without the written rows, so that the rows of many changes are not kept in memory."""
@@ -454,6 +463,7 @@ class Change:
         """Whether there is nothing to write. The first sight of an organisation and its completion are never empty."""
         written = (
             self.completes,
+            self.place,
             self.tracked,
             self.events,
             self.transitions,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from monitor.providers._settings import canonical
+from monitor.providers._settings import SELECTING, canonical
 from monitor.providers.azure import AzureSettings
 from monitor.providers.bedrock import BedrockSettings
 from monitor.providers.fireworks import FireworksSettings
@@ -22,6 +22,7 @@ OrganizationSettings = Annotated[
 """The settings of one organisation, discriminated by `provider`. A new provider is added to this union."""
 
 __all__ = [
+    "SELECTING",
     "AzureSettings",
     "BedrockSettings",
     "FireworksSettings",

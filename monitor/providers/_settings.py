@@ -24,6 +24,8 @@ _NOT_OURS: Final = frozenset(
         "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
+SELECTING: Final = ("organization", "project", "account", "region")
+"""The settings that select a part of what a key may see."""
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # Labels of our own metrics, and labels with a meaning in Prometheus. A second value under the same name would hide the
 # first.
@@ -136,6 +138,17 @@ class Organization(BaseModel):
         if not cls.families.issuperset(watch):
             raise ValueError("this provider has no list of batches")
         return watch
+
+    @property
+    def place(self) -> str:
+        """What names the jobs that are listed: provider, address, account, project; neither a key nor a name.
+
+        It is stored, and other jobs under the name of the organisation are a new baseline. So this text must not change
+        in a newer version.
+        """
+        named = ((name, getattr(self, name, None)) for name in ("base_url", "endpoint", *SELECTING))
+        given = (f"{name}={value}" for name, value in named if value is not None)
+        return " ".join((str(getattr(self, "provider", "")), *given))
 
     @abstractmethod
     def vendor(self) -> Provider:

@@ -67,9 +67,7 @@ _LAST: Final = 100
 _org, _id = sa.bindparam("b_org", type_=sa.Text), sa.bindparam("b_id", type_=sa.Text)
 _of_job = (event.c.org == _org) & (event.c.job == _id)
 
-_ORGANIZATION: Final = sa.select(organization.c.version, organization.c.horizon, organization.c.partial).where(
-    organization.c.name == _org
-)
+_ORGANIZATION: Final = sa.select(organization).where(organization.c.name == _org)
 _UNFINISHED: Final = sa.select(job.c.id, job.c.doc).where(job.c.org == _org, job.c.finalized == 0)
 _A_FEW: Final = {"yield_per": CHUNK}
 """Rows are fetched and decoded in chunks, because the documents of thousands of jobs would double the memory."""
@@ -109,6 +107,9 @@ _ADVANCE: Final = (
         seen_at=sa.bindparam("b_at", type_=sa.BigInteger),
         partial=sa.bindparam("b_partial", type_=sa.Integer),
     )
+)
+_PLACE: Final = (
+    sa.update(organization).where(organization.c.name == _org).values(place=sa.bindparam("b_place", type_=sa.Text))
 )
 _RAISE_HORIZON: Final = (
     sa.update(organization)
@@ -328,6 +329,7 @@ def _read_known(connection: sa.Connection, org: str) -> Known:
         final={row.id: Status(row.status) for row in connection.execute(FINISHED, {"b_org": org})},
         horizon=maybe_moment(found.horizon),
         partial=bool(found.partial),
+        place=found.place,
     )
 
 
@@ -369,6 +371,7 @@ def _write(connection: sa.Connection, changes: Sequence[Change], now: int) -> bo
     horizons = [{"b_org": one.org, "b_horizon": to_ms_up(one.horizon)} for one in changes if one.horizon is not None]
     _execute(connection, _ADVANCE, advanced)
     _execute(connection, _RAISE_HORIZON, horizons)
+    _execute(connection, _PLACE, [{"b_org": one.org, "b_place": one.place} for one in changes if one.place is not None])
     _execute(connection, _JOB, (_job_row(one, change.based_on + 1) for change in changes for one in change.tracked))
     _execute(connection, _EVENT, (_event_row(one) for change in changes for one in change.events))
     _execute(connection, _TRANSITION, (_transition_row(one) for change in changes for one in change.transitions))

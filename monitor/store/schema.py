@@ -74,6 +74,7 @@ organization = sa.Table(
     sa.Column("seen_at", sa.BigInteger, nullable=False),
     # whether only a part of the first sight is stored, so that the rest of it is history too
     sa.Column("partial", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("place", sa.Text),  # what names the jobs that are listed; NULL if that was never stored
 )
 
 job = sa.Table(

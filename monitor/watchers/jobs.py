@@ -188,7 +188,9 @@ class JobWatcher:
         known, kinds = await self.store.known(self.source.org), self.source.kinds
         cached_from, cached_kinds, watched = self.state.watched or (None, kinds, known)
         if cached_from is not known or cached_kinds != kinds:
-            watched = known.of(kinds)
+            watched = known.at(self.policy.place).of(kinds)
+            if watched.partial > known.partial:
+                log.warning("org.lists_other_jobs", org=known.org, before=known.place, now=self.policy.place)
             self.state.watched = known, kinds, watched
         return watched
 

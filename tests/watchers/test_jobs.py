@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from monitor.domain.decide import Policy
 from monitor.domain.flow import Change, EventsRead, Observation, Reason, TransitionKind
@@ -26,7 +27,7 @@ from monitor.simulator import Simulation, organisations, serve
 from monitor.source import transport
 from monitor.store import JobStore, Stores, StoreUnavailable, opened
 from monitor.watchers.jobs import JobWatcher
-from monitor.watchers.state import StartGate
+from monitor.watchers.state import PollState, StartGate
 from tests.builders import event
 from tests.fakes import Waits, another_replica
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
@@ -303,6 +304,43 @@ async def test_an_end_that_was_read_but_not_stored_is_stored_by_the_next_poll_th
             with pytest.raises(StoreUnavailable):
                 await of.poll()
         assert await of.poll() == [(TransitionKind.MOVED, Status.SUCCEEDED)]
+
+
+@pytest.mark.fault("P4")
+@pytest.mark.parametrize("listed", [2, 600], ids=["few", "in slices"])
+async def test_other_jobs_under_the_same_name_are_a_baseline_and_what_ends_later_is_news(
+    tmp_path: Path, listed: int
+) -> None:
+    def at(place: str | None) -> JobWatcher:
+        policy = replace(of.watcher.policy, place=place)
+        return replace(of.watcher, policy=policy, state=PollState())
+
+    def jobs(prefix: str, count: int, status: str) -> list[dict[str, Any]]:
+        times = {"created_at": int(NOON) - 120, "finished_at": int(NOON) - 60 if status == "succeeded" else None}
+        common = {"object": "fine_tuning.job", "model": "gpt-4o-mini", "status": status, **times}
+        return [{**common, "id": f"ftjob-{prefix}-{number}"} for number in range(count)]
+
+    async with watched(tmp_path) as of:
+        answer = {"object": "list", "data": jobs("a", 2, "running"), "has_more": False}
+        of.faults["jobs"] = lambda: web.json_response(answer)
+        for place in (None, "openai project=a", "openai project=a"):  # a database from before that was kept, and after
+            await at(place).poll_once(of.time.now())
+        answer["data"] = [*jobs("b", listed, "succeeded"), *jobs("c", 1, "running")]
+        with capture_logs() as logs:
+            moved = at("openai project=b")
+            changes = await moved.poll_once(of.time.now())
+        assert changes is not None
+        kinds = {one.kind for change in changes for one in change.transitions}
+        assert (kinds, [one.notifier for change in changes for one in change.deliveries]) == (
+            {TransitionKind.BASELINE}, [],
+        )  # fmt: skip
+        [line] = [line for line in logs if line["event"] == "org.lists_other_jobs"]
+        assert (line["before"], line["now"]) == ("openai project=a", "openai project=b")
+        assert not (await of.store.jobs.known("research")).first_sight
+        answer["data"] = [*jobs("b", listed, "succeeded"), *jobs("c", 1, "succeeded")]
+        changes = await at("openai project=b").poll_once(of.time.now())
+        assert changes is not None
+        assert {one.message.subject.id for change in changes for one in change.deliveries} == {"ftjob-c-0"}
 
 
 async def test_somebody_else_s_lease_is_respected(tmp_path: Path) -> None:
