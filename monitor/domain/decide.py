@@ -153,6 +153,7 @@ def evolve(known: Known, change: Change) -> Known:
         horizon=change.horizon or known.horizon,
         partial=change.more,
         place=change.place or known.place,
+        lists=known.lists,
     )
 
 

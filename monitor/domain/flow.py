@@ -371,6 +371,8 @@ class Known:
     """Whether only a part of the first sight is stored. The rest of it is history too."""
     place: str | None = None
     """What names the jobs that were listed: provider, address, account, project. None if that was never stored."""
+    lists: Mapping[str, str] = field(default_factory=dict)
+    """The lists of jobs that were stored when ids did not name them yet, by id; see `stored_id`."""
 
     @property
     def first_sight(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -91,6 +92,8 @@ class JobKind(StrEnum):
 
 BATCH_PREFIX: Final = "batch:"
 """The prefix of batch ids inside the program, which keeps them apart from the ids of fine-tuning jobs."""
+PREFIXES: Final = (BATCH_PREFIX, *(f"{method}:" for method in Method))
+"""What may come before the provider's id in ours."""
 
 
 def kind_of(job_id: str) -> JobKind:
@@ -101,6 +104,26 @@ def kind_of(job_id: str) -> JobKind:
 def provider_id(job_id: str) -> str:
     """The provider's own id of a job or batch."""
     return job_id.removeprefix(BATCH_PREFIX)
+
+
+def stored_id(listed: str, lists: Mapping[str, str]) -> str:
+    """Our id of a job, given the one that names its list.
+
+    `lists` has the lists of jobs that were stored when ids did not name them yet, by id: these keep their ids. A job of
+    another list with the same id at the provider names its list even if that is the usual one.
+    """
+    of, _, bare = listed.rpartition(":")
+    if bare not in lists:
+        return listed
+    return bare if of == lists[bare] else f"{of or Method.SUPERVISED}:{bare}"
+
+
+def listed_id(stored: str, lists: Mapping[str, str]) -> str:
+    """The id that names a job's list, given our id: the inverse of `stored_id`."""
+    if stored in lists:
+        return f"{lists[stored]}:{stored}"
+    of, _, bare = stored.rpartition(":")
+    return bare if of == Method.SUPERVISED and bare in lists else stored
 
 
 class FailureClass(StrEnum):
@@ -230,7 +253,8 @@ class Job:
 
     org: str
     id: str
-    """The provider's id, for a batch with BATCH_PREFIX before it."""
+    """The provider's id, for a batch with BATCH_PREFIX before it, and with the method and a colon before it if the
+    provider may use the same id on several lists."""
     provider: str
     model: str
     method: Method
@@ -305,7 +329,7 @@ class Job:
     @property
     def provider_id(self) -> str:
         """The provider's own id."""
-        return provider_id(self.id)
+        return provider_id(self.id).removeprefix(f"{self.method}:")
 
     @property
     def base(self) -> str:

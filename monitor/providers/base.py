@@ -105,6 +105,8 @@ class JobList:
     """The request for one job, by its id at the provider."""
     kind: JobKind = JobKind.FINE_TUNING
     """The kind of all jobs on this list."""
+    prefix: str = ""
+    """What our ids of its jobs begin with, where another list may use the same ids; `one` takes them without it."""
     revisited: bool = False
     """Whether active jobs are also requested one by one from time to time: on some servers the list is behind."""
 

@@ -1,5 +1,7 @@
 """Fireworks' tuning jobs: one list per training method, paged as in Google's AIPs, and no events.
 
+Users choose the ids, which are unique in a list only. Ours name the list, except for the usual one.
+
 Shapes and states are those of the `fireworks-ai` package. `wandbConfig` is never read, since it holds the user's
 Weights & Biases key.
 """
@@ -15,7 +17,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from monitor.domain.model import Job, Method, Status
+from monitor.domain.model import PREFIXES, Job, Method, Status
 from monitor.providers._answers import TokenPages, single
 from monitor.providers._grpc import job_error
 from monitor.providers._json import Object, Parsed, Skip
@@ -86,6 +88,12 @@ class _Collection:
     account: str
 
     @property
+    def prefix(self) -> str:
+        """What our ids of its jobs begin with."""
+        method = LISTS[self.name]
+        return "" if method is Method.SUPERVISED else f"{method}:"
+
+    @property
     def path(self) -> str:
         """The path of the list."""
         return f"/accounts/{self.account}/{self.name}"
@@ -95,7 +103,11 @@ def _list(collection: _Collection) -> JobList:
     # The default order is by name, where the newest jobs could be on any page.
     params = (("pageSize", "200"), ("orderBy", "create_time desc"))
     first = Request(operation="list_jobs", path=collection.path, params=params)
-    return JobList(pages=Listing(first=first, read=partial(_read_jobs, collection)), one=partial(_job, collection))
+    return JobList(
+        pages=Listing(first=first, read=partial(_read_jobs, collection)),
+        one=partial(_job, collection),
+        prefix=collection.prefix,
+    )
 
 
 def _read_jobs(collection: _Collection, request: Request, response: Response) -> Page[Job]:
@@ -115,7 +127,7 @@ def _read_job(collection: _Collection, response: Response) -> Job:
 def _parse_job(collection: _Collection, item: Object) -> Parsed[Job] | Skip:
     name = text(item.get("name"), 512) or ""
     job_id = job_identifier(name.rpartition("/")[2])
-    if job_id is None:
+    if job_id is None or job_id.startswith(PREFIXES):
         return "bad_id"
     word = (text(item.get("state"), 64) or "").removeprefix(_STATE)
     status = STATUSES.get(word, Status.UNKNOWN)
@@ -124,7 +136,7 @@ def _parse_job(collection: _Collection, item: Object) -> Parsed[Job] | Skip:
     created = moment(item.get("createTime"))
     job = Job(
         org=collection.org,
-        id=job_id,
+        id=collection.prefix + job_id,
         provider="fireworks",
         model=text(sub(config, "baseModel"), 256) or "unknown",
         method=LISTS[collection.name],

@@ -187,7 +187,7 @@ def _get(method: str, call: ApiCall) -> dict[str, Any]:
 
 def _cancel(method: str, call: ApiCall) -> dict[str, Any]:
     _get(method, call)
-    call.simulation.cancel(call.org, call.params["job"])
+    call.simulation.cancel(call.org, call.params["job"], method)
     return {}
 
 

@@ -59,7 +59,8 @@ class _Records:
     due: Job | None = None
     due_batch: Batch | None = None
     batches: dict[str, Batch] = field(default_factory=dict)
-    jobs: dict[str, Job] = field(default_factory=dict)
+    jobs: dict[tuple[str, str], Job] = field(default_factory=dict)
+    """The jobs by method and id: at Fireworks, jobs of two methods may have the same id."""
     files: dict[str, StoredFile] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     in_use: tuple[Job, ...] = ()
@@ -115,42 +116,49 @@ class Simulation:
         self.now()
         return tuple(reversed(self._records[org.id].jobs.values()))
 
-    def job(self, org: Org, name: str) -> Job:
-        """One job. Raises ApiError 404."""
+    def job(self, org: Org, name: str, method: str | None = None) -> Job:
+        """One job; `method` is its method if jobs of others may have the same id. Raises ApiError 404."""
         self.now()
-        found = self._records[org.id].jobs.get(name)
+        jobs, methods = self._records[org.id].jobs, (method,) if method else AUTO
+        found = next((jobs[key] for key in ((each, name) for each in methods) if key in jobs), None)
         if found is None:
             raise errors.no_such_job(name)
         return found
 
-    def create_job(self, caller: Caller, spec: JobSpec) -> Job:
-        """Create a job. Raises ApiError 400 for files and models that do not exist."""
+    def create_job(self, caller: Caller, spec: JobSpec, name: str | None = None) -> Job:
+        """Create a job, with this id if it is given. Raises ApiError 400 for files and models that do not exist."""
         now = self.now()
         if is_tuned(spec.model) and self.tuned(caller.org, spec.model) is None:
             message = f"Model {spec.model} is not available for fine-tuning or does not exist."
             raise errors.bad("model", message, "model_not_available")
         training = self._dataset(caller, spec.training_file, "training_file")
         validation = self._dataset(caller, spec.validation_file, "validation_file") if spec.validation_file else None
-        made = job_id(dice(self.seed, caller.org.id, "id", next(self._numbers)), caller.org.provider)
+        made = name or job_id(dice(self.seed, caller.org.id, "id", next(self._numbers)), caller.org.provider)
         job = plan_job(made, caller, spec, files=Files(training, validation), pace=self.pace, at=now)
-        self._records[caller.org.id].jobs[job.id] = job
+        self._records[caller.org.id].jobs[job.spec.method, job.id] = job
         return job
 
     def start_job(
-        self, org: Org, *, model: str | None = None, method: str = "supervised", tokens: int = 4000, **asked: Any
+        self,
+        org: Org,
+        *,
+        name: str | None = None,
+        model: str | None = None,
+        method: str = "supervised",
+        tokens: int = 4000,
+        **asked: Any,
     ) -> Job:
-        """Create a job at any provider with a file of 40 examples; `asked` are fields of JobSpec."""
+        """Create a job at any provider with a file of 40 examples; `name` is its id, `asked` are fields of JobSpec."""
         caller, at = org.caller, self.now()
         file = self.add_file(caller, sample_file("", Dataset(40, tokens), project_id=caller.project.id, at=at))
         chosen = model or next(name for name, way, _ in MODELS[org.provider] if way == method)
         auto = dict.fromkeys(AUTO[method], "auto")
-        return self.create_job(
-            caller, JobSpec(training_file=file.id, model=chosen, method=method, hyperparameters=auto, **asked)
-        )
+        spec = JobSpec(training_file=file.id, model=chosen, method=method, hyperparameters=auto, **asked)
+        return self.create_job(caller, spec, name)
 
-    def cancel(self, org: Org, name: str) -> Job:
-        """Cancel a job. Raises ApiError 404, or 400 if it has ended."""
-        job = self.job(org, name)
+    def cancel(self, org: Org, name: str, method: str | None = None) -> Job:
+        """Cancel a job; `method` is as for `job`. Raises ApiError 404, or 400 if it has ended."""
+        job = self.job(org, name, method)
         if job.plan.status(self.clock()) in (*TERMINAL, Status.CANCELLING):
             raise errors.bad(None, f"Job has already completed: {name}", "invalid_job_state")
         return self._edited(org, job, cancel)
@@ -292,13 +300,13 @@ class Simulation:
 
     def _edited(self, org: Org, job: Job, edit: Callable[[Plan, float], Plan]) -> Job:
         edited = replace(job, plan=edit(job.plan, self.clock()))
-        self._records[org.id].jobs[job.id] = edited
+        self._records[org.id].jobs[job.spec.method, job.id] = edited
         return edited
 
 
 def _adopt(records: _Records, job: Job) -> None:
     """Add a generated job with its files, which were uploaded a minute before it."""
-    records.jobs[job.id] = job
+    records.jobs[job.spec.method, job.id] = job
     datasets = {job.spec.training_file: job.dataset}
     if job.spec.validation_file:
         examples = max(1, job.dataset.examples // 10)

@@ -16,7 +16,7 @@ import structlog
 
 from monitor.domain.event_ids import NONE_YET, RecentIds
 from monitor.domain.flow import Known, Observation
-from monitor.domain.model import Checkpoint, Job, JobEvent, JobKind, kind_of, provider_id
+from monitor.domain.model import Checkpoint, Job, JobEvent, JobKind, kind_of, listed_id, provider_id, stored_id
 from monitor.providers.base import JobList, Listing, Malformed, NotFound, Page, Provider, Request, Response, SourceError
 from monitor.source.client import Client
 from monitor.source.poll import ListRead, Poll, Revisits, Stream, stream
@@ -251,7 +251,7 @@ class Source:
 
     async def _list_one(self, poll: Poll, wanted: JobList, memory: _ListMemory, read: ListRead) -> None:
         start = None if poll.first else memory.start
-        fetch = partial(self._jobs, wanted.pages, memory, start or wanted.pages.first)
+        fetch = partial(self._jobs, wanted.pages, memory, poll.known, start or wanted.pages.first)
         last, read_pages = start, 0
         memory.alone = False
         try:
@@ -289,7 +289,9 @@ class Source:
         else:
             poll.broken_off(read, error)
 
-    async def _jobs(self, listing: Listing[Job], memory: _ListMemory, start: Request, request: Request) -> Page[Job]:
+    async def _jobs(
+        self, listing: Listing[Job], memory: _ListMemory, known: Known, start: Request, request: Request
+    ) -> Page[Job]:
         """A page of jobs. If the first page is unchanged, it is not parsed again."""
         ahead, memory.ahead = memory.ahead, None
         asked = ahead is not None and request == memory.request
@@ -299,6 +301,8 @@ class Source:
         if same and memory.page is not None:
             return memory.page
         page = await self._understood(request, answer, listing.read)
+        if known.lists:
+            page = replace(page, items=tuple(_as_stored(job, known) for job in page.items))
         if request == start:
             skipped = sum(page.skipped.values())
             if skipped > memory.skipped:
@@ -313,9 +317,9 @@ class Source:
 
     async def _find(self, poll: Poll, job_id: str) -> None:
         """Request a job that is not on its list."""
-        for wanted in self._lists(job_id):
+        for wanted, asked in self._lists(job_id, poll.known):
             try:
-                job = await self.client.call(wanted.one(provider_id(job_id)))
+                job = _as_stored(await self.client.call(wanted.one(asked)), poll.known)
             except NotFound:
                 continue
             if job.id != job_id:
@@ -326,10 +330,10 @@ class Source:
 
     async def _revisit(self, poll: Poll, job_id: str) -> None:
         """Request an active job by itself. If its status differs from the list, the list is out of date."""
-        for wanted in self._lists(job_id):
+        for wanted, asked in self._lists(job_id, poll.known):
             if wanted.revisited:
                 with suppress(NotFound, Malformed):  # not every server can show a single job
-                    found = await self.client.call(wanted.one(provider_id(job_id)))
+                    found = _as_stored(await self.client.call(wanted.one(asked)), poll.known)
                     if found.id == job_id:
                         agrees = found.status is poll.status(job_id)
                         self._memory.revisits.answered(agrees=agrees)
@@ -338,17 +342,21 @@ class Source:
 
     async def _detail(self, poll: Poll, job: Job) -> None:
         """Request an ended job whose list does not say how it ended. After a failure, it is requested again later."""
-        for wanted in self._lists(job.id):
+        for wanted, asked in self._lists(job.id, poll.known):
             try:
-                found = await self.client.call(wanted.one(job.provider_id))
+                found = _as_stored(await self.client.call(wanted.one(asked)), poll.known)
             except NotFound:  # the server has no details
                 found = replace(job, summary_only=False)
             if found.id == job.id and found.status is job.status:
                 poll.jobs[job.id] = found
 
-    def _lists(self, job_id: str) -> Iterator[JobList]:
-        """The lists that may contain a job."""
-        return (each for each in self.provider.jobs if each.kind is kind_of(job_id))
+    def _lists(self, job_id: str, known: Known) -> Iterator[tuple[JobList, str]]:
+        """The lists that may contain a job, each with the id that it has there."""
+        id_, kind = listed_id(job_id, known.lists), kind_of(job_id)
+        lists = [each for each in self.provider.jobs if each.kind is kind]
+        prefix = next((each.prefix for each in lists if each.prefix and id_.startswith(each.prefix)), "")
+        asked = provider_id(id_).removeprefix(prefix)
+        return ((each, asked) for each in lists if each.prefix == prefix)
 
     async def _read_stream(self, poll: Poll, wanted: Stream) -> None:
         """Read an event stream up to known events, or to its end."""
@@ -457,6 +465,12 @@ class Source:
         self, request: Request, answer: Answer, read: Callable[[Request, Response], Page[T]]
     ) -> Page[T]:
         return self.client.counted(await self.client.understood(answer, partial(read, request)))
+
+
+def _as_stored(job: Job, known: Known) -> Job:
+    """The job with the id that it has in the known state."""
+    id_ = stored_id(job.id, known.lists)
+    return job if id_ == job.id else replace(job, id=id_)
 
 
 def _digest(request: Request, body: bytes) -> bytes:

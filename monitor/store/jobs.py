@@ -72,6 +72,7 @@ _UNFINISHED: Final = sa.select(job.c.id, job.c.doc).where(job.c.org == _org, job
 _A_FEW: Final = {"yield_per": CHUNK}
 """Rows are fetched and decoded in chunks, because the documents of thousands of jobs would double the memory."""
 FINISHED: Final = sa.select(job.c.id, job.c.status).where(job.c.org == _org, job.c.finalized == 1)
+_LISTS: Final = sa.select(job.c.id, job.c.of_list).where(job.c.org == _org, job.c.of_list.is_not(None))
 _STORED: Final = sa.select(job.c.id, job.c.doc).where(
     job.c.org == _org, job.c.id.in_(sa.bindparam("b_ids", expanding=True))
 )
@@ -330,6 +331,7 @@ def _read_known(connection: sa.Connection, org: str) -> Known:
         horizon=maybe_moment(found.horizon),
         partial=bool(found.partial),
         place=found.place,
+        lists={row.id: row.of_list for row in connection.execute(_LISTS, {"b_org": org})},
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 
 from monitor.domain.flow import Reason, Tracked, Trouble
-from monitor.domain.model import BATCH_PREFIX, EventKind, JobEvent, JobKind, Status
+from monitor.domain.model import PREFIXES, EventKind, JobEvent, JobKind, Status
 from monitor.domain.news import SubjectKind
 from monitor.domain.snapshot import Backlog, Snapshot, WatchState
 from monitor.store import costs, counters, totals
@@ -71,7 +71,12 @@ _newest_events = sa.select(event.c.at, event.c.pos, event.c.doc).order_by(event.
 _newest_deliveries = sa.select(outbox).order_by(outbox.c.created_at.desc(), outbox.c.key.desc())
 _org, _id = sa.bindparam("b_org", type_=sa.Text), sa.bindparam("b_id", type_=sa.Text)
 _ids = sa.bindparam("b_ids", type_=sa.Text, expanding=True)
-_JOB: Final = sa.select(job.c.doc).where(job.c.org == _org, job.c.id.in_(_ids)).order_by(is_batch).limit(1)
+_JOB: Final = (
+    sa.select(job.c.doc)
+    .where(job.c.org == _org, job.c.id.in_(_ids))
+    .order_by(is_batch, sa.func.length(job.c.id))  # the id as it is comes first
+    .limit(1)
+)
 _TRANSITIONS: Final = (
     sa.select(transition).where(transition.c.org == _org, transition.c.job == _id).order_by(transition.c.seq)
 )
@@ -271,7 +276,9 @@ def _listing(
 
 
 def _job_file(connection: sa.Connection, org: str, job_id: str) -> JobFile | None:
-    doc = connection.execute(_JOB, {"b_org": org, "b_ids": [job_id, BATCH_PREFIX + job_id]}).scalar()
+    doc = connection.execute(
+        _JOB, {"b_org": org, "b_ids": [job_id, *(prefix + job_id for prefix in PREFIXES)]}
+    ).scalar()
     if doc is None:
         return None
     tracked = read_tracked(doc)

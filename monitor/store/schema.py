@@ -62,6 +62,8 @@ CHUNK: Final = 500
 
 _Value = TypeVar("_Value")
 
+_OF_LIST: Final = sa.text("of_list IS NOT NULL")
+
 metadata = sa.MetaData()
 _Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -91,6 +93,7 @@ job = sa.Table(
     sa.Column("basis", sa.Text),  # the basis of the cost of a fine-tuning job that succeeded
     sa.Column("doc", sa.Text, nullable=False),  # Tracked
     sa.Column("version", sa.BigInteger, nullable=False, server_default="0"),  # of the organisation, when it was written
+    sa.Column("of_list", sa.Text),  # the list it is on, if it was stored before the ids of its provider named that
     sa.Index("job_listing", "created_at", "org", "id"),
     sa.Index("job_model", "org", "model", "created_at"),
     sa.Index("job_status", "org", "status", "created_at", "id"),
@@ -99,6 +102,7 @@ job = sa.Table(
     sa.Index("job_ended", "ended_at"),
     sa.Index("job_of_org", "org", "created_at", "id"),
     sa.Index("job_version", "org", "version"),
+    sa.Index("job_of_list", "org", "id", sqlite_where=_OF_LIST, postgresql_where=_OF_LIST),
 )
 
 # By the id, which is in every index. Without LIKE, which ignores case in SQLite.

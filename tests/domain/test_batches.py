@@ -13,7 +13,18 @@ import pytest
 from monitor.domain.counters import increments
 from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.flow import CounterIncrement, Tracked
-from monitor.domain.model import UNKNOWN_COST, Basis, Batch, Cost, Job, JobKind, Status, TokenCount
+from monitor.domain.model import (
+    UNKNOWN_COST,
+    Basis,
+    Batch,
+    Cost,
+    Job,
+    JobKind,
+    Status,
+    TokenCount,
+    listed_id,
+    stored_id,
+)
 from monitor.domain.news import EventType, Severity
 from monitor.domain.pricing import Prices, TokenPrices, TokenRate, batch_price
 from monitor.domain.replay import as_of
@@ -232,3 +243,23 @@ def test_a_replay_shows_of_an_earlier_state_what_never_changes() -> None:
 )
 def test_progress_is_that_of_its_requests(of_: Job, progress: float | None) -> None:
     assert of_.progress == progress
+
+
+@pytest.mark.parametrize(
+    ("listed", "lists", "stored"),
+    [
+        pytest.param("a", {}, "a", id="the usual list"),
+        pytest.param("dpo:a", {}, "dpo:a", id="another list"),
+        pytest.param("dpo:a", {"a": "dpo"}, "a", id="stored when ids did not name their list"),
+        pytest.param("reinforcement:a", {"a": "dpo"}, "reinforcement:a", id="another list than the stored one's"),
+        pytest.param("a", {"a": "dpo"}, "supervised:a", id="the usual list, but the id is taken"),
+        pytest.param("b", {"a": "dpo"}, "b", id="another id"),
+        pytest.param("supervised:b", {"a": "dpo"}, "supervised:b", id="a server's own id"),
+        pytest.param("arn:x:a", {"a": "dpo"}, "arn:x:a", id="of another provider"),
+    ],
+)
+def test_ids_of_several_lists_are_told_apart_and_stored_ones_stay(
+    listed: str, lists: dict[str, str], stored: str
+) -> None:
+    assert stored_id(listed, lists) == stored
+    assert listed_id(stored, lists) == listed

@@ -130,6 +130,30 @@ async def test_ends_are_told_with_their_times_and_costs(provider: str, tmp_path:
     assert failed["cost"] == {"usd": None, "basis": "unknown"} or float(failed["cost"]["usd"]) == 0
 
 
+@pytest.mark.slow
+async def test_both_ends_of_two_fireworks_jobs_with_one_id_are_told(tmp_path: Path) -> None:
+    """Users choose the ids at Fireworks, and each list has its own."""
+    simulation = Simulation(organisations(1, seed=5, providers=("fireworks",)), pace=BRISK, seed=5)
+    [org] = simulation.orgs
+    async with serve(simulation) as base_url, webhook() as hook:
+        entry = configuration(org, base_url, tmp_path)
+        async with running(tmp_path, settings(hook, entry, tmp_path, {})) as daemon:
+            await until(lambda: '"event":"org.first_seen"' in daemon.log)
+            simulation.start_job(org, name="same", ending=Ending.SUCCESS)
+            simulation.start_job(org, name="same", method="dpo", ending=Ending.SERVER_ERROR)
+            await until(lambda: len(ended(hook)) == 2)
+            assert ended(hook) == {("same", "succeeded"), ("dpo:same", "failed")}
+            shown = {job["id"]: job["provider_id"] for job in (await daemon.json("/api/v1/jobs"))["data"]}
+            assert shown == {"same": "same", "dpo:same": "same"}
+            await daemon.stop()
+
+
+def ended(hook: Inbox) -> set[tuple[str, str]]:
+    """The ids and statuses of the ended jobs that were announced."""
+    jobs = (body["data"]["job"] for body in hook.bodies)
+    return {(job["id"], job["status"]) for job in jobs if job["status"] in ENDS}
+
+
 # Fields without which an answer cannot be parsed.
 STRUCTURE = {
     "object",

@@ -233,6 +233,29 @@ def test_money_is_units_and_nanos(money: object, usd: Decimal | None) -> None:
     assert one("fireworks", {**sample("fireworks")["supervised"], "estimatedCost": money}).reported_usd == usd
 
 
+@pytest.mark.parametrize(
+    ("number", "key", "expected"),
+    [(0, "supervisedFineTuningJobs", "same"), (1, "dpoJobs", "dpo:same"),
+     (2, "reinforcementFineTuningJobs", "reinforcement:same")],
+)  # fmt: skip
+def test_fireworks_jobs_of_two_lists_may_have_the_same_id_there(number: int, key: str, expected: str) -> None:
+    job = one("fireworks", {"name": f"accounts/acme/{key}/same"}, number=number, key=key)
+    assert (job.id, job.provider_id, job.url) == (
+        expected,
+        "same",
+        "https://app.fireworks.ai/dashboard/fine-tuning/same",
+    )
+    of = vendor("fireworks").jobs[number]
+    assert of.prefix + "same" == expected
+    assert of.one("same").request.path == f"/accounts/acme/{key}/same"
+
+
+def test_a_fireworks_job_cannot_pass_for_one_of_another_list() -> None:
+    pages = vendor("fireworks").jobs[0].pages
+    page = pages.read(pages.first, response({"supervisedFineTuningJobs": [{"name": "accounts/acme/x/dpo:same"}]}))
+    assert (page.items, page.skipped) == ((), {"bad_id": 1})
+
+
 def test_the_three_lists_of_fireworks_are_requested_newest_first() -> None:
     firsts = [each.pages.first for each in vendor("fireworks").jobs]
     assert [each.path.rpartition("/")[2] for each in firsts] == list(fireworks.LISTS)

@@ -17,12 +17,14 @@ from monitor.clock import SystemClock
 from monitor.config import settings_from
 from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.flow import Known, Observation
-from monitor.domain.model import FailureClass, Job, Status
+from monitor.domain.model import FailureClass, Job, Method, Status
 from monitor.metrics.process import ProcessMetrics
 from monitor.secret import Redactor
 from monitor.simulator import Job as Simulated
 from monitor.simulator import Org, Simulation, Traffic, configuration, organisations, serve
 from monitor.source import Source, transport
+from tests.builders import job as job_of
+from tests.builders import tracked
 from tests.simulator.conftest import STEADY, HandClock
 
 VENDORS = ("openai", "azure", "together", "fireworks", "vertex", "bedrock")
@@ -89,7 +91,7 @@ async def watched(provider: str, folder: Path, *, history: int = 40, **over: Any
 
 def id_of(provider: str, job: Job) -> str:
     """The simulation's name of a job."""
-    return job.id.rpartition("/")[2] if provider == "bedrock" else job.id
+    return job.provider_id.rpartition("/")[2] if provider == "bedrock" else job.provider_id
 
 
 def really(provider: str, job: Simulated, now: float) -> set[Status]:
@@ -229,3 +231,50 @@ async def test_a_location_of_vertex_that_is_none_hides_no_other(tmp_path: Path) 
         seen = await of.polled()
         assert len(seen.jobs) == known
         assert seen.trouble is None, "a location without jobs says {}"
+
+
+async def test_two_jobs_of_fireworks_with_one_id_are_two_jobs(tmp_path: Path) -> None:
+    async with watched("fireworks", tmp_path, history=0) as of:
+        [org, _], now = of.simulation.orgs, Known(org=of.simulation.orgs[0].name)
+        for method in ("supervised", "dpo"):
+            of.simulation.start_job(org, name="same", method=method)
+        for number in range(201):  # two pages, of which the second one is only read at first
+            of.simulation.start_job(org, name=f"n{number}", method="dpo")
+        of.clock.move(30)
+        first = await of.polled()
+        assert {"same", "dpo:same", "dpo:n0", "dpo:n200"} <= set(first.ids)
+        known = evolve(now, decide(now, first, Policy()))
+        of.simulation.cancel(org, "same", "dpo")
+        of.clock.move(20)
+        second = await of.polled(known=known)
+        courses = {job.id: (job.method, job.status) for job in second.jobs}
+        assert courses["dpo:same"] == (Method.DPO, Status.CANCELLED), "it was requested by its own id from its own list"
+        assert courses["same"] == (Method.SUPERVISED, Status.RUNNING)
+        assert not second.missing
+
+
+async def test_jobs_that_were_stored_when_ids_did_not_name_their_list_keep_their_ids(tmp_path: Path) -> None:
+    async with watched("fireworks", tmp_path, history=0) as of:
+        [org, _] = of.simulation.orgs
+        of.simulation.start_job(org, name="old", method="reinforcement")
+        of.clock.move(60 * 60 * 3)
+        for method in ("supervised", "dpo", "reinforcement"):
+            of.simulation.start_job(org, name="same", method=method)
+        of.clock.move(30)
+        stored = tracked(
+            job_of("same", Status.QUEUED, org=org.name, provider="fireworks", method=Method.DPO),
+        )
+        left = tracked(job_of("left", org=org.name, provider="fireworks", method=Method.DPO))
+        known = Known(
+            org=org.name,
+            version=1,
+            jobs={"same": stored, "left": left},
+            final={"old": Status.SUCCEEDED},
+            lists={"same": "dpo", "old": "reinforcement", "left": "dpo"},
+        )
+        seen = await of.polled(known=known)
+        assert {job.id: job.method.value for job in seen.jobs} == {
+            "same": "dpo", "supervised:same": "supervised", "reinforcement:same": "reinforcement",
+        }  # fmt: skip
+        assert seen.missing == {"left"}
+        assert evolve(known, decide(known, seen, Policy())).lists == known.lists

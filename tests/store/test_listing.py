@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from monitor.domain.flow import Tracked
-from monitor.domain.model import Status
+from monitor.domain.model import Method, Status
 from monitor.store import BadCursor, Stores, opened
 from monitor.store.reader import ENDED_SINCE, FINISHED
 from monitor.store.schema import job as job_table
@@ -178,3 +178,12 @@ async def test_what_ended_lately_costs_nothing_by_what_ended_long_ago(query: sa.
     searches = [step for step in plan if step.startswith(("SEARCH job", "SCAN job"))]
     assert searches
     assert all("INDEX job_ended (ended_at" in step for step in searches), plan
+
+
+async def test_a_job_is_also_found_by_the_provider_s_id(opening: Opening) -> None:
+    stored = [job("dpo:one", method=Method.DPO), job("two"), job("dpo:two", method=Method.DPO), job("batch:three")]
+    async with opening() as store:
+        await store.jobs.commit(change(tracked=tuple(map(tracked, stored))))
+        found = {id_: await store.reader.job("research", id_) for id_ in ("one", "two", "dpo:two", "three", "four")}
+        ids_found = {id_: file and file.tracked.job.id for id_, file in found.items()}
+        assert ids_found == {"one": "dpo:one", "two": "two", "dpo:two": "dpo:two", "three": "batch:three", "four": None}

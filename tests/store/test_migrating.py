@@ -22,15 +22,16 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from monitor.domain.event_ids import RecentIds
-from monitor.domain.model import Basis, Cost, Status
+from monitor.domain.model import Basis, Cost, Method, Status
 from monitor.store import ImportState, Stores, migrating, opened
+from monitor.store.documents import write_tracked
 from monitor.store.migrating import HEAD, configuration, migrate
 from monitor.store.schema import metadata
 from monitor.store.sqlite import writer_engine
-from tests.builders import HOUR, NOON
-from tests.store.conftest import Opening, Server
+from tests.builders import HOUR, NOON, job, tracked
+from tests.store.conftest import Opening, Server, Sql
 from tests.store.new_database import FILLED, contents, script
-from tests.store.samples import LEASE, StillClock, ended, full
+from tests.store.samples import LEASE, StillClock, change, ended, full
 
 pytestmark = pytest.mark.fault("S07")
 
@@ -225,3 +226,40 @@ async def test_a_database_of_a_released_version_is_opened_and_nothing_of_it_is_l
         assert snapshot.shutdowns == {date(2027, 1, 14): 1}
         assert sum(one.usd for one in records.trained) == Decimal("2.40")
         assert (await store.jobs.known("search")).version == 1
+
+
+def test_jobs_whose_ids_do_not_name_their_list_are_noted(empty: sa.Engine) -> None:
+    stored = [
+        job("usual", provider="fireworks"),
+        job("preferred", provider="fireworks", method=Method.DPO),
+        job("rewarded", Status.SUCCEEDED, provider="fireworks", method=Method.REINFORCEMENT),
+        job("elsewhere", method=Method.DPO),
+        job("named", method=Method.DPO, name="fireworks"),
+    ]
+    with empty.begin() as connection:
+        command.upgrade(configuration(connection), "0016")
+        for one in stored:
+            connection.execute(
+                sa.text(
+                    "INSERT INTO job (org, id, status, model, created_at, finalized, doc)"
+                    " VALUES ('research', :id, :status, 'm', 1, :over, :doc)"
+                ),
+                {
+                    "id": one.id,
+                    "status": one.status.value,
+                    "over": int(one.status.final),
+                    "doc": write_tracked(tracked(one)),
+                },
+            )
+        migrate(connection)
+        found = connection.execute(sa.text("SELECT id, of_list FROM job WHERE of_list IS NOT NULL ORDER BY id"))
+        assert [tuple(row) for row in found] == [("preferred", "dpo"), ("rewarded", "reinforcement")]
+
+
+async def test_what_is_noted_of_a_job_s_list_stays_when_the_job_is_written(opening: Opening, sql: Sql) -> None:
+    async with opening() as store:
+        await store.jobs.commit(change(tracked=(tracked(job("old")), tracked(job("new")))))
+    sql("UPDATE job SET of_list = 'dpo' WHERE id = 'old'")
+    async with opening() as store:
+        await store.jobs.commit(change(tracked=(tracked(job("old", Status.SUCCEEDED), finalized=True),), based_on=1))
+        assert (await store.jobs.known("research")).lists == {"old": "dpo"}

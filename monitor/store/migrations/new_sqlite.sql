@@ -28,7 +28,7 @@ CREATE TABLE job (
 	finalized INTEGER NOT NULL,
 	stub INTEGER DEFAULT '0' NOT NULL,
 	basis TEXT,
-	doc TEXT NOT NULL, version BIGINT DEFAULT '0' NOT NULL,
+	doc TEXT NOT NULL, version BIGINT DEFAULT '0' NOT NULL, of_list TEXT,
 	PRIMARY KEY (org, id)
 )
 
@@ -255,6 +255,8 @@ CREATE INDEX job_listing ON job (created_at, org, id)
 
 CREATE INDEX job_model ON job (org, model, created_at)
 
+CREATE INDEX job_of_list ON job (org, id) WHERE of_list IS NOT NULL
+
 CREATE INDEX job_of_org ON job (org, created_at, id)
 
 CREATE INDEX job_status ON job (org, status, created_at, id)
@@ -301,6 +303,6 @@ CREATE TRIGGER tuned_model_insert_counted AFTER INSERT ON tuned_model FOR EACH R
 
 CREATE TRIGGER tuned_model_update_counted AFTER UPDATE OF org, shutdown ON tuned_model FOR EACH ROW WHEN (coalesce(OLD.org, '') <> coalesce(NEW.org, '') OR coalesce(OLD.shutdown, '') <> coalesce(NEW.shutdown, '')) BEGIN INSERT INTO total (org, kind, name, number) SELECT OLD.org, 'shutdown', OLD.shutdown, -1 WHERE true AND OLD.shutdown IS NOT NULL ON CONFLICT (org, kind, name) DO UPDATE SET number = total.number + excluded.number; INSERT INTO total (org, kind, name, number) SELECT NEW.org, 'shutdown', NEW.shutdown, 1 WHERE true AND NEW.shutdown IS NOT NULL ON CONFLICT (org, kind, name) DO UPDATE SET number = total.number + excluded.number; END
 
-INSERT INTO alembic_version VALUES ('0016')
+INSERT INTO alembic_version VALUES ('0017')
 
 INSERT INTO progress VALUES (1, 0)
