@@ -43,11 +43,12 @@ class _ListMemory:
     """The request at which a list with the oldest job first continues; None for its first page."""
     order: Order = Order.UNKNOWN
     request: Request | None = None
-    answer: Answer | None = None
+    digest: bytes = b""
     page: Page[Job] | None = None
-    """The last first page: its request, its answer, and the parsed page unless the provider remembers the items."""
+    """The last first page: its request, the digest of its answer (empty if none was read), and the parsed page unless
+    the provider remembers the items."""
     ahead: Answer | None = None
-    """The newest answer to that request, which was compared with `answer` but not parsed yet."""
+    """The newest answer to that request, whose digest was compared, but which was not parsed yet."""
     alone: bool = False
     """Whether that page was the only one that was read."""
     provider_now: datetime | None = None
@@ -178,7 +179,7 @@ class Source:
             return outlines.setdefault(job.id, job.outline())
 
         for wanted, memory in zip(self.provider.jobs, self._memory.lists, strict=False):  # at first, no list was read
-            if memory.answer is None or memory.finals == len(known.final):
+            if not memory.digest or memory.finals == len(known.final):
                 continue
             memory.finals = len(known.final)
             if wanted.pages.lighten is not None:
@@ -218,7 +219,7 @@ class Source:
             return False
         same = True
         for job_list, memory in zip(wanted, memories, strict=True):
-            if memory.request is None or memory.answer is None:
+            if memory.request is None:
                 return False
             try:
                 memory.ahead = await self._continued(memory.request, job_list.pages.first)
@@ -226,7 +227,7 @@ class Source:
                 if len(wanted) == 1 and not isinstance(error, CursorRefused):
                     raise
                 return False  # one of several lists has failed: the others are read as usual
-            same = same and memory.ahead.same(memory.answer)
+            same = same and _digest(memory.request, memory.ahead) == memory.digest
             memory.provider_now, memory.answered_at = memory.ahead.date, self.client.clock.monotonic()
             poll.by_provider(memory.provider_now)
         if same:
@@ -297,8 +298,8 @@ class Source:
         asked = ahead is not None and request == memory.request
         answer = ahead if ahead is not None and asked else await self._continued(request, listing.first)
         memory.provider_now, memory.answered_at = answer.date, self.client.clock.monotonic()
-        same = request == memory.request and memory.answer is not None and answer.same(memory.answer)
-        if same and memory.page is not None:
+        digest = _digest(request, answer) if request == start else b""
+        if memory.page is not None and digest and digest == memory.digest:
             return memory.page
         page = await self._understood(request, answer, listing.read)
         if known.lists:
@@ -308,11 +309,11 @@ class Source:
             if skipped > memory.skipped:
                 log.warning("jobs.not_understood", org=self.org, count=skipped, reasons=dict(page.skipped))
             memory.skipped = skipped
-            kept = len(answer.body) <= _KEPT
-            if memory.answer is None or listing.lighten is None:
+            if not memory.digest or listing.lighten is None:
                 memory.finals = 0
-            memory.request, memory.answer = (request, answer) if kept else (None, None)
-            memory.page = page if kept and listing.lighten is None else None  # `lighten`: the provider keeps the items
+            memory.request, memory.digest = request, digest
+            # With `lighten`, the provider keeps the items.
+            memory.page = page if listing.lighten is None and len(answer.body) <= _KEPT else None
         return page
 
     async def _find(self, poll: Poll, job_id: str) -> None:
@@ -424,7 +425,7 @@ class Source:
         answer = await self._continued(request, listing.first)
         if request != start:
             return await self._understood(request, answer, listing.read)
-        digest = _digest(request, answer.body)
+        digest = _digest(request, answer)
         if digest == memory.digest and not wanted.whole and wanted.recent.hold(memory.ids):
             memory.ids = NONE_YET
             return _UNCHANGED
@@ -473,10 +474,11 @@ def _as_stored(job: Job, known: Known) -> Job:
     return job if id_ == job.id else replace(job, id=id_)
 
 
-def _digest(request: Request, body: bytes) -> bytes:
+def _digest(request: Request, answer: Answer) -> bytes:
     """A digest of an answer. Keeping whole answers would take megabytes."""
-    digest = hashlib.blake2b(f"{request.path} {request.params}\n".encode(), digest_size=16)
-    digest.update(body)
+    head = f"{request.path} {request.params} {answer.status} {answer.encoding}\n"
+    digest = hashlib.blake2b(head.encode(), digest_size=16)
+    digest.update(answer.body)
     return digest.digest()
 
 

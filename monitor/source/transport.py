@@ -83,10 +83,6 @@ class Answer:
             return None
         return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
-    def same(self, other: Answer) -> bool:
-        """Whether both are the same, byte for byte."""
-        return (self.status, self.encoding, self.body) == (other.status, other.encoding, other.body)
-
 
 @dataclass(slots=True)
 class MemoryBudget:
