@@ -50,7 +50,7 @@ async def test_two_waits_are_none() -> None:
 
 async def test_requests_are_counted_by_what_became_of_them() -> None:
     api = Api()
-    async with serving(api) as url, asking(url, limits={"timeout": 0.1}) as asked:
+    async with serving(api) as url, asking(url, limits={"timeout": 0.5}) as asked:
         await asked.source.check()
         for fault in (answering(lambda: refusal(500)), hang):
             api.faults["jobs"] = fault
