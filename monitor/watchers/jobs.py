@@ -119,6 +119,11 @@ class JobWatcher:
         if known is None:
             self.accounts.asked(self.source.org)
             return None
+        # What is seen for the first time is all there is, and in memory until it is committed.
+        async with self.long_reads.turn(self.clock) if known.first_sight else nullcontext():
+            return await self._poll_known(known, now, began)
+
+    async def _poll_known(self, known: Known, now: datetime, began: float) -> Sequence[Change]:
         recheck = self.state.recheck(known.jobs, began)
         settled = not recheck and self.state.agreed == (known.version, self.source.reading)
         seen = None

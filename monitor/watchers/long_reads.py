@@ -1,7 +1,7 @@
-"""Limits how many event streams are read to their beginning at the same time.
+"""Limits how many organisations are seen for the first time, or event streams read to their beginning, at once.
 
-All of their events are in memory until they are committed, and at the first start thousands of jobs have hundreds of
-events each.
+All of their jobs and events are in memory until they are committed, and at the first start there are thousands of jobs
+with hundreds of events each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LONGEST: Final = 5.0  # seconds after which a read no longer counts, so that a 
 
 @dataclass(slots=True)
 class LongReads:
-    """A limiter for long reads, shared by the readers of all organisations."""
+    """A limiter for long reads, shared by the watchers of all organisations."""
 
     most: int = _MOST
     _begun: deque[float] = field(default_factory=deque)
