@@ -36,7 +36,7 @@ from monitor.source import Client, Limits, Source, Transport
 from monitor.store import Stores
 from monitor.watchers.accounts import Accounts
 from monitor.watchers.jobs import JobWatcher
-from monitor.watchers.long_reads import LongReads
+from monitor.watchers.long_reads import FIRST_SIGHT, LongReads
 from monitor.watchers.state import StartGate
 from monitor.web import AccessRules, Receiver
 
@@ -148,7 +148,7 @@ def watchers(
     """The job watcher of each organisation. `sources` are those of the organisations by name."""
     gate = StartGate({org.name for org in settings.organizations})
     accounts = Accounts({org.name: sources[org.name].provider.base_url for org in settings.organizations})
-    long_reads = LongReads()
+    long_reads, first_sights = LongReads(), LongReads(longest=FIRST_SIGHT)
     for org in settings.organizations:
         yield JobWatcher(
             source=sources[org.name],
@@ -163,6 +163,7 @@ def watchers(
             reader_clock=WatchedClock(services.clock),
             gate=gate,
             long_reads=long_reads,
+            first_sights=first_sights,
             accounts=accounts,
             process=services.process,
             jitter=services.jitter,

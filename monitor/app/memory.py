@@ -23,8 +23,8 @@ _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
 _LARGE: Final = 128 * 1024  # bytes
 _SWITCH: Final = 0.001  # seconds; with 5 ms, threads that decode large answers slow each read of a socket down
-# Objects between two collections of new ones (Python's 700 take a twentieth of a poll), how many of these there are
-# between two of those that survived one, and, never reached, of these between two full ones.
+# New objects between two collections of the first generation (Python's 700 take a twentieth of a poll); collections of
+# the first between two of the second; of the second between two full ones, which is never reached.
 _GARBAGE: Final = (3_000, 4, 1_000_000_000)
 
 
@@ -43,12 +43,12 @@ def configure_malloc() -> None:
 def tune_interpreter() -> None:
     """Make threads block the event loop for less time, and collections of garbage too.
 
-    A collection takes a microsecond for each object it visits. Small ones visit what is new, and none what is loaded by
-    now; a full one visits what is known of every job, and happens once an hour (`keep_small`).
+    A collection takes a microsecond for each object it visits. Small ones visit only new objects. A full one visits all
+    that is known of every job, and happens once an hour (`keep_small`). What is loaded by now is never visited.
     """
     sys.setswitchinterval(_SWITCH)
     gc.set_threshold(*_GARBAGE)
-    gc.enable()  # a start has no use for it
+    gc.enable()  # the command has disabled it for the start
     gc.freeze()
 
 

@@ -49,7 +49,7 @@ class Policy:
     prices: Prices = EMPTY
     lookback: timedelta = timedelta(days=30)
     place: str | None = None
-    """What names the jobs that are listed; see `Known.place`."""
+    """Identifies the list of jobs; see `Known.place`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,9 @@ class _Step:
 
 def decide(known: Known, seen: Observation, policy: Policy) -> Change:
     """Everything that one poll changes, as one value to commit. The same arguments give the same change."""
-    stored, known = known, _shifted(known.at(policy.place), seen.shift)
+    stored, known = known, _shifted(known, seen.shift)
+    if known.moved(policy.place, seen):
+        known = replace(known, partial=True)  # other jobs are a new baseline
     whole = seen.last and seen.listed  # reading event streams alone does not complete a first sight
     history, horizon = _history(known, seen, policy.lookback)
     found = _steps(known, seen, history, policy.stall_after)
@@ -84,7 +86,7 @@ def decide(known: Known, seen: Observation, policy: Policy) -> Change:
         horizon=horizon,
         more=known.first_sight and not whole,
         completes=known.partial and whole,
-        place=policy.place if policy.place != stored.place else None,
+        place=policy.place if seen.listed and policy.place != stored.place else None,
     )
 
 

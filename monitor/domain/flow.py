@@ -103,6 +103,8 @@ class Observation:
     """How far the wall clock has jumped since the previous poll."""
     account: str | None = None
     """The provider's own id of the organisation that the jobs belong to; None if the jobs do not give it."""
+    acquainted: bool = True
+    """Whether a listed job is known, finalized or not."""
     trouble: Trouble | None = None
 
     @property
@@ -370,7 +372,7 @@ class Known:
     partial: bool = False
     """Whether only a part of the first sight is stored. The rest of it is history too."""
     place: str | None = None
-    """What names the jobs that were listed: provider, address, account, project. None if that was never stored."""
+    """Identifies the list of jobs that was read: provider, address, account, project. None if that was never stored."""
     lists: Mapping[str, str] = field(default_factory=dict)
     """The lists of jobs that were stored when ids did not name them yet, by id; see `stored_id`."""
 
@@ -379,10 +381,12 @@ class Known:
         """Whether the organisation is seen for the first time: its current jobs are a baseline and not news."""
         return self.version == 0 or self.partial
 
-    def at(self, place: str | None) -> Known:
-        """The same for what is listed there: if other jobs were listed before, these are seen for the first time."""
-        moved = place is not None and self.place is not None and place != self.place
-        return replace(self, partial=True) if moved and not self.partial else self
+    def moved(self, place: str | None, seen: Observation) -> bool:
+        """Whether an observation is of another list than the one that was read before.
+
+        A known job among the listed ones shows that it is the same list, however its place is written now.
+        """
+        return place is not None and self.place not in (None, place) and seen.listed and not seen.acquainted
 
     def of(self, kinds: Container[JobKind]) -> Known:
         """The same without jobs of kinds that are no longer watched, which stay stored unchanged."""

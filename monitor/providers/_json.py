@@ -11,7 +11,7 @@ import msgspec
 
 from monitor.packing import Packer
 from monitor.providers._values import cursor
-from monitor.providers.base import Malformed, Response
+from monitor.providers.base import Malformed, Request, Response
 
 T = TypeVar("T")
 
@@ -171,9 +171,18 @@ class Memo(Generic[T]):
         """What was read before the present first page, and has not been met again."""
         self._packer = Packer(kind)
         self._secrets = 0
+        self._last: Request | None = None
 
-    def page(self, response: Response, parse: Parser[T], *, first: bool = True) -> ParsedPage[T] | None:
-        """Parse only the items that were not on the list before: a `FastPath`. With `first`, the list begins anew."""
+    def page(
+        self, response: Response, parse: Parser[T], *, request: Request | None = None, first: bool = True
+    ) -> ParsedPage[T] | None:
+        """Parse only the items that were not on the list before: a `FastPath`.
+
+        With `first`, the list begins anew, and also with the request of the last page: a list with the oldest job first
+        is read from where it ended.
+        """
+        first = first or (request is not None and request == self._last)
+        self._last = request
         if response.secrets != self._secrets:  # items that were parsed before may hold a secret that is new
             self._known, self._before, self._secrets = {}, {}, response.secrets
         try:

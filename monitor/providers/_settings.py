@@ -141,10 +141,9 @@ class Organization(BaseModel):
 
     @property
     def place(self) -> str:
-        """What names the jobs that are listed: provider, address, account, project; neither a key nor a name.
+        """Identifies the list of jobs: provider, address, account, project; neither a key nor a name.
 
-        It is stored, and other jobs under the name of the organisation are a new baseline. So this text must not change
-        in a newer version.
+        It is stored. Where it has changed and no listed job is known, the jobs are a new baseline.
         """
         named = ((name, getattr(self, name, None)) for name in ("base_url", "endpoint", *SELECTING))
         given = (f"{name}={value}" for name, value in named if value is not None)

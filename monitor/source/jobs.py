@@ -337,7 +337,7 @@ class Source:
                     found = _as_stored(await self.client.call(wanted.one(asked)), poll.known)
                     if found.id == job_id:
                         agrees = found.status is poll.status(job_id)
-                        self._memory.revisits.answered(agrees=agrees)
+                        self._memory.revisits.answered(job_id, agrees=agrees)
                         if not agrees:
                             poll.jobs[job_id] = found
 

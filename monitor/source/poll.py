@@ -63,9 +63,12 @@ class Revisits:
         self._next = min(self.turns.values(), default=self._poll + 1)
         return turn
 
-    def answered(self, *, agrees: bool) -> None:
-        """Note whether a requested job was as listed."""
+    def answered(self, job: str, *, agrees: bool) -> None:
+        """Note whether a requested job was as listed. If not, it is requested again in the next poll, in case that what
+        was found cannot be stored now."""
         self.agreed = self.agreed + 1 if agrees else 0
+        if not agrees:
+            self.turns[job] = self._next = self._poll + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +302,9 @@ class Poll:
         """Whether the job is finalized with this status, and need not be reported again."""
         return self.known.final.get(id_) is status and id_ not in self.recheck
 
+    def _is_known(self, id_: str) -> bool:
+        return id_ in self.known.jobs or id_ in self.known.final
+
     def observation(self, org: str) -> Observation:
         """The result of the poll."""
         return Observation(
@@ -311,6 +317,7 @@ class Poll:
             complete=self.complete,
             provider_now=self.provider_now,
             account=self.account,
+            acquainted=self.unchanged or any(map(self._is_known, self.jobs.keys())),
             trouble=None if self.error is None else self.error.trouble,
         )
 

@@ -151,7 +151,7 @@ _waits = (
     .exists()
 )
 _OLD_JOBS: Final = (
-    sa.select(job.c.org, job.c.id, job.c.created_at, job.c.ended_at)
+    sa.select(job.c.org, job.c.id, job.c.created_at, job.c.ended_at, job.c.of_list)
     .where(job.c.stub == 0, job.c.ended_at < _before, ~_waits)
     .order_by(job.c.ended_at)
     .limit(BATCH)
@@ -472,9 +472,9 @@ def _prune(connection: sa.Connection, before: int) -> tuple[int, int]:
     """Delete a batch of jobs that ended or were gone, and of deliveries that were settled, before a moment."""
     rows = connection.execute(_OLD_JOBS, {"b_before": before}).all()
     # The horizon hides unknown jobs that ended before it. It cannot hide a job for which the provider gives no times,
-    # so that such a job is kept as a stub, by its id.
-    deleted = [row for row in rows if row.created_at > UNKNOWN_TIME]
-    stubs = [row for row in rows if row.created_at <= UNKNOWN_TIME]
+    # so that such a job is kept as a stub, by its id. So is one whose list is noted: the ids of others follow from it.
+    deleted = [row for row in rows if row.created_at > UNKNOWN_TIME and row.of_list is None]
+    stubs = [row for row in rows if row.created_at <= UNKNOWN_TIME or row.of_list is not None]
     horizons: dict[str, int] = {}
     for row in deleted:
         # one millisecond more, because columns are rounded down

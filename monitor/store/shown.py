@@ -1,7 +1,7 @@
 """The jobs that readers show, kept in memory: from the database comes only what has changed since they were read last.
 
-Every commit gives the rows of its jobs the organisation's new version, so that an index finds what is newer. Readers
-share this process with the writer or not: also what another replica commits is found.
+Every commit gives the rows of its jobs the organisation's new version, so that an index finds what is newer. Commits of
+other replicas are found too.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ class ShownJobs:
         return tuple(one.tracked for one in self.jobs.values())
 
     def refreshed(self, connection: sa.Connection, orgs: Sequence[str], since: int, most: int) -> ShownJobs:
-        """The same as of now, for these organisations, for ends since a moment in Unix milliseconds, and at most so
-        many.
+        """The jobs brought up to date: those of these organisations that are active or ended since a moment in Unix
+        milliseconds, at most so many.
 
-        A job that was deleted stays until the moment passes its end: only jobs that ended before the retention are.
+        A deleted job stays until that moment passes its end: only jobs that ended before the retention are deleted.
         """
         versions = dict(connection.execute(_VERSIONS, {"b_orgs": orgs}).all())
         # An older version is that of a restored database.

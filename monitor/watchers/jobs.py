@@ -29,7 +29,7 @@ from monitor.providers.base import AuthFailed, NotEligible, ProviderUnavailable,
 from monitor.source import Source, training_size
 from monitor.store import JobStore, Stale, StoreUnavailable, Unstorable
 from monitor.watchers.accounts import Accounts
-from monitor.watchers.long_reads import LongReads
+from monitor.watchers.long_reads import FIRST_SIGHT, LongReads
 from monitor.watchers.report import new_ends, report
 from monitor.watchers.sizes import Reading, Sizes
 from monitor.watchers.state import PollState, StartGate
@@ -67,6 +67,8 @@ class JobWatcher:
     gate: StartGate | None = None
     long_reads: LongReads = field(default_factory=LongReads)
     """Shared by all organisations."""
+    first_sights: LongReads = field(default_factory=lambda: LongReads(longest=FIRST_SIGHT))
+    """As above, of job lists that are read for the first time."""
     accounts: Accounts = field(default_factory=Accounts)
     """Which organisations share an account. Shared by all organisations."""
     state: PollState = field(default_factory=PollState)
@@ -119,8 +121,10 @@ class JobWatcher:
         if known is None:
             self.accounts.asked(self.source.org)
             return None
+        if known.first_sight:
+            self.accounts.asked(self.source.org)  # others must not wait for it while it waits for its turn
         # What is seen for the first time is all there is, and in memory until it is committed.
-        async with self.long_reads.turn(self.clock) if known.first_sight else nullcontext():
+        async with self.first_sights.turn(self.clock) if known.first_sight else nullcontext():
             return await self._poll_known(known, now, began)
 
     async def _poll_known(self, known: Known, now: datetime, began: float) -> Sequence[Change]:
@@ -132,7 +136,8 @@ class JobWatcher:
         finally:
             self.accounts.asked(self.source.org, seen.account if seen is not None else None)
         changes: Sequence[Change] = ()
-        if seen.quiet and not known.first_sight and not self.state.jump(now, began):
+        placed = self.policy.place in (None, known.place)
+        if seen.quiet and placed and not known.first_sight and not self.state.jump(now, began):
             self.state.committed(seen, began)
             self._note(None, listed=True)
         else:
@@ -193,9 +198,7 @@ class JobWatcher:
         known, kinds = await self.store.known(self.source.org), self.source.kinds
         cached_from, cached_kinds, watched = self.state.watched or (None, kinds, known)
         if cached_from is not known or cached_kinds != kinds:
-            watched = known.at(self.policy.place).of(kinds)
-            if watched.partial > known.partial:
-                log.warning("org.lists_other_jobs", org=known.org, before=known.place, now=self.policy.place)
+            watched = known.of(kinds)
             self.state.watched = known, kinds, watched
         return watched
 
@@ -277,6 +280,8 @@ class JobWatcher:
             hinted = self.state.hinted  # read before the commit, which removes the hints of ended jobs
             await self.store.commit(change)
             self.state.changed(known, change)
+            if known.moved(self.policy.place, seen):
+                log.warning("org.lists_other_jobs", org=known.org, before=known.place, now=self.policy.place)
             report(change, now=self.clock.now(), process=self.process, unknown_statuses=self.state.unknown_statuses)
             for by in self.state.first_seen(new_ends(change), hinted):
                 self.process.first_seen(change.org, by)

@@ -18,6 +18,8 @@ from monitor.clock import Clock
 
 _MOST: Final = 24  # concurrent reads
 _LONGEST: Final = 5.0  # seconds after which a read no longer counts, so that a slow server does not delay others
+FIRST_SIGHT: Final = 1.0
+"""The same for first sights, which every organisation waits for: 300 servers that hang delay the others by 13 s."""
 
 
 @dataclass(slots=True)
@@ -25,6 +27,7 @@ class LongReads:
     """A limiter for long reads, shared by the watchers of all organisations."""
 
     most: int = _MOST
+    longest: float = _LONGEST
     _begun: deque[float] = field(default_factory=deque)
     """The starts of the running reads in monotonic seconds, oldest first."""
     _waiting: deque[anyio.Event] = field(default_factory=deque)
@@ -52,5 +55,5 @@ class LongReads:
 
     def _wait(self, now: float) -> float:
         """Seconds until a turn may be free; 0 if one is free now."""
-        counted = [began for began in self._begun if now - began < _LONGEST]
-        return counted[0] + _LONGEST - now if len(counted) >= self.most else 0.0
+        counted = [began for began in self._begun if now - began < self.longest]
+        return counted[0] + self.longest - now if len(counted) >= self.most else 0.0

@@ -59,7 +59,7 @@ class PollState:
     """Finalized jobs whose final status the provider contradicts."""
     agreed: tuple[int, int] | None = None
     """The version of the known state, and the number of the reading of the lists that it agrees with; None if it agrees
-    with none. What was read and could not be stored leaves the version behind, and so agrees with no later reading."""
+    with none. If a reading could not be stored, the pair no longer matches, and the lists are read again."""
     elsewhere: dict[str, str] = field(default_factory=dict)
     """The organisation of the same account that a job belongs to, by id of a job that this key sees as well."""
     unstorable: set[str] = field(default_factory=set)

@@ -93,6 +93,20 @@ def test_what_was_on_any_page_of_a_list_is_not_parsed_again_when_the_list_is_rea
     assert parsed == ["a0", "a1", "a2", "b0", "b1", "b2", "a1", "b2"], "as their status changed"
 
 
+def test_a_list_that_is_read_from_where_it_ended_is_remembered_too() -> None:
+    memo, parsed = Memo(Job), list[Any]()
+
+    def of(item: Any) -> Any:
+        parsed.append(item["id"])
+        return parse_job(Origin(org="o", provider="openai"), item)
+
+    request = Request(operation="list_jobs", path="/jobs", params=(("after", "a"),))
+    for _ in range(3):
+        content = body({"data": [{"id": "b", "status": "running"}], "has_more": False})
+        read(content, of, partial(memo.page, request=request, first=False))
+    assert parsed == ["b"]
+
+
 def test_a_new_secret_clears_the_parsed_item_cache() -> None:
     redactor, memo = Redactor(), Memo(Job)
     of = partial(parse_job, Origin(org="o", provider="openai"))

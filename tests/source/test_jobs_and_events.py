@@ -341,13 +341,22 @@ def test_active_jobs_are_asked_for_alone_in_turn_and_few_in_one_poll() -> None:
     assert revisits.turns == {}
 
 
+def test_a_job_whose_list_was_wrong_is_asked_for_again_by_the_next_poll() -> None:
+    revisits = Revisits()
+    turns = [revisits.due(lambda: ["ftjob-1"], same=True) for _ in range(10)]
+    assert turns == [[]] * 9 + [["ftjob-1"]]
+    revisits.answered("ftjob-1", agrees=False)
+    assert revisits.due(lambda: ["ftjob-1"], same=True) == ["ftjob-1"], "what was found may not have been stored"
+    assert revisits.due(lambda: ["ftjob-1"], same=True) == []
+
+
 def test_the_longer_a_list_has_been_right_the_more_seldom_its_jobs_are_asked_for_alone() -> None:
     revisits = Revisits()
 
     def asked(polls: int, *, agrees: bool) -> int:
         turns = [turn for _ in range(polls) for turn in revisits.due(lambda: ["ftjob-1", "ftjob-2"], same=True)]
-        for _ in turns:
-            revisits.answered(agrees=agrees)
+        for turn in turns:
+            revisits.answered(turn, agrees=agrees)
         return len(turns)
 
     assert asked(100, agrees=True) == 20

@@ -263,3 +263,5 @@ async def test_what_is_noted_of_a_job_s_list_stays_when_the_job_is_written(openi
     async with opening() as store:
         await store.jobs.commit(change(tracked=(tracked(job("old", Status.SUCCEEDED), finalized=True),), based_on=1))
         assert (await store.jobs.known("research")).lists == {"old": "dpo"}
+        await store.jobs.prune(NOON + timedelta(days=400), timedelta(days=90))
+        assert (await store.jobs.known("research")).lists == {"old": "dpo"}, "the ids of other jobs follow from it"

@@ -343,6 +343,38 @@ async def test_other_jobs_under_the_same_name_are_a_baseline_and_what_ends_later
         assert {one.message.subject.id for change in changes for one in change.deliveries} == {"ftjob-c-0"}
 
 
+@pytest.mark.fault("P4")
+async def test_another_spelling_of_the_same_place_is_no_baseline_and_an_idle_organisation_knows_its_place(
+    tmp_path: Path,
+) -> None:
+    def at(place: str | None) -> JobWatcher:
+        return replace(of.watcher, policy=replace(of.watcher.policy, place=place), state=PollState())
+
+    def job(id_: str, status: str) -> dict[str, Any]:
+        return {
+            "object": "fine_tuning.job", "id": id_, "model": "gpt-4o-mini", "status": status,
+            "created_at": int(NOON) + 5, "finished_at": int(NOON) + 8 if status == "succeeded" else None,
+        }  # fmt: skip
+
+    async with watched(tmp_path) as of:
+        answer: dict[str, Any] = {"object": "list", "data": [], "has_more": False}
+        of.faults["jobs"] = lambda: web.json_response(answer)
+        await at(None).poll_once(of.time.now())
+        idle = at("azure endpoint=a")
+        for _ in range(2):
+            await idle.poll_once(of.time.now())
+        assert (await of.store.jobs.known("research")).place == "azure endpoint=a"
+        of.time.move(9)
+        answer["data"] = [job("ftjob-1", "running")]
+        await idle.poll_once(of.time.now())
+        answer["data"] = [job("ftjob-2", "succeeded"), job("ftjob-1", "succeeded")]
+        changes = await at("azure base_url=a/v1").poll_once(of.time.now())
+        assert changes is not None
+        told = {one.message.subject.id for change in changes for one in change.deliveries}
+        assert told == {"ftjob-1", "ftjob-2"}, "a known job shows that it is the same list"
+        assert (await of.store.jobs.known("research")).place == "azure base_url=a/v1"
+
+
 async def test_somebody_else_s_lease_is_respected(tmp_path: Path) -> None:
     async with watched(tmp_path) as of:
         assert await another_replica(of.store, of.time).take("research")

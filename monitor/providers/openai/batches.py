@@ -73,7 +73,7 @@ def _read_page(origin: Origin, memo: Memo[Job], request: Request, response: Resp
         response,
         partial(_parse_batch, origin),
         one=False,
-        fast_path=partial(memo.page, first=is_first(request)),
+        fast_path=partial(memo.page, request=request, first=is_first(request)),
     )
 
 

@@ -63,7 +63,11 @@ def _checkpoint(item: Object) -> Parsed[Checkpoint] | Skip:
 
 def _read_jobs(origin: Origin, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
     return read_page(
-        request, response, partial(parse_job, origin), one=False, fast_path=partial(memo.page, first=is_first(request))
+        request,
+        response,
+        partial(parse_job, origin),
+        one=False,
+        fast_path=partial(memo.page, request=request, first=is_first(request)),
     )
 
 

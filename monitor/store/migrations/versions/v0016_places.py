@@ -1,4 +1,4 @@
-"""What names the jobs of an organisation is kept: other jobs under the same name are a new baseline, and not news."""
+"""Organisations remember which list of jobs they have read: another one under the same name is a new baseline."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0015"
 
 
 def upgrade() -> None:
-    """The next poll stores what is listed by then."""
+    """The next poll stores the place of its list."""
     op.add_column("organization", sa.Column("place", sa.Text))
