@@ -88,7 +88,7 @@ class Program:
             self.adopt(settings)
             warn(warnings)
             if muted:  # what an editor or a full disk has left of a file may be valid
-                log.warning("config.warning", problem="routes: there were some and none is left: nobody is notified")
+                log.warning("config.warning", problem="routes: all of them were removed, so nobody is notified")
             self.services.process.reloaded(True, self.services.clock.now())
             log.info("config.reloaded", organizations=len(settings.organizations))
             self._generation.cancel()

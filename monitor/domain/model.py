@@ -93,7 +93,7 @@ class JobKind(StrEnum):
 BATCH_PREFIX: Final = "batch:"
 """The prefix of batch ids inside the program, which keeps them apart from the ids of fine-tuning jobs."""
 PREFIXES: Final = (BATCH_PREFIX, *(f"{method}:" for method in Method))
-"""What may come before the provider's id in ours."""
+"""The possible prefixes of our ids."""
 
 
 def kind_of(job_id: str) -> JobKind:
@@ -112,18 +112,18 @@ def stored_id(listed: str, lists: Mapping[str, str]) -> str:
     `lists` has the lists of jobs that were stored when ids did not name them yet, by id: these keep their ids. A job of
     another list with the same id at the provider names its list even if that is the usual one.
     """
-    of, _, bare = listed.rpartition(":")
+    method, _, bare = listed.rpartition(":")
     if bare not in lists:
         return listed
-    return bare if of == lists[bare] else f"{of or Method.SUPERVISED}:{bare}"
+    return bare if method == lists[bare] else f"{method or Method.SUPERVISED}:{bare}"
 
 
 def listed_id(stored: str, lists: Mapping[str, str]) -> str:
     """The id that names a job's list, given our id: the inverse of `stored_id`."""
     if stored in lists:
         return f"{lists[stored]}:{stored}"
-    of, _, bare = stored.rpartition(":")
-    return bare if of == Method.SUPERVISED and bare in lists else stored
+    method, _, bare = stored.rpartition(":")
+    return bare if method == Method.SUPERVISED and bare in lists else stored
 
 
 class FailureClass(StrEnum):

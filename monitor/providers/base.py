@@ -106,7 +106,7 @@ class JobList:
     kind: JobKind = JobKind.FINE_TUNING
     """The kind of all jobs on this list."""
     prefix: str = ""
-    """What our ids of its jobs begin with, where another list may use the same ids; `one` takes them without it."""
+    """The prefix of our ids of its jobs, where another list may use the same ids; `one` takes ids without it."""
     revisited: bool = False
     """Whether active jobs are also requested one by one from time to time: on some servers the list is behind."""
 

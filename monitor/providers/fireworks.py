@@ -1,6 +1,6 @@
 """Fireworks' tuning jobs: one list per training method, paged as in Google's AIPs, and no events.
 
-Users choose the ids, which are unique in a list only. Ours name the list, except for the usual one.
+Users choose the ids, which are unique in a list only. Our ids begin with the method, except on the supervised list.
 
 Shapes and states are those of the `fireworks-ai` package. `wandbConfig` is never read, since it holds the user's
 Weights & Biases key.
@@ -89,7 +89,7 @@ class _Collection:
 
     @property
     def prefix(self) -> str:
-        """What our ids of its jobs begin with."""
+        """The prefix of our ids of its jobs."""
         method = LISTS[self.name]
         return "" if method is Method.SUPERVISED else f"{method}:"
 

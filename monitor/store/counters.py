@@ -54,10 +54,10 @@ def _bounded(connection: sa.Connection, amounts: Mapping[tuple[str, str], int]) 
     """The amounts by the labels under which they are counted, with rows for names that get counters from now on."""
     given = {labels: dict(read_labels(labels)) for labels in {labels for _, labels in amounts}}
     names = {
-        (label, of["org"], of[label])
-        for of in given.values()
-        for label in MOST_NAMES.keys() & of.keys()
-        if "org" in of and of[label] != OTHER_NAME
+        (label, labels["org"], labels[label])
+        for labels in given.values()
+        for label in MOST_NAMES.keys() & labels.keys()
+        if "org" in labels and labels[label] != OTHER_NAME
     }
     texts = {_text(org) for _, org, _ in names} | {_text(org, label, name) for label, org, name in names}
     known = {

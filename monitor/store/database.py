@@ -136,10 +136,8 @@ class Readers:
             found = await to_thread.run_sync(transact, limiter=self._limiter)
         except BadCursor:
             raise
-        except (
-            UnicodeEncodeError,
-            sa.exc.DataError,
-        ) as error:  # caused by a parameter, such as one with NUL on PostgreSQL
+        # A parameter is at fault, such as one with NUL on PostgreSQL.
+        except (UnicodeEncodeError, sa.exc.DataError) as error:
             raise Unstorable("no database holds such text") from error
         except (sa.exc.SQLAlchemyError, StoreError) as error:
             self.healthy = False

@@ -100,14 +100,20 @@ _AT: Final = sa.select(event.c.pos, event.c.org, event.c.job, event.c.doc).where
 )
 
 
+@dataclass(slots=True)
+class _LastShown:
+    """The jobs of the last snapshot."""
+
+    jobs: ShownJobs = field(default_factory=ShownJobs)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
     """Reads for display. Every method may raise StoreError, and those that take a cursor may raise BadCursor."""
 
     database: Database
     changes: Changes
-    _shown: list[ShownJobs] = field(default_factory=lambda: [ShownJobs()], init=False, repr=False)
-    """The jobs of the last snapshot."""
+    _last: _LastShown = field(default_factory=_LastShown, init=False, repr=False)
 
     @property
     def healthy(self) -> bool:
@@ -119,7 +125,8 @@ class Reader:
     ) -> Snapshot:
         """A snapshot of these organisations. At most `max_jobs` jobs are in it."""
         since = now - job_retention
-        seen, self._shown[0] = await self.database.read(_snapshot, now, tuple(orgs), since, max_jobs, self._shown[0])
+        shown = self._last.jobs
+        seen, self._last.jobs = await self.database.read(_snapshot, now, tuple(orgs), since, max_jobs, shown)
         return seen
 
     async def watching(self, orgs: Sequence[str]) -> Mapping[str, WatchState]:

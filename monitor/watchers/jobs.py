@@ -38,8 +38,8 @@ log = get_logger()
 
 _RECORD_EVERY: Final = 90.0  # seconds after which an unchanged watch state is stored again
 _STREAMS: Final = 24  # event streams that are read in one step
-_LONG_STREAM: Final = 12  # as how many of them one counts that has to be read to its beginning
-_SHORT_STREAM: Final = 8  # events of an ended job that count for as much as a stream that is read to what is known
+_LONG_STREAM: Final = 12  # what one takes of them that has to be read to its beginning
+_SHORT_STREAM: Final = 8  # events of an ended job that take as much as a stream of which only the newest are read
 _DECIDED_ON_LOOP: Final = 100  # jobs; more are decided in a thread
 _STORE_RETRY: Final = 5.0  # seconds
 _IDLE: Final = 60.0  # the longest wait in seconds of a loop that has nothing planned
@@ -389,7 +389,7 @@ class JobWatcher:
             yield id_
 
     def _weight(self, job_id: str) -> int:
-        """For how many short event streams one counts that may have to be read to its beginning."""
+        """How much of a step a stream takes: 1 if little of it is to be read, more if all of it may have to be."""
         known = self.state.planned
         was = standing(known.jobs, job_id) if known is not None else None
         if was is None or not self.source.has_read(job_id):

@@ -1,4 +1,4 @@
-"""Jobs on lists that may use the ids of another list keep the ids they have; new ones name their list."""
+"""Stored jobs at Fireworks keep their ids; new ids name their list."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def upgrade() -> None:
     rows = connection.execute(sa.text("SELECT org, id, doc FROM job WHERE doc LIKE '%\"fireworks\"%'")).yield_per(
         _BATCH
     )
-    found = [{"org": row.org, "id": row.id, "of_list": of} for row in rows if (of := _list(row.doc)) is not None]
+    found = [{"org": row.org, "id": row.id, "of_list": name} for row in rows if (name := _list(row.doc)) is not None]
     if found:
         connection.execute(sa.text("UPDATE job SET of_list = :of_list WHERE org = :org AND id = :id"), found)
 
@@ -31,5 +31,5 @@ def upgrade() -> None:
 def _list(doc: str) -> str | None:
     """The list of a job at Fireworks, unless it is the usual one."""
     job = json.loads(doc)["job"]
-    of = job["method"]
-    return of if job["provider"] == "fireworks" and of in _LISTS else None
+    method = job["method"]
+    return method if job["provider"] == "fireworks" and method in _LISTS else None
