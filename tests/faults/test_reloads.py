@@ -174,7 +174,7 @@ async def test_what_waits_for_a_notifier_that_is_gone_goes_out_when_it_is_back(t
         scenario.daemon.settings |= {"notifiers": [], "routes": []}
         scenario.daemon.write()
         await reloaded(scenario)
-        assert "routes: there were some and none is left" in scenario.daemon.log
+        assert "routes: all of them were removed" in scenario.daemon.log
         refused = scenario.hook.refused
         refuse.clear()
         await asyncio.sleep(2)
