@@ -16,7 +16,7 @@ from anyio import to_thread
 from monitor.clock import Clock
 
 _TRIM_EVERY: Final = 60.0  # seconds
-_COLLECT_EVERY: Final = 60  # minutes
+_COLLECT_EVERY: Final = 10  # minutes
 # Parameters of mallopt in glibc's malloc.h:
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
@@ -44,7 +44,7 @@ def tune_interpreter() -> None:
     """Make threads block the event loop for less time, and collections of garbage too.
 
     A collection takes a microsecond for each object it visits. Small ones visit only new objects. A full one visits all
-    that is known of every job, and happens once an hour (`keep_small`). What is loaded by now is never visited.
+    that is known of every job, and happens every ten minutes (`keep_small`). What is loaded by now is never visited.
     """
     sys.setswitchinterval(_SWITCH)
     gc.set_threshold(*_GARBAGE)
@@ -53,7 +53,7 @@ def tune_interpreter() -> None:
 
 
 async def keep_small(clock: Clock) -> None:
-    """Trim the heap every minute, and collect all garbage every hour.
+    """Trim the heap every minute, and collect all garbage every ten minutes.
 
     Short bursts (many jobs, the pages of a snapshot) leave free pages between small blocks that stay allocated. glibc
     would keep these pages: 16 MB after half an hour of changing load. Garbage in cycles is rare here: some hundred
