@@ -1,15 +1,17 @@
-"""Parses the two common forms of answer: a list page with a next-page token, and a single object."""
+"""The two common forms of answer, a list page with a next-page token and a single object, and lists of jobs of both."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import quote
 
+from monitor.domain.model import Job
 from monitor.providers._json import Parsed, Parser, obj, parse_items, raw_page
 from monitor.providers._refusals import RefusalRule, granted, refusal
 from monitor.providers._values import cursor
-from monitor.providers.base import Malformed, Page, Request, Response
+from monitor.providers.base import Call, JobList, Listing, Malformed, Page, Request, Response
 
 T = TypeVar("T")
 
@@ -40,6 +42,26 @@ class TokenPages:
             skipped=skipped,
             next=request.following(**{self.next_parameter: token}) if token is not None else None,
         )
+
+
+def google_list(
+    key: str, path: str, params: tuple[tuple[str, str], ...], parse: Parser[Job], *, prefix: str = ""
+) -> JobList:
+    """A list of jobs and its single jobs, requested by the conventions of Google's APIs (google.aip.dev/131 and 158).
+
+    `key` is the key of the list in an answer, and `path` is that of the list. An empty list is answered as `{}`.
+    """
+    pages = TokenPages(key=key, next_key="nextPageToken", next_parameter="pageToken", optional=True)
+
+    def read(request: Request, response: Response) -> Page[Job]:
+        return pages.read(request, response, parse)
+
+    def one(job_id: str) -> Call[Job]:
+        request = Request(operation="get_job", path=f"{path}/{quote(job_id, safe='')}")
+        return Call(request=request, read=lambda response: single(response, parse, named_by="name"))
+
+    first = Request(operation="list_jobs", path=path, params=params)
+    return JobList(pages=Listing(first=first, read=read), one=one, prefix=prefix)
 
 
 def single(

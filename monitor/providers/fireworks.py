@@ -18,12 +18,12 @@ from urllib.parse import quote
 from pydantic import Field
 
 from monitor.domain.model import PREFIXES, Job, Method, Status
-from monitor.providers._answers import TokenPages, single
+from monitor.providers._answers import google_list
 from monitor.providers._grpc import job_error
 from monitor.providers._json import Object, Parsed, Skip
 from monitor.providers._settings import BaseUrl, KeyedOrganization
 from monitor.providers._values import hyperparameters, job_identifier, moment, number, sub, text, unreadable, whole
-from monitor.providers.base import Call, JobList, KeyAuth, Listing, Page, Provider, Request, Response
+from monitor.providers.base import JobList, KeyAuth, Provider
 
 _HYPERPARAMETERS: Final = ("epochs", "batchSize", "learningRate", "loraRank", "maxContextLength")
 _PAGE_URL: Final = "https://app.fireworks.ai/dashboard/fine-tuning/"
@@ -102,26 +102,8 @@ class _Collection:
 def _list(collection: _Collection) -> JobList:
     # The default order is by name, where the newest jobs could be on any page.
     params = (("pageSize", "200"), ("orderBy", "create_time desc"))
-    first = Request(operation="list_jobs", path=collection.path, params=params)
-    return JobList(
-        pages=Listing(first=first, read=partial(_read_jobs, collection)),
-        one=partial(_job, collection),
-        prefix=collection.prefix,
-    )
-
-
-def _read_jobs(collection: _Collection, request: Request, response: Response) -> Page[Job]:
-    pages = TokenPages(key=collection.name, next_key="nextPageToken", next_parameter="pageToken", optional=True)
-    return pages.read(request, response, partial(_parse_job, collection))
-
-
-def _job(collection: _Collection, job_id: str) -> Call[Job]:
-    request = Request(operation="get_job", path=f"{collection.path}/{quote(job_id, safe='')}")
-    return Call(request=request, read=partial(_read_job, collection))
-
-
-def _read_job(collection: _Collection, response: Response) -> Job:
-    return single(response, partial(_parse_job, collection), named_by="name")
+    parse = partial(_parse_job, collection)
+    return google_list(collection.name, collection.path, params, parse, prefix=collection.prefix)
 
 
 def _parse_job(collection: _Collection, item: Object) -> Parsed[Job] | Skip:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from pydantic import Field, model_validator
 
 from monitor.domain.model import Job, Method, Metrics, Status, Training
-from monitor.providers._answers import TokenPages, single
+from monitor.providers._answers import google_list
 from monitor.providers._grpc import job_error
 from monitor.providers._json import Object, Parsed, Skip
 from monitor.providers._oauth import read_token, token_call
@@ -31,11 +31,8 @@ from monitor.providers.base import (
     Call,
     JobList,
     KeyAuth,
-    Listing,
-    Page,
     Provider,
     Request,
-    Response,
     Token,
     TokenAuth,
 )
@@ -192,25 +189,7 @@ class _Location:
 
 
 def _list(location: _Location) -> JobList:
-    first = Request(operation="list_jobs", path=location.path, params=(("pageSize", "100"),))
-    return JobList(pages=Listing(first=first, read=partial(_read_jobs, location)), one=partial(_job, location))
-
-
-_PAGES: Final = TokenPages(key="tuningJobs", next_key="nextPageToken", next_parameter="pageToken", optional=True)
-
-
-def _read_jobs(location: _Location, request: Request, response: Response) -> Page[Job]:
-    """Parse a page. An empty list is answered as `{}`."""
-    return _PAGES.read(request, response, partial(_parse_job, location))
-
-
-def _job(location: _Location, job_id: str) -> Call[Job]:
-    request = Request(operation="get_job", path=f"{location.path}/{quote(job_id, safe='')}")
-    return Call(request=request, read=partial(_read_job, location))
-
-
-def _read_job(location: _Location, response: Response) -> Job:
-    return single(response, partial(_parse_job, location), named_by="name")
+    return google_list("tuningJobs", location.path, (("pageSize", "100"),), partial(_parse_job, location))
 
 
 def _parse_job(location: _Location, item: Object) -> Parsed[Job] | Skip:

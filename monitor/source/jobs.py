@@ -47,8 +47,8 @@ class _ListMemory:
     page: Page[Job] | None = None
     """The last first page: its request, the digest of its answer (empty if none was read), and the parsed page unless
     the provider remembers the items."""
-    ahead: Answer | None = None
-    """The newest answer to that request, whose digest was compared, but which was not parsed yet."""
+    ahead: tuple[Answer, bytes] | None = None
+    """The newest answer to that request with its digest, which was compared, but not parsed yet."""
     alone: bool = False
     """Whether that page was the only one that was read."""
     provider_now: datetime | None = None
@@ -222,13 +222,14 @@ class Source:
             if memory.request is None:
                 return False
             try:
-                memory.ahead = await self._continued(memory.request, job_list.pages.first)
+                answer = await self._continued(memory.request, job_list.pages.first)
             except SourceError as error:
                 if len(wanted) == 1 and not isinstance(error, CursorRefused):
                     raise
                 return False  # one of several lists has failed: the others are read as usual
-            same = same and _digest(memory.request, memory.ahead) == memory.digest
-            memory.provider_now, memory.answered_at = memory.ahead.date, self.client.clock.monotonic()
+            memory.ahead = answer, _digest(memory.request, answer)
+            same = same and memory.ahead[1] == memory.digest
+            memory.provider_now, memory.answered_at = answer.date, self.client.clock.monotonic()
             poll.by_provider(memory.provider_now)
         if same:
             poll.listed = True
@@ -295,10 +296,12 @@ class Source:
     ) -> Page[Job]:
         """A page of jobs. If the first page is unchanged, it is not parsed again."""
         ahead, memory.ahead = memory.ahead, None
-        asked = ahead is not None and request == memory.request
-        answer = ahead if ahead is not None and asked else await self._continued(request, listing.first)
+        if ahead is not None and request == memory.request:
+            answer, digest = ahead
+        else:
+            answer = await self._continued(request, listing.first)
+            digest = _digest(request, answer) if request == start else b""
         memory.provider_now, memory.answered_at = answer.date, self.client.clock.monotonic()
-        digest = _digest(request, answer) if request == start else b""
         if memory.page is not None and digest and digest == memory.digest:
             return memory.page
         page = await self._understood(request, answer, listing.read)

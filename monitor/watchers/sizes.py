@@ -84,9 +84,9 @@ class Sizes:
 
 
 def _want(standing: Standing, tracked: Tracked, rates: Rates) -> _Wanted:
-    file, model = tracked.job.training_file, tracked.job.model
-    read = file is not None and _by_tokens(tracked, rates)
-    return _Wanted(standing, tracked.since, (file, model) if read and file is not None else None)
+    file = tracked.job.training_file
+    reading = (file, tracked.job.model) if file is not None and _by_tokens(tracked, rates) else None
+    return _Wanted(standing, tracked.since, reading)
 
 
 def _by_tokens(tracked: Tracked, rates: Rates) -> bool:

@@ -24,12 +24,12 @@ from monitor.domain.model import (
 )
 from monitor.providers._answers import single
 from monitor.providers._batches import EXPIRED, REFUSED
-from monitor.providers._json import Memo, Object, Parsed, Skip
+from monitor.providers._json import Object, Parsed, Skip
 from monitor.providers._values import identifier, moment, pairs, sub, text, unreadable, whole
-from monitor.providers.base import Call, JobList, Listing, Page, Request, Response
+from monitor.providers.base import Call, JobList, Request, Response
 from monitor.providers.openai.jobs import Origin
 from monitor.providers.openai.naming import FAILURES, NAMING
-from monitor.providers.openai.shape import RULES, first_page, is_first, read_page
+from monitor.providers.openai.shape import RULES, job_listing
 
 STATUSES: Final[Mapping[str, Status]] = {
     "validating": Status.VALIDATING,
@@ -57,23 +57,10 @@ _QUEUE_FULL: Final = "Too many tokens are queued in unfinished batches: wait unt
 
 def batch_list(origin: Origin) -> JobList:
     """The list of the organisation's batches."""
-    memo = Memo(Job)
     return JobList(
-        pages=Listing(
-            first=first_page("list_batches", _PATH), read=partial(_read_page, origin, memo), lighten=memo.lighten
-        ),
+        pages=job_listing("list_batches", _PATH, partial(_parse_batch, origin)),
         one=partial(_batch, origin),
         kind=JobKind.BATCH,
-    )
-
-
-def _read_page(origin: Origin, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
-    return read_page(
-        request,
-        response,
-        partial(_parse_batch, origin),
-        one=False,
-        fast_path=partial(memo.page, request=request, first=is_first(request)),
     )
 
 

@@ -8,14 +8,14 @@ from typing import Final
 from urllib.parse import quote
 
 from monitor.domain.model import Checkpoint, Job, JobEvent, JobKind
-from monitor.providers._json import Memo, Object, Parsed, Skip, obj, unknown
+from monitor.providers._json import Object, Parsed, Skip, obj, unknown
 from monitor.providers._refusals import granted, refusal
 from monitor.providers._values import text, whole
 from monitor.providers.base import Call, Files, JobList, Listing, Malformed, NotFound, Page, Request, Response
 from monitor.providers.openai import events as _events
 from monitor.providers.openai.batches import batch_list
 from monitor.providers.openai.jobs import Origin, parse_job
-from monitor.providers.openai.shape import FEW, LIMIT, RULES, first_page, is_first, read_page
+from monitor.providers.openai.shape import FEW, LIMIT, RULES, first_page, job_listing, read_page
 
 _JOBS: Final = "/fine_tuning/jobs"
 _NO_EVENTS: Final = frozenset({404, 405, 410, 501})  # answers of servers that copy the API without event streams
@@ -27,11 +27,8 @@ def job_lists(origin: Origin, watch: Container[JobKind], *, copied: bool = False
 
 
 def _job_list(origin: Origin, *, copied: bool) -> JobList:
-    memo = Memo(Job)
     return JobList(
-        pages=Listing(
-            first=first_page("list_jobs", _JOBS), read=partial(_read_jobs, origin, memo), lighten=memo.lighten
-        ),
+        pages=job_listing("list_jobs", _JOBS, partial(parse_job, origin)),
         one=partial(_job, origin),
         revisited=copied,
     )
@@ -59,16 +56,6 @@ def _read_checkpoints(request: Request, response: Response) -> Page[Checkpoint]:
 def _checkpoint(item: Object) -> Parsed[Checkpoint] | Skip:
     step, name = whole(item.get("step_number")), text(item.get("fine_tuned_model_checkpoint"), 256)
     return Parsed(Checkpoint(step=step, name=name)) if step is not None and name is not None else "bad_figure"
-
-
-def _read_jobs(origin: Origin, memo: Memo[Job], request: Request, response: Response) -> Page[Job]:
-    return read_page(
-        request,
-        response,
-        partial(parse_job, origin),
-        one=False,
-        fast_path=partial(memo.page, request=request, first=is_first(request)),
-    )
 
 
 def _job(origin: Origin, job_id: str) -> Call[Job]:

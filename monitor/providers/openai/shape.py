@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
-from monitor.providers._json import FastPath, ParsedPage, Parser, RawPage, parse_items, raw_page
+from monitor.domain.model import Job
+from monitor.providers._json import FastPath, Memo, ParsedPage, Parser, RawPage, parse_items, raw_page
 from monitor.providers._refusals import RefusalRule, refusal
 from monitor.providers._values import cursor, text
-from monitor.providers.base import AuthFailed, NotEligible, Page, Request, Response
+from monitor.providers.base import AuthFailed, Listing, NotEligible, Page, Request, Response
 
 T = TypeVar("T")
 
@@ -60,9 +62,15 @@ def first_page(operation: str, path: str, *, limit: int = LIMIT) -> Request:
     return Request(operation=operation, path=path, params=(("limit", str(limit)),))
 
 
-def is_first(request: Request) -> bool:
-    """Whether a request is for the first page of a list."""
-    return all(name != "after" for name, _ in request.params)
+def job_listing(operation: str, path: str, parse: Parser[Job]) -> Listing[Job]:
+    """A list of jobs, whose parsed items are remembered from one read to the next."""
+    memo, first = Memo(Job), first_page(operation, path)
+
+    def read(request: Request, response: Response) -> Page[Job]:
+        fast_path = partial(memo.page, request=request, first=request == first)
+        return read_page(request, response, parse, one=False, fast_path=fast_path)
+
+    return Listing(first=first, read=read, lighten=memo.lighten)
 
 
 def read_page(
