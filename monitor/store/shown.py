@@ -87,9 +87,8 @@ class ShownJobs:
             for place, one in self.jobs.items()
             if place[0] in known and (one.ended_at is None or one.ended_at >= since)
         }
-        moved = self._change(
-            connection, jobs, {org: version for org, version in versions.items() if org in known}, since
-        )
+        newer = [org for org in versions if org in known and versions[org] > self.versions[org]]
+        moved = self._change(connection, jobs, newer, since)
         if fresh := [org for org in versions if org not in known]:
             jobs |= _read(connection, {"b_orgs": fresh, "b_since": since}, most + 1, {})
             moved = True

@@ -14,6 +14,7 @@ from monitor.domain.model import Status
 from monitor.store import Stores
 from monitor.store.reader import Reader
 from monitor.store.schema import organization
+from monitor.store.shown import ShownJobs
 from tests.builders import DAY, HOUR, NOON, job, tracked
 from tests.store.conftest import Opening
 from tests.store.samples import change, ended, ids
@@ -57,6 +58,32 @@ async def test_a_reader_that_keeps_jobs_shows_what_one_without_shows(opening: Op
                 assert (seen.jobs, seen.dropped) == (plain.jobs, plain.dropped)
                 shown.add(len(seen.jobs))
     assert len(shown) > 5
+
+
+async def test_organisations_that_have_not_changed_are_not_asked_for_their_jobs(opening: Opening) -> None:
+    statements: list[str] = []
+
+    def refreshed(connection: sa.Connection, shown: ShownJobs) -> ShownJobs:
+        def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+            statements.append(statement)
+
+        sa.event.listen(connection, "before_cursor_execute", note)
+        try:
+            return shown.refreshed(connection, ORGS, 0, 9)
+        finally:
+            sa.event.remove(connection, "before_cursor_execute", note)
+
+    async with opening() as store:
+        for org in ORGS:
+            await store.jobs.commit(change(0, org, tracked=(tracked(job("a", org=org)),)))
+        shown = await store.database.read(refreshed, ShownJobs())
+        await store.jobs.commit(change(1, "b", tracked=(tracked(job("a", Status.PAUSED, org="b")),)))
+        statements.clear()
+        shown = await store.database.read(refreshed, shown)
+        assert len(statements) == 2, "one for the versions, one for the jobs of b"
+        statements.clear()
+        assert await store.database.read(refreshed, shown) == shown
+        assert len(statements) == 1
 
 
 async def test_a_job_that_was_deleted_is_shown_no_longer_than_it_would_be_without_that(opening: Opening) -> None:
