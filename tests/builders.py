@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields as fields_of
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from monitor.domain.event_ids import RecentIds
 from monitor.domain.flow import EventsRead, Known, Observation, Tracked
-from monitor.domain.model import EventKind, Job, JobEvent, Method, Metrics, Status, Training
+from monitor.domain.model import EventKind, FineTuning, Job, JobEvent, Method, Metrics, Status, Training
 from monitor.domain.news import EventType
 from monitor.providers.openai.naming import NAMING
 
@@ -17,10 +18,11 @@ SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+_OF_TUNING = {one.name for one in fields_of(FineTuning)}
 
 
 def job(id: str = "ftjob-1", status: Status = Status.RUNNING, **over: Any) -> Job:  # noqa: A002 - the field's name
-    """A supervised job of the organisation `research`, created an hour before noon."""
+    """A supervised job of the organisation `research`, created an hour before noon. `tuning` is given by its fields."""
     fields: dict[str, Any] = {
         "org": "research",
         "provider": "openai",
@@ -32,7 +34,8 @@ def job(id: str = "ftjob-1", status: Status = Status.RUNNING, **over: Any) -> Jo
     model = over.get("model", "")
     if NAMING.is_tuned(model):
         fields["base_model"] = NAMING.base_model(model)
-    return Job(id=id, status=status, **{**fields, **over})
+    tuning = FineTuning(**{name: over.pop(name) for name in _OF_TUNING & over.keys()})
+    return Job(id=id, status=status, **{"tuning": tuning, **fields, **over})
 
 
 def tracked(of: Job | None = None, **over: Any) -> Tracked:
@@ -76,6 +79,11 @@ def measured(step: int, steps: int = 100, at: datetime = NOON, **over: Any) -> J
 def read(*events: JobEvent, job_id: str = "ftjob-1", whole: bool = False) -> EventsRead:
     """A reading of one job's event stream, newest first as providers list it."""
     return EventsRead(job=job_id, events=events[::-1], whole=whole)
+
+
+def tuned(of: Job, **over: Any) -> Job:
+    """The job with other fields of its fine-tuning part."""
+    return replace(of, tuning=replace(of.tuning, **over))
 
 
 def trained(of: Job, **over: Any) -> Job:

@@ -90,8 +90,8 @@ def _ended(job: Job, labels: Labels) -> Iterator[CounterIncrement]:
 def _consumed(was: Tracked | None, now: Tracked) -> Iterator[CounterIncrement]:
     labels: Labels = (("org", now.job.org), ("model", now.job.model), ("method", now.job.method.value))
     ended = was if was is not None and was.job.status.final else None
-    if now.job.trained_tokens is not None and (ended is None or ended.job.trained_tokens is None):
-        yield CounterIncrement(metric="trained_tokens", labels=labels, amount=now.job.trained_tokens)
+    if now.job.tuning.trained_tokens is not None and (ended is None or ended.job.tuning.trained_tokens is None):
+        yield CounterIncrement(metric="trained_tokens", labels=labels, amount=now.job.tuning.trained_tokens)
     cost = now.computed_usd
     if cost is not None and (ended is None or ended.computed_usd is None):
         yield CounterIncrement(metric="cost_nanodollars", labels=labels, amount=int(cost * _NANO))

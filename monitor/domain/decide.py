@@ -374,7 +374,7 @@ def _spendings(step: _Step) -> Iterator[Spending]:
         at=at,
         usd=usd,
         base_model=job.base_model,
-        fine_tuned_model=job.fine_tuned_model,
+        fine_tuned_model=job.tuning.fine_tuned_model,
         metadata=job.metadata,
     )
 
@@ -390,7 +390,7 @@ def _tuned(step: _Step, prices: Prices) -> Iterator[TunedModel]:
         id=made,
         base=job.base,
         shutdown=shutdown(job.base, prices, tuned=True),
-        shared=job.shared,
+        shared=job.tuning.shared,
     )
 
 

@@ -18,7 +18,7 @@ from monitor.domain.flow import (
     Transition,
     TransitionKind,
 )
-from monitor.domain.model import Batch, Job, Metrics, Status, Training
+from monitor.domain.model import Batch, FineTuning, Job, Metrics, Status, Training
 from monitor.domain.training import fold, in_order, with_metrics
 
 GONE: Final = "gone"
@@ -63,14 +63,22 @@ def _completed(was: Tracked, seen: Job, at: datetime) -> Job:
         return ended
     return replace(
         ended,
-        epochs=seen.epochs if ended.epochs is None else ended.epochs,
         summary_only=ended.summary_only and seen.summary_only,
-        trained_tokens=seen.trained_tokens if ended.trained_tokens is None else ended.trained_tokens,
-        fine_tuned_model=ended.fine_tuned_model or seen.fine_tuned_model,
-        result_files=ended.result_files or seen.result_files,
         error=ended.error or seen.error,
         reported_usd=seen.reported_usd if ended.reported_usd is None else ended.reported_usd,
+        tuning=_merged_tuning(ended.tuning, seen.tuning),
         batch=_merged_batch(ended.batch, seen.batch),
+    )
+
+
+def _merged_tuning(was: FineTuning, seen: FineTuning) -> FineTuning:
+    """The fine-tuning part of a finished job, with missing results filled in from a later poll."""
+    return replace(
+        was,
+        epochs=seen.epochs if was.epochs is None else was.epochs,
+        trained_tokens=seen.trained_tokens if was.trained_tokens is None else was.trained_tokens,
+        fine_tuned_model=was.fine_tuned_model or seen.fine_tuned_model,
+        result_files=was.result_files or seen.result_files,
     )
 
 

@@ -254,7 +254,7 @@ class Tracked:
     @property
     def unmeasured(self) -> bool:
         """Whether the job is active and has a training file whose size is not known."""
-        return self.active and self.size is None and self.job.training_file is not None
+        return self.active and self.size is None and self.job.tuning.training_file is not None
 
     @property
     def known_events(self) -> int:

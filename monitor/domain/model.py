@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -216,6 +217,30 @@ class TokenCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FineTuning:
+    """The part of a job that only fine-tuning jobs have. A field is None if it is unknown."""
+
+    fine_tuned_model: str | None = None
+    trained_tokens: int | None = None
+    """Billable tokens of the whole run, with the epochs already multiplied in."""
+    epochs: int | None = None
+    hyperparameters: dict[str, str] = field(default_factory=dict, compare=False)
+    """Hyperparameters by the vendor's names. Like `seed`, they do not count as a change of the job."""
+    seed: int | None = field(default=None, compare=False)
+    training_file: str | None = None
+    validation_file: str | None = None
+    result_files: tuple[str, ...] = ()
+    shared: bool = False
+    """Whether its training data is shared with the provider, which lowers the price of using some models."""
+    tier: str | None = None
+    """The provider's price tier of the training, if it has several."""
+
+
+NO_TUNING: Final = FineTuning()
+"""The fine-tuning part of batches, and of jobs of which only an outline is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """The part of a job that only batches have. A field is None if the provider does not give it, or not yet."""
 
@@ -249,7 +274,10 @@ _SOME_BATCH: Final = Batch()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A fine-tuning job or a batch as last seen. Times are aware and in UTC; unknown values are None, never 0."""
+    """A fine-tuning job or a batch as last seen: what both have, and `tuning` or `batch` for what only one has.
+
+    Times are aware and in UTC; unknown values are None, never 0.
+    """
 
     org: str
     id: str
@@ -264,30 +292,16 @@ class Job:
     name: str | None = None
     base_model: str = ""
     """The base of `model` if that is itself a fine-tuned model, otherwise empty."""
-    fine_tuned_model: str | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     taken_up_at: datetime | None = None
     """When the job left the provider's queue, even if it then waited for capacity. It replaces an unknown start."""
     finished_at: datetime | None = None
     estimated_finish: datetime | None = None
-    trained_tokens: int | None = None
-    """Billable tokens of the whole run, with the epochs already multiplied in."""
-    epochs: int | None = None
-    hyperparameters: dict[str, str] = field(default_factory=dict, compare=False)
-    """Hyperparameters by the vendor's names. Like `seed`, they do not count as a change of the job."""
-    seed: int | None = field(default=None, compare=False)
-    training_file: str | None = None
-    validation_file: str | None = None
-    result_files: tuple[str, ...] = ()
     error: JobError | None = None
     metadata: dict[str, str] = field(default_factory=dict)
-    shared: bool = False
-    """Whether its training data is shared with the provider, which lowers the price of using some models."""
     url: str | None = None
     """The job's page in the provider's console."""
-    tier: str | None = None
-    """The provider's price tier of the training, if it has several."""
     reported_usd: Decimal | None = None
     """The provider's own figure for the cost, in US dollars; the expected total while the job is active."""
     reported_progress: float | None = None
@@ -295,6 +309,7 @@ class Job:
     training: Training = Training()
     summary_only: bool = False
     """Whether the job is over, but only the provider's list was read, which leaves out how it ended."""
+    tuning: FineTuning = NO_TUNING
     batch: Batch | None = None
     """The details of a batch; None for a fine-tuning job."""
 
@@ -303,15 +318,14 @@ class Job:
         if self.metadata is _NONE:
             return self
         return Job(
-            org=self.org,
+            org=sys.intern(self.org),
             id=self.id,
-            provider=self.provider,
-            model=self.model,
+            provider=sys.intern(self.provider),
+            model=sys.intern(self.model),
             method=self.method,
             status=self.status,
             created_at=self.created_at,
             finished_at=self.finished_at,
-            hyperparameters=_NONE,
             metadata=_NONE,
             batch=_SOME_BATCH if self.batch is not None else None,
         )
@@ -319,7 +333,7 @@ class Job:
     @property
     def result_model(self) -> str | None:
         """The fine-tuned model once it exists: some servers name it already when the job is created."""
-        return self.fine_tuned_model if self.status is Status.SUCCEEDED else None
+        return self.tuning.fine_tuned_model if self.status is Status.SUCCEEDED else None
 
     @property
     def kind(self) -> JobKind:

@@ -211,9 +211,9 @@ def price(job: Job, rates: Iterable[Rate], *, settled: bool = True) -> Cost:
         return UNKNOWN_COST
     if rate.per_hour is not None:
         return _credible(_by_time(job.training, rate.per_hour, settled=settled)) or UNKNOWN_COST
-    if rate.per_million is None or job.trained_tokens is None:
+    if rate.per_million is None or job.tuning.trained_tokens is None:
         return UNKNOWN_COST
-    cost = Cost(basis=Basis.COMPUTED, usd=_for_tokens(job.trained_tokens, rate.per_million))
+    cost = Cost(basis=Basis.COMPUTED, usd=_for_tokens(job.tuning.trained_tokens, rate.per_million))
     return _credible(cost) or UNKNOWN_COST
 
 
@@ -268,7 +268,7 @@ def rate_of(job: Job, rates: Iterable[Rate]) -> Rate | None:
     day = _day(job.finished_at or job.started_at or job.created_at)
     base = job.base
     for rate in rates:
-        fits = rate.provider == job.provider and rate.tier in (None, job.tier)
+        fits = rate.provider == job.provider and rate.tier in (None, job.tuning.tier)
         if fits and base in rate.models and job.method in rate.methods and holds(rate, day):
             return rate
     return None
@@ -288,7 +288,7 @@ def format_cost(cost: Cost) -> str:
 def _by_tokens(
     job: Job, size: TrainingSize | None, per_million: Decimal, auto_epochs: Callable[[int], int]
 ) -> Cost | None:
-    reported = job.trained_tokens
+    reported = job.tuning.trained_tokens
     if size is None:
         return None if reported is None else Cost(basis=Basis.ESTIMATED, usd=_for_tokens(reported, per_million))
     fewest, likely, most = _epochs(job, size, auto_epochs)
@@ -303,8 +303,9 @@ def _by_tokens(
 
 def _epochs(job: Job, size: TrainingSize, auto_epochs: Callable[[int], int]) -> tuple[int, int, int]:
     """The least, the likely and the largest number of epochs."""
-    if job.epochs is not None:
-        return job.epochs, job.epochs, job.epochs
+    known = job.tuning.epochs
+    if known is not None:
+        return known, known, known
     if size.examples is not None:
         epochs = auto_epochs(size.examples)
         return epochs, epochs, epochs

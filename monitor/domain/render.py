@@ -161,7 +161,7 @@ def job_view(job: Job, cost: Cost | None, *, monitor_url: str = "", verdict: Ver
         "finished_at": moment(job.finished_at),
         "queue_seconds": _seconds(job.queue_time),
         "run_seconds": _seconds(job.run_time),
-        "trained_tokens": job.trained_tokens,
+        "trained_tokens": job.tuning.trained_tokens,
         "batch": _batch_view(job.batch),
         "progress": round(job.progress, 4) if job.progress is not None else None,
         "cost": _cost_view(cost),
@@ -299,8 +299,8 @@ def _figures(tracked: Tracked, at: datetime) -> Iterator[tuple[str, str]]:
     job = tracked.job
     if job.progress is not None and job.status is not Status.SUCCEEDED:
         yield "Progress", f"{job.progress:.0%}"
-    if job.trained_tokens is not None:
-        yield "Trained tokens", f"{job.trained_tokens:,}"
+    if job.tuning.trained_tokens is not None:
+        yield "Trained tokens", f"{job.tuning.trained_tokens:,}"
     if job.batch is not None:
         yield from batch_facts(job.batch)
         if job.batch.expires_at is not None and not job.status.final:

@@ -288,7 +288,7 @@ def _conditions(
     yield "org", not match.orgs or job.org in match.orgs, lambda: _any(match.orgs)
     yield "provider", not match.providers or job.provider in match.providers, lambda: _any(match.providers)
     yield "labels", match.labels.items() <= labels.items(), lambda: _all(match.labels)
-    yield "model", names(match, job.model, job.base, job.fine_tuned_model), lambda: " or ".join(match.models)
+    yield "model", names(match, job.model, job.base, job.tuning.fine_tuned_model), lambda: " or ".join(match.models)
     yield "metadata", match.metadata.items() <= job.metadata.items(), lambda: _all(match.metadata)
     yield "kind", not match.kinds or job.kind in match.kinds, lambda: _any(match.kinds)
     yield "method", not match.methods or job.method in match.methods, lambda: _any(match.methods)

@@ -12,7 +12,7 @@ from monitor.domain.budgets import Budget, Period, Sum, period_of
 from monitor.domain.cards import render_card
 from monitor.domain.costs import TunedModel
 from monitor.domain.flow import Headway, Reason, Tracked, Transition, TransitionKind, Trouble
-from monitor.domain.model import Basis, Cost, Job, JobError, Method, Metrics, Status, Training
+from monitor.domain.model import Basis, Cost, FineTuning, Job, JobError, Method, Metrics, Status, Training
 from monitor.domain.news import OF_JOBS, EventType, Message, News
 from monitor.domain.notices import budget_news, shutdown_news
 from monitor.domain.notifier_outages import NotifierBacklog, OutagePolicy, notifier_news, notifier_subject
@@ -84,9 +84,10 @@ def moment_of(event: EventType, tracked: Tracked) -> tuple[Transition, Tracked]:
     job = replace(tracked.job, status=STATUS.get(event, tracked.job.status))
     then = replace(tracked, job=job)
     if job.status.final and tracked is JOB:
-        then = replace(then, job=replace(job, finished_at=NOW, trained_tokens=300_000))
+        then = replace(then, job=replace(job, finished_at=NOW, tuning=FineTuning(trained_tokens=300_000)))
     if event is EventType.SUCCEEDED and tracked is JOB:
-        then = replace(then, job=replace(then.job, fine_tuned_model="ft:gpt-4o-mini:org::sample"), verdict=_VERDICT)
+        tuning = replace(then.job.tuning, fine_tuned_model="ft:gpt-4o-mini:org::sample")
+        then = replace(then, job=replace(then.job, tuning=tuning), verdict=_VERDICT)
     if event is EventType.STALLED and tracked is JOB:
         then = replace(then, stalled=True, stall=_STALL)
     kind = _KINDS.get(event, TransitionKind.MOVED)

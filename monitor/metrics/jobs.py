@@ -195,7 +195,7 @@ JOBS: Final[tuple[JobFamily, ...]] = (
     _gauge(
         "finetune_job_trained_tokens",
         "Billable tokens of the training: tokens of the file times epochs.",
-        attrgetter("job.trained_tokens"),
+        attrgetter("job.tuning.trained_tokens"),
     ),
     _gauge(
         "finetune_job_estimated_cost_dollars",

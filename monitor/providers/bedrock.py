@@ -16,7 +16,18 @@ from urllib.parse import quote
 
 from pydantic import Field, SecretStr, model_validator
 
-from monitor.domain.model import BATCH_PREFIX, Batch, Job, JobError, JobKind, Method, Metrics, Status, Training
+from monitor.domain.model import (
+    BATCH_PREFIX,
+    Batch,
+    FineTuning,
+    Job,
+    JobError,
+    JobKind,
+    Method,
+    Metrics,
+    Status,
+    Training,
+)
 from monitor.providers._answers import TokenPages, single
 from monitor.providers._batches import EXPIRED
 from monitor.providers._json import Object, Parsed, Skip
@@ -216,19 +227,26 @@ def _parse_job(account: _Account, item: Object, *, listed: bool = False) -> Pars
         status=_phase(item) if status is Status.RUNNING else status,
         raw_status=word,
         name=text(item.get("jobName"), 128),
-        fine_tuned_model=(text(item.get("customModelName") or item.get("outputModelName"), 256) if succeeded else None),
         created_at=created,
         started_at=moment(sub(training, "creationTime")) if sub(training, "status") != "NotStarted" else None,
         finished_at=moment(item.get("endTime")) if status.final else None,
-        epochs=whole(sub(item, "hyperParameters", "epochCount")),
-        hyperparameters=hyperparameters(item.get("hyperParameters")),
-        training_file=text(sub(item, "trainingDataConfig", "s3Uri"), 256),
         error=_error(item) if status is Status.FAILED else None,
         training=Training(latest=_losses(item) if succeeded else Metrics()),
         summary_only=listed and status.final,
         url=f"{account.console_url}custom-models",
+        tuning=_tuning(item, succeeded=succeeded),
     )
     return Parsed(job, int(unreadable(item.get("creationTime"), created)))
+
+
+def _tuning(item: Object, *, succeeded: bool) -> FineTuning:
+    model, chosen = item.get("customModelName") or item.get("outputModelName"), item.get("hyperParameters")
+    return FineTuning(
+        fine_tuned_model=text(model, 256) if succeeded else None,
+        epochs=whole(sub(chosen, "epochCount")),
+        hyperparameters=hyperparameters(chosen),
+        training_file=text(sub(item, "trainingDataConfig", "s3Uri"), 256),
+    )
 
 
 def _read_batches(account: _Account, request: Request, response: Response) -> Page[Job]:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from monitor.domain.model import PREFIXES, Job, Method, Status
+from monitor.domain.model import PREFIXES, FineTuning, Job, Method, Status
 from monitor.providers._answers import google_list
 from monitor.providers._grpc import job_error
 from monitor.providers._json import Object, Parsed, Skip
@@ -125,18 +125,20 @@ def _parse_job(collection: _Collection, item: Object) -> Parsed[Job] | Skip:
         status=status,
         raw_status=word,
         name=text(item.get("displayName"), 128),
-        fine_tuned_model=text(sub(config, "outputModel"), 256),
         created_at=created,
         finished_at=moment(item.get("completedTime")) if status.final else None,
-        trained_tokens=whole(sub(item, "jobProgress", "inputTokens")) if status is Status.SUCCEEDED else None,
-        epochs=whole(sub(config, "epochs")),
-        hyperparameters=hyperparameters({name: sub(config, name) for name in _HYPERPARAMETERS}),
-        training_file=text(item.get("dataset"), 256),
-        validation_file=text(item.get("evaluationDataset"), 256),
         error=job_error(item.get("status")),
         reported_usd=None if status in (Status.FAILED, Status.CANCELLED) else _money(item.get("estimatedCost")),
         reported_progress=_progress(item),
         url=_PAGE_URL + quote(job_id, safe=""),
+        tuning=FineTuning(
+            fine_tuned_model=text(sub(config, "outputModel"), 256),
+            trained_tokens=whole(sub(item, "jobProgress", "inputTokens")) if status is Status.SUCCEEDED else None,
+            epochs=whole(sub(config, "epochs")),
+            hyperparameters=hyperparameters({name: sub(config, name) for name in _HYPERPARAMETERS}),
+            training_file=text(item.get("dataset"), 256),
+            validation_file=text(item.get("evaluationDataset"), 256),
+        ),
     )
     return Parsed(job, int(unreadable(item.get("createTime"), created)))
 

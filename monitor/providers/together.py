@@ -12,7 +12,18 @@ from functools import partial
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from monitor.domain.model import Checkpoint, EventKind, FailureClass, Job, JobError, JobEvent, Method, Metrics, Status
+from monitor.domain.model import (
+    Checkpoint,
+    EventKind,
+    FailureClass,
+    FineTuning,
+    Job,
+    JobError,
+    JobEvent,
+    Method,
+    Metrics,
+    Status,
+)
 from monitor.providers._answers import single
 from monitor.providers._json import Object, Parsed, Skip, parse_items, raw_page
 from monitor.providers._refusals import granted, refusal
@@ -136,24 +147,30 @@ def _parse_job(org: str, item: Object) -> Parsed[Job] | Skip:
         status=status,
         raw_status=word,
         name=text(item.get("suffix"), 128),
-        fine_tuned_model=text(item.get("model_object_name"), 256) or text(item.get("model_output_name"), 256),
         # `started_at` is the start of the current stage, which is training only while the status is `running`.
         started_at=moment(item.get("started_at")) if word.lower() == "running" else None,
         finished_at=moment(item.get("updated_at")) if status.final else None,
         estimated_finish=_estimate(item) if status is Status.RUNNING else None,
-        trained_tokens=whole(item.get("token_count")) if status is Status.SUCCEEDED else None,
+        error=_ERRORS.get(word.lower()),
+        url=_PAGE_URL + quote(job_id, safe=""),
+        tuning=_tuning(item, succeeded=status is Status.SUCCEEDED),
+        **figures,
+    )
+    read = (("created_at", "created_at"), ("total_price", "reported_usd"))
+    return Parsed(job, sum(unreadable(item.get(theirs), figures[ours]) for theirs, ours in read))
+
+
+def _tuning(item: Object, *, succeeded: bool) -> FineTuning:
+    return FineTuning(
+        fine_tuned_model=text(item.get("model_object_name"), 256) or text(item.get("model_output_name"), 256),
+        trained_tokens=whole(item.get("token_count")) if succeeded else None,
         epochs=whole(item.get("n_epochs")),
         hyperparameters=hyperparameters(
             {name: item[name] for name in _HYPERPARAMETERS if name in item}, item.get("training_type")
         ),
         training_file=text(item.get("training_file"), 256),
         validation_file=text(item.get("validation_file"), 256),
-        error=_ERRORS.get(word.lower()),
-        url=_PAGE_URL + quote(job_id, safe=""),
-        **figures,
     )
-    read = (("created_at", "created_at"), ("total_price", "reported_usd"))
-    return Parsed(job, sum(unreadable(item.get(theirs), figures[ours]) for theirs, ours in read))
 
 
 def _price(nano: object) -> Decimal | None:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
-from monitor.domain.model import Job, Method, Metrics, Status, Training
+from monitor.domain.model import FineTuning, Job, Method, Metrics, Status, Training
 from monitor.providers._answers import google_list
 from monitor.providers._grpc import job_error
 from monitor.providers._json import Object, Parsed, Skip
@@ -198,8 +198,6 @@ def _parse_job(location: _Location, item: Object) -> Parsed[Job] | Skip:
         return "bad_id"
     state, word = _status(item)
     spec = next((name for name in item if name.endswith("Spec")), "")
-    chosen = sub(item.get(spec), "hyperParameters")
-    epochs = whole(sub(chosen, "epochCount"))
     figures: dict[str, Any] = {"created_at": moment(item.get("createTime"))}
     job = Job(
         org=location.org,
@@ -210,21 +208,29 @@ def _parse_job(location: _Location, item: Object) -> Parsed[Job] | Skip:
         status=state,
         raw_status=word,
         name=text(item.get("tunedModelDisplayName"), 128),
-        fine_tuned_model=text(sub(item, "tunedModel", "model"), 256) or text(sub(item, "tunedModel", "endpoint"), 256),
         taken_up_at=moment(item.get("startTime")),
         finished_at=moment(item.get("endTime")) if state.final else None,
-        trained_tokens=_tokens(item, epochs) if state is Status.SUCCEEDED else None,
-        epochs=epochs,
-        hyperparameters=hyperparameters(chosen),
-        training_file=text(sub(item.get(spec), "trainingDatasetUri"), 256),
-        validation_file=text(sub(item.get(spec), "validationDatasetUri"), 256),
         error=job_error(item.get("error")),
         metadata=pairs(item.get("labels")),
         training=Training(latest=_steps(item)),
         url=location.page_url,
+        tuning=_tuning(item, spec, succeeded=state is Status.SUCCEEDED),
         **figures,
     )
     return Parsed(job, int(unreadable(item.get("createTime"), job.created_at)))
+
+
+def _tuning(item: Object, spec: str, *, succeeded: bool) -> FineTuning:
+    model, chosen = item.get("tunedModel"), sub(item.get(spec), "hyperParameters")
+    epochs = whole(sub(chosen, "epochCount"))
+    return FineTuning(
+        fine_tuned_model=text(sub(model, "model"), 256) or text(sub(model, "endpoint"), 256),
+        trained_tokens=_tokens(item, epochs) if succeeded else None,
+        epochs=epochs,
+        hyperparameters=hyperparameters(chosen),
+        training_file=text(sub(item.get(spec), "trainingDatasetUri"), 256),
+        validation_file=text(sub(item.get(spec), "validationDatasetUri"), 256),
+    )
 
 
 def _status(item: Object) -> tuple[Status, str]:

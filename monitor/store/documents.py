@@ -13,7 +13,7 @@ import msgspec
 from monitor.domain.costs import Spending
 from monitor.domain.event_ids import NONE_YET
 from monitor.domain.flow import Tracked, Transition, TransitionKind
-from monitor.domain.model import JobEvent, Status, span
+from monitor.domain.model import NO_TUNING, FineTuning, JobEvent, Status, span
 from monitor.domain.news import EventType, Message, Severity, Subject, SubjectKind, TemplateFailure
 from monitor.store.errors import BadCursor
 
@@ -64,9 +64,22 @@ def write_tracked(tracked: Tracked) -> str:
     return _encode(replace(tracked, recent_ids=NONE_YET) if tracked.recent_ids else tracked).decode()
 
 
+class _FlatTracked(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as versions before schema 0018 wrote it: with the fields of its fine-tuning part among its own."""
+
+    job: FineTuning
+
+
+_flat = msgspec.json.Decoder(_FlatTracked).decode
+
+
 def read_tracked(doc: str) -> Tracked:
     """Read a job that this or an older version wrote. Missing fields get their defaults; unknown ones are ignored."""
-    return _tracked(doc)
+    tracked = _tracked(doc)
+    if tracked.job.tuning is not NO_TUNING:
+        return tracked
+    # The default itself, and not one that is equal to it: the document has no such part.
+    return replace(tracked, job=replace(tracked.job, tuning=_flat(doc).job))
 
 
 class _JobTimes(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from monitor.config import Settings
 from monitor.domain.bundle import MOST, bundle
 from monitor.domain.cards import card_template, render_card
 from monitor.domain.flow import Tracked
-from monitor.domain.model import FailureClass, Job, JobError, Method, Status
+from monitor.domain.model import FailureClass, FineTuning, Job, JobError, Method, Status
 from monitor.domain.news import OF_JOBS, Card, Delivery, EventType, Message, Severity, Subject, SubjectKind
 from monitor.domain.render import Labelling, build_delivery, moment
 from monitor.domain.routing import Recipient, Rule, address
@@ -187,16 +187,15 @@ def _tracked(details: answers.Job, now: datetime) -> Tracked:
         method=_member(Method, details.method, Method.UNKNOWN),
         status=_member(Status, details.status, Status.UNKNOWN),
         name=details.name,
-        fine_tuned_model=details.fine_tuned_model,
         created_at=details.created_at,
         started_at=details.started_at,
         finished_at=details.finished_at,
         estimated_finish=details.estimated_finish,
         reported_progress=details.progress,
-        trained_tokens=details.trained_tokens,
         error=_error(details.error) if details.error is not None else None,
         metadata=details.metadata,
         url=details.url,
+        tuning=FineTuning(fine_tuned_model=details.fine_tuned_model, trained_tokens=details.trained_tokens),
         batch=details.batch.batch if details.batch is not None else None,
     )
     return Tracked(job=job, seq=1, since=now, last_activity_at=now, cost=details.cost.cost)

@@ -84,7 +84,7 @@ class Sizes:
 
 
 def _want(standing: Standing, tracked: Tracked, rates: Rates) -> _Wanted:
-    file = tracked.job.training_file
+    file = tracked.job.tuning.training_file
     reading = (file, tracked.job.model) if file is not None and _by_tokens(tracked, rates) else None
     return _Wanted(standing, tracked.since, reading)
 

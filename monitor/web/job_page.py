@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.flow import Tracked, Transition, TransitionKind
-from monitor.domain.model import EventKind, Job, JobEvent
+from monitor.domain.model import EventKind, FineTuning, JobEvent
 from monitor.domain.render import batch_facts, best_model, moment, span, stall_facts
 from monitor.metrics.labels import clean
 from monitor.store import DeliverySummary, JobFile, ResultPage
@@ -102,29 +102,30 @@ def _details(tracked: Tracked, now: datetime) -> Iterator[tuple[str, str | None]
     if tracked.active and tracked.stalled and tracked.stall is not None:
         yield from stall_facts(tracked, tracked.stall, now)
     yield "Ran for", span(job.run_time) if job.run_time is not None else None
-    yield "Trained tokens", f"{job.trained_tokens:,}" if job.trained_tokens is not None else None
-    yield from hyperparameters(job)
+    yield "Trained tokens", f"{job.tuning.trained_tokens:,}" if job.tuning.trained_tokens is not None else None
+    yield from hyperparameters(job.tuning)
     if size is not None:
         yield "Examples", f"{size.examples:,}" if size.examples is not None else None
         yield "Tokens in one epoch", f"{size.tokens:,}" if size.exact else f"{size.low:,} to {size.high:,}"
-    yield from _files(job)
+    yield from _files(job.tuning)
     if job.batch is not None:
         yield "Input", clean(job.batch.input_file or "", 120)
         yield from ((label, clean(value, 200)) for label, value in batch_facts(job.batch))
 
 
-def hyperparameters(job: Job) -> Iterator[tuple[str, str | None]]:
+def hyperparameters(tuning: FineTuning) -> Iterator[tuple[str, str | None]]:
     """The training's settings: epochs under the name that all vendors share, the others under the vendor's names."""
-    yield "Epochs", f"{job.epochs:,}" if job.epochs is not None else None
-    chosen = {name: value for name, value in job.hyperparameters.items() if name not in _EPOCHS or job.epochs is None}
+    yield "Epochs", f"{tuning.epochs:,}" if tuning.epochs is not None else None
+    shown = () if tuning.epochs is None else _EPOCHS
+    chosen = {name: value for name, value in tuning.hyperparameters.items() if name not in shown}
     yield "Hyperparameters", clean(", ".join(f"{name} {value}" for name, value in chosen.items()), 1000)
-    yield "Seed", f"{job.seed}" if job.seed is not None else None
+    yield "Seed", f"{tuning.seed}" if tuning.seed is not None else None
 
 
-def _files(job: Job) -> Iterator[tuple[str, str | None]]:
-    yield "Training file", clean(job.training_file or "", 120)
-    yield "Validation file", clean(job.validation_file or "", 120)
-    yield "Result files", ", ".join(clean(file, 120) for file in job.result_files[:_MOST_FILES])
+def _files(tuning: FineTuning) -> Iterator[tuple[str, str | None]]:
+    yield "Training file", clean(tuning.training_file or "", 120)
+    yield "Validation file", clean(tuning.validation_file or "", 120)
+    yield "Result files", ", ".join(clean(file, 120) for file in tuning.result_files[:_MOST_FILES])
 
 
 def _line(one: JobEvent) -> dict[str, Any]:

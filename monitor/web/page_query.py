@@ -87,7 +87,7 @@ class PageQuery:
             return False
         if not self.q:
             return True
-        text = f"{job.name or ''}\n{job.id}\n{job.org}\n{job.model}\n{job.fine_tuned_model or ''}".casefold()
+        text = f"{job.name or ''}\n{job.id}\n{job.org}\n{job.model}\n{job.tuning.fine_tuned_model or ''}".casefold()
         return all(word in text for word in self.q.casefold().split())
 
 

@@ -49,7 +49,7 @@ async def seed(url: str, *, orgs: int, jobs: int, copies: int = COPIES) -> None:
 
 async def _commit(store: Stores, org: str, count: int, now: datetime) -> None:
     ended = [_ended(org, number, now - timedelta(days=2 + 58 * number / count)) for number in range(count)]
-    model = {one.job.id: one.job.fine_tuned_model or "" for one in ended}
+    model = {one.job.id: one.job.tuning.fine_tuned_model or "" for one in ended}
     change = Change(
         org=org,
         based_on=0,
@@ -83,7 +83,7 @@ def _spending(of: Tracked) -> Spending:
     one = of.job
     return Spending(
         org=one.org, job=one.id, provider=one.provider, model=one.model, method=one.method, at=of.since,
-        usd=Decimal("2.40"), fine_tuned_model=one.fine_tuned_model,
+        usd=Decimal("2.40"), fine_tuned_model=one.tuning.fine_tuned_model,
     )  # fmt: skip
 
 

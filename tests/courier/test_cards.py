@@ -14,7 +14,7 @@ import structlog.testing
 from aiohttp import web
 
 from monitor.config.templates import TemplateSource
-from monitor.domain.model import Status
+from monitor.domain.model import FineTuning, Status
 from monitor.domain.templates import MessageTemplate
 from monitor.notifiers.discord import DiscordSettings
 from monitor.store import StoreUnavailable
@@ -360,7 +360,7 @@ async def test_the_curve_is_shown_once_in_the_thread_of_a_job_that_is_over(tmp_p
         assert (shared["channel_id"], shared["thread_ts"]) == ("C0MAIN", card.ts)
         [content] = life.slack.files.values()
         assert content.startswith(b"\x89PNG")
-        await life.poll(trained_tokens=1000)
+        await life.poll(tuning=FineTuning(trained_tokens=1000))
         await life.tell(200)
         assert life.slack.shared == [shared], "once"
 

@@ -21,7 +21,7 @@ from monitor.domain.flow import (
     Transition,
     TransitionKind,
 )
-from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Method, Metrics, Status, Training
+from monitor.domain.model import NO_TUNING, UNKNOWN_COST, Basis, Cost, Method, Metrics, Status, Training
 from monitor.domain.news import Delivery, EventType
 from monitor.domain.pricing import Prices, Rate
 from monitor.domain.render import Labelling, render
@@ -371,3 +371,9 @@ def test_the_outline_of_an_outline_is_itself() -> None:
     outline = job(metadata={"team": "search"}).outline()
     assert outline.outline() is outline
     assert outline.metadata == {}
+
+
+def test_outlines_share_what_they_have_in_common() -> None:
+    one, other = (job(f"ftjob-{n}", model=str(b"gpt-4o", "ascii"), seed=n).outline() for n in range(2))
+    assert one.tuning is other.tuning is NO_TUNING
+    assert one.model is other.model

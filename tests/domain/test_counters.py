@@ -8,7 +8,7 @@ import pytest
 from monitor.domain.counters import increments
 from monitor.domain.flow import CounterIncrement, Tracked
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, JobError, Method, Status
-from tests.builders import MINUTE, NOON, job, tracked
+from tests.builders import MINUTE, NOON, job, tracked, tuned
 
 ORG, MODEL = ("org", "research"), ("model", "gpt-4o-mini-2024-07-18")
 METHOD, FAILED = ("method", "supervised"), ("status", "failed")
@@ -54,13 +54,13 @@ USED = [one("trained_tokens", 9, METHOD), one("cost_nanodollars", 300, METHOD)]
         pytest.param(None, ENDED, [*QUEUED, *OVER, *TOOK, *RAN, *USED], id="also of a job that came and ended"),
         pytest.param(ENDED, replace(ENDED, finalized=True), [], id="an end is told once"),
         pytest.param(
-            tracked(replace(RUNS.job, trained_tokens=9), cost=replace(PAID, basis=Basis.ESTIMATED)),
+            tracked(tuned(RUNS.job, trained_tokens=9), cost=replace(PAID, basis=Basis.ESTIMATED)),
             ENDED,
             [*OVER, *TOOK, *RAN, *USED],
             id="what was told of an active job counts at its end",
         ),
         pytest.param(
-            replace(ENDED, job=replace(ENDED.job, trained_tokens=None), cost=UNKNOWN_COST),
+            replace(ENDED, job=tuned(ENDED.job, trained_tokens=None), cost=UNKNOWN_COST),
             ENDED,
             USED,
             id="tokens and cost may come later",
@@ -76,7 +76,7 @@ USED = [one("trained_tokens", 9, METHOD), one("cost_nanodollars", 300, METHOD)]
         ),
         pytest.param(
             RUNS,
-            replace(RUNS, job=replace(RUNS.job, trained_tokens=9), cost=PAID),
+            replace(RUNS, job=tuned(RUNS.job, trained_tokens=9), cost=PAID),
             [],
             id="nothing of an active job is used up",
         ),

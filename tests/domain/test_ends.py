@@ -127,7 +127,7 @@ def test_a_later_look_that_disagrees_about_the_end_adds_only_its_events() -> Non
     ended = tracked(job(status=F, finished_at=NOON), cost=UNKNOWN_COST)
     look = seen(job(status=R, trained_tokens=9), reads=(read(started(NOON - MINUTE)),))
     now = decide(known(ended), look, POLICY).tracked[0].job
-    assert (now.status, now.trained_tokens, now.started_at) == (F, None, NOON - MINUTE)
+    assert (now.status, now.tuning.trained_tokens, now.started_at) == (F, None, NOON - MINUTE)
 
 
 def test_a_history_without_an_end_gets_none_from_our_clock() -> None:

@@ -13,7 +13,7 @@ from monitor.domain.decide import Policy, decide, evolve
 from monitor.domain.flow import Change, Known, Observation
 from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, Method, Metrics, Status, Training, TrainingSize
 from monitor.domain.pricing import ModelEnd, Prices, Rate
-from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, known, measured, read, seen, started, tracked
+from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, job, known, measured, read, seen, started, tracked, tuned
 
 EIGHT = Rate(models=("turbo",), methods=frozenset({Method.SUPERVISED}), per_million=Decimal(8))
 HOURLY = Rate(models=("o4",), methods=frozenset({Method.REINFORCEMENT}), per_hour=Decimal(100))
@@ -23,11 +23,9 @@ POLICY = Policy(prices=BOOK)
 SIZE = TrainingSize(tokens=100_000, low=100_000, high=100_000, examples=100, exact=True)
 ACTIVE = job(model="turbo", training_file="file-1")
 DONE = replace(
-    ACTIVE,
+    tuned(ACTIVE, trained_tokens=300_000, fine_tuned_model="ft:turbo:acme::x"),
     status=Status.SUCCEEDED,
-    trained_tokens=300_000,
     finished_at=NOON - MINUTE,
-    fine_tuned_model="ft:turbo:acme::x",
     metadata={"team": "search"},
 )
 SPENT = Spending(
@@ -69,7 +67,7 @@ def test_a_job_that_came_and_went_unseen_is_booked() -> None:
 
 
 def test_what_is_known_late_is_booked_late_on_the_day_it_ended() -> None:
-    ended = tracked(replace(DONE, trained_tokens=None, finished_at=NOON - DAY), cost=UNKNOWN_COST)
+    ended = tracked(tuned(replace(DONE, finished_at=NOON - DAY), trained_tokens=None), cost=UNKNOWN_COST)
     change = decide(known(ended), seen(replace(DONE, finished_at=NOON - DAY)), POLICY)
     assert change.spendings == (replace(SPENT, at=NOON - DAY),)
 
@@ -101,16 +99,16 @@ def test_a_cost_of_no_time_at_all_is_not_one_of_today(before: Known) -> None:
 
 
 def test_a_model_is_there_when_its_job_has_succeeded() -> None:
-    early = replace(ACTIVE, fine_tuned_model=MADE.id)
+    early = tuned(ACTIVE, fine_tuned_model=MADE.id)
     failed = replace(DONE, status=Status.FAILED)
     assert decide(known(), seen(early), POLICY).tuned == decide(known(), seen(failed), POLICY).tuned == ()
     assert decide(known(tracked(early)), seen(DONE), POLICY).tuned == (MADE,)
 
 
 def test_an_estimate_an_unknown_cost_and_a_failure_without_tokens_are_not_booked() -> None:
-    unknown = replace(DONE, model="else", fine_tuned_model=None)
-    failed = replace(DONE, id="b", status=Status.FAILED, trained_tokens=None)
-    early = replace(ACTIVE, id="c", trained_tokens=10**6)
+    unknown = tuned(replace(DONE, model="else"), fine_tuned_model=None)
+    failed = tuned(replace(DONE, id="b", status=Status.FAILED), trained_tokens=None)
+    early = tuned(replace(ACTIVE, id="c"), trained_tokens=10**6)
     change = decide(Known(org="research"), seen(unknown, failed, early), POLICY)
     assert [one.cost for one in change.tracked] == [
         UNKNOWN_COST,
@@ -121,7 +119,7 @@ def test_an_estimate_an_unknown_cost_and_a_failure_without_tokens_are_not_booked
 
 
 def test_a_model_is_listed_when_it_is_first_named_however_late() -> None:
-    unnamed = replace(DONE, fine_tuned_model=None)
+    unnamed = tuned(DONE, fine_tuned_model=None)
     before = known(tracked(unnamed, cost=Cost(basis=Basis.COMPUTED, usd=Decimal("2.4"))))
     assert decide(before, seen(unnamed), POLICY).tuned == ()
     change = decide(before, seen(DONE), POLICY)
@@ -130,7 +128,7 @@ def test_a_model_is_listed_when_it_is_first_named_however_late() -> None:
 
 
 def test_a_model_knows_its_base_its_provider_s_calendar_and_whether_its_data_is_shared() -> None:
-    again = replace(DONE, model="ft:turbo:acme::w", base_model="turbo", shared=True)
+    again = tuned(replace(DONE, model="ft:turbo:acme::w", base_model="turbo"), shared=True)
     assert decide(known(), seen(again), POLICY).tuned == (replace(MADE, shared=True),)
     elsewhere = replace(POLICY, prices=POLICY.prices.of("azure", seller=None))
     assert decide(known(), seen(DONE), elsewhere).tuned == (replace(MADE, shutdown=None),)
@@ -158,7 +156,7 @@ def test_a_size_of_a_job_that_is_not_known_changes_nothing() -> None:
 
 def test_an_estimate_by_size_follows_the_epochs_and_gives_way_to_what_was_computed() -> None:
     before = known(tracked(ACTIVE, size=SIZE))
-    change = decide(before, seen(replace(ACTIVE, epochs=2)), POLICY)
+    change = decide(before, seen(tuned(ACTIVE, epochs=2)), POLICY)
     assert change.tracked[0].cost == Cost(basis=Basis.ESTIMATED, usd=Decimal("1.6"))
     assert decide(evolve(before, change), seen(DONE), POLICY).spendings == (SPENT,)
 

@@ -15,7 +15,7 @@ from monitor.domain.health import Health
 from monitor.domain.model import Job, Status
 from monitor.domain.news import EventType, Message, Severity, job_subject
 from monitor.domain.render import Labelling, render
-from tests.builders import NOON, tracked
+from tests.builders import NOON, tracked, tuned
 from tests.providers import answers
 from tests.web.site import org
 
@@ -85,10 +85,8 @@ def plainly(of: Job) -> Job:
     error = of.error
     if error is not None:
         error = replace(error, code=plain(error.code), message=plain(error.message), param=plain(error.param))
-    return replace(
-        of, id="x", model=plain(of.model) or "", name=plain(of.name), fine_tuned_model=plain(of.fine_tuned_model),
-        error=error,
-    )  # fmt: skip
+    named = replace(of, id="x", model=plain(of.model) or "", name=plain(of.name), error=error)
+    return tuned(named, fine_tuned_model=plain(of.tuning.fine_tuned_model))
 
 
 def assert_inert(text: str, *, breaks: str = "") -> None:

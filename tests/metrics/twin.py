@@ -110,7 +110,7 @@ def _numbers(tracked: Tracked) -> Mapping[str, float | None]:
         "finetune_job_valid_accuracy_ratio": latest.valid_accuracy,
         "finetune_job_train_reward": latest.train_reward,
         "finetune_job_valid_reward": latest.valid_reward,
-        "finetune_job_trained_tokens": job.trained_tokens,
+        "finetune_job_trained_tokens": job.tuning.trained_tokens,
         "finetune_job_estimated_cost_dollars": float(usd) if usd is not None and basis is Basis.ESTIMATED else None,
         "finetune_job_cost_dollars": float(usd) if usd is not None and basis is not Basis.ESTIMATED else None,
     }

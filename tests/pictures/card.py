@@ -7,7 +7,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from monitor.domain.model import Status
+from monitor.domain.model import FineTuning, Status
 from tests.builders import NOON, job
 from tests.courier.life import Life, desk
 from tests.pictures import slack
@@ -42,8 +42,7 @@ async def _story(life: Life) -> str:
     await life.poll(
         status=Status.SUCCEEDED,
         finished_at=life.clock.now(),
-        fine_tuned_model="ft:gpt-4o-mini-2024-07-18:acme:support-bot:9xyz",
-        trained_tokens=1_240_000,
+        tuning=FineTuning(fine_tuned_model="ft:gpt-4o-mini-2024-07-18:acme:support-bot:9xyz", trained_tokens=1_240_000),
     )
     await life.tell(70)
     await life.finalize()

@@ -21,6 +21,7 @@ from monitor.domain.model import (
     Batch,
     Cost,
     FailureClass,
+    FineTuning,
     Job,
     JobError,
     Method,
@@ -95,9 +96,9 @@ def _told(
 
 
 def _ended(status: Status, **over: Any) -> Job:
-    tuned = {"fine_tuned_model": f"ft:{BASE}:acme:support-bot:9xYz", "trained_tokens": 1_240_000}
+    tuning = FineTuning(fine_tuned_model=f"ft:{BASE}:acme:support-bot:9xYz", trained_tokens=1_240_000)
     done = Training(latest=Metrics(step=560, steps=560, train_loss=0.6107, valid_loss=0.7021))
-    given = {**tuned, "training": done} if status is Status.SUCCEEDED else {}
+    given = {"tuning": tuning, "training": done} if status is Status.SUCCEEDED else {}
     return _job(status=status, finished_at=NOW, **given | over)
 
 

@@ -65,7 +65,7 @@ def _cost(of: Provider) -> str:
     job = _succeeded(of)
     if job.reported_usd is not None:
         return "the provider's own"
-    return "tokens × price" if job.trained_tokens is not None else "unknown"
+    return "tokens × price" if job.tuning.trained_tokens is not None else "unknown"
 
 
 def _lists(of: Provider) -> str:

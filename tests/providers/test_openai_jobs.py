@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from monitor.domain.model import FailureClass, Job, JobError, Method, Status
+from monitor.domain.model import FailureClass, FineTuning, Job, JobError, Method, Status
 from tests.providers.answers import CREATED, SAMPLES, read_job, response
 from tests.providers.answers import job as one
 
@@ -47,15 +47,17 @@ def test_the_official_ended_job_is_read_in_full() -> None:
         status=Status.SUCCEEDED,
         raw_status="succeeded",
         name="custom_suffix",
-        fine_tuned_model="ft:davinci-002:my-org:custom_suffix:7q8mpxmy",
         created_at=datetime(2023, 8, 21, 23, 36, 54, tzinfo=UTC),
         finished_at=datetime(2023, 8, 21, 23, 39, 50, tzinfo=UTC),
-        trained_tokens=5768,
-        epochs=4,
-        training_file="file-abc123",
-        result_files=("file-abc123",),
         metadata={"key": "value"},
         url="https://platform.openai.com/finetune/ftjob-abc123",
+        tuning=FineTuning(
+            fine_tuned_model="ft:davinci-002:my-org:custom_suffix:7q8mpxmy",
+            trained_tokens=5768,
+            epochs=4,
+            training_file="file-abc123",
+            result_files=("file-abc123",),
+        ),
     )
 
 
@@ -137,7 +139,7 @@ def test_a_timestamp_is_parsed(value: object, expected: datetime | None) -> None
     ],
 )
 def test_epochs_are_found(fields: dict[str, object], epochs: int | None) -> None:
-    assert one(**fields).epochs == epochs
+    assert one(**fields).tuning.epochs == epochs
 
 
 def test_hyperparameters_are_kept_by_their_names_and_a_figure_is_not_hidden_by_auto() -> None:
@@ -145,9 +147,9 @@ def test_hyperparameters_are_kept_by_their_names_and_a_figure_is_not_hidden_by_a
     own = {"n_epochs": 3, "batch_size": "auto", "beta": 0.1}
     job = one(hyperparameters=told, method={"type": "dpo", "dpo": {"hyperparameters": own}}, seed=0)
     expected = {"n_epochs": "3", "batch_size": "8", "learning_rate_multiplier": "1.8", "beta": "0.1"}
-    assert (job.hyperparameters, job.seed) == (expected, 0)
-    assert (one(hyperparameters=None, seed="many").hyperparameters, one(seed="7").seed) == ({}, 7)
-    assert len(one(hyperparameters={f"n{number}": 1 for number in range(50)}).hyperparameters) == 32
+    assert (job.tuning.hyperparameters, job.tuning.seed) == (expected, 0)
+    assert (one(hyperparameters=None, seed="many").tuning.hyperparameters, one(seed="7").tuning.seed) == ({}, 7)
+    assert len(one(hyperparameters={f"n{number}": 1 for number in range(50)}).tuning.hyperparameters) == 32
 
 
 def test_resolved_hyperparameters_are_not_a_change_of_the_job() -> None:
@@ -218,7 +220,7 @@ def test_an_empty_error_is_no_error(error: object, expected: JobError | None) ->
     ],
 )
 def test_trained_tokens_are_a_count_or_unknown(value: object, tokens: int | None) -> None:
-    assert one(trained_tokens=value).trained_tokens == tokens
+    assert one(trained_tokens=value).tuning.trained_tokens == tokens
 
 
 @pytest.mark.parametrize(
@@ -252,8 +254,8 @@ def test_metadata_is_bounded(metadata: object, expected: dict[str, str]) -> None
 
 
 def test_result_files_may_be_null_or_invalid() -> None:
-    assert one(result_files=None).result_files == ()
-    assert one(result_files=["file-1", None, {"id": "x"}, "file-2"]).result_files == ("file-1", "file-2")
+    assert one(result_files=None).tuning.result_files == ()
+    assert one(result_files=["file-1", None, {"id": "x"}, "file-2"]).tuning.result_files == ("file-1", "file-2")
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -262,5 +264,5 @@ def test_unknown_fields_are_ignored() -> None:
 
 @pytest.mark.parametrize(("told", "shared"), [(True, True), (False, False), (None, False), ("true", False), (1, False)])
 def test_a_job_says_whether_its_data_is_shared(told: object, shared: bool) -> None:
-    assert one(shared_with_openai=told).shared is shared
-    assert one().shared is False
+    assert one(shared_with_openai=told).tuning.shared is shared
+    assert one().tuning.shared is False

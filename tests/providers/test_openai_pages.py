@@ -136,7 +136,7 @@ def test_an_invalid_page_is_malformed(body: bytes) -> None:
 )
 def test_harmless_deviations_of_a_page_are_tolerated(body: bytes) -> None:
     (job,) = read_jobs(response(body)).items
-    assert (job.id, job.trained_tokens, job.created_at) == ("ftjob-1", None, None)
+    assert (job.id, job.tuning.trained_tokens, job.created_at) == ("ftjob-1", None, None)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"id": null}', b'{"id": ".."}'])

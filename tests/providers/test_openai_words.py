@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.model import Job, JobError, JobEvent, Method, Status
+from monitor.domain.model import FineTuning, Job, JobError, JobEvent, Method, Status
 from monitor.providers.base import (
     AuthFailed,
     Malformed,
@@ -191,18 +191,20 @@ def test_every_field_of_a_job_is_read() -> None:
         status=Status.FAILED,
         raw_status="failed",
         name="bot",
-        fine_tuned_model="ft:x",
         created_at=AT,
         finished_at=datetime.fromtimestamp(CREATED + 9, UTC),
         estimated_finish=datetime.fromtimestamp(CREATED + 5, UTC),
-        trained_tokens=7,
-        epochs=3,
-        training_file="file-1",
-        validation_file="file-2",
-        result_files=("file-3",),
         error=JobError(code="c", message="m", param="p"),
         metadata={"env": "prod"},
         url="https://platform.openai.com/finetune/ftjob-1",
+        tuning=FineTuning(
+            fine_tuned_model="ft:x",
+            trained_tokens=7,
+            epochs=3,
+            training_file="file-1",
+            validation_file="file-2",
+            result_files=("file-3",),
+        ),
     )
 
 
@@ -223,10 +225,10 @@ def test_a_job_with_only_an_id() -> None:
     ("field", "read", "limit"),
     [
         ("model", lambda one: one.model, 256),
-        ("fine_tuned_model", lambda one: one.fine_tuned_model, 256),
+        ("fine_tuned_model", lambda one: one.tuning.fine_tuned_model, 256),
         ("user_provided_suffix", lambda one: one.name, 128),
-        ("training_file", lambda one: one.training_file, 256),
-        ("validation_file", lambda one: one.validation_file, 256),
+        ("training_file", lambda one: one.tuning.training_file, 256),
+        ("validation_file", lambda one: one.tuning.validation_file, 256),
         ("status", lambda one: one.raw_status, 64),
     ],
 )

@@ -79,8 +79,13 @@ def one(provider: str, item: object, **where: Any) -> Job:
 def test_an_azure_job_has_names_nulls_and_no_cost_where_it_failed() -> None:
     of, told = vendor("azure"), sample("azure")
     [job] = read_jobs(response({"data": [told["job"]]}), of).items
-    assert (job.provider, job.base, job.name, job.result_files) == ("azure", "gpt-4o-mini-2024-07-18", "team", ())
-    assert (job.status, job.trained_tokens, job.reported_usd) == (Status.SUCCEEDED, 1_000_000, None)
+    assert (job.provider, job.base, job.name, job.tuning.result_files) == (
+        "azure",
+        "gpt-4o-mini-2024-07-18",
+        "team",
+        (),
+    )
+    assert (job.status, job.tuning.trained_tokens, job.reported_usd) == (Status.SUCCEEDED, 1_000_000, None)
     base = Rate(models=(job.base,), methods=frozenset(Method), provider="azure", per_million=Decimal(3))
     tiers = (replace(base, tier="developer", per_million=Decimal(1)), replace(base, tier="global"))
     assert price(job, tiers).usd == Decimal(3), "the price is that of its tier"
@@ -150,13 +155,13 @@ def test_entra_gives_a_token_for_client_credentials() -> None:
     ],
 )  # fmt: skip
 def test_hyperparameters_have_the_vendor_s_names(provider: str, item: dict[str, Any], expected: dict[str, str]) -> None:
-    assert one(provider, item).hyperparameters == expected
+    assert one(provider, item).tuning.hyperparameters == expected
 
 
 def test_a_together_job_has_its_price() -> None:
     told = sample("together")
     job = one("together", told["job"])
-    assert (job.status, job.reported_usd, job.trained_tokens, job.epochs) == (
+    assert (job.status, job.reported_usd, job.tuning.trained_tokens, job.tuning.epochs) == (
         Status.SUCCEEDED, Decimal("0.576"), 1_200_000, 3,
     )  # fmt: skip
     assert job.finished_at == AT + 70 * MINUTE
@@ -201,7 +206,7 @@ def test_a_supervised_fireworks_job_has_an_estimate_of_its_cost() -> None:
     job = one("fireworks", sample("fireworks")["supervised"])
     assert (job.id, job.name, job.method, job.status) == ("x7k2p9", "support", Method.SUPERVISED, Status.SUCCEEDED)
     assert (job.reported_usd, job.reported_progress, job.error) == (Decimal("12.34"), 1.0, None)
-    assert (job.model, job.epochs) == ("accounts/fireworks/models/llama-v3p1-8b-instruct", 2)
+    assert (job.model, job.tuning.epochs) == ("accounts/fireworks/models/llama-v3p1-8b-instruct", 2)
     assert "0123456789abcdef" not in repr(job)
 
 
@@ -268,7 +273,7 @@ def test_a_vertex_job_is_parsed_from_proto_json() -> None:
         "7012345678901234567", Status.SUCCEEDED, "gemini-2.5-flash", Method.SUPERVISED,
     )  # fmt: skip
     assert job.created_at == AT.replace(microsecond=123_000)
-    assert (job.epochs, job.trained_tokens) == (3, 1_200_000), "billable tokens are those of one epoch"
+    assert (job.tuning.epochs, job.tuning.trained_tokens) == (3, 1_200_000), "billable tokens are those of one epoch"
     assert (job.started_at, job.taken_up_at) == (None, AT + 2 * MINUTE), "waiting for capacity is not running"
     assert (job.training.latest, job.metadata) == (Metrics(step=300, steps=300), {"team": "search"})
 
@@ -277,7 +282,7 @@ def test_tokens_and_epochs_of_a_vertex_job_whose_product_makes_no_sense_are_no_t
     job = sample("vertex")["job"]
     spec = {"hyperParameters": {"epochCount": str(10**15)}}
     stats = {"supervisedTuningDataStats": {"totalBillableTokenCount": str(10**15)}}
-    assert one("vertex", job | {"supervisedTuningSpec": spec, "tuningDataStats": stats}).trained_tokens is None
+    assert one("vertex", job | {"supervisedTuningSpec": spec, "tuningDataStats": stats}).tuning.trained_tokens is None
 
 
 def test_a_vertex_job_waiting_for_capacity_is_queued() -> None:
@@ -321,7 +326,7 @@ def test_a_bedrock_job_has_phases_instead_of_a_queue() -> None:
     job = one("bedrock", sample("bedrock")["summary"])
     assert (job.status, job.model, job.name) == (Status.SUCCEEDED, "amazon.nova-micro-v1:0:128k", "support-bot")
     assert (job.started_at, job.finished_at) == (AT + 5 * MINUTE, AT + 60 * MINUTE)
-    assert (job.fine_tuned_model, job.reported_usd) == ("support", None)
+    assert (job.tuning.fine_tuned_model, job.reported_usd) == ("support", None)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +356,7 @@ def test_a_bedrock_job_alone_says_why_it_failed() -> None:
     assert call.request.path.endswith("%2Fabc123def456")
     job = call.read(response(told))
     assert job.error is not None
-    assert (job.error.message, job.epochs) == ("The training data has an invalid format.", 2)
+    assert (job.error.message, job.tuning.epochs) == ("The training data has an invalid format.", 2)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ async def test_how_a_job_ended_is_asked_until_it_is_said(before: dict[str, Any] 
         found = await watch.poll(60 * SECOND)
         assert found is not None
         assert found.job.error is not None
-        assert (found.job.error.message, found.job.epochs) == (DETAILS["failureMessage"], 2)
+        assert (found.job.error.message, found.job.tuning.epochs) == (DETAILS["failureMessage"], 2)
         assert (found.seq, found.finalized) == (ended.seq, True), "it is no news"
         asked_so_far = api.asked
         await watch.poll(60 * SECOND)

@@ -144,10 +144,10 @@ async def test_a_life_is_followed_to_its_end(provider: str, tmp_path: Path) -> N
         assert course == [status for status in order if status in course]
         assert {Status.QUEUED, Status.RUNNING, Status.SUCCEEDED} <= set(course)
         truth = of.simulation.job(org, job_id)
-        assert job.fine_tuned_model
-        assert job.epochs in (None, truth.epochs)
-        if job.trained_tokens is not None:
-            assert job.trained_tokens == truth.trained_tokens
+        assert job.tuning.fine_tuned_model
+        assert job.tuning.epochs in (None, truth.epochs)
+        if job.tuning.trained_tokens is not None:
+            assert job.tuning.trained_tokens == truth.trained_tokens
         assert job.finished_at is not None
 
 
@@ -192,9 +192,9 @@ async def test_togethers_price_is_that_of_the_job(tmp_path: Path) -> None:
         priced = [job for job in jobs.values() if job.status is Status.SUCCEEDED and job.reported_usd]
         assert priced
         for job in priced:
-            assert job.trained_tokens is not None
+            assert job.tuning.trained_tokens is not None
             assert job.reported_usd is not None
-            assert job.reported_usd / job.trained_tokens in {Decimal("480e-9"), Decimal("1200e-9")}
+            assert job.reported_usd / job.tuning.trained_tokens in {Decimal("480e-9"), Decimal("1200e-9")}
 
 
 async def test_that_together_cancels_jobs_is_a_matter_of_the_balance(tmp_path: Path) -> None:

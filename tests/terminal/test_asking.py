@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.model import Basis, Cost, EventKind, JobError, Metrics, Status
+from monitor.domain.model import Basis, Cost, EventKind, FineTuning, JobError, Metrics, Status
 from monitor.terminal.access import Access
 from monitor.terminal.answers import JobDetails
 from monitor.terminal.client import NOBODY_LISTENS, AskError, connect
@@ -77,7 +77,8 @@ async def test_a_job_is_shown_with_its_error_curves_transitions_and_deliveries(t
     )
     async with site(tmp_path) as here:
         of_it = tuple(event(one.id, kind=EventKind.METRICS, job="ftjob-f", metrics=one.metrics) for one in losses)
-        await here.keep(tracked(replace(FAILED, hyperparameters={"beta": "0.1"}, seed=7)), events=of_it, told=("chat",))
+        settings = FineTuning(hyperparameters={"beta": "0.1"}, seed=7)
+        await here.keep(tracked(replace(FAILED, tuning=settings)), events=of_it, told=("chat",))
         said = await asked(here.port, "job", "research", "ftjob-f")
         whole = json.loads((await asked(here.port, "job", "research", "ftjob-f", "--json")).stdout)
     assert said.exit_code == 0

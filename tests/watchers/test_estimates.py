@@ -78,15 +78,17 @@ async def test_a_file_of_100_000_tokens_is_about_two_dollars_forty_and_then_exac
         assert (running.size.tokens, running.size.examples, running.size.exact) == (100_000, 100, True)
         of.time.move(20)
         await of.poll()
-        assert (await job_of(of, job)).job.epochs == 3
+        assert (await job_of(of, job)).job.tuning.epochs == 3
         of.time.move(60)
         await of.poll()
         done = await job_of(of, job)
-        assert done.job.trained_tokens == 300_000
+        assert done.job.tuning.trained_tokens == 300_000
         assert done.cost == Cost(basis=Basis.COMPUTED, usd=Decimal("2.40"))
         spent = await of.store.costs.spent(None, ["research"])
         assert [(one.job, one.usd) for one in spent.spendings] == [(job, Decimal("2.40"))]
-        assert [model.id for model in await of.store.costs.tuned_models(["research"])] == [done.job.fine_tuned_model]
+        assert [model.id for model in await of.store.costs.tuned_models(["research"])] == [
+            done.job.tuning.fine_tuned_model
+        ]
 
 
 async def test_a_file_is_read_once_for_all_its_jobs_and_never_again(tmp_path: Path) -> None:

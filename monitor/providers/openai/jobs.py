@@ -5,13 +5,13 @@ The official examples violate the official schema, so every field is optional an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
-from monitor.domain.model import Job, JobError, Method, Status
+from monitor.domain.model import FineTuning, Job, JobError, Method, Status
 from monitor.providers._json import Object, Parsed, Skip
 from monitor.providers._values import (
     hyperparameters,
@@ -59,6 +59,7 @@ _TIERS: Final[Mapping[str, str]] = {
     "developertier": "developer",
     "developer": "developer",
 }
+_TIMES: Final = ("created_at", "finished_at", "estimated_finish")
 _ERROR_TEXT: Final = 2_000
 
 
@@ -86,9 +87,9 @@ def parse_job(origin: Origin, item: Object) -> Parsed[Job] | Skip:
         return "bad_id"
     if foreign(origin, item):
         return "foreign"
-    figures: dict[str, Any] = {name: parse(item.get(name)) for name, parse in _FIGURES.items()}
+    times: dict[str, Any] = {name: moment(item.get(name)) for name in _TIMES}
+    tuning = _tuning(item)
     raw, model = item.get("status"), text(item.get("model"), 256) or "unknown"
-    fine_tuned_model = text(item.get("fine_tuned_model"), 256)
     job = Job(
         org=origin.org,
         id=job_id,
@@ -98,24 +99,32 @@ def parse_job(origin: Origin, item: Object) -> Parsed[Job] | Skip:
         method=_method(item.get("method")),
         status=STATUSES.get(raw, Status.UNKNOWN) if isinstance(raw, str) else Status.UNKNOWN,
         raw_status=text(raw, 64) or "",
-        name=text(item.get("user_provided_suffix") or item.get("suffix"), 128) or _suffix(fine_tuned_model),
-        fine_tuned_model=fine_tuned_model,
+        name=text(item.get("user_provided_suffix") or item.get("suffix"), 128) or _suffix(tuning.fine_tuned_model),
+        error=_error(item.get("error")),
+        metadata=pairs(item.get("metadata")),
+        reported_usd=Decimal(0) if origin.failed_is_free and raw == "failed" else None,
+        reported_progress=_progress(item),
+        url=None if origin.page_url is None else origin.page_url + quote(job_id, safe=""),
+        tuning=tuning,
+        **times,
+    )
+    figures = {**times, "trained_tokens": tuning.trained_tokens}
+    return Parsed(job, sum(unreadable(item.get(name), found) for name, found in figures.items()))
+
+
+def _tuning(item: Object) -> FineTuning:
+    return FineTuning(
+        fine_tuned_model=text(item.get("fine_tuned_model"), 256),
+        trained_tokens=whole(item.get("trained_tokens")),
         epochs=_epochs(item),
         hyperparameters=hyperparameters(item.get("hyperparameters"), _of_method(item)),
         seed=whole(item.get("seed"), least=0),
         training_file=text(item.get("training_file"), 256),
         validation_file=text(item.get("validation_file"), 256),
         result_files=texts(item.get("result_files"), 256, 100),
-        error=_error(item.get("error")),
-        metadata=pairs(item.get("metadata")),
         shared=item.get("shared_with_openai") is True,
         tier=_TIERS.get((text(item.get("trainingType"), 64) or "").lower()),
-        reported_usd=Decimal(0) if origin.failed_is_free and raw == "failed" else None,
-        reported_progress=_progress(item),
-        url=None if origin.page_url is None else origin.page_url + quote(job_id, safe=""),
-        **figures,
     )
-    return Parsed(job, sum(unreadable(item.get(name), found) for name, found in figures.items()))
 
 
 def foreign(origin: Origin, item: Object) -> bool:
@@ -123,14 +132,6 @@ def foreign(origin: Origin, item: Object) -> bool:
     ours, theirs = origin.organization or "", item.get("organization_id")
     named = isinstance(theirs, str) and theirs.startswith("org-") and ours.startswith("org-")
     return named and theirs != ours
-
-
-_FIGURES: Final[Mapping[str, Callable[[object], Any]]] = {
-    "created_at": moment,
-    "finished_at": moment,
-    "estimated_finish": moment,
-    "trained_tokens": whole,
-}
 
 
 def _progress(item: Object) -> float | None:

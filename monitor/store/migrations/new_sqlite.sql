@@ -303,6 +303,6 @@ CREATE TRIGGER tuned_model_insert_counted AFTER INSERT ON tuned_model FOR EACH R
 
 CREATE TRIGGER tuned_model_update_counted AFTER UPDATE OF org, shutdown ON tuned_model FOR EACH ROW WHEN (coalesce(OLD.org, '') <> coalesce(NEW.org, '') OR coalesce(OLD.shutdown, '') <> coalesce(NEW.shutdown, '')) BEGIN INSERT INTO total (org, kind, name, number) SELECT OLD.org, 'shutdown', OLD.shutdown, -1 WHERE true AND OLD.shutdown IS NOT NULL ON CONFLICT (org, kind, name) DO UPDATE SET number = total.number + excluded.number; INSERT INTO total (org, kind, name, number) SELECT NEW.org, 'shutdown', NEW.shutdown, 1 WHERE true AND NEW.shutdown IS NOT NULL ON CONFLICT (org, kind, name) DO UPDATE SET number = total.number + excluded.number; END
 
-INSERT INTO alembic_version VALUES ('0017')
+INSERT INTO alembic_version VALUES ('0018')
 
 INSERT INTO progress VALUES (1, 0)
