@@ -102,7 +102,7 @@ async def test_of_two_transactions_that_wait_for_each_other_one_is_done_again(op
     async with opening() as store, anyio.create_task_group() as tasks:
         tasks.start_soon(store.database.write, touch, "a", "b")
         tasks.start_soon(store.database.write, touch, "b", "a")
-    assert len(tries) == 3
+    assert len(tries) >= 3, "the one that is done again may be faster than the other one wakes up, and lose again"
     assert [row.until for row in sql("SELECT until FROM replica WHERE name IN ('a', 'b')")] == [2, 2]
 
 
