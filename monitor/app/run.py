@@ -119,7 +119,7 @@ async def _services(stack: AsyncExitStack, settings: Settings, *, redactor: Reda
     """Open everything that is opened once. It is closed with the stack."""
     database = opened(_database(settings, redactor), clock=clock, lease=settings.store.lease)
     stores = await stack.enter_async_context(database)
-    hosts = len({org.vendor().base_url for org in settings.organizations})
+    addresses = [org.vendor().base_url for org in settings.organizations]
     process = ProcessMetrics(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown"))
     return Services(
         stores=stores,
@@ -128,7 +128,7 @@ async def _services(stack: AsyncExitStack, settings: Settings, *, redactor: Reda
         health=Health(),
         clock=clock,
         redactor=redactor,
-        asking=await stack.enter_async_context(sources.transport(hosts=hosts)),
+        asking=await stack.enter_async_context(sources.transport(addresses=addresses)),
         sending=await stack.enter_async_context(notifiers.session(public_only=settings.outbound.public_only)),
         stream=sys.stdout,
         watchdog=Watchdog(clock, process.ticked),

@@ -7,7 +7,7 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -123,14 +123,15 @@ class _Connector(aiohttp.TCPConnector):
 
 
 @asynccontextmanager
-async def transport(*, proxy: str | None = None, hosts: int = 1) -> AsyncIterator[Transport]:
+async def transport(*, proxy: str | None = None, addresses: Collection[str] = ()) -> AsyncIterator[Transport]:
     """The transport, which is closed with the context. It uses nothing from the environment, and no cookies.
 
-    Connections are not kept alive if there are more `hosts` than half of the allowed connections, because aiohttp does
-    not count idle ones.
+    Connections are not kept alive if the addresses that will be requested are of more hosts than half of the allowed
+    connections, because aiohttp does not count idle ones. Organisations at one host share its connections.
     """
     most = connections()
-    keeping: dict[str, Any] = {"force_close": True} if hosts > most // 2 else {"keepalive_timeout": _IDLE}
+    hosts = {URL(address).origin() for address in addresses}
+    keeping: dict[str, Any] = {"force_close": True} if len(hosts) > most // 2 else {"keepalive_timeout": _IDLE}
     async with aiohttp.ClientSession(
         connector=_Connector(limit=most, resolver=Resolver(), socket_factory=_socket, **keeping),
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -11,6 +11,7 @@ import pytest
 
 from monitor.domain.flow import Known
 from monitor.providers.base import Malformed, ProviderUnavailable, SourceError, TimedOut
+from monitor.source.transport import connections, transport
 from tests.builders import NOON
 from tests.source.servers import (
     Api,
@@ -22,6 +23,7 @@ from tests.source.servers import (
     job,
     listing,
     serving,
+    source,
     speaking,
 )
 
@@ -218,3 +220,28 @@ async def test_an_answer_that_nobody_asked_for_answers_no_later_request() -> Non
             poison.clear()
             await asyncio.sleep(0.05)
     assert ids == ["ftjob-1", "ftjob-2", "ftjob-3"]
+
+
+@pytest.mark.parametrize(
+    ("address", "opened"),
+    [
+        pytest.param("http://127.0.0.1:{}/org/v1", 3, id="as_many_hosts"),
+        pytest.param("http://127.0.0.1/org-{}/v1", 1, id="one_host_for_all"),
+    ],
+)
+async def test_connections_are_kept_unless_there_are_too_many_hosts(address: str, opened: int) -> None:
+    seen = 0
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        seen += 1
+        while True:
+            writer.write(http(PAGE))
+            await reader.readuntil(b"\r\n\r\n")
+
+    addresses = [address.format(number + 1) for number in range(connections())]
+    async with speaking(answers) as url, transport(addresses=addresses) as shared:
+        asked = source(url, transport=shared)
+        for _ in range(3):
+            await asked.source.check()
+    assert seen == opened
