@@ -15,6 +15,8 @@ from monitor.domain.model import JobKind
 from monitor.domain.text import NAME
 from monitor.providers.base import Provider
 
+_NEVER: Final = " \\"
+"""Printable characters that no URL has."""
 _PORTS: Final = {"http": 80, "https": 443}
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 # Headers that the HTTP library sets, and headers that would change the meaning of a request.
@@ -51,10 +53,11 @@ def _address(url: str) -> str:
     """Normalise an http or https URL. Error messages omit the value, which may contain a password."""
     try:
         parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        named = bool((parts.hostname or "").rstrip("."))
+        known = parts.scheme in ("http", "https") and named and parts.port != 0
     except ValueError:
         known = False
-    if not known or not url.isascii() or not url.isprintable() or " " in url:
+    if not known or not url.isascii() or not url.isprintable() or not set(url).isdisjoint(_NEVER):
         raise ValueError("not an http or https URL")
     if parts.username is not None or parts.password is not None:
         raise ValueError("credentials do not belong in a URL")

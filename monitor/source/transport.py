@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
@@ -130,7 +131,7 @@ async def transport(*, proxy: str | None = None, addresses: Collection[str] = ()
     connections, because aiohttp does not count idle ones. Organisations at one host share its connections.
     """
     most = connections()
-    hosts = {URL(address).origin() for address in addresses}
+    hosts = {urlsplit(address)[:2] for address in addresses}
     keeping: dict[str, Any] = {"force_close": True} if len(hosts) > most // 2 else {"keepalive_timeout": _IDLE}
     async with aiohttp.ClientSession(
         connector=_Connector(limit=most, resolver=Resolver(), socket_factory=_socket, **keeping),
