@@ -285,7 +285,7 @@ def _hint(tracked: Tracked, event: EventType) -> str | None:
     """What to do next about a failed or stalled job; None for other events."""
     job = tracked.job
     if job.status is Status.FAILED:
-        return triage(job.error).hint
+        return triage(job.error, job.kind).hint
     if event is EventType.GONE:
         return _GONE
     if tracked.verdict is not None and job.status is Status.SUCCEEDED:
@@ -370,7 +370,7 @@ def _cost_view(cost: Cost | None) -> dict[str, Any]:
 def _error_view(job: Job) -> dict[str, Any] | None:
     if job.status is not Status.FAILED:
         return None
-    error, failure = job.error or JobError(), triage(job.error)
+    error, failure = job.error or JobError(), triage(job.error, job.kind)
     return {
         "code": error.code,
         "message": error.message,

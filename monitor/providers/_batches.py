@@ -1,4 +1,4 @@
-"""Texts that batches of all vendors share: why one expired, and what to do about a refused input."""
+"""What batches of all vendors share: why one expired."""
 
 from __future__ import annotations
 
@@ -16,5 +16,3 @@ EXPIRED: Final = JobError(
     ),
 )
 """The error of a batch that expired before all its requests were answered."""
-REFUSED: Final = "Correct the input file, upload it again and create a new batch."
-"""The hint for a batch whose input file the vendor refused."""

@@ -59,13 +59,15 @@ _HYPERPARAMETERS: Final = (
     "n_epochs", "batch_size", "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm", "max_seq_length",
 )  # fmt: skip
 _METHODS: Final[Mapping[str, Method]] = {"sft": Method.SUPERVISED, "dpo": Method.DPO}
+_NO_REASON: Final = "Together's job does not say why; its events may."
+_INPUT: Final = "Correct the training file or the settings, and create a new job."
 _BALANCE: Final = (
     "Unless somebody cancelled it, check the balance: Together cancels jobs by itself when the balance does not "
     "cover them."
 )
 _ERRORS: Final[Mapping[str, JobError]] = {
-    "error": JobError(code="error", failure=FailureClass.PROVIDER),
-    "user_error": JobError(code="user_error", failure=FailureClass.FILE),
+    "error": JobError(code="error", message=_NO_REASON, failure=FailureClass.PROVIDER),
+    "user_error": JobError(code="user_error", message=_NO_REASON, failure=FailureClass.FILE, hint=_INPUT),
     # docs.together.ai, "Troubleshooting": cancelled by Together itself, most often after a failed balance check.
     "cancelled": JobError(code="cancelled", failure=FailureClass.QUOTA, hint=_BALANCE),
 }

@@ -156,7 +156,7 @@ def failure(job: Job) -> FailureText | None:
     """Why a job failed; None for a job that did not."""
     if job.status is not Status.FAILED:
         return None
-    found = triage(job.error)
+    found = triage(job.error, job.kind)
     texts = (job.error.message, job.error.code) if job.error is not None else ()
     shown = (cut(text, 300) for text in texts if text)  # a message may consist of invisible characters only
     return FailureText(kind=found.cls.value, hint=found.hint, error=next(filter(None, shown), ""))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from monitor.domain.flow import Transition, TransitionKind
-from monitor.domain.model import UNKNOWN_COST, Basis, Cost, Job, JobError, Metrics, Status
+from monitor.domain.model import UNKNOWN_COST, Basis, Batch, Cost, FailureClass, Job, JobError, JobKind, Metrics, Status
 from monitor.domain.news import EventType, Severity, job_subject
 from monitor.domain.pricing import format_cost
 from monitor.domain.render import Labelling, best_model, job_view, moment, payload, render, span
@@ -280,6 +280,14 @@ def test_a_failure_is_told_with_its_reason_and_the_next_step(error: JobError | N
         moved(Status.FAILED), tracked(job(status=Status.FAILED, error=error)), EventType.FAILED, Labelling()
     )
     assert (message.error, message.hint) == (words, triage(error).hint)
+
+
+def test_the_next_step_after_a_failed_batch_is_a_new_batch() -> None:
+    failed = job("batch:1", status=Status.FAILED, error=JobError(code="x", failure=FailureClass.FILE), batch=Batch())
+    message = render(moved(Status.FAILED), tracked(failed), EventType.FAILED, Labelling())
+    assert message.hint == triage(failed.error, JobKind.BATCH).hint
+    assert message.hint.endswith("create a new batch.")
+    assert job_view(failed, None)["error"]["hint"] == message.hint
 
 
 def test_only_a_failure_has_an_error() -> None:

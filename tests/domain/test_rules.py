@@ -297,3 +297,10 @@ def test_a_failure_is_of_class(error: JobError | None, expected: FailureClass) -
     assert failure.cls == expected
     assert failure.hint
     assert failure.retryable is (expected in (FailureClass.PROVIDER, FailureClass.QUOTA))
+
+
+@pytest.mark.parametrize("cls", FailureClass)
+def test_the_hint_for_a_batch_does_not_speak_of_jobs(cls: FailureClass) -> None:
+    error = JobError(failure=cls)
+    assert not {"job", "jobs", "job's", "training"} & {*triage(error, JobKind.BATCH).hint.split()}
+    assert triage(error, JobKind.BATCH).retryable is triage(error).retryable

@@ -164,18 +164,18 @@ def errors(**first: object) -> dict[str, Any]:
         pytest.param(errors(code="empty_file", message="No lines.", line=None), "No lines.",
                      FailureClass.FILE, "input file", id="the input as a whole"),
         pytest.param(errors(code="model_not_found", message="No model.", line=1), "line 1: No model.",
-                     FailureClass.SETTINGS, "model", id="the model"),
+                     FailureClass.SETTINGS, "create a new batch", id="the model"),
         pytest.param(errors(code="token_limit_exceeded", message="Enqueued."), "Enqueued.",
                      FailureClass.QUOTA, "unfinished batches", id="the limit of waiting tokens"),
-        pytest.param(errors(line=4), None, FailureClass.UNKNOWN, "", id="no words"),
-        pytest.param({"data": []}, None, FailureClass.UNKNOWN, "", id="an empty list"),
-        pytest.param(None, None, FailureClass.UNKNOWN, "", id="nothing"),
+        pytest.param(errors(line=4), None, FailureClass.UNKNOWN, "console", id="no words"),
+        pytest.param({"data": []}, None, FailureClass.UNKNOWN, "console", id="an empty list"),
+        pytest.param(None, None, FailureClass.UNKNOWN, "console", id="nothing"),
     ],
 )  # fmt: skip
 def test_a_batch_that_failed_says_why(told: object, message: str | None, cls: FailureClass, hint: str) -> None:
     error = one(status="failed", errors=told).error
     assert error is not None
-    found = triage(error)
+    found = triage(error, JobKind.BATCH)
     assert (error.message, found.cls) == (message, cls)
     assert hint in found.hint
     assert one(status="completed", errors=told).error is None, "of others it is not believed"

@@ -200,6 +200,7 @@ def test_who_can_fix_a_failure_at_together(word: str, failure: FailureClass) -> 
     job = one("together", {"id": "ft-1", "status": word})
     assert job.error is not None
     assert (job.status.final, job.error.failure) == (True, failure)
+    assert job.error.message or job.error.hint, "its word alone does not tell a reader what to do"
 
 
 def test_a_supervised_fireworks_job_has_an_estimate_of_its_cost() -> None:

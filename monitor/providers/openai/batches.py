@@ -23,7 +23,7 @@ from monitor.domain.model import (
     TokenCount,
 )
 from monitor.providers._answers import single
-from monitor.providers._batches import EXPIRED, REFUSED
+from monitor.providers._batches import EXPIRED
 from monitor.providers._json import Object, Parsed, Skip
 from monitor.providers._values import identifier, moment, pairs, sub, text, unreadable, whole
 from monitor.providers.base import Call, JobList, Request, Response
@@ -148,4 +148,4 @@ def _error(word: str, errors: object) -> JobError | None:
     if (error.code or "") == "token_limit_exceeded":
         return replace(error, failure=FailureClass.QUOTA, hint=_QUEUE_FULL)
     failure = FAILURES.get((error.code or "").lower(), FailureClass.FILE if error != JobError() else None)
-    return replace(error, failure=failure, hint=REFUSED if failure is FailureClass.FILE else None)
+    return replace(error, failure=failure)
