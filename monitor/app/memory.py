@@ -57,7 +57,7 @@ async def keep_small(clock: Clock) -> None:
 
     Short bursts (many jobs, the pages of a snapshot) leave free pages between small blocks that stay allocated. glibc
     would keep these pages: 16 MB after half an hour of changing load. Garbage in cycles is rare: some hundred
-    objects a minute, and 6 MB in ten minutes if most requests fail, since failed ones leave their tracebacks.
+    objects a minute, since errors that are kept lose their tracebacks (`tracebacks.py`).
     """
     for minute in itertools.count(1):
         await clock.sleep(_TRIM_EVERY)

@@ -29,6 +29,7 @@ from monitor.courier.verdict import (
 )
 from monitor.notifiers.base import Attempt, FailureKind, Notifier, SendError
 from monitor.store import ClaimedDelivery, Outbox, StoreUnavailable
+from monitor.tracebacks import cut_traceback
 
 __all__ = ["Courier", "DeliveryMetrics", "DeliveryPolicy", "Lanes"]
 
@@ -239,6 +240,7 @@ class Courier:
             self._state.crashes[key] = self._state.crashes.get(key, 0) + 1
         self._lane.pause(now + self._hold(error, claimed))
         log.debug("delivery.failed", key=key, reason=error.reason, error=str(error), attempt=claimed.attempts)
+        cut_traceback(error)
         return verdict(
             error,
             claimed,

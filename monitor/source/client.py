@@ -41,6 +41,7 @@ from monitor.providers.base import (
 from monitor.secret import Redactor, Secret, is_secret
 from monitor.source.inflate import inflate
 from monitor.source.transport import Answer, Limits, Transport, exchange
+from monitor.tracebacks import cut_traceback
 
 T = TypeVar("T")
 
@@ -129,6 +130,7 @@ class Client:
         except SourceError as error:
             waits = isinstance(error, (RateLimited, ProviderUnavailable, NotEligible))
             wait = self._asked_wait(answer) if waits else None
+            cut_traceback(error)
             raise type(error)(self.redact(str(error)), retry_after=wait) from None
 
     async def page(self, request: Request, read: Callable[[Request, Response], Page[T]]) -> Page[T]:

@@ -21,6 +21,7 @@ from monitor.providers.base import (
 )
 from monitor.source.found import FoundJobs
 from monitor.source.walk import Order
+from monitor.tracebacks import cut_traceback
 
 _MOST_FAILURES: Final = 3  # failures of the server after which a poll makes no more requests
 _SKEW: Final = timedelta(days=1)
@@ -198,6 +199,7 @@ class Poll:
 
     def note(self, error: SourceError) -> None:
         """Note an error, of which the gravest is reported, and stop making requests if necessary."""
+        cut_traceback(error)
         grave = isinstance(error, (AuthFailed, NotEligible, RateLimited))
         if self.error is None or (grave and not self.halted):
             self.error = error
@@ -210,6 +212,7 @@ class Poll:
         Of the jobs that were found, only the known ones are reported. If new ones were, later polls would stop at them,
         and never reach the jobs behind them that this poll did not see.
         """
+        cut_traceback(error)
         read.error, self.complete = error, False
 
     def endless(self, read: ListRead, error: SourceError) -> None:

@@ -24,6 +24,7 @@ from monitor.providers import line_item_kind
 from monitor.providers.base import Malformed, ProviderUnavailable, SourceError
 from monitor.source.billing import BillingSource
 from monitor.store import CostStore, JobStore, Leases, Stale, StoreUnavailable, Unstorable
+from monitor.tracebacks import cut_traceback
 from monitor.watchers.repeat import repeat
 
 log = get_logger()
@@ -116,8 +117,10 @@ class CostWatcher:
         try:
             done = await self.read_once(self.clock.now())
         except SourceError as error:
+            cut_traceback(error)
             return self._failed(error.trouble)
         except (Stale, Unstorable) as error:
+            cut_traceback(error)
             return self._failed(Trouble(reason=Reason.MALFORMED, text=str(error)))
         self._succeeded(done)
         if done is False:

@@ -6,7 +6,6 @@ and training files are read by a second loop, which never delays a poll.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from monitor.metrics.process import ProcessMetrics
 from monitor.providers.base import AuthFailed, NotEligible, ProviderUnavailable, RateLimited, SourceError
 from monitor.source import Source, training_size
 from monitor.store import JobStore, Stale, StoreUnavailable, Unstorable
+from monitor.tracebacks import cut_traceback
 from monitor.watchers.accounts import Accounts
 from monitor.watchers.long_reads import FIRST_SIGHT, LongReads
 from monitor.watchers.report import new_ends, report
@@ -185,7 +185,7 @@ class JobWatcher:
             if isinstance(error, (AuthFailed, NotEligible, RateLimited)):
                 self.sizes.refused(self.reader_clock.monotonic())
             log.info("file.not_read", org=self.source.org, file=file, error=str(error))
-            _release_frames(error)
+            cut_traceback(error)
             return False
         return True
 
@@ -273,6 +273,7 @@ class JobWatcher:
             except Unstorable as error:
                 if id_ is None:
                     raise
+                cut_traceback(error)
                 refused[id_] = error
 
     async def _commit_change(self, change: Change, seen: Observation, known: Known) -> Change:
@@ -314,7 +315,7 @@ class JobWatcher:
                     checkpoints = await self.source.checkpoints(id_)
                 except SourceError as error:
                     log.info("checkpoints.not_read", org=self.source.org, job=id_, error=str(error))
-                    _release_frames(error)
+                    cut_traceback(error)
                     break
                 events = (_as_event(self.source.org, id_, checkpoint) for checkpoint in checkpoints)
                 curves[id_] = [*curves[id_], *events]
@@ -410,9 +411,10 @@ class JobWatcher:
             yield
         except SourceError as error:
             self._note(error.trouble, listed=False)
-            _release_frames(error)
+            cut_traceback(error)
         except (Stale, Unstorable) as error:  # another replica has committed, or a value cannot be stored
             self._note(Trouble(reason=Reason.MALFORMED, text=str(error)), listed=False)
+            cut_traceback(error)
         except StoreUnavailable as error:
             self.state.store.failed(error, org=self.source.org)
 
@@ -536,10 +538,3 @@ def _as_event(org: str, job: str, checkpoint: Checkpoint) -> JobEvent:
         kind=EventKind.CHECKPOINT,
         checkpoint=checkpoint,
     )
-
-
-def _release_frames(error: BaseException | None) -> None:
-    """Free the local variables of an error's frames. They hold whole responses until the next garbage collection."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__context__

@@ -10,6 +10,7 @@ from monitor.domain.flow import Trouble
 from monitor.domain.pace import Pace, next_delay
 from monitor.log import get_logger
 from monitor.providers.base import SourceError
+from monitor.tracebacks import cut_traceback
 
 log = get_logger()
 
@@ -41,6 +42,7 @@ class ListRetries:
         except SourceError as error:
             self._failed(org, error.trouble)
             trouble = None if isinstance(error, self.lasting) else error.trouble
+            cut_traceback(error)
         else:
             self._succeeded(org)
         pace = Pace(interval=min(_RETRY, interval), idle_interval=interval)

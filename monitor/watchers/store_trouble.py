@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from monitor.log import get_logger
 from monitor.store import StoreUnavailable, Unstorable
+from monitor.tracebacks import cut_traceback
 
 log = get_logger()
 
@@ -21,6 +22,7 @@ class StoreTrouble:
         if not self.failing:
             log.error("store.failed", **fields, error=str(error))
         self.failing = True
+        cut_traceback(error)
 
     def worked(self, **fields: str) -> None:
         """Note a success. `fields` are added to the log event."""

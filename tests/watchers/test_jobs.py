@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -22,9 +23,12 @@ from monitor.domain.pace import Pace
 from monitor.domain.routing import Rule
 from monitor.domain.snapshot import WatchState
 from monitor.metrics.process import ProcessMetrics
+from monitor.providers.base import SourceError
 from monitor.secret import Secret
 from monitor.simulator import Simulation, organisations, serve
 from monitor.source import transport
+from monitor.source.poll import Poll
+from monitor.source.transport import Answer
 from monitor.store import JobStore, Stores, StoreUnavailable, opened
 from monitor.watchers.jobs import JobWatcher
 from monitor.watchers.state import PollState, StartGate
@@ -552,3 +556,34 @@ async def test_a_clock_set_a_day_ahead_stalls_nothing(tmp_path: Path) -> None:
         of.time.hand.move(86_400)
         change = await of.read(job)
         assert change.transitions == ()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(broken(), id="500"),
+        pytest.param(broken(429), id="429"),
+        pytest.param(broken(401), id="401"),
+        pytest.param(lambda: web.Response(text="<html>"), id="html"),
+        pytest.param(lambda: web.Response(text='{"data": [{"id":'), id="cut off"),
+    ],
+)
+async def test_failed_requests_leave_nothing_that_only_a_collection_of_garbage_would_free(
+    tmp_path: Path, fault: Callable[[], web.Response]
+) -> None:
+    async with watched(tmp_path) as of:
+        job = await of.create(metadata={"simulate": "stuck_queue"})
+        await loop(of, 2)
+        gc.collect()
+        gc.disable()
+        try:
+            of.faults["events"] = fault
+            for _ in range(3):
+                await of.read(job)
+            of.faults["jobs"] = fault
+            await loop(of, 5)
+            left = [each for each in gc.get_objects() if isinstance(each, (Poll, Answer, SourceError))]
+        finally:
+            gc.enable()
+        assert of.watcher.state.up is False
+        assert left == []
