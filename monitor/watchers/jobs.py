@@ -29,7 +29,7 @@ from monitor.source import Source, training_size
 from monitor.store import JobStore, Stale, StoreUnavailable, Unstorable
 from monitor.tracebacks import cut_traceback
 from monitor.watchers.accounts import Accounts
-from monitor.watchers.long_reads import FIRST_SIGHT, LongReads
+from monitor.watchers.long_reads import FIRST_SIGHT, LongReads, Turn
 from monitor.watchers.report import new_ends, report
 from monitor.watchers.sizes import Reading, Sizes
 from monitor.watchers.state import PollState, StartGate
@@ -124,10 +124,10 @@ class JobWatcher:
         if known.first_sight:
             self.accounts.asked(self.source.org)  # others must not wait for it while it waits for its turn
         # What is seen for the first time is all there is, and in memory until it is committed.
-        async with self.first_sights.turn(self.clock) if known.first_sight else nullcontext():
-            return await self._poll_known(known, now, began)
+        async with self.first_sights.turn(self.clock) if known.first_sight else nullcontext() as turn:
+            return await self._poll_known(known, now, began, turn)
 
-    async def _poll_known(self, known: Known, now: datetime, began: float) -> Sequence[Change]:
+    async def _poll_known(self, known: Known, now: datetime, began: float, turn: Turn | None) -> Sequence[Change]:
         recheck = self.state.recheck(known.jobs, began)
         settled = not recheck and self.state.agreed == (known.version, self.source.reading)
         seen = None
@@ -135,6 +135,8 @@ class JobWatcher:
             seen = await self.source.observe(known, now, recheck | self.state.doubted, settled=settled)
         finally:
             self.accounts.asked(self.source.org, seen.account if seen is not None else None)
+        if turn is not None:
+            turn.answered = True
         changes: Sequence[Change] = ()
         placed = self.policy.place in (None, known.place)
         if seen.quiet and placed and not known.first_sight and not self.state.jump(now, began):
@@ -146,13 +148,20 @@ class JobWatcher:
             self.state.agree(seen, changes, await self.store.known(self.source.org), self.source.reading)
         return changes
 
-    async def read_events_once(self, now: datetime, jobs: Sequence[str]) -> Sequence[Change] | None:
-        """One step: read the event streams of these jobs. Returns None if another replica holds the lease."""
+    async def read_events_once(
+        self, now: datetime, jobs: Sequence[str], turn: Turn | None = None
+    ) -> Sequence[Change] | None:
+        """One step: read the event streams of these jobs. Returns None if another replica holds the lease.
+
+        `turn` is that of the read, if it is a long one.
+        """
         began = self.clock.monotonic()
         known = await self._known()
         if known is None:
             return None
         seen = await self.source.tail(known, jobs, now)
+        if turn is not None:
+            turn.answered = True
         self.state.tried(seen.unread, self.reader_clock.monotonic())  # those that a pause kept from being read are due
         return await self.commit(seen, began)
 
@@ -374,9 +383,9 @@ class JobWatcher:
         # the last read of an ended job. Failed reads wait as well: the interval is that of attempts.
         self.state.tried(jobs, slot(started + self.events_interval, self.events_interval))
         long = any(self._weight(job_id) == _LONG_STREAM for job_id in jobs)
-        async with self.long_reads.turn(self.reader_clock) if long else nullcontext():
+        async with self.long_reads.turn(self.reader_clock) if long else nullcontext() as turn:
             with self._noting_trouble():
-                await self.read_events_once(self.clock.now(), jobs)
+                await self.read_events_once(self.clock.now(), jobs, turn)
         await self._plan()
         return True
 

@@ -17,9 +17,19 @@ import anyio
 from monitor.clock import Clock
 
 _MOST: Final = 24  # concurrent reads
-_LONGEST: Final = 5.0  # seconds after which a read no longer counts, so that a slow server does not delay others
+_LONGEST: Final = 5.0  # seconds after which a read without answers no longer counts: a slow server delays no others
 FIRST_SIGHT: Final = 1.0
 """The same for first sights, which every organisation waits for: 300 servers that hang delay the others by 13 s."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """A read that is running."""
+
+    began: float
+    """In monotonic seconds."""
+    answered: bool = False
+    """Whether what was read is in memory. It counts until it is committed then, however long that takes."""
 
 
 @dataclass(slots=True)
@@ -28,13 +38,12 @@ class LongReads:
 
     most: int = _MOST
     longest: float = _LONGEST
-    _begun: deque[float] = field(default_factory=deque)
-    """The starts of the running reads in monotonic seconds, oldest first."""
+    _running: list[Turn] = field(default_factory=list)
     _waiting: deque[anyio.Event] = field(default_factory=deque)
     """The readers that wait for a turn, in the order of their arrival."""
 
     @asynccontextmanager
-    async def turn(self, clock: Clock) -> AsyncIterator[None]:
+    async def turn(self, clock: Clock) -> AsyncIterator[Turn]:
         """Wait for a turn, and hold it until the context ends. `clock` is that of the reader."""
         while (wait := self._wait(clock.monotonic())) > 0.0:
             ended = anyio.Event()
@@ -44,16 +53,18 @@ class LongReads:
             finally:
                 if ended in self._waiting:
                     self._waiting.remove(ended)
-        began = clock.monotonic()
-        self._begun.append(began)
+        turn = Turn(clock.monotonic())
+        self._running.append(turn)
         try:
-            yield
+            yield turn
         finally:
-            self._begun.remove(began)
+            self._running = [other for other in self._running if other is not turn]
             if self._waiting:
                 self._waiting.popleft().set()
 
     def _wait(self, now: float) -> float:
         """Seconds until a turn may be free; 0 if one is free now."""
-        counted = [began for began in self._begun if now - began < self.longest]
-        return counted[0] + self.longest - now if len(counted) >= self.most else 0.0
+        counted = [turn for turn in self._running if turn.answered or now - turn.began < self.longest]
+        if len(counted) < self.most:
+            return 0.0
+        return min((turn.began for turn in counted if not turn.answered), default=now) + self.longest - now

@@ -63,6 +63,26 @@ async def test_a_turn_that_lasts_keeps_nobody_waiting() -> None:
     assert min(turns[2:]) >= 5.0
 
 
+async def test_what_is_in_memory_counts_until_it_is_committed() -> None:
+    reads, clock, turns = LongReads(most=2), Time(), []
+    committed = anyio.Event()
+
+    async def read() -> None:
+        async with reads.turn(clock) as turn:
+            turns.append(clock.passed)
+            turn.answered = True
+            await committed.wait()
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(read)
+        while clock.passed < 60.0:
+            await anyio.lowlevel.checkpoint()
+        assert turns == [0.0, 0.0]
+        committed.set()
+    assert len(turns) == 4
+
+
 async def test_who_leaves_the_queue_keeps_no_turn() -> None:
     reads, clock = LongReads(most=1), SystemClock()
     async with reads.turn(clock):
