@@ -132,7 +132,7 @@ def _money(usd: Decimal | None) -> str:
 
 def _use(quote: Quote) -> Iterator[str]:
     if quote.use is None:
-        yield _row("inference", "unknown", f"no price known for models tuned from {quote.base}")
+        yield _row("inference", "unknown", f"no price known for models fine-tuned from {quote.base}")
         return
     yield _row("inference, 1M tokens", _prices(quote.use.prices), "")
     if quote.use.batch is not None:

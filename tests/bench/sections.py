@@ -175,10 +175,10 @@ def beside(size: Size) -> Iterator[Figure]:
         of = f"{peak['default']:.0f} : {peak['script']:.0f} MB"
         yield Figure(name=f"P4 peak RSS, {load_name}", value=peak["default"] / peak["script"], unit="×", most=0.40,
                      note=of)  # fmt: skip
-        yield Figure(name=f"P6 end to told at most, {load_name}, {size.orgs} organisations",
+        yield Figure(name=f"P6 end to announcement at most, {load_name}, {size.orgs} organisations",
                      value=max(delays["default"]), unit="s", most=interval + 0.5,
                      note=f"p50 {median(delays['default']):.1f}; script {max(delays['script']):.1f}")  # fmt: skip
-        yield Figure(name=f"   load server busy, {load_name}", value=server, unit="of its core", most=0.8)
+        yield Figure(name=f"   CPU of the load server, {load_name}", value=server, unit="of its core", most=0.8)
 
 
 def pages(size: Size) -> Iterator[Figure]:
@@ -313,9 +313,9 @@ def webhooks(size: Size) -> Iterator[Figure]:
                 asyncio.run(pushed(address, ready, rate=None))
                 passed, used = time.monotonic() - began, usage(watcher.pid).cpu - before
                 took = asyncio.run(pushed(address, signed("calm", size.pushes // 5), rate=200.0))
-        yield Figure(name=f"P12 signed webhooks taken durably, {kind}", value=size.pushes / passed, unit="a second",
+        yield Figure(name=f"P12 signed webhooks stored, {kind}", value=size.pushes / passed, unit="a second",
                      least=1000, note=f"{1000 * used / size.pushes:.2f} ms of CPU each")  # fmt: skip
-        yield Figure(name=f"P12 webhook sent to answered, p99, {kind}", value=1000 * quantile(took, 0.99), unit="ms",
+        yield Figure(name=f"P12 answer to a webhook, p99, {kind}", value=1000 * quantile(took, 0.99), unit="ms",
                      most=50, note=f"p50 {1000 * median(took):.1f}, at 200 a second")  # fmt: skip
 
 
@@ -402,7 +402,7 @@ def cold(size: Size) -> Iterator[Figure]:
             yield Figure(name=f"cold start, {orgs} × {size.active} busy: /metrics", value=time.monotonic() - began,
                          unit="s", most=2)  # fmt: skip
             told = delays(server, watcher, size)
-            yield Figure(name=f"cold start, {orgs} × {size.active} busy: end to told at most", value=max(told),
+            yield Figure(name=f"cold start, {orgs} × {size.active} busy: end to announcement at most", value=max(told),
                          unit="s", most=interval + 2)  # fmt: skip
             settled(server, 2 * orgs * size.active)
             time.sleep(interval)
@@ -412,9 +412,11 @@ def cold(size: Size) -> Iterator[Figure]:
             passed, done = time.monotonic() - began, server.stats()
             used, busy = usage(watcher.pid).cpu - before, done["cpu"] - asked["cpu"]
     note = f"p50 {median(told):.1f}; CPU {100 * used / passed:.0f} % of a core"
-    yield Figure(name=f"P6 end to told at most, busy, {orgs} organisations", value=max(told), unit="s",
+    yield Figure(name=f"P6 end to announcement at most, busy, {orgs} organisations", value=max(told), unit="s",
                  most=interval + 0.5, note=note)  # fmt: skip
-    yield Figure(name=f"   load server busy, {orgs} organisations", value=busy / passed, unit="of its core", most=0.8)
+    yield Figure(
+        name=f"   CPU of the load server, {orgs} organisations", value=busy / passed, unit="of its core", most=0.8
+    )
 
 
 def delays(server: Load, watcher: Watcher, size: Size) -> list[float]:
