@@ -313,13 +313,16 @@ class Job:
     batch: Batch | None = None
     """The details of a batch; None for a fine-tuning job."""
 
-    def outline(self) -> Job:
-        """A copy with only the fields that are needed of a finalized job, at a tenth of its size."""
+    def outline(self, id_: str) -> Job:
+        """A copy with only the fields that are needed of a finalized job, at a tenth of its size.
+
+        `id_` is the same id as it is in memory already.
+        """
         if self.metadata is _NONE:
             return self
         return Job(
             org=sys.intern(self.org),
-            id=self.id,
+            id=id_,
             provider=sys.intern(self.provider),
             model=sys.intern(self.model),
             method=self.method,

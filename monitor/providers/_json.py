@@ -164,10 +164,10 @@ class Memo(Generic[T]):
     """
 
     def __init__(self, kind: type[T]) -> None:
-        self._known: dict[int, Parsed[T] | bytes | Skip] = {}
-        """By the hash of an item's bytes: the packed item; the item itself if fields were dropped from it or it was
-        lightened; or the reason why it was skipped."""
-        self._before: dict[int, Parsed[T] | bytes | Skip] = {}
+        self._known: dict[int, bytes | T | Parsed[T] | Skip] = {}
+        """By the hash of an item's bytes: the packed item; the item itself if it was lightened; the item with the names
+        of fields that were left out; or the reason why it was skipped."""
+        self._before: dict[int, bytes | T | Parsed[T] | Skip] = {}
         """What was read before the present first page, and has not been met again."""
         self._packer = Packer(kind)
         self._secrets = 0
@@ -201,12 +201,16 @@ class Memo(Generic[T]):
         return ParsedPage(page, *_collected(found))
 
     def lighten(self, light: Callable[[T], T]) -> None:
-        """Replace each packed item by what `light` returns for it, unless that is the item itself."""
+        """Replace each packed item by what `light` returns for it, unless that is the item itself.
+
+        The list has been read to its end by now.
+        """
+        self._before = {}
         for digest, kept in self._known.items():
             if isinstance(kept, bytes):
                 item = self._packer.unpack(kept)
                 if (lighter := light(item)) is not item:
-                    self._known[digest] = Parsed(lighter)
+                    self._known[digest] = lighter
 
     def _read(self, raw: msgspec.Raw, response: Response, parse: Parser[T]) -> Parsed[T] | Skip:
         digest = hash(bytes(raw))
@@ -214,11 +218,12 @@ class Memo(Generic[T]):
         found: Parsed[T] | Skip
         if isinstance(kept, bytes):
             found = Parsed(self._packer.unpack(kept))
-        elif kept is not None:
+        elif isinstance(kept, (Parsed, str)):
             found = kept
+        elif kept is not None:
+            found = Parsed(kept)
         else:
-            found = _parse_raw(raw, response, parse)
-            kept = found
+            kept = found = _parse_raw(raw, response, parse)
             if isinstance(found, Parsed) and not found.left_out:
                 kept = self._packer.pack(found.item)
         if len(self._known) < _REMEMBERED:

@@ -141,8 +141,8 @@ class Source:
                 await self._each(poll, self._memory.revisits.due(poll.active, same=poll.unchanged), self._revisit)
             if not poll.unchanged:
                 await self._each(poll, poll.summaries(), self._detail)
-        if not poll.unchanged:
-            self._forget_streams(known.jobs.keys() | poll.jobs.keys())
+        if not poll.unchanged:  # finalized jobs stay listed, but their streams are not read again
+            self._forget_streams(known.jobs.keys() | (poll.jobs.keys() - known.final.keys()))
         return poll.observation(self.org)
 
     def _forget_streams(self, kept: Collection[str]) -> None:
@@ -171,17 +171,19 @@ class Source:
 
         Most jobs are, and nothing else of them is used while they are listed unchanged.
         """
+        ids: dict[str, str] = {}
         outlines: dict[str, Job] = {}
 
         def light(job: Job) -> Job:
             if known.final.get(job.id) is not job.status:
                 return job
-            return outlines.setdefault(job.id, job.outline())
+            return outlines.setdefault(job.id, job.outline(ids[job.id]))
 
         for wanted, memory in zip(self.provider.jobs, self._memory.lists, strict=False):  # at first, no list was read
             if not memory.digest or memory.finals == len(known.final):
                 continue
             memory.finals = len(known.final)
+            ids = ids or {id_: id_ for id_ in known.final}
             if wanted.pages.lighten is not None:
                 wanted.pages.lighten(light)
             if memory.page is not None:

@@ -368,12 +368,15 @@ def test_only_what_has_ended_has_an_end() -> None:
 
 
 def test_the_outline_of_an_outline_is_itself() -> None:
-    outline = job(metadata={"team": "search"}).outline()
-    assert outline.outline() is outline
+    one = job(metadata={"team": "search"})
+    outline = one.outline(one.id)
+    assert outline.outline(one.id) is outline
     assert outline.metadata == {}
 
 
 def test_outlines_share_what_they_have_in_common() -> None:
-    one, other = (job(f"ftjob-{n}", model=str(b"gpt-4o", "ascii"), seed=n).outline() for n in range(2))
+    ids = ["ftjob-0", "ftjob-1"]
+    one, other = (job(id_, model=str(b"gpt-4o", "ascii"), seed=1).outline(id_) for id_ in ids)
+    assert one.id is ids[0]
     assert one.tuning is other.tuning is NO_TUNING
     assert one.model is other.model

@@ -206,6 +206,18 @@ async def test_a_tail_without_news_still_says_that_it_has_read() -> None:
     assert read(seen) == {"ftjob-1": ([], False)}
 
 
+async def test_a_stream_is_remembered_while_its_job_is_followed() -> None:
+    api = Api(jobs=[job(), job("ftjob-2")], events={"ftjob-1": stream(1), "ftjob-2": stream(1)})
+    known = b.known(tracked("ftjob-1", RUNNING), tracked("ftjob-2", RUNNING))
+    async with serving(api) as url, asking(url) as asked:
+        await asked.source.tail(known, ["ftjob-1", "ftjob-2"], NOON)
+        await asked.source.observe(b.known(), NOON)
+        assert asked.source.has_read("ftjob-1"), "it was committed while its list was read"
+        await asked.source.observe(b.known(tracked("ftjob-2", RUNNING), final={"ftjob-1": SUCCEEDED}), NOON)
+        assert not asked.source.has_read("ftjob-1")
+        assert asked.source.has_read("ftjob-2")
+
+
 async def test_500_new_events_are_read_to_the_last_known_one() -> None:
     api = Api(events={"ftjob-1": stream(900)})
     known = b.known(tracked("ftjob-1", RUNNING, *(f"ev-{n}" for n in range(1, 401))))
