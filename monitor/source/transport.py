@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import socket
+import sys
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,8 +28,9 @@ from monitor.source.resolver import Resolver
 _CHUNK: Final = 64 * 1024
 _IDLE: Final = 75.0  # seconds; longer than the usual poll interval: a TLS handshake costs ten small requests
 _CONNECTIONS: Final = 1000  # far above what is in flight; a bound, so that hanging servers cannot take all descriptors
-# Descriptors of the database and the log; of the others, half are for readers (`web/crowd.py`) and notifiers.
+# Descriptors of the database and the log; of the others, half are for readers (`web/server.py`) and notifiers.
 _OWN: Final = 24
+_IDLE_PER_HOST: Final = 4  # idle connections to a host with one organisation: as many as it makes requests at once
 # Bytes that a connection may have unread. With the kernel's megabytes, one turn of the event loop would parse thousands
 # of tiny messages for each hostile server. 8 MiB still come within 15 s over a line with a round trip of 100 ms.
 _UNREAD: Final = 64 * 1024
@@ -127,12 +129,13 @@ class _Connector(aiohttp.TCPConnector):
 async def transport(*, proxy: str | None = None, addresses: Collection[str] = ()) -> AsyncIterator[Transport]:
     """The transport, which is closed with the context. It uses nothing from the environment, and no cookies.
 
-    Connections are not kept alive if the addresses that will be requested are of more hosts than half of the allowed
-    connections, because aiohttp does not count idle ones. Organisations at one host share its connections.
+    Connections are not kept alive if the addresses that will be requested are of too many hosts, because aiohttp does
+    not limit the number of idle ones. Organisations at one host share its connections.
     """
-    most = connections()
+    most = max(min(_CONNECTIONS, _descriptors()), 8)
     hosts = {urlsplit(address)[:2] for address in addresses}
-    keeping: dict[str, Any] = {"force_close": True} if len(hosts) > most // 2 else {"keepalive_timeout": _IDLE}
+    keep = len(hosts) <= min(most // 2, _descriptors() // _IDLE_PER_HOST)
+    keeping: dict[str, Any] = {"keepalive_timeout": _IDLE} if keep else {"force_close": True}
     async with aiohttp.ClientSession(
         connector=_Connector(limit=most, resolver=Resolver(), socket_factory=_socket, **keeping),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -152,10 +155,10 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     return made
 
 
-def connections() -> int:
-    """The most connections, so that descriptors are left for the rest of the program."""
+def _descriptors() -> int:
+    """The descriptors for connections to providers, so that as many are left for the rest of the program."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(min(_CONNECTIONS, (descriptors - _OWN) // 2), 8) if descriptors > 0 else _CONNECTIONS
+    return (descriptors - _OWN) // 2 if descriptors != resource.RLIM_INFINITY else sys.maxsize
 
 
 async def exchange(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import resource
 import zlib
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from monitor.domain.flow import Known
 from monitor.providers.base import Malformed, ProviderUnavailable, SourceError, TimedOut
-from monitor.source.transport import connections, transport
+from monitor.source.transport import transport
 from tests.builders import NOON
 from tests.source.servers import (
     Api,
@@ -223,13 +224,20 @@ async def test_an_answer_that_nobody_asked_for_answers_no_later_request() -> Non
 
 
 @pytest.mark.parametrize(
-    ("address", "opened"),
+    ("descriptors", "address", "count", "opened"),
     [
-        pytest.param("http://127.0.0.1:{}/org/v1", 3, id="as_many_hosts"),
-        pytest.param("http://127.0.0.1/org-{}/v1", 1, id="one_host_for_all"),
+        pytest.param(16_384, "http://127.0.0.1:{}/org/v1", 501, 3, id="too_many_hosts"),
+        pytest.param(16_384, "http://127.0.0.1:{}/org/v1", 500, 1, id="not_too_many"),
+        pytest.param(resource.RLIM_INFINITY, "http://127.0.0.1:{}/org/v1", 500, 1, id="unlimited_descriptors"),
+        pytest.param(1024, "http://127.0.0.1:{}/org/v1", 126, 3, id="too_many_hosts_for_its_descriptors"),
+        pytest.param(1024, "http://127.0.0.1:{}/org/v1", 125, 1, id="four_idle_connections_to_each"),
+        pytest.param(1024, "http://127.0.0.1/org-{}/v1", 501, 1, id="one_host_for_all"),
     ],
 )
-async def test_connections_are_kept_unless_there_are_too_many_hosts(address: str, opened: int) -> None:
+async def test_connections_are_kept_unless_there_are_too_many_hosts(
+    descriptors: int, address: str, count: int, opened: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (descriptors, descriptors))
     seen = 0
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -239,7 +247,7 @@ async def test_connections_are_kept_unless_there_are_too_many_hosts(address: str
             writer.write(http(PAGE))
             await reader.readuntil(b"\r\n\r\n")
 
-    addresses = [address.format(number + 1) for number in range(connections())]
+    addresses = [address.format(number + 1) for number in range(count)]
     async with speaking(answers) as url, transport(addresses=addresses) as shared:
         asked = source(url, transport=shared)
         for _ in range(3):
