@@ -27,6 +27,9 @@ from tests.e2e.daemon import until
 from tests.faults.scenario import Scenario, running_scenario
 
 ORGS = 6
+STUCK = 60.0
+"""Seconds after which a job that would never end is cancelled. They would be followed for ever, and the load would grow
+with them: after half an hour it would be three times that of the warm-up."""
 TRAFFIC = Traffic(history=20, gap=(2.0, 5.0))
 # longer than the process is stopped: an answer that came in time is then not taken for one that was lost
 DELIVERY = {"timeout": "5s", "retry_base": "200ms", "retry_max": "1s"}
@@ -211,13 +214,14 @@ async def soak(folder: Path, minutes: float) -> bool:
 
 @asynccontextmanager
 async def _watched(scenario: Scenario) -> AsyncIterator[None]:
-    """Print how it goes, once a minute."""
+    """Print how it goes once a minute, and cancel what is stuck."""
 
     async def watch() -> None:
         minute = 0
         while True:
             await asyncio.sleep(60.0)
             minute += 1
+            _cancel_stuck(scenario)
             print(f"  minute {minute:>3}        {await measured(scenario)}", flush=True)
 
     watching = asyncio.create_task(watch())
@@ -225,6 +229,13 @@ async def _watched(scenario: Scenario) -> AsyncIterator[None]:
         yield
     finally:
         watching.cancel()
+
+
+def _cancel_stuck(scenario: Scenario) -> None:
+    for org in scenario.simulation.orgs:
+        for job in scenario.simulation.jobs(org):
+            if job.plan.ended_at is None and job.created_at < time.time() - STUCK:
+                scenario.simulation.cancel(org, job.id)
 
 
 async def _calm(scenario: Scenario) -> Measure:
