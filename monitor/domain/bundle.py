@@ -63,7 +63,12 @@ def _title(messages: Sequence[Message]) -> str:
     events = Counter(_word(message) for message in messages)
     if named is not None and len(events) == 1 and len(subjects) == len(messages):
         return f"{what} {_word(messages[0])}"
-    return f"{what}: " + ", ".join(f"{number} {word}" for word, number in events.most_common())
+    counts = ", ".join(_counted(word, number) for word, number in events.most_common())
+    return counts if events.keys() <= _NOUNS.keys() else f"{what}: {counts}"
+
+
+def _counted(word: str, number: int) -> str:
+    return f"{number} {_NOUNS[word][number > 1] if word in _NOUNS else word}"
 
 
 _NAMES: Final = {
@@ -77,8 +82,12 @@ _WORDS: Final = {
     EventType.ORG_UP: "up again",
     EventType.NOTIFIER_DOWN: "down",
     EventType.NOTIFIER_UP: "up again",
-    EventType.BUDGET: "over budget",
 }
+_NOUNS: Final = {
+    EventType.BUDGET.value: ("budget alert", "budget alerts"),
+    EventType.SHUTDOWN.value: ("shutdown", "shutdowns"),
+}
+"""The words that do not say what became of something, with how they are counted."""
 
 
 def _word(message: Message) -> str:
@@ -103,6 +112,7 @@ def _row(message: Message, *, with_org: bool) -> str:
     error = (message.error or "")[:_ERROR]
     of_job = message.subject.kind in (SubjectKind.JOB, SubjectKind.BATCH)
     title = message.title.removesuffix(f" {_word(message)}") if of_job else message.title
+    title = title.removeprefix("Budget ") if message.subject.kind is SubjectKind.BUDGET else title
     return " · ".join(filter(None, (title, org, *(facts.get(label) for label in _FACTS), error)))
 
 

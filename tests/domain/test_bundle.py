@@ -51,6 +51,19 @@ def test_a_provider_that_is_down_for_six_organisations_is_told_in_one_message() 
     assert message.facts[0] == ("Down", "org-0: the API is down")
 
 
+def test_budgets_and_shutdowns_are_counted_without_a_claim_of_what_became_of_them() -> None:
+    budget = Subject(kind=SubjectKind.BUDGET, org=None, id="search/2026-11")
+    half = told(budget, EventType.BUDGET, "Budget search is at 54% ($270 of $500 this month)", Severity.WARNING)
+    ends = [Subject(kind=SubjectKind.SHUTDOWN, org="research", id=day) for day in ("2026-12-18", "2027-01-14")]
+    shutdowns = [told(of, EventType.SHUTDOWN, f"2 models shut down on {of.id}", Severity.WARNING) for of in ends]
+    assert bundle(shutdowns).title == "2 shutdowns"
+    message = bundle([half, *shutdowns])
+    assert message.title == "2 shutdowns, 1 budget alert"
+    assert message.facts[0] == ("Budget", "search is at 54% ($270 of $500 this month)")
+    assert message.facts[1] == ("Shutdown", "2 models shut down on 2026-12-18 · research")
+    assert bundle([half, ended("a")]).title == "2 notifications: 1 budget alert, 1 succeeded"
+
+
 def test_a_long_table_is_cut_and_a_mixed_one_is_of_notifications() -> None:
     message = bundle([ended(f"job-{n}") for n in range(45)])
     assert (len(message.facts), message.facts[-1]) == (31, ("More", "and 15 more"))
