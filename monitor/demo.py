@@ -101,8 +101,8 @@ def _tree(orgs: tuple[Org, ...], base_url: str, folder: Path, *, listen: str, sp
         ],
         "pricing": [{"org": org.name, "like": _SELLERS.get(org.provider, org.provider)} for org in orgs],
         "budgets": [
-            {"name": f"{orgs[0].name}-today", "match": {"org": [orgs[0].name]}, "amount": 100, "period": "day"},
-            {"name": "everybody", "amount": 1000, "include_usage": True},
+            {"name": f"{orgs[0].name}-today", "match": {"org": [orgs[0].name]}, "amount": 250, "period": "day"},
+            {"name": "everybody", "amount": 2000, "include_usage": True},
         ],
     }
 
