@@ -44,9 +44,10 @@ GROWTH = 1.10
 """What is allowed, with a few of slack where numbers are small."""
 CALM = 12.0
 """Seconds without faults before something is measured."""
-SAMPLES = 15
-"""Measured a second apart. Of memory the median counts, of what is counted the least: event streams are read by two
-dozen, each with a task and a connection, and then none is, but what leaks is there at any moment."""
+SAMPLES = 40
+"""Of memory the median counts, of what is counted the least: event streams are read by two dozen, each with a task and
+a connection, and then none is, but what leaks is there at any moment. They are read once a second, and therefore not
+measured at equal distances, which might find them at work each time."""
 
 
 _ANSWERS: dict[str, tuple[int, bytes, dict[str, str]]] = {
@@ -245,7 +246,7 @@ async def _calm(scenario: Scenario) -> Measure:
     samples = []
     for _ in range(SAMPLES):
         samples.append(await measured(scenario))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(random.uniform(0.1, 0.7))
     found = {each.name: [getattr(one, each.name) for one in samples] for each in fields(Measure)}
     sizes = ("rss", "database")
     return Measure(**{name: median_low(values) if name in sizes else min(values) for name, values in found.items()})

@@ -64,7 +64,7 @@ async def test_a_reinforcement_job_has_an_estimate_while_it_runs_and_its_cost_at
                 estimates.extend(
                     metrics[name] for name in [f"finetune_job_estimated_cost_dollars{series}"] if name in metrics
                 )
-                return bool(hook.bodies)
+                return bool(hook.bodies) and f"finetune_job_cost_dollars{series}" in metrics
 
             await until(over)
             metrics = await daemon.metrics()
@@ -72,7 +72,11 @@ async def test_a_reinforcement_job_has_an_estimate_while_it_runs_and_its_cost_at
     assert estimates, "there was none while it ran"
     assert estimates[-1] == pytest.approx(cost, rel=0.05), "the steps are alike, so that the guess is near"
     assert f"finetune_job_estimated_cost_dollars{series}" not in metrics
-    assert hook.bodies[0]["data"]["job"]["cost"] == {"usd": f"{cost:.2f}", "basis": "computed"}
+    announced = hook.bodies[0]["data"]["job"]["cost"]
+    if announced["basis"] == "estimated":  # an end waits for nothing: its last steps were not read yet
+        assert float(announced["usd"]) == pytest.approx(cost, rel=0.2)
+    else:
+        assert announced == {"usd": f"{cost:.2f}", "basis": "computed"}
 
 
 @pytest.mark.slow

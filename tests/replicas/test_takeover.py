@@ -198,13 +198,13 @@ async def test_three_replicas_share_as_they_come_and_go_and_no_organisation_is_p
         for name in ("b", "c"):
             await seen.replicas[name].start()
         try:
-            await until(seen.fair, PATIENT)
+            await until(seen.fair, 2 * PATIENT)
             assert sorted((await seen.shares()).values()) == [10, 10, 10]
             apart = seen.polls.shortest_change()
             await seen.replicas["c"].stop()
-            await until(seen.fair, PATIENT)
+            await until(seen.fair, 2 * PATIENT)
             await seen.replicas["c"].start()
-            await until(seen.fair, PATIENT)
+            await until(seen.fair, 2 * PATIENT)
         finally:
             for name in ("b", "c"):
                 if not seen.replicas[name].process_ended:
