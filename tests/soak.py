@@ -42,8 +42,8 @@ POLL = {
 }
 GROWTH = 1.10
 """What is allowed, with a few of slack where numbers are small."""
-CALM = 12.0
-"""Seconds without faults before something is measured."""
+CALM = 90.0
+"""Seconds without faults before something is measured: longer than a connection to a provider is kept without use."""
 SAMPLES = 40
 """Of memory the median counts, of what is counted the least: event streams are read by two dozen, each with a task and
 a connection, and then none is, but what leaks is there at any moment. They are read once a second, and therefore not
