@@ -381,6 +381,10 @@ class Known:
         """Whether the organisation is seen for the first time: its current jobs are a baseline and not news."""
         return self.version == 0 or self.partial
 
+    def has(self, job_id: str) -> bool:
+        """Whether a job is known, finalized or not."""
+        return job_id in self.jobs or job_id in self.final
+
     def moved(self, place: str | None, seen: Observation) -> bool:
         """Whether an observation is of another list than the one that was read before.
 

@@ -187,7 +187,7 @@ class Poll:
         horizon = self.known.horizon
         if horizon is not None and oldest <= horizon and all(job.status.final for job in page.items):
             return True
-        return any(job.id in self.known.jobs or job.id in self.known.final for job in page.items)
+        return any(self.known.has(job.id) for job in page.items)
 
     def found(self, job: Job, read: ListRead | None = None) -> None:
         """Add a job. Of several reports the first one, which is newer, counts, unless a later one is an end."""
@@ -305,9 +305,6 @@ class Poll:
         """Whether the job is finalized with this status, and need not be reported again."""
         return self.known.final.get(id_) is status and id_ not in self.recheck
 
-    def _is_known(self, id_: str) -> bool:
-        return id_ in self.known.jobs or id_ in self.known.final
-
     def observation(self, org: str) -> Observation:
         """The result of the poll."""
         return Observation(
@@ -320,7 +317,7 @@ class Poll:
             complete=self.complete,
             provider_now=self.provider_now,
             account=self.account,
-            acquainted=self.unchanged or any(map(self._is_known, self.jobs.keys())),
+            acquainted=self.unchanged or any(map(self.known.has, self.jobs.keys())),
             trouble=None if self.error is None else self.error.trouble,
         )
 

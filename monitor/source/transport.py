@@ -132,9 +132,10 @@ async def transport(*, proxy: str | None = None, addresses: Collection[str] = ()
     Connections are not kept alive if the addresses that will be requested are of too many hosts, because aiohttp does
     not limit the number of idle ones. Organisations at one host share its connections.
     """
-    most = max(min(_CONNECTIONS, _descriptors()), 8)
+    descriptors = _descriptors()
+    most = max(min(_CONNECTIONS, descriptors), 8)
     hosts = {urlsplit(address)[:2] for address in addresses}
-    keep = len(hosts) <= min(most // 2, _descriptors() // _IDLE_PER_HOST)
+    keep = len(hosts) <= min(most // 2, descriptors // _IDLE_PER_HOST)
     keeping: dict[str, Any] = {"keepalive_timeout": _IDLE} if keep else {"force_close": True}
     async with aiohttp.ClientSession(
         connector=_Connector(limit=most, resolver=Resolver(), socket_factory=_socket, **keeping),
@@ -198,7 +199,7 @@ async def _body(response: aiohttp.ClientResponse, limit: int, shared: MemoryBudg
         return bytes(body)
     finally:
         shared.left += taken
-        body.clear()  # an error's traceback may hold this frame until the next collection of garbage
+        body.clear()  # an error's traceback holds this frame until somebody has dealt with the error
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

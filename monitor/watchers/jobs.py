@@ -246,7 +246,7 @@ class JobWatcher:
         if not seen.jobs or seen.account is None:
             return seen
         known = await self.store.known(self.source.org)
-        fresh = {id_ for id_ in seen.ids if id_ not in known.jobs and id_ not in known.final}
+        fresh = {id_ for id_ in seen.ids if not known.has(id_)}
         if not fresh:
             return seen
         await self.accounts.known(self.source.org)

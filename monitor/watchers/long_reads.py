@@ -22,7 +22,7 @@ FIRST_SIGHT: Final = 1.0
 """The same for first sights, which every organisation waits for: 300 servers that hang delay the others by 13 s."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Turn:
     """A read that is running."""
 
@@ -58,7 +58,7 @@ class LongReads:
         try:
             yield turn
         finally:
-            self._running = [other for other in self._running if other is not turn]
+            self._running.remove(turn)
             if self._waiting:
                 self._waiting.popleft().set()
 
