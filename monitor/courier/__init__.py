@@ -35,7 +35,6 @@ __all__ = ["Courier", "DeliveryMetrics", "DeliveryPolicy", "Lanes"]
 
 log = structlog.get_logger(__name__)
 
-_JOBS_AT_ONCE: Final = 8  # deliveries that are sent concurrently
 _SLOWEST: Final = 60.0  # seconds: the longest pause between two requests to a failing target
 _POLL_EVERY: Final = 10.0  # seconds: leases of a replica that died expire without a wake-up
 _STORE_RETRY: Final = 2.0  # seconds
@@ -173,7 +172,7 @@ class Courier:
 
     async def _claim(self) -> tuple[ClaimedDelivery, ...]:
         one_by_one = self._lane.gap > 0 or self._health.suspended or self._health.excess > 0
-        limit = 1 if one_by_one else _JOBS_AT_ONCE
+        limit = 1 if one_by_one else self._health.window
         return await self.outbox.claim(self.notifier.name, owner=self.owner, limit=limit, lease=self.policy.lease)
 
     async def _send_batch(self, claimed: tuple[ClaimedDelivery, ...], *, probe: bool) -> None:

@@ -16,6 +16,8 @@ FIRST_PROBE: Final = 60.0
 LAST_PROBE: Final = 3600.0
 """The longest wait between two probes in seconds. Waits double up to it."""
 _SLOW_DOWN_AFTER: Final = 3  # failed deliveries
+AT_ONCE: Final = 16
+"""The most deliveries that are sent to a target concurrently, and repeated if the program is killed meanwhile."""
 
 
 class DeliveryMetrics(Protocol):
@@ -52,6 +54,9 @@ class TargetHealth:
     """When to probe a suspended target, in monotonic seconds; None unless it is suspended."""
     probe_wait: float = FIRST_PROBE
     """Seconds until the probe after the next rejection."""
+    window: int = AT_ONCE
+    """How many deliveries to send concurrently: one after the target's limit was exceeded, and one more for each that
+    it has accepted since."""
 
     @property
     def suspended(self) -> bool:
@@ -73,6 +78,7 @@ class TargetHealth:
         if self.failing:
             log.info("notifier.recovered", notifier=self.name, deliveries=len(self.failing))
         self.failing.clear()
+        self.window = min(self.window + 1, AT_ONCE)
 
     def failed(self, error: SendError, now: float, *, key: str, probe: bool) -> None:
         """Note a failed attempt to send the delivery with this key. `now` is in monotonic seconds."""
@@ -82,6 +88,8 @@ class TargetHealth:
             self._suspend(error, now, probe=probe)
         else:
             self._resume(probe=probe)
+            if error.kind is FailureKind.RATE:
+                self.window = 1
             if error.kind in {FailureKind.TRANSIENT, FailureKind.AMBIGUOUS}:
                 self._count(error, key)
 

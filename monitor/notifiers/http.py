@@ -42,6 +42,8 @@ from monitor.secret import Redactor, Secret
 
 USER_AGENT: Final = f"finetune-monitor/{__version__}"
 _UNPROBED_AFTER: Final = 50  # attempts, about eight hours, after which a repeat is sent without a probe
+_IDLE: Final = 0.5
+"""Seconds for which an unused connection is kept: less than any server does, which closes it without notice."""
 NO_EDITS: Final = "it has no cards: its messages cannot be edited"
 
 # The scheme of the request that is being connected: the connector is only given addresses.
@@ -183,13 +185,15 @@ class HttpNotifier:
 def session(*, public_only: bool = False) -> aiohttp.ClientSession:
     """The client session of all notifications: no cookies, nothing from the environment, and only allowed addresses.
 
-    With `public_only`, private and loopback addresses are refused too, whatever their host name. Each connection is
-    used once: on a kept-alive one that has died, it would be unknown whether a message has arrived.
+    With `public_only`, private and loopback addresses are refused too, whatever their host name. A connection is used
+    again only at once: on one that has been idle and has died, it would be unknown whether a message has arrived.
     """
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_note_sent)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True, socket_factory=partial(_guarded_socket, public_only), limit=0),
+        connector=aiohttp.TCPConnector(
+            keepalive_timeout=_IDLE, socket_factory=partial(_guarded_socket, public_only), limit=0
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
         trust_env=False,

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from monitor.domain.news import LASTING, Delivery
 from monitor.domain.notifier_outages import NotifierBacklog
 from monitor.store.documents import from_ms, maybe_moment, read_message, subject_of
-from monitor.store.schema import PENDING, SENT, outbox
+from monitor.store.schema import SENT, is_pending, outbox
 
 _failed_at = sa.case((outbox.c.reason.is_not(None), outbox.c.created_at))
 _WAITING: Final = (
     sa.select(outbox.c.notifier, sa.func.count().label("waiting"), sa.func.min(_failed_at).label("failing_since"))
     .where(
-        outbox.c.state == PENDING,
+        is_pending(outbox),
         outbox.c.hold.is_(None),
         outbox.c.notifier.in_(sa.bindparam("b_notifiers", type_=sa.Text, expanding=True)),
     )
@@ -26,7 +26,7 @@ _WAITING: Final = (
 _of = outbox.c.notifier == sa.bindparam("b_notifier", type_=sa.Text)
 _LAST_FAILURE: Final = (
     sa.select(outbox.c.reason, outbox.c.answer)
-    .where(outbox.c.state == PENDING, outbox.c.hold.is_(None), _of, outbox.c.reason.is_not(None))
+    .where(is_pending(outbox), outbox.c.hold.is_(None), _of, outbox.c.reason.is_not(None))
     .order_by(outbox.c.touched_at.desc())
     .limit(1)
 )

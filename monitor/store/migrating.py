@@ -12,7 +12,7 @@ from monitor.store.errors import Corrupt, NewerSchema
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0018"
+HEAD: Final = "0019"
 _NEW: Final = "migrations/new_sqlite.sql"
 _REVISION = sa.select(sa.column("version_num", sa.Text)).select_from(sa.table("alembic_version"))
 

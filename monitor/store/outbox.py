@@ -34,7 +34,20 @@ from monitor.store.documents import (
     write,
 )
 from monitor.store.errors import StoreError
-from monitor.store.schema import DEAD, PENDING, SENT, batches, chunks, insert, job, notice, outbox, restore, transition
+from monitor.store.schema import (
+    DEAD,
+    PENDING,
+    SENT,
+    batches,
+    chunks,
+    insert,
+    is_pending,
+    job,
+    notice,
+    outbox,
+    restore,
+    transition,
+)
 from monitor.store.values import ClaimedDelivery, ResultPage
 
 log = get_logger()
@@ -99,7 +112,7 @@ _LANES: Final = (0, 1)
 _due = (
     sa.select(_waiting.c.key)
     .where(
-        _waiting.c.state == PENDING,
+        is_pending(_waiting),
         _waiting.c.notifier == _notifier,
         _waiting.c.redelivered == _redelivered,
         _waiting.c.due_at <= _now,
@@ -141,19 +154,19 @@ _CLAIM: Final = (
     )
 )
 _NEXT_DUE: Final = sa.select(sa.func.min(_waiting.c.due_at)).where(
-    _waiting.c.state == PENDING,
+    is_pending(_waiting),
     _waiting.c.notifier == _notifier,
     _waiting.c.redelivered == _redelivered,
     _not_led,
     _first_of_subject,
 )
 _hold = sa.bindparam("b_hold", type_=sa.Text)
+# Deliveries that are redelivered are never held back. The condition would make SQLite read all that are due.
 _DUE_HOLDS: Final = (
     sa.select(outbox.c.hold)
     .where(
-        outbox.c.state == PENDING,
+        is_pending(outbox),
         outbox.c.notifier == _notifier,
-        outbox.c.redelivered == 0,  # redelivered ones are never held back
         outbox.c.due_at <= _now,
         outbox.c.hold.is_not(None),
     )
@@ -161,7 +174,7 @@ _DUE_HOLDS: Final = (
 )
 _HELD: Final = (
     sa.select(outbox.c.key)
-    .where(outbox.c.state == PENDING, outbox.c.notifier == _notifier, outbox.c.hold == _hold)
+    .where(is_pending(outbox), outbox.c.notifier == _notifier, outbox.c.hold == _hold)
     .order_by(outbox.c.created_at, outbox.c.org, outbox.c.subject_id, outbox.c.seq)
     .limit(MOST)
     .with_for_update(skip_locked=True)
@@ -383,6 +396,9 @@ _ANNOUNCED: Final = sa.select(notice.c.id, notice.c.judged_by).where(
 _ANNOUNCE: Final = insert(notice).on_conflict_do_nothing(index_elements=["id"]).returning(notice.c.id)
 
 
+_Settled = tuple[ClaimedDelivery, Row, Card | None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbox:
     """The stored deliveries. Times are by the database's clock. Every method may raise StoreError."""
@@ -518,14 +534,17 @@ class Outbox:
         return waiting
 
     async def _settle(self, claimed: ClaimedDelivery, values: Row, posted: Card | None = None) -> bool:
-        places = await self.database.write(self._settled_with_bundle, claimed, values, posted)
+        places = await self.database.write_each(self._settled_with_bundles, (claimed, values, posted))
         self.changes.settled(places)
         return bool(places)
+
+    def _settled_with_bundles(self, connection: sa.Connection, settled: Sequence[_Settled]) -> list[tuple[Place, ...]]:
+        """Settle deliveries with their bundles. Returns the jobs of each; empty if its claim was lost."""
+        return [self._settled_with_bundle(connection, *one) for one in settled]
 
     def _settled_with_bundle(
         self, connection: sa.Connection, claimed: ClaimedDelivery, values: Row, posted: Card | None
     ) -> tuple[Place, ...]:
-        """Settle a delivery with its bundle. Returns their jobs; empty if the claim was lost."""
         if not self._settled(connection, _SETTLE, claimed, values):
             return ()
         now, key = self.database.now(connection), claimed.delivery.key

@@ -31,7 +31,7 @@ from monitor.store.documents import (
     transition_of,
 )
 from monitor.store.outbox import of_job
-from monitor.store.schema import PENDING, chunks, event, is_batch, job, outbox, transition, watch
+from monitor.store.schema import chunks, event, is_batch, is_pending, job, outbox, transition, watch
 from monitor.store.shown import ShownJobs
 from monitor.store.values import DeliverySummary, JobFile, ResultPage, outward_key
 
@@ -52,7 +52,7 @@ ENDED_SINCE: Final = (
 _waits_since = sa.case((outbox.c.hold.is_(None), outbox.c.created_at), else_=outbox.c.due_at)
 _BACKLOGS: Final = (
     sa.select(outbox.c.notifier, sa.func.count(), sa.func.min(_waits_since))
-    .where(outbox.c.state == PENDING)
+    .where(is_pending(outbox))
     .group_by(outbox.c.notifier)
     .order_by(outbox.c.notifier)
 )

@@ -165,12 +165,27 @@ outbox = sa.Table(
     sa.Column("redelivered", sa.Integer, nullable=False, server_default="0"),  # sent after news
     sa.Column("card", sa.Integer, nullable=False, server_default="0"),  # whether it belongs to its subject's card
     sa.Index("outbox_bundle", "bundle"),
-    sa.Index("outbox_due", "state", "notifier", "redelivered", "due_at"),
     sa.Index("outbox_order", "subject_kind", "org", "subject_id", "notifier", "state", "seq"),
     sa.Index("outbox_listing", "created_at", "key"),
     sa.Index("outbox_in_state", "state", "created_at", "key"),
     sa.Index("outbox_settled", "settled_at"),
 )
+
+
+
+def is_pending(deliveries: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Whether deliveries are pending: as a literal, because databases use no partial index for a parameter."""
+    return deliveries.c.state == sa.literal_column(f"'{PENDING}'")
+
+
+def _partial(name: str, *columns: str, where: sa.ColumnElement[bool]) -> None:
+    sa.Index(name, *(outbox.c[column] for column in columns), sqlite_where=where, postgresql_where=where)
+
+
+# Pending deliveries in the order in which they are sent, so that the first ones are found without reading the others.
+_in_order = ("notifier", "redelivered", "due_at", "created_at", "org", "subject_id")
+_partial("outbox_due", *_in_order, where=is_pending(outbox))
+_partial("outbox_held", "notifier", "hold", "due_at", where=is_pending(outbox) & outbox.c.hold.is_not(None))
 
 card = sa.Table(
     "card",

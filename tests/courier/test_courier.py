@@ -10,6 +10,7 @@ import pytest
 import structlog.testing
 
 from monitor.courier import Courier
+from monitor.courier.target import AT_ONCE
 from monitor.domain.news import TemplateFailure
 from monitor.metrics.process import ProcessMetrics
 from monitor.notifiers.base import Attempt, FailureKind
@@ -136,7 +137,24 @@ async def test_a_limit_without_a_time_holds_the_lane_too(tmp_path: Path) -> None
         for _ in range(40):
             await step(here, courier)
             here.clock.move(1)
-        assert len(target.tried) <= 80
+        assert len(target.tried) <= AT_ONCE + 40, "after the first limit it is tried with one message at a time"
+
+
+async def test_after_a_limit_the_target_gets_more_with_each_message_that_it_accepts(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue(*(f"job{number:03}" for number in range(100)))
+        target = Scripted([error(FailureKind.RATE, retry_after=5)] * AT_ONCE)
+        courier = here.courier(target)
+        batches: list[int] = []
+        while len(target.tried) < 100 + AT_ONCE:
+            before = len(target.tried)
+            await step(here, courier)
+            here.clock.move(6)
+            batches.append(len(target.tried) - before)
+        assert batches[0] == AT_ONCE
+        assert batches[1] == 1
+        assert max(batches[1:]) == AT_ONCE
+        assert all(after <= 2 * before for before, after in pairwise(batches[1:])), batches
 
 
 async def test_two_notifiers_of_one_channel_keep_a_second_between_messages(tmp_path: Path) -> None:

@@ -107,6 +107,38 @@ async def test_a_compressed_answer_is_never_inflated() -> None:
     assert answer.body[:2] == b"\x1f\x8b"
 
 
+async def test_a_burst_shares_a_connection_and_one_that_was_idle_is_not_used_again() -> None:
+    connections = 0
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await reader.readexactly(2)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            await reader.readuntil(b"\r\n\r\n")
+
+    async with raw(keep) as url, session() as client:
+        for _ in range(5):
+            assert (await post(client, HttpRequest(url=url, body=b"{}"), timeout=5)).body == b"ok"
+        assert connections == 1
+        await asyncio.sleep(0.7)
+        await post(client, HttpRequest(url=url, body=b"{}"), timeout=5)
+        assert connections == 2
+
+
+async def test_what_a_server_says_unasked_is_no_answer_to_the_next_message() -> None:
+    async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+
+    async with raw(twice) as url, session() as client:
+        for _ in range(3):
+            assert (await post(client, HttpRequest(url=url, body=b"{}"), timeout=5)).status == 200
+
+
 async def test_a_body_that_hangs_does_not_hide_the_status() -> None:
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 503 Busy\r\ncontent-length: 100\r\n\r\nhalf")

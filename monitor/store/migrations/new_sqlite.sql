@@ -267,7 +267,9 @@ CREATE INDEX notice_topic ON notice (topic)
 
 CREATE INDEX outbox_bundle ON outbox (bundle)
 
-CREATE INDEX outbox_due ON outbox (state, notifier, redelivered, due_at)
+CREATE INDEX outbox_due ON outbox (notifier, redelivered, due_at, created_at, org, subject_id) WHERE state = 'pending'
+
+CREATE INDEX outbox_held ON outbox (notifier, hold, due_at) WHERE state = 'pending' AND hold IS NOT NULL
 
 CREATE INDEX outbox_in_state ON outbox (state, created_at, "key")
 
@@ -303,6 +305,6 @@ CREATE TRIGGER tuned_model_insert_counted AFTER INSERT ON tuned_model FOR EACH R
 
 CREATE TRIGGER tuned_model_update_counted AFTER UPDATE OF org, shutdown ON tuned_model FOR EACH ROW WHEN (coalesce(OLD.org, '') <> coalesce(NEW.org, '') OR coalesce(OLD.shutdown, '') <> coalesce(NEW.shutdown, '')) BEGIN INSERT INTO total (org, kind, name, number) SELECT OLD.org, 'shutdown', OLD.shutdown, -1 WHERE true AND OLD.shutdown IS NOT NULL ON CONFLICT (org, kind, name) DO UPDATE SET number = total.number + excluded.number; INSERT INTO total (org, kind, name, number) SELECT NEW.org, 'shutdown', NEW.shutdown, 1 WHERE true AND NEW.shutdown IS NOT NULL ON CONFLICT (org, kind, name) DO UPDATE SET number = total.number + excluded.number; END
 
-INSERT INTO alembic_version VALUES ('0018')
+INSERT INTO alembic_version VALUES ('0019')
 
 INSERT INTO progress VALUES (1, 0)
