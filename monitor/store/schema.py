@@ -172,7 +172,6 @@ outbox = sa.Table(
 )
 
 
-
 def is_pending(deliveries: sa.FromClause) -> sa.ColumnElement[bool]:
     """Whether deliveries are pending: as a literal, because databases use no partial index for a parameter."""
     return deliveries.c.state == sa.literal_column(f"'{PENDING}'")
