@@ -23,6 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from monitor.simulator import Traffic
+from monitor.simulator.plan import Status
 from tests.e2e.daemon import until
 from tests.faults.scenario import Scenario, running_scenario
 
@@ -43,11 +44,12 @@ POLL = {
 GROWTH = 1.10
 """What is allowed, with a few of slack where numbers are small."""
 CALM = 90.0
-"""Seconds without faults before something is measured: longer than a connection to a provider is kept without use."""
+"""Seconds without faults and long jobs before something is measured: longer than a connection to a provider is kept
+without use. Jobs are cancelled as they begin, since the number of those that run differs from moment to moment, and
+with it that of tasks and connections."""
 SAMPLES = 40
-"""Of memory the median counts, of what is counted the least: event streams are read by two dozen, each with a task and
-a connection, and then none is, but what leaks is there at any moment. They are read once a second, and therefore not
-measured at equal distances, which might find them at work each time."""
+"""Of memory the median counts, of what is counted the least: what leaks is there at any moment. Lists are read several
+times a second, and therefore not measured at equal distances, which might find them at work each time."""
 
 
 _ANSWERS: dict[str, tuple[int, bytes, dict[str, str]]] = {
@@ -239,14 +241,35 @@ def _cancel_stuck(scenario: Scenario) -> None:
                 scenario.simulation.cancel(org, job.id)
 
 
+@asynccontextmanager
+async def _without_jobs(scenario: Scenario) -> AsyncIterator[None]:
+    """Cancel all jobs as they begin."""
+
+    async def cancel() -> None:
+        simulation = scenario.simulation
+        while True:
+            for org in simulation.orgs:
+                for job in simulation.jobs(org):
+                    if job.plan.status(simulation.clock()) in (Status.QUEUED, Status.RUNNING):
+                        simulation.cancel(org, job.id)
+            await asyncio.sleep(0.5)
+
+    cancelling = asyncio.create_task(cancel())
+    try:
+        yield
+    finally:
+        cancelling.cancel()
+
+
 async def _calm(scenario: Scenario) -> Measure:
     """What is measured once all is well: see `SAMPLES`."""
-    await asyncio.sleep(CALM)
-    await until(scenario.ready, 90)
     samples = []
-    for _ in range(SAMPLES):
-        samples.append(await measured(scenario))
-        await asyncio.sleep(random.uniform(0.1, 0.7))
+    async with _without_jobs(scenario):
+        await asyncio.sleep(CALM)
+        await until(scenario.ready, 90)
+        for _ in range(SAMPLES):
+            samples.append(await measured(scenario))
+            await asyncio.sleep(random.uniform(0.1, 0.7))
     found = {each.name: [getattr(one, each.name) for one in samples] for each in fields(Measure)}
     sizes = ("rss", "database")
     return Measure(**{name: median_low(values) if name in sizes else min(values) for name, values in found.items()})
