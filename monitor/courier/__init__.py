@@ -152,7 +152,11 @@ class Courier:
 
     async def _adopt(self) -> None:
         """Take over deliveries under the former name, which a replica with an old configuration may still enqueue."""
-        if self.was is not None and (count := await self.outbox.adopt(self.notifier.name, self.was)):
+        if self.was is None:
+            return
+        count = await self.outbox.adopt(self.notifier.name, self.was, settled=not self._state.adopted)
+        self._state.adopted = True
+        if count:
             log.info("deliveries.adopted", notifier=self.notifier.name, was=self.was, count=count)
 
     async def _expire(self) -> None:

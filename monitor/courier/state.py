@@ -23,6 +23,8 @@ class CourierState:
     crashes: dict[str, int] = field(default_factory=dict)
     """How often rendering or sending a delivery raised an unexpected exception, by delivery key."""
     store_down: bool = False
+    adopted: bool = False
+    """Whether the settled deliveries under the notifier's former name were taken over."""
     agreed: bool | None = None
     """Whether the target was suspended at the last exchange with other replicas; None before the first one."""
     retired: anyio.Event = field(default_factory=anyio.Event)

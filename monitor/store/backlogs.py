@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from monitor.domain.news import LASTING, Delivery
 from monitor.domain.notifier_outages import NotifierBacklog
 from monitor.store.documents import from_ms, maybe_moment, read_message, subject_of
-from monitor.store.schema import SENT, is_pending, outbox
+from monitor.store.schema import SENT, in_state, is_pending, outbox
 
 _failed_at = sa.case((outbox.c.reason.is_not(None), outbox.c.created_at))
 _WAITING: Final = (
@@ -30,7 +30,7 @@ _LAST_FAILURE: Final = (
     .order_by(outbox.c.touched_at.desc())
     .limit(1)
 )
-_LAST_SENT: Final = sa.select(sa.func.max(outbox.c.settled_at)).where(outbox.c.state == SENT, _of)
+_LAST_SENT: Final = sa.select(sa.func.max(outbox.c.settled_at)).where(in_state(outbox, SENT), _of)
 
 _LATEST: Final = timedelta(days=7) // timedelta(milliseconds=1)
 """A state that has not been sent for this time, because the monitor was down, is not sent again."""
@@ -38,7 +38,7 @@ _later = outbox.alias("later")
 _LASTING: Final = (
     sa.select(outbox.c.key, outbox.c.subject_kind, outbox.c.org, outbox.c.subject_id, outbox.c.seq, outbox.c.message)
     .where(
-        outbox.c.state == SENT,
+        in_state(outbox, SENT),
         _of,
         outbox.c.settled_at.between(
             sa.bindparam("b_from", type_=sa.BigInteger), sa.bindparam("b_to", type_=sa.BigInteger)

@@ -48,6 +48,7 @@ from monitor.store.schema import (
     SENT,
     chunks,
     event,
+    in_state,
     insert,
     is_batch,
     job,
@@ -146,7 +147,7 @@ _before = sa.bindparam("b_before", type_=sa.BigInteger)
 _waits = (
     sa.select(sa.literal(1))
     .select_from(outbox)
-    .where(outbox.c.org == job.c.org, outbox.c.subject_id == job.c.id, of_job, outbox.c.state == PENDING)
+    .where(outbox.c.org == job.c.org, outbox.c.subject_id == job.c.id, of_job, in_state(outbox, PENDING))
     .correlate(job)
     .exists()
 )
@@ -157,7 +158,7 @@ _OLD_JOBS: Final = (
     .limit(BATCH)
 )
 _OLD_DELIVERIES: Final = (
-    sa.select(outbox.c.key).where(outbox.c.settled_at < _before, outbox.c.state.in_([SENT, DEAD])).limit(BATCH)
+    sa.select(outbox.c.key).where(outbox.c.settled_at < _before, in_state(outbox, SENT, DEAD)).limit(BATCH)
 )
 _FORGET: Final = (
     sa.delete(event).where(event.c.org == _org, event.c.job == _id),

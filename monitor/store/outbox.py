@@ -40,6 +40,7 @@ from monitor.store.schema import (
     SENT,
     batches,
     chunks,
+    in_state,
     insert,
     is_pending,
     job,
@@ -192,7 +193,7 @@ _RELEASE: Final = (
 )
 _BUNDLED: Final = (
     sa.select(outbox.c.bundle, outbox.c.subject_kind, outbox.c.org, outbox.c.subject_id, outbox.c.seq, outbox.c.message)
-    .where(outbox.c.bundle.in_(_keys), outbox.c.state == PENDING)
+    .where(outbox.c.bundle.in_(_keys), in_state(outbox, PENDING))
     .order_by(outbox.c.org, outbox.c.subject_id, outbox.c.seq, outbox.c.key)
 )
 RELEASE_ALL: Final = (
@@ -313,6 +314,7 @@ _ADOPT: Final = (
     .values(notifier=_notifier)
     .returning(outbox.c.state)
 )
+_ADOPT_PENDING: Final = _ADOPT.where(is_pending(outbox))
 _ORPHANS: Final = (
     sa.select(outbox.c.notifier, sa.func.count())
     .where(outbox.c.state == PENDING, outbox.c.notifier.not_in(_keys))
@@ -491,9 +493,12 @@ class Outbox:
                 self.jump.give_back(jump)
             raise
 
-    async def adopt(self, notifier: str, was: str) -> int:
-        """Move the deliveries of a notifier to its new name. Their keys stay. Returns the number of pending ones."""
-        return await self.database.write(self._adopt, notifier, was)
+    async def adopt(self, notifier: str, was: str, *, settled: bool = True) -> int:
+        """Move the deliveries of a notifier to its new name. Their keys stay. Returns the number of pending ones.
+
+        To find the `settled` ones as well, all deliveries are read.
+        """
+        return await self.database.write(self._adopt, notifier, was, settled)
 
     async def orphans(self, notifiers: Sequence[str]) -> Mapping[str, int]:
         """The number of pending deliveries for notifiers that are not among these, by notifier."""
@@ -616,9 +621,10 @@ class Outbox:
         expired = Counter(connection.execute(_EXPIRE, {"b_now": now, "b_before": now - max_age}).scalars())
         return expired + Counter(connection.execute(_EXPIRE_BUNDLES, {"b_now": now}).scalars()) if expired else expired
 
-    def _adopt(self, connection: sa.Connection, notifier: str, was: str) -> int:
+    def _adopt(self, connection: sa.Connection, notifier: str, was: str, settled: bool) -> int:
         adopt_cards(connection, notifier, was)
-        states = connection.execute(_ADOPT, {"b_notifier": notifier, "b_was": was}).scalars().all()
+        statement = _ADOPT if settled else _ADOPT_PENDING
+        states = connection.execute(statement, {"b_notifier": notifier, "b_was": was}).scalars().all()
         return states.count(PENDING)
 
     def _next_due(self, connection: sa.Connection, notifier: str) -> timedelta | None:

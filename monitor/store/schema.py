@@ -177,14 +177,22 @@ def is_pending(deliveries: sa.FromClause) -> sa.ColumnElement[bool]:
     return deliveries.c.state == sa.literal_column(f"'{PENDING}'")
 
 
+def in_state(deliveries: sa.FromClause, *states: str) -> sa.ColumnElement[bool]:
+    """Whether deliveries are in one of the states, in queries that another index answers: SQLite prefers the one by
+    state, which finds all that wait, or all that were ever sent.
+    """
+    return sa.func.coalesce(deliveries.c.state, "").in_(states)
+
+
 def _partial(name: str, *columns: str, where: sa.ColumnElement[bool]) -> None:
     sa.Index(name, *(outbox.c[column] for column in columns), sqlite_where=where, postgresql_where=where)
 
 
 # Pending deliveries in the order in which they are sent, so that the first ones are found without reading the others.
 _in_order = ("notifier", "redelivered", "due_at", "created_at", "org", "subject_id")
+_of_group = ("notifier", "hold", "created_at", "org", "subject_id", "seq", "due_at")
 _partial("outbox_due", *_in_order, where=is_pending(outbox))
-_partial("outbox_held", "notifier", "hold", "due_at", where=is_pending(outbox) & outbox.c.hold.is_not(None))
+_partial("outbox_held", *_of_group, where=is_pending(outbox) & outbox.c.hold.is_not(None))
 
 card = sa.Table(
     "card",

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
-import sqlalchemy as sa
 
-from monitor.store import ClaimedDelivery, Stores, opened
+from monitor.store import ClaimedDelivery, Stores
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, tracked
 from tests.store.conftest import Claim, Opening
 from tests.store.samples import LEASE, StillClock, change, delivery, letters, message
@@ -258,42 +252,3 @@ async def test_whoever_waits_for_envelopes_is_woken_by_a_commit_that_brings_some
                 await store.jobs.commit(letters(delivery(), delivery(notifier="hook"), based_on=1))
             assert store.outbox.enqueued == mark + 2
             await store.outbox.wait_enqueued(mark)
-
-
-@contextmanager
-def instructions() -> Iterator[list[int]]:
-    """Counts in its only item, in hundreds, the instructions that SQLite executes."""
-    counted = [0]
-
-    def count() -> int:
-        counted[0] += 1
-        return 0
-
-    def connected(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.set_progress_handler(count, 100)
-
-    sa.event.listen(sa.Engine, "connect", connected)
-    try:
-        yield counted
-    finally:
-        sa.event.remove(sa.Engine, "connect", connected)
-
-
-async def test_a_claim_costs_the_same_however_many_wait(tmp_path: Path) -> None:
-    costs: list[int] = []
-    with instructions() as counted:
-        async with opened(f"sqlite:///{tmp_path / 'monitor.db'}", clock=StillClock()) as store:
-            for number, waiting in enumerate((100, 4000)):
-                jobs = (delivery(f"job-{number}-{one}") for one in range(waiting))
-                await store.jobs.commit(letters(*jobs, based_on=number))
-                counted[0] = 0
-                claimed = await store.outbox.claim("ops", owner="me", limit=8, lease=LEASE)
-                costs.append(counted[0])
-                assert len(claimed) == 8
-                for one in claimed:
-                    await store.outbox.delivered(one)
-                assert await store.outbox.next_due("ops") is not None
-                costs.append(counted[0])
-    few, few_in_all, many, many_in_all = costs
-    assert many <= 2 * few, "to claim"
-    assert many_in_all <= 2 * few_in_all, "to claim, settle and ask when the next is due"

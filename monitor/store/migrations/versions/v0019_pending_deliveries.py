@@ -13,6 +13,7 @@ revision = "0019"
 down_revision = "0018"
 
 _IN_ORDER = ["notifier", "redelivered", "due_at", "created_at", "org", "subject_id"]
+_OF_GROUP = ["notifier", "hold", "created_at", "org", "subject_id", "seq", "due_at"]
 
 
 def upgrade() -> None:
@@ -20,4 +21,4 @@ def upgrade() -> None:
     op.drop_index("outbox_due", "outbox")
     pending, held = sa.text("state = 'pending'"), sa.text("state = 'pending' AND hold IS NOT NULL")
     op.create_index("outbox_due", "outbox", _IN_ORDER, sqlite_where=pending, postgresql_where=pending)
-    op.create_index("outbox_held", "outbox", ["notifier", "hold", "due_at"], sqlite_where=held, postgresql_where=held)
+    op.create_index("outbox_held", "outbox", _OF_GROUP, sqlite_where=held, postgresql_where=held)
