@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from monitor import __version__
+from monitor.connector import Connector
 from monitor.domain.news import Card, Message
 from monitor.domain.text import line
 from monitor.notifiers.address import objection
@@ -191,9 +192,7 @@ def session(*, public_only: bool = False) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_note_sent)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            keepalive_timeout=_IDLE, socket_factory=partial(_guarded_socket, public_only), limit=0
-        ),
+        connector=Connector(keepalive_timeout=_IDLE, socket_factory=partial(_guarded_socket, public_only), limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
         trust_env=False,

@@ -21,6 +21,7 @@ import anyio
 from yarl import URL
 
 from monitor import __version__
+from monitor.connector import Connector
 from monitor.providers.base import Malformed, ProviderUnavailable, SourceError, TimedOut
 from monitor.source.inflate import ENCODINGS
 from monitor.source.resolver import Resolver
@@ -109,22 +110,6 @@ class Transport:
     """Until when a server accepts no requests with some credentials, in monotonic seconds, by a digest of both."""
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Never reuses a connection on which an unsolicited response has arrived.
-
-    That response would be taken for the answer to the next request, and so on for every later one.
-    """
-
-    async def connect(self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout) -> Any:
-        """A connection without unsolicited data. Raises aiohttp's errors."""
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            # If a release of aiohttp has no such attribute, the connection is used without this check.
-            if not getattr(connection.protocol, "should_close", False):
-                return connection
-            connection.close()
-
-
 @asynccontextmanager
 async def transport(*, proxy: str | None = None, addresses: Collection[str] = ()) -> AsyncIterator[Transport]:
     """The transport, which is closed with the context. It uses nothing from the environment, and no cookies.
@@ -138,7 +123,7 @@ async def transport(*, proxy: str | None = None, addresses: Collection[str] = ()
     keep = len(hosts) <= min(most // 2, descriptors // _IDLE_PER_HOST)
     keeping: dict[str, Any] = {"keepalive_timeout": _IDLE} if keep else {"force_close": True}
     async with aiohttp.ClientSession(
-        connector=_Connector(limit=most, resolver=Resolver(), socket_factory=_socket, **keeping),
+        connector=Connector(limit=most, resolver=Resolver(), socket_factory=_socket, **keeping),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"finetune-monitor/{__version__}", "Accept-Encoding": ENCODINGS},
         timeout=aiohttp.ClientTimeout(total=None),  # every request has its own deadline

@@ -131,12 +131,14 @@ async def test_what_a_server_says_unasked_is_no_answer_to_the_next_message() -> 
     async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(2)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await asyncio.sleep(0.05)
         writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
         await reader.read()
 
     async with raw(twice) as url, session() as client:
         for _ in range(3):
             assert (await post(client, HttpRequest(url=url, body=b"{}"), timeout=5)).status == 200
+            await asyncio.sleep(0.1)
 
 
 async def test_a_body_that_hangs_does_not_hide_the_status() -> None:
