@@ -53,7 +53,9 @@ class Services:
     asking: Transport
     """The HTTP transport for requests to providers."""
     sending: aiohttp.ClientSession
-    """The HTTP session of notifiers."""
+    """The HTTP session of notifiers, which uses each connection once."""
+    bursting: aiohttp.ClientSession
+    """The HTTP session of notifiers whose targets recognise duplicates, which keeps its connections for a moment."""
     stream: TextIO
     """Where console notifiers print."""
     watchdog: Watchdog
@@ -241,6 +243,7 @@ def _notifier(wanted: NotifierSettings, settings: Settings, services: Services) 
     return notifiers.build(
         wanted,
         session=services.sending,
+        kept=services.bursting,
         redactor=services.redactor,
         timeout=settings.delivery.timeout.total_seconds(),
         stream=services.stream,

@@ -120,6 +120,7 @@ async def _services(stack: AsyncExitStack, settings: Settings, *, redactor: Reda
     database = opened(_database(settings, redactor), clock=clock, lease=settings.store.lease)
     stores = await stack.enter_async_context(database)
     addresses = [org.vendor().base_url for org in settings.organizations]
+    public_only = settings.outbound.public_only
     process = ProcessMetrics(revision=environ().get("FINETUNE_MONITOR_REVISION", "unknown"))
     return Services(
         stores=stores,
@@ -129,7 +130,8 @@ async def _services(stack: AsyncExitStack, settings: Settings, *, redactor: Reda
         clock=clock,
         redactor=redactor,
         asking=await stack.enter_async_context(sources.transport(addresses=addresses)),
-        sending=await stack.enter_async_context(notifiers.session(public_only=settings.outbound.public_only)),
+        sending=await stack.enter_async_context(notifiers.session(public_only=public_only)),
+        bursting=await stack.enter_async_context(notifiers.session(public_only=public_only, keep=True)),
         stream=sys.stdout,
         watchdog=Watchdog(clock, process.ticked),
     )

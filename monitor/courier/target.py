@@ -16,7 +16,7 @@ FIRST_PROBE: Final = 60.0
 LAST_PROBE: Final = 3600.0
 """The longest wait between two probes in seconds. Waits double up to it."""
 _SLOW_DOWN_AFTER: Final = 3  # failed deliveries
-AT_ONCE: Final = 16
+AT_ONCE: Final = 8
 """The most deliveries that are sent to a target concurrently, and repeated if the program is killed meanwhile."""
 
 

@@ -52,20 +52,27 @@ __all__ = [
 ]
 
 
-def build(
+def build(  # noqa: PLR0913 - what all notifiers share, by name
     settings: ChannelSettings,
     *,
     session: aiohttp.ClientSession,
     redactor: Redactor,
     timeout: float,
+    kept: aiohttp.ClientSession | None = None,
     stream: TextIO | None = None,
     public_only: bool = False,
 ) -> Notifier:
     """The notifier with these settings. `timeout` is the limit of one request in seconds; `stream` is the console's.
 
-    `public_only` applies to notifiers that do not use the session, which was created with that setting itself.
+    `kept` is a session that keeps its connections, for targets that recognise duplicates. `public_only` applies to
+    notifiers that do not use the sessions, which were created with that setting themselves.
     """
     connections = Connections(
-        session=session, redactor=redactor, timeout=timeout, stream=stream or sys.stdout, public_only=public_only
+        session=session,
+        redactor=redactor,
+        timeout=timeout,
+        kept=kept,
+        stream=stream or sys.stdout,
+        public_only=public_only,
     )
     return settings.notifier(connections)

@@ -44,7 +44,7 @@ from monitor.secret import Redactor, Secret
 USER_AGENT: Final = f"finetune-monitor/{__version__}"
 _UNPROBED_AFTER: Final = 50  # attempts, about eight hours, after which a repeat is sent without a probe
 _IDLE: Final = 0.5
-"""Seconds for which an unused connection is kept: less than any server does, which closes it without notice."""
+"""Seconds for which an unused connection is kept: less than servers do, which close it without notice."""
 NO_EDITS: Final = "it has no cards: its messages cannot be edited"
 
 # The scheme of the request that is being connected: the connector is only given addresses.
@@ -55,11 +55,17 @@ class AddressRefused(OSError):
     """The peer's IP address is one to which notifications are never sent."""
 
 
+class ConnectionClosed(SendError):
+    """A connection that had been kept was closed before an answer came."""
+
+
 @dataclass(slots=True)
 class _Progress:
     """How far a request has come. A request that was not sent cannot have arrived."""
 
     sent: bool = False
+    reused: bool = False
+    """Whether the connection was used before."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,12 +77,17 @@ class HttpNotifier:
     """Returns the channel with the current texts of `secrets`."""
     secrets: Mapping[str, tuple[Secret, ...]]
     session: aiohttp.ClientSession
+    """Uses each connection once."""
     redact: Redactor
     timeout: float
     """Seconds for a whole request."""
     lane: str
     min_gap: float = 0.0
     idempotent: bool = True
+    kept: aiohttp.ClientSession | None = None
+    """Keeps its connections for a moment. It is used until one is closed without notice, and only if the target
+    recognises duplicates: the message is then sent again at once.
+    """
 
     def preview(self, message: Message, attempt: Attempt) -> str:
         """The body of the request, without secrets. Raises SendError."""
@@ -165,7 +176,7 @@ class HttpNotifier:
             raise self._evidence(refused, answer)
 
     async def _exchange(self, channel: Channel, outgoing: HttpRequest, now: datetime) -> Receipt:
-        answer = await post(self.session, outgoing, timeout=self.timeout)
+        answer = await self._answer(outgoing)
         verdict = channel.judge(answer, now)
         if isinstance(verdict, Receipt):
             return verdict
@@ -175,6 +186,14 @@ class HttpNotifier:
             verdict.kind = FailureKind.AMBIGUOUS  # after a gateway's 502 or 504, the message may have arrived
         raise self._evidence(verdict, answer)
 
+    async def _answer(self, outgoing: HttpRequest) -> HttpAnswer:
+        if self.idempotent and self.kept is not None:
+            try:
+                return await post(self.kept, outgoing, timeout=self.timeout)
+            except ConnectionClosed:
+                self.kept = None
+        return await post(self.session, outgoing, timeout=self.timeout)
+
     def _evidence(self, error: SendError, answer: HttpAnswer) -> SendError:
         """The error with the status and the beginning of the answer, which a dead letter shows."""
         text = self.redact(answer.text[: 8 * EVIDENCE])  # before it is shortened, which could leave a part of a secret
@@ -183,16 +202,19 @@ class HttpNotifier:
         return explained
 
 
-def session(*, public_only: bool = False) -> aiohttp.ClientSession:
-    """The client session of all notifications: no cookies, nothing from the environment, and only allowed addresses.
+def session(*, public_only: bool = False, keep: bool = False) -> aiohttp.ClientSession:
+    """A client session of all notifications: no cookies, nothing from the environment, and only allowed addresses.
 
-    With `public_only`, private and loopback addresses are refused too, whatever their host name. A connection is used
-    again only at once: on one that has been idle and has died, it would be unknown whether a message has arrived.
+    With `public_only`, private and loopback addresses are refused too, whatever their host name. Each connection is
+    used once: on a kept-alive one that has died, it would be unknown whether a message has arrived. With `keep`, those
+    of a burst of messages are used again.
     """
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_note_sent)
+    trace.on_connection_reuseconn.append(_note_reused)
+    keeping: dict[str, Any] = {"keepalive_timeout": _IDLE} if keep else {"force_close": True}
     return aiohttp.ClientSession(
-        connector=Connector(keepalive_timeout=_IDLE, socket_factory=partial(_guarded_socket, public_only), limit=0),
+        connector=Connector(socket_factory=partial(_guarded_socket, public_only), limit=0, **keeping),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
         trust_env=False,
@@ -224,6 +246,8 @@ async def post(client: aiohttp.ClientSession, outgoing: HttpRequest, *, timeout:
                 lost=lost,
             )
     except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
+        if progress.reused and isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+            raise ConnectionClosed(FailureKind.AMBIGUOUS, "answer_lost", "the connection was closed") from None
         raise _unanswered(error, sent=progress.sent) from None  # the cause's text may show the URL
     finally:
         _PLAIN.reset(plain)
@@ -276,6 +300,12 @@ async def _note_sent(
     _client: aiohttp.ClientSession, context: SimpleNamespace, _sent: aiohttp.TraceRequestHeadersSentParams
 ) -> None:
     context.trace_request_ctx.sent = True
+
+
+async def _note_reused(
+    _client: aiohttp.ClientSession, context: SimpleNamespace, _reused: aiohttp.TraceConnectionReuseconnParams
+) -> None:
+    context.trace_request_ctx.reused = True
 
 
 def _guarded_socket(public_only: bool, target: tuple[Any, ...]) -> socket.socket:

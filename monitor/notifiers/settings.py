@@ -24,13 +24,16 @@ class Connections:
     """The connections that notifiers share."""
 
     session: aiohttp.ClientSession
+    """Uses each connection once."""
     redactor: Redactor
     timeout: float
     """Seconds for one request."""
     stream: TextIO
     """The stream to which `console` prints."""
+    kept: aiohttp.ClientSession | None = None
+    """Uses connections again, for targets that recognise duplicates."""
     public_only: bool = False
-    """Whether to refuse every address that is not public. The session is created with this setting as well."""
+    """Whether to refuse every address that is not public. The sessions are created with this setting as well."""
 
 
 class ChannelSettings(BaseModel):
@@ -123,6 +126,7 @@ class HttpSettings(ChannelSettings):
             lane=self._lane(secrets),
             min_gap=self.min_gap,
             idempotent=self.idempotent,
+            kept=connections.kept,
         )
 
     def _lane(self, secrets: Mapping[str, tuple[Secret, ...]]) -> str:

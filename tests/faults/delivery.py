@@ -92,13 +92,19 @@ async def running_couriers(
     """Start couriers for these notifiers."""
     of, redactor, lanes, own = clock or SystemClock(), Redactor(), Lanes(), ProcessMetrics()
     own.watch(["research"], [one.name for one in settings])
-    async with opened(f"sqlite:///{folder / 'monitor.db'}", clock=of) as store, notifiers.session() as session:
+    async with (
+        opened(f"sqlite:///{folder / 'monitor.db'}", clock=of) as store,
+        notifiers.session() as session,
+        notifiers.session(keep=True) as kept,
+    ):
         couriers = Couriers(store, own, of)
         async with anyio.create_task_group() as tasks:
             for one in settings:
                 courier = Courier(
                     outbox=store.outbox,
-                    notifier=notifiers.build(one, session=session, redactor=redactor, timeout=policy.timeout),
+                    notifier=notifiers.build(
+                        one, session=session, kept=kept, redactor=redactor, timeout=policy.timeout
+                    ),
                     clock=of,
                     owner="me",
                     policy=policy,

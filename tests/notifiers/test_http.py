@@ -2,15 +2,19 @@ import asyncio
 import gzip
 import socket
 import time
+from datetime import datetime
+from typing import cast
 
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from monitor.domain.news import Message
 from monitor.notifiers.address import url_problem
-from monitor.notifiers.base import FailureKind, HttpAnswer, HttpRequest, SendError
-from monitor.notifiers.http import post, session
-from tests.notifiers.receivers import raw, receiver
+from monitor.notifiers.base import Attempt, Channel, FailureKind, HttpAnswer, HttpRequest, Receipt, SendError
+from monitor.notifiers.http import HttpNotifier, post, session
+from monitor.secret import Redactor
+from tests.notifiers.receivers import attempt, message, raw, receiver
 
 pytestmark = pytest.mark.fault("D17")
 
@@ -118,7 +122,7 @@ async def test_a_burst_shares_a_connection_and_one_that_was_idle_is_not_used_aga
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             await reader.readuntil(b"\r\n\r\n")
 
-    async with raw(keep) as url, session() as client:
+    async with raw(keep) as url, session(keep=True) as client:
         for _ in range(5):
             assert (await post(client, HttpRequest(url=url, body=b"{}"), timeout=5)).body == b"ok"
         assert connections == 1
@@ -135,10 +139,46 @@ async def test_what_a_server_says_unasked_is_no_answer_to_the_next_message() -> 
         writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
         await reader.read()
 
-    async with raw(twice) as url, session() as client:
+    async with raw(twice) as url, session(keep=True) as client:
         for _ in range(3):
             assert (await post(client, HttpRequest(url=url, body=b"{}"), timeout=5)).status == 200
             await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+async def test_a_server_that_closes_without_notice_gets_each_message_once(*, idempotent: bool) -> None:
+    arrived: list[bytes] = []
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.append(await reader.readexactly(2))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")  # and no `Connection: close`
+        await reader.read(1)
+
+    class Plain:
+        """A channel that accepts every status."""
+
+        def post(self, message: Message, attempt: Attempt) -> HttpRequest:  # noqa: ARG002 - the protocol's
+            return HttpRequest(url=url, body=message.title.encode())
+
+        def judge(self, answer: HttpAnswer, now: datetime) -> Receipt:  # noqa: ARG002 - the protocol's
+            assert answer.status == 200
+            return Receipt()
+
+    async with raw(once) as url, session() as client, session(keep=True) as kept:
+        notifier = HttpNotifier(
+            name="n",
+            connect=lambda _: cast("Channel", Plain()),
+            secrets={},
+            session=client,
+            redact=Redactor(),
+            timeout=5,
+            lane="n",
+            idempotent=idempotent,
+            kept=kept,
+        )
+        for number in range(10, 15):
+            await notifier.send(message(title=str(number)), attempt())
+    assert arrived == [b"10", b"11", b"12", b"13", b"14"]
 
 
 async def test_a_body_that_hangs_does_not_hide_the_status() -> None:
