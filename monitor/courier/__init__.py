@@ -154,9 +154,8 @@ class Courier:
         """Take over deliveries under the former name, which a replica with an old configuration may still enqueue."""
         if self.was is None:
             return
-        count = await self.outbox.adopt(self.notifier.name, self.was, settled=not self._state.adopted)
-        self._state.adopted = True
-        if count:
+        settled = self._state.time_to_adopt_settled(self.clock.monotonic())
+        if count := await self.outbox.adopt(self.notifier.name, self.was, settled=settled):
             log.info("deliveries.adopted", notifier=self.notifier.name, was=self.was, count=count)
 
     async def _expire(self) -> None:
@@ -177,6 +176,7 @@ class Courier:
     async def _claim(self) -> tuple[ClaimedDelivery, ...]:
         one_by_one = self._lane.gap > 0 or self._health.suspended or self._health.excess > 0
         limit = 1 if one_by_one else self._health.window
+        self._health.limited = False
         return await self.outbox.claim(self.notifier.name, owner=self.owner, limit=limit, lease=self.policy.lease)
 
     async def _send_batch(self, claimed: tuple[ClaimedDelivery, ...], *, probe: bool) -> None:

@@ -57,6 +57,9 @@ class TargetHealth:
     window: int = AT_ONCE
     """How many deliveries to send concurrently: one after the target's limit was exceeded, and one more for each that
     it has accepted since."""
+    limited: bool = False
+    """Whether the limit was exceeded by a delivery of those that were claimed last. The answers to the others of these
+    say nothing about how many it accepts from now on."""
 
     @property
     def suspended(self) -> bool:
@@ -78,7 +81,8 @@ class TargetHealth:
         if self.failing:
             log.info("notifier.recovered", notifier=self.name, deliveries=len(self.failing))
         self.failing.clear()
-        self.window = min(self.window + 1, AT_ONCE)
+        if not self.limited:
+            self.window = min(self.window + 1, AT_ONCE)
 
     def failed(self, error: SendError, now: float, *, key: str, probe: bool) -> None:
         """Note a failed attempt to send the delivery with this key. `now` is in monotonic seconds."""
@@ -89,7 +93,7 @@ class TargetHealth:
         else:
             self._resume(probe=probe)
             if error.kind is FailureKind.RATE:
-                self.window = 1
+                self.window, self.limited = 1, True
             if error.kind in {FailureKind.TRANSIENT, FailureKind.AMBIGUOUS}:
                 self._count(error, key)
 

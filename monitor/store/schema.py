@@ -190,9 +190,11 @@ def _partial(name: str, *columns: str, where: sa.ColumnElement[bool]) -> None:
 
 # Pending deliveries in the order in which they are sent, so that the first ones are found without reading the others.
 _in_order = ("notifier", "redelivered", "due_at", "created_at", "org", "subject_id")
-_of_group = ("notifier", "hold", "created_at", "org", "subject_id", "seq", "due_at")
+_of_group = ("notifier", "hold", "created_at", "org", "subject_id", "seq")
+_held = is_pending(outbox) & outbox.c.hold.is_not(None)
 _partial("outbox_due", *_in_order, where=is_pending(outbox))
-_partial("outbox_held", *_of_group, where=is_pending(outbox) & outbox.c.hold.is_not(None))
+_partial("outbox_held", *_of_group, where=_held)
+_partial("outbox_held_due", "notifier", "due_at", "hold", where=_held)
 
 card = sa.Table(
     "card",

@@ -140,6 +140,29 @@ async def test_a_limit_without_a_time_holds_the_lane_too(tmp_path: Path) -> None
         assert len(target.tried) <= AT_ONCE + 40, "after the first limit it is tried with one message at a time"
 
 
+async def test_what_is_accepted_beside_a_limit_does_not_show_that_more_is(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.enqueue(*(f"job{number:03}" for number in range(40)))
+        batches: list[int] = []
+        accepted = 0
+
+        async def three_at_a_time(_: Attempt) -> None:
+            nonlocal accepted
+            if accepted >= 3:
+                raise error(FailureKind.RATE, retry_after=1)
+            accepted += 1
+            await anyio.lowlevel.checkpoint()  # a refusal comes sooner
+
+        target = Scripted(always=three_at_a_time)
+        courier = here.courier(target)
+        while len(batches) < 12:
+            before, accepted = len(target.tried), 0
+            await step(here, courier)
+            here.clock.move(2)
+            batches.append(len(target.tried) - before)
+        assert batches == [AT_ONCE, 1, 2, 4, 1, 2, 4, 1, 2, 4, 1, 2]
+
+
 async def test_after_a_limit_the_target_gets_more_with_each_message_that_it_accepts(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
         await here.enqueue(*(f"job{number:03}" for number in range(100)))

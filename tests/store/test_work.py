@@ -20,6 +20,8 @@ from tests.store.samples import LEASE, StillClock, change, delivery, ended
 WAITING = [delivery(f"waiting-{number}", notifier="busy") for number in range(3000)]
 SENT = [delivery(f"sent-{number}") for number in range(3000)]
 HELD = [replace(delivery(f"held-{number}"), hold=Hold(group="few", wait=SECOND)) for number in range(3)]
+NIGHT = Hold(group="night", until=NOON + DAY)
+HELD_BACK = [replace(delivery(f"night-{number}", notifier="busy"), hold=NIGHT) for number in range(3000)]
 ENDED = [ended(f"ended-{number}", NOON - 100 * DAY) for number in range(20)]
 _SETTLE = "UPDATE outbox SET state = 'sent', settled_at = created_at WHERE subject_id LIKE 'sent-%'"
 
@@ -86,8 +88,10 @@ async def adopt(store: Stores) -> None:
     [
         (claim, WAITING),
         (claim, SENT),
+        (claim, HELD_BACK),
         (claim_together, WAITING),
         (claim_together, SENT),
+        (claim_together, HELD_BACK),
         (backlogs, SENT),
         (lasting, SENT),
         (prune, WAITING),
@@ -101,10 +105,9 @@ async def test_the_work_for(
     work: list[int] = []
     for name, number in (("few", 100), ("many", len(many))):
         file, clock = tmp_path / f"{name}.db", StillClock()
-        others = WAITING if many is SENT else SENT
         with counted() as instructions:
             async with opened(f"sqlite:///{file}", clock=clock) as store:
-                deliveries = (*many[:number], *others[:100], *HELD)
+                deliveries = (*many[:number], *WAITING[-100:], *SENT[-100:], *HELD)
                 await store.jobs.commit(change(deliveries=deliveries, tracked=tuple(ENDED)))
                 with closing(sqlite3.connect(file)) as connection, connection:
                     connection.execute(_SETTLE)

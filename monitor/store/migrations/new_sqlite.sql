@@ -269,7 +269,9 @@ CREATE INDEX outbox_bundle ON outbox (bundle)
 
 CREATE INDEX outbox_due ON outbox (notifier, redelivered, due_at, created_at, org, subject_id) WHERE state = 'pending'
 
-CREATE INDEX outbox_held ON outbox (notifier, hold, created_at, org, subject_id, seq, due_at) WHERE state = 'pending' AND hold IS NOT NULL
+CREATE INDEX outbox_held ON outbox (notifier, hold, created_at, org, subject_id, seq) WHERE state = 'pending' AND hold IS NOT NULL
+
+CREATE INDEX outbox_held_due ON outbox (notifier, due_at, hold) WHERE state = 'pending' AND hold IS NOT NULL
 
 CREATE INDEX outbox_in_state ON outbox (state, created_at, "key")
 

@@ -13,7 +13,8 @@ revision = "0019"
 down_revision = "0018"
 
 _IN_ORDER = ["notifier", "redelivered", "due_at", "created_at", "org", "subject_id"]
-_OF_GROUP = ["notifier", "hold", "created_at", "org", "subject_id", "seq", "due_at"]
+_OF_GROUP = ["notifier", "hold", "created_at", "org", "subject_id", "seq"]
+_BY_TIME = ["notifier", "due_at", "hold"]
 
 
 def upgrade() -> None:
@@ -22,3 +23,4 @@ def upgrade() -> None:
     pending, held = sa.text("state = 'pending'"), sa.text("state = 'pending' AND hold IS NOT NULL")
     op.create_index("outbox_due", "outbox", _IN_ORDER, sqlite_where=pending, postgresql_where=pending)
     op.create_index("outbox_held", "outbox", _OF_GROUP, sqlite_where=held, postgresql_where=held)
+    op.create_index("outbox_held_due", "outbox", _BY_TIME, sqlite_where=held, postgresql_where=held)
