@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 _SLOWEST: Final = 60.0  # seconds: the longest pause between two requests to a failing target
 _POLL_EVERY: Final = 10.0  # seconds: leases of a replica that died expire without a wake-up
 _STORE_RETRY: Final = 2.0  # seconds
+_ADOPT_SETTLED_EVERY: Final = 3600.0  # seconds; all deliveries are read
 
 
 async def _wake(call: Callable[[], Awaitable[None]], sleeper: anyio.CancelScope) -> None:
@@ -154,8 +155,12 @@ class Courier:
         """Take over deliveries under the former name, which a replica with an old configuration may still enqueue."""
         if self.was is None:
             return
-        settled = self._state.time_to_adopt_settled(self.clock.monotonic())
-        if count := await self.outbox.adopt(self.notifier.name, self.was, settled=settled):
+        now = self.clock.monotonic()
+        settled = now >= self._state.adopt_settled_at
+        count = await self.outbox.adopt(self.notifier.name, self.was, settled=settled)
+        if settled:
+            self._state.adopt_settled_at = now + _ADOPT_SETTLED_EVERY
+        if count:
             log.info("deliveries.adopted", notifier=self.notifier.name, was=self.was, count=count)
 
     async def _expire(self) -> None:

@@ -9,7 +9,6 @@ from typing import Final
 import anyio
 
 _EXPIRE_EVERY: Final = 60.0  # seconds
-_ADOPT_SETTLED_EVERY: Final = 3600.0  # seconds
 AGREE_EVERY: Final = 5.0
 """Seconds between two exchanges with other replicas about the health of the target."""
 SOON: Final = 0.2
@@ -24,12 +23,13 @@ class CourierState:
     crashes: dict[str, int] = field(default_factory=dict)
     """How often rendering or sending a delivery raised an unexpected exception, by delivery key."""
     store_down: bool = False
+    adopt_settled_at: float = 0.0
+    """When to take over settled deliveries under the notifier's former name, in monotonic seconds."""
     agreed: bool | None = None
     """Whether the target was suspended at the last exchange with other replicas; None before the first one."""
     retired: anyio.Event = field(default_factory=anyio.Event)
     _expire_at: float = 0.0
     _agree_at: float = 0.0
-    _adopt_settled_at: float = 0.0
     _ahead: float | None = None
     """Wall clock minus monotonic clock, in seconds, when both were last read."""
 
@@ -38,13 +38,6 @@ class CourierState:
         if not due and monotonic < self._agree_at:
             return False
         self._agree_at = monotonic + AGREE_EVERY
-        return True
-
-    def time_to_adopt_settled(self, monotonic: float) -> bool:
-        """Whether to take over settled deliveries under a former name now: once an hour, as all deliveries are read."""
-        if monotonic < self._adopt_settled_at:
-            return False
-        self._adopt_settled_at = monotonic + _ADOPT_SETTLED_EVERY
         return True
 
     def time_to_expire(self, now: datetime, monotonic: float) -> bool:

@@ -1,3 +1,5 @@
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -51,6 +53,28 @@ async def test_a_renamed_notifier_sends_what_waited_for_its_former_name(tmp_path
         assert [line for line in logs if line["event"] == "deliveries.adopted"] == [
             {"event": "deliveries.adopted", "log_level": "info", "notifier": "ops", "was": "old", "count": 2}
         ]
+
+
+async def test_what_a_replica_settles_under_the_former_name_is_taken_over_within_the_hour(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+
+        async def dead_under(notifier: str) -> bool:
+            page = await here.store.reader.deliveries(limit=1, state="dead")
+            return [one.notifier for one in page.items] == [notifier]
+
+        courier = replace(here.courier(Scripted(name="ops")), was="old")
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(courier.run)
+                await here.enqueue("a", notifier="ops")
+                while (await here.states())["a/1@ops"] != "sent":
+                    await anyio.lowlevel.checkpoint()
+                with closing(sqlite3.connect(tmp_path / "monitor.db")) as another, another:
+                    another.execute("UPDATE outbox SET notifier = 'old', state = 'dead'")
+                while not await dead_under("ops"):
+                    here.clock.move(61)
+                    await anyio.lowlevel.checkpoint()
+                courier.retire()
 
 
 async def test_a_failure_is_tried_again_later_with_the_same_key(tmp_path: Path) -> None:
