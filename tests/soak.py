@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -227,11 +227,18 @@ async def _watched(scenario: Scenario) -> AsyncIterator[None]:
             _cancel_stuck(scenario)
             print(f"  minute {minute:>3}        {await measured(scenario)}", flush=True)
 
-    watching = asyncio.create_task(watch())
+    async with _beside(watch()):
+        yield
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do this until the context ends."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
-        watching.cancel()
+        task.cancel()
 
 
 def _cancel_stuck(scenario: Scenario) -> None:
@@ -254,11 +261,8 @@ async def _without_jobs(scenario: Scenario) -> AsyncIterator[None]:
                         simulation.cancel(org, job.id)
             await asyncio.sleep(0.5)
 
-    cancelling = asyncio.create_task(cancel())
-    try:
+    async with _beside(cancel()):
         yield
-    finally:
-        cancelling.cancel()
 
 
 async def _calm(scenario: Scenario) -> Measure:

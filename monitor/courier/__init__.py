@@ -179,9 +179,7 @@ class Courier:
             group.cancel_scope.cancel()
 
     async def _claim(self) -> tuple[ClaimedDelivery, ...]:
-        one_by_one = self._lane.gap > 0 or self._health.suspended or self._health.excess > 0
-        limit = 1 if one_by_one else self._health.window
-        self._health.limited = False
+        limit = 1 if self._lane.gap > 0 else self._health.take_window()
         return await self.outbox.claim(self.notifier.name, owner=self.owner, limit=limit, lease=self.policy.lease)
 
     async def _send_batch(self, claimed: tuple[ClaimedDelivery, ...], *, probe: bool) -> None:

@@ -71,6 +71,11 @@ class TargetHealth:
         """The number of failing deliveries beyond two. If it is positive, deliveries are sent one at a time, slowly."""
         return max(len(self.failing) - _SLOW_DOWN_AFTER + 1, 0)
 
+    def take_window(self) -> int:
+        """How many deliveries to claim now. From now on answers are to these."""
+        self.limited = False
+        return 1 if self.suspended or self.excess > 0 else self.window
+
     def rest(self, now: float) -> float:
         """Seconds until a suspended target may be probed; 0 or less if the target may be used now."""
         return self.probe_at - now if self.probe_at is not None else 0.0
