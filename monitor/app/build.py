@@ -151,7 +151,7 @@ def watchers(
     gate = StartGate({org.name for org in settings.organizations})
     accounts = Accounts({org.name: sources[org.name].provider.base_url for org in settings.organizations})
     long_reads, first_sights = LongReads(), LongReads(longest=FIRST_SIGHT)
-    for org in settings.organizations:
+    for number, org in enumerate(settings.organizations):
         yield JobWatcher(
             source=sources[org.name],
             store=services.stores.jobs,
@@ -163,6 +163,7 @@ def watchers(
             events_interval=settings.poll.events_interval.total_seconds(),
             clock=WatchedClock(services.clock),
             reader_clock=WatchedClock(services.clock),
+            number=number,
             gate=gate,
             long_reads=long_reads,
             first_sights=first_sights,

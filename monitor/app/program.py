@@ -27,7 +27,6 @@ from monitor.web import Receiver
 
 log = get_logger()
 
-_SPREAD = 0.02  # seconds between the first polls of two organisations: a dozen to a slot, and their next polls, too
 
 Read = Callable[[], tuple[Settings, tuple[LocatedIssue, ...]]]
 """Reads the current configuration. Returns the settings and warnings."""
@@ -149,9 +148,8 @@ class Program:
                 tasks.start_soon(self._keep, "leases", "all", leases.run, leases.clock)
                 hints = HintWatcher(store=services.stores.hints, polls=polls, clock=WatchedClock(services.clock))
                 tasks.start_soon(self._keep, "hints", "all", hints.run, hints.clock)
-                for number, watcher in enumerate(polling):
-                    loop = partial(watcher.run, number * _SPREAD)
-                    tasks.start_soon(self._keep, "watcher", watcher.source.org, loop, watcher.clock)
+                for watcher in polling:
+                    tasks.start_soon(self._keep, "watcher", watcher.source.org, watcher.run, watcher.clock)
                     tasks.start_soon(self._keep, "reader", watcher.source.org, watcher.read, watcher.reader_clock)
                 for task in secondary_watchers(settings, prices, services, by_org):
                     tasks.start_soon(self._keep, task.kind, task.scope, task.run, task.clock)

@@ -19,7 +19,7 @@ from monitor.clock import Clock
 from monitor.domain.decide import Policy, decide, singles, slices, wants_checkpoints
 from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Trouble, standing
 from monitor.domain.model import Checkpoint, EventKind, JobEvent, Status
-from monitor.domain.pace import Pace, next_delay, relaxed, slot
+from monitor.domain.pace import Pace, is_late, next_delay, next_turn, relaxed
 from monitor.domain.snapshot import WatchState
 from monitor.domain.stall import Usual
 from monitor.log import get_logger
@@ -36,6 +36,8 @@ from monitor.watchers.state import PollState, StartGate
 
 log = get_logger()
 
+_POLLS_APART: Final = 0.02  # seconds between the polls of two organisations: a dozen to a slot
+_READS_APART: Final = 0.125  # as above, of reads of their event streams, of which each has several
 _RECORD_EVERY: Final = 90.0  # seconds after which an unchanged watch state is stored again
 _STREAMS: Final = 24  # event streams that are read in one step
 _LONG_STREAM: Final = 12  # what one takes of them that has to be read to its beginning
@@ -64,6 +66,8 @@ class JobWatcher:
     """The clock of the loop that reads streams and files. The watchdog observes each loop by its own clock."""
     process: ProcessMetrics
     jitter: Callable[[], float]
+    number: int = 0
+    """Organisations are polled, and their streams read, one after another by number."""
     gate: StartGate | None = None
     long_reads: LongReads = field(default_factory=LongReads)
     """Shared by all organisations."""
@@ -74,29 +78,32 @@ class JobWatcher:
     state: PollState = field(default_factory=PollState)
     sizes: Sizes = field(default_factory=Sizes)
 
-    async def run(self, first: float = 0.0) -> None:
-        """Poll for ever, beginning in `first` seconds."""
-        due = self.clock.monotonic() + first
+    async def run(self) -> None:
+        """Poll for ever, beginning when it is this organisation's turn."""
+        first = self.number * _POLLS_APART
+        planned = due = self.clock.monotonic() + first
         await self.clock.sleep(first)
         while True:
             while (pause := self.state.not_before - self.clock.monotonic()) > 0:  # the reader may have met a limit
                 await self.clock.sleep(pause)
             if not await self._is_leased():
                 await self.state.acquired.wait(self.clock, _IDLE)
-                due = self.clock.monotonic()
+                planned = due = self.clock.monotonic()
                 continue
             if (pause := self.state.handover_until - self.clock.monotonic()) > 0:
                 await self.state.poll.wait(self.clock, pause)
-                due = self.clock.monotonic()
+                planned = due = self.clock.monotonic()
             started = self.clock.monotonic()
             self.process.poll_began(late=started - max(due, self.state.not_before))
+            self.state.late = is_late(started - max(planned, self.state.not_before), self.pace.interval)
             await self._poll()
-            due = self._next(started, active=await self._plan())
+            planned = due = self._next(started, active=await self._plan())
             wait = self._seconds_until(due)
             await self._record(self.clock.now() + timedelta(seconds=wait))
             await self.state.poll.wait(self.clock, wait)
-            if self.gate is not None:  # first polls come before second ones, but a server that hangs delays no other
-                await self.gate.wait(self.clock, self.pace.interval)
+            # First polls come before second ones, but a server that hangs delays no other.
+            if self.gate is not None and await self.gate.wait(self.clock, self.pace.interval):
+                planned = self.clock.monotonic()
 
     async def read(self) -> None:
         """Read event streams and training files for ever, when they are due: in turn, so that neither starves."""
@@ -381,7 +388,8 @@ class JobWatcher:
             return False
         # The next reads are planned before these ones are made, so that a poll in between can plan earlier ones, as for
         # the last read of an ended job. Failed reads wait as well: the interval is that of attempts.
-        self.state.tried(jobs, slot(started + self.events_interval, self.events_interval))
+        turn_of = self.number * _READS_APART
+        self.state.tried(jobs, next_turn(started, self.events_interval, turn_of, late=self.state.late))
         long = any(self._weight(job_id) == _LONG_STREAM for job_id in jobs)
         async with self.long_reads.turn(self.reader_clock) if long else nullcontext() as turn:
             with self._noting_trouble():
@@ -497,7 +505,7 @@ class JobWatcher:
         pace = relaxed(self.pace, self.state.pushed)
         if trouble is None:
             delay = next_delay(pace, active=active, failures=0, trouble=None, jitter=0.0)
-            return slot(started + delay, delay)
+            return next_turn(started, delay, self.number * _POLLS_APART, late=self.state.late)
         failures = self.state.failures
         return started + next_delay(pace, active=active, failures=failures, trouble=trouble, jitter=self.jitter())
 

@@ -29,6 +29,8 @@ class PollState:
     """The provider asked not to be polled before this moment."""
     handover_until: float = 0.0
     """Another replica may have polled shortly before it handed over: until then, only a webhook triggers a poll."""
+    late: bool = False
+    """Whether the last poll began much later than planned, because the process has more to do than it can."""
     failures: int = 0
     """Number of consecutive failed polls."""
     trouble: Trouble | None = None
@@ -205,7 +207,9 @@ class StartGate:
         if not self.waiting:
             self._opened.set()
 
-    async def wait(self, clock: Clock, seconds: float | None = None) -> None:
-        """Wait until the gate is open, but at most so many seconds, or `patience`."""
-        if not self._opened.is_set():
-            await clock.wait(self._opened, self.patience if seconds is None else seconds)
+    async def wait(self, clock: Clock, seconds: float | None = None) -> bool:
+        """Wait until the gate is open, but at most so many seconds, or `patience`. Returns whether it was closed."""
+        if self._opened.is_set():
+            return False
+        await clock.wait(self._opened, self.patience if seconds is None else seconds)
+        return True

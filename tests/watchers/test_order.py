@@ -139,6 +139,7 @@ async def watched(
     time: Time | None = None,
     faults: dict[str, Handler] | None = None,
     pace: Pace | None = None,
+    number: int = 0,
 ) -> AsyncIterator[Watched]:
     time = time or Time()
     api = Timed(jobs=list(jobs), time=time, faults=dict(faults or {}))
@@ -150,7 +151,7 @@ async def watched(
         watcher = JobWatcher(
             source=source(url, transport=http, clock=time).source, store=store.jobs, policy=POLICY,
             pace=pace or Pace(), events_interval=60.0, clock=time, reader_clock=time,
-            process=ProcessMetrics(), jitter=lambda: 0.5,
+            process=ProcessMetrics(), jitter=lambda: 0.5, number=number,
         )  # fmt: skip
         yield Watched(watcher, store, api, time)
 
@@ -183,9 +184,12 @@ async def test_an_end_is_committed_though_a_stream_hangs(tmp_path: Path) -> None
         await asyncio.wait([reader])
 
 
-async def test_a_stream_is_read_every_minute_though_the_polls_come_every_29_seconds(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "second_read"), [(0, 60.0), (100, 12.5), (40, 35.0)])
+async def test_a_stream_is_read_every_minute_though_the_polls_come_every_29_seconds(
+    tmp_path: Path, number: int, second_read: float
+) -> None:
     time = Together(until=1_000.0)
-    async with watched(tmp_path, job(), time=time, pace=Pace(interval=29.0)) as of:
+    async with watched(tmp_path, job(), time=time, pace=Pace(interval=29.0), number=number) as of:
         of.api.events["ftjob-1"] = stream(3)
         loops = [asyncio.create_task(loop) for loop in (of.watcher.run(), of.watcher.read())]
         with anyio.fail_after(30):
@@ -195,8 +199,11 @@ async def test_a_stream_is_read_every_minute_though_the_polls_come_every_29_seco
         await asyncio.wait(loops)
         assert [type(loop.exception()) for loop in done] == [Enough]
     polls, reads = of.api.when("jobs"), of.api.when(EVENTS)
-    assert [later - at for at, later in pairwise(polls)] == [29.0] * 34
-    assert reads == [60.0 * number for number in range(17)]
+    assert polls[0] == reads[0] == 0.02 * number
+    assert polls[1] == 29.0 + polls[0] // 0.25 * 0.25
+    assert {later - at for at, later in pairwise(polls[1:])} == {29.0}
+    assert reads[1] == second_read
+    assert {later - at for at, later in pairwise(reads[2:])} == {60.0}
 
 
 async def test_streams_that_a_pause_has_kept_from_being_read_are_due_as_before(tmp_path: Path) -> None:
@@ -207,8 +214,8 @@ async def test_streams_that_a_pause_has_kept_from_being_read_are_due_as_before(t
         began = of.time.monotonic()
         await of.reads()
         asked = {path.split("/")[1] for _, path in of.api.times if path.endswith("/events")}
-        waiting = {id_ for id_, due in of.watcher.state.streams_due.items() if due > began + 30}
-        assert waiting >= asked, "what was asked for waits an interval"
+        waiting = {id_ for id_, due in of.watcher.state.streams_due.items() if due > began + 5}
+        assert waiting >= asked, "what was asked for waits for its next turn"
         assert len(waiting) <= 5, "and the others do not"
 
 
@@ -217,7 +224,7 @@ async def test_a_stream_that_cannot_be_read_is_tried_every_minute(tmp_path: Path
         await of.polls()
         await of.reads(4)
         reads = of.api.when(EVENTS)
-        assert [at - reads[0] for at in reads] == [0.0, 60.0, 120.0, 180.0]
+        assert [later - at for at, later in pairwise(reads)] == [30.0, 60.0, 60.0], "from its next turn on"
         of.api.faults.clear()
         of.api.events["ftjob-1"] = stream(3)
         await of.reads()
