@@ -20,7 +20,6 @@ class Part(BaseModel):
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
         defer_build=True,
         allow_inf_nan=False,
     )

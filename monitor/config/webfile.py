@@ -59,9 +59,7 @@ def _one_line(value: str) -> str:
 class WebPart(BaseModel):
     """The base class of the web configuration."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, defer_build=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class TlsServerConfig(WebPart):

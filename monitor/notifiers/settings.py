@@ -39,9 +39,7 @@ class Connections:
 class ChannelSettings(BaseModel):
     """The base of the settings of all channels."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, defer_build=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     required_secrets: ClassVar[tuple[str, ...]] = ()
     """Secrets that must be given, as text or as file."""

@@ -111,9 +111,7 @@ FormerNames = Annotated[
 class Organization(BaseModel):
     """One organisation (or project) whose jobs are watched."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, hide_input_in_errors=True)
 
     required_secrets: ClassVar[tuple[str, ...]] = ()
     """The names of the secrets that must be set, each as text or as a file."""

@@ -56,9 +56,7 @@ _BY_THE_HOUR: Final = frozenset({"standard", "globalstandard", "datazonestandard
 class EntraSettings(BaseModel):
     """The client credentials of an Entra ID application that may read the resource."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, hide_input_in_errors=True)
 
     required_secrets: ClassVar[tuple[str, ...]] = ("client_secret",)
 
@@ -79,7 +77,7 @@ class EntraSettings(BaseModel):
 class HostingSettings(BaseModel):
     """The resource in Azure Resource Manager whose deployments of fine-tuned models are charged by the hour."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, hide_input_in_errors=True)
 
     subscription_id: str = Field(pattern=_ID)
     """The subscription."""

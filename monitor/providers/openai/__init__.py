@@ -32,7 +32,7 @@ _ACCOUNT: Final = r"^[A-Za-z0-9_.:-]{1,128}$"
 class DiscoverSettings(BaseModel):
     """What the admin key is used to discover."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     projects: Literal["*"]
     """All projects: those that no configured key belongs to are named in the log and by `check --online`."""
