@@ -98,10 +98,8 @@ class Web:
             batches = self.exposition.scrape(
                 snapshot, self.health.seen(snapshot.watching, snapshot.at), self.process, scrape
             )
-            found = []
-            while batch := await to_thread.run_sync(next, batches, b"", limiter=self.threads):
-                found.append(batch)
-            return tuple(found)
+            # In one piece: a busy event loop would take its time between two batches.
+            return await to_thread.run_sync(tuple, batches, limiter=self.threads)
 
         content = await self.shared.get(("metrics", scrape), make)
         headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
