@@ -184,9 +184,11 @@ async def test_an_end_is_committed_though_a_stream_hangs(tmp_path: Path) -> None
         await asyncio.wait([reader])
 
 
-@pytest.mark.parametrize(("number", "second_read"), [(0, 60.0), (100, 12.5), (40, 35.0)])
+@pytest.mark.parametrize(
+    ("number", "second_poll", "second_read"), [(0, 29.0, 60.0), (40, 15.25, 35.0), (100, 16.5, 12.5), (300, 6.0, 37.5)]
+)
 async def test_a_stream_is_read_every_minute_though_the_polls_come_every_29_seconds(
-    tmp_path: Path, number: int, second_read: float
+    tmp_path: Path, number: int, second_poll: float, second_read: float
 ) -> None:
     time = Together(until=1_000.0)
     async with watched(tmp_path, job(), time=time, pace=Pace(interval=29.0), number=number) as of:
@@ -199,10 +201,9 @@ async def test_a_stream_is_read_every_minute_though_the_polls_come_every_29_seco
         await asyncio.wait(loops)
         assert [type(loop.exception()) for loop in done] == [Enough]
     polls, reads = of.api.when("jobs"), of.api.when(EVENTS)
-    assert polls[0] == reads[0] == 0.02 * number
-    assert polls[1] == 29.0 + polls[0] // 0.25 * 0.25
-    assert {later - at for at, later in pairwise(polls[1:])} == {29.0}
-    assert reads[1] == second_read
+    assert polls[0] == reads[0] == 0.005 * number
+    assert (polls[1], reads[1]) == (second_poll, second_read)
+    assert {later - at for at, later in pairwise(polls[2:])} == {29.0}
     assert {later - at for at, later in pairwise(reads[2:])} == {60.0}
 
 
