@@ -164,6 +164,7 @@ def watchers(
             clock=WatchedClock(services.clock),
             reader_clock=WatchedClock(services.clock),
             number=number,
+            count=len(settings.organizations),
             gate=gate,
             long_reads=long_reads,
             first_sights=first_sights,

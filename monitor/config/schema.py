@@ -58,11 +58,15 @@ def _descriptions(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
     """The settings of a model, and the texts below them in its source, those of the model itself before inherited ones.
 
     Pydantic can read them as well (`use_attribute_docstrings`), but only when a model is defined, and then each start
-    of the program takes a twentieth of a second more.
+    of the program takes a twentieth of a second more. There are none if the source is not installed.
     """
     for base in model.__mro__:
         if issubclass(base, BaseModel) and base is not BaseModel:
-            (defined,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+            try:
+                source = inspect.getsource(base)
+            except OSError:
+                continue
+            (defined,) = ast.parse(textwrap.dedent(source)).body
             for field, below in pairwise(defined.body if isinstance(defined, ast.ClassDef) else ()):
                 match field, below:
                     case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):

@@ -13,7 +13,6 @@ _CEILING: Final = 300.0  # seconds: the longest backoff
 _TRUSTED: Final = 3  # consecutive ends that webhooks must have reported first
 _STRETCH: Final = 4  # the largest factor by which the interval grows
 _SLOT: Final = 0.25  # seconds: the longest time by which a poll comes early
-_TOO_SOON: Final = 0.1  # of an interval
 _SLOW: Final = frozenset({Reason.AUTH, Reason.NOT_ELIGIBLE})  # a person has to act, so that retries may be rare
 
 
@@ -67,27 +66,24 @@ def slot(due: float, interval: float) -> float:
     return math.floor(due / length + 1e-6) * length
 
 
-def next_turn(started: float, interval: float, turn: float, *, late: bool = False) -> float:
-    """When to do again what began at `started` and is done every `interval` seconds, in the organisation's turn.
+def turn_of(number: int, count: int, *, together: int) -> float:
+    """The part of the interval, from 0 to less than 1, after which organisation `number` of `count` has its turn.
 
-    Its turn comes `turn` seconds after each multiple of the interval, at the start of a time slot (see `slot`). So what
-    many organisations began at once, as after a start or a suspended machine, spreads over the interval, and what one
-    organisation began at different times comes together. Whoever began shortly before its turn does it once more half
-    an interval later. What was `late` is done after the whole interval instead, because the process has more to do than
-    it can, and an earlier turn would add to it.
+    So many organisations have theirs `together`, because they share what waking the event loop costs, and these groups
+    spread over the interval.
     """
-    if late:
-        return slot(started + interval, interval)
+    groups = -(-count // together)
+    return number // together / groups
+
+
+def next_turn(started: float, interval: float, turn: float) -> float:
+    """When to do again what began at `started`, out of turn, and is done every `interval` seconds from then on.
+
+    Turns come at this part of each interval, counted from 0, at the start of a time slot (see `slot`). So organisations
+    that all began at once, as at the start, spread over the interval. The next turn may come at once.
+    """
     at_least = started + _slot_length(interval)
-    due = turn + math.floor((at_least + interval - turn) / interval) * interval
-    if due - at_least < _TOO_SOON * interval:
-        due += interval / 2
-    return slot(due, interval)
-
-
-def is_late(seconds: float, interval: float) -> bool:
-    """Whether what is done every `interval` seconds began so many seconds late that the process is overloaded."""
-    return seconds > _TOO_SOON * interval
+    return slot((math.floor(at_least / interval - turn + 1) + turn) * interval, interval)
 
 
 def _slot_length(interval: float) -> float:

@@ -19,7 +19,7 @@ from monitor.clock import Clock
 from monitor.domain.decide import Policy, decide, singles, slices, wants_checkpoints
 from monitor.domain.flow import Change, Known, Observation, Reason, Tracked, Trouble, standing
 from monitor.domain.model import Checkpoint, EventKind, JobEvent, Status
-from monitor.domain.pace import Pace, is_late, next_delay, next_turn, relaxed
+from monitor.domain.pace import Pace, next_delay, next_turn, relaxed, slot, turn_of
 from monitor.domain.snapshot import WatchState
 from monitor.domain.stall import Usual
 from monitor.log import get_logger
@@ -37,8 +37,8 @@ from monitor.watchers.state import PollState, StartGate
 log = get_logger()
 
 _FIRST_APART: Final = 0.005  # seconds between the first polls of two organisations; a poll of 20 jobs takes 10 ms
-_POLLS_APART: Final = 0.02  # seconds between the polls of two organisations: a dozen to a slot
-_READS_APART: Final = 0.125  # as above, of reads of their event streams, of which each has several
+_POLLED_TOGETHER: Final = 12  # organisations whose polls share a time slot
+_READ_TOGETHER: Final = 2  # as above, for their event streams, of which each may have many
 _RECORD_EVERY: Final = 90.0  # seconds after which an unchanged watch state is stored again
 _STREAMS: Final = 24  # event streams that are read in one step
 _LONG_STREAM: Final = 12  # what one takes of them that has to be read to its beginning
@@ -68,7 +68,9 @@ class JobWatcher:
     process: ProcessMetrics
     jitter: Callable[[], float]
     number: int = 0
-    """Organisations are polled, and their streams read, one after another by number."""
+    """The number of the organisation among all, from 0. They are polled, and their streams read, one after another."""
+    count: int = 1
+    """The number of organisations."""
     gate: StartGate | None = None
     long_reads: LongReads = field(default_factory=LongReads)
     """Shared by all organisations."""
@@ -80,31 +82,30 @@ class JobWatcher:
     sizes: Sizes = field(default_factory=Sizes)
 
     async def run(self) -> None:
-        """Poll for ever, beginning when it is this organisation's turn."""
+        """Poll for ever. The first poll comes after those of the organisations before this one have begun."""
         first = self.number * _FIRST_APART
-        planned = due = self.clock.monotonic() + first
+        due = self.clock.monotonic() + first
         await self.clock.sleep(first)
         while True:
             while (pause := self.state.not_before - self.clock.monotonic()) > 0:  # the reader may have met a limit
                 await self.clock.sleep(pause)
             if not await self._is_leased():
                 await self.state.acquired.wait(self.clock, _IDLE)
-                planned = due = self.clock.monotonic()
+                due = self.clock.monotonic()
                 continue
             if (pause := self.state.handover_until - self.clock.monotonic()) > 0:
                 await self.state.poll.wait(self.clock, pause)
-                planned = due = self.clock.monotonic()
+                due = self.clock.monotonic()
             started = self.clock.monotonic()
             self.process.poll_began(late=started - max(due, self.state.not_before))
-            self.state.late = is_late(started - max(planned, self.state.not_before), self.pace.interval)
             await self._poll()
-            planned = due = self._next(started, active=await self._plan())
+            due = self._next(started, active=await self._plan())
             wait = self._seconds_until(due)
             await self._record(self.clock.now() + timedelta(seconds=wait))
             await self.state.poll.wait(self.clock, wait)
             # First polls come before second ones, but a server that hangs delays no other.
             if self.gate is not None and await self.gate.wait(self.clock, self.pace.interval):
-                planned = self.clock.monotonic()
+                due = self.clock.monotonic()
 
     async def read(self) -> None:
         """Read event streams and training files for ever, when they are due: in turn, so that neither starves."""
@@ -161,7 +162,7 @@ class JobWatcher:
     ) -> Sequence[Change] | None:
         """One step: read the event streams of these jobs. Returns None if another replica holds the lease.
 
-        `turn` is that of the read, if it is a long one.
+        `turn` is held while it is read, if it is long.
         """
         began = self.clock.monotonic()
         known = await self._known()
@@ -170,7 +171,7 @@ class JobWatcher:
         seen = await self.source.tail(known, jobs, now)
         if turn is not None:
             turn.answered = True
-        self.state.tried(seen.unread, self.reader_clock.monotonic())  # those that a pause kept from being read are due
+        self.state.unread(seen.unread, self.reader_clock.monotonic())
         return await self.commit(seen, began)
 
     async def read_file_once(self) -> Sequence[Change] | None:
@@ -376,6 +377,9 @@ class JobWatcher:
         self.process.polled(self.source.org, self.clock.monotonic() - started)
         self._pass_gate()
 
+    def _gate_is_open(self) -> bool:
+        return self.gate is None or self.gate.is_open
+
     def _pass_gate(self) -> None:
         """Let others be polled again: this organisation has had its first poll."""
         if self.gate is not None:
@@ -389,12 +393,12 @@ class JobWatcher:
             return False
         # The next reads are planned before these ones are made, so that a poll in between can plan earlier ones, as for
         # the last read of an ended job. Failed reads wait as well: the interval is that of attempts.
-        turn_of = self.number * _READS_APART
-        self.state.tried(jobs, next_turn(started, self.events_interval, turn_of, late=self.state.late))
+        reads = turn_of(self.number, self.count, together=_READ_TOGETHER)
+        self.state.tried(jobs, started, interval=self.events_interval, turn=reads)
         long = any(self._weight(job_id) == _LONG_STREAM for job_id in jobs)
-        async with self.long_reads.turn(self.reader_clock) if long else nullcontext() as turn:
+        async with self.long_reads.turn(self.reader_clock) if long else nullcontext() as held:
             with self._noting_trouble():
-                await self.read_events_once(self.clock.now(), jobs, turn)
+                await self.read_events_once(self.clock.now(), jobs, held)
         await self._plan()
         return True
 
@@ -506,7 +510,11 @@ class JobWatcher:
         pace = relaxed(self.pace, self.state.pushed)
         if trouble is None:
             delay = next_delay(pace, active=active, failures=0, trouble=None, jitter=0.0)
-            return next_turn(started, delay, self.number * _POLLS_APART, late=self.state.late)
+            if self.state.in_turn or not self._gate_is_open():
+                return slot(started + delay, delay)
+            self.state.in_turn = True
+            polls = turn_of(self.number, self.count, together=_POLLED_TOGETHER)
+            return max(next_turn(started, delay, polls), self.clock.monotonic())
         failures = self.state.failures
         return started + next_delay(pace, active=active, failures=failures, trouble=trouble, jitter=self.jitter())
 

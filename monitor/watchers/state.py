@@ -12,6 +12,7 @@ import anyio
 from monitor.clock import Clock, Nudge
 from monitor.domain.flow import SETTLE_AFTER, Change, Known, Observation, Reason, Tracked, Trouble, standings
 from monitor.domain.model import JobKind, Status
+from monitor.domain.pace import next_turn, slot
 from monitor.domain.stall import Usual
 from monitor.watchers.store_trouble import StoreTrouble
 
@@ -29,8 +30,8 @@ class PollState:
     """The provider asked not to be polled before this moment."""
     handover_until: float = 0.0
     """Another replica may have polled shortly before it handed over: until then, only a webhook triggers a poll."""
-    late: bool = False
-    """Whether the last poll began much later than planned, because the process has more to do than it can."""
+    in_turn: bool = False
+    """Whether polls have found their turn. From then on only the interval counts."""
     failures: int = 0
     """Number of consecutive failed polls."""
     trouble: Trouble | None = None
@@ -72,6 +73,8 @@ class PollState:
     """The known state for which reads of event streams were last planned. The plan stays valid until it changes."""
     watched: tuple[Known, frozenset[JobKind], Known] | None = None
     """A cache: a known state, the watched kinds, and the part of that state that is of these kinds."""
+    _out_of_turn: set[str] = field(default_factory=set)
+    """Jobs whose event streams are read, or were last read, because they are new or have changed their status."""
     _statuses: dict[str, Status] = field(default_factory=dict)
     """The statuses of jobs when streams were last planned."""
     _gone: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -124,6 +127,8 @@ class PollState:
             if standing.active:
                 at = self.streams_due.get(id_, monotonic)
                 due[id_] = min(at, monotonic - interval) if changed else at
+                if changed:
+                    self._out_of_turn.add(id_)
             elif status.final:
                 if changed or id_ not in self.streams_due:
                     rest = SETTLE_AFTER - abs(now - jobs[id_].since)
@@ -131,6 +136,7 @@ class PollState:
                 else:
                     due[id_] = self.streams_due[id_]
         self.streams_due = due
+        self._out_of_turn &= due.keys()
         self._statuses = {id_: standing.status for id_, standing in standings(jobs)}
         if any(at <= monotonic for at in due.values()):
             self.work()
@@ -140,9 +146,22 @@ class PollState:
         due = sorted((at, id_) for id_, at in self.streams_due.items() if at <= monotonic)
         return [id_ for _, id_ in due[:most]]
 
-    def tried(self, jobs: Iterable[str], due: float) -> None:
-        """Note an attempt to read the streams of these jobs, and when they are due again."""
-        self.streams_due |= {id_: due for id_ in jobs if id_ in self.streams_due}
+    def tried(self, jobs: Iterable[str], started: float, *, interval: float, turn: float) -> None:
+        """Note an attempt to read the streams of these jobs, and when they are due again.
+
+        That is after the interval, or in their organisation's turn after a read that was not in turn.
+        """
+        after, in_turn = slot(started + interval, interval), next_turn(started, interval, turn)
+        for id_ in jobs:
+            if id_ in self.streams_due:
+                self.streams_due[id_] = in_turn if id_ in self._out_of_turn else after
+        self._out_of_turn.difference_update(jobs)
+
+    def unread(self, jobs: Iterable[str], now: float) -> None:
+        """Note that the streams of these jobs were not reached: they are due at once."""
+        waiting = self.streams_due.keys() & jobs
+        self.streams_due |= dict.fromkeys(waiting, now)
+        self._out_of_turn |= waiting
 
     def recheck(self, jobs: Mapping[str, Tracked], monotonic: float) -> frozenset[str]:
         """The gone jobs for which the provider is to be asked again now. Intervals double up to an hour."""
@@ -207,9 +226,14 @@ class StartGate:
         if not self.waiting:
             self._opened.set()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether every organisation was polled."""
+        return self._opened.is_set()
+
     async def wait(self, clock: Clock, seconds: float | None = None) -> bool:
         """Wait until the gate is open, but at most so many seconds, or `patience`. Returns whether it was closed."""
-        if self._opened.is_set():
+        if self.is_open:
             return False
         await clock.wait(self._opened, self.patience if seconds is None else seconds)
         return True

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain.pace import Pace, next_turn, relaxed, slot
+from monitor.domain.pace import Pace, next_turn, relaxed, slot, turn_of
 from monitor.domain.snapshot import WatchState
 from tests.builders import NOON
 
@@ -37,41 +38,33 @@ def test_what_is_due_in_the_same_quarter_of_a_second_is_done_together(due: float
 
 @pytest.mark.parametrize(
     ("started", "at"),
-    [(7.25, 67.25), (7.3, 67.25), (7.0, 67.25), (20.0, 67.25), (60.9, 67.25), (61.5, 97.25), (66.5, 97.25)],
-    ids=["in turn", "late", "a slot early", "at the start", "soon", "too soon", "just before"],
+    [(7.5, 67.5), (7.6, 67.5), (7.25, 67.5), (20.0, 67.5), (66.5, 67.5)],
+    ids=["in turn", "late", "a slot early", "at the start", "just before"],
 )
-def test_what_is_done_again_finds_its_turn_and_keeps_it(started: float, at: float) -> None:
-    assert next_turn(started, 60.0, 7.25) == at
-    for _ in range(2):
-        after = next_turn(at, 60.0, 7.25)
-        assert after - at == (30.0 if at == 97.25 else 60.0)
-        at = after
+def test_what_is_done_out_of_turn_is_done_again_in_turn(started: float, at: float) -> None:
+    assert next_turn(started, 60.0, 0.125) == at
 
 
-def test_what_is_late_keeps_its_distance() -> None:
-    assert next_turn(20.0, 60.0, 7.25, late=True) == 80.0
+@given(started=st.floats(0, 1e7), interval=st.floats(0.1, 86_400), turn=st.floats(0, 0.999))
+def test_the_next_turn_comes_within_the_interval(started: float, interval: float, turn: float) -> None:
+    due = next_turn(started, interval, turn)
+    assert started < due < started + interval + 0.25 + 1e-6
 
 
-@given(started=st.floats(0, 1e7), interval=st.floats(0.1, 86_400), offset=st.floats(0, 1e5), late=st.floats(0, 0.05))
-def test_what_is_done_again_is_due_within_the_interval(
-    started: float, interval: float, offset: float, late: float
-) -> None:
-    slack = 0.25 + 1e-6
-    before = next_turn(started, interval, offset)
-    assert 0.1 * interval - slack < before - started < interval + slack
-    for number in range(2):
-        begun = before + late * interval
-        due = next_turn(begun, interval, offset)
-        assert number == 0 or due - before == pytest.approx(interval, abs=slack), "it keeps to its turns"
-        assert due > begun
-        before = due
-
-
-def test_what_began_together_is_spread_over_the_interval() -> None:
-    moments = dict.fromkeys(range(480), 1000.0)
-    for _ in range(3):
-        moments = {number: next_turn(at, 60.0, 0.125 * number) for number, at in moments.items()}
-    assert set(Counter(at % 60.0 for at in moments.values()).values()) == {2}
+@pytest.mark.parametrize(
+    ("count", "together", "interval", "most"),
+    [(1, 12, 30.0, 1), (50, 12, 10.0, 12), (500, 12, 10.0, 24), (500, 12, 30.0, 12), (480, 2, 60.0, 2),
+     (5_000, 12, 60.0, 36), (5_000, 2, 60.0, 22)],
+)  # fmt: skip
+def test_turns_spread_over_the_interval(count: int, together: int, interval: float, most: int) -> None:
+    """Those of a group share a slot; only where there are more groups than slots, several groups share one."""
+    turns = [next_turn(1_234.5, interval, turn_of(number, count, together=together)) for number in range(count)]
+    shared = Counter(moment % interval // 0.25 for moment in turns)
+    groups = -(-count // together)
+    assert max(shared.values()) <= most
+    assert len(shared) >= min(groups, 0.99 * interval / 0.25)
+    apart = [(later - at) * 0.25 for at, later in pairwise(sorted(shared))]
+    assert all(abs(gap - max(interval / groups, 0.25)) <= 0.25 for gap in apart)
 
 
 @pytest.mark.parametrize(("minutes", "current"), [(None, True), (-1, True), (9, True), (11, False)])

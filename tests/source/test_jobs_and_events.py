@@ -53,7 +53,7 @@ async def look_and_read(api: Api, known: Known, later: float = 0.0, *, fresh: bo
     state = PollState()
     if not fresh:
         state.follow(known.jobs, interval=60.0, now=NOON, monotonic=0.0)
-        state.tried(known.jobs, 60.0)
+        state.tried(known.jobs, 0.0, interval=60.0, turn=0.0)
     async with serving(api) as url, asking(url) as asked:
         seen = await asked.source.observe(known, NOON)
         assert seen.reads == ()

@@ -140,6 +140,7 @@ async def watched(
     faults: dict[str, Handler] | None = None,
     pace: Pace | None = None,
     number: int = 0,
+    count: int = 1,
 ) -> AsyncIterator[Watched]:
     time = time or Time()
     api = Timed(jobs=list(jobs), time=time, faults=dict(faults or {}))
@@ -151,7 +152,7 @@ async def watched(
         watcher = JobWatcher(
             source=source(url, transport=http, clock=time).source, store=store.jobs, policy=POLICY,
             pace=pace or Pace(), events_interval=60.0, clock=time, reader_clock=time,
-            process=ProcessMetrics(), jitter=lambda: 0.5, number=number,
+            process=ProcessMetrics(), jitter=lambda: 0.5, number=number, count=count,
         )  # fmt: skip
         yield Watched(watcher, store, api, time)
 
@@ -185,13 +186,14 @@ async def test_an_end_is_committed_though_a_stream_hangs(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("number", "second_poll", "second_read"), [(0, 29.0, 60.0), (40, 15.25, 35.0), (100, 16.5, 12.5), (300, 6.0, 37.5)]
+    ("number", "second_poll", "second_read"),
+    [(0, 29.0, 60.0), (30, 1.25, 3.5), (120, 6.75, 14.25), (300, 17.25, 36.0)],
 )
 async def test_a_stream_is_read_every_minute_though_the_polls_come_every_29_seconds(
     tmp_path: Path, number: int, second_poll: float, second_read: float
 ) -> None:
     time = Together(until=1_000.0)
-    async with watched(tmp_path, job(), time=time, pace=Pace(interval=29.0), number=number) as of:
+    async with watched(tmp_path, job(), time=time, pace=Pace(interval=29.0), number=number, count=500) as of:
         of.api.events["ftjob-1"] = stream(3)
         loops = [asyncio.create_task(loop) for loop in (of.watcher.run(), of.watcher.read())]
         with anyio.fail_after(30):
@@ -203,8 +205,8 @@ async def test_a_stream_is_read_every_minute_though_the_polls_come_every_29_seco
     polls, reads = of.api.when("jobs"), of.api.when(EVENTS)
     assert polls[0] == reads[0] == 0.005 * number
     assert (polls[1], reads[1]) == (second_poll, second_read)
-    assert {later - at for at, later in pairwise(polls[2:])} == {29.0}
-    assert {later - at for at, later in pairwise(reads[2:])} == {60.0}
+    assert {later - at for at, later in pairwise(polls[1:])} == {29.0}
+    assert {later - at for at, later in pairwise(reads[1:])} == {60.0}
 
 
 async def test_streams_that_a_pause_has_kept_from_being_read_are_due_as_before(tmp_path: Path) -> None:
@@ -354,12 +356,12 @@ def test_streams_of_new_and_changed_jobs_come_before_those_that_are_due() -> Non
     state = PollState()
     old = [b.tracked(b.job(f"old-{number}")) for number in range(2)]
     follow(state, 0.0, *old)
-    state.tried(["old-0", "old-1"], 60.0)
+    state.tried(["old-0", "old-1"], 0.0, interval=60.0, turn=0.0)
     changed = b.tracked(b.job("old-1", Status.PAUSED))
     follow(state, 61.0, old[0], changed, b.tracked(b.job("new")))
     assert state.next_streams(61.0, 10) == ["new", "old-1", "old-0"]
     assert state.next_streams(61.0, 2) == ["new", "old-1"]
-    state.tried(["new", "old-1"], 121.0)
+    state.tried(["new", "old-1"], 61.0, interval=60.0, turn=0.0)
     assert state.next_streams(61.0, 10) == ["old-0"]
     follow(state, 62.0, old[0], changed)
     assert set(state.streams_due) == {"old-0", "old-1"}, "what is not known any more is not read"
@@ -368,12 +370,12 @@ def test_streams_of_new_and_changed_jobs_come_before_those_that_are_due() -> Non
 def test_the_stream_of_a_job_that_ends_is_read_ten_seconds_later_also_when_it_is_just_being_read() -> None:
     state = PollState()
     follow(state, 0.0, b.tracked())
-    state.tried(["ftjob-1"], 60.0)
+    state.tried(["ftjob-1"], 0.0, interval=60.0, turn=0.0)
     ended = b.tracked(b.job(status=Status.FAILED), since=at(5.0))
     follow(state, 5.0, ended)
     assert state.next_streams(14.0, 10) == []
     assert state.next_streams(15.0, 10) == ["ftjob-1"]
-    state.tried(["ftjob-1"], 75.0)
+    state.tried(["ftjob-1"], 15.0, interval=60.0, turn=0.0)
     follow(state, 16.0, ended)
     assert state.next_streams(74.0, 10) == [], "where it could not be read, it is tried again"
     assert state.next_streams(75.0, 10) == ["ftjob-1"]
