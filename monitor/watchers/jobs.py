@@ -223,8 +223,9 @@ class JobWatcher:
     async def _is_leased(self) -> bool:
         """Whether this replica is to poll the organisation. One with too many hands the lease over to another."""
         leases, org = self.store.leases, self.source.org
+        early = self.clock.monotonic() < self.state.hand_over_from
         with suppress(StoreUnavailable):  # the poll will fail too, and report it
-            if not await leases.hand_over(org) and await leases.take(org):
+            if (early or not await leases.hand_over(org)) and await leases.take(org):
                 return True
             self._pass_gate()
             return False
@@ -510,8 +511,9 @@ class JobWatcher:
         pace = relaxed(self.pace, self.state.pushed)
         if trouble is None:
             delay = next_delay(pace, active=active, failures=0, trouble=None, jitter=0.0)
+            after = self.state.hand_over_from = slot(started + delay, delay)
             if self.state.in_turn or not self._gate_is_open():
-                return slot(started + delay, delay)
+                return after
             self.state.in_turn = True
             polls = turn_of(self.number, self.count, together=_POLLED_TOGETHER)
             return max(next_turn(started, delay, polls), self.clock.monotonic())

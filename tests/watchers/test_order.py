@@ -209,6 +209,26 @@ async def test_a_stream_is_read_every_minute_though_the_polls_come_every_29_seco
     assert {later - at for at, later in pairwise(reads[1:])} == {60.0}
 
 
+async def test_a_lease_is_not_handed_over_at_a_poll_before_the_interval_has_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other replica polls a quarter of an interval later at the earliest, but two must not poll within one."""
+    time, offers = Time(), list[float]()
+
+    async def keep(_leases: object, _org: str) -> bool:
+        offers.append(time.monotonic())
+        return False
+
+    async with watched(tmp_path, job(), time=time, pace=Pace(interval=29.0), number=30, count=500) as of:
+        monkeypatch.setattr(type(of.store.leases), "hand_over", keep)
+        time.most = 6
+        with pytest.raises(Enough):
+            await of.watcher.run()
+    polls = of.api.when("jobs")
+    assert [later - at for at, later in pairwise(polls)][:3] == [pytest.approx(1.1), 29.0, 29.0]
+    assert offers[:3] == [polls[0], polls[2], polls[3]], "at all but the second, which comes early"
+
+
 async def test_streams_that_a_pause_has_kept_from_being_read_are_due_as_before(tmp_path: Path) -> None:
     jobs = [job(f"ftjob-{n}") for n in range(9)]
     refused = {f"jobs/ftjob-{n}/events": answering(lambda: refusal(429, Retry_After="20")) for n in range(9)}
