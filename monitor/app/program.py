@@ -27,7 +27,6 @@ from monitor.web import Receiver
 
 log = get_logger()
 
-
 Read = Callable[[], tuple[Settings, tuple[LocatedIssue, ...]]]
 """Reads the current configuration. Returns the settings and warnings."""
 

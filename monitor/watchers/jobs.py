@@ -71,7 +71,8 @@ class JobWatcher:
     """The number of the organisation among all, from 0. They are polled, and their streams read, one after another."""
     count: int = 1
     """The number of organisations."""
-    gate: StartGate | None = None
+    gate: StartGate = field(default_factory=lambda: StartGate(set()))
+    """Shared by all organisations."""
     long_reads: LongReads = field(default_factory=LongReads)
     """Shared by all organisations."""
     first_sights: LongReads = field(default_factory=lambda: LongReads(longest=FIRST_SIGHT))
@@ -104,13 +105,12 @@ class JobWatcher:
             await self._record(self.clock.now() + timedelta(seconds=wait))
             await self.state.poll.wait(self.clock, wait)
             # First polls come before second ones, but a server that hangs delays no other.
-            if self.gate is not None and await self.gate.wait(self.clock, self.pace.interval):
+            if await self.gate.wait(self.clock, self.pace.interval):
                 due = self.clock.monotonic()
 
     async def read(self) -> None:
         """Read event streams and training files for ever, when they are due: in turn, so that neither starves."""
-        if self.gate is not None:
-            await self.gate.wait(self.reader_clock)
+        await self.gate.wait(self.reader_clock)
         while True:
             if self._must_pause():
                 await self.reader_clock.sleep(self._reader_wait())
@@ -223,7 +223,7 @@ class JobWatcher:
     async def _is_leased(self) -> bool:
         """Whether this replica is to poll the organisation. One with too many hands the lease over to another."""
         leases, org = self.store.leases, self.source.org
-        early = self.clock.monotonic() < self.state.hand_over_from
+        early = self.clock.monotonic() < self.state.handover_from
         with suppress(StoreUnavailable):  # the poll will fail too, and report it
             if (early or not await leases.hand_over(org)) and await leases.take(org):
                 return True
@@ -378,13 +378,9 @@ class JobWatcher:
         self.process.polled(self.source.org, self.clock.monotonic() - started)
         self._pass_gate()
 
-    def _gate_is_open(self) -> bool:
-        return self.gate is None or self.gate.is_open
-
     def _pass_gate(self) -> None:
         """Let others be polled again: this organisation has had its first poll."""
-        if self.gate is not None:
-            self.gate.passed((self.source.org,))
+        self.gate.passed((self.source.org,))
 
     async def _read_streams(self) -> bool:
         """Read a few event streams that are due. Returns whether there were any."""
@@ -511,8 +507,8 @@ class JobWatcher:
         pace = relaxed(self.pace, self.state.pushed)
         if trouble is None:
             delay = next_delay(pace, active=active, failures=0, trouble=None, jitter=0.0)
-            after = self.state.hand_over_from = slot(started + delay, delay)
-            if self.state.in_turn or not self._gate_is_open():
+            after = self.state.handover_from = slot(started + delay, delay)
+            if self.state.in_turn or not self.gate.is_open:
                 return after
             self.state.in_turn = True
             polls = turn_of(self.number, self.count, together=_POLLED_TOGETHER)

@@ -30,7 +30,7 @@ class PollState:
     """The provider asked not to be polled before this moment."""
     handover_until: float = 0.0
     """Another replica may have polled shortly before it handed over: until then, only a webhook triggers a poll."""
-    hand_over_from: float = 0.0
+    handover_from: float = 0.0
     """The lease is not handed over before this moment, a whole interval after the last poll, because the replica that
     gets it polls soon."""
     in_turn: bool = False

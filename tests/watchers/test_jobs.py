@@ -34,6 +34,7 @@ from monitor.watchers.jobs import JobWatcher
 from monitor.watchers.state import PollState, StartGate
 from tests.builders import event
 from tests.fakes import Waits, another_replica
+from tests.metrics.scrapes import value
 from tests.simulator.conftest import NOON, STEADY, Client, HandClock
 from tests.source.servers import source as asking
 
@@ -416,6 +417,7 @@ async def test_a_second_poll_waits_for_the_first_of_others_but_no_longer_than_an
         await of.create(metadata={"simulate": "stuck_queue"})
         await loop(of, 4)
         assert of.time.naps == [0.0, 30.0, 30.0, 30.0], "first, due, held, due"
+        assert value(of.own, "finetune_poll_lag_seconds_sum", {}) == 0, "waiting for others is no lag"
         gate.passed(["another"])
         await loop(of, 3)
         assert of.time.naps[4:] == [0.0, 30.0, 30.0], "first, due, due"
